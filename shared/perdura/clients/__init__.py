@@ -1,0 +1,1 @@
+"""Clients of outside systems; they know nothing of the registry."""

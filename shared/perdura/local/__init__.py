@@ -1,0 +1,1 @@
+"""perdura up: the whole platform on one machine."""

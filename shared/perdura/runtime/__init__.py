@@ -1,0 +1,1 @@
+"""What turns a step into a function: inbox, transitions, one closing transaction, emission (architecture §3)."""

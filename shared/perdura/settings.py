@@ -1,0 +1,72 @@
+"""Settings: every one an environment variable `PERDURA_<NAME>`; `docs/settings.md` lists them, a test compares."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Seconds = Annotated[float, Field(ge=0)]
+
+
+class Settings(BaseSettings):
+    """Configuration of one process. Unset values take the defaults of a single machine."""
+
+    model_config = SettingsConfigDict(env_prefix="PERDURA_", extra="ignore", frozen=True)
+
+    database_url: SecretStr = Field(
+        SecretStr("postgresql+pg8000://perdura@127.0.0.1/perdura"),
+        description="SQLAlchemy URL of the PostgreSQL database.",
+    )
+    database_pool_size: int = Field(10, ge=2, description="Connections that one process may hold.")
+    database_statement_timeout: Seconds = Field(60, description="Seconds after which a statement is given up.")
+
+    s3_endpoint: str | None = Field(None, description="URL of the object store; unset means AWS.")
+    s3_access_key: str | None = Field(None, description="Access key of the object store.")
+    s3_secret_key: SecretStr | None = Field(None, description="Secret key of the object store.")
+    s3_region: str = Field("us-east-1", description="Region of the object store.")
+    s3_public_endpoint: str | None = Field(
+        None, description="URL of the store as depositors reach it; presigned URLs carry it. Default: s3_endpoint."
+    )
+    s3_notification_token: SecretStr | None = Field(
+        None, description="Bearer token that storage notifications to `ingest` must carry; unset refuses all."
+    )
+    bucket_incoming: str = Field("perdura-incoming", description="Drop zone: what is put here is ingested.")
+    bucket_sips: str = Field("perdura-sips", description="Bucket of submission packages.")
+    bucket_aips: str = Field("perdura-aips", description="Bucket of archival packages (versions, Object Lock).")
+    bucket_dips: str = Field("perdura-dips", description="Bucket of dissemination packages.")
+    bucket_log: str = Field("perdura-log", description="Bucket of sealed log checkpoints (Object Lock).")
+
+    base_url: str = Field("http://127.0.0.1:8080", description="Public URL of the registry (API and web).")
+    access_url: str = Field("http://127.0.0.1:8081", description="Public URL of the access pages.")
+    premis_url: str = Field("http://127.0.0.1:8082", description="Public URL of the PREMIS log.")
+    admin_token: SecretStr | None = Field(None, description="Administrator's bearer token; unset disables it.")
+
+    invocation_seconds: Seconds = Field(540, description="Time budget of one invocation (at most 10 minutes).")
+    body_limit: int = Field(10 * 2**20, ge=2**16, description="Largest request body in bytes a function accepts.")
+    emit_timeout: Seconds = Field(10, description="Seconds to wait for the broker when emitting.")
+
+    tape_fts_url: str | None = Field(None, description="URL of the FTS3 REST server; unset disables tape.")
+    tape_endpoint_url: str | None = Field(None, description="URL of the tape endpoint (WLCG Tape REST API).")
+    tape_base_path: str = Field("/perdura", description="Directory of our files on the tape endpoint.")
+    tape_token: SecretStr | None = Field(None, description="Bearer token for FTS and the tape endpoint.")
+    tape_poll_seconds: Seconds = Field(1, description="First interval between looks at a tape job; it doubles.")
+
+    virus_scan: str = Field(
+        "preferred", pattern="^(required|preferred|off)$", description="required, preferred or off."
+    )
+    clamd: str | None = Field(None, description="clamd address: host:port or a socket path; unset: no scanner.")
+
+    allow_loopback_upstreams: bool = Field(
+        False, description="Let harvests reach loopback addresses (the demo's repository only)."
+    )
+    harvest_user_agent: str = Field("perdura (+https://example.org/perdura)", description="How we name ourselves.")
+    organisation: str = Field("Perdura", description="Name of the institution; agent of its events.")
+
+
+@cache
+def settings() -> Settings:
+    """The settings of this process, read once from its environment."""
+    return Settings()  # type: ignore[call-arg]

@@ -1,0 +1,1 @@
+"""Harvest sources: one module each."""

@@ -1,0 +1,1 @@
+"""The work of each preservation step: pure of HTTP, (archive, ports) -> outcome."""

@@ -1,0 +1,173 @@
+"""What a step is given and what it gives back: values only, so that every decision is tested without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+from perdura.premis.model import Event
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class StepState(StrEnum):
+    """States of a step (architecture §1)."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    WAITING = "waiting"
+    BLOCKED = "blocked"
+    COMPLETED = "completed"
+    COMPLETED_WITH_WARNINGS = "completed_with_warnings"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class PackageKind(StrEnum):
+    """Kinds of OAIS information package."""
+
+    SIP = "SIP"
+    AIP = "AIP"
+    DIP = "DIP"
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A stored package. `key` is an object, or a prefix ending in `/` when `container` is `prefix`.
+
+    `checksums` maps algorithm (`sha256`, `sha512`, `adler32` …) to lower-case hex of the whole object.
+    `size` is in bytes: of the object, or of all objects below the prefix.
+    """
+
+    id: UUID
+    kind: PackageKind
+    bucket: str
+    key: str
+    container: str
+    size: int
+    version_id: str | None = None
+    etag: str | None = None
+    checksums: Mapping[str, str] = field(default=NOTHING)
+    accepted: bool = True
+    index_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One payload file of a package. `offset` is where its bytes begin in an uncompressed container."""
+
+    path: str
+    size: int
+    checksums: Mapping[str, str]
+    offset: int | None = None
+    format_name: str | None = None
+    format_key: str | None = None
+    media_type: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One placement of a package: `location` names the store (`object-store`, `tape` …), `uri` the place in it."""
+
+    package_id: UUID
+    location: str
+    uri: str
+    size: int
+    checksums: Mapping[str, str]
+    verified_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """The step being run: its number of attempt, its input, and the checkpoint its last invocation left."""
+
+    id: UUID
+    name: str
+    attempt: int
+    input: Mapping[str, Any] = field(default=NOTHING)
+    checkpoint: Mapping[str, Any] = field(default=NOTHING)
+    created_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveView:
+    """An Archive as a step sees it: a snapshot, never written to."""
+
+    id: UUID
+    step: StepView
+    title: str = ""
+    source: str | None = None
+    recid: str | None = None
+    metadata: Mapping[str, Any] = field(default=NOTHING)
+    restricted: bool = False
+    packages: tuple[Package, ...] = ()
+    copies: tuple[Copy, ...] = ()
+    created_at: datetime | None = None
+
+    def package(self, kind: PackageKind) -> Package | None:
+        """The newest accepted package of that kind, if there is one."""
+        return next((p for p in reversed(self.packages) if p.kind is kind and p.accepted), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """Something the world should hear: a CloudEvent type of the catalogue and its data."""
+
+    type: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One reason why a step failed or warned, for the report, the API and the timeline."""
+
+    code: str
+    message: str
+    severity: str = "error"
+    path: str | None = None
+    clause: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveChange:
+    """What the step learned about the Archive itself; absent fields stay as they are."""
+
+    title: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    restricted: bool | None = None
+    content_sha256: str | None = None
+    rejected: bool = False
+    source: str | None = None
+    recid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a step did. The runtime records all of it in one transaction, or none.
+
+    - COMPLETED, COMPLETED_WITH_WARNINGS: the pipeline goes on.
+    - FAILED: `error_code` and `message` say why, to its user; the pipeline stops; a person may retry.
+    - BLOCKED: a person has to decide or mend something first.
+    - WAITING: an outside system works; `poll_at` says when to look again, `checkpoint` what to look for.
+    - QUEUED: the time budget is nearly used; `checkpoint` says where to go on; the runtime asks again at once.
+    """
+
+    state: StepState = StepState.COMPLETED
+    output: Mapping[str, Any] = field(default=NOTHING)
+    packages: tuple[Package, ...] = ()
+    copies: tuple[Copy, ...] = ()
+    files: tuple[tuple[UUID, tuple[File, ...]], ...] = ()
+    """Payload files by package id."""
+    events: tuple[Event, ...] = ()
+    facts: tuple[Fact, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    archive: ArchiveChange | None = None
+    checkpoint: Mapping[str, Any] | None = None
+    poll_at: datetime | None = None
+    error_code: str | None = None
+    message: str | None = None
