@@ -28,7 +28,8 @@ class Settings(BaseSettings):
     s3_secret_key: SecretStr | None = Field(None, description="Secret key of the object store.")
     s3_region: str = Field("us-east-1", description="Region of the object store.")
     s3_public_endpoint: str | None = Field(
-        None, description="URL of the store as depositors reach it; presigned URLs carry it. Default: s3_endpoint."
+        None,
+        description="URL of the store as depositors reach it; presigned URLs carry it. Default: s3_endpoint.",
     )
     s3_notification_token: SecretStr | None = Field(
         None, description="Bearer token that storage notifications to `ingest` must carry; unset refuses all."

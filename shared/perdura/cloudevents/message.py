@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any
-
-NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,4 +24,4 @@ class CloudEvent:
     datacontenttype: str | None = "application/json"
     dataschema: str | None = None
     data: Any = None
-    extensions: Mapping[str, str] = field(default=NOTHING)
+    extensions: Mapping[str, str] = field(default_factory=dict)

@@ -6,13 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
 from perdura.premis.model import Event
-
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class StepState(StrEnum):
@@ -52,7 +49,7 @@ class Package:
     size: int
     version_id: str | None = None
     etag: str | None = None
-    checksums: Mapping[str, str] = field(default=NOTHING)
+    checksums: Mapping[str, str] = field(default_factory=dict)
     accepted: bool = True
     index_key: str | None = None
 
@@ -89,8 +86,8 @@ class StepView:
     id: UUID
     name: str
     attempt: int
-    input: Mapping[str, Any] = field(default=NOTHING)
-    checkpoint: Mapping[str, Any] = field(default=NOTHING)
+    input: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint: Mapping[str, Any] = field(default_factory=dict)
     created_at: datetime | None = None
 
 
@@ -103,7 +100,7 @@ class ArchiveView:
     title: str = ""
     source: str | None = None
     recid: str | None = None
-    metadata: Mapping[str, Any] = field(default=NOTHING)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
     restricted: bool = False
     packages: tuple[Package, ...] = ()
     copies: tuple[Copy, ...] = ()
@@ -158,7 +155,7 @@ class Outcome:
     """
 
     state: StepState = StepState.COMPLETED
-    output: Mapping[str, Any] = field(default=NOTHING)
+    output: Mapping[str, Any] = field(default_factory=dict)
     packages: tuple[Package, ...] = ()
     copies: tuple[Copy, ...] = ()
     files: tuple[tuple[UUID, tuple[File, ...]], ...] = ()

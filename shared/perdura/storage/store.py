@@ -31,7 +31,7 @@ class ObjectInfo:
     ref: ObjectRef
     size: int
     modified: datetime | None = None
-    metadata: Mapping[str, str] = field(default=NOTHING)
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
