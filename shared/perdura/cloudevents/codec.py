@@ -38,14 +38,6 @@ __all__ = [
     "encode_structured",
     "is_json",
 ]
-    "BODY_LIMIT",
-    "NotACloudEvent",
-    "decode",
-    "encode_batch",
-    "encode_binary",
-    "encode_structured",
-    "is_json",
-]
 
 BODY_LIMIT = 10 * 2**20
 """Default of the largest body in bytes that is looked at."""
@@ -150,7 +142,7 @@ def _from_json(member: Any) -> CloudEvent:
         if data is not None and not is_json(content_type):
             if not isinstance(data, str):
                 raise NotACloudEvent("data of a content type other than JSON is not a string")
-            data = _utf8(data)
+            data = data.encode("utf-8")
         return _event(attributes, data)
     if data is not None:
         raise NotACloudEvent("both data and data_base64 are present")
@@ -230,10 +222,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
-
-
-def _utf8(text: str) -> bytes:
-    return text.encode("utf-8")
 
 
 def _attributes(event: CloudEvent) -> dict[str, str]:
