@@ -26,7 +26,7 @@ class ObjectRef:
 
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
-    """What the store says of an object; `size` in bytes. Its digests are never taken from here (packages.md 3.3)."""
+    """What the store says of an object; `size` in bytes. Digests are never taken from here (packages.md 3.3)."""
 
     ref: ObjectRef
     size: int
@@ -95,8 +95,12 @@ class Store(Protocol):
         *,
         content_type: str = "application/octet-stream",
         metadata: Mapping[str, str] = NOTHING,
+        retain_until: datetime | None = None,
     ) -> Written:
-        """Store a small object; sha256 is computed, sent along and returned."""
+        """Store a small object; sha256 is computed, kept as its metadata and returned.
+
+        `retain_until` locks this version until then, in a bucket with Object Lock.
+        """
         ...
 
     def writer(
@@ -108,8 +112,12 @@ class Store(Protocol):
         algorithms: tuple[str, ...] = ("sha256",),
         content_type: str = "application/octet-stream",
         metadata: Mapping[str, str] = NOTHING,
+        retain_until: datetime | None = None,
     ) -> Writer:
-        """Write a large object as a stream (multipart; part size chosen from `size` when known)."""
+        """Write a large object as a stream (multipart; part size chosen from `size` when known).
+
+        `finish()` of another number of bytes than `size` raises Broken and stores nothing.
+        """
         ...
 
     def copy(self, ref: ObjectRef, bucket: str, key: str, size: int) -> ObjectInfo:

@@ -1,0 +1,185 @@
+"""Ranged reads by presigned URL over kept-alive connections into reused buffers.
+
+Seven times cheaper per request than the client library and half the cost per byte (packages.md 5.3).
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from urllib.parse import SplitResult, urlsplit
+
+from perdura.errors import ObjectChanged, PerduraError, StoreUnavailable
+from perdura.storage.endpoint import meaning
+from perdura.storage.store import ObjectRef
+
+_ATTEMPTS = 5
+_KEPT_CONNECTIONS = 32
+_KEPT_URLS = 256
+_URL_SECONDS = 3600
+_TIMEOUT = 60.0
+_BROKEN_TRANSPORT = (OSError, http.client.HTTPException)
+
+
+class _Transient(Exception):
+    """The answer broke off or the store was busy; `cause` is what to raise when it stays so."""
+
+    def __init__(self, cause: PerduraError) -> None:
+        super().__init__(cause.message)
+        self.cause = cause
+
+
+class RangeReader:
+    """Reads ranges of objects; safe to use from several threads.
+
+    `presign` gives the URL that reads a reference for so many seconds.
+    """
+
+    def __init__(self, presign: Callable[[ObjectRef, int], str], pause: float = 0.2) -> None:
+        self._presign = presign
+        self._pause = pause
+        self._lock = threading.Lock()
+        self._idle: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
+        self._urls: OrderedDict[ObjectRef, tuple[float, SplitResult]] = OrderedDict()
+        self._tls: ssl.SSLContext | None = None
+
+    def stream(self, ref: ObjectRef, offset: int, length: int | None, chunk: int) -> Iterator[memoryview]:
+        """Bytes `offset` to `offset + length` (None: to the end) in pieces of at most `chunk` bytes.
+
+        A piece is valid until the next is asked for. A broken connection is resumed at the byte where it broke,
+        pinned to the ETag first seen; raises NotStored, ObjectChanged, StoreUnavailable.
+        """
+        if length is not None and length <= 0:
+            return
+        size = chunk if length is None else min(chunk, length)
+        buffer = memoryview(bytearray(size))
+        position, etag, failures = offset, ref.etag, 0
+        end = None if length is None else offset + length
+        while end is None or position < end:
+            try:
+                connection, answer, where = self._open(ref, position, end, etag)
+            except _Transient as failure:
+                failures = self._wait(failures, failure)
+                continue
+            if answer is None:
+                return
+            etag = etag or (answer.getheader("ETag") or "").strip('"') or None
+            left = answer.length if end is None else end - position
+            whole = False
+            try:
+                while left is None or left > 0:
+                    got = answer.readinto(buffer if left is None else buffer[: min(size, left)])
+                    if got == 0:
+                        break
+                    position += got
+                    left = None if left is None else left - got
+                    failures = 0
+                    yield buffer[:got]
+                whole = not left
+            except _BROKEN_TRANSPORT:
+                whole = False
+            finally:
+                self._give_back(connection, where, whole and answer.isclosed())
+            if whole:
+                return
+            failures = self._wait(failures, _Transient(StoreUnavailable("the object store broke off an answer")))
+
+    def _wait(self, failures: int, failure: _Transient) -> int:
+        if failures + 1 >= _ATTEMPTS:
+            raise failure.cause
+        time.sleep(self._pause * 2**failures)
+        return failures + 1
+
+    def _open(
+        self, ref: ObjectRef, position: int, end: int | None, etag: str | None
+    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse | None, SplitResult]:
+        """Ask for the range; the answer is None when the object ends before it."""
+        url = self._url(ref)
+        headers = {"Range": f"bytes={position}-" if end is None else f"bytes={position}-{end - 1}"}
+        if etag:
+            headers["If-Match"] = f'"{etag.strip(chr(34))}"'
+        connection = self._connection(url)
+        try:
+            connection.request("GET", f"{url.path}?{url.query}", headers=headers)
+            answer = connection.getresponse()
+        except _BROKEN_TRANSPORT as error:
+            connection.close()
+            raise _Transient(StoreUnavailable("the object store does not answer")) from error
+        if answer.status == 206 or (answer.status == 200 and position == 0):
+            seen = (answer.getheader("ETag") or "").strip('"')
+            begins = (answer.getheader("Content-Range") or f"bytes {position}-").split("-")[0].split()[-1]
+            if etag and seen and seen != etag.strip('"'):
+                connection.close()
+                raise ObjectChanged("the object was replaced while it was being read")
+            if begins != str(position):
+                connection.close()
+                raise _Transient(StoreUnavailable("the object store answered with another range than asked"))
+            return connection, answer, url
+        try:
+            text = answer.read(2048).decode("utf-8", "replace")
+        except _BROKEN_TRANSPORT:
+            text = ""
+        self._give_back(connection, url, answer.isclosed())
+        if answer.status == 416:
+            return connection, None, url
+        problem = meaning(answer.status, _code(text), text)
+        if answer.status == 403 and self._forget(ref):
+            raise _Transient(problem)
+        if isinstance(problem, StoreUnavailable):
+            raise _Transient(problem)
+        raise problem
+
+    def _url(self, ref: ObjectRef) -> SplitResult:
+        now = time.monotonic()
+        with self._lock:
+            kept = self._urls.get(ref)
+            if kept and now < kept[0]:
+                return kept[1]
+        url = urlsplit(self._presign(ref, _URL_SECONDS))
+        with self._lock:
+            self._urls[ref] = (now + _URL_SECONDS / 2, url)
+            while len(self._urls) > _KEPT_URLS:
+                self._urls.popitem(last=False)
+        return url
+
+    def _forget(self, ref: ObjectRef) -> bool:
+        """Whether a URL older than this moment was in use: signatures run out while a machine sleeps."""
+        with self._lock:
+            kept = self._urls.pop(ref, None)
+        return kept is not None and kept[0] - time.monotonic() < _URL_SECONDS / 2 - 60
+
+    def _connection(self, url: SplitResult) -> http.client.HTTPConnection:
+        with self._lock:
+            idle = self._idle.get((url.scheme, url.netloc))
+            if idle:
+                return idle.pop()
+        if url.scheme == "https":
+            self._tls = self._tls or ssl.create_default_context()
+            return http.client.HTTPSConnection(url.netloc, timeout=_TIMEOUT, context=self._tls)
+        return http.client.HTTPConnection(url.netloc, timeout=_TIMEOUT)
+
+    def _give_back(self, connection: http.client.HTTPConnection, url: SplitResult, reusable: bool) -> None:
+        with self._lock:
+            idle = self._idle.setdefault((url.scheme, url.netloc), [])
+            if reusable and connection.sock is not None and len(idle) < _KEPT_CONNECTIONS:
+                idle.append(connection)
+                return
+        connection.close()
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        with self._lock:
+            connections = [connection for idle in self._idle.values() for connection in idle]
+            self._idle.clear()
+        for connection in connections:
+            connection.close()
+
+
+def _code(text: str) -> str:
+    """The `<Code>` of an S3 error body, cut out without parsing XML of a stranger."""
+    _, found, rest = text.partition("<Code>")
+    return rest.partition("</Code>")[0][:80] if found else ""

@@ -1,0 +1,218 @@
+"""The object store over the S3 protocol: one adapter for SeaweedFS, Ceph RGW, AWS and their like.
+
+What servers do differently is in embedded-services.md 4.2; the rules for this client in 4.3 there.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from perdura.errors import Broken, StoreUnavailable
+from perdura.settings import Settings
+from perdura.storage.endpoint import new_client, translated
+from perdura.storage.multipart import MultipartWriter, part_size
+from perdura.storage.ranges import RangeReader
+from perdura.storage.store import NOTHING, ObjectInfo, ObjectRef, Writer, Written
+
+_ONE_REQUEST_COPY = 5 * 2**30
+_COPY_PART = 2**30
+
+
+class S3Store:
+    """`Store` over S3. One per process: it keeps connections and is safe to use from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self.client: Any = new_client(settings, settings.s3_endpoint)
+        self._public: Any = self.client
+        if settings.s3_public_endpoint and settings.s3_public_endpoint != settings.s3_endpoint:
+            self._public = new_client(settings, settings.s3_public_endpoint)
+        self._ranges = RangeReader(self._internal_url)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings it was made from."""
+        return self._settings
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._ranges.close()
+        self.client.close()
+        self._public.close()
+
+    def head(self, bucket: str, key: str, version_id: str | None = None) -> ObjectInfo:
+        """What is stored there, pinned by ETag and version; raises NotStored."""
+        arguments = {"Bucket": bucket, "Key": key}
+        if version_id is not None:
+            arguments["VersionId"] = version_id
+        with translated():
+            answer = self.client.head_object(**arguments)
+        version = answer.get("VersionId")
+        ref = ObjectRef(bucket, key, None if version in (None, "null") else version, _bare(answer["ETag"]))
+        return ObjectInfo(ref, int(answer["ContentLength"]), answer.get("LastModified"), dict(answer["Metadata"]))
+
+    def list(self, bucket: str, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
+        """All objects below a prefix, by key, each pinned by ETag; pages are fetched as needed."""
+        arguments: dict[str, Any] = {"Bucket": bucket, "Prefix": prefix, "MaxKeys": 1000}
+        if start_after:
+            arguments["StartAfter"] = start_after
+        while True:
+            with translated():
+                page = self.client.list_objects_v2(**arguments)
+            for entry in page.get("Contents", ()):
+                ref = ObjectRef(bucket, entry["Key"], etag=_bare(entry["ETag"]))
+                yield ObjectInfo(ref, int(entry["Size"]), entry.get("LastModified"))
+            if not page.get("IsTruncated"):
+                return
+            token = page.get("NextContinuationToken")
+            if not token:
+                raise StoreUnavailable("the object store broke off a listing")
+            arguments["ContinuationToken"] = token
+
+    def read(self, ref: ObjectRef, offset: int = 0, length: int | None = None) -> bytes:
+        """Bytes of a small range; raises NotStored, ObjectChanged."""
+        return b"".join(bytes(piece) for piece in self._ranges.stream(ref, offset, length, 1 << 20))
+
+    def stream(
+        self, ref: ObjectRef, offset: int = 0, length: int | None = None, chunk: int = 1 << 20
+    ) -> Iterator[memoryview]:
+        """Bytes of a range as chunks, each valid until the next is asked for; raises NotStored, ObjectChanged."""
+        return self._ranges.stream(ref, offset, length, chunk)
+
+    def put(
+        self,
+        bucket: str,
+        key: str,
+        data: bytes,
+        *,
+        content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] = NOTHING,
+        retain_until: datetime | None = None,
+    ) -> Written:
+        """Store a small object. Content-MD5 goes along, the one checksum that every server verifies."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+        target = _target(bucket, key, content_type, {"sha256": sha256, **metadata}, retain_until)
+        with translated():
+            answer = self.client.put_object(**target, Body=data, ContentMD5=md5)
+        return Written(self.head(bucket, key, answer.get("VersionId")), {"sha256": sha256})
+
+    def writer(
+        self,
+        bucket: str,
+        key: str,
+        *,
+        size: int | None = None,
+        algorithms: tuple[str, ...] = ("sha256",),
+        content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] = NOTHING,
+        retain_until: datetime | None = None,
+    ) -> Writer:
+        """Write a large object as a stream; nothing becomes visible before `finish()`."""
+        return MultipartWriter(
+            self.client,
+            _target(bucket, key, content_type, metadata, retain_until),
+            size=size,
+            algorithms=algorithms,
+            look=lambda version: self.head(bucket, key, version),
+        )
+
+    def copy(self, ref: ObjectRef, bucket: str, key: str, size: int) -> ObjectInfo:
+        """Copy inside the store, pinned to `ref`; in parts above 5 GiB; raises NotStored, ObjectChanged."""
+        source: dict[str, Any] = {"CopySource": {"Bucket": ref.bucket, "Key": ref.key}}
+        if ref.version_id:
+            source["CopySource"]["VersionId"] = ref.version_id
+        if ref.etag:
+            source["CopySourceIfMatch"] = f'"{_bare(ref.etag)}"'
+        if size <= _ONE_REQUEST_COPY:
+            with translated():
+                answer = self.client.copy_object(Bucket=bucket, Key=key, **source)
+            return self.head(bucket, key, answer.get("VersionId"))
+        with translated():
+            upload_id = self.client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+        upload = {"Bucket": bucket, "Key": key, "UploadId": upload_id}
+        try:
+            with translated():
+                parts = [
+                    {"PartNumber": number, "ETag": self._copy_part(upload, source, number, start, size)}
+                    for number, start in enumerate(range(0, size, max(_COPY_PART, part_size(size))), 1)
+                ]
+                answer = self.client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+        except BaseException:
+            with translated():
+                self.client.abort_multipart_upload(**upload)
+            raise
+        return self.head(bucket, key, answer.get("VersionId"))
+
+    def _copy_part(
+        self, upload: Mapping[str, str], source: Mapping[str, Any], number: int, start: int, size: int
+    ) -> str:
+        end = min(start + max(_COPY_PART, part_size(size)), size) - 1
+        answer = self.client.upload_part_copy(
+            **upload, **source, PartNumber=number, CopySourceRange=f"bytes={start}-{end}"
+        )
+        return str(answer["CopyPartResult"]["ETag"])
+
+    def delete(self, ref: ObjectRef) -> None:
+        """Remove one object or version; removing what is not there is no error."""
+        arguments = {"Bucket": ref.bucket, "Key": ref.key}
+        if ref.version_id:
+            arguments["VersionId"] = ref.version_id
+        with translated():
+            self.client.delete_object(**arguments)
+
+    def presigned_get(self, ref: ObjectRef, seconds: int, *, filename: str | None = None) -> str:
+        """A URL that reads the object as people outside reach it; `filename` makes browsers save it as that."""
+        arguments = _read_arguments(ref)
+        if filename is not None:
+            arguments["ResponseContentDisposition"] = _attachment(filename)
+        with translated():
+            return str(self._public.generate_presigned_url("get_object", Params=arguments, ExpiresIn=seconds))
+
+    def presigned_put(self, bucket: str, key: str, seconds: int, *, public: bool = True) -> str:
+        """A URL that writes the object; `public` uses the endpoint that depositors reach."""
+        client = self._public if public else self.client
+        arguments = {"Bucket": bucket, "Key": key}
+        with translated():
+            return str(client.generate_presigned_url("put_object", Params=arguments, ExpiresIn=seconds))
+
+    def _internal_url(self, ref: ObjectRef, seconds: int) -> str:
+        with translated():
+            return str(
+                self.client.generate_presigned_url("get_object", Params=_read_arguments(ref), ExpiresIn=seconds)
+            )
+
+
+def _bare(etag: str) -> str:
+    return etag.strip('"')
+
+
+def _read_arguments(ref: ObjectRef) -> dict[str, str]:
+    arguments = {"Bucket": ref.bucket, "Key": ref.key}
+    if ref.version_id:
+        arguments["VersionId"] = ref.version_id
+    return arguments
+
+
+def _target(
+    bucket: str, key: str, content_type: str, metadata: Mapping[str, str], retain_until: datetime | None
+) -> dict[str, Any]:
+    target: dict[str, Any] = {"Bucket": bucket, "Key": key, "ContentType": content_type}
+    if metadata:
+        if not all(text.isascii() for pair in metadata.items() for text in pair):
+            raise Broken("metadata of stored objects must be ASCII", code="metadata-not-ascii")
+        target["Metadata"] = dict(metadata)
+    if retain_until is not None:
+        target |= {"ObjectLockMode": "GOVERNANCE", "ObjectLockRetainUntilDate": retain_until}
+    return target
+
+
+def _attachment(filename: str) -> str:
+    """Content-Disposition of RFC 6266: an ASCII stand-in, and the real name in RFC 8187 form."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._- ") else "_" for c in filename)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(filename, safe='')}"

@@ -1,0 +1,217 @@
+"""What every store must do; the same suite over the fake and over a real server."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import zlib
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from perdura.errors import Broken, NotStored, ObjectChanged
+from perdura.ids import new_id
+from perdura.settings import Settings
+from perdura.storage import buckets
+from perdura.storage.capabilities import probe
+from perdura.storage.memory import MemoryStore
+from perdura.storage.s3 import S3Store
+from perdura.storage.store import ObjectRef, Store
+
+MIB = 2**20
+BUCKET = "perdura-incoming"
+
+
+@pytest.fixture(params=["memory", pytest.param("seaweedfs", marks=pytest.mark.stack)])
+def store(request: pytest.FixtureRequest) -> Iterator[Store]:
+    if request.param == "memory":
+        yield MemoryStore()
+        return
+    real = S3Store(request.getfixturevalue("seaweedfs"))
+    yield real
+    real.close()
+
+
+@pytest.fixture
+def key() -> str:
+    return f"tests/{new_id()}"
+
+
+def test_what_is_put_is_read_back(store: Store, key: str) -> None:
+    written = store.put(BUCKET, key, b"hello", content_type="text/plain", metadata={"title": "a"})
+    assert written.checksums == {"sha256": hashlib.sha256(b"hello").hexdigest()}
+    found = store.head(BUCKET, key)
+    assert (found.size, found.ref.etag) == (5, written.info.ref.etag)
+    assert found.metadata["title"] == "a"
+    assert store.read(found.ref) == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("offset", "length", "expected"),
+    [(0, None, b"0123456789"), (3, 4, b"3456"), (8, 10, b"89"), (10, None, b""), (12, 3, b""), (4, 0, b"")],
+)
+def test_a_range_is_exactly_its_bytes(
+    store: Store, key: str, offset: int, length: int | None, expected: bytes
+) -> None:
+    ref = store.put(BUCKET, key, b"0123456789").info.ref
+    assert store.read(ref, offset, length) == expected
+    assert b"".join(bytes(c) for c in store.stream(ref, offset, length, chunk=3)) == expected
+
+
+def test_an_empty_object_is_an_object(store: Store, key: str) -> None:
+    ref = store.put(BUCKET, key, b"").info.ref
+    assert store.head(BUCKET, key).size == 0
+    assert store.read(ref) == b""
+
+
+def test_what_is_not_stored_is_said_so(store: Store, key: str) -> None:
+    with pytest.raises(NotStored):
+        store.head(BUCKET, key)
+    with pytest.raises(NotStored):
+        store.read(ObjectRef(BUCKET, key))
+    with pytest.raises(NotStored):
+        store.copy(ObjectRef(BUCKET, key), BUCKET, key + "-copy", 3)
+
+
+def test_a_pinned_read_notices_a_replaced_object(store: Store, key: str) -> None:
+    ref = store.put(BUCKET, key, b"first").info.ref
+    store.put(BUCKET, key, b"other")
+    pinned = ObjectRef(BUCKET, key, etag=ref.etag)
+    with pytest.raises(ObjectChanged):
+        store.read(pinned)
+    with pytest.raises(ObjectChanged):
+        list(store.stream(pinned))
+    with pytest.raises(ObjectChanged):
+        store.copy(pinned, BUCKET, key + "-copy", 5)
+
+
+def test_a_listing_is_in_the_order_of_keys_and_pinned(store: Store, key: str) -> None:
+    names = [f"{key}/{name}" for name in ("a", "b/c", "b/d", "z")]
+    for name in reversed(names):
+        store.put(BUCKET, name, name.encode())
+    listed = list(store.list(BUCKET, key + "/"))
+    assert [entry.ref.key for entry in listed] == names
+    assert [entry.size for entry in listed] == [len(name) for name in names]
+    assert store.read(listed[1].ref) == names[1].encode()
+    assert [entry.ref.key for entry in store.list(BUCKET, key + "/", start_after=names[1])] == names[2:]
+
+
+def test_a_stream_is_hashed_while_it_is_written(store: Store, key: str) -> None:
+    data = os.urandom(40 * MIB + 17)
+    with store.writer(BUCKET, key, size=len(data), algorithms=("sha256", "sha512", "md5", "adler32")) as writer:
+        for start in range(0, len(data), 3 * MIB):
+            writer.write(memoryview(data)[start : start + 3 * MIB])
+        assert writer.position == len(data)
+        written = writer.finish()
+    assert written.checksums == {
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "sha512": hashlib.sha512(data).hexdigest(),
+        "md5": hashlib.md5(data).hexdigest(),
+        "adler32": f"{zlib.adler32(data):08x}",
+    }
+    assert written.info.size == len(data)
+    digest = hashlib.sha256()
+    for chunk in store.stream(written.info.ref):
+        digest.update(chunk)
+    assert digest.hexdigest() == written.checksums["sha256"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 16 * MIB, 16 * MIB + 1])
+@pytest.mark.parametrize("announced", [True, False])
+def test_a_stream_of_any_size_becomes_one_object(store: Store, key: str, size: int, announced: bool) -> None:
+    with store.writer(BUCKET, key, size=size if announced else None) as writer:
+        writer.write(bytes(size))
+        assert writer.finish().info.size == size
+
+
+def test_a_stream_that_is_not_finished_leaves_nothing(store: Store, key: str) -> None:
+    with store.writer(BUCKET, key) as writer:
+        writer.write(bytes(17 * MIB))
+    with pytest.raises(NotStored):
+        store.head(BUCKET, key)
+
+
+def test_a_stream_of_another_size_than_announced_leaves_nothing(store: Store, key: str) -> None:
+    with store.writer(BUCKET, key, size=5) as writer:
+        writer.write(b"four")
+        with pytest.raises(Broken):
+            writer.finish()
+    with pytest.raises(NotStored):
+        store.head(BUCKET, key)
+
+
+def test_a_copy_holds_the_same_bytes(store: Store, key: str) -> None:
+    ref = store.put(BUCKET, key, b"bytes").info.ref
+    copied = store.copy(ref, BUCKET, key + "-copy", 5)
+    assert copied.size == 5
+    assert store.read(copied.ref) == b"bytes"
+
+
+def test_deleting_twice_is_deleting_once(store: Store, key: str) -> None:
+    store.put(BUCKET, key, b"x")
+    store.delete(ObjectRef(BUCKET, key))
+    store.delete(ObjectRef(BUCKET, key))
+    with pytest.raises(NotStored):
+        store.head(BUCKET, key)
+
+
+def test_names_of_every_kind_are_kept_apart(store: Store, key: str) -> None:
+    names = [f"{key}/{name}" for name in ("a b", "ä", "a\u0308", "%41", "a+b", "q?x#y", "p", "p/q")]
+    for name in names:
+        store.put(BUCKET, name, name.encode())
+    for name in names:
+        assert store.read(store.head(BUCKET, name).ref) == name.encode()
+    assert {entry.ref.key for entry in store.list(BUCKET, key)} == set(names)
+
+
+@pytest.mark.stack
+class TestAgainstAServer:
+    """What only a server can show."""
+
+    def test_presigned_urls_work_and_name_the_download(self, seaweedfs: Settings, key: str) -> None:
+        store = S3Store(seaweedfs)
+        status, _ = _request("PUT", store.presigned_put(BUCKET, key, 60), b"by url")
+        assert status == 200
+        url = store.presigned_get(store.head(BUCKET, key).ref, 60, filename="Übersicht 1.pdf")
+        status, headers = _request("GET", url)
+        assert status == 200
+        assert headers["Content-Disposition"].endswith("filename*=UTF-8''%C3%9Cbersicht%201.pdf")
+        store.close()
+
+    def test_buckets_are_made_once(self, seaweedfs: Settings) -> None:
+        states = {state.name: state for state in buckets.create(seaweedfs)}
+        assert not any(state.created for state in states.values())
+        assert states[seaweedfs.bucket_aips].versions
+        assert states[seaweedfs.bucket_log].object_lock
+
+    def test_the_probe_finds_what_the_server_can(self, seaweedfs: Settings) -> None:
+        store = S3Store(seaweedfs)
+        found = probe(store)
+        assert found.reads_ranges
+        assert found.versions
+        assert found.object_lock
+        assert found.verifies_md5
+        assert not list(store.list(seaweedfs.bucket_aips, ".perdura-probe/"))
+        store.close()
+
+    def test_versions_are_read_by_their_id(self, seaweedfs: Settings, key: str) -> None:
+        store = S3Store(seaweedfs)
+        first = store.put(seaweedfs.bucket_aips, key, b"first").info.ref
+        second = store.put(seaweedfs.bucket_aips, key, b"second").info.ref
+        assert first.version_id != second.version_id
+        assert store.read(first) == b"first"
+        assert store.read(second) == b"second"
+        store.close()
+
+
+def _request(method: str, url: str, body: bytes | None = None) -> tuple[int, dict[str, str]]:
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=30)
+    connection.request(method, f"{parts.path}?{parts.query}", body)
+    answer = connection.getresponse()
+    answer.read()
+    headers = dict(answer.getheaders())
+    connection.close()
+    return answer.status, headers
