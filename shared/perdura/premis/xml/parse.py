@@ -1,0 +1,76 @@
+"""Hostile XML to a tree: no document type, no entities, no network, bounded depth and text (premis.md 1.14)."""
+
+from __future__ import annotations
+
+import codecs
+
+from lxml import etree
+
+from perdura.errors import Rejected
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+class NotXml(Rejected):
+    """The bytes are no XML document that may be read."""
+
+    code = "not-xml"
+
+
+def parse(data: bytes) -> etree._Element:
+    """The root element of a document in any encoding the parser knows; raises NotXml.
+
+    White space before the XML declaration is forgiven.
+    """
+    if not any(data.startswith(bom) for bom, _ in _BOMS):
+        data = data.lstrip(b" \t\r\n")
+    if not data:
+        raise NotXml("The body is empty: expected an XML document.")
+    if _has_doctype(data):
+        raise NotXml("DTDs are not accepted")
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+    try:
+        root = etree.fromstring(data, parser)
+    except etree.XMLSyntaxError as error:
+        raise NotXml(f"The body is not well-formed XML: {str(error)[:200]}") from error
+    except (LookupError, ValueError) as error:
+        raise NotXml(f"The body cannot be read as XML: {str(error)[:200]}") from error
+    if root.getroottree().docinfo.doctype:
+        raise NotXml("DTDs are not accepted")
+    return root
+
+
+def _has_doctype(data: bytes) -> bool:
+    """Whether a document type declaration stands before the root element; nothing is parsed to find out."""
+    text = _prolog(data)
+    position = 0
+    while True:
+        position = text.find("<", position)
+        if position < 0:
+            return False
+        if text.startswith("<!DOCTYPE", position):
+            return True
+        for start, end in (("<?", "?>"), ("<!--", "-->")):
+            if text.startswith(start, position):
+                stop = text.find(end, position + len(start))
+                if stop < 0:
+                    return False
+                position = stop + len(end)
+                break
+        else:
+            return False
+
+
+def _prolog(data: bytes) -> str:
+    for bom, encoding in _BOMS:
+        if data.startswith(bom):
+            return data[len(bom) :].decode(encoding, "replace")
+    if data[:2] == b"<\0":
+        return data.decode("utf-16-le", "replace")
+    if data[:2] == b"\0<":
+        return data.decode("utf-16-be", "replace")
+    return data.decode("latin-1")

@@ -1,0 +1,332 @@
+"""PREMIS 1.0 to 3.0 XML to the model: any order of children, any prefix, nothing that was sent is lost.
+
+What has no place in the model (comments, elements unknown to PREMIS) stays in the canonical form of the element,
+which is what the log keeps (premis.md 1.3, 2.3).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, tzinfo
+from uuid import UUID, uuid4
+
+from lxml import etree
+
+from perdura.errors import Rejected
+from perdura.premis.dates import event_date
+from perdura.premis.model import Agent, Attributes, Detail, Event, Identifier, Outcome, Term
+from perdura.premis.xml.names import ATOM, NAMESPACES, V2, V3, XLINK
+
+DEFAULT_IDENTIFIER_TYPE = "http://purl.org/net/untl/vocabularies/identifier-qualifiers/#UUID"
+DEFAULT_AGENT_TYPE = "PES:Agent"
+LONGEST_VALUE = 16_384
+"""Characters that an identifier, type, role or outcome may have; details and notes have no limit of their own."""
+
+_BLANK = " \t\r\n"
+_LONGEST_EVENT_IDENTIFIER = 200
+
+
+class BadPremis(Rejected):
+    """Well-formed XML that holds no PREMIS of the kind expected, or lacks a mandatory part."""
+
+    code = "bad-premis"
+
+
+def canonical(element: etree._Element) -> str:
+    """The element as it was sent, in canonical form (C14N 1.0 with comments)."""
+    text: str = etree.tostring(element, method="c14n", with_comments=True, with_tail=False).decode()
+    return text
+
+
+def events_in(root: etree._Element) -> list[etree._Element]:
+    """The event elements of a bare event, of an Atom entry or feed, or of a premis document.
+
+    Raises BadPremis when there is none, or when an entry does not hold exactly one.
+    """
+    return _contents(root, "event")
+
+
+def agents_in(root: etree._Element) -> list[etree._Element]:
+    """The agent elements, as `events_in`."""
+    return _contents(root, "agent")
+
+
+def event_from(
+    element: etree._Element,
+    *,
+    now: datetime | None = None,
+    zone: tzinfo = UTC,
+    identifier_type: str = DEFAULT_IDENTIFIER_TYPE,
+    partial: bool = False,
+) -> Event:
+    """Read one event; an identifier that is no UUID is replaced by a new one (premis.md 1.4).
+
+    With `partial` (an update) the date may be absent: `date_text` is then empty. Raises BadPremis or BadDate.
+    """
+    now = now or datetime.now(UTC)
+    version = _version(element)
+    parts: dict[str, list[etree._Element]] = {}
+    namespace, brace, _ = element.tag.rpartition("}")
+    for child in _children(element):
+        if child.tag.startswith(namespace + brace):
+            parts.setdefault(child.tag[len(namespace) + 1 :], []).append(child)
+    spelling, kept_type, attributes = _event_identifier(parts, identifier_type)
+    dates = parts.get("eventDateTime", [])
+    if len(dates) > 1:
+        raise BadPremis("eventDateTime: expected one, found several.")
+    text = _text(dates[0]) if dates else ""
+    if not text and not partial:
+        raise BadPremis("eventDateTime is missing: an ISO 8601 date or date-time is mandatory.")
+    date = event_date(text, now, zone) if text else None
+    types = parts.get("eventType", [])
+    return Event(
+        id=UUID(spelling),
+        type=_term(types[0]) if types else "",
+        at=date.instant if date else now,
+        details=_details(parts),
+        outcomes=tuple(filter(None, map(_outcome, parts.get("eventOutcomeInformation", [])))),
+        agents=tuple(_linking(each, "Agent") for each in parts.get("linkingAgentIdentifier", [])),
+        objects=tuple(_linking(each, "Object") for each in parts.get("linkingObjectIdentifier", [])),
+        identifier_type=kept_type,
+        identifier=spelling,
+        identifier_attributes=attributes,
+        date_text=date.text if date else "",
+        version=version,
+        attributes=_attributes(element),
+    )
+
+
+def sent_identifier(element: etree._Element) -> str:
+    """The event identifier as it was sent, stripped; empty when there was none."""
+    value = element.find("{*}eventIdentifier/{*}eventIdentifierValue")
+    return _text(value) if value is not None else ""
+
+
+def is_uuid(text: str) -> bool:
+    """Whether an event identifier is kept: it is a UUID in some spelling."""
+    if len(text) > _LONGEST_EVENT_IDENTIFIER:
+        return False
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+def agent_from(element: etree._Element, *, partial: bool = False) -> Agent:
+    """Read one agent; raises BadPremis naming what is missing. With `partial` only the identifier is needed."""
+    version = _version(element)
+    identifiers: list[Identifier] = []
+    names: list[str] = []
+    texts: dict[str, list[str]] = {"agentType": [], "agentVersion": [], "agentNote": []}
+    extensions: list[str] = []
+    links: list[tuple[str, Identifier]] = []
+    for child in _children(element):
+        name = etree.QName(child).localname
+        if etree.QName(child).namespace != etree.QName(element).namespace:
+            continue
+        if name == "agentIdentifier":
+            identifiers.append(_identifier(child, "agentIdentifier", DEFAULT_AGENT_TYPE))
+        elif name == "agentName":
+            names.append(_term(child))
+        elif name in texts:
+            texts[name].append(_term(child) if name == "agentType" else _text(child))
+        elif name == "agentExtension":
+            extensions.append(_inner(child))
+        elif name == "mdSec":
+            extensions.append(_serialised(child))
+        elif name.startswith("linking") and name.endswith("Identifier"):
+            links.append((name, _identifier(child, name, "")))
+    names = [name for name in names if name]
+    for label, found in (("agentName", names), ("agentType", [each for each in texts["agentType"] if each])):
+        if not found and not partial:
+            raise BadPremis(f"{label} is missing or empty.")
+    if not identifiers:
+        raise BadPremis("agentIdentifier is missing.")
+    return Agent(
+        identifier=identifiers[0],
+        name=names[0] if names else "",
+        type=texts["agentType"][0] if texts["agentType"] else "",
+        notes=tuple(filter(None, texts["agentNote"])),
+        version=texts["agentVersion"][0] if texts["agentVersion"] else None,
+        more_identifiers=tuple(identifiers[1:]),
+        more_names=tuple(names[1:]),
+        extensions=tuple(extensions),
+        links=tuple(links),
+        premis_version=version,
+        attributes=_attributes(element),
+    )
+
+
+def _contents(root: etree._Element, kind: str) -> list[etree._Element]:
+    name = etree.QName(root)
+    if name.localname == kind and name.namespace not in (ATOM, None):
+        _version(root)
+        return [root]
+    if name.localname == "premis" and name.namespace in NAMESPACES:
+        return [each for each in _children(root) if each.tag == f"{{{name.namespace}}}{kind}"]
+    if name.namespace not in (ATOM, None) or name.localname not in ("entry", "feed", kind):
+        raise BadPremis(f"{name.localname[:200]}: expected an Atom entry or a PREMIS {kind} element.")
+    if name.localname == kind:
+        _version(root)
+    entries = [root] if name.localname == "entry" else list(_named(root, "entry"))
+    return [_content(entry, kind) for entry in entries]
+
+
+def _content(entry: etree._Element, kind: str) -> etree._Element:
+    content = next(_named(entry, "content"), None)
+    if content is None:
+        raise BadPremis(f"content is missing: expected an Atom entry whose content is a PREMIS {kind}.")
+    held = [child for child in _children(content) if etree.QName(child).localname == kind]
+    if len(held) > 1:
+        raise BadPremis(f"content: expected exactly one {kind}, found {len(held)}.")
+    if not held:
+        raise BadPremis(f"content: expected a PREMIS {kind} element, found none.")
+    _version(held[0])
+    return held[0]
+
+
+def _named(parent: etree._Element, name: str) -> Iterator[etree._Element]:
+    """Children of that name in the Atom namespace or in none."""
+    return (child for child in _children(parent) if child.tag in (f"{{{ATOM}}}{name}", name))
+
+
+def _children(element: etree._Element) -> Iterator[etree._Element]:
+    """Child elements; comments and processing instructions are no elements."""
+    return (child for child in element if isinstance(child.tag, str))
+
+
+def _version(element: etree._Element) -> str:
+    namespace = etree.QName(element).namespace
+    version = NAMESPACES.get(namespace or "")
+    if version is None:
+        accepted = ", ".join(NAMESPACES)
+        raise BadPremis(f"Namespace {(namespace or '')[:200]!r} is not PREMIS; accepted are {accepted}.")
+    return version
+
+
+def _text(element: etree._Element) -> str:
+    """All text of a leaf, without comments, stripped of surrounding white space."""
+    if len(element) == 0:
+        return (element.text or "").strip(_BLANK)
+    return "".join(element.xpath(".//text()")).strip(_BLANK)
+
+
+def _bounded(element: etree._Element) -> str:
+    text = _text(element)
+    if len(text) > LONGEST_VALUE:
+        name = etree.QName(element).localname
+        raise BadPremis(f"{name} {text[:200]!r}…: longer than {LONGEST_VALUE} characters.")
+    return text
+
+
+def _term(element: etree._Element) -> str:
+    text = _bounded(element)
+    attributes = element.attrib
+    if not attributes:
+        return text
+    known = {name: attributes.get(name) for name in ("authority", "authorityURI", "valueURI")}
+    if not any(known.values()):
+        return text
+    return Term(
+        text, authority=known["authority"], authority_uri=known["authorityURI"], value_uri=known["valueURI"]
+    )
+
+
+def _attributes(element: etree._Element) -> Attributes:
+    return tuple((str(name), str(value)) for name, value in element.attrib.items())
+
+
+def _event_identifier(parts: dict[str, list[etree._Element]], default_type: str) -> tuple[str, str, Attributes]:
+    """(identifier, its type, attributes): what was sent if it is a UUID, else a new one of the default type."""
+    elements = parts.get("eventIdentifier", [])
+    if len(elements) > 1:
+        raise BadPremis("eventIdentifier: expected one, found several.")
+    if elements:
+        identifier = _identifier(elements[0], "eventIdentifier", default_type, mandatory=False)
+        if is_uuid(identifier.value):
+            return identifier.value, identifier.type, identifier.attributes
+    return uuid4().hex, default_type, ()
+
+
+def _identifier(element: etree._Element, name: str, default_type: str, *, mandatory: bool = True) -> Identifier:
+    type_, value, roles = "", "", []
+    role_name = f"{name.removesuffix('Identifier')}Role"
+    for child in _children(element):
+        local = etree.QName(child).localname
+        if local == f"{name}Type":
+            type_ = _term(child)
+        elif local == f"{name}Value":
+            value = _bounded(child)
+        elif local == role_name:
+            roles.append(_term(child))
+    if not value and mandatory:
+        raise BadPremis(f"{name}Value is missing or empty.")
+    return Identifier(type_ or default_type, value, tuple(filter(None, roles)), _attributes(element))
+
+
+def _linking(element: etree._Element, kind: str) -> Identifier:
+    return _identifier(element, f"linking{kind}Identifier", "")
+
+
+def _details(parts: dict[str, list[etree._Element]]) -> tuple[str, ...]:
+    details = [_text(each) for each in parts.get("eventDetail", [])]
+    for information in parts.get("eventDetailInformation", []):
+        details.append(_detail(information, "eventDetail"))
+    return tuple(each for each in details if each or isinstance(each, Detail))
+
+
+def _outcome(element: etree._Element) -> Outcome | None:
+    outcome = ""
+    notes: list[str] = []
+    for child in _children(element):
+        local = etree.QName(child).localname
+        if local == "eventOutcome":
+            outcome = outcome or _term(child)
+        elif local == "eventOutcomeDetail":
+            notes.append(_detail(child, "eventOutcomeDetail", "eventOutcomeDetailNote"))
+    kept = tuple(each for each in notes if each or isinstance(each, Detail))
+    return Outcome(outcome, kept) if outcome or kept else None
+
+
+def _detail(element: etree._Element, name: str, text_name: str | None = None) -> str:
+    """A text and the extensions beside it; bare text counts as the text (premis.md 1.3).
+
+    In PREMIS 1.x any other element is an extension of its own (premis.md 2.3).
+    """
+    texts: list[str] = []
+    extensions: list[str] = []
+    first_version = etree.QName(element).namespace not in (V2, V3, "http://www.loc.gov/premis/v2")
+    for child in _children(element):
+        local = etree.QName(child).localname
+        if local == (text_name or name):
+            texts.append(_text(child))
+        elif local == f"{name}Extension":
+            extensions.append(_inner(child))
+        elif local == "mdSec" or first_version:
+            extensions.append(_serialised(child))
+    loose = "".join([element.text or "", *(child.tail or "" for child in element)]).strip(_BLANK)
+    text = "\n".join(filter(None, [*texts, loose]))
+    return Detail(text, tuple(extensions)) if extensions else text
+
+
+_DECLARATION = re.compile(r' xmlns:([\w.-]+)="([^"]*)"')
+
+
+def _inner(element: etree._Element) -> str:
+    return "".join(_serialised(child) for child in _children(element))
+
+
+def _serialised(element: etree._Element) -> str:
+    """The element as XML that stands alone, without declarations of prefixes of its wrapping that it never uses."""
+    text: str = etree.tostring(element, encoding="unicode", with_tail=False)
+    head, bracket, rest = text.partition(">")
+
+    def needed(match: re.Match[str]) -> str:
+        prefix, uri = match.groups()
+        if uri not in NAMESPACES and uri not in (ATOM, XLINK):
+            return match[0]
+        return match[0] if f"{prefix}:" in text.replace(match[0], "", 1) else ""
+
+    return _DECLARATION.sub(needed, head) + bracket + rest
