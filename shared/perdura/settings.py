@@ -46,6 +46,11 @@ class Settings(BaseSettings):
     admin_token: SecretStr | None = Field(None, description="Administrator's bearer token; unset disables it.")
 
     invocation_seconds: Seconds = Field(540, description="Time budget of one invocation (at most 10 minutes).")
+    retry_limit: int = Field(
+        20, ge=1, description="Runs of one attempt of a step that may end in a passing failure before a person is asked."
+    )
+    sweep_seconds: Seconds = Field(30, description="How often the drop zone is compared with the registry.")
+    keep_messages_days: float = Field(14, ge=1, description="Days for which delivered messages are remembered.")
     body_limit: int = Field(10 * 2**20, ge=2**16, description="Largest request body in bytes a function accepts.")
     emit_timeout: Seconds = Field(10, description="Seconds to wait for the broker when emitting.")
 
@@ -64,6 +69,12 @@ class Settings(BaseSettings):
         False, description="Let harvests reach loopback addresses (the demo's repository only)."
     )
     harvest_user_agent: str = Field("perdura (+https://example.org/perdura)", description="How we name ourselves.")
+    harvest_profiles: str | None = Field(
+        None, description="TOML file of further sources, or of other settings of known ones."
+    )
+    harvest_open: bool = Field(
+        False, description="Let harvests follow landing pages of any public host by Signposting."
+    )
     organisation: str = Field("Perdura", description="Name of the institution; agent of its events.")
 
 

@@ -152,6 +152,8 @@ class Step(Base):
     progress: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     error_code: Mapped[str | None] = mapped_column(Text)
     error_message: Mapped[str | None] = mapped_column(Text)
+    cause: Mapped[dict[str, str] | None] = mapped_column(JSONB)
+    """Source, id and carried extensions of the CloudEvent that asked for it, for what follows much later."""
     deliveries: Mapped[int] = mapped_column(Integer, server_default="0")
     """How many invocations have worked on this attempt."""
     poll_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

@@ -1,0 +1,18 @@
+"""ingest: verifies a SIP where it lies in the object store and accepts or rejects it."""
+
+from flask import Request, Response
+
+from perdura.runtime.delivery import StepRunner
+from perdura.runtime.function import Function
+from perdura.steps import ingest
+
+FUNCTION = Function(
+    "ingest",
+    steps={"org.perdura.ingest.requested.v1": StepRunner("ingest", ingest.run)},
+    notifications=True,
+)
+
+
+def handle(request: Request) -> Response:
+    """Answer one request: a CloudEvent, a storage notification, a probe."""
+    return FUNCTION.respond(request)

@@ -1,0 +1,160 @@
+"""Beginning, and beginning again: Archives made from deposits, uploads and harvests; failed steps retried.
+
+Every function works in the caller's transaction and returns the CloudEvents it put into the outbox, so that the caller
+can emit them as soon as the transaction is committed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from perdura.cloudevents.build import build
+from perdura.cloudevents.catalogue import request_type
+from perdura.cloudevents.message import CloudEvent
+from perdura.errors import Conflict, NotFound
+from perdura.ids import derived_id, new_id
+from perdura.registry import outbox
+from perdura.registry.transitions import HARVEST_PIPELINE, ArchiveState, check_pipeline
+
+SOURCE = "/perdura/registry"
+"""CloudEvents source of what people and programs ask of the registry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An Archive whose first step (or next attempt) has been asked for, and the CloudEvents that ask."""
+
+    archive: UUID
+    events: tuple[CloudEvent, ...]
+
+
+_CREATE = text("""
+    WITH archive_created AS (
+        INSERT INTO archive (id, title, state, pipeline, origin)
+        VALUES (:archive, :title, :state, CAST(:pipeline AS jsonb), :origin)
+        ON CONFLICT (id) DO NOTHING RETURNING id
+    )
+    INSERT INTO step (id, archive_id, name, position, input, poll_at)
+    SELECT :step, id, :name, 0, CAST(:input AS jsonb), clock_timestamp() + interval '1 minute' FROM archive_created
+    RETURNING id
+""")
+
+
+def create(
+    connection: Connection,
+    archive: UUID,
+    *,
+    title: str,
+    origin: str,
+    pipeline: Sequence[str],
+    step_input: Mapping[str, Any],
+    source: str = SOURCE,
+) -> Begun:
+    """Create an Archive and ask for its first step; an Archive of that id that exists already is left alone."""
+    check_pipeline(pipeline)
+    step = first_step_id(archive)
+    made = connection.execute(
+        _CREATE,
+        {
+            "archive": archive,
+            "title": title,
+            "state": ArchiveState.QUEUED,
+            "pipeline": json.dumps(list(pipeline)),
+            "origin": origin,
+            "step": step,
+            "name": pipeline[0],
+            "input": json.dumps(dict(step_input)),
+        },
+    )
+    if made.one_or_none() is None:
+        return Begun(archive, ())
+    return Begun(archive, (ask(connection, archive, step, pipeline[0], 1, source),))
+
+
+def first_step_id(archive: UUID) -> UUID:
+    """The id of the first attempt of an Archive's first step."""
+    return derived_id("step", archive, 0, 1)
+
+
+def start_harvest(connection: Connection, *, url: str | None = None, source: str | None = None,
+                  recid: str | None = None, archive: UUID | None = None) -> Begun:  # fmt: skip
+    """Create an Archive that begins with the harvest of a URL, or of an item of a source."""
+    wanted = {"url": url, "source": source, "recid": recid}
+    return create(
+        connection,
+        archive or new_id(),
+        title=url or f"{source} {recid}",
+        origin="harvest",
+        pipeline=HARVEST_PIPELINE,
+        step_input={key: value for key, value in wanted.items() if value is not None},
+    )
+
+
+_LAST_STEP = text("""
+    SELECT step.id, step.name, step.position, step.attempt, step.state, step.input, step.checkpoint
+    FROM step JOIN archive ON archive.id = step.archive_id
+    WHERE step.archive_id = :archive ORDER BY step.position DESC, step.attempt DESC LIMIT 1 FOR UPDATE OF archive
+""")
+
+_NEW_ATTEMPT = text("""
+    WITH attempt AS (
+        INSERT INTO step (id, archive_id, name, position, attempt, input, poll_at)
+        VALUES (:step, :archive, :name, :position, :attempt, CAST(:input AS jsonb),
+                clock_timestamp() + interval '1 minute')
+    ), superseded AS (
+        UPDATE step SET state = 'cancelled', finished_at = clock_timestamp(), updated_at = clock_timestamp()
+        WHERE id = :before AND state = 'blocked'
+    )
+    UPDATE archive SET state = :state, updated_at = clock_timestamp() WHERE id = :archive
+""")
+
+
+def retry(connection: Connection, archive: UUID) -> Begun:
+    """Ask for the failed or blocked step of an Archive again, as a new attempt.
+
+    Raises NotFound, or Conflict when the Archive's last step is neither failed nor blocked.
+    """
+    last = connection.execute(_LAST_STEP, {"archive": archive}).one_or_none()
+    if last is None:
+        raise NotFound("There is no such Archive, or nothing has been done for it yet.")
+    if last.state not in {"failed", "blocked"}:
+        raise Conflict(f"The step {last.name!r} is {last.state}: only a failed or blocked step can be retried.")
+    attempt = last.attempt + 1
+    step = derived_id("step", archive, last.position, attempt)
+    connection.execute(
+        _NEW_ATTEMPT,
+        {
+            "step": step,
+            "archive": archive,
+            "name": last.name,
+            "position": last.position,
+            "attempt": attempt,
+            "input": json.dumps(last.input),
+            "before": last.id,
+            "state": ArchiveState.RUNNING,
+        },
+    )
+    return Begun(archive, (ask(connection, archive, step, last.name, attempt, SOURCE),))
+
+
+def ask(
+    connection: Connection, archive: UUID, step: UUID, name: str, attempt: int, source: str
+) -> CloudEvent:
+    """Ask for one attempt of a step; asking twice gives the same CloudEvent."""
+    event = build(
+        request_type(name),
+        {"archive": archive, "step": step, "attempt": attempt},
+        source=source,
+        at=datetime.now(UTC),
+        archive=archive,
+        key=(step, attempt),
+    )
+    outbox.write(connection, [event])
+    return event

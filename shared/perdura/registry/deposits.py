@@ -1,0 +1,161 @@
+"""Deposits: announced uploads, and objects that appear in the drop zone unannounced."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from perdura.errors import NotFound
+from perdura.ids import derived_id, new_id
+from perdura.registry.archives import Begun, ask, create, first_step_id
+from perdura.registry.transitions import DEPOSIT_PIPELINE, ArchiveState
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A deposit that may now be uploaded: put the bytes at `bucket`/`key`."""
+
+    id: UUID
+    archive: UUID
+    bucket: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An object in the drop zone: what the store says of it (packages.md C8: one state of one object)."""
+
+    bucket: str
+    key: str
+    version_id: str | None
+    etag: str | None
+    size: int
+
+
+_ANNOUNCE = text("""
+    WITH made AS (
+        INSERT INTO archive (id, title, state, pipeline, origin)
+        VALUES (:archive, :title, :state, CAST(:pipeline AS jsonb), 'deposit')
+    )
+    INSERT INTO deposit (id, archive_id, bucket, key, filename, size, sha256)
+    VALUES (:id, :archive, :bucket, :key, :filename, :size, :sha256)
+""")
+
+
+def announce(
+    connection: Connection,
+    *,
+    bucket: str,
+    filename: str,
+    size: int | None = None,
+    sha256: str | None = None,
+    title: str | None = None,
+) -> Announced:
+    """Create an Archive that waits for its upload. The key is made of our id, never of the depositor's name."""
+    deposit, archive = new_id(), new_id()
+    key = f"deposits/{deposit}"
+    connection.execute(
+        _ANNOUNCE,
+        {
+            "id": deposit,
+            "archive": archive,
+            "title": title or filename,
+            "state": ArchiveState.AWAITING_UPLOAD,
+            "pipeline": json.dumps(DEPOSIT_PIPELINE),
+            "bucket": bucket,
+            "key": key,
+            "filename": filename,
+            "size": size,
+            "sha256": sha256,
+        },
+    )
+    return Announced(deposit, archive, bucket, key)
+
+
+_RECEIVE = text("""
+    WITH received AS (
+        UPDATE deposit SET received_at = clock_timestamp()
+        WHERE bucket = :bucket AND key = :key AND received_at IS NULL
+        RETURNING archive_id, filename, size, sha256
+    ), gone AS (
+        UPDATE archive SET state = 'queued', updated_at = clock_timestamp()
+        FROM received WHERE archive.id = received.archive_id
+    )
+    SELECT archive_id, filename, size, sha256 FROM received
+    UNION ALL
+    SELECT archive_id, NULL, NULL, NULL FROM deposit
+    WHERE bucket = :bucket AND key = :key AND received_at IS NOT NULL
+""")
+
+_FIRST_STEP = text("""
+    INSERT INTO step (id, archive_id, name, position, input, poll_at)
+    VALUES (:step, :archive, 'ingest', 0, CAST(:input AS jsonb), clock_timestamp() + interval '1 minute')
+    ON CONFLICT (id) DO NOTHING
+""")
+
+
+def receive(connection: Connection, arrival: Arrival, *, source: str) -> Begun:
+    """Begin the ingest of an object that arrived, once, however often and by whomever it is reported.
+
+    An announced deposit is begun by its first report; any other object becomes an Archive of its own, whose id
+    derives from the object's key and content tag: the same object reported again is the same Archive.
+    """
+    row = connection.execute(_RECEIVE, {"bucket": arrival.bucket, "key": arrival.key}).first()
+    told = {
+        "bucket": arrival.bucket,
+        "key": arrival.key,
+        "version_id": arrival.version_id,
+        "etag": arrival.etag,
+        "size": arrival.size,
+    }
+    if row is None:
+        identity = arrival.version_id or arrival.etag
+        return create(
+            connection,
+            derived_id("arrival", arrival.bucket, arrival.key, identity),
+            title=posixpath.basename(arrival.key),
+            origin="upload",
+            pipeline=DEPOSIT_PIPELINE,
+            step_input={**told, "filename": posixpath.basename(arrival.key)},
+            source=source,
+        )
+    if row.filename is None:
+        return Begun(row.archive_id, ())
+    announced = {"filename": row.filename, "expected_size": row.size, "expected_sha256": row.sha256}
+    return _begin(connection, row.archive_id, {**told, **announced}, source)
+
+
+def _begin(connection: Connection, archive: UUID, step_input: dict[str, object], source: str) -> Begun:
+    step = first_step_id(archive)
+    connection.execute(_FIRST_STEP, {"step": step, "archive": archive, "input": json.dumps(step_input)})
+    return Begun(archive, (ask(connection, archive, step, "ingest", 1, source),))
+
+
+def find(connection: Connection, deposit: UUID) -> Announced:
+    """The announced deposit of that id; raises NotFound."""
+    row = connection.execute(
+        text("SELECT id, archive_id, bucket, key FROM deposit WHERE id = :id"), {"id": deposit}
+    ).one_or_none()
+    if row is None:
+        raise NotFound("There is no such deposit.")
+    return Announced(row.id, row.archive_id, row.bucket, row.key)
+
+
+def unknown_keys(connection: Connection, arrivals: list[Arrival]) -> list[Arrival]:
+    """Those objects of the drop zone that no Archive was begun for: their notification was lost."""
+    archives = {
+        derived_id("arrival", a.bucket, a.key, a.version_id or a.etag): a for a in arrivals
+    }
+    known = connection.execute(
+        text("""
+            SELECT id, NULL AS key FROM archive WHERE id = ANY(CAST(:ids AS uuid[]))
+            UNION ALL SELECT NULL, key FROM deposit WHERE key = ANY(CAST(:keys AS text[])) AND received_at IS NOT NULL
+        """),
+        {"ids": list(archives), "keys": [arrival.key for arrival in arrivals]},
+    ).all()
+    begun, received = {row.id for row in known}, {row.key for row in known}
+    return [a for archive, a in archives.items() if archive not in begun and a.key not in received]

@@ -1,0 +1,64 @@
+"""Recurring duties: done by whichever instance finds them due, and by only one of them (heartbeats, watchdog)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import Connection, text
+
+from perdura.cloudevents.build import build, from_carried
+from perdura.cloudevents.catalogue import request_type
+from perdura.cloudevents.message import CloudEvent
+from perdura.registry import outbox
+
+_DUE = text("""
+    INSERT INTO heartbeat (duty, done_at)
+    SELECT duty, clock_timestamp() FROM unnest(CAST(:duties AS text[])) AS duty
+    ON CONFLICT (duty) DO UPDATE SET done_at = clock_timestamp()
+    WHERE heartbeat.done_at < clock_timestamp() - CAST(CAST(:intervals AS jsonb) ->> heartbeat.duty AS interval)
+    RETURNING duty
+""")
+
+
+def due(connection: Connection, intervals: Mapping[str, timedelta]) -> set[str]:
+    """Those duties whose interval has passed since anybody did them; they count as done from now on."""
+    seconds = {duty: f"{interval.total_seconds()} seconds" for duty, interval in intervals.items()}
+    rows = connection.execute(_DUE, {"duties": list(intervals), "intervals": json.dumps(seconds)})
+    return {row.duty for row in rows}
+
+
+_STUCK = text("""
+    UPDATE step SET poll_at = clock_timestamp()
+        + least(interval '5 minutes', interval '10 seconds' * power(2, least(deliveries, 8))),
+        updated_at = clock_timestamp()
+    WHERE id IN (
+        SELECT id FROM step WHERE state IN ('queued', 'running') AND poll_at <= clock_timestamp()
+        ORDER BY poll_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
+    RETURNING id, archive_id, name, attempt, deliveries, cause, poll_at
+""")
+
+
+def ask_again(connection: Connection, source: str, limit: int = 100) -> list[CloudEvent]:
+    """Ask again for steps whose request was lost, given up by the broker, or whose worker died (the watchdog).
+
+    Asking for a step that is being worked on is harmless: the claim of the inbox sends the second worker away.
+    """
+    now = datetime.now(UTC)
+    events = [
+        build(
+            request_type(row.name),
+            {"archive": row.archive_id, "step": row.id, "attempt": row.attempt},
+            source=source,
+            at=now,
+            archive=row.archive_id,
+            cause=from_carried(row.cause) if row.cause else None,
+            key=("again", row.id, row.poll_at),
+        )
+        for row in connection.execute(_STUCK, {"limit": limit})
+    ]
+    if events:
+        outbox.write(connection, events)
+    return events

@@ -1,0 +1,326 @@
+"""A step's life in the registry: started by a guarded update, closed with all that it did in one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, text
+
+from perdura.cloudevents.build import carried, from_carried
+from perdura.cloudevents.message import CloudEvent
+from perdura.errors import Conflict
+from perdura.ids import derived_id
+from perdura.registry.transitions import ArchiveState, archive_state_after, expected_before
+from perdura.steps.outcome import (
+    ArchiveView,
+    Copy,
+    File,
+    Outcome,
+    Package,
+    PackageKind,
+    StepState,
+    StepView,
+)
+
+_FILES_PER_STATEMENT = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A step that may be worked on now, and what the registry knows beside the step's own view."""
+
+    archive: ArchiveView
+    pipeline: tuple[str, ...]
+    position: int
+    deliveries: int
+    warned: bool
+    cause: CloudEvent | None
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What follows a closed step: the new state of the Archive, and the step that is to be asked for."""
+
+    archive_state: ArchiveState
+    step: UUID | None = None
+    name: str | None = None
+
+
+_VIEW = """
+    step.id AS step_id, step.name, step.attempt, step.input, step.checkpoint, step.position, step.deliveries, step.cause,
+    step.created_at AS step_created_at, archive.id AS archive_id, archive.title, archive.metadata,
+    archive.restricted, archive.pipeline, archive.created_at AS archive_created_at,
+    (SELECT jsonb_build_array(source, recid) FROM resource WHERE resource.id = archive.resource_id) AS resource,
+    (SELECT jsonb_agg(to_jsonb(package) ORDER BY package.created_at) FROM package
+     WHERE package.archive_id = archive.id) AS packages,
+    (SELECT jsonb_agg(to_jsonb(copy)) FROM copy JOIN package ON package.id = copy.package_id
+     WHERE package.archive_id = archive.id) AS copies,
+    EXISTS (SELECT FROM step AS earlier WHERE earlier.archive_id = archive.id
+            AND earlier.state = 'completed_with_warnings') AS warned
+"""
+
+_START = text(f"""
+    UPDATE step SET state = 'running', started_at = coalesce(started_at, clock_timestamp()),
+        deliveries = deliveries + 1, updated_at = clock_timestamp(), error_code = NULL, error_message = NULL,
+        poll_at = clock_timestamp() + interval '15 minutes', cause = CAST(:cause AS jsonb)
+    FROM archive
+    WHERE step.id = :step AND archive.id = step.archive_id AND step.state = ANY(:expected)
+    RETURNING {_VIEW}
+""")  # noqa: S608 - a constant of this module
+
+_WAITING = text(f"""
+    SELECT {_VIEW} FROM step JOIN archive ON archive.id = step.archive_id
+    WHERE step.name = :name AND step.state = 'waiting' AND step.poll_at <= clock_timestamp()
+    ORDER BY step.poll_at LIMIT :limit FOR UPDATE OF step SKIP LOCKED
+""")  # noqa: S608 - a constant of this module
+
+
+def start(connection: Connection, step: UUID, cause: CloudEvent) -> Started | None:
+    """Put a step to `running` and return what it needs; None when it is not to be run (any more).
+
+    `poll_at` becomes the time after which the watchdog asks for the step again, should this worker die and the
+    broker forget.
+    """
+    row = connection.execute(
+        _START,
+        {"step": step, "expected": list(expected_before(StepState.RUNNING)), "cause": json.dumps(carried(cause))},
+    ).one_or_none()
+    return None if row is None else _started(row)
+
+
+def waiting(connection: Connection, name: str, limit: int) -> list[Started]:
+    """Lock and return waiting steps whose time to look again has come, skipping those another worker holds."""
+    return [_started(row) for row in connection.execute(_WAITING, {"name": name, "limit": limit})]
+
+
+def _started(row: Row[Any]) -> Started:
+    source, recid = row.resource or (None, None)
+    view = ArchiveView(
+        id=row.archive_id,
+        title=row.title,
+        source=source,
+        recid=recid,
+        metadata=row.metadata,
+        restricted=row.restricted,
+        created_at=row.archive_created_at,
+        packages=tuple(_package(value) for value in row.packages or ()),
+        copies=tuple(_copy(value) for value in row.copies or ()),
+        step=StepView(
+            id=row.step_id,
+            name=row.name,
+            attempt=row.attempt,
+            input=row.input,
+            checkpoint=row.checkpoint,
+            created_at=row.step_created_at,
+        ),
+    )
+    cause = from_carried(row.cause) if row.cause else None
+    return Started(view, tuple(row.pipeline), row.position, row.deliveries, row.warned, cause)
+
+
+def _package(value: Mapping[str, Any]) -> Package:
+    return Package(
+        id=UUID(value["id"]),
+        kind=PackageKind(value["kind"]),
+        bucket=value["bucket"],
+        key=value["key"],
+        container=value["container"],
+        size=value["size"],
+        version_id=value["version_id"],
+        etag=value["etag"],
+        checksums=value["checksums"],
+        accepted=value["accepted"],
+        index_key=value["index_key"],
+    )
+
+
+def _copy(value: Mapping[str, Any]) -> Copy:
+    verified = value["verified_at"]
+    return Copy(
+        package_id=UUID(value["package_id"]),
+        location=value["location"],
+        uri=value["uri"],
+        size=value["size"],
+        checksums=value["checksums"],
+        verified_at=datetime.fromisoformat(verified) if verified else None,
+    )
+
+
+_CLOSE = text("""
+    UPDATE step SET state = :state, output = output || CAST(:output AS jsonb), findings = CAST(:findings AS jsonb),
+        checkpoint = coalesce(CAST(:checkpoint AS jsonb), checkpoint), error_code = :code, error_message = :message,
+        poll_at = coalesce(CAST(:poll_at AS timestamptz), clock_timestamp() + interval '1 minute'), progress = NULL,
+        finished_at = CASE WHEN :final THEN clock_timestamp() END, updated_at = clock_timestamp()
+    WHERE id = :step AND state = ANY(:expected)
+""")
+
+_KEEP = text("""
+    WITH kept AS (
+        INSERT INTO package (id, archive_id, kind, bucket, key, version_id, etag, container, size, checksums,
+                             accepted, index_key)
+        SELECT id, :archive, kind, bucket, key, version_id, etag, container, size, checksums, accepted, index_key
+        FROM jsonb_to_recordset(CAST(:packages AS jsonb)) AS p (id uuid, kind text, bucket text, key text,
+            version_id text, etag text, container text, size bigint, checksums jsonb, accepted boolean,
+            index_key text)
+        ON CONFLICT (id) DO UPDATE SET version_id = excluded.version_id, etag = excluded.etag,
+            size = excluded.size, checksums = excluded.checksums, accepted = excluded.accepted,
+            bucket = excluded.bucket, key = excluded.key, index_key = excluded.index_key
+        RETURNING id
+    )
+    INSERT INTO copy (package_id, location, uri, size, checksums, verified_at)
+    SELECT package_id, location, uri, size, checksums, verified_at
+    FROM jsonb_to_recordset(CAST(:copies AS jsonb)) AS c (package_id uuid, location text, uri text, size bigint,
+        checksums jsonb, verified_at timestamptz)
+    ON CONFLICT (package_id, location) DO UPDATE SET uri = excluded.uri, size = excluded.size,
+        checksums = excluded.checksums, verified_at = excluded.verified_at
+""")
+
+_FILES = text("""
+    INSERT INTO package_file (package_id, path, size, checksums, "offset", format_name, format_key, media_type)
+    SELECT :package, path, size, checksums, "offset", format_name, format_key, media_type
+    FROM jsonb_to_recordset(CAST(:files AS jsonb)) AS f (path text, size bigint, checksums jsonb, "offset" bigint,
+        format_name text, format_key text, media_type text)
+    ON CONFLICT (package_id, path) DO UPDATE SET size = excluded.size, checksums = excluded.checksums,
+        "offset" = excluded."offset", format_name = excluded.format_name, format_key = excluded.format_key,
+        media_type = excluded.media_type
+""")
+
+_GO_ON = text("""
+    WITH resource_kept AS (
+        INSERT INTO resource (id, source, recid)
+        SELECT CAST(:resource AS uuid), :source, :recid WHERE CAST(:resource AS uuid) IS NOT NULL
+        ON CONFLICT (source, recid) DO NOTHING
+    ), next_step AS (
+        INSERT INTO step (id, archive_id, name, position, poll_at)
+        SELECT CAST(:next AS uuid), :archive, :name, :position, clock_timestamp() + interval '1 minute'
+        WHERE CAST(:next AS uuid) IS NOT NULL
+        ON CONFLICT (id) DO NOTHING
+    ), published AS (
+        INSERT INTO publication (archive_id, destination, url)
+        SELECT :archive, :destination, :url WHERE CAST(:url AS text) IS NOT NULL
+        ON CONFLICT (archive_id, destination) DO UPDATE SET url = excluded.url
+    )
+    UPDATE archive SET state = :state, updated_at = clock_timestamp(),
+        title = coalesce(:title, title), metadata = metadata || coalesce(CAST(:metadata AS jsonb), '{}'),
+        restricted = coalesce(CAST(:restricted AS boolean), restricted),
+        resource_id = coalesce(CAST(:resource AS uuid), resource_id),
+        content_sha256 = coalesce(:content_sha256, content_sha256)
+    WHERE id = :archive
+""")
+
+
+def close(connection: Connection, started: Started, outcome: Outcome) -> Next:
+    """Record everything a step did and what follows, in the caller's transaction.
+
+    Raises Conflict when the step is no longer in a state from which it may get there (it was cancelled meanwhile).
+    """
+    archive, state = started.archive, outcome.state
+    final = state in {
+        StepState.COMPLETED,
+        StepState.COMPLETED_WITH_WARNINGS,
+        StepState.FAILED,
+    }
+    done = connection.execute(
+        _CLOSE,
+        {
+            "step": archive.step.id,
+            "state": state,
+            "expected": [s for s in expected_before(state) if s is not StepState.QUEUED],
+            "output": json.dumps(dict(outcome.output)),
+            "findings": json.dumps([asdict(finding) for finding in outcome.findings]),
+            "checkpoint": None if outcome.checkpoint is None else json.dumps(dict(outcome.checkpoint)),
+            "code": outcome.error_code,
+            "message": outcome.message,
+            "poll_at": outcome.poll_at,
+            "final": final,
+        },
+    )
+    if done.rowcount != 1:
+        raise Conflict(f"The step is no longer running; it cannot become {state}.")
+    if outcome.packages or outcome.copies:
+        connection.execute(
+            _KEEP,
+            {
+                "archive": archive.id,
+                "packages": json.dumps([_plain(package) for package in outcome.packages]),
+                "copies": json.dumps([_plain(copy) for copy in outcome.copies]),
+            },
+        )
+    for package_id, files in outcome.files:
+        for some in _slices(files):
+            connection.execute(
+                _FILES, {"package": package_id, "files": json.dumps([_plain(file) for file in some])}
+            )
+    return _go_on(connection, started, outcome)
+
+
+def _go_on(connection: Connection, started: Started, outcome: Outcome) -> Next:
+    archive, change = started.archive, outcome.archive
+    last = started.position + 1 >= len(started.pipeline)
+    following = _next(started, last=last, state=outcome.state, rejected=bool(change and change.rejected))
+    publication: Mapping[str, str] = outcome.output.get("publication") or {}
+    resource = derived_id("resource", change.source, change.recid) if change and change.recid else None
+    connection.execute(
+        _GO_ON,
+        {
+            "archive": archive.id,
+            "state": following.archive_state,
+            "next": following.step if following.step != archive.step.id else None,
+            "name": following.name,
+            "position": started.position + 1,
+            "title": change.title if change else None,
+            "metadata": json.dumps(dict(change.metadata)) if change and change.metadata else None,
+            "restricted": change.restricted if change else None,
+            "content_sha256": change.content_sha256 if change else None,
+            "resource": resource,
+            "source": change.source if change else None,
+            "recid": change.recid if change else None,
+            "destination": publication.get("destination"),
+            "url": publication.get("url"),
+        },
+    )
+    return following
+
+
+def _next(started: Started, *, last: bool, state: StepState, rejected: bool) -> Next:
+    archive_state = archive_state_after(state, last=last, rejected=rejected, warned_before=started.warned)
+    if state is StepState.QUEUED:
+        return Next(archive_state, started.archive.step.id, started.archive.step.name)
+    if last or state not in {StepState.COMPLETED, StepState.COMPLETED_WITH_WARNINGS}:
+        return Next(archive_state)
+    position = started.position + 1
+    return Next(archive_state, derived_id("step", started.archive.id, position, 1), started.pipeline[position])
+
+
+def postpone(connection: Connection, step: UUID, code: str, message: str, retry_after: float) -> None:
+    """Note why an invocation could not finish and that the step will be tried again."""
+    connection.execute(
+        text("""
+            UPDATE step SET state = 'queued', error_code = :code, error_message = :message,
+                poll_at = clock_timestamp() + interval '1 second' * :after, updated_at = clock_timestamp()
+            WHERE id = :step AND state = 'running'
+        """),
+        {"step": step, "code": code, "message": message, "after": retry_after},
+    )
+
+
+def note_progress(connection: Connection, step: UUID, what: str, done: int, total: int | None) -> None:
+    """Show how far a running step is."""
+    connection.execute(
+        text("UPDATE step SET progress = CAST(:progress AS jsonb) WHERE id = :step AND state = 'running'"),
+        {"step": step, "progress": json.dumps({"what": what, "done": done, "total": total})},
+    )
+
+
+def _plain(value: Package | Copy | File) -> dict[str, Any]:
+    return {key: str(item) if isinstance(item, UUID | datetime) else item for key, item in asdict(value).items()}
+
+
+def _slices(files: Sequence[File]) -> Iterable[Sequence[File]]:
+    for begin in range(0, len(files), _FILES_PER_STATEMENT):
+        yield files[begin : begin + _FILES_PER_STATEMENT]

@@ -1,0 +1,52 @@
+"""Admission: what comes from outside becomes an Archive and a proper request, once (architecture §4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from perdura.cloudevents.catalogue import HarvestRequested, IngestRequested
+from perdura.cloudevents.message import CloudEvent
+from perdura.cloudevents.s3_notifications import StoredObject
+from perdura.errors import NotStored, Rejected
+from perdura.ids import derived_id
+from perdura.registry import archives, deposits
+from perdura.runtime.environment import Environment
+
+
+def admit_harvest(environment: Environment, event: CloudEvent, data: HarvestRequested) -> Sequence[CloudEvent]:
+    """Begin an Archive for a harvest that somebody asked for by CloudEvent; the same event is the same Archive."""
+    if not data.url and not (data.source and data.recid):
+        raise Rejected("A harvest needs a url, or a source and a recid.", code="incomplete-request")
+    with environment.engine.begin() as connection:
+        begun = archives.start_harvest(
+            connection,
+            url=data.url,
+            source=data.source,
+            recid=data.recid,
+            archive=derived_id("request", event.source, event.id),
+        )
+    return begun.events
+
+
+def admit_ingest(environment: Environment, data: IngestRequested) -> Sequence[CloudEvent]:
+    """Begin an Archive for an object of the drop zone that somebody reported by CloudEvent."""
+    if not data.bucket or not data.key:
+        raise Rejected("An ingest needs a bucket and a key.", code="incomplete-request")
+    return arrived(environment, StoredObject(bucket=data.bucket, key=data.key, version_id=data.version_id))
+
+
+def arrived(environment: Environment, told: StoredObject) -> Sequence[CloudEvent]:
+    """Begin the ingest of an object that a notification names, if it is there and lies in the drop zone.
+
+    Nothing but bucket and key is believed: the store is asked for the rest (serverless.md 3.2). Other buckets are
+    refused, or a notification could have any object of the store ingested and published.
+    """
+    if told.bucket != environment.settings.bucket_incoming or told.key.endswith("/"):
+        return ()
+    try:
+        info = environment.store.head(told.bucket, told.key)
+    except NotStored:
+        return ()
+    arrival = deposits.Arrival(told.bucket, told.key, info.ref.version_id, info.ref.etag, info.size)
+    with environment.engine.begin() as connection:
+        return deposits.receive(connection, arrival, source="/perdura/ingest").events

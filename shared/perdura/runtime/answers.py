@@ -1,0 +1,58 @@
+"""What a function answers: codes that mean the same to every broker, bodies of at most 512 bytes (serverless.md 3.1)."""
+
+from __future__ import annotations
+
+import json
+from enum import IntEnum
+
+from werkzeug.wrappers import Request, Response
+
+HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/_/health", "/_/ready"})
+
+
+class Answer(IntEnum):
+    """Outcome of one CloudEvent, in the order in which they prevail in a batch."""
+
+    DONE = 204
+    BUSY = 409
+    OVERLOADED = 429
+    UNAVAILABLE = 503
+
+
+def problem(status: int, title: str, detail: str = "") -> Response:
+    """A problem document (RFC 9457) that echoes nothing of the request."""
+    body = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail[:300]})
+    return Response(body, status, content_type="application/problem+json")
+
+
+def answer(result: Answer, retry_after: float | None = None) -> Response:
+    """An empty answer; one that asks for another try says when."""
+    response = Response(status=int(result))
+    if result is not Answer.DONE:
+        response.headers["Retry-After"] = str(max(1, round(retry_after or 1)))
+    return response
+
+
+def consent(request: Request) -> Response:
+    """The answer to a webhook validation request (CloudEvents webhook 4.2)."""
+    response = Response(status=200)
+    response.headers["Allow"] = "POST, OPTIONS"
+    if "WebHook-Request-Origin" in request.headers:
+        response.headers["WebHook-Allowed-Origin"] = "*"
+        response.headers["WebHook-Allowed-Rate"] = "*"
+    return response
+
+
+def without_event(request: Request) -> Response | None:
+    """The answer to a request that carries no event (health, HEAD, OPTIONS); None for a POST."""
+    if request.method == "OPTIONS":
+        return consent(request)
+    if request.method == "HEAD":
+        return Response(status=200)
+    if request.method == "GET":
+        return Response("ok\n", 200) if request.path in HEALTH_PATHS else problem(404, "Not found")
+    if request.method != "POST":
+        response = problem(405, "Method not allowed")
+        response.headers["Allow"] = "POST, OPTIONS"
+        return response
+    return None

@@ -1,0 +1,125 @@
+"""From an outcome to what is recorded and told: one transaction, deterministic CloudEvents (architecture §3.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from perdura import __version__
+from perdura.cloudevents.build import build
+from perdura.cloudevents.catalogue import request_type
+from perdura.cloudevents.message import CloudEvent
+from perdura.errors import PerduraError
+from perdura.ids import derived_id
+from perdura.premis import log, model
+from perdura.registry import outbox, work
+from perdura.registry.transitions import ArchiveState
+from perdura.steps.outcome import ArchiveView, Outcome, StepState
+
+UNSUCCESSFUL = frozenset({StepState.FAILED, StepState.BLOCKED})
+
+PREMIS_TYPES: Mapping[str, str] = {
+    "harvest": "transfer",
+    "ingest": "validation",
+    "preserve": "creation",
+    "archive": "replication",
+    "recall": "accession",
+    "publish": "dissemination",
+    "notify": "dissemination",
+}
+"""The event type that stands for a whole step when it failed before recording anything itself."""
+
+
+def software_agent(function: str) -> model.Identifier:
+    """This function as the executing agent of an event."""
+    return model.Identifier("software", f"perdura/{__version__} {function}", ("executing program",))
+
+
+def unsuccessful(error: PerduraError, state: StepState) -> Outcome:
+    """The outcome of a step that was stopped by an error that is no transient one."""
+    return Outcome(state=state, error_code=error.code, message=error.message)
+
+
+def with_failure_event(outcome: Outcome, archive: ArchiveView, function: str, at: datetime) -> Outcome:
+    """The outcome with at least one PREMIS event: no act goes unrecorded, failures least of all."""
+    if outcome.state not in UNSUCCESSFUL or any(
+        result.outcome == model.FAILURE for event in outcome.events for result in event.outcomes
+    ):
+        return outcome
+    step = archive.step
+    event = model.Event(
+        id=derived_id("premis", step.id, step.attempt, "unsuccessful"),
+        type=PREMIS_TYPES.get(step.name, step.name),
+        at=at,
+        details=(f"Step {step.name}, attempt {step.attempt}: {outcome.state}",),
+        outcomes=(model.Outcome(model.FAILURE, (f"{outcome.error_code}: {outcome.message}",)),),
+        agents=(software_agent(function),),
+        objects=(model.Identifier("UUID", str(archive.id)),),
+    )
+    return replace(outcome, events=(*outcome.events, event))
+
+
+def close(
+    connection: Connection,
+    started: work.Started,
+    outcome: Outcome,
+    *,
+    function: str,
+    finished: CloudEvent | None,
+) -> list[CloudEvent]:
+    """Record an outcome in the caller's transaction and return the CloudEvents it put into the outbox."""
+    now = datetime.now(UTC)
+    archive, cause = started.archive, finished or started.cause
+    outcome = with_failure_event(outcome, archive, function, now)
+    following = work.close(connection, started, outcome)
+    if outcome.events:
+        log.append(connection, outcome.events, actor=function)
+    events = [
+        build(name, data, source=f"/perdura/{function}", at=now, archive=archive.id, cause=cause, key=key)
+        for name, data, key in _told(started, outcome, following, now)
+    ]
+    outbox.write(connection, events, finished=(function, finished) if finished else None)
+    return events
+
+
+def _told(
+    started: work.Started, outcome: Outcome, following: work.Next, now: datetime
+) -> list[tuple[str, Mapping[str, Any], object]]:
+    archive, step = started.archive.id, started.archive.step
+    told: list[tuple[str, Mapping[str, Any], object]] = []
+    if following.step is not None and following.name is not None:
+        continued = following.step == step.id
+        attempt = step.attempt if continued else 1
+        told.append(
+            (
+                request_type(following.name),
+                {"archive": archive, "step": following.step, "attempt": attempt},
+                (following.step, started.deliveries if continued else 0),
+            )
+        )
+    told += [(fact.type, fact.data, (step.id, n)) for n, fact in enumerate(outcome.facts)]
+    if outcome.state in UNSUCCESSFUL:
+        told.append(("org.perdura.step.failed.v1", _failure(archive, step.id, step.name, outcome), step.id))
+    if following.archive_state in {ArchiveState.COMPLETED, ArchiveState.COMPLETED_WITH_WARNINGS}:
+        completed = {"archive": archive, "state": str(following.archive_state), "completed_at": now}
+        told.append(("org.perdura.archive.completed.v1", completed, step.id))
+    if outcome.events:
+        recorded = {"archive": archive, "events": [event.id for event in outcome.events]}
+        told.append(("org.perdura.premis.recorded.v1", recorded, (step.id, started.deliveries)))
+    return told
+
+
+def _failure(archive: UUID, step: UUID, name: str, outcome: Outcome) -> dict[str, Any]:
+    return {
+        "archive": archive,
+        "step": step,
+        "name": name,
+        "state": str(outcome.state),
+        "code": outcome.error_code or "unknown",
+        "message": (outcome.message or "")[:4000],
+    }

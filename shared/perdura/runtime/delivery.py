@@ -1,0 +1,157 @@
+"""Delivery: one CloudEvent, one claim, one run of a step, one transaction (architecture §3).
+
+A worker may be killed at any instruction. Before the commit nothing has happened but idempotent outside effects; after
+it everything has, and the outbox remembers what the world must still hear.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+
+from perdura.cloudevents.message import CloudEvent
+from perdura.errors import Broken, Conflict, Rejected, Retryable
+from perdura.registry import inbox, outbox, work
+from perdura.runtime import faults
+from perdura.runtime.answers import Answer
+from perdura.runtime.closing import close, unsuccessful
+from perdura.runtime.environment import Environment
+from perdura.steps.outcome import ArchiveView, Outcome, StepState
+from perdura.steps.ports import Ports
+
+_log = logging.getLogger(__name__)
+
+Run = Callable[[ArchiveView, Ports], Outcome]
+Extras = Callable[[Environment, ArchiveView], Mapping[str, Any]]
+
+UNEXPECTED_LIMIT = 3
+"""Runs of one attempt that may end in an error nobody foresaw before a person is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """How one CloudEvent was answered, and the CloudEvents to emit once the answer is sent."""
+
+    answer: Answer
+    events: Sequence[CloudEvent] = ()
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StepRunner:
+    """Runs one step module for the function called `function`, with the adapters it `needs`."""
+
+    function: str
+    run: Run
+    needs: frozenset[str] = field(default_factory=frozenset)
+    extras: Extras | None = None
+
+    def deliver(self, environment: Environment, event: CloudEvent, step: UUID) -> Delivered:
+        """Work on `event`, which asks for `step`: at most one worker at a time, at most once with effect."""
+        try:
+            return self._deliver(environment, event, step)
+        except IntegrityError:
+            # The inbox row or a derived id was committed by another worker while we worked: it is done.
+            _log.info("finished elsewhere", extra={"event": event.id, "step": step})
+            return Delivered(Answer.BUSY, retry_after=1)
+        except DBAPIError as error:
+            _log.warning("database unavailable: %s", type(error.orig).__name__, extra={"event": event.id})
+            return Delivered(Answer.UNAVAILABLE, retry_after=5)
+        except SQLAlchemyError as error:
+            _log.warning("no connection to the database: %s", type(error).__name__, extra={"event": event.id})
+            return Delivered(Answer.UNAVAILABLE, retry_after=5)
+
+    def _deliver(self, environment: Environment, event: CloudEvent, step: UUID) -> Delivered:
+        with environment.engine.connect() as connection, connection.begin() as transaction:
+            match inbox.claim(connection, self.function, event, f"step {step}"):
+                case inbox.Claim.BUSY:
+                    return Delivered(Answer.BUSY)
+                case inbox.Claim.FINISHED:
+                    return Delivered(Answer.DONE)
+                case inbox.Claim.OURS:
+                    pass
+            with environment.engine.begin() as other:
+                started = work.start(other, step, event)
+            if started is None:
+                outbox.write(connection, [], finished=(self.function, event))
+                _log.info("not to be run any more", extra={"event": event.id, "step": step})
+                return Delivered(Answer.DONE)
+            faults.reach(self.function, "before-effect")
+            try:
+                outcome = self._run(environment, started)
+            except Retryable as error:
+                transaction.rollback()
+                return self._later(environment, started, error)
+            faults.reach(self.function, "after-effect")
+            try:
+                events = close(connection, started, outcome, function=self.function, finished=event)
+            except Conflict as error:
+                transaction.rollback()
+                _log.info("%s", error.message, extra={"event": event.id, "step": step})
+                return Delivered(Answer.DONE)
+        faults.reach(self.function, "after-commit")
+        _log.info(
+            "step %s", outcome.state, extra={"archive": started.archive.id, "step": step, "code": outcome.error_code}
+        )
+        return Delivered(Answer.DONE, events)
+
+    def _run(self, environment: Environment, started: work.Started) -> Outcome:
+        """The step's own outcome, or what its error means; raises Retryable for what will pass."""
+        archive = started.archive
+        try:
+            extras = self.extras(environment, archive) if self.extras else None
+            return self.run(archive, environment.ports(archive, self.needs, extras))
+        except Retryable as error:
+            if started.deliveries >= environment.settings.retry_limit:
+                raised = Broken(f"{error.message} (tried {started.deliveries} times)", code=error.code)
+                return unsuccessful(raised, StepState.BLOCKED)
+            raise
+        except Rejected as error:
+            return unsuccessful(error, StepState.FAILED)
+        except Broken as error:
+            return unsuccessful(error, StepState.BLOCKED)
+        except (DBAPIError, SQLAlchemyError):
+            raise
+        except Exception as error:
+            _log.exception("unforeseen", extra={"archive": archive.id, "step": archive.step.id})
+            message = "An internal error occurred; the operator's log has the details."
+            if started.deliveries >= UNEXPECTED_LIMIT:
+                return unsuccessful(Broken(message, code="internal-error"), StepState.BLOCKED)
+            raise Retryable(message, code="internal-error") from error
+
+    def _later(self, environment: Environment, started: work.Started, error: Retryable) -> Delivered:
+        after = error.retry_after or min(2.0 ** min(started.deliveries, 8), 300.0)
+        _log.warning("%s", error.message, extra={"archive": started.archive.id, "code": error.code})
+        with environment.engine.begin() as connection:
+            work.postpone(connection, started.archive.step.id, error.code, error.message, after)
+        return Delivered(Answer.UNAVAILABLE, retry_after=after)
+
+
+def poll_waiting(
+    environment: Environment,
+    function: str,
+    step: str,
+    poll: Callable[[Sequence[ArchiveView], Ports], Sequence[tuple[ArchiveView, Outcome]]],
+    needs: frozenset[str],
+    limit: int = 100,
+) -> list[CloudEvent]:
+    """Look again at waiting steps whose time has come, in bulk; returns the CloudEvents to emit.
+
+    The rows stay locked while the outside system is asked, so overlapping ticks never look at one step twice.
+    """
+    with environment.engine.begin() as connection:
+        rows = {started.archive.id: started for started in work.waiting(connection, step, limit)}
+        if not rows:
+            return []
+        views = [started.archive for started in rows.values()]
+        events: list[CloudEvent] = []
+        for archive, outcome in poll(views, environment.ports(views[0], needs)):
+            events += close(connection, rows[archive.id], outcome, function=function, finished=None)
+    _log.debug("polled %d at %s", len(rows), datetime.now(UTC))
+    return events

@@ -1,0 +1,71 @@
+"""Emission: CloudEvents that were committed to the outbox are posted to the broker once the response is sent."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import httpx
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.wrappers import Response
+
+from perdura.cloudevents.codec import encode_binary
+from perdura.cloudevents.message import CloudEvent
+from perdura.registry import outbox
+from perdura.settings import Settings
+
+_log = logging.getLogger(__name__)
+_TOKEN = Path("/oidc/token")
+
+
+class Emitter:
+    """Posts events to `K_SINK`, honouring what a Knative SinkBinding injects (serverless.md 1.9).
+
+    `K_CE_OVERRIDES` adds extensions, `K_CA_CERTS` trusted certificates, `/oidc/token` the identity of the sender.
+    """
+
+    def __init__(self, engine: Engine, settings: Settings) -> None:
+        self._engine = engine
+        self.sink = os.environ.get("K_SINK")
+        self._extensions: dict[str, str] = json.loads(os.environ.get("K_CE_OVERRIDES") or "{}").get("extensions", {})
+        self._client = httpx.Client(
+            timeout=settings.emit_timeout,
+            follow_redirects=False,
+            trust_env=False,
+            limits=httpx.Limits(max_keepalive_connections=8),
+        )
+
+    def post(self, event: CloudEvent) -> str | None:
+        """Post one event; None when the broker took it, else what went wrong."""
+        if self.sink is None:
+            return "no K_SINK is configured"
+        headers, body = encode_binary(event)
+        headers.update({f"ce-{name}": value for name, value in self._extensions.items()})
+        if _TOKEN.exists():
+            headers["Authorization"] = f"Bearer {_TOKEN.read_text().strip()}"
+        try:
+            answer = self._client.post(self.sink, headers=headers, content=body)
+        except httpx.HTTPError as error:
+            return f"{type(error).__name__}: {error}"
+        return None if answer.is_success else f"the broker answered {answer.status_code}"
+
+    def emit(self, events: Sequence[CloudEvent]) -> None:
+        """Post events and note which were taken; whatever fails here is left to the relay."""
+        taken = [event.id for event in events if self.post(event) is None]
+        if not taken:
+            return
+        try:
+            with self._engine.begin() as connection:
+                outbox.delivered(connection, taken)
+        except SQLAlchemyError as error:
+            _log.warning("delivered events could not be marked: %s", type(error).__name__)
+
+    def after_response(self, response: Response, events: Sequence[CloudEvent]) -> Response:
+        """Emit `events` once `response` has been sent to its client."""
+        if events:
+            response.call_on_close(lambda: self.emit(events))
+        return response

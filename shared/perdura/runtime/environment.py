@@ -1,0 +1,128 @@
+"""The adapters of one process, made once from its settings when first needed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache, cached_property
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from perdura.database import engine
+from perdura.ids import derived_id
+from perdura.registry import work
+from perdura.registry.intents import RegistryIntents
+from perdura.runtime.emitter import Emitter
+from perdura.settings import Settings, settings
+from perdura.steps.outcome import ArchiveView
+from perdura.steps.ports import FormatIdentifier, Ports, Progress, TapeSystem, VirusScanner
+from perdura.storage.store import Store
+
+
+class SystemClock:
+    """The clock of this machine."""
+
+    def now(self) -> datetime:
+        """The present instant, in UTC."""
+        return datetime.now(UTC)
+
+
+class TimeBudget:
+    """The time budget of one invocation: near its end after nine tenths of it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + 0.9 * seconds
+
+    def near(self) -> bool:
+        """True when progress should be committed and the rest left to a continuation."""
+        return time.monotonic() >= self._end
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What a process works with. Connections are opened when first used."""
+
+    settings: Settings
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The database."""
+        return engine(self.settings)
+
+    @cached_property
+    def store(self) -> Store:
+        """The object store."""
+        from perdura.storage.s3 import S3Store
+
+        return S3Store(self.settings)
+
+    @cached_property
+    def emitter(self) -> Emitter:
+        """The way to the broker."""
+        return Emitter(self.engine, self.settings)
+
+    @cached_property
+    def identifier(self) -> FormatIdentifier:
+        """PRONOM identification."""
+        from perdura.clients.pronom import PronomIdentifier
+
+        return PronomIdentifier()
+
+    @cached_property
+    def scanner(self) -> VirusScanner | None:
+        """clamd, where one is configured."""
+        from perdura.clients.clamd import scanner
+
+        return scanner(self.settings)
+
+    @cached_property
+    def tape(self) -> TapeSystem | None:
+        """FTS and the tape endpoint, where they are configured."""
+        from perdura.clients.tape import tape_system
+
+        return tape_system(self.settings)
+
+    def ports(self, archive: ArchiveView, needs: frozenset[str], extras: Mapping[str, Any] | None = None) -> Ports:
+        """The ports of one invocation for one Archive; only the adapters that the function needs are made."""
+        step = archive.step
+        return Ports(
+            settings=self.settings,
+            store=self.store,
+            clock=SystemClock(),
+            deadline=TimeBudget(self.settings.invocation_seconds),
+            intents=RegistryIntents(self.engine, step.id),
+            progress=_progress(self.engine, archive),
+            derived=lambda name: derived_id(step.id, step.attempt, name),
+            identifier=self.identifier if "identifier" in needs else None,
+            scanner=self.scanner if "scanner" in needs else None,
+            tape=self.tape if "tape" in needs else None,
+            extras=extras,
+        )
+
+
+def _progress(database: Engine, archive: ArchiveView) -> Progress:
+    """Writes progress at most once a second, and never during the first: short steps cost no statement."""
+    last = time.monotonic()
+
+    def note(what: str, done: int, total: int | None) -> None:
+        nonlocal last
+        if time.monotonic() - last < 1:
+            return
+        last = time.monotonic()
+        try:
+            with database.begin() as connection:
+                work.note_progress(connection, archive.step.id, what, done, total)
+        except SQLAlchemyError:
+            return  # Progress is a courtesy; the closing transaction will tell of a database that is gone.
+
+    return note
+
+
+@cache
+def environment() -> Environment:
+    """The environment of this process."""
+    return Environment(settings())

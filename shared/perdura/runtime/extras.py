@@ -1,0 +1,16 @@
+"""What some steps need to know beside the Archive itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from perdura.premis import log
+from perdura.runtime.environment import Environment
+from perdura.steps.outcome import ArchiveView
+
+
+def earlier_events(environment: Environment, archive: ArchiveView) -> Mapping[str, Any]:
+    """The PREMIS events recorded for the Archive so far, oldest first: an AIP carries its own history."""
+    with environment.engine.connect() as connection:
+        return {"earlier_events": log.events_of(connection, str(archive.id))}

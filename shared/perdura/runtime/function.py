@@ -1,0 +1,177 @@
+"""A function: the HTTP signature of functions-framework around a step (architecture §3; serverless.md 3.1).
+
+A function's `main.py` makes one `Function`, says which CloudEvent types it takes and what runs for each, and hands every
+request to `respond`. Nothing of delivery is left to a step's author.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import ClientDisconnected
+from werkzeug.wrappers import Request, Response
+
+from perdura.cloudevents import s3_notifications
+from perdura.cloudevents.catalogue import CATALOGUE, TICK, HarvestRequested, IngestRequested, StepRequested
+from perdura.cloudevents.codec import NotACloudEvent, decode
+from perdura.cloudevents.message import CloudEvent
+from perdura.errors import Rejected, Retryable
+from perdura.runtime import faults
+from perdura.runtime.admission import admit_harvest, admit_ingest, arrived
+from perdura.runtime.answers import Answer, answer, problem, without_event
+from perdura.runtime.delivery import Delivered, StepRunner
+from perdura.runtime.environment import Environment, environment
+
+_log = logging.getLogger(__name__)
+
+Tick = Callable[[Environment], Sequence[CloudEvent]]
+Intake = Callable[[Environment, CloudEvent], Sequence[CloudEvent]]
+
+
+class Function:
+    """One deployable: its name, the steps it runs by CloudEvent type, and what it does at a tick.
+
+    `intake` takes any other CloudEvent (only the log wants that); `notifications` lets storage notifications in.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        steps: Mapping[str, StepRunner] | None = None,
+        tick: Tick | None = None,
+        intake: Intake | None = None,
+        notifications: bool = False,
+    ) -> None:
+        self.name = name
+        self.steps = dict(steps or {})
+        unknown = set(self.steps) - set(CATALOGUE)
+        if unknown:
+            raise ValueError(f"not in the catalogue: {sorted(unknown)}")
+        self._tick = tick
+        self._intake = intake
+        self._notifications = notifications
+
+    def respond(self, request: Request) -> Response:
+        """Answer one request. Only what is no CloudEvent gets a 4xx: some brokers drop those silently."""
+        without = without_event(request)
+        if without is not None:
+            return without
+        surroundings = environment()
+        body = _body(request, surroundings.settings.body_limit)
+        if body is None:
+            return problem(413, "Content too large")
+        if self._notifications and request.path == "/s3":
+            return self._notified(request, body, surroundings)
+        try:
+            events = decode(dict(request.headers), body)
+        except NotACloudEvent as error:
+            return problem(400, "Not a CloudEvent", error.message)
+        return self._answer([self._deliver(surroundings, event) for event in events], surroundings)
+
+    def _answer(self, results: Sequence[Delivered], surroundings: Environment) -> Response:
+        worst = max((result.answer for result in results), default=Answer.DONE)
+        wait = max((result.retry_after or 0 for result in results), default=0)
+        events = [event for result in results for event in result.events]
+        response = answer(worst, wait or None)
+        if not events:
+            return response
+
+        def after() -> None:
+            faults.reach(self.name, "after-response")
+            surroundings.emitter.emit(events)
+            faults.reach(self.name, "after-emission")
+
+        response.call_on_close(after)
+        return response
+
+    def _deliver(self, surroundings: Environment, event: CloudEvent) -> Delivered:
+        try:
+            return self._dispatch(surroundings, event)
+        except (Rejected, ValidationError) as error:
+            # A request that cannot be understood will not be the next time either: acknowledged, and logged.
+            _log.warning("refused: %s", error, extra={"event": event.id, "event_type": event.type})
+            return Delivered(Answer.DONE)
+        except Retryable as error:
+            _log.warning("%s", error.message, extra={"event": event.id, "code": error.code})
+            return Delivered(Answer.UNAVAILABLE, retry_after=error.retry_after)
+        except SQLAlchemyError as error:
+            _log.warning("database unavailable: %s", type(error).__name__, extra={"event": event.id})
+            return Delivered(Answer.UNAVAILABLE, retry_after=5)
+
+    def _dispatch(self, surroundings: Environment, event: CloudEvent) -> Delivered:
+        if event.type == TICK and self._tick is not None:
+            return Delivered(Answer.DONE, self._tick(surroundings))
+        runner = self.steps.get(event.type)
+        if runner is None:
+            return self._other(surroundings, event)
+        data = CATALOGUE[event.type].data.model_validate(event.data)
+        match data:
+            case HarvestRequested(step=None):
+                return Delivered(Answer.DONE, admit_harvest(surroundings, event, data))
+            case IngestRequested(step=None):
+                return Delivered(Answer.DONE, admit_ingest(surroundings, data))
+            case HarvestRequested() | IngestRequested() | StepRequested():
+                if data.step is None:
+                    raise Rejected("The request names no step.", code="incomplete-request")
+                return runner.deliver(surroundings, event, data.step)
+            case _:
+                raise Rejected(f"{event.type} asks for no step.", code="impossible-request")
+
+    def _other(self, surroundings: Environment, event: CloudEvent) -> Delivered:
+        if self._intake is not None:
+            return Delivered(Answer.DONE, self._intake(surroundings, event))
+        if self._notifications and s3_notifications.is_notification(_context(event), event.data):
+            return self._arrivals(surroundings, _context(event), event.data)
+        _log.info("not for this function", extra={"event": event.id, "event_type": event.type})
+        return Delivered(Answer.DONE)
+
+    def _notified(self, request: Request, body: bytes, surroundings: Environment) -> Response:
+        expected = surroundings.settings.s3_notification_token
+        given = request.headers.get("Authorization", "")
+        if expected is None or not hmac.compare_digest(
+            given.encode(), f"Bearer {expected.get_secret_value()}".encode()
+        ):
+            return problem(401, "Not authenticated")
+        try:
+            told = json.loads(body or b"null")
+        except ValueError:
+            return problem(400, "Not JSON")
+        try:
+            result = self._arrivals(surroundings, dict(request.headers), told)
+        except Rejected as error:
+            return problem(400, "Not a storage notification", error.message)
+        except (Retryable, SQLAlchemyError) as error:
+            _log.warning("notification not taken: %s", type(error).__name__)
+            return answer(Answer.UNAVAILABLE, 5)
+        return self._answer([result], surroundings)
+
+    def _arrivals(self, surroundings: Environment, headers: Mapping[str, str], told: Any) -> Delivered:
+        created = [
+            stored for stored in s3_notifications.normalise(headers, told) if stored.kind.startswith("ObjectCreated")
+        ]
+        events = [event for stored in created for event in arrived(surroundings, stored)]
+        return Delivered(Answer.DONE, events)
+
+
+def _context(event: CloudEvent) -> dict[str, str]:
+    """The attributes of a CloudEvent as the headers of binary mode: what the normaliser reads."""
+    attributes = {"ce-type": event.type, "ce-source": event.source, "ce-id": event.id}
+    return attributes | ({"ce-subject": event.subject} if event.subject else {})
+
+
+def _body(request: Request, limit: int) -> bytes | None:
+    """The body, or None when it is larger than `limit`; at most `limit` + 1 bytes are ever held."""
+    if request.content_length is not None and request.content_length > limit:
+        return None
+    try:
+        body = request.stream.read(limit + 1)
+    except ClientDisconnected:
+        return b""
+    return None if len(body) > limit else body

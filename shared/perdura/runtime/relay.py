@@ -1,0 +1,86 @@
+"""The relay's tick: what was committed but not heard, lost but not forgotten, due but not done (architecture §2).
+
+Every duty is idempotent and safe to run from many instances at once; a tick with nothing to do costs two statements.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import islice
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from perdura.cloudevents.message import CloudEvent
+from perdura.errors import PerduraError
+from perdura.premis import seal
+from perdura.registry import deposits, duties, outbox
+from perdura.runtime.environment import Environment
+
+_log = logging.getLogger(__name__)
+
+BATCH = 100
+SEAL_INTERVAL = timedelta(seconds=30)
+WATCH_INTERVAL = timedelta(seconds=5)
+PRUNE_INTERVAL = timedelta(hours=1)
+
+
+def tick(environment: Environment) -> Sequence[CloudEvent]:
+    """Do what is due. CloudEvents of the duties go through the outbox and are returned for emission."""
+    sweep_outbox(environment)
+    intervals = {
+        "watch": WATCH_INTERVAL,
+        "sweep": timedelta(seconds=environment.settings.sweep_seconds),
+        "seal": SEAL_INTERVAL,
+        "prune": PRUNE_INTERVAL,
+    }
+    with environment.engine.begin() as connection:
+        due = duties.due(connection, intervals)
+    events: list[CloudEvent] = []
+    if "watch" in due:
+        with environment.engine.begin() as connection:
+            events += duties.ask_again(connection, "/perdura/relay", BATCH)
+    if "sweep" in due:
+        events += sweep_drop_zone(environment)
+    if "seal" in due:
+        seal.tick(environment.engine, environment.store, environment.settings)
+    if "prune" in due:
+        with environment.engine.begin() as connection:
+            outbox.prune(connection, timedelta(days=environment.settings.keep_messages_days))
+    return events
+
+
+def sweep_outbox(environment: Environment) -> None:
+    """Emit events that their function did not get to the broker, oldest first, until the broker refuses one."""
+    with environment.engine.begin() as connection:
+        taken: list[str] = []
+        for event in outbox.due(connection, BATCH):
+            error = environment.emitter.post(event)
+            if error is None:
+                taken.append(event.id)
+                continue
+            outbox.postpone(connection, event.id, error)
+            break
+        if taken:
+            outbox.delivered(connection, taken)
+
+
+def sweep_drop_zone(environment: Environment) -> list[CloudEvent]:
+    """Begin the ingest of objects whose notification was lost (embedded-services.md 5: a webhook only wakes)."""
+    bucket = environment.settings.bucket_incoming
+    events: list[CloudEvent] = []
+    try:
+        listing = environment.store.list(bucket, "")
+        while batch := list(islice(listing, 1000)):
+            arrivals = [
+                deposits.Arrival(bucket, info.ref.key, info.ref.version_id, info.ref.etag, info.size)
+                for info in batch
+                if not info.ref.key.endswith("/")
+            ]
+            with environment.engine.begin() as connection:
+                for arrival in deposits.unknown_keys(connection, arrivals):
+                    events += deposits.receive(connection, arrival, source="/perdura/relay").events
+    except (PerduraError, SQLAlchemyError) as error:
+        _log.warning("the drop zone could not be swept: %s", error)
+    return events

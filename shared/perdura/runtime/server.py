@@ -1,0 +1,31 @@
+"""gunicorn's configuration for every function: `gunicorn -c python:perdura.runtime.server …` (serverless.md 2.1).
+
+`PORT`, `HOST` and `THREADS` come from the environment; `THREADS` equals the containerConcurrency of the Knative Service.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+bind = f"{os.environ.get('HOST', '0.0.0.0')}:{os.environ.get('PORT', '8080')}"  # noqa: S104 - a container's contract
+workers = 1
+worker_class = "gthread"
+threads = int(os.environ.get("THREADS", "4"))
+timeout = 0
+graceful_timeout = int(os.environ.get("GRACEFUL_TIMEOUT", "570"))
+keepalive = 75
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - gunicorn's heartbeat file
+control_socket_disable = True
+accesslog = None
+errorlog = "-"
+loglevel = os.environ.get("LOG_LEVEL", "warning").lower()
+proc_name = os.environ.get("FUNCTION", "perdura")
+
+
+def post_worker_init(worker: Any) -> None:
+    """Set up logging in the worker, where the function lives."""
+    from perdura.runtime.logs import configure
+
+    configure(os.environ.get("FUNCTION", "perdura"), loglevel)
+    worker.log.debug("worker ready")
