@@ -1,0 +1,232 @@
+"""ingest: a SIP is taken into custody, verified where it lies, and accepted or rejected with every reason.
+
+The deposited object is first copied out of the drop zone, so that its depositor can no longer change what is being
+judged; nothing is removed from the drop zone. A rejected SIP stays retrievable (packages.md 2.1).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from perdura import __version__
+from perdura.packages.package import Report, Verdict
+from perdura.packages.package import Finding as PackageFinding
+from perdura.packages.sources import StoredObject, StoredPrefix
+from perdura.packages.verify import verify
+from perdura.premis.model import FAILURE, SUCCESS, WARNING, Event, Identifier
+from perdura.premis.model import Outcome as EventOutcome
+from perdura.steps.outcome import (
+    ArchiveChange,
+    ArchiveView,
+    Fact,
+    File,
+    Finding,
+    Outcome,
+    Package,
+    PackageKind,
+    StepState,
+)
+from perdura.steps.ports import Ports
+from perdura.storage.store import ObjectInfo, ObjectRef
+
+NOTES = 20
+"""Findings quoted in a PREMIS event; the report in the registry has them all."""
+
+
+def run(archive: ArchiveView, ports: Ports) -> Outcome:
+    """Verify the Archive's SIP: the one a harvest wrote, or the object that arrived in the drop zone.
+
+    Raises Retryable errors of the store; what is wrong with the package is an outcome, not an error.
+    """
+    sip = archive.package(PackageKind.SIP) or _take_custody(archive, ports)
+    if isinstance(sip, Outcome):
+        return sip
+    report = verify(_source(sip, ports), progress=lambda done, total: ports.progress("verifying", done, total))
+    sip = replace(sip, container=report.container, accepted=accepted(report))
+    return judge(archive, sip, report, ports)
+
+
+def _take_custody(archive: ArchiveView, ports: Ports) -> Package | Outcome:
+    """Copy the deposited object out of reach of its depositor, after comparing it with what was announced."""
+    told = archive.step.input
+    found = ports.store.head(told["bucket"], told["key"])
+    finding = _unlike_announced(told, found, ports)
+    kept = ports.store.copy(found.ref, ports.settings.bucket_sips, f"{archive.id}/sip", found.size)
+    sip = Package(
+        id=ports.derived("sip"),
+        kind=PackageKind.SIP,
+        bucket=kept.ref.bucket,
+        key=kept.ref.key,
+        container="unknown",
+        size=kept.size,
+        version_id=kept.ref.version_id,
+        etag=kept.ref.etag,
+        checksums={"sha256": told["expected_sha256"]} if told.get("expected_sha256") else {},
+    )
+    if finding is None:
+        return sip
+    return _rejected(archive, replace(sip, accepted=False), (finding,), ports)
+
+
+def _unlike_announced(told: Mapping[str, Any], found: ObjectInfo, ports: Ports) -> Finding | None:
+    size, sha256 = told.get("expected_size"), told.get("expected_sha256")
+    if size is not None and size != found.size:
+        message = f"{found.size} bytes arrived; the depositor announced {size}."
+        return Finding("size-not-as-announced", message)
+    if sha256 is not None:
+        digest = hashlib.sha256()
+        for chunk in ports.store.stream(found.ref):
+            digest.update(chunk)
+        if digest.hexdigest() != sha256.lower():
+            message = f"SHA-256 of what arrived is {digest.hexdigest()}; the depositor announced {sha256}."
+            return Finding("checksum-not-as-announced", message)
+    return None
+
+
+def _source(sip: Package, ports: Ports) -> StoredObject | StoredPrefix:
+    if sip.key.endswith("/"):
+        return StoredPrefix(ports.store, sip.bucket, sip.key)
+    return StoredObject(ports.store, ObjectRef(sip.bucket, sip.key, sip.version_id, sip.etag), sip.size)
+
+
+def accepted(report: Report) -> bool:
+    """Whether a package with this report becomes part of the archive."""
+    return report.verdict in {Verdict.VALID, Verdict.WARNINGS}
+
+
+def judge(archive: ArchiveView, sip: Package, report: Report, ports: Ports) -> Outcome:
+    """The outcome that a report leads to; reads nothing and writes nothing."""
+    findings = tuple(_finding(finding) for finding in report.findings)
+    if not accepted(report):
+        return _rejected(archive, sip, findings, ports, report)
+    warned = report.verdict is Verdict.WARNINGS
+    payload = tuple(
+        File(file.path, file.size, {**file.declared, **file.checksums}, file.offset)
+        for file in report.files
+        if file.is_payload
+    )
+    outcome = WARNING if warned else SUCCESS
+    notes = tuple(_note(finding) for finding in findings[:NOTES])
+    checked = f"{report.payload_files} files, {report.payload_bytes} bytes, {report.container}"
+    return Outcome(
+        state=StepState.COMPLETED_WITH_WARNINGS if warned else StepState.COMPLETED,
+        output={"verdict": str(report.verdict), "files": report.payload_files, "bytes": report.payload_bytes},
+        packages=(sip,),
+        files=((sip.id, payload),),
+        findings=findings,
+        events=(
+            _event(archive, sip, ports, "validation", f"BagIt validation: {checked}", outcome, notes),
+            _event(archive, sip, ports, "fixity check", f"Every manifest digest compared: {checked}", SUCCESS),
+            _event(archive, sip, ports, "ingestion", "The SIP was accepted.", SUCCESS),
+        ),
+        facts=(
+            Fact(
+                "org.perdura.sip.accepted.v1",
+                {
+                    "archive": archive.id,
+                    "package": reference(sip),
+                    "files": report.payload_files,
+                    "warnings": sum(report.counts.values()),
+                },
+            ),
+        ),
+        archive=ArchiveChange(
+            title=_title(archive, report), metadata=_metadata(report), content_sha256=content_digest(payload)
+        ),
+    )
+
+
+def _rejected(
+    archive: ArchiveView, sip: Package, findings: tuple[Finding, ...], ports: Ports, report: Report | None = None
+) -> Outcome:
+    first = next((finding for finding in findings if finding.severity != "warning"), findings[0])
+    total = sum(report.counts.values()) if report else len(findings)
+    others = f" (and {total - 1} more)" if total > 1 else ""
+    notes = tuple(_note(finding) for finding in findings[:NOTES])
+    return Outcome(
+        state=StepState.FAILED,
+        output={"verdict": str(report.verdict) if report else "rejected", "findings": total},
+        packages=(sip,),
+        findings=findings,
+        error_code=first.code,
+        message=f"{first.message}{others}",
+        events=(_event(archive, sip, ports, "validation", "The SIP was rejected.", FAILURE, notes),),
+        facts=(
+            Fact(
+                "org.perdura.sip.rejected.v1",
+                {"archive": archive.id, "code": first.code, "message": first.message, "findings": total},
+            ),
+        ),
+        archive=ArchiveChange(rejected=True),
+    )
+
+
+def reference(package: Package) -> dict[str, Any]:
+    """A package as a claim check in a CloudEvent."""
+    return {
+        "id": package.id,
+        "kind": package.kind,
+        "bucket": package.bucket,
+        "key": package.key,
+        "version_id": package.version_id,
+        "size": package.size,
+        "checksums": dict(package.checksums),
+    }
+
+
+def content_digest(files: tuple[File, ...]) -> str | None:
+    """SHA-256 over the sorted paths, sizes and strongest digests of the payload: the same in every container."""
+    total = hashlib.sha256()
+    for file in sorted(files, key=lambda file: file.path):
+        strongest = next((a for a in ("sha512", "sha256", "sha1", "md5", "adler32") if a in file.checksums), None)
+        if strongest is None:
+            return None
+        total.update(f"{file.path}\0{file.size}\0{strongest}\0{file.checksums[strongest]}\n".encode())
+    return total.hexdigest()
+
+
+def _finding(finding: PackageFinding) -> Finding:
+    compared = f" Expected {finding.expected}, found {finding.found}." if finding.expected and finding.found else ""
+    severity = "warning" if finding.severity == "warning" else "error"
+    return Finding(finding.code, f"{finding.message}{compared}", severity, finding.path, finding.clause)
+
+
+def _note(finding: Finding) -> str:
+    return f"{finding.code}: {finding.message}" + (f" [{finding.path}]" if finding.path else "")
+
+
+def _event(
+    archive: ArchiveView,
+    sip: Package,
+    ports: Ports,
+    kind: str,
+    detail: str,
+    outcome: str,
+    notes: tuple[str, ...] = (),
+) -> Event:
+    return Event(
+        id=ports.derived(f"premis {kind}"),
+        type=kind,
+        at=ports.clock.now(),
+        details=(detail,),
+        outcomes=(EventOutcome(outcome, notes),),
+        agents=(Identifier("software", f"perdura/{__version__} ingest", ("executing program",)),),
+        objects=(Identifier("UUID", str(archive.id)), Identifier("UUID", str(sip.id))),
+    )
+
+
+def _title(archive: ArchiveView, report: Report) -> str | None:
+    """The title the package gives itself, where the Archive has none but a file name."""
+    if archive.source:
+        return None
+    labels = {str(label).lower(): str(value) for label, value in report.facts.get("bag_info", ())}
+    return labels.get("title") or labels.get("external-description") or None
+
+
+def _metadata(report: Report) -> dict[str, Any]:
+    return {
+        key: report.facts[key] for key in ("bag_info", "bagit_version", "profile", "sip") if report.facts.get(key)
+    }
