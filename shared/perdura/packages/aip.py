@@ -1,0 +1,173 @@
+"""Writes an AIP: a BagIt 1.0 bag in an uncompressed tar, in one pass over its bytes (RFC 8493; packages.md §6).
+
+The payload comes first, because its digests are only known once it went by; `bag-info.txt` and manifests follow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Protocol, Self
+
+from perdura.errors import Rejected
+from perdura.packages.aip_digests import Digests
+from perdura.packages.aip_tar import END, header, padding
+
+OBJECTS = "data/objects/"
+METADATA = "data/metadata/"
+SUBMISSION = METADATA + "submission/"
+METS = METADATA + "METS.xml"
+
+_MANIFEST_ALGORITHMS = ("sha256", "sha512")
+_THREADED_FROM = 256 << 10
+_GATHERED = 1 << 20
+
+Chunk = bytes | bytearray | memoryview
+
+
+class Sink(Protocol):
+    """Where the bytes of the tar go; a store's Writer is one."""
+
+    @property
+    def position(self) -> int:
+        """Bytes written so far."""
+        ...
+
+    def write(self, data: Chunk) -> None:
+        """Append bytes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One file of the AIP: path in the bag, where its body begins in the tar, and its size, both in bytes."""
+
+    path: str
+    offset: int
+    size: int
+    digests: Digests
+
+
+class AipWriter:
+    """Adds files to an AIP one after the other and ends it with manifests that list them all."""
+
+    def __init__(self, sink: Sink, base: str, created: datetime) -> None:
+        """`base` names the only top-level directory; `created` is the time that every member carries."""
+        self._sink = sink
+        self._base = base
+        self._mtime = int(created.timestamp())
+        self._gathered = bytearray()
+        self._payload: list[Member] = []
+        self._tags: list[Member] = []
+        self._hashers = ThreadPoolExecutor(2, thread_name_prefix="aip-hash")
+        self._text("bagit.txt", "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hashers.shutdown()
+
+    @property
+    def members(self) -> Sequence[Member]:
+        """Everything written so far, payload first."""
+        return [*self._payload, *self._tags]
+
+    def add(
+        self,
+        path: str,
+        size: int,
+        chunks: Iterable[Chunk],
+        *,
+        algorithms: Sequence[str] = (),
+        tap: Callable[[Chunk], None] | None = None,
+    ) -> tuple[Member, Mapping[str, str]]:
+        """Write one file of exactly `size` bytes and hash it on the way.
+
+        Gives back the member and the digests of the further `algorithms` in lower-case hex; `tap` sees every
+        chunk. Raises Rejected when the file turns out to be longer or shorter.
+        """
+        self._put(header(f"{self._base}/{path}", size, self._mtime))
+        offset = self._sink.position + len(self._gathered)
+        hashes = {name: hashlib.new(name, usedforsecurity=False) for name in ("sha256", "sha512", *algorithms)}
+        adler32, seen = 1, 0
+        for chunk in chunks:
+            seen += len(chunk)
+            if seen > size:
+                break
+            hashed = self._hash(list(hashes.values()), chunk)
+            adler32 = zlib.adler32(chunk, adler32)
+            if tap is not None:
+                tap(chunk)
+            self._put(chunk)
+            for work in hashed:
+                work.result()
+        if seen != size:
+            raise Rejected(f"{path} has not the {size} bytes that its package declares", code="size-mismatch")
+        self._put(padding(size))
+        digests = Digests(hashes["sha256"].digest(), hashes["sha512"].digest(), adler32)
+        member = Member(path, offset, size, digests)
+        (self._payload if path.startswith("data/") else self._tags).append(member)
+        return member, {name: hashes[name].hexdigest() for name in algorithms}
+
+    def finish(self, bag_info: Sequence[tuple[str, str]]) -> None:
+        """Write `bag-info.txt` (with Payload-Oxum), both manifests and both tag manifests, and end the tar."""
+        oxum = f"{sum(member.size for member in self._payload)}.{len(self._payload)}"
+        fields = [*bag_info, ("Payload-Oxum", oxum)]
+        self._text("bag-info.txt", "".join(f"{label}: {_one_line(value)}\n" for label, value in fields))
+        payload = sorted(self._payload, key=lambda member: member.path.encode())
+        for algorithm in _MANIFEST_ALGORITHMS:
+            self._manifest(f"manifest-{algorithm}.txt", algorithm, payload)
+        tags = sorted(self._tags, key=lambda member: member.path.encode())
+        for algorithm in _MANIFEST_ALGORITHMS:
+            self._manifest(f"tagmanifest-{algorithm}.txt", algorithm, tags)
+        self._put(END)
+        self._flush()
+
+    def _manifest(self, path: str, algorithm: str, members: Sequence[Member]) -> None:
+        size = sum(len(line) for line in manifest_lines(algorithm, members))
+        self.add(path, size, manifest_lines(algorithm, members))
+
+    def _text(self, path: str, text: str) -> None:
+        body = text.encode()
+        self.add(path, len(body), (body,))
+
+    def _hash(self, hashes: Sequence[hashlib._Hash], chunk: Chunk) -> list[Future[None]]:
+        if len(chunk) >= _THREADED_FROM:
+            return [self._hashers.submit(each.update, chunk) for each in hashes]
+        for each in hashes:
+            each.update(chunk)
+        return []
+
+    def _put(self, data: Chunk) -> None:
+        if len(data) >= _THREADED_FROM:
+            self._flush()
+            self._sink.write(data)
+            return
+        self._gathered += data
+        if len(self._gathered) >= _GATHERED:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._gathered:
+            self._sink.write(bytes(self._gathered))
+            self._gathered.clear()
+
+
+def manifest_lines(algorithm: str, members: Iterable[Member]) -> Iterator[bytes]:
+    """Lines of a manifest, with two spaces as `sha512sum -c` wants them (RFC 8493 2.1.3)."""
+    for member in members:
+        path = member.path.replace("%", "%25").replace("\n", "%0A").replace("\r", "%0D")
+        yield f"{member.digests[algorithm]}  {path}\n".encode()
+
+
+def _one_line(value: str) -> str:
+    """A bag-info value without line ends, which would begin another field (RFC 8493 2.2.2)."""
+    return " ".join(value.split())

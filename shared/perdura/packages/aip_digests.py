@@ -1,0 +1,38 @@
+"""The digests of one member of an AIP, packed: 100,000 files must not cost 100,000 dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+ALGORITHMS = ("sha256", "sha512", "adler32")
+"""What is kept of every member: both manifests' algorithms, and tape's (packages.md §0.6)."""
+
+_PLACES = {"sha256": slice(0, 32), "sha512": slice(32, 96), "adler32": slice(96, 100)}
+
+
+class Digests(Mapping[str, str]):
+    """Algorithm → lower-case hex, held in 100 bytes."""
+
+    __slots__ = ("_packed",)
+
+    def __init__(self, sha256: bytes, sha512: bytes, adler32: int) -> None:
+        self._packed = sha256 + sha512 + adler32.to_bytes(4)
+
+    @classmethod
+    def of_hex(cls, digests: Mapping[str, str]) -> Digests:
+        """Pack digests given as hex under `sha256`, `sha512` and `adler32`; raises KeyError, ValueError."""
+        return cls(
+            bytes.fromhex(digests["sha256"]), bytes.fromhex(digests["sha512"]), int(digests["adler32"], 16)
+        )
+
+    def __getitem__(self, algorithm: str) -> str:
+        return self._packed[_PLACES[algorithm]].hex()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(ALGORITHMS)
+
+    def __len__(self) -> int:
+        return len(ALGORITHMS)
+
+    def __repr__(self) -> str:
+        return f"Digests({dict(self)!r})"

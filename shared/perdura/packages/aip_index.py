@@ -1,0 +1,83 @@
+"""The index beside an AIP: where each file lies in the tar, so that it can be read by range (architecture §5).
+
+One JSON object a line. The first describes the tar as a whole, the others one member each, in the order of the tar.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from perdura.packages.aip import Member
+from perdura.packages.aip_digests import Digests
+
+SCHEMA = "urn:perdura:aip-index:1"
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The AIP as a whole: its ids, its base directory, its size in bytes and its digests as hex."""
+
+    aip: str
+    archive: str
+    base: str
+    size: int
+    checksums: Mapping[str, str]
+    members: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One member, the PRONOM key and the name of its format if they are known."""
+
+    member: Member
+    format_key: str | None = None
+    format_name: str | None = None
+
+
+def encode(header: Header, entries: Iterable[Entry]) -> Iterator[bytes]:
+    """The lines of the index."""
+    yield _line(
+        {
+            "schema": SCHEMA,
+            "aip": header.aip,
+            "archive": header.archive,
+            "base": header.base,
+            "size": header.size,
+            "checksums": dict(header.checksums),
+            "members": header.members,
+        }
+    )
+    for entry in entries:
+        fields: dict[str, Any] = {
+            "path": entry.member.path,
+            "offset": entry.member.offset,
+            "size": entry.member.size,
+            **entry.member.digests,
+        }
+        if entry.format_key:
+            fields["format"] = entry.format_key
+        if entry.format_name:
+            fields["format_name"] = entry.format_name
+        yield _line(fields)
+
+
+def decode(lines: Iterable[bytes]) -> tuple[Header, Iterator[Entry]]:
+    """Read an index back; raises ValueError or KeyError when it is not one."""
+    rest = iter(lines)
+    first = json.loads(next(rest, b"{}"))
+    if first.get("schema") != SCHEMA:
+        raise ValueError("this is not an index of an AIP")
+    del first["schema"]
+    return Header(**first), (_entry(json.loads(line)) for line in rest)
+
+
+def _entry(fields: Mapping[str, Any]) -> Entry:
+    member = Member(fields["path"], fields["offset"], fields["size"], Digests.of_hex(fields))
+    return Entry(member, fields.get("format"), fields.get("format_name"))
+
+
+def _line(fields: Mapping[str, Any]) -> bytes:
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"

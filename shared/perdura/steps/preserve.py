@@ -1,0 +1,336 @@
+"""Preserve: turns the accepted SIP of an Archive into an AIP that stands on its own (archivematica.md §8).
+
+The payload is streamed once, from the SIP in the store to the AIP in the store; on the way it is hashed, compared
+with the SIP's manifests, identified and scanned. The same attempt always writes the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from perdura import __version__
+from perdura.errors import Broken, Rejected, Retryable
+from perdura.packages.aip import METS, AipWriter, Member
+from perdura.packages.aip_check import read_back
+from perdura.packages.aip_index import Entry, Header, encode
+from perdura.packages.mets import SoftwareNote, measure, write
+from perdura.packages.package import PackageReader
+from perdura.packages.reader import open_package
+from perdura.packages.sources import StoredObject, StoredPrefix
+from perdura.premis.model import Agent, Event, Identifier
+from perdura.steps.outcome import (
+    ArchiveView,
+    Copy,
+    Fact,
+    File,
+    Finding,
+    Outcome,
+    Package,
+    PackageKind,
+    StepState,
+)
+from perdura.steps.ports import Ports, VirusScanner
+from perdura.steps.preserve_copy import Copied, CopiedFile, copy
+from perdura.steps.preserve_document import document
+from perdura.steps.preserve_events import NOT_DONE, SOFTWARE, Act, Inspected, Provenance, tool_agent
+from perdura.storage.store import ObjectRef, Written
+
+_WHOLE = ("sha256", "sha512", "adler32")
+_FINDINGS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Scanning:
+    """The scanner to use, or `reason` why there is none; `engine` is what it calls itself."""
+
+    scanner: VirusScanner | None
+    engine: str = ""
+    trusted: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is settled before the first byte is read."""
+
+    archive: ArchiveView
+    ports: Ports
+    sip: Package
+    aip: UUID
+    key: str
+    created: datetime
+    scanning: Scanning
+    provenance: Provenance
+
+
+def run(archive: ArchiveView, ports: Ports) -> Outcome:
+    """Make the AIP, read it back, and say what it is.
+
+    FAILED with `fixity-mismatch` or `infected` when the SIP is not what was accepted or carries malware; BLOCKED
+    when a required scan cannot be had. Raises Rejected without an accepted SIP, Retryable when the store fails.
+    """
+    plan = _plan(archive, ports)
+    required = ports.settings.virus_scan == "required"
+    if required and not plan.scanning.trusted:
+        return _blocked(plan.scanning.reason or "the scanner's database is missing, too old, or only a test one")
+    reader = _open(ports, plan.sip)
+    bucket = ports.settings.bucket_aips
+    with (
+        ports.store.writer(bucket, plan.key, algorithms=_WHOLE, content_type="application/x-tar") as sink,
+        AipWriter(sink, str(archive.id), archive.created_at or plan.created) as aip,
+    ):
+        copied = copy(reader, aip, ports, plan.scanning.scanner, plan.sip.size)
+        refusal = _refusal(plan, copied, required=required)
+        if refusal is not None:
+            return refusal
+        acts = _acts(plan, copied)
+        _add_mets(plan, aip, copied, acts)
+        aip.finish(_bag_info(plan))
+        written = sink.finish()
+    read_back(ports.store, written)
+    return _outcome(plan, aip.members, copied, acts, written)
+
+
+def _plan(archive: ArchiveView, ports: Ports) -> Plan:
+    sip = archive.package(PackageKind.SIP)
+    if sip is None:
+        raise Rejected("this Archive has no accepted submission package", code="no-sip")
+    created = archive.step.created_at or archive.created_at
+    if created is None:
+        raise Broken("neither the Archive nor the step has a time of creation", code="no-creation-time")
+    aip = ports.derived("aip")
+    about = (Identifier("UUID", str(aip), ("outcome",)), Identifier("UUID", str(archive.id)))
+    created = created.astimezone(UTC)
+    return Plan(
+        archive=archive,
+        ports=ports,
+        sip=sip,
+        aip=aip,
+        key=f"{archive.id}/{archive.id}.tar",
+        created=created,
+        scanning=_scanning(ports),
+        provenance=Provenance(ports.derived, created, about, ports.settings.organisation),
+    )
+
+
+def _scanning(ports: Ports) -> Scanning:
+    if ports.settings.virus_scan == "off":
+        return Scanning(None, reason="switched off by policy")
+    if ports.scanner is None:
+        return Scanning(None, reason="no virus scanner is configured")
+    try:
+        return Scanning(ports.scanner, ports.scanner.engine, ports.scanner.trusted)
+    except Retryable as error:
+        return Scanning(None, reason=f"the virus scanner is unavailable: {error.message}")
+
+
+def _open(ports: Ports, sip: Package) -> PackageReader:
+    if sip.container == "prefix":
+        return open_package(StoredPrefix(ports.store, sip.bucket, sip.key))
+    ref = ObjectRef(sip.bucket, sip.key, sip.version_id, sip.etag)
+    return open_package(StoredObject(ports.store, ref, sip.size))
+
+
+def _blocked(reason: str) -> Outcome:
+    return Outcome(
+        StepState.BLOCKED,
+        error_code="virus-scan-unavailable",
+        message=f"a virus scan is required, but {reason}",
+    )
+
+
+def _refusal(plan: Plan, copied: Copied, *, required: bool) -> Outcome | None:
+    """Why no AIP may be made of these bytes, if so; nothing was made visible yet."""
+    mismatches = copied.mismatches()
+    if mismatches:
+        return _failed(plan, "fixity-mismatch", "fixity check", "manifests of the submission package", mismatches)
+    infected = [
+        Finding("infected", f"{file.original}: {file.scan.detail}", path=file.original)
+        for file in copied.files
+        if file.scan and file.scan.verdict == "infected"
+    ]
+    if infected:
+        return _failed(plan, "infected", "virus check", plan.scanning.engine, infected)
+    errors = [file.scan.detail for file in copied.files if file.scan and file.scan.verdict == "error"]
+    if required and errors:
+        return _blocked(f"the scanner failed: {errors[0]}")
+    return None
+
+
+def _failed(plan: Plan, code: str, act: str, detail: str, findings: Sequence[Finding]) -> Outcome:
+    message = findings[0].message + (f" (and {len(findings) - 1} more)" if len(findings) > 1 else "")
+    about = (Identifier("UUID", str(plan.sip.id)), Identifier("UUID", str(plan.archive.id)))
+    provenance = Provenance(plan.ports.derived, plan.created, about, plan.ports.settings.organisation)
+    event = provenance.failed(act, detail, [finding.message for finding in findings[:_FINDINGS]])
+    return Outcome(
+        StepState.FAILED,
+        error_code=code,
+        message=message,
+        findings=tuple(findings[:_FINDINGS]),
+        events=(event,),
+    )
+
+
+def _acts(plan: Plan, copied: Copied) -> list[Act]:
+    provenance, scanning = plan.provenance, plan.scanning
+    files = [Inspected(file.id, file.original, file.format, file.scan) for file in copied.files]
+    acts = [provenance.fixity(copied.declarations.algorithms, len(files)), provenance.digests(len(files))]
+    if plan.ports.identifier is not None:
+        acts += provenance.identification(plan.ports.identifier.tool, files)
+    if scanning.scanner is None:
+        acts.append(provenance.no_virus_check(scanning.reason))
+    else:
+        acts += provenance.virus_check(scanning.engine, scanning.trusted, files)
+    acts.append(provenance.creation())
+    return acts
+
+
+def _agents(plan: Plan, events: Sequence[Event]) -> list[Agent]:
+    """Every agent that an event names, once: those known here in full, others by what the events say of them."""
+    extras = plan.ports.extras or {}
+    known: list[Agent] = [plan.provenance.software(), plan.provenance.institution(), *extras.get("agents", ())]
+    if plan.ports.identifier is not None:
+        known.append(tool_agent(plan.ports.identifier.tool))
+    if plan.scanning.engine:
+        known.append(tool_agent(plan.scanning.engine))
+    agents = {(agent.identifier.type, agent.identifier.value): agent for agent in known}
+    for event in events:
+        for link in event.agents:
+            agents.setdefault(
+                (link.type, link.value), Agent(Identifier(link.type, link.value), link.value, "software")
+            )
+    return list(agents.values())
+
+
+def _add_mets(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act]) -> None:
+    earlier: Sequence[Event] = (plan.ports.extras or {}).get("earlier_events", ())
+    mets = document(
+        plan.archive,
+        str(plan.aip),
+        str(plan.ports.derived("representation")),
+        plan.created,
+        copied,
+        acts,
+        earlier,
+        _agents(plan, [*earlier, *(act.event for act in acts)]),
+        SoftwareNote(SOFTWARE, __version__, (NOT_DONE,)),
+    )
+    aip.add(METS, measure(mets), write(mets))
+
+
+def _bag_info(plan: Plan) -> list[tuple[str, str]]:
+    archive = plan.archive
+    fields = [
+        ("Source-Organization", plan.ports.settings.organisation),
+        ("Bagging-Date", plan.created.date().isoformat()),
+        ("External-Identifier", f"urn:uuid:{plan.aip}"),
+        ("Internal-Sender-Identifier", str(archive.id)),
+        ("Bag-Software-Agent", f"{SOFTWARE} {__version__}"),
+    ]
+    if archive.title:
+        fields.append(("External-Description", archive.title))
+    return fields
+
+
+def _index(plan: Plan, members: Sequence[Member], formats: dict[str, CopiedFile], written: Written) -> str:
+    """Store the index beside the AIP and give back its key."""
+    key = plan.key.removesuffix(".tar") + ".index.jsonl"
+    header = Header(
+        aip=str(plan.aip),
+        archive=str(plan.archive.id),
+        base=str(plan.archive.id),
+        size=written.info.size,
+        checksums=written.checksums,
+        members=len(members),
+    )
+    with plan.ports.store.writer(
+        plan.ports.settings.bucket_aips, key, content_type="application/x-ndjson"
+    ) as sink:
+        for line in encode(header, _entries(members, formats)):
+            sink.write(line)
+        sink.finish()
+    return key
+
+
+def _entries(members: Sequence[Member], formats: dict[str, CopiedFile]) -> Iterator[Entry]:
+    for member in members:
+        copied = formats.get(member.path)
+        found = copied.format if copied else None
+        yield Entry(member, found.key if found else None, found.name if found else None)
+
+
+def _outcome(
+    plan: Plan, members: Sequence[Member], copied: Copied, acts: Sequence[Act], written: Written
+) -> Outcome:
+    by_path = {file.member.path: file for file in copied.files}
+    verified_at = plan.ports.clock.now()
+    ref = written.info.ref
+    uri = f"s3://{ref.bucket}/{ref.key}"
+    package = Package(
+        id=plan.aip,
+        kind=PackageKind.AIP,
+        bucket=ref.bucket,
+        key=ref.key,
+        container="tar",
+        size=written.info.size,
+        version_id=ref.version_id,
+        etag=ref.etag,
+        checksums=dict(written.checksums),
+        index_key=_index(plan, members, by_path, written),
+    )
+    files = tuple(_file(member, by_path.get(member.path)) for member in members if member.path.startswith("data/"))
+    findings = _warnings(plan, copied)
+    return Outcome(
+        StepState.COMPLETED_WITH_WARNINGS if findings else StepState.COMPLETED,
+        output={"aip": str(plan.aip), "files": len(files), "size": written.info.size},
+        packages=(package,),
+        copies=(Copy(plan.aip, "object-store", uri, package.size, package.checksums, verified_at),),
+        files=((plan.aip, files),),
+        events=(
+            *(act.event for act in acts),
+            plan.provenance.stored(uri, written.checksums["sha256"], verified_at),
+        ),
+        facts=(_fact(plan, package, len(files)),),
+        findings=findings,
+    )
+
+
+def _file(member: Member, copied: CopiedFile | None) -> File:
+    found = copied.format if copied else None
+    return File(
+        path=member.path,
+        size=member.size,
+        checksums=member.digests,
+        offset=member.offset,
+        format_name=found.name if found else None,
+        format_key=found.key if found else None,
+        media_type=found.media_type if found else None,
+    )
+
+
+def _warnings(plan: Plan, copied: Copied) -> tuple[Finding, ...]:
+    """Files that a required scan could not look into; under any other policy the event alone says it."""
+    if plan.ports.settings.virus_scan != "required":
+        return ()
+    return tuple(
+        Finding("not-scanned", f"{file.original}: {file.scan.detail}", "warning", file.original)
+        for file in copied.files
+        if file.scan and file.scan.verdict == "not-scanned"
+    )[:_FINDINGS]
+
+
+def _fact(plan: Plan, package: Package, files: int) -> Fact:
+    reference = {
+        "id": str(package.id),
+        "kind": str(package.kind),
+        "bucket": package.bucket,
+        "key": package.key,
+        "version_id": package.version_id,
+        "size": package.size,
+        "checksums": dict(package.checksums),
+    }
+    data = {"archive": str(plan.archive.id), "package": reference, "files": files}
+    return Fact("org.perdura.aip.created.v1", data)

@@ -1,0 +1,138 @@
+"""The METS document of an AIP from what the step learned: objects, formats, description, events and agents."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from perdura.packages.mets import (
+    ORIGINAL,
+    SUBMISSION_DOCUMENTATION,
+    Description,
+    Document,
+    FileObject,
+    Format,
+    SoftwareNote,
+)
+from perdura.premis.model import Agent, Event
+from perdura.premis.xml import agent_element, event_element
+from perdura.steps.outcome import ArchiveView
+from perdura.steps.ports import Identification
+from perdura.steps.preserve_copy import Copied
+from perdura.steps.preserve_declared import SIP_JSON
+from perdura.steps.preserve_events import Act
+
+_UNKNOWN = Format("unknown")
+_EMPTY = Format("empty file")
+_DUBLIN_CORE = {
+    "title": "title",
+    "creators": "creator",
+    "creator": "creator",
+    "publisher": "publisher",
+    "description": "description",
+    "publication_date": "date",
+    "date": "date",
+    "identifier": "identifier",
+    "identifiers": "identifier",
+    "doi": "identifier",
+    "rights": "rights",
+    "license": "rights",
+    "language": "language",
+    "subjects": "subject",
+}
+
+
+def file_objects(copied: Copied, acts: Sequence[Act]) -> list[FileObject]:
+    """The files in the order of their paths, each with the events that are about it."""
+    formats: dict[Identification | None, Format] = {}
+    links: dict[tuple[str, ...], tuple[str, ...]] = {}
+    objects = []
+    for file in sorted(copied.files, key=lambda each: each.member.path.split("/")):
+        found = _EMPTY if file.member.size == 0 else formats.get(file.format)
+        if found is None:
+            found = formats.setdefault(file.format, _format(file.format))
+        about = tuple(str(act.event.id) for act in acts if act.covers is None or file.id in act.covers)
+        objects.append(
+            FileObject(
+                id=file.id,
+                path=file.member.path,
+                group=ORIGINAL if file.is_object else SUBMISSION_DOCUMENTATION,
+                size=file.member.size,
+                digests=file.member.digests,
+                original_name=file.original,
+                format=found,
+                events=links.setdefault(about, about),
+            )
+        )
+    return objects
+
+
+def document(
+    archive: ArchiveView,
+    aip: str,
+    representation: str,
+    created: datetime,
+    copied: Copied,
+    acts: Sequence[Act],
+    earlier: Sequence[Event],
+    agents: Sequence[Agent],
+    software: SoftwareNote,
+) -> Document:
+    """Put the document together; `earlier` are the events of the Archive's earlier steps, `agents` those of all."""
+    record_ids = []
+    if archive.source and archive.recid:
+        record_ids.append((f"{archive.source} record", archive.recid))
+    return Document(
+        aip=aip,
+        archive=str(archive.id),
+        base=str(archive.id),
+        created=created,
+        representation=representation,
+        software=software,
+        files=file_objects(copied, acts),
+        record_ids=tuple(record_ids),
+        description=_description(archive),
+        bag_info=tuple(copied.declarations.bag_info),
+        events=[event_element(event, version="3.0") for event in (*earlier, *(act.event for act in acts))],
+        agents=[agent_element(agent, version="3.0") for agent in agents],
+    )
+
+
+def sip_json(copied: Copied) -> Mapping[str, Any]:
+    """The SIP's own sip.json (cern-oais-platform.md §2); empty when there is none that can be read."""
+    text = copied.declarations.text(SIP_JSON)
+    try:
+        found = json.loads(text) if text else {}
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _format(found: Identification | None) -> Format:
+    if found is None or (found.key is None and not found.name):
+        return Format("unknown", notes=(found.basis,)) if found and found.basis else _UNKNOWN
+    notes = tuple(note for note in (found.basis, "tentative: by name only" if found.tentative else "") if note)
+    return Format(found.name or found.key or "unknown", found.version, found.key, found.media_type, notes)
+
+
+def _description(archive: ArchiveView) -> Description | None:
+    elements = [("title", archive.title)] if archive.title else []
+    for key, element in _DUBLIN_CORE.items():
+        if key == "title" and archive.title:
+            continue
+        elements += [(element, text) for text in _texts(archive.metadata.get(key))]
+    if archive.recid and archive.source:
+        elements.append(("identifier", f"{archive.source}:{archive.recid}"))
+    return Description(tuple(elements)) if elements else None
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, str):
+        return [value] if value else []
+    if isinstance(value, Mapping):
+        return _texts(value.get("name") or value.get("title") or value.get("id") or value.get("identifier"))
+    if isinstance(value, (list, tuple)):
+        return [text for item in value for text in _texts(item)]
+    return []

@@ -1,0 +1,154 @@
+"""The PREMIS events and agents of an AIP's making (archivematica.md 8.5, 8.6): one event per act and outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from perdura import __version__
+from perdura.premis.model import FAILURE, SUCCESS, WARNING, Agent, Event, Identifier, Outcome
+from perdura.steps.ports import Identification, Scan
+
+SOFTWARE = "Perdura preserve"
+NOT_DONE = (
+    "not done by this engine: characterisation, format validation, normalisation, "
+    "text recognition, extraction of packages"
+)
+AGENT_TYPE = "Perdura agent"
+EXECUTING = ("executing program",)
+_LINKS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """What is known of one file: its id, its path in the AIP, its format and its scan."""
+
+    id: str
+    path: str
+    format: Identification | None
+    scan: Scan | None
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One event, and which of the files it is about: `covers` None means every file."""
+
+    event: Event
+    covers: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Makes the events of one step: ids derived from names, one instant, and the package they are about."""
+
+    derived: Callable[[str], UUID]
+    at: datetime
+    objects: tuple[Identifier, ...]
+    organisation: str
+
+    def software(self) -> Agent:
+        """The engine itself, with what it does not do."""
+        return _tool(SOFTWARE, __version__, "software", (NOT_DONE,))
+
+    def institution(self) -> Agent:
+        """The institution that runs it."""
+        return Agent(Identifier(AGENT_TYPE, self.organisation), self.organisation, "organization")
+
+    def fixity(self, algorithms: Sequence[str], files: int) -> Act:
+        """The SIP's bytes are those that its manifests declare."""
+        detail = f"manifests of the submission package: {', '.join(algorithms) or 'none'}; {files} files"
+        return Act(self._event("fixity check", detail, Outcome(SUCCESS)))
+
+    def digests(self, files: int) -> Act:
+        """SHA-256 and SHA-512 of every file were computed."""
+        detail = f'program="{SOFTWARE}"; version="{__version__}"; algorithms=SHA-256, SHA-512'
+        return Act(self._event("message digest calculation", detail, Outcome(SUCCESS, (f"{files} files",))))
+
+    def identification(self, tool: str, files: Sequence[Inspected]) -> list[Act]:
+        """Formats were looked for; files without one are the matter of an event of their own."""
+        unknown = [file for file in files if file.format is None or file.format.key is None]
+        known = len(files) - len(unknown)
+        acts = []
+        if known or not files:
+            outcome = Outcome(SUCCESS, (f"{known} of {len(files)} files identified",))
+            covers = frozenset(file.id for file in files if file.format and file.format.key) if unknown else None
+            acts.append(Act(self._event("format identification", tool, outcome, tool=tool), covers))
+        if unknown:
+            acts.append(self._exception("format identification", tool, WARNING, "not identified", unknown))
+        return acts
+
+    def virus_check(self, engine: str, trusted: bool, files: Sequence[Inspected]) -> list[Act]:
+        """What the scanner said; nothing has passed that it did not look at with a database one can trust."""
+        acts = []
+        clean = [file for file in files if file.scan and file.scan.verdict == "clean"]
+        others = [file for file in files if not (file.scan and file.scan.verdict == "clean")]
+        if clean or not files:
+            notes = [f"{len(clean)} of {len(files)} files scanned, nothing found"]
+            if not trusted:
+                notes.append("not passed: the scanner's database is missing, too old, or only a test one")
+            outcome = Outcome(SUCCESS if trusted else WARNING, tuple(notes))
+            covers = frozenset(file.id for file in clean) if others else None
+            acts.append(Act(self._event("virus check", engine, outcome, tool=engine), covers))
+        for detail in sorted({_said(file.scan) for file in others}):
+            about = [file for file in others if _said(file.scan) == detail]
+            acts.append(self._exception("virus check", engine, WARNING, f"not scanned: {detail}", about))
+        return acts
+
+    def no_virus_check(self, reason: str) -> Act:
+        """No file was scanned, and why."""
+        return Act(self._event("virus check", "not done", Outcome(WARNING, (f"not scanned: {reason}",))))
+
+    def creation(self) -> Act:
+        """The AIP came into being."""
+        detail = f'program="{SOFTWARE}"; version="{__version__}"; {NOT_DONE}'
+        return Act(self._event("creation", detail, Outcome(SUCCESS)))
+
+    def stored(self, uri: str, sha256: str, at: datetime) -> Event:
+        """The stored tar was read back completely; only the log can know this."""
+        detail = "the stored package was read back and compared; algorithm=SHA-256"
+        event = self._event("fixity check", detail, Outcome(SUCCESS, (f"sha256 {sha256}", uri)), name="stored")
+        return Event(event.id, event.type, at, event.details, event.outcomes, event.agents, event.objects)
+
+    def failed(self, kind: str, detail: str, notes: Iterable[str]) -> Event:
+        """An act that found something wrong; there is no AIP, so it is about the SIP."""
+        return self._event(kind, detail, Outcome(FAILURE, tuple(notes)), name="failure")
+
+    def _exception(self, kind: str, tool: str, outcome: str, note: str, files: Sequence[Inspected]) -> Act:
+        notes = (note, f"{len(files)} files")
+        links = tuple(Identifier("UUID", file.id) for file in files[:_LINKS])
+        event = self._event(kind, tool, Outcome(outcome, notes), name=note, tool=tool, objects=links)
+        return Act(event, frozenset(file.id for file in files))
+
+    def _event(
+        self,
+        kind: str,
+        detail: str,
+        outcome: Outcome,
+        *,
+        name: str = "package",
+        tool: str | None = None,
+        objects: tuple[Identifier, ...] = (),
+    ) -> Event:
+        programs = (self.software(), *((tool_agent(tool),) if tool else ()))
+        agents = (
+            *(Identifier(AGENT_TYPE, program.identifier.value, EXECUTING) for program in programs),
+            Identifier(AGENT_TYPE, self.organisation, ("implementer",)),
+        )
+        identity = self.derived(f"event/{kind}/{name}")
+        return Event(identity, kind, self.at, (detail,), (outcome,), agents, (*self.objects, *objects))
+
+
+def tool_agent(name: str) -> Agent:
+    """A tool that was used, under the name and version that it gives itself."""
+    return _tool(name, None, "software", ())
+
+
+def _tool(name: str, version: str | None, kind: str, notes: tuple[str, ...]) -> Agent:
+    value = f"{name} {version}" if version else name
+    return Agent(Identifier(AGENT_TYPE, value), name, kind, notes, version)
+
+
+def _said(scan: Scan | None) -> str:
+    return f"{scan.verdict}: {scan.detail}" if scan else "the scanner gave no answer"
