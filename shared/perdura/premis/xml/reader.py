@@ -229,9 +229,7 @@ def _term(element: etree._Element) -> str:
     known = {name: attributes.get(name) for name in ("authority", "authorityURI", "valueURI")}
     if not any(known.values()):
         return text
-    return Term(
-        text, authority=known["authority"], authority_uri=known["authorityURI"], value_uri=known["valueURI"]
-    )
+    return Term(text, authority=known["authority"], authority_uri=known["authorityURI"], value_uri=known["valueURI"])
 
 
 def _attributes(element: etree._Element) -> Attributes:

@@ -1,0 +1,160 @@
+-- Adds versions of events: one call, one statement, any number of events. Gives back the identifiers that are taken;
+-- nothing of those is stored. The plans are kept by the session, which an unnamed statement's would not be.
+CREATE OR REPLACE FUNCTION premis_append(events json, links json, kinds json, recorded timestamptz, actor_name text)
+RETURNS TABLE (taken text) LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY
+    WITH input AS MATERIALIZED (
+        SELECT nextval('premis_sequence') AS seq, e.*
+        FROM json_to_recordset(events) AS e(o int, id uuid, i text, k bigint, at timestamptz, v text, x text, s text,
+                                            l text, b text)
+    ),
+    kind AS (
+        INSERT INTO premis_kind (id, type, outcomes)
+        SELECT n.id, n.t, n.u
+        FROM json_to_recordset(kinds) AS n(id bigint, t text, u text[])
+        WHERE NOT EXISTS (SELECT 1 FROM premis_kind p WHERE p.id = n.id)
+        ORDER BY n.id
+        ON CONFLICT DO NOTHING
+    ),
+    head AS (
+        INSERT INTO premis_event (event_id, identifier, sequence, log_sequence, kind_id, at, recorded_at, changed_at,
+                                  version, premis_version, objects, xml)
+        SELECT input.id, input.i, input.seq, input.seq, input.k, input.at, recorded, recorded, 1, input.v, input.b,
+               input.x
+        FROM input ORDER BY input.id
+        ON CONFLICT (event_id) DO NOTHING
+        RETURNING sequence
+    ),
+    logged AS (
+        INSERT INTO premis_log (sequence, recorded_at, event_id, version, kind, actor, premis_version, xml, leaf)
+        SELECT input.seq, recorded, input.id, 1, 'created', actor_name, input.v, coalesce(input.s, input.x),
+               convert_to(input.l, 'UTF8')
+        FROM input JOIN head ON head.sequence = input.seq
+    ),
+    unsealed AS (
+        INSERT INTO premis_unsealed (sequence, recorded_at) SELECT head.sequence, recorded FROM head
+    ),
+    linked AS (
+        INSERT INTO premis_object (object, bare, kind_id, at, identifier, event_id, sequence)
+        SELECT n.ob, n.ba, input.k, input.at, input.i, input.id, input.seq
+        FROM json_to_recordset(links) AS n(o int, ob text, ba text)
+        JOIN input ON input.o = n.o
+        JOIN head ON head.sequence = input.seq
+    ),
+    counted AS (
+        INSERT INTO premis_count_delta (day, kind_id, n)
+        SELECT (input.at AT TIME ZONE 'UTC')::date, input.k, count(*)
+        FROM input JOIN head ON head.sequence = input.seq
+        GROUP BY 1, 2
+    )
+    SELECT input.i FROM input LEFT JOIN head ON head.sequence = input.seq
+    WHERE head.sequence IS NULL ORDER BY input.o;
+END $$;
+
+-- Puts a new version in the place of the one of that number, or a tombstone when there is no event given. False when
+-- the event has changed since it was read. The old version stays in the log.
+CREATE OR REPLACE FUNCTION premis_supersede(target uuid, expected integer, event json, links json, kinds json,
+                                            tombstone text, recorded timestamptz, actor_name text)
+RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    old premis_event%ROWTYPE;
+    seq bigint;
+BEGIN
+    SELECT * INTO old FROM premis_event WHERE event_id = target AND version = expected FOR UPDATE;
+    IF NOT FOUND THEN
+        RETURN false;
+    END IF;
+    seq := nextval('premis_sequence');
+    DELETE FROM premis_object WHERE object = ANY (
+        SELECT json_array_elements_text(links -> 'old')) AND sequence = old.sequence;
+    INSERT INTO premis_count_delta (day, kind_id, n) VALUES ((old.at AT TIME ZONE 'UTC')::date, old.kind_id, -1);
+    INSERT INTO premis_unsealed (sequence, recorded_at) VALUES (seq, recorded);
+    IF event IS NULL THEN
+        INSERT INTO premis_log (sequence, recorded_at, event_id, version, kind, actor, premis_version, xml, leaf)
+        VALUES (seq, recorded, target, expected + 1, 'deleted', actor_name, old.premis_version, old.xml,
+                convert_to(tombstone, 'UTF8'));
+        DELETE FROM premis_event WHERE event_id = target;
+        RETURN true;
+    END IF;
+    INSERT INTO premis_kind (id, type, outcomes)
+    SELECT n.id, n.t, n.u FROM json_to_recordset(kinds) AS n(id bigint, t text, u text[])
+    ON CONFLICT DO NOTHING;
+    INSERT INTO premis_log (sequence, recorded_at, event_id, version, kind, actor, premis_version, xml, leaf)
+    SELECT seq, recorded, target, expected + 1, 'replaced', actor_name, e.v, coalesce(e.s, e.x),
+           convert_to(e.l, 'UTF8')
+    FROM json_to_record(event) AS e(v text, x text, s text, l text);
+    UPDATE premis_event SET log_sequence = seq, kind_id = e.k, at = e.at, changed_at = recorded,
+                            version = expected + 1, premis_version = e.v, objects = e.b, xml = e.x
+    FROM json_to_record(event) AS e(k bigint, at timestamptz, v text, x text, b text)
+    WHERE event_id = target;
+    INSERT INTO premis_object (object, bare, kind_id, at, identifier, event_id, sequence)
+    SELECT n.ob, n.ba, e.k, e.at, old.identifier, target, old.sequence
+    FROM json_to_recordset(links -> 'new') AS n(ob text, ba text),
+         json_to_record(event) AS e(k bigint, at timestamptz);
+    INSERT INTO premis_count_delta (day, kind_id, n)
+    SELECT (e.at AT TIME ZONE 'UTC')::date, e.k, 1 FROM json_to_record(event) AS e(k bigint, at timestamptz);
+    RETURN true;
+END $$;
+
+-- Folds changes of the counts into the counts; as many as asked for, none twice, waiting for nobody.
+CREATE OR REPLACE FUNCTION premis_fold_counts(at_most integer) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    folded integer;
+BEGIN
+    WITH taken AS (
+        DELETE FROM premis_count_delta WHERE id = ANY (ARRAY(
+            SELECT id FROM premis_count_delta ORDER BY id LIMIT at_most FOR UPDATE SKIP LOCKED))
+        RETURNING day, kind_id, n
+    ),
+    summed AS (SELECT day, kind_id, sum(n)::bigint AS n, count(*) AS rows FROM taken GROUP BY day, kind_id),
+    stored AS (
+        INSERT INTO premis_count AS c (day, kind_id, n)
+        SELECT day, kind_id, n FROM summed ORDER BY day, kind_id
+        ON CONFLICT (day, kind_id) DO UPDATE SET n = c.n + excluded.n
+    )
+    SELECT coalesce(sum(rows), 0) INTO folded FROM summed;
+    RETURN folded;
+END $$;
+
+-- Creates the partitions of this month and the coming ones. It runs with the rights of the owner of the tables, so
+-- that the application can ask for partitions without being able to alter the log.
+CREATE OR REPLACE FUNCTION premis_create_partitions(months_ahead integer) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    first date;
+    name text;
+BEGIN
+    PERFORM pg_advisory_xact_lock(hashtext('premis_create_partitions'));
+    FOR ahead IN 0..least(months_ahead, 24) LOOP
+        first := (date_trunc('month', now() AT TIME ZONE 'UTC') + make_interval(months => ahead))::date;
+        name := 'premis_log_' || to_char(first, 'YYYY_MM');
+        IF to_regclass(name) IS NULL AND NOT EXISTS (
+            SELECT 1 FROM premis_log_default
+            WHERE recorded_at >= first::timestamp AT TIME ZONE 'UTC'
+              AND recorded_at < (first + interval '1 month') AT TIME ZONE 'UTC')
+        THEN
+            EXECUTE format('CREATE TABLE %I PARTITION OF premis_log FOR VALUES FROM (%L) TO (%L)', name,
+                           first::timestamp AT TIME ZONE 'UTC', (first + interval '1 month') AT TIME ZONE 'UTC');
+        END IF;
+    END LOOP;
+END $$;
+
+-- Whoever connects, and whatever their rights: rows of the log, leaves and checkpoints are not changed.
+CREATE OR REPLACE FUNCTION premis_refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'insufficient_privilege';
+END $$;
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['premis_log', 'premis_leaf', 'premis_checkpoint'] LOOP
+        IF NOT EXISTS (SELECT 1 FROM pg_trigger WHERE tgname = 'append_only' AND tgrelid = name::regclass) THEN
+            EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON %I FOR EACH ROW '
+                           'EXECUTE FUNCTION premis_refuse_change()', name);
+            EXECUTE format('CREATE TRIGGER append_only_whole BEFORE TRUNCATE ON %I FOR EACH STATEMENT '
+                           'EXECUTE FUNCTION premis_refuse_change()', name);
+        END IF;
+    END LOOP;
+END $$;

@@ -1,0 +1,255 @@
+"""The append-only log: adding events inside the caller's transaction, and what is known of one event or object."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.engine import Connection
+
+from perdura.errors import Conflict
+from perdura.premis.model import Event
+from perdura.premis.rows import DELETED, REPLACED, Row, leaf, object_key, row
+from perdura.premis.xml import event_from, event_xml, parse
+
+
+class DuplicateEvent(Conflict):
+    """Events of these identifiers exist already; the caller's transaction must be rolled back."""
+
+    code = "duplicate-event"
+
+    def __init__(self, identifiers: Sequence[str]) -> None:
+        self.identifiers = tuple(identifiers)
+        super().__init__(f"An event with id='{self.identifiers[0][:200]}' exists.")
+
+
+class ChangedMeanwhile(Conflict):
+    """The event was replaced or deleted by somebody else since it was read."""
+
+    code = "changed-meanwhile"
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The current state of an event in the log, its XML as it is shown by default."""
+
+    event_id: UUID
+    identifier: str
+    sequence: int
+    log_sequence: int
+    at: datetime
+    recorded_at: datetime
+    changed_at: datetime
+    version: int
+    premis_version: str | None
+    type: str
+    outcomes: tuple[str, ...]
+    objects: str
+    xml: str
+    sealed: bool | None = None
+
+    @property
+    def event(self) -> Event:
+        """The event as a value, read from its XML."""
+        return read(self.xml, self.premis_version)
+
+    def xml_in(self, version: str | None) -> str:
+        """The event element in PREMIS `2.3` or `3.0`; None means as it was sent."""
+        shown = "3.0" if self.premis_version in (None, "3.0") else "2.3"
+        return self.xml if version in (None, shown) else event_xml(self.event, version)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of an event in the log; `sealed` once it is a leaf of the tree."""
+
+    number: int
+    kind: str
+    recorded_at: datetime
+    actor: str
+    xml: str
+    sequence: int
+    sealed: bool
+
+
+def append(
+    connection: Connection,
+    events: Sequence[Event],
+    *,
+    actor: str,
+    sent: Sequence[str | None] = (),
+    recorded_at: datetime | None = None,
+) -> None:
+    """Add events to the log, in one statement of the caller's transaction; safe among concurrent writers.
+
+    `sent` holds, for events that came from outside, their canonical XML. Raises DuplicateEvent when any identifier
+    is taken (also by a transaction that committed meanwhile): nothing may then be committed.
+    """
+    if taken := append_free(connection, events, actor=actor, sent=sent, recorded_at=recorded_at):
+        raise DuplicateEvent(taken)
+
+
+def append_free(
+    connection: Connection,
+    events: Sequence[Event],
+    *,
+    actor: str,
+    sent: Sequence[str | None] = (),
+    recorded_at: datetime | None = None,
+) -> list[str]:
+    """Add the events whose identifiers are free; gives back the identifiers of the others, which are not stored."""
+    if not events:
+        return []
+    recorded = recorded_at or datetime.now(UTC)
+    originals = sent or (None,) * len(events)
+    rows = [
+        row(event, ordinal=number, sent=original, recorded_at=recorded, actor=actor)
+        for number, (event, original) in enumerate(zip(events, originals, strict=True))
+    ]
+    found = connection.exec_driver_sql(
+        "SELECT taken FROM premis_append(%s, %s, %s, %s, %s)",
+        (_json([each.event for each in rows]), _json(_links(rows)), _json(_kinds(rows)), recorded, actor),
+    )
+    return [taken for (taken,) in found]
+
+
+def replace(
+    connection: Connection,
+    stored: Stored,
+    event: Event,
+    *,
+    actor: str,
+    sent: str | None = None,
+    recorded_at: datetime | None = None,
+) -> None:
+    """Put a new version in the place of a stored event; the old one stays in the log and in the tree.
+
+    Raises ChangedMeanwhile when `stored` is no longer the current version.
+    """
+    recorded = recorded_at or datetime.now(UTC)
+    new = row(
+        event,
+        ordinal=0,
+        sent=sent,
+        recorded_at=recorded,
+        actor=actor,
+        kind=REPLACED,
+        version=stored.version + 1,
+    )
+    links = {"old": _old_links(stored), "new": [{"ob": key, "ba": bare} for key, bare in new.links]}
+    _supersede(connection, stored, (_json(new.event), _json(links), _json(_kinds([new])), "", recorded, actor))
+
+
+def delete(connection: Connection, stored: Stored, *, actor: str) -> None:
+    """Add a tombstone: the event is gone from every view, its versions stay in the log and in the tree.
+
+    Raises ChangedMeanwhile when `stored` is no longer the current version.
+    """
+    recorded = datetime.now(UTC)
+    version = stored.version + 1
+    tombstone = leaf(stored.event, kind=DELETED, version=version, xml=stored.xml, recorded_at=recorded, actor=actor)
+    links = _json({"old": _old_links(stored), "new": []})
+    _supersede(connection, stored, (None, links, "[]", tombstone, recorded, actor))
+
+
+def find(connection: Connection, event_id: UUID) -> Stored | None:
+    """The event of that UUID, or None."""
+    found = connection.exec_driver_sql(SELECT + " WHERE e.event_id = %s", (event_id,)).first()
+    return stored_from(found) if found else None
+
+
+def history(connection: Connection, event_id: UUID) -> list[Version]:
+    """Every version of an event, oldest first, also of one that was deleted."""
+    found = connection.exec_driver_sql(
+        "SELECT l.version, l.kind, l.recorded_at, l.actor, l.xml, l.sequence, f.leaf_index IS NOT NULL "
+        "FROM premis_log l LEFT JOIN premis_leaf f ON f.sequence = l.sequence WHERE l.event_id = %s ORDER BY l.sequence",
+        (event_id,),
+    )
+    return [Version(*each) for each in found]
+
+
+def events_of(
+    connection: Connection,
+    object_value: str | None = None,
+    *,
+    archive_id: UUID | None = None,
+    limit: int = 200,
+    after: int | None = None,
+) -> list[Stored]:
+    """Events that name an object (or the Archive of that id), in the order of logging.
+
+    Each says whether it is sealed. `after` is the `sequence` of the last event of the page before.
+    """
+    key = object_key(object_value if object_value is not None else str(archive_id))
+    found = connection.exec_driver_sql(_OF_OBJECT, (key, after or 0, limit))
+    return [stored_from(each) for each in found]
+
+
+def xml_of(connection: Connection, event_id: UUID, version: str | None = None) -> str | None:
+    """The event as a PREMIS element in text (`2.3`, `3.0`, or as sent), or None if there is no such event."""
+    stored = find(connection, event_id)
+    return stored.xml_in(version) if stored else None
+
+
+def read(xml: str, premis_version: str | None) -> Event:
+    """An event from its stored XML; events of our own come back as such."""
+    event = event_from(parse(xml.encode()))
+    if premis_version == event.version:
+        return event
+    values = {name: getattr(event, name) for name in Event.__dataclass_fields__}
+    return Event(**(values | {"version": premis_version}))
+
+
+_COLUMNS = (
+    "e.event_id, e.identifier, e.sequence, e.log_sequence, e.at, e.recorded_at, e.changed_at, e.version, "
+    "e.premis_version, k.type, k.outcomes, e.objects, e.xml"
+)
+_FROM = "FROM premis_event e JOIN premis_kind k ON k.id = e.kind_id"
+SELECT = f"SELECT {_COLUMNS} {_FROM}"
+"""Start of a query whose rows `stored_from` reads; `e` is the head and `k` its kind."""
+
+_OF_OBJECT = " ".join(
+    (
+        "SELECT",
+        _COLUMNS + ", NOT EXISTS (SELECT 1 FROM premis_unsealed u WHERE u.sequence = e.log_sequence)",
+        _FROM,
+        "JOIN (SELECT sequence AS s FROM premis_object WHERE object = %s AND sequence > %s",
+        "ORDER BY sequence LIMIT %s) o ON o.s = e.sequence ORDER BY e.sequence",
+    )
+)
+
+
+def stored_from(found: Any) -> Stored:
+    """A row of SELECT as a value."""
+    values = list(found)
+    values[10] = tuple(values[10])
+    return Stored(*values)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _links(rows: Sequence[Row]) -> list[Mapping[str, object]]:
+    return [{"o": each.event["o"], "ob": key, "ba": bare} for each in rows for key, bare in each.links]
+
+
+def _kinds(rows: Sequence[Row]) -> list[Mapping[str, object]]:
+    kinds = {each.kind[0]: each.kind for each in rows}
+    return [{"id": id_, "t": type_, "u": outcomes} for id_, type_, outcomes in kinds.values()]
+
+
+def _old_links(stored: Stored) -> list[str]:
+    return list(dict.fromkeys(object_key(each.value) for each in stored.event.objects))
+
+
+def _supersede(connection: Connection, stored: Stored, values: tuple[object, ...]) -> None:
+    done = connection.exec_driver_sql(
+        "SELECT premis_supersede(%s, %s, %s, %s, %s, %s, %s, %s)", (stored.event_id, stored.version, *values)
+    ).scalar_one()
+    if not done:
+        raise ChangedMeanwhile(f"Event {stored.identifier} was changed by somebody else meanwhile.")
