@@ -1,0 +1,85 @@
+"""The command `perdura`. Every command is imported when it is called, so that `--help` costs nothing."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+
+import click
+
+COMMANDS = {
+    "up": ("perdura.commands.stack", "up", "Start the whole platform on this machine."),
+    "down": ("perdura.commands.stack", "down", "Stop it; nothing is left running."),
+    "status": ("perdura.commands.stack", "status", "Show what runs, and where."),
+    "logs": ("perdura.commands.stack", "logs", "Show the log of one process."),
+    "token": ("perdura.commands.stack", "token", "Print the administrator's token."),
+    "reset": ("perdura.commands.stack", "reset", "Remove everything a stopped stack keeps."),
+    "doctor": ("perdura.commands.doctor", "doctor", "Check whether this machine can run it."),
+    "deposit": ("perdura.commands.deposit", "deposit", "Hand in a package or a folder."),
+    "harvest": ("perdura.commands.archives", "harvest", "Fetch a record from a repository."),
+    "archives": ("perdura.commands.archives", "archives", "List archives, or show one."),
+    "events": ("perdura.commands.archives", "events", "Show the PREMIS events of an archive."),
+    "retry": ("perdura.commands.archives", "retry", "Try the failed step of an archive again."),
+    "fetch": ("perdura.commands.archives", "fetch", "Download the AIP of an archive."),
+    "demo": ("perdura.commands.demo", "demo", "See one deposit and one harvest go all the way."),
+    "bag": ("perdura.bag_cli", "bag", "Make and verify BagIt bags."),
+    "broker": ("perdura.local.broker.cli", "broker", "The local broker of CloudEvents."),
+    "tape": ("perdura.local.tape.cli", "tape", "The local tape library."),
+    "log": ("perdura.premis.cli", "log", "Check the sealed PREMIS log."),
+    "manifests": ("perdura.local.manifests_cli", "manifests", "Check the manifests for Knative."),
+    "completion": ("perdura.commands.completion", "completion", "Print the completion script of a shell."),
+}
+"""Command -> module, attribute, one line of help."""
+
+DEFAULT_HOME = Path(".perdura")
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when called; `--help` shows the lines above without importing."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Names in the order of a stack's life."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The list in `--help`."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, _, line) in COMMANDS.items()])
+
+
+def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from perdura import __version__
+
+        click.echo(f"perdura {__version__}")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--home",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=DEFAULT_HOME,
+    envvar="PERDURA_HOME",
+    show_default=True,
+    help="State directory of the local stack.",
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
+@click.pass_context
+def main(context: click.Context, home: Path) -> None:
+    """Perdura: digital preservation as serverless functions."""
+    context.obj = Path(os.path.abspath(home))
+
+
+if __name__ == "__main__":
+    main(prog_name="perdura")

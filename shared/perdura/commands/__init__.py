@@ -1,0 +1,1 @@
+"""The commands of `perdura`: what a person types, told apart from what it does."""

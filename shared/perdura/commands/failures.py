@@ -1,0 +1,25 @@
+"""How a command fails: one line for people, an exit status for scripts, never a stack trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from perdura.errors import PerduraError
+
+
+class Unusable(click.ClickException):
+    """A usage or connection error: exit status 2."""
+
+    exit_code = 2
+
+
+@contextmanager
+def failures() -> Iterator[None]:
+    """Turn what we raise on purpose into a message and exit status 1."""
+    try:
+        yield
+    except PerduraError as error:
+        raise click.ClickException(error.message) from error
