@@ -1,0 +1,98 @@
+"""`perdura tape`: run the local tape library and look at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+import urllib.request
+from pathlib import Path
+
+import click
+
+DEFAULT_STATE = Path(".perdura/tape")
+state_option = click.option(
+    "--state", type=click.Path(path_type=Path, file_okay=False), default=DEFAULT_STATE, show_default=True,
+    help="Directory of the library: disk buffer, tapes and catalogue.",
+)  # fmt: skip
+
+
+@click.group()
+def tape() -> None:
+    """The local tape library: an FTS3 server and a tape endpoint."""
+
+
+@tape.command()
+@click.option("--fts-port", type=int, default=0, help="Port of the FTS REST server (0: any free one).")
+@click.option("--endpoint-port", type=int, default=0, help="Port of the tape endpoint (0: any free one).")
+@click.option(
+    "--tls-dir", type=click.Path(path_type=Path, exists=True, file_okay=False), default=None,
+    help="Serve TLS with host.pem and host.key; clients signed by ca.pem are known by their certificate.",
+)  # fmt: skip
+@state_option
+@click.option("--drives", type=int, default=2, show_default=True, help="Number of drives.")
+@click.option("--mount-seconds", type=float, default=0.08, show_default=True, help="Time to mount a tape.")
+@click.option("--seek-seconds", type=float, default=0.02, show_default=True, help="Time to find a position.")
+@click.option("--drive-rate", type=float, default=400e6, show_default=True, help="Bytes per second; 0: unlimited.")
+@click.option("--buffer-bytes", type=int, default=100 * 10**9, show_default=True, help="Size of the disk buffer.")
+@click.option("--keep-seconds", type=float, default=2.0, show_default=True, help="Time on disk after archiving.")
+def serve(
+    fts_port: int, endpoint_port: int, tls_dir: Path | None, state: Path, drives: int, mount_seconds: float,
+    seek_seconds: float, drive_rate: float, buffer_bytes: int, keep_seconds: float,
+) -> None:  # fmt: skip
+    """Run the library until interrupted. PERDURA_TAPE_TOKEN holds the bearer token that opens it."""
+    from perdura.local.tape.library import Model
+    from perdura.local.tape.server import TapeServer, note_endpoints
+
+    token = os.environ.get("PERDURA_TAPE_TOKEN")
+    if not token and tls_dir is None:
+        raise click.ClickException("set PERDURA_TAPE_TOKEN, or give --tls-dir for client certificates")
+    model = Model(
+        drives=drives, mount=mount_seconds, seek=seek_seconds, rate=drive_rate, buffer=buffer_bytes, keep=keep_seconds
+    )
+    try:
+        server = TapeServer(
+            state, token=token, fts_port=fts_port, endpoint_port=endpoint_port, tls_directory=tls_dir, model=model
+        )
+    except OSError as error:
+        raise click.ClickException(f"cannot start: {error}") from error
+    server.start()
+    note_endpoints(state, server)
+    click.echo(f"FTS {server.fts_url}  tape endpoint {server.endpoint_url}  state {state}")
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    stopped.wait()
+    server.stop()
+
+
+@tape.command()
+@state_option
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(state: Path, as_json: bool) -> None:
+    """Show drives, queue, volumes and residency of a running library."""
+    from perdura.local.tape.server import endpoints_file
+
+    try:
+        url = json.loads(endpoints_file(state).read_text())["endpoint"]
+        asked = urllib.request.Request(  # noqa: S310
+            f"{url}/status", headers={"Authorization": f"Bearer {os.environ.get('PERDURA_TAPE_TOKEN', '')}"}
+        )
+        with urllib.request.urlopen(asked, timeout=5) as answer:  # noqa: S310
+            found = json.load(answer)
+    except (OSError, ValueError, KeyError) as error:
+        raise click.ClickException(f"no running tape library in {state}: {error}") from error
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for drive in found["drives"]:
+        doing = f"working on {drive['working']}" if drive["working"] else "idle"
+        click.echo(f"{drive['name']}: {drive['volume'] or 'empty'}, {doing}, {drive['mounts']} mounts")
+    click.echo(f"queue: {found['queue']['archive']} to archive, {found['queue']['recall']} to recall")
+    for volume in found["volumes"]:
+        click.echo(f"volume {volume['name']}: {volume['files']} files, {volume['bytes']} bytes")
+    for place, count in sorted(found["residency"].items()):
+        click.echo(f"{place}: {count} files")
+    for name, count in sorted(found["transfers"].items()):
+        click.echo(f"transfers {name}: {count}")

@@ -1,0 +1,139 @@
+"""Who asks: distinguished names, virtual organisations, delegation ids and rights (fts-cta.md 2.3, 2.5)."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+BASE_ID = uuid.UUID("01874efb-4735-4595-bc9c-591aef8240c9")
+"""Namespace of VO ids, the same on every FTS server."""
+PROXY_CERT_INFO = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.14")
+SHORT = {
+    NameOID.COMMON_NAME: "CN", NameOID.ORGANIZATIONAL_UNIT_NAME: "OU", NameOID.ORGANIZATION_NAME: "O",
+    NameOID.COUNTRY_NAME: "C", NameOID.DOMAIN_COMPONENT: "DC", NameOID.LOCALITY_NAME: "L",
+    NameOID.STATE_OR_PROVINCE_NAME: "ST", NameOID.EMAIL_ADDRESS: "emailAddress",
+}  # fmt: skip
+EVERYBODY: Mapping[str, str] = {"transfer": "vo", "datamanagement": "all"}
+EVERYTHING: Mapping[str, str] = dict.fromkeys(("transfer", "deleg", "config", "datamanagement", "delete"), "all")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One user. `levels` maps a right to `all`, `vo` or `` (own resources only); a right not there is denied."""
+
+    dn: str
+    method: str = "certificate"
+    vos: tuple[str, ...] = ()
+    delegation_id: str | None = None
+    levels: Mapping[str, str] = field(default_factory=lambda: EVERYBODY)
+    root: bool = False
+    certificate: str | None = None
+    scopes: tuple[str, ...] = ()
+
+    @property
+    def anonymous(self) -> bool:
+        """True for a request without valid credentials."""
+        return self.method == "unauthenticated"
+
+    @property
+    def vo(self) -> str:
+        """The VO its jobs belong to."""
+        return self.vos[0]
+
+    def may_see(self, vo: str, right: str = "transfer") -> bool:
+        """True when a resource of that VO is open to this user."""
+        level = self.levels.get(right)
+        return level == "all" or (level == "vo" and vo in self.vos)
+
+
+ANONYMOUS = Identity("anon", "unauthenticated", levels={})
+
+
+def from_dn(dn: str, *, host_dn: str | None = None, certificate: str | None = None, config: bool = False) -> Identity:
+    """The user of a certificate: with no VOMS attributes its VO is virtual and named like its delegation id."""
+    root = dn == host_dn
+    levels = EVERYTHING if root else {**EVERYBODY, "config": "all"} if config else EVERYBODY
+    delegation_id = hashlib.sha1(dn.encode(), usedforsecurity=False).hexdigest()[:16]
+    return Identity(dn, "certificate", (delegation_id,), delegation_id, levels, root, certificate)
+
+
+def from_token(subject: str, issuer: str, vos: tuple[str, ...], scopes: tuple[str, ...] = ()) -> Identity:
+    """The user of a bearer token."""
+    delegation_id = hashlib.sha1((issuer + subject).encode(), usedforsecurity=False).hexdigest()[:16]
+    return Identity(subject, "oauth2", vos, delegation_id, dict.fromkeys(EVERYTHING, "all"), scopes=scopes)
+
+
+def vo_id(vo: str) -> uuid.UUID:
+    """The namespace of a VO's deterministic job ids."""
+    return uuid.uuid5(BASE_ID, vo)
+
+
+def deterministic_job_id(vo: str, sid: str) -> str:
+    """The id of the job that a VO submits under `sid` (fts-cta.md 2.8)."""
+    return str(uuid.uuid5(vo_id(vo), sid))
+
+
+def legacy_dn(name: x509.Name) -> str:
+    """A name in slash form, `/DC=ch/CN=…`."""
+    return "".join(f"/{SHORT.get(a.oid, a.oid.dotted_string)}={a.value!s}" for a in name)
+
+
+def end_entity_dn(chain: tuple[bytes, ...]) -> str:
+    """The DN behind a chain (leaf first, DER): proxies (RFC 3820) are followed to the certificate they stand for.
+
+    Where the server only knows the leaf, the trailing CNs that proxies add (decimal numbers) are cut off.
+    """
+    leaf = x509.load_der_x509_certificate(chain[0])
+    if not is_proxy(leaf):
+        return legacy_dn(leaf.subject)
+    for der in chain[1:]:
+        certificate = x509.load_der_x509_certificate(der)
+        if not is_proxy(certificate):
+            return legacy_dn(certificate.subject)
+    dn = legacy_dn(leaf.issuer)
+    while (last := dn.rpartition("/CN=")[2]).isdigit():
+        dn = dn.removesuffix(f"/CN={last}")
+    return dn
+
+
+def is_proxy(certificate: x509.Certificate) -> bool:
+    """True when the certificate is an RFC 3820 proxy."""
+    return any(extension.oid == PROXY_CERT_INFO for extension in certificate.extensions)
+
+
+def from_chain(chain: tuple[bytes, ...], host_dn: str | None) -> Identity:
+    """The user of a TLS connection."""
+    pem = x509.load_der_x509_certificate(chain[0]).public_bytes(Encoding.PEM).decode()
+    return from_dn(end_entity_dn(chain), host_dn=host_dn, certificate=pem)
+
+
+def whoami(identity: Identity) -> dict[str, Any]:
+    """The answer of `GET /whoami`."""
+    document: dict[str, Any] = {
+        "user_dn": identity.dn,
+        "dn": [identity.dn],
+        "base_id": str(BASE_ID),
+        "voms_cred": list(identity.scopes),
+        "vos": list(identity.vos),
+        "vos_id": [str(vo_id(vo)) for vo in identity.vos],
+        "roles": [],
+        "level": dict(identity.levels) if not identity.anonymous else [],
+        "delegation_id": identity.delegation_id,
+        "method": identity.method,
+        "is_root": identity.root,
+    }
+    if identity.method == "oauth2":
+        document |= {
+            "oauth2_scope": " ".join(identity.scopes),
+            "wlcg_profile": False,
+            "get_granted_level_for": {},
+            "get_granted_level_for_overwrite": {},
+        }
+    return document
