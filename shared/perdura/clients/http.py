@@ -1,0 +1,415 @@
+"""The one outgoing HTTP client: guarded destinations, bounded time, size and redirects, nothing secret recorded.
+
+Statuses are decided by number, never by text (harvesting.md 2.1). Only safe methods are tried again here, and only
+after failures of the connection or of the server; a server that asks to wait (429, 503 with `Retry-After`) is not
+waited for: the work goes back with a delay (harvesting.md 6.4).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import ssl
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cache
+from typing import Any, Protocol, Self, cast
+from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+
+import httpcore
+import httpx
+
+from perdura.clients.reach import GuardedBackend, Lookup, Reach, look_up
+from perdura.errors import Rejected, UpstreamUnavailable
+
+Headers = tuple[tuple[str, str], ...]
+
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Statuses after which the same request may succeed later."""
+
+_MEANINGS = {
+    401: ("upstream-closed", "asks for credentials"),
+    403: ("upstream-closed", "refuses access"),
+    404: ("upstream-not-found", "has nothing there"),
+    410: ("upstream-deleted", "has deleted the record"),
+}
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+_SECRET_PARAMETERS = ("token", "key", "secret", "password", "signature", "sig", "credential", "auth", "session")
+_SECRET_HEADERS = frozenset({"set-cookie", "set-cookie2", "cookie", "authorization", "proxy-authorization"})
+
+
+class UpstreamRefused(Rejected):
+    """The upstream answered with a status or body that trying again will not change."""
+
+    code = "upstream-refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one request: seconds, bytes of a body read whole, redirects, attempts of a safe request."""
+
+    connect_seconds: float = 10
+    read_seconds: float = 30
+    total_seconds: float = 120
+    body_bytes: int = 32 * 2**20
+    redirects: int = 5
+    attempts: int = 3
+
+
+class Budget(Protocol):
+    """Decides whether a host may be asked now, and learns from its answers."""
+
+    def take(self, host: str) -> None:
+        """Take one request; raises UpstreamUnavailable with `retry_after` when there is none left."""
+        ...
+
+    def learn(self, host: str, status: int, headers: Headers) -> None:
+        """Note the rate headers of an answer."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer read whole. `url` is the address that answered, after redirects; header names in lower case."""
+
+    url: str
+    status: int
+    headers: Headers
+    body: bytes
+    at: datetime
+
+    def header(self, name: str) -> str | None:
+        """The first header of that name."""
+        return first(self.headers, name)
+
+    def json(self) -> Any:
+        """The body as JSON; raises UpstreamRefused when it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError) as error:
+            raise UpstreamRefused(
+                f"{redacted(self.url)} answered {self.status} with something that is not JSON.",
+                code="upstream-not-json",
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """An answer whose body is read as it comes. `chunks` may be iterated once and raises UpstreamUnavailable."""
+
+    url: str
+    status: int
+    headers: Headers
+    chunks: Iterator[bytes] = field(repr=False)
+
+    def header(self, name: str) -> str | None:
+        """The first header of that name."""
+        return first(self.headers, name)
+
+
+def first(headers: Headers, name: str) -> str | None:
+    """The first value of a header."""
+    return next((value for key, value in headers if key == name), None)
+
+
+def retry_after(headers: Headers, now: datetime | None = None) -> float | None:
+    """Seconds to wait by `Retry-After` (RFC 9110 §10.2.3: seconds or a date); None when absent or unreadable."""
+    value = (first(headers, "retry-after") or "").strip()
+    if value.isdecimal():
+        return min(float(value), 86_400.0)
+    try:
+        then = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    if then.tzinfo is None:
+        then = then.replace(tzinfo=UTC)
+    return min(max(0.0, (then - (now or datetime.now(UTC))).total_seconds()), 86_400.0)
+
+
+def redacted(url: str) -> str:
+    """The URL without user information and without the values of parameters that name a secret."""
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    query = parts.query
+    pairs = parse_qsl(query, keep_blank_values=True)
+    if any(_is_secret(name) for name, _ in pairs):
+        query = urlencode([(name, "REDACTED" if _is_secret(name) else value) for name, value in pairs])
+    return urlunsplit((parts.scheme, host, parts.path, query, parts.fragment))
+
+
+def _is_secret(name: str) -> bool:
+    lowered = name.lower()
+    return any(word in lowered for word in _SECRET_PARAMETERS)
+
+
+def recorded(headers: Headers) -> Headers:
+    """Headers fit to be kept: cookies and credentials are left out, addresses are redacted."""
+    kept = [(name, value) for name, value in headers if name not in _SECRET_HEADERS]
+    return tuple((name, redacted(value) if name == "location" else value) for name, value in kept)
+
+
+def status_error(status: int, headers: Headers, url: str) -> Exception:
+    """The error that a status means: UpstreamUnavailable for what may pass, UpstreamRefused for what will not."""
+    where = redacted(url)
+    if status in TRANSIENT:
+        wait = retry_after(headers) if status in (429, 503) else None
+        return UpstreamUnavailable(f"{where} answered {status}.", retry_after=wait)
+    code, said = _MEANINGS.get(status, ("upstream-refused", "answered"))
+    return UpstreamRefused(f"{where}: the repository {said} ({status}).", code=code)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
+class _Body(httpx.SyncByteStream):
+    def __init__(self, stream: httpcore.Response) -> None:
+        self._response = stream
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._response.iter_stream()
+
+    def close(self) -> None:
+        self._response.close()
+
+
+class _GuardedTransport(httpx.BaseTransport):
+    """httpx on a connection pool that opens connections to judged addresses only."""
+
+    def __init__(self, reach: Reach, lookup: Lookup, connections: int) -> None:
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=_tls(),
+            max_connections=connections,
+            max_keepalive_connections=connections,
+            keepalive_expiry=30,
+            network_backend=GuardedBackend(reach, lookup),
+        )
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        response = self._pool.handle_request(
+            httpcore.Request(
+                method=request.method,
+                url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+                headers=request.headers.raw,
+                content=cast(httpx.SyncByteStream, request.stream),
+                extensions=request.extensions,
+            )
+        )
+        return httpx.Response(response.status, headers=response.headers, stream=_Body(response))
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class HttpClient:
+    """HTTP to the hosts of one `Reach`. Safe to use from several threads; close it, or use it as a context.
+
+    `credentials` are headers (`Authorization`, `Cookie`) that go to `credentials_origin` alone: scheme, host and
+    port must be the same, so that no redirect and no file on another host ever sees them.
+    """
+
+    def __init__(
+        self,
+        reach: Reach,
+        *,
+        user_agent: str,
+        limits: Limits | None = None,
+        credentials: Mapping[str, str] | None = None,
+        credentials_origin: str | None = None,
+        budget: Budget | None = None,
+        connections: int = 8,
+        lookup: Lookup = look_up,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.reach = reach
+        self.limits = limits or Limits()
+        self._credentials = dict(credentials or {})
+        self._credentials_origin = _origin(credentials_origin) if credentials_origin else None
+        self._budget = budget
+        self._sleep = sleep
+        self._client = httpx.Client(
+            transport=_GuardedTransport(reach, lookup, connections),
+            headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
+            timeout=httpx.Timeout(self.limits.read_seconds, connect=self.limits.connect_seconds),
+            follow_redirects=False,
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._client.close()
+
+    @property
+    def authenticated(self) -> bool:
+        """Whether credentials are sent to the source."""
+        return bool(self._credentials)
+
+    def get(self, url: str, *, headers: Mapping[str, str] | None = None, body_bytes: int | None = None) -> Answer:
+        """Read an answer whole, whatever its status; a safe request, tried again after transient failures.
+
+        Raises UpstreamUnavailable when the last attempt ended in a transient status or without an answer,
+        UpstreamRefused when the body exceeds the limit, DestinationRefused.
+        """
+        return self.read("GET", url, headers=headers, body_bytes=body_bytes)
+
+    def read(
+        self,
+        method: str,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        body_bytes: int | None = None,
+        idempotent: bool | None = None,
+    ) -> Answer:
+        """Like `get` for any method. Only GET, HEAD and what is called `idempotent` are tried again."""
+        repeatable = method in ("GET", "HEAD") if idempotent is None else idempotent
+        attempts = self.limits.attempts if repeatable else 1
+        for attempt in range(1, attempts + 1):
+            try:
+                answer = self._read_once(method, url, headers, content, body_bytes or self.limits.body_bytes)
+            except UpstreamUnavailable:
+                if attempt == attempts:
+                    raise
+            else:
+                if answer.status not in TRANSIENT:
+                    return answer
+                asked_to_wait = answer.status in (429, 503) and answer.header("retry-after") is not None
+                if attempt == attempts or asked_to_wait or answer.status == 429:
+                    raise status_error(answer.status, answer.headers, answer.url)
+            self._sleep(random.uniform(0.5, 1.0) * 0.25 * 2**attempt)  # noqa: S311 - jitter, not a secret
+        raise AssertionError("unreachable")
+
+    def _read_once(
+        self, method: str, url: str, headers: Mapping[str, str] | None, content: bytes | None, limit: int
+    ) -> Answer:
+        with self.stream(url, method=method, headers=headers, content=content) as stream:
+            body = bytearray()
+            for chunk in stream.chunks:
+                body += chunk
+                if len(body) > limit:
+                    raise UpstreamRefused(
+                        f"{redacted(stream.url)} answered with more than {limit} bytes.", code="upstream-too-large"
+                    )
+            return Answer(stream.url, stream.status, stream.headers, bytes(body), datetime.now(UTC))
+
+    @contextmanager
+    def stream(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
+        total_seconds: float | None = None,
+        decode: bool = True,
+    ) -> Iterator[Stream]:
+        """Open an answer and read its body as it comes; one attempt, any status.
+
+        Redirects are followed inside the `Reach`, never from https to http. `decode=False` gives the bytes as they
+        were on the wire. Raises UpstreamUnavailable, DestinationRefused, UpstreamRefused.
+        """
+        until = time.monotonic() + (total_seconds or self.limits.total_seconds)
+        response = self._open(method, url, headers, content, until)
+        try:
+            names = tuple((name.lower(), value) for name, value in response.headers.multi_items())
+            chunks = _timed(response.iter_raw(), until, str(response.url))
+            encoding = (first(names, "content-encoding") or "identity").strip().lower()
+            if decode and encoding != "identity" and method != "HEAD":
+                chunks = decoded(chunks, encoding, str(response.url))
+            yield Stream(str(response.url), response.status_code, names, chunks)
+        finally:
+            response.close()
+
+    def _open(
+        self, method: str, url: str, headers: Mapping[str, str] | None, content: bytes | None, until: float
+    ) -> httpx.Response:
+        for _ in range(self.limits.redirects + 1):
+            response = self._send(method, url, headers, content)
+            location = response.headers.get("location")
+            if response.status_code not in REDIRECTS or not location:
+                return response
+            response.close()
+            target = urljoin(url, location)
+            self.reach.check(target)
+            if url.startswith("https:") and not target.startswith("https:"):
+                raise UpstreamRefused(f"{redacted(url)} redirects from https to http.", code="upstream-redirect")
+            if method not in ("GET", "HEAD"):
+                raise UpstreamRefused(f"{redacted(url)} redirects a {method}.", code="upstream-redirect")
+            if time.monotonic() > until:
+                raise UpstreamUnavailable(f"{redacted(url)} took too long.")
+            url = target
+        raise UpstreamRefused(f"{redacted(url)} redirects too often.", code="upstream-redirect")
+
+    def _send(self, method: str, url: str, headers: Mapping[str, str] | None, content: bytes | None) -> httpx.Response:
+        self.reach.check(url)
+        host = urlsplit(url).hostname or ""
+        if self._budget is not None:
+            self._budget.take(host)
+        sent = dict(headers or {})
+        if self._credentials and _origin(url) == self._credentials_origin:
+            sent |= self._credentials
+        try:
+            request = self._client.build_request(method, url, headers=sent, content=content)
+            response = self._client.send(request, stream=True)
+        except httpx.InvalidURL as error:
+            raise UpstreamRefused("The address is not a valid URL.", code="destination-refused") from error
+        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
+            raise UpstreamUnavailable(f"{host} could not be reached ({type(error).__name__}).") from error
+        if self._budget is not None:
+            names = tuple((name.lower(), value) for name, value in response.headers.multi_items())
+            self._budget.learn(host, response.status_code, names)
+        return response
+
+
+def _origin(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    port = parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+    return parts.scheme, (parts.hostname or "").lower(), port
+
+
+def _timed(chunks: Iterator[bytes], until: float, url: str) -> Iterator[bytes]:
+    """The chunks, as long as the time lasts; failures of the connection as UpstreamUnavailable."""
+    try:
+        for chunk in chunks:
+            if time.monotonic() > until:
+                raise UpstreamUnavailable(f"{redacted(url)} took too long.")
+            yield chunk
+    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
+        raise UpstreamUnavailable(f"{redacted(url)} broke off ({type(error).__name__}).") from error
+
+
+def decoded(chunks: Iterator[bytes], encoding: str, url: str) -> Iterator[bytes]:
+    """The chunks with their content coding undone (a server may compress although asked not to).
+
+    Raises UpstreamRefused for codings other than gzip and deflate and for broken data.
+    """
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise UpstreamRefused(f"{redacted(url)} uses the content coding {encoding!r}.", code="upstream-encoding")
+    # 32: zlib recognises both headers by itself.
+    inflater = zlib.decompressobj(32 + zlib.MAX_WBITS)
+    try:
+        for chunk in chunks:
+            data = inflater.decompress(chunk, 1 << 20)
+            while data:
+                yield data
+                data = inflater.decompress(inflater.unconsumed_tail, 1 << 20) if inflater.unconsumed_tail else b""
+    except zlib.error as error:
+        raise UpstreamRefused(f"{redacted(url)} sent broken {encoding} data.", code="upstream-encoding") from error
+    if not inflater.eof:
+        raise UpstreamUnavailable(f"{redacted(url)} broke off in the middle of {encoding} data.")

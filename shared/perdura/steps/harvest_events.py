@@ -1,0 +1,102 @@
+"""The PREMIS events of a harvest: one per act and outcome, failures with both values (harvesting.md 6.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from perdura import __version__
+from perdura.clients.http import redacted
+from perdura.premis.model import FAILURE, SUCCESS, Event, Identifier, Outcome
+from perdura.sources.plan import Plan
+from perdura.sources.transfer import Fetched, FileRefused
+from perdura.steps.outcome import ArchiveView
+from perdura.steps.ports import Ports
+
+NOTES = 200
+"""Most notes of one event; the rest is counted, and the SIP's `sip.json` has them all."""
+
+
+def transferred(archive: ArchiveView, ports: Ports, plan: Plan, fetched: Sequence[Fetched], sip: str) -> list[Event]:
+    """Events of a complete harvest: metadata captured, files transferred, digests computed and compared."""
+    size = sum(item.size for item in fetched)
+    compared = [item for item in fetched if item.compared]
+    events = [
+        _event(
+            archive,
+            ports,
+            sip,
+            "capture",
+            f"metadata of {plan.source} {plan.recid}, revision {plan.revision or 'not given'}",
+            Outcome(
+                SUCCESS, tuple(f"{c.status} {redacted(c.url)} at {c.at.isoformat()}" for c in plan.captures[:NOTES])
+            ),
+        ),
+        _event(
+            archive,
+            ports,
+            sip,
+            "transfer",
+            f"{len(fetched)} files, {size} bytes, from {redacted(plan.url)}",
+            Outcome(SUCCESS, _listed([f"{item.path}: {item.size} bytes" for item in fetched])),
+        ),
+    ]
+    if fetched:
+        algorithms = ", ".join(sorted({name for item in fetched for name in item.checksums}))
+        detail = f"algorithms: {algorithms}"
+        events.append(
+            _event(
+                archive, ports, sip, "message digest calculation", detail, Outcome(SUCCESS, (f"{len(fetched)} files",))
+            )
+        )
+    if compared:
+        notes = [f"{i.path}: {name}:{i.checksums[name]}" for i in compared for name in i.compared]
+        detail = f"{len(compared)} of {len(fetched)} files have a checksum declared by the repository; all match"
+        events.append(_event(archive, ports, sip, "fixity check", detail, Outcome(SUCCESS, _listed(notes))))
+    return events
+
+
+def refused(archive: ArchiveView, ports: Ports, plan: Plan, refusals: Sequence[FileRefused]) -> Event:
+    """The event of a harvest that failed: every refused file with what was declared and what came."""
+    notes = [
+        f"{item.path}: {item.code}; expected {item.expected or 'the file'}; found {item.found or item.message}"
+        for item in refusals
+    ]
+    detail = f"{len(refusals)} of {len(plan.files)} files from {redacted(plan.url)} were refused"
+    return _event(archive, ports, None, "transfer", detail, Outcome(FAILURE, _listed(notes)), name="refused")
+
+
+def closed(archive: ArchiveView, ports: Ports, plan: Plan) -> Event:
+    """The event of a record whose files may not be read now."""
+    status = plan.closed.status if plan.closed else "closed"
+    detail = f"files of {plan.source} {plan.recid} are {status}"
+    return _event(
+        archive, ports, None, "transfer", detail, Outcome(FAILURE, ("no file was transferred",)), name="closed"
+    )
+
+
+def _listed(notes: Sequence[str]) -> tuple[str, ...]:
+    if len(notes) <= NOTES:
+        return tuple(notes)
+    return (*notes[:NOTES], f"and {len(notes) - NOTES} more")
+
+
+def _event(
+    archive: ArchiveView,
+    ports: Ports,
+    sip: str | None,
+    kind: str,
+    detail: str,
+    outcome: Outcome,
+    *,
+    name: str = "done",
+) -> Event:
+    objects = (Identifier("UUID", str(archive.id)), *((Identifier("UUID", sip),) if sip else ()))
+    return Event(
+        id=ports.derived(f"premis {kind} {name}"),
+        type=kind,
+        at=ports.clock.now(),
+        details=(detail,),
+        outcomes=(outcome,),
+        agents=(Identifier("software", f"perdura/{__version__} harvest", ("executing program",)),),
+        objects=objects,
+    )

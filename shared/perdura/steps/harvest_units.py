@@ -1,0 +1,63 @@
+"""Work units of a harvest: which files are fetched together, and the receipt each unit leaves.
+
+A receipt is written when all files of its unit are stored and verified. Whoever continues a harvest skips the units
+that have one, so that a killed worker loses the units it was at and nothing else (architecture §3).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from perdura.errors import Broken
+from perdura.sources.plan import PlannedFile
+from perdura.sources.transfer import SMALL, Fetched
+
+UNIT_FILES = 32
+"""Most files of one unit."""
+
+UNIT_BYTES = 8 << 20
+"""Most bytes of one unit of several files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Files that are fetched one after the other by one thread."""
+
+    number: int
+    files: tuple[PlannedFile, ...]
+
+
+def units(files: Sequence[PlannedFile]) -> list[Unit]:
+    """Cut a plan's files into units, in order: small files grouped, every other file on its own."""
+    found: list[Unit] = []
+    group: list[PlannedFile] = []
+    total = 0
+    for file in files:
+        is_small = file.size is not None and file.size <= SMALL
+        full = len(group) == UNIT_FILES or total + (file.size or 0) > UNIT_BYTES
+        if group and (not is_small or full):
+            found.append(Unit(len(found), tuple(group)))
+            group, total = [], 0
+        if is_small:
+            group.append(file)
+            total += file.size or 0
+        else:
+            found.append(Unit(len(found), (file,)))
+    if group:
+        found.append(Unit(len(found), tuple(group)))
+    return found
+
+
+def receipt(fetched: Iterable[Fetched]) -> bytes:
+    """The receipt of a unit as JSON."""
+    return json.dumps([asdict(item) for item in fetched], ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def read_receipt(data: bytes) -> list[Fetched]:
+    """Read a receipt back; raises Broken when it is none."""
+    try:
+        return [Fetched(**{**item, "compared": tuple(item["compared"])}) for item in json.loads(data)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise Broken("A stored receipt of this harvest cannot be read.") from error
