@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from perdura.cloudevents.catalogue import HarvestRequested, IngestRequested
 from perdura.cloudevents.message import CloudEvent
-from perdura.cloudevents.s3_notifications import StoredObject
 from perdura.errors import NotStored, Rejected
 from perdura.ids import derived_id
 from perdura.registry import archives, deposits
@@ -32,21 +31,21 @@ def admit_ingest(environment: Environment, data: IngestRequested) -> Sequence[Cl
     """Begin an Archive for an object of the drop zone that somebody reported by CloudEvent."""
     if not data.bucket or not data.key:
         raise Rejected("An ingest needs a bucket and a key.", code="incomplete-request")
-    return arrived(environment, StoredObject(bucket=data.bucket, key=data.key, version_id=data.version_id))
+    return arrived(environment, data.bucket, data.key)
 
 
-def arrived(environment: Environment, told: StoredObject) -> Sequence[CloudEvent]:
-    """Begin the ingest of an object that a notification names, if it is there and lies in the drop zone.
+def arrived(environment: Environment, bucket: str, key: str) -> Sequence[CloudEvent]:
+    """Begin the ingest of an object that somebody reports, if it is there and lies in the drop zone.
 
     Nothing but bucket and key is believed: the store is asked for the rest (serverless.md 3.2). Other buckets are
     refused, or a notification could have any object of the store ingested and published.
     """
-    if told.bucket != environment.settings.bucket_incoming or told.key.endswith("/"):
+    if bucket != environment.settings.bucket_incoming or key.endswith("/"):
         return ()
     try:
-        info = environment.store.head(told.bucket, told.key)
+        info = environment.store.head(bucket, key)
     except NotStored:
         return ()
-    arrival = deposits.Arrival(told.bucket, told.key, info.ref.version_id, info.ref.etag, info.size)
+    arrival = deposits.Arrival(bucket, key, info.ref.version_id, info.ref.etag, info.size)
     with environment.engine.begin() as connection:
         return deposits.receive(connection, arrival, source="/perdura/ingest").events

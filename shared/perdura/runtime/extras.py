@@ -13,4 +13,5 @@ from perdura.steps.outcome import ArchiveView
 def earlier_events(environment: Environment, archive: ArchiveView) -> Mapping[str, Any]:
     """The PREMIS events recorded for the Archive so far, oldest first: an AIP carries its own history."""
     with environment.engine.connect() as connection:
-        return {"earlier_events": log.events_of(connection, str(archive.id))}
+        stored = log.events_of(connection, archive_id=archive.id, limit=1000)
+    return {"earlier_events": [each.event for each in stored]}

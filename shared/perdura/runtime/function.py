@@ -153,10 +153,9 @@ class Function:
         return self._answer([result], surroundings)
 
     def _arrivals(self, surroundings: Environment, headers: Mapping[str, str], told: Any) -> Delivered:
-        created = [
-            stored for stored in s3_notifications.normalise(headers, told) if stored.kind.startswith("ObjectCreated")
-        ]
-        events = [event for stored in created for event in arrived(surroundings, stored)]
+        events: list[CloudEvent] = []
+        for stored in s3_notifications.normalise(headers, told):
+            events += arrived(surroundings, stored.bucket, stored.key)
         return Delivered(Answer.DONE, events)
 
 

@@ -1,0 +1,391 @@
+"""A function's contract (architecture §3), with a step that counts its effects and a real PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, event, text
+from werkzeug.test import Client
+from werkzeug.wrappers import Request, Response
+
+from perdura.cloudevents.build import build
+from perdura.cloudevents.catalogue import TICK
+from perdura.cloudevents.codec import encode_batch, encode_binary
+from perdura.cloudevents.message import CloudEvent
+from perdura.errors import Broken, Rejected, StoreUnavailable
+from perdura.ids import new_id
+from perdura.premis import model
+from perdura.registry import archives, deposits
+from perdura.runtime import delivery, function
+from perdura.runtime.environment import Environment
+from perdura.settings import Settings
+from perdura.steps.outcome import ArchiveView, Copy, File, Outcome, Package, PackageKind
+from perdura.steps.ports import Ports
+from perdura.storage.memory import MemoryStore
+
+pytestmark = pytest.mark.stack
+
+
+@dataclass
+class RecordingEmitter:
+    """Takes note of what would be sent to the broker."""
+
+    sent: list[CloudEvent] = field(default_factory=list)
+
+    def emit(self, events: list[CloudEvent]) -> None:
+        self.sent += events
+
+
+@dataclass
+class Harness:
+    """One function around a step that the test chooses."""
+
+    engine: Engine
+    emitter: RecordingEmitter
+    environment: Environment
+    effects: Counter[str] = field(default_factory=Counter)
+    run: Callable[[ArchiveView, Ports], Outcome] | None = None
+
+    def function(self) -> Client:
+        runner = delivery.StepRunner("ingest", self._step)
+        unit = function.Function("ingest", steps={"org.perdura.ingest.requested.v1": runner}, notifications=True)
+
+        @Request.application
+        def application(request: Request) -> Response:
+            return unit.respond(request)
+
+        return Client(application)
+
+    def _step(self, archive: ArchiveView, ports: Ports) -> Outcome:
+        self.effects["run"] += 1
+        if self.run is not None:
+            return self.run(archive, ports)
+        return success(archive, ports)
+
+    def begin(self) -> tuple[UUID, CloudEvent]:
+        with self.engine.begin() as connection:
+            arrival = deposits.Arrival("perdura-incoming", str(new_id()), None, "e", 1)
+            begun = deposits.receive(connection, arrival, source="/test")
+        return begun.archive, begun.events[0]
+
+    def scalar(self, statement: str) -> Any:
+        with self.engine.connect() as connection:
+            return connection.execute(text(statement)).scalar()
+
+
+def success(archive: ArchiveView, ports: Ports) -> Outcome:
+    """What an ordinary step brings back."""
+    sip = Package(ports.derived("sip"), PackageKind.SIP, "perdura-sips", "k", "zip", 1, checksums={"sha256": "ab"})
+    premis = model.Event(ports.derived("e"), "validation", datetime.now(UTC), objects=(
+        model.Identifier("UUID", str(archive.id)),))  # fmt: skip
+    return Outcome(
+        packages=(sip,),
+        copies=(Copy(sip.id, "object-store", "s3://perdura-sips/k", 1, {}),),
+        files=((sip.id, (File("data/a", 1, {"sha256": "ab"}),)),),
+        events=(premis,),
+    )
+
+
+@pytest.fixture
+def harness(database: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
+    emitter = RecordingEmitter()
+    environment = Environment(Settings(database_url=database_url, s3_notification_token="secret"))
+    vars(environment).update(engine=database, store=MemoryStore(), emitter=emitter)
+    monkeypatch.setattr(function, "environment", lambda: environment)
+    yield Harness(database, emitter, environment)
+
+
+def post(client: Client, cloudevent: CloudEvent) -> Response:
+    headers, body = encode_binary(cloudevent)
+    with client.post("/", headers=headers, data=body) as response:
+        response.get_data()
+        return response
+
+
+def test_a_step_runs_and_the_next_one_is_asked_for(harness: Harness) -> None:
+    _, asked = harness.begin()
+    assert post(harness.function(), asked).status_code == 204
+    assert [sent.type for sent in harness.emitter.sent] == [
+        "org.perdura.preserve.requested.v1",
+        "org.perdura.premis.recorded.v1",
+    ]
+    (following, *_) = harness.emitter.sent
+    assert following.extensions["causationid"] == asked.id
+    assert following.extensions["correlationid"] == asked.id
+    assert following.subject == asked.subject
+    assert harness.scalar("SELECT count(*) FROM outbox") == 3
+
+
+def test_a_finished_event_is_acknowledged_and_has_no_second_effect(harness: Harness) -> None:
+    _, asked = harness.begin()
+    client = harness.function()
+    assert [post(client, asked).status_code for _ in range(3)] == [204] * 3
+    assert harness.effects["run"] == 1
+    assert harness.scalar("SELECT count(*) FROM premis_log") == 1
+
+
+def test_another_event_for_a_finished_step_has_no_second_effect(harness: Harness) -> None:
+    archive, asked = harness.begin()
+    client = harness.function()
+    post(client, asked)
+    again = build(asked.type, asked.data, source="/relay", at=datetime.now(UTC), archive=archive, key="again")
+    assert post(client, again).status_code == 204
+    assert harness.effects["run"] == 1
+
+
+def test_concurrent_deliveries_run_once(harness: Harness) -> None:
+    _, asked = harness.begin()
+    client, inside, leave = harness.function(), threading.Event(), threading.Event()
+
+    def slow(archive: ArchiveView, ports: Ports) -> Outcome:
+        inside.set()
+        assert leave.wait(30)
+        return success(archive, ports)
+
+    harness.run = slow
+    answers: list[int] = []
+    first = threading.Thread(target=lambda: answers.append(post(client, asked).status_code))
+    first.start()
+    assert inside.wait(30)
+    busy = post(client, asked)
+    assert (busy.status_code, busy.headers["Retry-After"]) == (409, "1")
+    leave.set()
+    first.join()
+    assert answers == [204]
+    assert post(client, asked).status_code == 204
+    assert harness.effects["run"] == 1
+
+
+def test_a_passing_failure_asks_for_another_try_and_shows_why(harness: Harness) -> None:
+    _, asked = harness.begin()
+    client = harness.function()
+
+    def unavailable(archive: ArchiveView, ports: Ports) -> Outcome:
+        raise StoreUnavailable("The object store did not answer.", retry_after=7)
+
+    harness.run = unavailable
+    response = post(client, asked)
+    assert (response.status_code, response.headers["Retry-After"], response.get_data()) == (503, "7", b"")
+    assert harness.scalar("SELECT state || ' ' || error_code FROM step") == "queued store-unavailable"
+    assert harness.emitter.sent == []
+    harness.run = None
+    assert post(client, asked).status_code == 204
+    assert harness.scalar("SELECT state FROM step WHERE position = 0") == "completed"
+
+
+def test_a_failure_that_does_not_pass_ends_with_a_person(harness: Harness) -> None:
+    harness.environment.__dict__["settings"] = harness.environment.settings.model_copy(update={"retry_limit": 2})
+    _, asked = harness.begin()
+    client = harness.function()
+
+    def unavailable(archive: ArchiveView, ports: Ports) -> Outcome:
+        raise StoreUnavailable("The object store did not answer.")
+
+    harness.run = unavailable
+    assert [post(client, asked).status_code for _ in range(2)] == [503, 204]
+    assert harness.scalar("SELECT state FROM archive") == "blocked"
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [
+        (Rejected("The bag has no manifest.", code="no-manifest"), "failed"),
+        (Broken("The AIP bucket does not exist.", code="no-bucket"), "blocked"),
+    ],
+)
+def test_a_final_failure_is_recorded_told_and_acknowledged(
+    harness: Harness, error: Exception, state: str
+) -> None:
+    _, asked = harness.begin()
+
+    def failing(archive: ArchiveView, ports: Ports) -> Outcome:
+        raise error
+
+    harness.run = failing
+    assert post(harness.function(), asked).status_code == 204
+    assert harness.scalar("SELECT state FROM step") == state
+    assert [sent.type for sent in harness.emitter.sent] == [
+        "org.perdura.step.failed.v1",
+        "org.perdura.premis.recorded.v1",
+    ]
+    assert harness.scalar("SELECT count(*) FROM premis_log") == 1
+
+
+def test_an_unforeseen_error_is_tried_again_then_left_to_a_person(harness: Harness) -> None:
+    _, asked = harness.begin()
+    client = harness.function()
+
+    def failing(archive: ArchiveView, ports: Ports) -> Outcome:
+        raise ZeroDivisionError("secret detail")
+
+    harness.run = failing
+    responses = [post(client, asked) for _ in range(3)]
+    assert [response.status_code for response in responses] == [503, 503, 204]
+    assert harness.scalar("SELECT state FROM archive") == "blocked"
+    assert "secret" not in json.dumps(harness.scalar("SELECT error_message FROM step"))
+
+
+@pytest.mark.parametrize("point", ["before-effect", "after-effect", "after-commit"])
+def test_a_step_that_dies_anywhere_is_done_once_in_the_end(
+    harness: Harness, point: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, asked = harness.begin()
+    client = harness.function()
+
+    class Death(BaseException):
+        """Stands for SIGKILL: nothing may catch it."""
+
+    def reach(_: str, here: str) -> None:
+        if here == point:
+            raise Death
+
+    with monkeypatch.context() as patch:
+        patch.setattr(delivery.faults, "reach", reach)
+        with pytest.raises(Death):
+            post(client, asked)
+    assert post(client, asked).status_code == 204
+    assert harness.scalar("SELECT count(*) FROM premis_log") == 1
+    assert harness.scalar("SELECT count(*) FROM package") == 1
+    assert harness.scalar("SELECT state FROM step WHERE position = 0") == "completed"
+    assert harness.scalar("SELECT count(*) FROM step WHERE position = 1") == 1
+    requests = "SELECT count(*) FROM outbox WHERE event ->> 'type' = 'org.perdura.preserve.requested.v1'"
+    assert harness.scalar(requests) == 1
+
+
+def test_a_transition_takes_at_most_twelve_statements(harness: Harness) -> None:
+    _, asked = harness.begin()
+    statements: list[str] = []
+    event.listen(
+        harness.engine, "before_cursor_execute", lambda *arguments: statements.append(arguments[2].strip()[:60])
+    )
+    assert post(harness.function(), asked).status_code == 204
+    assert len(statements) <= 12, statements
+
+
+def test_a_dead_database_asks_for_another_try(harness: Harness) -> None:
+    _, asked = harness.begin()
+    from sqlalchemy import create_engine
+
+    vars(harness.environment)["engine"] = create_engine("postgresql+pg8000://nobody@127.0.0.1:1/none")
+    response = post(harness.function(), asked)
+    assert (response.status_code, response.get_data()) == (503, b"")
+
+
+def test_a_batch_is_answered_by_its_worst(harness: Harness) -> None:
+    _, first = harness.begin()
+    _, second = harness.begin()
+
+    def sometimes(archive: ArchiveView, ports: Ports) -> Outcome:
+        if str(archive.step.id) == second.data["step"]:
+            raise StoreUnavailable("no")
+        return success(archive, ports)
+
+    harness.run = sometimes
+    headers, body = encode_batch([first, second])
+    assert harness.function().post("/", headers=headers, data=body).status_code == 503
+    assert harness.effects["run"] == 2
+
+
+def test_what_is_no_cloudevent_gets_400_without_an_echo(harness: Harness) -> None:
+    response = harness.function().post("/", data=b"my secret", headers={"Authorization": "Bearer x"})
+    assert response.status_code == 400
+    assert len(response.get_data()) <= 512
+    assert b"secret" not in response.get_data()
+
+
+def test_unknown_types_and_unreadable_requests_are_acknowledged(harness: Harness) -> None:
+    client = harness.function()
+    assert post(client, CloudEvent("1", "/x", "org.example.unknown", data={})).status_code == 204
+    assert post(client, CloudEvent("2", "/x", "org.perdura.ingest.requested.v1", data={"step": 5})).status_code == 204
+    assert harness.effects["run"] == 0
+
+
+def test_a_body_over_the_limit_is_refused(harness: Harness) -> None:
+    limited = harness.environment.settings.model_copy(update={"body_limit": 65536})
+    harness.environment.__dict__["settings"] = limited
+    assert harness.function().post("/", data=b"x" * 70000).status_code == 413
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/_/health", "/_/ready"])
+def test_health_paths(harness: Harness, path: str) -> None:
+    assert harness.function().get(path).status_code == 200
+
+
+def test_webhook_consent_and_head(harness: Harness) -> None:
+    client = harness.function()
+    consent = client.options("/", headers={"WebHook-Request-Origin": "broker.example"})
+    assert consent.headers["WebHook-Allowed-Origin"] == "*"
+    assert consent.headers["WebHook-Allowed-Rate"] == "*"
+    assert client.head("/anything").status_code == 200
+    assert client.get("/anything").status_code == 404
+    assert client.put("/").status_code == 405
+
+
+def notification(key: str, bucket: str = "perdura-incoming") -> dict[str, Any]:
+    record = {"eventSource": "minio:s3", "eventName": "s3:ObjectCreated:Put", "eventVersion": "2.0",
+              "s3": {"bucket": {"name": bucket}, "object": {"key": key, "size": 3, "eTag": "x"}}}  # fmt: skip
+    return {"EventName": "s3:ObjectCreated:Put", "Key": f"{bucket}/{key}", "Records": [record]}
+
+
+def test_a_storage_notification_begins_an_ingest_once(harness: Harness) -> None:
+    client, token = harness.function(), {"Authorization": "Bearer secret"}
+    harness.environment.store.put("perdura-incoming", "a.zip", b"abc")
+    for _ in range(2):
+        with client.post("/s3", json=notification("a.zip"), headers=token) as response:
+            response.get_data()
+        assert response.status_code == 204
+    assert [sent.type for sent in harness.emitter.sent] == ["org.perdura.ingest.requested.v1"]
+
+
+@pytest.mark.parametrize("key", ["absent.zip", "folder/"])
+def test_a_notification_is_not_believed(harness: Harness, key: str) -> None:
+    token = {"Authorization": "Bearer secret"}
+    assert harness.function().post("/s3", json=notification(key), headers=token).status_code == 204
+    harness.environment.store.put("perdura-aips", "a.tar", b"abc")
+    harness.function().post("/s3", json=notification("a.tar", "perdura-aips"), headers=token)
+    assert harness.scalar("SELECT count(*) FROM archive") == 0
+
+
+def test_notifications_need_the_token(harness: Harness) -> None:
+    assert harness.function().post("/s3", json=notification("a.zip")).status_code == 401
+
+
+def test_an_object_reported_by_cloudevent_is_admitted(harness: Harness) -> None:
+    harness.environment.store.put("perdura-incoming", "b.zip", b"abc")
+    told = CloudEvent("1", "/lab", "org.perdura.ingest.requested.v1", data={
+        "bucket": "perdura-incoming", "key": "b.zip"})  # fmt: skip
+    assert post(harness.function(), told).status_code == 204
+    assert harness.emitter.sent[0].data["archive"]
+    assert harness.effects["run"] == 0
+
+
+def test_ticks_are_never_deduplicated(harness: Harness) -> None:
+    ticks: list[int] = []
+
+    def tick(_: Environment) -> list[CloudEvent]:
+        ticks.append(1)
+        return []
+
+    unit = function.Function("relay", tick=tick)
+    client = Client(Request.application(unit.respond))
+    for _ in range(2):
+        post(client, CloudEvent("same", "/ping", TICK, data={}))
+    assert len(ticks) == 2
+
+
+def test_functions_only_take_types_of_the_catalogue() -> None:
+    with pytest.raises(ValueError, match="not in the catalogue"):
+        function.Function("x", steps={"org.perdura.bake.requested.v1": delivery.StepRunner("x", success)})
+
+
+def test_the_first_steps_id_is_derived() -> None:
+    archive = new_id()
+    assert archives.first_step_id(archive) == archives.first_step_id(archive)
