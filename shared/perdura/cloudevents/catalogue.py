@@ -65,6 +65,22 @@ class IngestRequested(Data):
     size: int | None = Field(None, ge=0)
 
 
+class PreserveRequested(StepRequested):
+    """Asks for an AIP to be made of the Archive's accepted SIP."""
+
+
+class ArchiveRequested(StepRequested):
+    """Asks for the Archive's AIP to be put on tape."""
+
+
+class PublishRequested(StepRequested):
+    """Asks for the Archive to be made available on its access system."""
+
+
+class NotifyRequested(StepRequested):
+    """Asks for the source of a Resource to be told what became of it."""
+
+
 class RecallRequested(StepRequested):
     """Asks for a package to be brought back from tape."""
 
@@ -200,11 +216,11 @@ CATALOGUE: dict[str, EventType] = {
     for entry in (
         _type("harvest.requested", HarvestRequested, request=True),
         _type("ingest.requested", IngestRequested, request=True),
-        _type("preserve.requested", StepRequested, request=True),
-        _type("archive.requested", StepRequested, request=True),
+        _type("preserve.requested", PreserveRequested, request=True),
+        _type("archive.requested", ArchiveRequested, request=True),
         _type("recall.requested", RecallRequested, request=True),
-        _type("publish.requested", StepRequested, request=True),
-        _type("notify.requested", StepRequested, request=True),
+        _type("publish.requested", PublishRequested, request=True),
+        _type("notify.requested", NotifyRequested, request=True),
         _type("fixity.requested", FixityRequested, request=True),
         _type("premis.record.requested", PremisRecordRequested, request=True),
         _type("sip.created", SipCreated, request=False),

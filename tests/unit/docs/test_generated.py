@@ -1,0 +1,31 @@
+"""What is written for people must be what the code does: generated documents are up to date."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from perdura import settings_page
+from perdura.cloudevents import documents
+from perdura.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.mark.parametrize("name", sorted(documents.files()))
+def test_documents_of_the_catalogue_are_up_to_date(name: str) -> None:
+    assert (ROOT / name).read_text(encoding="utf-8") == documents.files()[name], "run `make documents`"
+
+
+def test_no_schema_is_left_over() -> None:
+    present = {f"docs/schemas/{path.name}" for path in (ROOT / "docs/schemas").iterdir()}
+    assert present == {name for name in documents.files() if name.startswith("docs/schemas/")}
+
+
+def test_the_settings_page_is_up_to_date() -> None:
+    assert (ROOT / "docs/settings.md").read_text(encoding="utf-8") == settings_page.page(), "run `make documents`"
+
+
+def test_every_setting_is_described() -> None:
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
