@@ -1,0 +1,51 @@
+# Everything runs from .venv, made from requirements/dev.txt (exact versions, hashes). Nothing here needs root.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+BROWSER := $(VENV)/.browser
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint bench lock clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+install: $(INSTALLED) ## Make .venv with Perdura and everything it needs
+
+demo: $(INSTALLED) ## Preserve a bag and a harvested record, from upload to tape and access
+	@$(VENV)/bin/perdura demo
+
+test: $(INSTALLED) $(BROWSER) ## Run every test
+	@$(PYTHON) -m pytest -n $(JOBS) --dist loadgroup
+
+lint: $(INSTALLED) ## Check style, types and the direction of imports
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+bench: $(INSTALLED) ## Measure what the design promises
+	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(PYTHON) $$script || exit 1; done
+
+lock: ## Choose versions anew (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --extra local --extra fast --extra dev \
+	    --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --upgrade -q -o requirements/dev.txt
+	uv pip compile pyproject.toml --universal --python-version 3.11 --constraint requirements/dev.txt \
+	    --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --upgrade -q -o requirements/runtime.txt
+
+clean: ## Remove .venv and caches; never what a stack keeps in .perdura
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
+	find shared functions tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(INSTALLED): requirements/dev.txt pyproject.toml .ci/venv
+	@.ci/venv $(VENV)
+	@echo "installing into $(VENV)"
+	@$(PYTHON) -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements/dev.txt
+	@$(PYTHON) -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(BROWSER): .ci/browser | $(INSTALLED)
+	@.ci/browser
+	@touch $@
