@@ -17,6 +17,7 @@ from perdura.ids import derived_id
 from perdura.registry import work
 from perdura.registry.intents import RegistryIntents
 from perdura.runtime.emitter import Emitter
+from perdura.runtime.statements import count_on
 from perdura.settings import Settings, settings
 from perdura.steps.outcome import ArchiveView
 from perdura.steps.ports import FormatIdentifier, Ports, Progress, TapeSystem, VirusScanner
@@ -51,7 +52,7 @@ class Environment:
     @cached_property
     def engine(self) -> Engine:
         """The database."""
-        return engine(self.settings)
+        return count_on(engine(self.settings))
 
     @cached_property
     def store(self) -> Store:

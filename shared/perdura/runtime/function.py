@@ -9,6 +9,7 @@ from __future__ import annotations
 import hmac
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ from perdura.cloudevents.catalogue import CATALOGUE, TICK, HarvestRequested, Ing
 from perdura.cloudevents.codec import NotACloudEvent, decode
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Rejected, Retryable
-from perdura.runtime import faults
+from perdura.runtime import faults, statements
 from perdura.runtime.admission import admit_harvest, admit_ingest, arrived
 from perdura.runtime.answers import Answer, answer, problem, without_event
 from perdura.runtime.delivery import Delivered, StepRunner
@@ -64,18 +65,20 @@ class Function:
         if without is not None:
             return without
         surroundings = environment()
+        statements.restart()
+        begun = time.monotonic()
         body = _body(request, surroundings.settings.body_limit)
         if body is None:
             return problem(413, "Content too large")
         if self._notifications and request.path == "/s3":
-            return self._notified(request, body, surroundings)
+            return self._notified(request, body, surroundings, begun)
         try:
             events = decode(dict(request.headers), body)
         except NotACloudEvent as error:
             return problem(400, "Not a CloudEvent", error.message)
-        return self._answer([self._deliver(surroundings, event) for event in events], surroundings)
+        return self._answer([self._deliver(surroundings, event) for event in events], surroundings, begun)
 
-    def _answer(self, results: Sequence[Delivered], surroundings: Environment) -> Response:
+    def _answer(self, results: Sequence[Delivered], surroundings: Environment, begun: float) -> Response:
         worst = max((result.answer for result in results), default=Answer.DONE)
         wait = max((result.retry_after or 0 for result in results), default=0)
         events = [event for result in results for event in result.events]
@@ -87,6 +90,8 @@ class Function:
             faults.reach(self.name, "after-response")
             surroundings.emitter.emit(events)
             faults.reach(self.name, "after-emission")
+            measured = {"statements": statements.counted(), "seconds": round(time.monotonic() - begun, 4)}
+            _log.info("answered %d, emitted %d", worst, len(events), extra=measured)
 
         response.call_on_close(after)
         return response
@@ -132,7 +137,7 @@ class Function:
         _log.info("not for this function", extra={"event": event.id, "event_type": event.type})
         return Delivered(Answer.DONE)
 
-    def _notified(self, request: Request, body: bytes, surroundings: Environment) -> Response:
+    def _notified(self, request: Request, body: bytes, surroundings: Environment, begun: float) -> Response:
         expected = surroundings.settings.s3_notification_token
         given = request.headers.get("Authorization", "")
         if expected is None or not hmac.compare_digest(
@@ -150,7 +155,7 @@ class Function:
         except (Retryable, SQLAlchemyError) as error:
             _log.warning("notification not taken: %s", type(error).__name__)
             return answer(Answer.UNAVAILABLE, 5)
-        return self._answer([result], surroundings)
+        return self._answer([result], surroundings, begun)
 
     def _arrivals(self, surroundings: Environment, headers: Mapping[str, str], told: Any) -> Delivered:
         events: list[CloudEvent] = []

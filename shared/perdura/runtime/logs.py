@@ -7,7 +7,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-_FIELDS = ("archive", "step", "event", "event_type", "outcome", "code", "seconds")
+_FIELDS = ("archive", "step", "event", "event_type", "outcome", "code", "seconds", "statements")
 
 
 class JsonLines(logging.Formatter):
@@ -26,10 +26,14 @@ class JsonLines(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line.update({name: str(vars(record)[name]) for name in _FIELDS if name in vars(record)})
+        line.update({name: _plain(vars(record)[name]) for name in _FIELDS if name in vars(record)})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
+
+
+def _plain(value: object) -> object:
+    return value if isinstance(value, int | float) else str(value)
 
 
 def configure(function: str, level: str) -> None:

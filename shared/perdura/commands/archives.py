@@ -1,0 +1,158 @@
+"""Commands that read and move archives: harvest, archives, events, retry, fetch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from perdura.commands import api
+from perdura.commands.failures import Unusable
+from perdura.commands.timeline import follow, outcome_lines
+
+
+@click.command()
+@click.argument("record")
+@click.option("--watch", is_flag=True, help="Stay until it is preserved.")
+@api.options
+@click.pass_obj
+def harvest(root: Path, record: str, watch: bool, url: str | None, token: str | None) -> None:
+    """Fetch the RECORD (its URL) of a repository with all its files, and preserve it.
+
+    With --watch the exit status is 0 when it was preserved, 1 when it failed; all reasons are shown.
+    """
+    registry = api.connect(root, url, token)
+    archive = registry.post("/harvests", {"url": record})["archive"]
+    click.echo(f"archive {archive}")
+    if watch and not follow(registry, archive):
+        raise click.exceptions.Exit(1)
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def archives(context: click.Context) -> None:
+    """List archives, or show one."""
+    if context.invoked_subcommand is None:
+        context.invoke(list_archives)
+
+
+@archives.command("list")
+@click.option("--limit", default=50, show_default=True, help="At most so many.")
+@click.option("--state", help="Only those in this state.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, one document per line.")
+@api.options
+@click.pass_obj
+def list_archives(
+    root: Path,
+    limit: int = 50,
+    state: str | None = None,
+    as_json: bool = False,
+    url: str | None = None,
+    token: str | None = None,
+) -> None:
+    """List archives, the newest first."""
+    registry = api.connect(root, url, token)
+    for item in registry.items("/archives", limit, **({"state": state} if state else {})):
+        if as_json:
+            click.echo(json.dumps(item))
+        else:
+            click.echo(f"{item['id']}  {item['state']:<24} {item['created'][:19]}  {item.get('title') or ''}")
+
+
+@archives.command("show")
+@click.argument("archive_id")
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@api.options
+@click.pass_obj
+def show_archive(root: Path, archive_id: str, as_json: bool, url: str | None, token: str | None) -> None:
+    """Show one archive: its steps, its packages, its copies."""
+    registry = api.connect(root, url, token)
+    archive = registry.get(f"/archives/{archive_id}")
+    steps = registry.get(f"/archives/{archive_id}/steps")["items"]
+    if as_json:
+        click.echo(json.dumps({**archive, "steps": steps}, indent=2))
+        return
+    click.echo(f"{archive.get('title') or 'untitled'}\n")
+    for step in steps:
+        click.echo(f"  {step['name']:<12} {step['state']:<24} {step['started'] or ''}")
+    for package in archive.get("packages") or []:
+        click.echo(f"  {package['kind']:<12} {package['bucket']}/{package['key']}  {package['size']} bytes")
+    click.echo("")
+    for line in outcome_lines(archive, steps):
+        click.echo(line)
+
+
+@click.command()
+@click.argument("archive_id")
+@click.option("--limit", default=1000, show_default=True, help="At most so many.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, one document per line.")
+@api.options
+@click.pass_obj
+def events(root: Path, archive_id: str, limit: int, as_json: bool, url: str | None, token: str | None) -> None:
+    """Show the PREMIS events of an archive, the oldest first."""
+    registry = api.connect(root, url, token)
+    for event in registry.items(f"/archives/{archive_id}/events", limit):
+        click.echo(json.dumps(event) if as_json else event_line(event))
+
+
+def event_line(event: dict[str, Any]) -> str:
+    """A PREMIS event in one line: when, what, with which outcome."""
+    moment = str(event.get("date_time") or event.get("time") or event.get("datetime") or "")
+    outcome = event.get("outcome")
+    text = outcome.get("outcome") if isinstance(outcome, dict) else outcome
+    return f"{moment[:19]}  {event.get('type') or '':<32} {text or ''}  {event.get('detail') or ''}".rstrip()
+
+
+@click.command()
+@click.argument("archive_id")
+@click.option("--watch", is_flag=True, help="Stay until it is preserved.")
+@api.options
+@click.pass_obj
+def retry(root: Path, archive_id: str, watch: bool, url: str | None, token: str | None) -> None:
+    """Try the failed step of an archive again."""
+    registry = api.connect(root, url, token)
+    registry.post(f"/archives/{archive_id}/retry")
+    click.echo(f"archive {archive_id}")
+    if watch and not follow(registry, archive_id):
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.argument("archive_id")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Where to write.")
+@api.options
+@click.pass_obj
+def fetch(root: Path, archive_id: str, output: Path, url: str | None, token: str | None) -> None:
+    """Download the AIP of an archive and hold it against the registry's checksums before it gets its name."""
+    registry = api.connect(root, url, token)
+    archive = registry.get(f"/archives/{archive_id}")
+    aips = [package for package in archive.get("packages") or [] if package["kind"].lower() == "aip"]
+    if not aips:
+        raise click.ClickException(f"archive {archive_id} has no AIP (it is {archive['state']})")
+    package = aips[-1]
+    declared = {name: value for name, value in (package.get("checksums") or {}).items() if name in ("sha256", "sha512")}
+    hashes = {name: hashlib.new(name) for name in declared}
+    part = output.with_name(f".{output.name}.part")
+    try:
+        size = 0
+        with registry.download(package["links"]["content"]) as answer, part.open("wb") as file:
+            for chunk in answer.iter_bytes(1 << 20):
+                file.write(chunk)
+                size += len(chunk)
+                for digest in hashes.values():
+                    digest.update(chunk)
+        wrong = [name for name, digest in hashes.items() if digest.hexdigest() != declared[name].lower()]
+        if size != package["size"] or wrong:
+            raise click.ClickException(
+                f"what arrived is not the AIP: {size} of {package['size']} bytes, wrong: {', '.join(wrong) or 'size'}"
+            )
+        os.replace(part, output)
+    except OSError as error:
+        raise Unusable(f"{output} cannot be written: {error.strerror}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    click.echo(f"{output}  {size} bytes, {', '.join(sorted(declared)) or 'no checksum'} as registered")

@@ -1,0 +1,141 @@
+"""Shows an archive on its way: one line per step, live on a terminal, one line per change elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from perdura.commands.api import Api, Refused
+from perdura.commands.failures import Unusable
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+TERMINAL = frozenset({"completed", "completed_with_warnings", "failed", "rejected", "blocked", "cancelled"})
+SUCCESSFUL = frozenset({"completed", "completed_with_warnings"})
+LOOK_SECONDS = 0.4
+PATIENCE = 60.0
+"""Seconds for which a registry may not answer while we watch."""
+_COLOURS = {"completed": "green", "completed_with_warnings": "yellow", "running": "cyan", "waiting": "blue"}
+
+
+def follow(api: Api, archive_id: str) -> bool:
+    """Show an archive until it is done; True where it was completed. Reasons of a failure are printed.
+
+    Raises Refused, or Unusable where the registry is silent for a minute.
+    """
+    if sys.stdout.isatty():
+        archive, steps = _follow_live(api, archive_id)
+    else:
+        archive, steps = _follow_lines(api, archive_id)
+    for line in outcome_lines(archive, steps):
+        click.echo(line)
+    return archive["state"] in SUCCESSFUL
+
+
+Shown = Callable[[dict[str, Any], list[dict[str, Any]]], None]
+
+
+def _watch(api: Api, archive_id: str, show: Shown) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    silent_since: float | None = None
+    while True:
+        try:
+            archive = api.get(f"/archives/{archive_id}")
+            steps = api.get(f"/archives/{archive_id}/steps")["items"]
+        except (Unusable, Refused) as error:
+            transient = isinstance(error, Unusable) or error.status >= 500
+            silent_since = silent_since or time.monotonic()
+            if not transient or time.monotonic() - silent_since > PATIENCE:
+                raise
+        else:
+            silent_since = None
+            show(archive, steps)
+            if archive["state"] in TERMINAL:
+                return archive, steps
+        time.sleep(LOOK_SECONDS)
+
+
+def _follow_live(api: Api, archive_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    from rich.live import Live
+
+    with Live(refresh_per_second=8) as live:
+        return _watch(api, archive_id, lambda archive, steps: live.update(step_table(archive, steps)))
+
+
+def _follow_lines(api: Api, archive_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    known: dict[str, str] = {}
+
+    def show(_archive: dict[str, Any], steps: list[dict[str, Any]]) -> None:
+        for step in steps:
+            if known.get(step["id"]) != step["state"]:
+                known[step["id"]] = step["state"]
+                click.echo(f"  {_clock(step['finished'] or step['started'])}  {step['name']:<12} {step['state']}")
+
+    return _watch(api, archive_id, show)
+
+
+def step_table(archive: dict[str, Any], steps: list[dict[str, Any]]) -> Table:
+    """The timeline of an archive; steps of its pipeline that have not begun are listed as such."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("step", "state", "from", "took", ""):
+        table.add_column(heading)
+    for step in steps:
+        state = Text(step["state"], style=_COLOURS.get(step["state"], "red" if step["error"] else ""))
+        name = f"{step['name']} ({step['attempt']})" if step["attempt"] > 1 else step["name"]
+        table.add_row(name, state, _clock(step["started"]), _took(step), _progress(step))
+    begun = {step["name"] for step in steps}
+    for name in archive.get("pipeline") or []:
+        if name not in begun and archive["state"] not in TERMINAL:
+            table.add_row(Text(name, style="dim"), "", "", "", "")
+    return table
+
+
+def outcome_lines(archive: dict[str, Any], steps: list[dict[str, Any]]) -> list[str]:
+    """How an archive ended: its state, every reason, where its copies are, where it is published."""
+    lines = [f"{archive['id']}  {archive['state']}"]
+    latest = {step["name"]: step for step in steps}
+    for step in latest.values():
+        if step["error"]:
+            lines.append(f"  {step['name']}: {step['error']['message']} [{step['error']['code']}]")
+        lines += [f"  {step['name']}: {finding_line(finding)}" for finding in step.get("findings") or []]
+    for copy in archive.get("copies") or []:
+        lines.append(f"  copy      {copy['location']}  {copy['uri']}")
+    if archive.get("publication"):
+        lines.append(f"  published {archive['publication']['url']}")
+    return lines
+
+
+def finding_line(finding: dict[str, Any] | str) -> str:
+    """A finding of a package's verification in one line."""
+    if isinstance(finding, str):
+        return finding
+    where = f" ({finding['path']})" if finding.get("path") else ""
+    return f"{finding.get('severity', 'note')}: {finding.get('message', '')}{where} [{finding.get('code', '')}]"
+
+
+def _clock(moment: str | None) -> str:
+    return datetime.fromisoformat(moment).astimezone().strftime("%H:%M:%S") if moment else "--:--:--"
+
+
+def _took(step: dict[str, Any]) -> str:
+    if not step["started"] or not step["finished"]:
+        return ""
+    took = datetime.fromisoformat(step["finished"]) - datetime.fromisoformat(step["started"])
+    return f"{took.total_seconds():.1f} s"
+
+
+def _progress(step: dict[str, Any]) -> str:
+    progress = step.get("progress")
+    if not isinstance(progress, dict) or step["state"] != "running":
+        return ""
+    done, total = progress.get("done"), progress.get("total")
+    share = f"{100 * done // total} %" if done is not None and total else f"{done or ''}"
+    return f"{progress.get('what', '')} {share}".strip()
