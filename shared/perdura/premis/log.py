@@ -112,7 +112,13 @@ def append_free(
     ]
     found = connection.exec_driver_sql(
         "SELECT taken FROM premis_append(%s, %s, %s, %s, %s)",
-        (_json([each.event for each in rows]), _json(_links(rows)), _json(_kinds(rows)), recorded, actor),
+        (
+            _json([each.event for each in rows]),
+            _json([link for each in rows for link in each.links]),
+            _json(_kinds(rows)),
+            recorded,
+            actor,
+        ),
     )
     return [taken for (taken,) in found]
 
@@ -140,7 +146,7 @@ def replace(
         kind=REPLACED,
         version=stored.version + 1,
     )
-    links = {"old": _old_links(stored), "new": [{"ob": key, "ba": bare} for key, bare in new.links]}
+    links = {**_old_links(stored), "new": new.links}
     _supersede(connection, stored, (_json(new.event), _json(links), _json(_kinds([new])), "", recorded, actor))
 
 
@@ -152,7 +158,7 @@ def delete(connection: Connection, stored: Stored, *, actor: str) -> None:
     recorded = datetime.now(UTC)
     version = stored.version + 1
     tombstone = leaf(stored.event, kind=DELETED, version=version, xml=stored.xml, recorded_at=recorded, actor=actor)
-    links = _json({"old": _old_links(stored), "new": []})
+    links = _json({**_old_links(stored), "new": []})
     _supersede(connection, stored, (None, links, "[]", tombstone, recorded, actor))
 
 
@@ -166,7 +172,8 @@ def history(connection: Connection, event_id: UUID) -> list[Version]:
     """Every version of an event, oldest first, also of one that was deleted."""
     found = connection.exec_driver_sql(
         "SELECT l.version, l.kind, l.recorded_at, l.actor, l.xml, l.sequence, f.leaf_index IS NOT NULL "
-        "FROM premis_log l LEFT JOIN premis_leaf f ON f.sequence = l.sequence WHERE l.event_id = %s ORDER BY l.sequence",
+        "FROM premis_log l LEFT JOIN premis_leaf f ON f.sequence = l.sequence WHERE l.event_id = %s "
+        "ORDER BY l.sequence",
         (event_id,),
     )
     return [Version(*each) for each in found]
@@ -215,10 +222,11 @@ SELECT = f"SELECT {_COLUMNS} {_FROM}"
 _OF_OBJECT = " ".join(
     (
         "SELECT",
-        _COLUMNS + ", NOT EXISTS (SELECT 1 FROM premis_unsealed u WHERE u.sequence = e.log_sequence)",
+        _COLUMNS,
+        ", NOT EXISTS (SELECT 1 FROM premis_unsealed u WHERE u.sequence = e.log_sequence)",
         _FROM,
-        "JOIN (SELECT sequence AS s FROM premis_object WHERE object = %s AND sequence > %s",
-        "ORDER BY sequence LIMIT %s) o ON o.s = e.sequence ORDER BY e.sequence",
+        "JOIN (SELECT event_id FROM premis_object WHERE object = %s AND sequence > %s",
+        "ORDER BY sequence LIMIT %s) o ON o.event_id = e.event_id ORDER BY e.sequence",
     )
 )
 
@@ -234,17 +242,17 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
-def _links(rows: Sequence[Row]) -> list[Mapping[str, object]]:
-    return [{"o": each.event["o"], "ob": key, "ba": bare} for each in rows for key, bare in each.links]
-
-
 def _kinds(rows: Sequence[Row]) -> list[Mapping[str, object]]:
     kinds = {each.kind[0]: each.kind for each in rows}
     return [{"id": id_, "t": type_, "u": outcomes} for id_, type_, outcomes in kinds.values()]
 
 
-def _old_links(stored: Stored) -> list[str]:
-    return list(dict.fromkeys(object_key(each.value) for each in stored.event.objects))
+def _old_links(stored: Stored) -> dict[str, list[str]]:
+    event = stored.event
+    return {
+        "old": [object_key(each.value) for each in event.objects],
+        "old_agents": [object_key(each.value) for each in event.agents],
+    }
 
 
 def _supersede(connection: Connection, stored: Stored, values: tuple[object, ...]) -> None:

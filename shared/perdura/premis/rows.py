@@ -24,10 +24,10 @@ _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One event ready to be stored; `links` are (object key, bare ARK name or None)."""
+    """One event ready to be stored; `links` name its objects (`ob`, and `ba`, a bare ARK name) and agents (`ag`)."""
 
     event: dict[str, Any]
-    links: list[tuple[str, str | None]]
+    links: list[dict[str, Any]]
     kind: tuple[int, str, list[str]]
 
 
@@ -107,7 +107,11 @@ def row(
         "l": leaf(event, kind=kind, version=version, xml=kept or xml, recorded_at=recorded_at, actor=actor),
         "b": ", ".join(keys),
     }
-    return Row(stored, [(object_key(key), bare_ark_name(key)) for key in keys], (kind_id, type_, outcomes))
+    links: list[dict[str, Any]] = [
+        {"o": ordinal, "ob": key, "ba": bare} for key, bare in {object_key(k): bare_ark_name(k) for k in keys}.items()
+    ]
+    links.extend({"o": ordinal, "ag": key} for key in {object_key(each.value): None for each in event.agents})
+    return Row(stored, links, (kind_id, type_, outcomes))
 
 
 def sealing(event_id: UUID, previous_checkpoint: bytes | None, size: int, at: datetime, organisation: str) -> Event:

@@ -74,6 +74,19 @@ class ObjectLink(Base):
     event_id: Mapped[UUID] = mapped_column(Uuid)
 
 
+class AgentLink(Base):
+    """One event and one agent that it names."""
+
+    __tablename__ = "premis_agent_link"
+
+    agent: Mapped[str] = mapped_column(CodePoints, primary_key=True)
+    sequence: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    kind_id: Mapped[int] = mapped_column(BigInteger)
+    at: Mapped[datetime] = mapped_column(Moment)
+    identifier: Mapped[str] = mapped_column(CodePoints)
+    event_id: Mapped[UUID] = mapped_column(Uuid)
+
+
 class Kind(Base):
     """An event type together with the distinct outcomes of an event, in their order: a few dozen rows.
 

@@ -41,6 +41,15 @@ BEGIN
         FROM json_to_recordset(links) AS n(o int, ob text, ba text)
         JOIN input ON input.o = n.o
         JOIN head ON head.sequence = input.seq
+        WHERE n.ob IS NOT NULL
+    ),
+    acted AS (
+        INSERT INTO premis_agent_link (agent, kind_id, at, identifier, event_id, sequence)
+        SELECT n.ag, input.k, input.at, input.i, input.id, input.seq
+        FROM json_to_recordset(links) AS n(o int, ag text)
+        JOIN input ON input.o = n.o
+        JOIN head ON head.sequence = input.seq
+        WHERE n.ag IS NOT NULL
     ),
     counted AS (
         INSERT INTO premis_count_delta (day, kind_id, n)
@@ -68,6 +77,8 @@ BEGIN
     seq := nextval('premis_sequence');
     DELETE FROM premis_object WHERE object = ANY (
         SELECT json_array_elements_text(links -> 'old')) AND sequence = old.sequence;
+    DELETE FROM premis_agent_link WHERE agent = ANY (
+        SELECT json_array_elements_text(links -> 'old_agents')) AND sequence = old.sequence;
     INSERT INTO premis_count_delta (day, kind_id, n) VALUES ((old.at AT TIME ZONE 'UTC')::date, old.kind_id, -1);
     INSERT INTO premis_unsealed (sequence, recorded_at) VALUES (seq, recorded);
     IF event IS NULL THEN
@@ -91,7 +102,12 @@ BEGIN
     INSERT INTO premis_object (object, bare, kind_id, at, identifier, event_id, sequence)
     SELECT n.ob, n.ba, e.k, e.at, old.identifier, target, old.sequence
     FROM json_to_recordset(links -> 'new') AS n(ob text, ba text),
-         json_to_record(event) AS e(k bigint, at timestamptz);
+         json_to_record(event) AS e(k bigint, at timestamptz)
+    WHERE n.ob IS NOT NULL;
+    INSERT INTO premis_agent_link (agent, kind_id, at, identifier, event_id, sequence)
+    SELECT n.ag, e.k, e.at, old.identifier, target, old.sequence
+    FROM json_to_recordset(links -> 'new') AS n(ag text), json_to_record(event) AS e(k bigint, at timestamptz)
+    WHERE n.ag IS NOT NULL;
     INSERT INTO premis_count_delta (day, kind_id, n)
     SELECT (e.at AT TIME ZONE 'UTC')::date, e.k, 1 FROM json_to_record(event) AS e(k bigint, at timestamptz);
     RETURN true;

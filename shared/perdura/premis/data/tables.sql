@@ -29,10 +29,10 @@ CREATE TABLE IF NOT EXISTS premis_event (
     objects text NOT NULL,
     xml text NOT NULL
 );
-CREATE INDEX IF NOT EXISTS ix_premis_event_at ON premis_event (at, identifier);
-CREATE INDEX IF NOT EXISTS ix_premis_event_kind_at ON premis_event (kind_id, at, identifier);
-CREATE INDEX IF NOT EXISTS ix_premis_event_kind_identifier ON premis_event (kind_id, identifier);
-CREATE INDEX IF NOT EXISTS ix_premis_event_sequence ON premis_event (sequence);
+CREATE INDEX IF NOT EXISTS ix_premis_event_at ON premis_event (at, identifier) INCLUDE (event_id);
+CREATE INDEX IF NOT EXISTS ix_premis_event_kind_at ON premis_event (kind_id, at, identifier) INCLUDE (event_id);
+CREATE INDEX IF NOT EXISTS ix_premis_event_kind_identifier ON premis_event (kind_id, identifier) INCLUDE (event_id);
+CREATE INDEX IF NOT EXISTS ix_premis_event_kind_sequence ON premis_event (kind_id, sequence) INCLUDE (event_id);
 
 CREATE TABLE IF NOT EXISTS premis_object (
     object text COLLATE "C" NOT NULL,
@@ -46,6 +46,16 @@ CREATE TABLE IF NOT EXISTS premis_object (
 );
 CREATE INDEX IF NOT EXISTS ix_premis_object_at ON premis_object (object, at, identifier);
 CREATE INDEX IF NOT EXISTS ix_premis_object_bare ON premis_object (bare, sequence) WHERE bare IS NOT NULL;
+
+CREATE TABLE IF NOT EXISTS premis_agent_link (
+    agent text COLLATE "C" NOT NULL,
+    sequence bigint NOT NULL,
+    kind_id bigint NOT NULL,
+    at timestamptz NOT NULL,
+    identifier text COLLATE "C" NOT NULL,
+    event_id uuid NOT NULL,
+    CONSTRAINT pk_premis_agent_link PRIMARY KEY (agent, sequence)
+);
 
 CREATE TABLE IF NOT EXISTS premis_kind (
     id bigint CONSTRAINT pk_premis_kind PRIMARY KEY,
