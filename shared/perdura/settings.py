@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated
 
-from pydantic import Field, SecretStr
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 Seconds = Annotated[float, Field(ge=0)]
@@ -14,7 +14,7 @@ Seconds = Annotated[float, Field(ge=0)]
 class Settings(BaseSettings):
     """Configuration of one process. Unset values take the defaults of a single machine."""
 
-    model_config = SettingsConfigDict(env_prefix="PERDURA_", extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="PERDURA_", extra="ignore", frozen=True, populate_by_name=True)
 
     database_url: SecretStr = Field(
         SecretStr("postgresql+pg8000://perdura@127.0.0.1/perdura"),
@@ -47,18 +47,59 @@ class Settings(BaseSettings):
 
     invocation_seconds: Seconds = Field(540, description="Time budget of one invocation (at most 10 minutes).")
     retry_limit: int = Field(
-        20, ge=1, description="Runs of one attempt of a step that may end in a passing failure before a person is asked."
+        20,
+        ge=1,
+        description="Runs of one attempt of a step that may end in a passing failure before a person is asked.",
     )
     sweep_seconds: Seconds = Field(30, description="How often the drop zone is compared with the registry.")
     keep_messages_days: float = Field(14, ge=1, description="Days for which delivered messages are remembered.")
     body_limit: int = Field(10 * 2**20, ge=2**16, description="Largest request body in bytes a function accepts.")
     emit_timeout: Seconds = Field(10, description="Seconds to wait for the broker when emitting.")
 
-    tape_fts_url: str | None = Field(None, description="URL of the FTS3 REST server; unset disables tape.")
+    # Tape
+    tape_fts_url: str | None = Field(
+        None,
+        validation_alias=AliasChoices("PERDURA_TAPE_FTS_URL", "FTS_INSTANCE"),
+        description="URL of the FTS3 REST server; unset disables tape.",
+    )
+    tape_status_url: str | None = Field(
+        None,
+        validation_alias=AliasChoices("PERDURA_TAPE_STATUS_URL", "FTS_STATUS_INSTANCE"),
+        description="URL of the FTS monitor, for links to jobs.",
+    )
     tape_endpoint_url: str | None = Field(None, description="URL of the tape endpoint (WLCG Tape REST API).")
-    tape_base_path: str = Field("/perdura", description="Directory of our files on the tape endpoint.")
+    tape_base_path: str = Field(
+        "/perdura",
+        validation_alias=AliasChoices("PERDURA_TAPE_BASE_PATH", "CTA_BASE_PATH"),
+        description="Directory of our files on the tape endpoint, or its whole URL.",
+    )
     tape_token: SecretStr | None = Field(None, description="Bearer token for FTS and the tape endpoint.")
+    tape_certificate: str | None = Field(
+        None,
+        validation_alias=AliasChoices("PERDURA_TAPE_CERTIFICATE", "FTS_GRID_CERT"),
+        description="PEM file of the robot certificate for FTS and the tape endpoint (RSA).",
+    )
+    tape_key: str | None = Field(
+        None,
+        validation_alias=AliasChoices("PERDURA_TAPE_KEY", "FTS_GRID_CERT_KEY"),
+        description="PEM file of the certificate's key, unencrypted.",
+    )
+    tape_ca: str | None = Field(None, description="PEM file of the certification authorities of FTS and the endpoint.")
     tape_poll_seconds: Seconds = Field(1, description="First interval between looks at a tape job; it doubles.")
+    tape_poll_longest: Seconds = Field(300, description="Longest interval between looks at a tape job.")
+    tape_archive_timeout: Seconds = Field(4 * 86400, gt=0, description="Seconds FTS waits for a file to reach tape.")
+    tape_patience_days: float = Field(14, gt=0, description="Days a file may stay on disk before a person is asked.")
+    tape_attempts: int = Field(3, ge=1, description="Copies tried for one AIP before a person is asked.")
+    tape_priority: int = Field(3, ge=1, le=5, description="Priority of archive jobs, 1 to 5.")
+    tape_paused: bool = Field(False, description="Submit no new archive jobs; those under way are followed.")
+    tape_largest: int = Field(10**12, ge=1, description="Largest file in bytes that the tape system takes.")
+    tape_gateway_url: str | None = Field(
+        None, description="URL of the AIP gateway as FTS reaches it; unset gives FTS presigned URLs."
+    )
+    tape_gateway_secret: SecretStr | None = Field(None, description="Secret that signs the gateway's tokens.")
+    tape_gateway_dns: str = Field("", description="Certificate names (DN) the gateway gives tokens to, one a line.")
+    tape_gateway_proxy: bool = Field(False, description="Stream through the gateway instead of redirecting to S3.")
+    tape_recall_days: float = Field(7, gt=0, description="Days for which a recalled AIP stays in the object store.")
 
     virus_scan: str = Field(
         "preferred", pattern="^(required|preferred|off)$", description="required, preferred or off."

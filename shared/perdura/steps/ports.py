@@ -109,16 +109,11 @@ class TapeRequest:
     size: int
     adler32: str
     metadata: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class TapeJob:
-    """State of an archive job: `active`, `finished`, `failed` or `unknown`, with the system's own words."""
-
-    job_id: str
-    state: str
-    reason: str | None = None
-    recoverable: bool = True
+    source_token: str | None = None
+    """Bearer token that opens the source."""
+    verify_source: bool = False
+    """True when the source tells its own ADLER32."""
+    priority: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +125,30 @@ class Residency:
     on_tape: bool
     size: int | None
     adler32: str | None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TapeJob:
+    """State of an archive job, with the system's own words.
+
+    `active`, `archiving` (copied, on its way to tape), `finished`, `failed`, `cancelled` or `unknown`.
+    `at_destination` is what the system found where the file was to be written.
+    """
+
+    job_id: str
+    state: str
+    reason: str | None = None
+    recoverable: bool = True
+    cancelled_by_user: bool = False
+    at_destination: Residency | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """One file of a stage request: on disk, failed with `error`, or still to come."""
+
+    on_disk: bool
     error: str | None = None
 
 
@@ -150,6 +169,26 @@ class TapeSystem(Protocol):
 
     def residency(self, paths: Sequence[str]) -> Mapping[str, Residency]:
         """Locality, size and ADLER32 of many files."""
+        ...
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """Stop jobs; a file already copied may still reach tape."""
+        ...
+
+    def stage(self, paths: Sequence[str], lifetime: int) -> str:
+        """Ask for files on disk for `lifetime` seconds; gives back the request's id."""
+        ...
+
+    def staged(self, request: str) -> Mapping[str, Staging]:
+        """How far a stage request is, by path; raises NotStored when it is no longer known."""
+        ...
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Bytes of a file that is on disk."""
+        ...
+
+    def release(self, request: str, paths: Sequence[str]) -> None:
+        """Let the tape system evict staged files."""
         ...
 
 

@@ -1,0 +1,212 @@
+"""The tape system as steps see it: FTS moves files, the tape endpoint says where they really are.
+
+What FTS reports of a job is translated into few states; it is never taken as proof. Paths of this module are relative
+to the directory that the settings name.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from perdura.clients.fts import FtsClient, FtsFile, FtsJob
+from perdura.clients.tape_endpoint import Locality, TapeEndpoint
+from perdura.errors import Broken
+from perdura.settings import Settings
+from perdura.steps.ports import Residency, Staging, TapeJob, TapeRequest, TapeSystem
+
+WAITING = frozenset({"TOKEN_PREP", "SUBMITTED", "READY", "ACTIVE", "STAGING", "STARTED", "ON_HOLD", "FORCE_START"})
+
+
+class FtsTape:
+    """`ports.TapeSystem` over FTS3 and one tape endpoint."""
+
+    def __init__(
+        self, fts: FtsClient, endpoint: TapeEndpoint, destination: str, *, archive_timeout: int, priority: int = 3
+    ) -> None:
+        """`destination` is the URL of our directory as FTS shall write to it (`davs://…/perdura`)."""
+        self.fts, self.endpoint = fts, endpoint
+        self._destination = destination.rstrip("/")
+        self._base = "/" + urlsplit(destination).path.strip("/")
+        self._archive_timeout, self._priority = archive_timeout, priority
+
+    def uri(self, destination_path: str) -> str:
+        """The address of a file in the tape system."""
+        return f"{self._destination}/{destination_path}"
+
+    def _path(self, path: str) -> str:
+        return f"{self._base.rstrip('/')}/{path}"
+
+    def submit(self, request: TapeRequest) -> str:
+        """Ask FTS to copy a file to tape; the same `job_key` always gives the same job id."""
+        return self.fts.submit(self.document(request), request.job_key)
+
+    def document(self, request: TapeRequest) -> dict[str, Any]:
+        """The job as FTS wants it (fts-cta.md 10.1): never overwrite, wait for tape, report what is there."""
+        file: dict[str, Any] = {
+            "sources": [request.source_url],
+            "destinations": [self.uri(request.destination_path)],
+            "checksum": f"ADLER32:{request.adler32}",
+            "filesize": request.size,
+            "activity": "archive",
+            "metadata": dict(request.metadata),
+        }
+        if request.source_token is not None:
+            file["source_tokens"] = [request.source_token]
+        return {
+            "files": [file],
+            "params": {
+                "verify_checksum": "both" if request.verify_source else "target",
+                "archive_timeout": self._archive_timeout,
+                "copy_pin_lifetime": -1,
+                "bring_online": -1,
+                "retry": 3,
+                "retry_delay": 300,
+                "priority": request.priority or self._priority,
+                "dst_file_report": True,
+                "overwrite": False,
+                "job_metadata": {"issuer": "perdura"},
+            },
+        }
+
+    def jobs(self, job_ids: Sequence[str]) -> Mapping[str, TapeJob]:
+        """States of many jobs; a job FTS no longer lists is looked for in its archive."""
+        found = {job_id: translated(job) for job_id, job in self.fts.jobs(job_ids).items()}
+        for job_id, job in found.items():
+            if job.state == "unknown" and (archived := self.fts.archived(job_id)) is not None:
+                found[job_id] = translated(archived)
+        return found
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """Stop jobs. A file already copied may still reach tape."""
+        self.fts.cancel(job_ids)
+
+    def residency(self, paths: Sequence[str]) -> Mapping[str, Residency]:
+        """Locality, size and ADLER32 of files, from the endpoint itself."""
+        ours = {self._path(path): path for path in paths}
+        localities = self.endpoint.localities(list(ours))
+        return {
+            ours[there]: self._residency(ours[there], there, found)
+            for there, found in localities.items()
+            if there in ours
+        }
+
+    def _residency(self, path: str, there: str, found: Locality) -> Residency:
+        locality = found.locality or ""
+        stored = self.endpoint.stat(there) if locality else None
+        return Residency(
+            path=path,
+            on_disk="DISK" in locality,
+            on_tape="TAPE" in locality,
+            size=stored.size if stored else None,
+            adler32=stored.adler32 if stored else None,
+            error=found.error or (locality if locality in ("LOST", "NONE", "UNAVAILABLE") else None),
+        )
+
+    def stage(self, paths: Sequence[str], lifetime: int) -> str:
+        """Ask for files on disk for `lifetime` seconds; gives back the request's id."""
+        return self.endpoint.stage([self._path(path) for path in paths], lifetime)
+
+    def staged(self, request: str) -> Mapping[str, Staging]:
+        """How far a stage request is."""
+        prefix = self._path("")
+        return {
+            path.removeprefix(prefix): Staging(progress.on_disk, progress.error)
+            for path, progress in self.endpoint.staged(request).items()
+        }
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Bytes of a file that is on disk."""
+        return self.endpoint.read(self._path(path), offset, length)
+
+    def release(self, request: str, paths: Sequence[str]) -> None:
+        """Let the tape system evict staged files."""
+        self.endpoint.release(request, [self._path(path) for path in paths])
+
+
+def translated(job: FtsJob) -> TapeJob:
+    """What a job of one file means; the true reason is only in the file (fts-cta.md 3.1, rule 8)."""
+    if job.state is None:
+        return TapeJob(job.job_id, "unknown", job.reason or None)
+    file = _deciding(job.files)
+    if file is None or file.state in WAITING:
+        final = job.state in ("FAILED", "CANCELED", "FINISHEDDIRTY")
+        state = "cancelled" if job.state == "CANCELED" else "failed" if final else "active"
+        return TapeJob(job.job_id, state, job.reason or None, cancelled_by_user=job.cancelled_by_user)
+    states = {"FINISHED": "finished", "FAILED": "failed", "CANCELED": "cancelled", "ARCHIVING": "archiving"}
+    return TapeJob(
+        job.job_id,
+        states.get(file.state, "active"),
+        file.reason or job.reason or None,
+        recoverable=bool(file.recoverable),
+        cancelled_by_user=job.cancelled_by_user,
+        at_destination=_report(file),
+    )
+
+
+def _deciding(files: Sequence[FtsFile]) -> FtsFile | None:
+    """The file that decides: unused replicas and hops are ignored, a finished one wins."""
+    used = [file for file in files if file.state != "NOT_USED"]
+    return next((file for file in used if file.state == "FINISHED"), used[0] if used else None)
+
+
+def _report(file: FtsFile) -> Residency | None:
+    report = file.metadata.get("dst_file")
+    if not isinstance(report, Mapping):
+        return None
+    return Residency(
+        path="",
+        on_disk=bool(report.get("file_on_disk")),
+        on_tape=bool(report.get("file_on_tape")),
+        size=report.get("file_size"),
+        adler32=str(report.get("checksum_value") or "").lower().zfill(8) if report.get("checksum_value") else None,
+    )
+
+
+def tape_system(settings: Settings) -> TapeSystem | None:
+    """The tape system that the settings name; None when they name none. Raises Broken for half a configuration."""
+    base = settings.tape_base_path
+    endpoint_url = settings.tape_endpoint_url
+    if "://" in base:
+        parts = urlsplit(base)
+        endpoint_url, base = endpoint_url or f"{parts.scheme}://{parts.netloc}", parts.path
+    if not settings.tape_fts_url:
+        return None
+    if not endpoint_url:
+        raise Broken("PERDURA_TAPE_FTS_URL is set but PERDURA_TAPE_ENDPOINT_URL is not", code="tape-configuration")
+    tls = client_tls(settings)
+    token = None
+    if settings.tape_token is not None:
+        secret = settings.tape_token.get_secret_value()
+
+        def token() -> str:
+            return secret
+
+    fts = FtsClient(settings.tape_fts_url, token=token, tls=tls)
+    endpoint = TapeEndpoint(endpoint_url, token=token, tls=tls)
+    there = endpoint_url.rstrip("/").replace("https://", "davs://", 1)
+    return FtsTape(
+        fts,
+        endpoint,
+        f"{there}/{base.strip('/')}",
+        archive_timeout=int(settings.tape_archive_timeout),
+        priority=settings.tape_priority,
+    )
+
+
+def client_tls(settings: Settings) -> ssl.SSLContext:
+    """TLS with the operator's CA and client certificate, verification always on; raises Broken."""
+    try:
+        context = ssl.create_default_context(cafile=settings.tape_ca)
+        if settings.tape_certificate:
+            context.load_cert_chain(settings.tape_certificate, settings.tape_key, password=_no_password)
+    except (OSError, ssl.SSLError) as error:
+        raise Broken(f"the certificate of the tape system cannot be used: {error}", code="tape-certificate") from error
+    return context
+
+
+def _no_password() -> str:
+    """An encrypted key would make OpenSSL ask at the terminal, which a function has not."""
+    raise ssl.SSLError("the private key is encrypted; store it unencrypted with mode 0600")

@@ -1,0 +1,197 @@
+"""A tape endpoint: HTTP reads with ranges and digests, and the WLCG Tape REST API v1 (fts-cta.md 7)."""
+
+from __future__ import annotations
+
+import re
+import ssl
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from perdura import __version__
+from perdura.errors import Broken, NotStored, UpstreamUnavailable
+
+BULK = 200
+CHUNK = 1 << 20
+DIGEST = re.compile(r"adler32=([0-9a-fA-F]{1,8})", re.IGNORECASE)
+
+
+class TapeUnavailable(UpstreamUnavailable):
+    """The tape endpoint did not answer or failed with a 5xx."""
+
+    code = "tape-unavailable"
+
+
+class TapeRefused(Broken):
+    """The tape endpoint refuses what it was asked."""
+
+    code = "tape-refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Locality:
+    """What archiveinfo says of a path: a locality of the standard, an error, or both."""
+
+    locality: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Size and ADLER32 as the endpoint tells them."""
+
+    size: int
+    adler32: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class StageProgress:
+    """One file of a stage request: on disk, failed with `error`, or still to come."""
+
+    on_disk: bool
+    error: str | None
+
+
+class TapeEndpoint:
+    """One endpoint. Paths are absolute and unquoted. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: Callable[[], str] | None = None,
+        tls: ssl.SSLContext | None = None,
+        timeout: float = 30.0,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.url = url.rstrip("/").replace("davs://", "https://", 1)
+        self._token = token
+        self._lock = threading.Lock()
+        self._api: str | None = None
+        self._client = httpx.Client(
+            headers={"User-Agent": f"perdura/{__version__}", "Accept-Encoding": "identity"},
+            timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
+            verify=tls or True,
+            trust_env=False,
+            transport=transport,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _headers(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
+        bearer = {"Authorization": f"Bearer {self._token()}"} if self._token else {}
+        return {**bearer, **(more or {})}
+
+    def _ask(self, method: str, url: str, headers: Mapping[str, str] | None = None, **more: Any) -> httpx.Response:
+        try:
+            answer = self._client.request(method, url, headers=self._headers(headers), **more)
+        except httpx.HTTPError as error:
+            raise TapeUnavailable(f"the tape endpoint did not answer {method}: {type(error).__name__}") from error
+        if answer.status_code >= 500:
+            raise TapeUnavailable(f"the tape endpoint answered {answer.status_code}")
+        return answer
+
+    def _file(self, path: str) -> str:
+        return self.url + quote(path)
+
+    def stat(self, path: str) -> Stored | None:
+        """Size and ADLER32 of a file, on tape or on disk; None when there is none."""
+        answer = self._ask("HEAD", self._file(path), {"Want-Digest": "adler32"})
+        if answer.status_code == 404:
+            return None
+        if answer.status_code != 200:
+            raise TapeRefused(f"the tape endpoint answered {answer.status_code} to HEAD {path}")
+        match = DIGEST.search(answer.headers.get("Digest", ""))
+        size = answer.headers.get("Content-Length", "")
+        if not size.isdigit():
+            raise TapeUnavailable(f"the tape endpoint gives no size of {path}")
+        return Stored(int(size), match[1].lower().zfill(8) if match else None)
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Bytes of a file that is on disk; raises NotStored, TapeUnavailable (also when it is only on tape)."""
+        end = "" if length is None else str(offset + length - 1)
+        whole = offset == 0 and length is None
+        headers = self._headers(None if whole else {"Range": f"bytes={offset}-{end}"})
+        done = 0
+        try:
+            with self._client.stream("GET", self._file(path), headers=headers) as answer:
+                if answer.status_code == 404:
+                    raise NotStored(f"the tape endpoint has no {path}")
+                if answer.status_code != (200 if whole else 206):
+                    raise TapeUnavailable(f"the tape endpoint answered {answer.status_code} to GET {path}")
+                expected = int(answer.headers.get("Content-Length", -1))
+                for data in answer.iter_raw(CHUNK):
+                    done += len(data)
+                    yield data
+        except httpx.HTTPError as error:
+            raise TapeUnavailable(f"reading from tape broke off after {done} bytes: {type(error).__name__}") from error
+        if expected not in (-1, done):
+            raise TapeUnavailable(f"reading from tape broke off after {done} of {expected} bytes")
+
+    def delete(self, path: str) -> None:
+        """Remove a file; one that is not there is no error."""
+        answer = self._ask("DELETE", self._file(path))
+        if answer.status_code not in (200, 204, 404):
+            raise TapeRefused(f"the tape endpoint answered {answer.status_code} to DELETE {path}")
+
+    def api(self) -> str:
+        """Address of the Tape REST API, discovered once; raises TapeRefused when there is none of version 1."""
+        with self._lock:
+            if self._api is None:
+                answer = self._ask("GET", f"{self.url}/.well-known/wlcg-tape-rest-api")
+                found = _document(answer)
+                uris = [e["uri"] for e in found.get("endpoints", ()) if str(e.get("version", "")).lower() == "v1"]
+                if answer.status_code != 200 or not uris:
+                    raise TapeRefused(f"no WLCG Tape REST API v1 at {self.url} (status {answer.status_code})")
+                self._api = str(uris[0]).rstrip("/")
+            return self._api
+
+    def _call(self, method: str, call: str, document: Mapping[str, Any] | None = None) -> Any:
+        answer = self._ask(method, f"{self.api()}/{call}", json=document)
+        if answer.status_code == 404:
+            raise NotStored(f"the tape endpoint knows no {call}")
+        if answer.status_code not in (200, 201):
+            problem = _document(answer)
+            raise TapeRefused(f"{call}: {answer.status_code} {problem.get('title')}: {problem.get('detail', '')}"[:400])
+        return _document(answer) if answer.content else None
+
+    def localities(self, paths: Sequence[str]) -> dict[str, Locality]:
+        """Where files are. A path the endpoint leaves out of its answer is left out here: ask again."""
+        found: dict[str, Locality] = {}
+        for start in range(0, len(paths), BULK):
+            for item in self._call("POST", "archiveinfo", {"paths": list(paths[start : start + BULK])}):
+                found[str(item["path"])] = Locality(item.get("locality"), item.get("error"))
+        return found
+
+    def stage(self, paths: Sequence[str], lifetime: int) -> str:
+        """Ask for files on disk for `lifetime` seconds; gives back the id of the request."""
+        files = [{"path": path, "diskLifetime": f"PT{lifetime}S"} for path in paths]
+        return str(self._call("POST", "stage", {"files": files})["requestId"])
+
+    def staged(self, request: str) -> dict[str, StageProgress]:
+        """How far a stage request is, by path; raises NotStored when the endpoint has forgotten it."""
+        items = self._call("GET", f"stage/{request}")["files"]
+        return {
+            str(item["path"]): StageProgress(
+                bool(item.get("onDisk")) or item.get("state") == "COMPLETED",
+                item.get("error") or (item["state"] if item.get("state") in ("FAILED", "CANCELLED") else None),
+            )
+            for item in items
+        }
+
+    def release(self, request: str, paths: Sequence[str]) -> None:
+        """Let the endpoint evict staged files."""
+        self._call("POST", f"release/{request}", {"paths": list(paths)})
+
+
+def _document(answer: httpx.Response) -> Any:
+    try:
+        return answer.json()
+    except ValueError as error:
+        raise TapeUnavailable(f"the tape endpoint answered {answer.status_code} with something not JSON") from error
