@@ -1,0 +1,101 @@
+"""`perdura broker`: the development broker by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+import click
+
+from perdura.errors import PerduraError
+from perdura.local.broker.delivery import Mode
+
+
+@click.group()
+def broker() -> None:
+    """The development broker, which reads the manifests of infra/knative."""
+
+
+@broker.command()
+@click.option(
+    "--manifests",
+    type=click.Path(exists=True, path_type=Path),
+    required=True,
+    help="Directory with a kustomization or YAML files, or one file.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port; 0 takes a free one.")
+@click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in Mode]),
+    default=Mode.MT.value,
+    show_default=True,
+    help="Whose behaviour to reproduce.",
+)
+@click.option(
+    "--store",
+    type=click.Choice(["postgres", "memory"]),
+    default="postgres",
+    show_default=True,
+    help="Where undelivered events are kept; memory loses them with the process.",
+)
+@click.option(
+    "--services",
+    type=click.Path(path_type=Path),
+    help="JSON file of service name and URL; read again when it changes.",
+)
+@click.option("--concurrency", type=click.IntRange(1, 1000), default=16, show_default=True, help="Per Trigger.")
+@click.option("--database-url", envvar="PERDURA_DATABASE_URL", hidden=True)
+def serve(
+    manifests: Path,
+    port: int,
+    mode: str,
+    store: str,
+    services: Path | None,
+    concurrency: int,
+    database_url: str | None,
+) -> None:
+    """Serve /NAMESPACE/BROKER on 127.0.0.1 until interrupted.
+
+    The database is PERDURA_DATABASE_URL.
+    """
+    from perdura.local.broker.journal import Journal, MemoryJournal
+    from perdura.local.broker.serve import serve as run
+    from perdura.local.broker.topology import read_topology
+
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        topology = read_topology(manifests)
+        if not topology.brokers:
+            raise click.ClickException(f"no Broker in {manifests}")
+        journal: Journal
+        if store == "memory":
+            journal = MemoryJournal()
+        elif database_url is None:
+            raise click.UsageError("PERDURA_DATABASE_URL is not set; or use --store memory")
+        else:
+            from perdura.local.broker.postgres import PostgresJournal
+
+            journal = PostgresJournal(database_url)
+
+        def announce(url: str) -> None:
+            triggers = sum(map(len, topology.triggers.values()))
+            click.echo(f"broker ({mode}, {store}) listening on {url}, {triggers} triggers, for development only")
+            sys.stdout.flush()
+
+        asyncio.run(
+            run(
+                topology,
+                Mode(mode),
+                journal,
+                port=port,
+                services=services,
+                concurrency=concurrency,
+                ready=announce,
+            )
+        )
+    except PerduraError as error:
+        raise click.ClickException(error.message) from error
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on port {port}: {error.strerror}") from error
