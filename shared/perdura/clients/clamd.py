@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from perdura.errors import UpstreamUnavailable
+from perdura.settings import Settings
 from perdura.steps.ports import Scan
 
 SIZE_LIMIT = 2**31 - 1
@@ -96,6 +97,11 @@ class ClamdScanner:
         if not port.isdecimal():
             raise OSError(f"{self._address!r} is neither a path nor host:port")
         return socket.create_connection((host.strip("[]"), int(port)), self._timeout)
+
+
+def scanner(settings: Settings) -> ClamdScanner | None:
+    """The configured scanner, or None."""
+    return ClamdScanner(settings.clamd) if settings.clamd else None
 
 
 def _instream(connection: socket.socket, chunks: Iterator[bytes]) -> str:

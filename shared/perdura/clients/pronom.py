@@ -5,6 +5,8 @@ pygfried carries a runtime that does not survive `fork`, so it is imported at fi
 
 from __future__ import annotations
 
+import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -20,7 +22,9 @@ _WHOLE = 64 << 20
 _END = 1 << 20
 """Of larger files, so many bytes at the beginning and at the end."""
 
+_MEMORY = "/dev/shm"  # noqa: S108 - only directories of our own are made in it
 _NAME_LIMIT = 200
+_UNUSUAL = re.compile("[^A-Za-z0-9._-]")
 _BY_NAME = "match on extension only"
 _EMPTY = Identification(None, None, None, None, False, "empty file")
 
@@ -52,28 +56,32 @@ class PronomIdentifier:
                         file.write(chunk)
                     position = end
                 file.truncate(size)
-            found = self._identify([path])[0]
+            found = self._identify([str(path)])[0]
         if whole:
             return found
         basis = f"{found.basis}; from the first and last MiB".removeprefix("; ")
-        return Identification(
-            found.name, found.version, found.key, found.media_type, found.tentative, basis
-        )
+        return Identification(found.name, found.version, found.key, found.media_type, found.tentative, basis)
 
     def identify_many(self, files: Sequence[tuple[str, bytes]]) -> Sequence[Identification]:
         """Identify files given as (name, content) in one call, in their order."""
-        with tempfile.TemporaryDirectory(prefix="perdura-format-") as directory:
+        with tempfile.TemporaryDirectory(prefix="perdura-format-", dir=_memory_directory()) as directory:
             paths = []
             for number, (name, content) in enumerate(files):
-                path = Path(directory, _safe(number, name))
-                path.write_bytes(content)
+                path = f"{directory}/{_safe(number, name)}"
+                with open(path, "wb", buffering=0) as file:
+                    file.write(content)
                 paths.append(path)
             return self._identify(paths)
 
-    def _identify(self, paths: Sequence[Path]) -> list[Identification]:
-        result = _pygfried().identify_many([str(path) for path in paths], workers=2)
+    def _identify(self, paths: Sequence[str]) -> list[Identification]:
+        result = _pygfried().identify_many(list(paths), workers=2)
         by_name = {file["filename"]: file for file in result["files"]}
-        return [_identification(by_name[str(path)]) for path in paths]
+        return [_identification(by_name[path]) for path in paths]
+
+
+def _memory_directory() -> str | None:
+    """Where small files may lie for a moment without touching a disk, if this system has such a place."""
+    return _MEMORY if os.access(_MEMORY, os.W_OK) else None
 
 
 def _pygfried() -> ModuleType:
@@ -85,8 +93,7 @@ def _pygfried() -> ModuleType:
 
 def _safe(number: int, name: str) -> str:
     """A file name of our own that keeps the end of `name`: its extension speaks for the format."""
-    kept = "".join(char if char.isascii() and (char.isalnum() or char in ".-_") else "_" for char in name)
-    return f"{number}-{kept[-_NAME_LIMIT:]}"
+    return f"{number}-{_UNUSUAL.sub('_', name[-_NAME_LIMIT:])}"
 
 
 def _identification(file: Mapping[str, Any]) -> Identification:

@@ -6,7 +6,6 @@ The payload comes first, because its digests are only known once it went by; `ba
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,8 +14,10 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from perdura.errors import Rejected
-from perdura.packages.aip_digests import Digests
+from perdura.packages.aip_digests import MemberDigests
 from perdura.packages.aip_tar import END, header, padding
+from perdura.packages.manifests import encode_path
+from perdura.storage.digests import Digest, adler32, new_digest
 
 OBJECTS = "data/objects/"
 METADATA = "data/metadata/"
@@ -50,7 +51,7 @@ class Member:
     path: str
     offset: int
     size: int
-    digests: Digests
+    digests: MemberDigests
 
 
 class AipWriter:
@@ -96,14 +97,15 @@ class AipWriter:
         """
         self._put(header(f"{self._base}/{path}", size, self._mtime))
         offset = self._sink.position + len(self._gathered)
-        hashes = {name: hashlib.new(name, usedforsecurity=False) for name in ("sha256", "sha512", *algorithms)}
-        adler32, seen = 1, 0
+        sha256, sha512 = hashlib.sha256(), hashlib.sha512()
+        others = {name: new_digest(name) for name in algorithms}
+        checksum, seen = 1, 0
         for chunk in chunks:
             seen += len(chunk)
             if seen > size:
                 break
-            hashed = self._hash(list(hashes.values()), chunk)
-            adler32 = zlib.adler32(chunk, adler32)
+            hashed = self._hash((sha256, sha512, *others.values()), chunk)
+            checksum = adler32(chunk, checksum)
             if tap is not None:
                 tap(chunk)
             self._put(chunk)
@@ -112,10 +114,9 @@ class AipWriter:
         if seen != size:
             raise Rejected(f"{path} has not the {size} bytes that its package declares", code="size-mismatch")
         self._put(padding(size))
-        digests = Digests(hashes["sha256"].digest(), hashes["sha512"].digest(), adler32)
-        member = Member(path, offset, size, digests)
+        member = Member(path, offset, size, MemberDigests(sha256.digest(), sha512.digest(), checksum))
         (self._payload if path.startswith("data/") else self._tags).append(member)
-        return member, {name: hashes[name].hexdigest() for name in algorithms}
+        return member, {name: digest.hexdigest() for name, digest in others.items()}
 
     def finish(self, bag_info: Sequence[tuple[str, str]]) -> None:
         """Write `bag-info.txt` (with Payload-Oxum), both manifests and both tag manifests, and end the tar."""
@@ -139,7 +140,7 @@ class AipWriter:
         body = text.encode()
         self.add(path, len(body), (body,))
 
-    def _hash(self, hashes: Sequence[hashlib._Hash], chunk: Chunk) -> list[Future[None]]:
+    def _hash(self, hashes: Sequence[Digest], chunk: Chunk) -> list[Future[None]]:
         if len(chunk) >= _THREADED_FROM:
             return [self._hashers.submit(each.update, chunk) for each in hashes]
         for each in hashes:
@@ -164,8 +165,7 @@ class AipWriter:
 def manifest_lines(algorithm: str, members: Iterable[Member]) -> Iterator[bytes]:
     """Lines of a manifest, with two spaces as `sha512sum -c` wants them (RFC 8493 2.1.3)."""
     for member in members:
-        path = member.path.replace("%", "%25").replace("\n", "%0A").replace("\r", "%0D")
-        yield f"{member.digests[algorithm]}  {path}\n".encode()
+        yield f"{member.digests[algorithm]}  {encode_path(member.path)}\n".encode()
 
 
 def _one_line(value: str) -> str:

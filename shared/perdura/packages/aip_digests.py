@@ -10,7 +10,7 @@ ALGORITHMS = ("sha256", "sha512", "adler32")
 _PLACES = {"sha256": slice(0, 32), "sha512": slice(32, 96), "adler32": slice(96, 100)}
 
 
-class Digests(Mapping[str, str]):
+class MemberDigests(Mapping[str, str]):
     """Algorithm → lower-case hex, held in 100 bytes."""
 
     __slots__ = ("_packed",)
@@ -19,11 +19,9 @@ class Digests(Mapping[str, str]):
         self._packed = sha256 + sha512 + adler32.to_bytes(4)
 
     @classmethod
-    def of_hex(cls, digests: Mapping[str, str]) -> Digests:
+    def of_hex(cls, digests: Mapping[str, str]) -> MemberDigests:
         """Pack digests given as hex under `sha256`, `sha512` and `adler32`; raises KeyError, ValueError."""
-        return cls(
-            bytes.fromhex(digests["sha256"]), bytes.fromhex(digests["sha512"]), int(digests["adler32"], 16)
-        )
+        return cls(bytes.fromhex(digests["sha256"]), bytes.fromhex(digests["sha512"]), int(digests["adler32"], 16))
 
     def __getitem__(self, algorithm: str) -> str:
         return self._packed[_PLACES[algorithm]].hex()
@@ -35,4 +33,4 @@ class Digests(Mapping[str, str]):
         return len(ALGORITHMS)
 
     def __repr__(self) -> str:
-        return f"Digests({dict(self)!r})"
+        return f"MemberDigests({dict(self)!r})"

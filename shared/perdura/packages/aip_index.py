@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perdura.packages.aip import Member
-from perdura.packages.aip_digests import Digests
+from perdura.packages.aip_digests import MemberDigests
 
 SCHEMA = "urn:perdura:aip-index:1"
 
@@ -75,7 +75,7 @@ def decode(lines: Iterable[bytes]) -> tuple[Header, Iterator[Entry]]:
 
 
 def _entry(fields: Mapping[str, Any]) -> Entry:
-    member = Member(fields["path"], fields["offset"], fields["size"], Digests.of_hex(fields))
+    member = Member(fields["path"], fields["offset"], fields["size"], MemberDigests.of_hex(fields))
     return Entry(member, fields.get("format"), fields.get("format_name"))
 
 

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from lxml import etree
-
 from perdura.packages.mets_xml import escaped, href
 
 PROFILE = "urn:perdura:mets-profile:aip:1"
@@ -81,9 +79,10 @@ class Document:
     """Identifiers elsewhere as (type, value): source and record."""
     description: Description | None = None
     bag_info: tuple[tuple[str, str], ...] = ()
-    events: Sequence[etree._Element] = ()
-    agents: Sequence[etree._Element] = ()
-    rights: Sequence[etree._Element] = ()
+    events: Sequence[str] = ()
+    agents: Sequence[str] = ()
+    rights: Sequence[str] = ()
+    """PREMIS 3 elements as text that declares its own namespaces."""
 
 
 def write(document: Document) -> Iterator[bytes]:
@@ -185,7 +184,7 @@ def _package_section(document: Document) -> Iterator[str]:
     yield "</premis:object></mets:xmlData></mets:mdWrap></mets:techMD>"
     for number, statement in enumerate(document.rights, 1):
         yield f'<mets:rightsMD ID="rightsMD_{number}"><mets:mdWrap MDTYPE="PREMIS:RIGHTS"><mets:xmlData>'
-        yield _element(statement)
+        yield statement
         yield "</mets:xmlData></mets:mdWrap></mets:rightsMD>"
     if document.bag_info:
         yield '<mets:sourceMD ID="sourceMD_1"><mets:mdWrap MDTYPE="OTHER" OTHERMDTYPE="BagIt"><mets:xmlData>'
@@ -198,13 +197,13 @@ def _package_section(document: Document) -> Iterator[str]:
     yield "</mets:amdSec>"
 
 
-def _provenance(kind: str, elements: Iterable[etree._Element]) -> Iterator[str]:
+def _provenance(kind: str, elements: Iterable[str]) -> Iterator[str]:
     for number, element in enumerate(elements, 1):
         yield (
             f'<mets:digiprovMD ID="digiprovMD_{kind.lower()}_{number}">'
             f'<mets:mdWrap MDTYPE="PREMIS:{kind}"><mets:xmlData>'
         )
-        yield _element(element)
+        yield element
         yield "</mets:xmlData></mets:mdWrap></mets:digiprovMD>"
 
 
@@ -238,9 +237,7 @@ def _file_entry(number: int, file: FileObject) -> str:
 def _structure(document: Document) -> Iterator[str]:
     described = "dmdSec_1 dmdSec_2" if document.description and document.description.elements else "dmdSec_1"
     yield '<mets:structMap TYPE="physical" LABEL="Directories and files below data/">'
-    yield (
-        f'<mets:div TYPE="Directory" LABEL="{escaped(document.base)}" DMDID="{described}" ADMID="amdSec_pkg">'
-    )
+    yield (f'<mets:div TYPE="Directory" LABEL="{escaped(document.base)}" DMDID="{described}" ADMID="amdSec_pkg">')
     opened: list[str] = []
     for file in document.files:
         *directories, name = _below_data(file.path).split("/")
@@ -251,9 +248,7 @@ def _structure(document: Document) -> Iterator[str]:
         for directory in directories[shared:]:
             yield f'<mets:div TYPE="Directory" LABEL="{escaped(directory)}">'
         opened = directories
-        yield (
-            f'<mets:div TYPE="Item" LABEL="{escaped(name)}"><mets:fptr FILEID="file-{file.id}"/></mets:div>'
-        )
+        yield (f'<mets:div TYPE="Item" LABEL="{escaped(name)}"><mets:fptr FILEID="file-{file.id}"/></mets:div>')
     yield "</mets:div>" * (len(opened) + 1)
     yield "</mets:structMap>"
 
@@ -299,8 +294,3 @@ def _relationship(kind: str, subtype: str, related: str) -> str:
         f"<premis:relatedObjectIdentifierValue>{related}</premis:relatedObjectIdentifierValue>"
         "</premis:relatedObjectIdentifier></premis:relationship>"
     )
-
-
-def _element(element: etree._Element) -> str:
-    text: str = etree.tostring(element, encoding="unicode", with_tail=False)
-    return text

@@ -6,7 +6,8 @@ import re
 from urllib.parse import quote
 
 _ILLEGAL = re.compile("[^\t\n\r -\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-_SPECIAL = re.compile("[&<>\"\t\n\r]")
+_SPECIAL = re.compile('[&<>"\t\n\r]')
+_PLAIN = re.compile("[ !#-%'-;=?-~]*")
 _REFERENCES = {
     "&": "&amp;",
     "<": "&lt;",
@@ -24,6 +25,8 @@ def escaped(value: str) -> str:
 
     Characters that XML cannot hold become `\\u{…}` (packages.md 2.10); white space survives normalisation.
     """
+    if _PLAIN.fullmatch(value):
+        return value
     value = _ILLEGAL.sub(lambda found: f"\\u{{{ord(found[0]):X}}}", value)
     return _SPECIAL.sub(lambda found: _REFERENCES[found[0]], value)
 

@@ -199,9 +199,7 @@ def _agents(plan: Plan, events: Sequence[Event]) -> list[Agent]:
     agents = {(agent.identifier.type, agent.identifier.value): agent for agent in known}
     for event in events:
         for link in event.agents:
-            agents.setdefault(
-                (link.type, link.value), Agent(Identifier(link.type, link.value), link.value, "software")
-            )
+            agents.setdefault((link.type, link.value), Agent(Identifier(link.type, link.value), link.value, "software"))
     return list(agents.values())
 
 
@@ -216,7 +214,7 @@ def _add_mets(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act]) -
         acts,
         earlier,
         _agents(plan, [*earlier, *(act.event for act in acts)]),
-        SoftwareNote(SOFTWARE, __version__, (NOT_DONE,)),
+        SoftwareNote("Perdura preserve", __version__, (NOT_DONE,)),
     )
     aip.add(METS, measure(mets), write(mets))
 
@@ -228,7 +226,7 @@ def _bag_info(plan: Plan) -> list[tuple[str, str]]:
         ("Bagging-Date", plan.created.date().isoformat()),
         ("External-Identifier", f"urn:uuid:{plan.aip}"),
         ("Internal-Sender-Identifier", str(archive.id)),
-        ("Bag-Software-Agent", f"{SOFTWARE} {__version__}"),
+        ("Bag-Software-Agent", SOFTWARE),
     ]
     if archive.title:
         fields.append(("External-Description", archive.title))
@@ -246,9 +244,7 @@ def _index(plan: Plan, members: Sequence[Member], formats: dict[str, CopiedFile]
         checksums=written.checksums,
         members=len(members),
     )
-    with plan.ports.store.writer(
-        plan.ports.settings.bucket_aips, key, content_type="application/x-ndjson"
-    ) as sink:
+    with plan.ports.store.writer(plan.ports.settings.bucket_aips, key, content_type="application/x-ndjson") as sink:
         for line in encode(header, _entries(members, formats)):
             sink.write(line)
         sink.finish()
@@ -262,9 +258,7 @@ def _entries(members: Sequence[Member], formats: dict[str, CopiedFile]) -> Itera
         yield Entry(member, found.key if found else None, found.name if found else None)
 
 
-def _outcome(
-    plan: Plan, members: Sequence[Member], copied: Copied, acts: Sequence[Act], written: Written
-) -> Outcome:
+def _outcome(plan: Plan, members: Sequence[Member], copied: Copied, acts: Sequence[Act], written: Written) -> Outcome:
     by_path = {file.member.path: file for file in copied.files}
     verified_at = plan.ports.clock.now()
     ref = written.info.ref

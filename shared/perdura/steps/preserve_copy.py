@@ -45,15 +45,12 @@ class Copied:
 
     def mismatches(self) -> list[Finding]:
         """Files whose bytes are not what the SIP's manifests declare."""
-        by_path = {file.original: file for file in self.files}
 
-        def computed(path: str, algorithm: str) -> str | None:
-            file = by_path.get(path)
-            if file is None:
-                return None
+        def computed(number: int, algorithm: str) -> str:
+            file = self.files[number]
             return file.member.digests[algorithm] if algorithm in COMPUTED else file.declared[algorithm]
 
-        return list(self.declarations.compare(computed))
+        return list(self.declarations.compare([file.original for file in self.files], computed))
 
 
 def copy(reader: PackageReader, aip: AipWriter, ports: Ports, scanner: VirusScanner | None, size: int) -> Copied:

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-import re
 from collections.abc import Callable, Iterator, Sequence
 
 from perdura.errors import Rejected
+from perdura.packages.bag_info import Elements, read_bag_info
+from perdura.packages.declaration import Declaration, read_declaration
+from perdura.packages.findings import Findings
+from perdura.packages.limits import LIMITS
+from perdura.packages.manifests import (
+    ALGORITHMS,
+    Manifest,
+    ManifestReader,
+    manifest_kind,
+    match_normalised,
+)
 from perdura.packages.package import PackageReader
 from perdura.steps.outcome import Finding
 
-_MANIFEST = re.compile(r"(?:tag)?manifest-([a-z0-9]+)\.txt", re.IGNORECASE)
-_LINE = re.compile(r"([0-9a-fA-F]+)[ \t]+\*?(?:\./)?(.+)")
-_ENCODED = re.compile(r"%(0[aAdD]|25)")
-_ENCODING = re.compile(r"Tag-File-Character-Encoding:\s*(\S+)")
-_VERSION = re.compile(r"BagIt-Version:\s*(\d+)\.(\d+)")
-_TAG_FILE_LIMIT = 4 << 20
-_MANIFEST_LIMIT = 512 << 20
 SIP_JSON = "data/meta/sip.json"
-_KEPT = ("bagit.txt", "bag-info.txt", SIP_JSON)
-
 COMPUTED = ("sha256", "sha512")
 """Algorithms that every file is hashed with anyway."""
+
+_BAG_INFO = "bag-info.txt"
+_DECLARATION = "bagit.txt"
+_KEPT = (_DECLARATION, _BAG_INFO, SIP_JSON)
 
 
 class Declarations:
@@ -33,10 +36,10 @@ class Declarations:
 
     def collector(self, path: str) -> Callable[[bytes | bytearray | memoryview], None] | None:
         """What to feed with the bytes of `path`, or None when they say nothing here; Rejected when too large."""
-        manifest = _MANIFEST.fullmatch(path)
-        if manifest is None and path not in _KEPT:
+        is_manifest = manifest_kind(path) is not None
+        if not is_manifest and path not in _KEPT:
             return None
-        limit = _MANIFEST_LIMIT if manifest else _TAG_FILE_LIMIT
+        limit = LIMITS.manifest if is_manifest else LIMITS.tag_file
         text = self._texts[path] = bytearray()
 
         def collect(chunk: bytes | bytearray | memoryview) -> None:
@@ -61,67 +64,67 @@ class Declarations:
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """Algorithms of all manifests collected so far that can be computed here, by name."""
-        found = {match[1].lower() for path in self._texts if (match := _MANIFEST.fullmatch(path))}
-        return tuple(sorted(found & hashlib.algorithms_available))
+        """Algorithms of all manifests collected so far that are checked here (packages.md M8), by name."""
+        kinds = (manifest_kind(path) for path in self._texts)
+        return tuple(sorted({kind[1] for kind in kinds if kind} & ALGORITHMS))
 
     @property
-    def bag_info(self) -> list[tuple[str, str]]:
-        """Fields of `bag-info.txt` in their order, folded values joined (RFC 8493 2.2.2)."""
-        fields: list[tuple[str, str]] = []
-        for line in self._lines("bag-info.txt"):
-            if line[:1] in " \t" and fields:
-                fields[-1] = (fields[-1][0], f"{fields[-1][1]} {line.strip()}")
-            elif ":" in line:
-                label, _, value = line.partition(":")
-                fields.append((label.strip(), value.strip()))
-        return fields
+    def bag_info(self) -> Elements:
+        """Elements of `bag-info.txt` in their order (RFC 8493 2.2.2)."""
+        declaration = self._declaration()
+        return read_bag_info(
+            (bytes(self._texts.get(_BAG_INFO, b"")),),
+            declaration.codec,
+            strict=declaration.is_strict,
+            findings=Findings(LIMITS),
+            limits=LIMITS,
+        )
 
-    def compare(self, computed: Callable[[str, str], str | None]) -> Iterator[Finding]:
-        """Every declared digest that is not the computed one.
+    def compare(self, paths: Sequence[str], computed: Callable[[int, str], str]) -> Iterator[Finding]:
+        """Every declared digest that is not the computed one, and every listed file that is not among `paths`.
 
-        `computed` gives the hex digest of (path, algorithm), or None when there is no such file.
+        `computed` gives the hex digest of (number of the path, algorithm). Names are matched as in the SIP's
+        validation (packages.md M3 to M5).
         """
-        for manifest in sorted(self._texts):
-            match = _MANIFEST.fullmatch(manifest)
-            if match is None or match[1].lower() not in self.algorithms:
-                continue
-            algorithm = match[1].lower()
-            for path, declared in self._entries(manifest):
-                found = computed(path, algorithm)
-                if found is None:
-                    yield Finding("file-missing", f"{path} is listed in {manifest} but not there", path=path)
-                elif found != declared:
-                    yield Finding(
-                        "fixity-mismatch",
-                        f"{path}: {algorithm} is {found}, but {manifest} declares {declared}",
-                        path=path,
-                        clause="RFC 8493 3",
-                    )
+        for manifest in self._manifests(paths):
+            for path in manifest.absent:
+                yield Finding("file-missing", f"{path} is listed in {manifest.name} but not there", path=path)
+            for number, declared in manifest.digests.items():
+                found = computed(number, manifest.algorithm)
+                if found != declared.hex():
+                    path = paths[number]
+                    message = f"{path}: {manifest.algorithm} is {found}, but {manifest.name} declares {declared.hex()}"
+                    yield Finding("fixity-mismatch", message, path=path, clause="RFC 8493 3")
 
-    def _entries(self, manifest: str) -> Iterator[tuple[str, str]]:
-        decode = self._decode
-        for line in self._lines(manifest):
-            match = _LINE.fullmatch(line)
-            if match:
-                yield decode(match[2]), match[1].lower()
+    def _manifests(self, paths: Sequence[str]) -> list[Manifest]:
+        declaration, unused = self._declaration(), Findings(LIMITS)
+        index = {path: number for number, path in enumerate(paths)}
+        reader = ManifestReader(
+            index,
+            frozenset(),
+            declaration.codec,
+            strict=declaration.is_strict,
+            findings=unused,
+            limits=LIMITS,
+        )
+        manifests = []
+        for name in sorted(self._texts):
+            kind = manifest_kind(name)
+            if kind is not None and kind[1] in ALGORITHMS:
+                manifest = Manifest(name, kind[1], kind[0])
+                reader.read(manifest, (memoryview(self._texts[name]),))
+                manifests.append(manifest)
+        for is_tag in (False, True):
+            tables = [manifest for manifest in manifests if manifest.is_tag is is_tag]
+            if any(table.absent for table in tables):
+                listed = {number for table in tables for number in table.digests}
+                match_normalised(
+                    tables, ((path, number) for path, number in index.items() if number not in listed), unused
+                )
+        return manifests
 
-    @property
-    def _decode(self) -> Callable[[str], str]:
-        match = _VERSION.search(self._texts.get("bagit.txt", bytearray()).decode("utf-8", "replace"))
-        if match is not None and int(match[1]) >= 1:
-            return lambda path: _ENCODED.sub(lambda found: chr(int(found[1], 16)), path)
-        return lambda path: path
-
-    def _lines(self, path: str) -> Iterator[str]:
-        data = self._texts.get(path)
-        if data is None:
-            return
-        match = _ENCODING.search(self._texts.get("bagit.txt", bytearray()).decode("utf-8", "replace"))
-        encoding = match[1] if match else "UTF-8"
-        for line in io.TextIOWrapper(io.BytesIO(data), encoding=encoding, errors="replace"):
-            if line.strip():
-                yield line.rstrip("\n")
+    def _declaration(self) -> Declaration:
+        return read_declaration(self.text(_DECLARATION), Findings(LIMITS))
 
 
 def further(algorithms: Sequence[str]) -> tuple[str, ...]:

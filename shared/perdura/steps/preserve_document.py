@@ -17,7 +17,7 @@ from perdura.packages.mets import (
     SoftwareNote,
 )
 from perdura.premis.model import Agent, Event
-from perdura.premis.xml import agent_element, event_element
+from perdura.premis.xml import agent_xml, event_xml
 from perdura.steps.outcome import ArchiveView
 from perdura.steps.ports import Identification
 from perdura.steps.preserve_copy import Copied
@@ -48,12 +48,13 @@ def file_objects(copied: Copied, acts: Sequence[Act]) -> list[FileObject]:
     """The files in the order of their paths, each with the events that are about it."""
     formats: dict[Identification | None, Format] = {}
     links: dict[tuple[str, ...], tuple[str, ...]] = {}
+    covered = [(str(act.event.id), act.covers) for act in acts]
     objects = []
     for file in sorted(copied.files, key=lambda each: each.member.path.split("/")):
         found = _EMPTY if file.member.size == 0 else formats.get(file.format)
         if found is None:
             found = formats.setdefault(file.format, _format(file.format))
-        about = tuple(str(act.event.id) for act in acts if act.covers is None or file.id in act.covers)
+        about = tuple(event for event, covers in covered if covers is None or file.id in covers)
         objects.append(
             FileObject(
                 id=file.id,
@@ -95,8 +96,8 @@ def document(
         record_ids=tuple(record_ids),
         description=_description(archive),
         bag_info=tuple(copied.declarations.bag_info),
-        events=[event_element(event, version="3.0") for event in (*earlier, *(act.event for act in acts))],
-        agents=[agent_element(agent, version="3.0") for agent in agents],
+        events=[event_xml(event, "3.0") for event in (*earlier, *(act.event for act in acts))],
+        agents=[agent_xml(agent, "3.0") for agent in agents],
     )
 
 

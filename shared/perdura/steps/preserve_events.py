@@ -11,12 +11,11 @@ from perdura import __version__
 from perdura.premis.model import FAILURE, SUCCESS, WARNING, Agent, Event, Identifier, Outcome
 from perdura.steps.ports import Identification, Scan
 
-SOFTWARE = "Perdura preserve"
+SOFTWARE = f"perdura/{__version__} preserve"
 NOT_DONE = (
     "not done by this engine: characterisation, format validation, normalisation, "
     "text recognition, extraction of packages"
 )
-AGENT_TYPE = "Perdura agent"
 EXECUTING = ("executing program",)
 _LINKS = 1000
 
@@ -50,11 +49,11 @@ class Provenance:
 
     def software(self) -> Agent:
         """The engine itself, with what it does not do."""
-        return _tool(SOFTWARE, __version__, "software", (NOT_DONE,))
+        return Agent(Identifier("software", SOFTWARE), "Perdura preserve", "software", (NOT_DONE,), __version__)
 
     def institution(self) -> Agent:
         """The institution that runs it."""
-        return Agent(Identifier(AGENT_TYPE, self.organisation), self.organisation, "organization")
+        return Agent(Identifier("organization", self.organisation), self.organisation, "organization")
 
     def fixity(self, algorithms: Sequence[str], files: int) -> Act:
         """The SIP's bytes are those that its manifests declare."""
@@ -63,20 +62,22 @@ class Provenance:
 
     def digests(self, files: int) -> Act:
         """SHA-256 and SHA-512 of every file were computed."""
-        detail = f'program="{SOFTWARE}"; version="{__version__}"; algorithms=SHA-256, SHA-512'
+        detail = f'program="{SOFTWARE}"; algorithms=SHA-256, SHA-512'
         return Act(self._event("message digest calculation", detail, Outcome(SUCCESS, (f"{files} files",))))
 
     def identification(self, tool: str, files: Sequence[Inspected]) -> list[Act]:
         """Formats were looked for; files without one are the matter of an event of their own."""
+        known = [file for file in files if file.format and file.format.key and not file.format.tentative]
+        guessed = [file for file in files if file.format and file.format.tentative]
         unknown = [file for file in files if file.format is None or file.format.key is None]
-        known = len(files) - len(unknown)
         acts = []
         if known or not files:
-            outcome = Outcome(SUCCESS, (f"{known} of {len(files)} files identified",))
-            covers = frozenset(file.id for file in files if file.format and file.format.key) if unknown else None
+            outcome = Outcome(SUCCESS, (f"{len(known)} of {len(files)} files identified",))
+            covers = None if len(known) == len(files) else frozenset(file.id for file in known)
             acts.append(Act(self._event("format identification", tool, outcome, tool=tool), covers))
-        if unknown:
-            acts.append(self._exception("format identification", tool, WARNING, "not identified", unknown))
+        for note, about in (("by name only, not by content", guessed), ("not identified", unknown)):
+            if about:
+                acts.append(self._exception("format identification", tool, WARNING, note, about))
         return acts
 
     def virus_check(self, engine: str, trusted: bool, files: Sequence[Inspected]) -> list[Act]:
@@ -102,7 +103,7 @@ class Provenance:
 
     def creation(self) -> Act:
         """The AIP came into being."""
-        detail = f'program="{SOFTWARE}"; version="{__version__}"; {NOT_DONE}'
+        detail = f'program="{SOFTWARE}"; {NOT_DONE}'
         return Act(self._event("creation", detail, Outcome(SUCCESS)))
 
     def stored(self, uri: str, sha256: str, at: datetime) -> Event:
@@ -131,10 +132,9 @@ class Provenance:
         tool: str | None = None,
         objects: tuple[Identifier, ...] = (),
     ) -> Event:
-        programs = (self.software(), *((tool_agent(tool),) if tool else ()))
         agents = (
-            *(Identifier(AGENT_TYPE, program.identifier.value, EXECUTING) for program in programs),
-            Identifier(AGENT_TYPE, self.organisation, ("implementer",)),
+            *(Identifier("software", program, EXECUTING) for program in (SOFTWARE, tool) if program),
+            Identifier("organization", self.organisation, ("implementer",)),
         )
         identity = self.derived(f"event/{kind}/{name}")
         return Event(identity, kind, self.at, (detail,), (outcome,), agents, (*self.objects, *objects))
@@ -142,12 +142,7 @@ class Provenance:
 
 def tool_agent(name: str) -> Agent:
     """A tool that was used, under the name and version that it gives itself."""
-    return _tool(name, None, "software", ())
-
-
-def _tool(name: str, version: str | None, kind: str, notes: tuple[str, ...]) -> Agent:
-    value = f"{name} {version}" if version else name
-    return Agent(Identifier(AGENT_TYPE, value), name, kind, notes, version)
+    return Agent(Identifier("software", name), name, "software")
 
 
 def _said(scan: Scan | None) -> str:
