@@ -1,0 +1,172 @@
+"""A running stack as tests and benchmarks drive it: from outside, through its commands and URLs."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import bagit
+import httpx
+from sqlalchemy import Engine, create_engine, text
+
+Value = TypeVar("Value")
+FINAL = frozenset({"completed", "completed_with_warnings", "failed", "rejected", "blocked", "cancelled"})
+ORDINARY_ENVIRONMENT = ("PATH", "HOME", "LANG", "TMPDIR")
+
+
+@dataclass
+class Stack:
+    """One `perdura up` of its own home."""
+
+    home: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def command(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run `perdura ARGUMENTS` on this home."""
+        ordinary = {name: os.environ[name] for name in ORDINARY_ENVIRONMENT if name in os.environ}
+        return subprocess.run(
+            [sys.executable, "-m", "perdura.cli", "--home", str(self.home), *arguments],
+            capture_output=True, text=True, timeout=timeout, env={**ordinary, **self.environment},
+        )  # fmt: skip
+
+    def up(self) -> None:
+        """Start it; fails with what it said where it does not start."""
+        done = self.command("up", "--detach")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def down(self) -> None:
+        """Stop it."""
+        done = self.command("down")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def status(self) -> dict[str, Any]:
+        """What `perdura status --json` says."""
+        document: dict[str, Any] = json.loads(self.command("status", "--json").stdout)
+        return document
+
+    @cached_property
+    def urls(self) -> dict[str, str]:
+        """Addresses of its parts; they stay the same when a part is restarted."""
+        urls: dict[str, str] = self.status()["urls"]
+        return urls
+
+    @cached_property
+    def token(self) -> str:
+        """The administrator's token."""
+        return self.command("token").stdout.strip()
+
+    @cached_property
+    def api(self) -> httpx.Client:
+        """The REST API, as the administrator."""
+        return httpx.Client(
+            base_url=f"{self.urls['registry']}/api/v1",
+            headers={"Authorization": f"Bearer {self.token}"},
+            timeout=30,
+        )
+
+    @cached_property
+    def database(self) -> Engine:
+        """Its database, for counting what must be there once."""
+        from perdura.local import postgres
+        from perdura.local.state import open_home, remembered_ports
+
+        home = open_home(self.home)
+        server = f"127.0.0.1:{remembered_ports(home)[postgres.NAME]}"
+        role = f"{postgres.ROLE}:{home.secret('database')}"
+        return create_engine(f"postgresql+pg8000://{role}@{server}/{postgres.DATABASE}", pool_pre_ping=True)
+
+    def pid(self, name: str) -> int:
+        """The process of that name."""
+        return next(int(process["pid"]) for process in self.status()["processes"] if process["name"] == name)
+
+    def scalar(self, statement: str, **values: Any) -> Any:
+        """One value out of the database."""
+        with self.database.connect() as connection:
+            return connection.execute(text(statement), values).scalar()
+
+    def deposit(self, content: bytes, filename: str = "bag.tar", **more: Any) -> str:
+        """Announce, upload and complete one deposit; gives back the Archive's id."""
+        announced = self.api.post("/deposits", json={"filename": filename, "size": len(content), **more})
+        assert announced.status_code == 201, announced.text
+        answer = announced.json()
+        upload = httpx.put(answer["upload"]["url"], content=content, headers=answer["upload"].get("headers") or {})
+        assert upload.is_success, upload.text
+        completed = self.api.post(f"/deposits/{answer['id']}/complete")
+        assert completed.status_code == 202, completed.text
+        return str(answer["archive"])
+
+    def archive(self, archive: str) -> dict[str, Any]:
+        """One Archive as the API shows it."""
+        document: dict[str, Any] = self.api.get(f"/archives/{archive}").raise_for_status().json()
+        return document
+
+    def steps(self, archive: str) -> list[dict[str, Any]]:
+        """The steps of an Archive."""
+        items: list[dict[str, Any]] = self.api.get(f"/archives/{archive}/steps").raise_for_status().json()["items"]
+        return items
+
+    def finished(self, archive: str, timeout: float = 90) -> dict[str, Any]:
+        """Wait until an Archive is done; fails with its timeline where that takes too long."""
+        return self.until(lambda: self._done(archive), timeout, lambda: json.dumps(self.steps(archive), indent=1))
+
+    def _done(self, archive: str) -> dict[str, Any] | None:
+        try:
+            document = self.archive(archive)
+        except httpx.HTTPError:
+            return None
+        return document if document["state"] in FINAL else None
+
+    @staticmethod
+    def until(
+        look: Callable[[], Value | None], timeout: float, explain: Callable[[], str] = lambda: ""
+    ) -> Value:
+        """The first thing `look` finds that is not None."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            found = look()
+            if found is not None:
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"nothing happened in {timeout} s\n{explain()}")
+
+
+@contextmanager
+def running_stack(environment: Mapping[str, str] | None = None) -> Iterator[Stack]:
+    """A stack of its own home, stopped and removed at the end."""
+    with TemporaryDirectory(prefix="perdura-", ignore_cleanup_errors=True) as folder:
+        stack = Stack(Path(folder) / "home", environment or {})
+        stack.up()
+        try:
+            yield stack
+        finally:
+            if "database" in vars(stack):
+                stack.database.dispose()
+            if "api" in vars(stack):
+                stack.api.close()
+            stack.down()
+
+
+def bag_tar(files: Mapping[str, bytes], *, root: str = "bag", bag_info: Mapping[str, str] | None = None) -> bytes:
+    """A tar of a bag that the Library of Congress' tool made of these files."""
+    with TemporaryDirectory(prefix="perdura-bag-") as folder:
+        base = Path(folder) / root
+        for name, content in files.items():
+            (base / name).parent.mkdir(parents=True, exist_ok=True)
+            (base / name).write_bytes(content)
+        bagit.make_bag(str(base), dict(bag_info or {}), checksums=["sha256", "sha512"])
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            archive.add(base, root)
+    return buffer.getvalue()
