@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -60,7 +60,8 @@ class Report:
     """Findings per code, exact even where `findings` was capped."""
     container: str
     """zip, tar, tar.gz, directory or prefix."""
-    files: tuple[PackageFile, ...]
+    files: Sequence[PackageFile]
+    """All files of the bag in the order of their paths; none when the package was rejected."""
     payload_files: int
     payload_bytes: int
     facts: Mapping[str, Any] = field(default_factory=dict)

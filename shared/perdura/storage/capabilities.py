@@ -75,9 +75,7 @@ def _scratch(client: Any, bucket: str) -> Iterator[tuple[str, str]]:
 def _remove(client: Any, bucket: str, key: str) -> None:
     listing = client.list_object_versions(Bucket=bucket, Prefix=key)
     for entry in (*listing.get("Versions", ()), *listing.get("DeleteMarkers", ())):
-        client.delete_object(
-            Bucket=bucket, Key=key, VersionId=entry["VersionId"], BypassGovernanceRetention=True
-        )
+        client.delete_object(Bucket=bucket, Key=key, VersionId=entry["VersionId"], BypassGovernanceRetention=True)
     if not listing.get("Versions"):
         client.delete_object(Bucket=bucket, Key=key)
 

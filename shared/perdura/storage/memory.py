@@ -63,6 +63,12 @@ class MemoryStore:
         for start in range(0, len(data), chunk):
             yield data[start : start + chunk]
 
+    def read_into(self, ref: ObjectRef, offset: int, buffer: memoryview) -> int:
+        """Fill `buffer` from that offset on; raises NotStored, ObjectChanged."""
+        data = self.read(ref, offset, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
     def put(
         self,
         bucket: str,
@@ -161,9 +167,7 @@ def _info(bucket: str, key: str, version: _Version) -> ObjectInfo:
 
 
 class _MemoryWriter:
-    def __init__(
-        self, store: Callable[[bytes], ObjectInfo], size: int | None, algorithms: tuple[str, ...]
-    ) -> None:
+    def __init__(self, store: Callable[[bytes], ObjectInfo], size: int | None, algorithms: tuple[str, ...]) -> None:
         self._store = store
         self._size = size
         self._digests = Digests(algorithms)

@@ -80,9 +80,7 @@ class MultipartWriter:
         """Complete the object; raises StoreUnavailable, StoreFull, or Broken when the size is not as announced."""
         if self._size is not None and self._position != self._size:
             self._abort()
-            raise Broken(
-                f"{self._position} bytes were written where {self._size} were announced", code="size-mismatch"
-            )
+            raise Broken(f"{self._position} bytes were written where {self._size} were announced", code="size-mismatch")
         try:
             version = self._complete()
         except PerduraError:

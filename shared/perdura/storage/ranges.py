@@ -55,8 +55,20 @@ class RangeReader:
         """
         if length is not None and length <= 0:
             return
-        size = chunk if length is None else min(chunk, length)
-        buffer = memoryview(bytearray(size))
+        buffer = memoryview(bytearray(chunk if length is None else min(chunk, length)))
+        for got in self._receive(ref, offset, length, lambda _: buffer):
+            yield buffer[:got]
+
+    def read_into(self, ref: ObjectRef, offset: int, buffer: memoryview) -> int:
+        """Fill `buffer` from `offset` on; gives the number of bytes, fewer only at the end of the object."""
+        if not len(buffer):
+            return 0
+        return sum(self._receive(ref, offset, len(buffer), lambda done: buffer[done:]))
+
+    def _receive(
+        self, ref: ObjectRef, offset: int, length: int | None, room: Callable[[int], memoryview]
+    ) -> Iterator[int]:
+        """Receives into the buffers that `room(bytes received so far)` gives; yields how much came each time."""
         position, etag, failures = offset, ref.etag, 0
         end = None if length is None else offset + length
         while end is None or position < end:
@@ -69,16 +81,19 @@ class RangeReader:
                 return
             etag = etag or (answer.getheader("ETag") or "").strip('"') or None
             left = answer.length if end is None else end - position
+            if left is not None and answer.length is not None:
+                left = min(left, answer.length)
             whole = False
             try:
                 while left is None or left > 0:
-                    got = answer.readinto(buffer if left is None else buffer[: min(size, left)])
+                    buffer = room(position - offset)
+                    got = answer.readinto(buffer if left is None else buffer[:left])
                     if got == 0:
                         break
                     position += got
                     left = None if left is None else left - got
                     failures = 0
-                    yield buffer[:got]
+                    yield got
                 whole = not left
             except _BROKEN_TRANSPORT:
                 whole = False

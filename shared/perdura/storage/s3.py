@@ -84,6 +84,10 @@ class S3Store:
         """Bytes of a range as chunks, each valid until the next is asked for; raises NotStored, ObjectChanged."""
         return self._ranges.stream(ref, offset, length, chunk)
 
+    def read_into(self, ref: ObjectRef, offset: int, buffer: memoryview) -> int:
+        """Fill `buffer` from that offset on, without a copy; raises NotStored, ObjectChanged."""
+        return self._ranges.read_into(ref, offset, buffer)
+
     def put(
         self,
         bucket: str,
@@ -183,9 +187,7 @@ class S3Store:
 
     def _internal_url(self, ref: ObjectRef, seconds: int) -> str:
         with translated():
-            return str(
-                self.client.generate_presigned_url("get_object", Params=_read_arguments(ref), ExpiresIn=seconds)
-            )
+            return str(self.client.generate_presigned_url("get_object", Params=_read_arguments(ref), ExpiresIn=seconds))
 
 
 def _bare(etag: str) -> str:

@@ -87,6 +87,10 @@ class Store(Protocol):
         resumed at the byte where it broke; raises NotStored, ObjectChanged."""
         ...
 
+    def read_into(self, ref: ObjectRef, offset: int, buffer: memoryview) -> int:
+        """Fill `buffer` from that offset on; gives how many bytes there were (fewer only at the object's end)."""
+        ...
+
     def put(
         self,
         bucket: str,

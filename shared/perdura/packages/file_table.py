@@ -1,0 +1,54 @@
+"""The files of a verified package as a sequence that is built when looked at: digests are kept as bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import overload
+
+from perdura.packages.container import Container
+from perdura.packages.package import PackageFile
+
+
+class FileTable(Sequence[PackageFile]):
+    """Files in the order of their paths. `computed` and `declared`: algorithm -> member index -> digest."""
+
+    def __init__(
+        self,
+        container: Container,
+        index: Mapping[str, int],
+        computed: Mapping[str, Mapping[int, bytes]],
+        declared: Mapping[str, Mapping[int, bytes]],
+    ) -> None:
+        self._container = container
+        self._paths = sorted(index)
+        self._index = index
+        self._computed = computed
+        self._declared = declared
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, place: int) -> PackageFile: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[PackageFile]: ...
+
+    def __getitem__(self, place: int | slice) -> PackageFile | Sequence[PackageFile]:
+        if isinstance(place, slice):
+            return [self._file(path) for path in self._paths[place]]
+        return self._file(self._paths[place])
+
+    def _file(self, path: str) -> PackageFile:
+        member = self._index[path]
+        return PackageFile(
+            path,
+            self._container.members[member].size,
+            _digests(self._computed, member),
+            _digests(self._declared, member),
+            self._container.offset(member),
+        )
+
+
+def _digests(table: Mapping[str, Mapping[int, bytes]], member: int) -> dict[str, str]:
+    return {name: digests[member].hex() for name, digests in table.items() if member in digests}

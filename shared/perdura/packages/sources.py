@@ -1,0 +1,234 @@
+"""Packages on disk and in the object store, each read through one of the two interfaces of `source.py`."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from perdura.errors import NotStored, ObjectChanged, Rejected, StoreUnavailable
+from perdura.packages.rules import PackageRejected
+from perdura.packages.source import Leaf
+
+if TYPE_CHECKING:
+    from perdura.storage.store import ObjectRef, Store
+
+_CHUNK = 1 << 20
+
+
+class LocalFile:
+    """An archive on disk. Reads are pinned to the file as it was when opened: a change raises ObjectChanged."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Raises NotStored when there is no such file, Rejected when it is no regular file."""
+        self._path = Path(path)
+        self._handle = _open(self._path)
+        try:
+            self._state = _state(self._handle)
+        except BaseException:
+            os.close(self._handle)
+            raise
+
+    @property
+    def name(self) -> str:
+        """File name, for messages."""
+        return self._path.name
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return self._state[0]
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly these bytes, fewer only at the end."""
+        data = bytearray(max(min(length, self.size - offset), 0))
+        return bytes(data[: self.read_into(offset, memoryview(data))])
+
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer from that offset on."""
+        got = _fill(self._handle, offset, buffer)
+        if _state(self._handle) != self._state:
+            raise ObjectChanged("the file was changed while it was being read")
+        return got
+
+    def stream(self, offset: int, length: int, chunk: int = _CHUNK) -> Iterator[memoryview]:
+        """These bytes in chunks, each valid until the next is asked for."""
+        buffer = memoryview(bytearray(min(chunk, max(length, 0))))
+        end = offset + length
+        while offset < end:
+            got = self.read_into(offset, buffer[: min(len(buffer), end - offset)])
+            if got == 0:
+                return
+            offset += got
+            yield buffer[:got]
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._handle)
+
+    def __enter__(self) -> LocalFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class LocalTree:
+    """A directory on disk. Links and special files in it are refused, never followed."""
+
+    container = "directory"
+
+    def __init__(self, path: Path | str) -> None:
+        """Raises NotStored when there is no such directory."""
+        self._path = Path(path)
+        if not self._path.is_dir():
+            raise NotStored(f"there is no directory {self._path.name!r}")
+
+    @property
+    def name(self) -> str:
+        """Name of the directory, for messages."""
+        return self._path.resolve().name
+
+    def leaves(self) -> Iterator[Leaf]:
+        """All files and empty directories, by path; raises PackageRejected for links and special files."""
+        yield from self._below("")
+
+    def _below(self, prefix: str) -> Iterator[Leaf]:
+        try:
+            with os.scandir(self._path / prefix) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
+        except OSError as error:
+            raise StoreUnavailable(f"a directory cannot be read: {error.strerror}") from error
+        if not entries and prefix:
+            yield Leaf(prefix, 0)
+        for entry in entries:
+            path = prefix + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                yield from self._below(path + "/")
+                continue
+            found = entry.stat(follow_symlinks=False)
+            if not stat.S_ISREG(found.st_mode):
+                raise PackageRejected("member-type", path)
+            yield Leaf(path, found.st_size)
+
+    def read_into(self, path: str, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer from that offset of one file on."""
+        handle = _open(self._path / path)
+        try:
+            return _fill(handle, offset, buffer)
+        finally:
+            os.close(handle)
+
+    def stream(self, path: str, offset: int = 0, length: int | None = None) -> Iterator[memoryview]:
+        """Bytes of one file in chunks, each valid until the next is asked for."""
+        handle = _open(self._path / path)
+        try:
+            state = _state(handle)
+            end = state[0] if length is None else min(offset + length, state[0])
+            buffer = memoryview(bytearray(min(_CHUNK, max(end - offset, 0))))
+            while offset < end:
+                got = _fill(handle, offset, buffer[: min(len(buffer), end - offset)])
+                offset += got
+                yield buffer[:got]
+                if got == 0 or _state(handle) != state:
+                    raise ObjectChanged("a file was changed while it was being read")
+        finally:
+            os.close(handle)
+
+
+class StoredObject:
+    """An archive in the object store; `ref` should be pinned (by `Store.head`), `size` in bytes."""
+
+    def __init__(self, store: Store, ref: ObjectRef, size: int) -> None:
+        self._store = store
+        self._ref = ref
+        self._size = size
+
+    @property
+    def name(self) -> str:
+        """Last component of the key, for messages."""
+        return self._ref.key.rpartition("/")[2]
+
+    @property
+    def size(self) -> int:
+        """Size in bytes."""
+        return self._size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly these bytes, fewer only at the end."""
+        return self._store.read(self._ref, offset, max(min(length, self._size - offset), 0))
+
+    def read_into(self, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer from that offset on."""
+        return self._store.read_into(self._ref, offset, buffer[: max(self._size - offset, 0)])
+
+    def stream(self, offset: int, length: int, chunk: int = _CHUNK) -> Iterator[memoryview]:
+        """These bytes in chunks, each valid until the next is asked for."""
+        return self._store.stream(self._ref, offset, max(min(length, self._size - offset), 0), chunk)
+
+
+class StoredPrefix:
+    """All objects below a prefix of a bucket, pinned by ETag when listed."""
+
+    container = "prefix"
+
+    def __init__(self, store: Store, bucket: str, prefix: str) -> None:
+        self._store = store
+        self._bucket = bucket
+        self._prefix = prefix if prefix.endswith("/") or not prefix else prefix + "/"
+        self._refs: dict[str, ObjectRef] = {}
+
+    @property
+    def name(self) -> str:
+        """Last component of the prefix, for messages."""
+        return self._prefix.rstrip("/").rpartition("/")[2]
+
+    def leaves(self) -> Iterator[Leaf]:
+        """All objects by key; raises StoreUnavailable."""
+        for info in self._store.list(self._bucket, self._prefix):
+            path = info.ref.key[len(self._prefix) :]
+            if path:
+                self._refs[path] = info.ref
+                yield Leaf(path, info.size)
+
+    def read_into(self, path: str, offset: int, buffer: memoryview) -> int:
+        """Fill the buffer from that offset of one object on."""
+        return self._store.read_into(self._refs[path], offset, buffer)
+
+    def stream(self, path: str, offset: int = 0, length: int | None = None) -> Iterator[memoryview]:
+        """Bytes of one object in chunks, each valid until the next is asked for."""
+        return self._store.stream(self._refs[path], offset, length)
+
+
+def _open(path: Path) -> int:
+    """A descriptor of a regular file; a link is not followed and a FIFO does not block."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise NotStored(f"there is no file {path.name!r}") from None
+    except OSError as error:
+        raise StoreUnavailable(f"the file {path.name!r} cannot be read: {error.strerror}") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise Rejected(f"{path.name!r} is not a regular file", code="not-a-file")
+    return handle
+
+
+def _state(handle: int) -> tuple[int, int, int]:
+    found = os.fstat(handle)
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _fill(handle: int, offset: int, buffer: memoryview) -> int:
+    done = 0
+    try:
+        while done < len(buffer):
+            got = os.preadv(handle, [buffer[done:]], offset + done)
+            if got == 0:
+                break
+            done += got
+    except OSError as error:
+        raise StoreUnavailable(f"a file cannot be read: {error.strerror}") from error
+    return done

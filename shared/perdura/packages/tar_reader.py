@@ -1,0 +1,122 @@
+"""Tar archives read by their headers: a walk in windows that jumps over large bodies, then ranges on threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from perdura.packages.container import SPAN, Task
+from perdura.packages.prefetch import prefetched
+from perdura.packages.rules import PackageRejected
+from perdura.packages.tar_records import TarMember, walk
+
+if TYPE_CHECKING:
+    from perdura.packages.limits import Limits
+    from perdura.packages.source import ByteSource
+
+_WINDOW = 2**20
+
+
+class Windowed:
+    """`Forward` over a source that can be read anywhere; skipping past the window costs nothing."""
+
+    def __init__(self, source: ByteSource) -> None:
+        self._source = source
+        self._buffer = bytearray(min(_WINDOW, source.size))
+        self._start = self._filled = 0
+        self.position = 0
+
+    def take(self, length: int) -> bytes:
+        """The next bytes, fewer only at the end."""
+        if not self._start <= self.position <= self.position + length <= self._start + self._filled:
+            if length > len(self._buffer):
+                data = self._source.read(self.position, length)
+                self.position += len(data)
+                return data
+            self._start = self.position
+            self._filled = self._source.read_into(self._start, memoryview(self._buffer))
+        at = self.position - self._start
+        data = bytes(self._buffer[at : min(at + length, self._filled)])
+        self.position += len(data)
+        return data
+
+    def skip(self, length: int) -> None:
+        """Pass over bytes; raises PackageRejected when there are not so many."""
+        if self.position + length > self._source.size:
+            raise PackageRejected("tar-truncated")
+        self.position += length
+
+
+class TarContainer:
+    """An uncompressed tar whose headers are sound to the end."""
+
+    kind = "tar"
+    parallelism = None
+    warnings: Sequence[tuple[str, str | None]] = ()
+
+    def __init__(self, source: ByteSource, limits: Limits) -> None:
+        """Walks all headers; raises PackageRejected."""
+        self._source = source
+        stream = Windowed(source)
+        self._members: list[TarMember] = []
+        for member in walk(stream, limits):
+            if member.start + member.size > source.size:
+                raise PackageRejected("tar-truncated", member.path)
+            self._members.append(member)
+        padding = source.size - stream.position
+        if padding > limits.padding or source.read(stream.position, padding).strip(b"\0"):
+            raise PackageRejected("tar-end", detail="something follows its end")
+
+    @property
+    def members(self) -> Sequence[TarMember]:
+        """All members in order."""
+        return self._members
+
+    @property
+    def stored_size(self) -> int:
+        """Bytes of the archive."""
+        return self._source.size
+
+    def offset(self, index: int) -> int | None:
+        """Where the member's body begins."""
+        return self._members[index].start
+
+    def tasks(self, wanted: Callable[[int], bool]) -> Iterable[Task]:
+        """Runs of neighbouring members up to SPAN bytes, and large members one by one."""
+        run: list[int] = []
+        for index, member in enumerate(self._members):
+            if member.is_directory or not wanted(index):
+                continue
+            if run and member.start + member.size - self._members[run[0]].start > SPAN:
+                yield self._span(run)
+                run = []
+            if member.size > SPAN:
+                yield self._large(index)
+            else:
+                run.append(index)
+        if run:
+            yield self._span(run)
+
+    def read(self, index: int) -> Iterator[memoryview]:
+        """The bytes of one member."""
+        member = self._members[index]
+        return prefetched(self._source, member.start, member.size)
+
+    def _span(self, run: list[int]) -> Task:
+        def read(buffer: memoryview) -> Iterator[tuple[int, Iterable[memoryview]]]:
+            first, last = self._members[run[0]], self._members[run[-1]]
+            length = last.start + last.size - first.start
+            if self._source.read_into(first.start, buffer[:length]) != length:
+                raise PackageRejected("container-truncated")
+            for index in run:
+                member = self._members[index]
+                at = member.start - first.start
+                yield index, (buffer[at : at + member.size],)
+
+        return read
+
+    def _large(self, index: int) -> Task:
+        def read(_: memoryview) -> Iterator[tuple[int, Iterable[memoryview]]]:
+            yield index, self.read(index)
+
+        return read

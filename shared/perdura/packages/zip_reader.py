@@ -1,0 +1,231 @@
+"""Zip archives read by their central directory in coalesced ranges, every member checked (packages.md 2.3, 5.4)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from perdura.packages import zip_records as records
+from perdura.packages.container import SPAN, Task
+from perdura.packages.inflate import INFLATE_ERRORS, new_inflater
+from perdura.packages.prefetch import prefetched
+from perdura.packages.rules import PackageRejected
+from perdura.packages.zip_records import ZipMember
+from perdura.storage.digests import crc32
+
+if TYPE_CHECKING:
+    from perdura.packages.limits import Limits
+    from perdura.packages.source import ByteSource
+
+_HEADER = records.LOCAL.size
+_FURTHEST_BODY = _HEADER + 2 * 0xFFFF
+_CHUNK = 2**20
+_SLICE = 2**18
+_TAIL = 24
+
+
+class ZipContainer:
+    """A zip archive whose central directory is sound and tiles the object."""
+
+    kind = "zip"
+    parallelism = None
+
+    def __init__(self, source: ByteSource, limits: Limits) -> None:
+        """Reads the central directory; raises PackageRejected."""
+        self._source = source
+        self._limits = limits
+        directory = records.find_directory(source)
+        self._members, self._warnings = records.read_members(source, directory, limits)
+        self._end = directory.start
+
+    @property
+    def members(self) -> Sequence[ZipMember]:
+        """All members in the order in which they lie."""
+        return self._members
+
+    @property
+    def warnings(self) -> Sequence[tuple[str, str | None]]:
+        """Names that are UTF-8 without saying so."""
+        return self._warnings
+
+    @property
+    def stored_size(self) -> int:
+        """Bytes of the archive."""
+        return self._source.size
+
+    def offset(self, index: int) -> int | None:
+        """Right before the next member, as tiling says, for a stored member without a data descriptor."""
+        member = self._members[index]
+        if member.method != records.STORED or member.flags & records.DESCRIPTOR:
+            return None
+        return self._stop(index) - member.stored
+
+    def _stop(self, index: int) -> int:
+        return self._members[index + 1].start if index + 1 < len(self._members) else self._end
+
+    def tasks(self, wanted: Callable[[int], bool]) -> Iterable[Task]:
+        """Runs of neighbouring members up to SPAN bytes, and large members one by one."""
+        first: int | None = None
+        for index, member in enumerate(self._members):
+            stop = self._stop(index)
+            small = stop - member.start <= SPAN
+            if first is not None and (not wanted(index) or stop - self._members[first].start > SPAN):
+                yield self._span(first, index)
+                first = None
+            if not wanted(index):
+                continue
+            if small:
+                first = index if first is None else first
+            else:
+                yield self._large(index)
+        if first is not None:
+            yield self._span(first, len(self._members))
+
+    def read(self, index: int) -> Iterator[memoryview]:
+        """The bytes of one member."""
+        member = self._members[index]
+        length = self._stop(index) - member.start
+        if length <= SPAN:
+            buffer = memoryview(bytearray(length))
+            for _, chunks in self._span(index, index + 1)(buffer):
+                yield from chunks
+        else:
+            yield from self._stream(index)
+
+    def _span(self, first: int, stop: int) -> Task:
+        def run(buffer: memoryview) -> Iterator[tuple[int, Iterable[memoryview]]]:
+            start = self._members[first].start
+            length = self._stop(stop - 1) - start
+            if self._source.read_into(start, buffer[:length]) != length:
+                raise PackageRejected("container-truncated")
+            for index in range(first, stop):
+                member = self._members[index]
+                at = member.start - start
+                body = at + self._check_header(index, buffer[at : self._stop(index) - start])
+                data = buffer[body : body + member.stored]
+                if member.method == records.STORED:
+                    if crc32(data, 0) != member.crc:
+                        raise PackageRejected("member-checksum", member.path)
+                    yield index, (data,)
+                else:
+                    yield index, self._inflated(member, iter((data,)))
+
+        return run
+
+    def _large(self, index: int) -> Task:
+        def run(_: memoryview) -> Iterator[tuple[int, Iterable[memoryview]]]:
+            yield index, self._stream(index)
+
+        return run
+
+    def _stream(self, index: int) -> Iterator[memoryview]:
+        member, stop = self._members[index], self._stop(index)
+        head = memoryview(self._source.read(member.start, min(_FURTHEST_BODY, stop - member.start)))
+        body = member.start + self._check_header(index, head, tail=self._source.read(stop - _TAIL, _TAIL))
+        chunks = prefetched(self._source, body, member.stored)
+        if member.method == records.STORED:
+            yield from self._checked(member, chunks)
+        else:
+            yield from self._inflated(member, chunks)
+
+    def _checked(self, member: ZipMember, chunks: Iterator[memoryview]) -> Iterator[memoryview]:
+        crc = size = 0
+        for chunk in chunks:
+            crc = crc32(chunk, crc)
+            size += len(chunk)
+            yield chunk
+        if size != member.size:
+            raise PackageRejected("container-truncated", member.path)
+        if crc != member.crc:
+            raise PackageRejected("member-checksum", member.path)
+
+    def _inflated(self, member: ZipMember, chunks: Iterator[memoryview]) -> Iterator[memoryview]:
+        """Inflate within the declared size; the stream must end exactly at both sizes (Z7)."""
+        inflater: Any = new_inflater()
+        crc = size = 0
+        for data in _slices(chunks):
+            if inflater.eof:
+                raise PackageRejected("zip-deflate", member.path, "bytes after the end of the stream")
+            left: Any = data
+            while True:
+                try:
+                    out = inflater.decompress(left, _CHUNK)
+                except INFLATE_ERRORS as error:
+                    raise PackageRejected("zip-deflate", member.path) from error
+                size += len(out)
+                if size > member.size:
+                    raise PackageRejected("member-size", member.path, "it unpacks to more than announced")
+                self._check_ratio(member, size)
+                crc = crc32(out, crc)
+                if out:
+                    yield memoryview(out)
+                left = inflater.unconsumed_tail
+                if inflater.eof or (not left and len(out) < _CHUNK):
+                    break
+            if inflater.eof and (inflater.unused_data or inflater.unconsumed_tail):
+                raise PackageRejected("zip-deflate", member.path, "bytes after the end of the stream")
+        if not inflater.eof or size != member.size:
+            raise PackageRejected("zip-deflate", member.path, "it ends early")
+        if crc != member.crc:
+            raise PackageRejected("member-checksum", member.path)
+
+    def _check_ratio(self, member: ZipMember, size: int) -> None:
+        if size > self._limits.ratio_free and size > self._limits.ratio * member.stored:
+            raise PackageRejected("limit-ratio", member.path, f"more than {self._limits.ratio} : 1")
+
+    def _check_header(self, index: int, region: memoryview, tail: bytes | None = None) -> int:
+        """Check the local header against the central directory (Z5, Z4, Z6); gives its length.
+
+        `region` holds the member from its local header on, up to its end or with `tail` holding its last bytes.
+        """
+        member = self._members[index]
+        name = member.name
+        signature, _, flags, method, _, _, crc, stored, size, name_length, extra_length = records.LOCAL.unpack_from(
+            region
+        )
+        body = _HEADER + name_length + extra_length
+        if (
+            signature != records.LOCAL_SIGNATURE
+            or method != member.method
+            or (flags ^ member.flags) & records.COMPARED_FLAGS
+            or region[_HEADER : _HEADER + name_length] != name
+            or body > len(region)
+        ):
+            raise PackageRejected("zip-local-header", member.path)
+        if extra_length:
+            fields = records.extra_fields(bytes(region[_HEADER + name_length : body]), name)
+            if 1 in fields:
+                size, stored, _ = records.zip64_values(fields[1], size, stored, None, name)
+        streamed = flags & records.DESCRIPTOR
+        if (crc, stored, size) != (member.crc, member.stored, member.size) and not (
+            streamed and crc == 0 and stored in (0, records.MAX32) and size in (0, records.MAX32)
+        ):
+            raise PackageRejected("zip-local-header", member.path, "CRC or sizes differ")
+        rest = self._stop(index) - member.start - body - member.stored
+        if streamed:
+            after = bytes(region[body + member.stored :]) if tail is None else tail[-rest:] if rest > 0 else b""
+            if not _is_descriptor(after, rest, member):
+                raise PackageRejected("zip-descriptor", member.path)
+        elif rest != 0:
+            raise PackageRejected("zip-tiling", member.path)
+        return body
+
+
+def _is_descriptor(data: bytes, length: int, member: ZipMember) -> bool:
+    """Whether the bytes are a data descriptor of that member, in any of its four forms (Z6)."""
+    if length != len(data) or length not in (12, 16, 20, 24):
+        return False
+    if length in (16, 24):
+        if int.from_bytes(data[:4], "little") != records.DESCRIPTOR_SIGNATURE:
+            return False
+        data = data[4:]
+    crc, stored, size = struct.unpack("<III" if len(data) == 12 else "<IQQ", data)
+    return (crc, stored, size) == (member.crc, member.stored, member.size)
+
+
+def _slices(chunks: Iterator[memoryview]) -> Iterator[memoryview]:
+    """Cut input small: an inflater copies what it does not use at once."""
+    for chunk in chunks:
+        for start in range(0, len(chunk), _SLICE):
+            yield chunk[start : start + _SLICE]
