@@ -118,6 +118,26 @@ class Settings(BaseSettings):
     )
     organisation: str = Field("Perdura", description="Name of the institution; agent of its events.")
 
+    # PREMIS log
+    premis_open_reads: bool = Field(True, description="Let anyone read the PREMIS log; False asks for a token.")
+    premis_changes: bool = Field(True, description="Let PUT and DELETE supersede events; False refuses both.")
+    premis_strict: bool = Field(False, description="Refuse events and agents whose types are in no vocabulary.")
+    premis_zone: str = Field("UTC", description="Time zone of event dates that are sent without an offset.")
+    premis_author: str = Field("PREMIS Event Service", description="Author of the Atom feeds of events.")
+    premis_hosts: str = Field("", description="Host names that may appear in links beside premis_url's, one a word.")
+    premis_message: str = Field("", description="Maintenance message on top of the pages of events.")
+    premis_choices: str | None = Field(None, description="JSON file with the choices of the event search forms.")
+    premis_identifier_type: str = Field(
+        "http://purl.org/net/untl/vocabularies/identifier-qualifiers/#UUID",
+        description="Type of event identifiers that are made here.",
+    )
+    premis_batch_limit: int = Field(64 * 2**20, ge=2**20, description="Largest body in bytes of a batch of events.")
+    log_origin: str = Field("perdura.local/log", description="Name of the log in its checkpoints; never change it.")
+    log_signing_keys: SecretStr | None = Field(
+        None,
+        description="Ed25519 seeds (base64, 32 bytes) that sign checkpoints, one a word, the newest first; unset: unsigned.",
+    )
+
 
 @cache
 def settings() -> Settings:
