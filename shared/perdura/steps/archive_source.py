@@ -1,0 +1,63 @@
+"""Where FTS reads an AIP from: the AIP gateway when there is one, else a presigned URL of the store."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+from perdura.clients.tape_tokens import mint
+from perdura.errors import Broken
+from perdura.steps.outcome import Package
+from perdura.steps.ports import Ports
+from perdura.storage.store import ObjectRef
+
+DAY = 86400
+LONGEST_SIGNATURE = 7 * DAY
+"""A presigned URL lasts at most a week (Signature Version 4)."""
+SLOWEST = 5_000_000
+"""Bytes per second of the slowest copy that must still end in time."""
+READING = ("GET", "HEAD", "PROPFIND")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A URL, the token that opens it, and whether it tells its own ADLER32."""
+
+    url: str
+    token: str | None
+    tells_checksum: bool
+
+
+def source_of(aip: Package, ports: Ports) -> Source:
+    """Where to read the AIP; raises Broken when the gateway has no secret."""
+    seconds = min(LONGEST_SIGNATURE, 2 * DAY + aip.size // SLOWEST)
+    gateway = ports.settings.tape_gateway_url
+    if gateway is None:
+        ref = ObjectRef(aip.bucket, aip.key, aip.version_id, aip.etag)
+        return Source(ports.store.presigned_get(ref, seconds), None, False)
+    if ports.settings.tape_gateway_secret is None:
+        raise Broken("PERDURA_TAPE_GATEWAY_URL is set, PERDURA_TAPE_GATEWAY_SECRET is not", code="tape-configuration")
+    path = gateway_path(aip)
+    token = None
+    if ports.settings.tape_certificate is None:
+        secret = ports.settings.tape_gateway_secret.get_secret_value()
+        token = mint(secret, path, READING, int(ports.clock.now().timestamp()) + seconds, "archive-cta")
+    return Source(gateway.rstrip("/") + path, token, True)
+
+
+def gateway_path(aip: Package) -> str:
+    """The path of an AIP at the gateway."""
+    return f"/aips/{aip.id}.tar"
+
+
+def adler32_of(aip: Package, ports: Ports) -> str:
+    """The AIP's ADLER32: from the registry, or computed by reading it (AIPs of other engines have none)."""
+    known = aip.checksums.get("adler32")
+    if known:
+        return known.lower().zfill(8)
+    value, done = 1, 0
+    for chunk in ports.store.stream(ObjectRef(aip.bucket, aip.key, aip.version_id, aip.etag)):
+        value = zlib.adler32(chunk, value)
+        done += len(chunk)
+        ports.progress("computing ADLER32", done, aip.size)
+    return f"{value:08x}"
