@@ -1,4 +1,4 @@
-"""The database: one metadata for all tables, one engine per process, failures told apart.
+"""The database: one engine per process.
 
 PostgreSQL 15 or later through pg8000; no extension is needed (embedded-services.md 1.3).
 """
@@ -7,25 +7,10 @@ from __future__ import annotations
 
 from functools import cache
 
-from sqlalchemy import MetaData, create_engine
+from sqlalchemy import create_engine
 from sqlalchemy.engine import Engine
-from sqlalchemy.orm import DeclarativeBase
 
 from perdura.settings import Settings
-
-
-class Base(DeclarativeBase):
-    """Base of every table."""
-
-    metadata = MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
 
 
 @cache
@@ -36,7 +21,7 @@ def engine(settings: Settings) -> Engine:
         pool_size=settings.database_pool_size,
         max_overflow=0,
         pool_timeout=10,
-        pool_pre_ping=False,
+        pool_pre_ping=True,
         pool_recycle=1800,
         connect_args={"timeout": settings.database_statement_timeout, "application_name": "perdura"},
     )

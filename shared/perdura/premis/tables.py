@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import ARRAY, BigInteger, Date, DateTime, Integer, LargeBinary, Text, Uuid
 from sqlalchemy.orm import Mapped, mapped_column
 
-from perdura.database import Base
+from perdura.metadata import Base
 
 Moment = DateTime(timezone=True)
 CodePoints = Text(collation="C")

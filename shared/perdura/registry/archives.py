@@ -144,9 +144,7 @@ def retry(connection: Connection, archive: UUID) -> Begun:
     return Begun(archive, (ask(connection, archive, step, last.name, attempt, SOURCE),))
 
 
-def ask(
-    connection: Connection, archive: UUID, step: UUID, name: str, attempt: int, source: str
-) -> CloudEvent:
+def ask(connection: Connection, archive: UUID, step: UUID, name: str, attempt: int, source: str) -> CloudEvent:
     """Ask for one attempt of a step; asking twice gives the same CloudEvent."""
     event = build(
         request_type(name),

@@ -147,9 +147,7 @@ def find(connection: Connection, deposit: UUID) -> Announced:
 
 def unknown_keys(connection: Connection, arrivals: list[Arrival]) -> list[Arrival]:
     """Those objects of the drop zone that no Archive was begun for: their notification was lost."""
-    archives = {
-        derived_id("arrival", a.bucket, a.key, a.version_id or a.etag): a for a in arrivals
-    }
+    archives = {derived_id("arrival", a.bucket, a.key, a.version_id or a.etag): a for a in arrivals}
     known = connection.execute(
         text("""
             SELECT id, NULL AS key FROM archive WHERE id = ANY(CAST(:ids AS uuid[]))

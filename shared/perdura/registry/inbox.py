@@ -35,9 +35,7 @@ def claim(connection: Connection, consumer: str, event: CloudEvent, key: str) ->
     Another worker may finish the event between this statement's snapshot and its lock: then the guarded transition
     of the step, or the primary key of the inbox row, stops the second run from having any effect.
     """
-    row = connection.execute(
-        _CLAIM, {"consumer": consumer, "source": event.source, "id": event.id, "key": key}
-    ).one()
+    row = connection.execute(_CLAIM, {"consumer": consumer, "source": event.source, "id": event.id, "key": key}).one()
     if row.finished:
         return Claim.FINISHED
     return Claim.OURS if row.locked else Claim.BUSY

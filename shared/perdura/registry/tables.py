@@ -24,7 +24,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from perdura.database import Base
+from perdura.metadata import Base
 from perdura.registry.transitions import ArchiveState
 from perdura.steps.outcome import PackageKind, StepState
 

@@ -85,9 +85,7 @@ def check_pipeline(steps: Sequence[str]) -> None:
         raise Rejected("A pipeline names a step twice.", code="impossible-pipeline")
 
 
-def archive_state_after(
-    step_state: StepState, *, last: bool, rejected: bool, warned_before: bool
-) -> ArchiveState:
+def archive_state_after(step_state: StepState, *, last: bool, rejected: bool, warned_before: bool) -> ArchiveState:
     """The state of an Archive after one of its steps reached `step_state`."""
     match step_state:
         case StepState.FAILED:

@@ -253,9 +253,7 @@ def close(connection: Connection, started: Started, outcome: Outcome) -> Next:
         )
     for package_id, files in outcome.files:
         for some in _slices(files):
-            connection.execute(
-                _FILES, {"package": package_id, "files": json.dumps([_plain(file) for file in some])}
-            )
+            connection.execute(_FILES, {"package": package_id, "files": json.dumps([_plain(file) for file in some])})
     return _go_on(connection, started, outcome)
 
 

@@ -6,9 +6,10 @@ import json
 import logging
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Response
@@ -17,6 +18,9 @@ from perdura.cloudevents.codec import encode_binary
 from perdura.cloudevents.message import CloudEvent
 from perdura.registry import outbox
 from perdura.settings import Settings
+
+if TYPE_CHECKING:
+    import httpx
 
 _log = logging.getLogger(__name__)
 _TOKEN = Path("/oidc/token")
@@ -32,8 +36,15 @@ class Emitter:
         self._engine = engine
         self.sink = os.environ.get("K_SINK")
         self._extensions: dict[str, str] = json.loads(os.environ.get("K_CE_OVERRIDES") or "{}").get("extensions", {})
-        self._client = httpx.Client(
-            timeout=settings.emit_timeout,
+        self._timeout = settings.emit_timeout
+
+    @cached_property
+    def _client(self) -> httpx.Client:
+        # Imported when first needed: a cold start does not wait for an HTTP client.
+        import httpx
+
+        return httpx.Client(
+            timeout=self._timeout,
             follow_redirects=False,
             trust_env=False,
             limits=httpx.Limits(max_keepalive_connections=8),
@@ -47,9 +58,11 @@ class Emitter:
         headers.update({f"ce-{name}": value for name, value in self._extensions.items()})
         if _TOKEN.exists():
             headers["Authorization"] = f"Bearer {_TOKEN.read_text().strip()}"
+        from httpx import HTTPError
+
         try:
             answer = self._client.post(self.sink, headers=headers, content=body)
-        except httpx.HTTPError as error:
+        except HTTPError as error:
             return f"{type(error).__name__}: {error}"
         return None if answer.is_success else f"the broker answered {answer.status_code}"
 

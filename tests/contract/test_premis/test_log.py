@@ -13,7 +13,7 @@ from sqlalchemy import inspect, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import ProgrammingError
 
-from perdura.database import Base
+from perdura.metadata import Base
 from perdura.premis import log, schema, tables
 from perdura.premis.model import Event, Identifier, Outcome
 

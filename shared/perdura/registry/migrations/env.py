@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from perdura.database import Base
+from perdura.metadata import Base
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -7,7 +7,7 @@ import json
 import sqlalchemy as sa
 from alembic import op
 
-from perdura.database import Base
+from perdura.metadata import Base
 from perdura.registry import tables
 from perdura.registry.transitions import DEPOSIT_PIPELINE, HARVEST_PIPELINE
 
