@@ -61,14 +61,17 @@ def read_documents(path: Path) -> list[Document]:
 
 
 def render(path: Path) -> list[Document]:
-    """All resources of a file, of a directory with a kustomization, or of a directory of YAML files."""
+    """All resources of a file or a directory.
+
+    Of a directory: what its kustomization makes; else that of its `base`; else every YAML file below it.
+    """
     if path.is_file():
         return read_documents(path)
     if not path.is_dir():
         raise BadManifest(f"{path}: no such file or directory")
-    kustomization = path / "kustomization.yaml"
-    if kustomization.is_file():
-        return _build(kustomization)
+    for kustomization in (path / "kustomization.yaml", path / "base" / "kustomization.yaml"):
+        if kustomization.is_file():
+            return _build(kustomization)
     return [document for file in sorted(path.rglob("*.y*ml")) for document in read_documents(file)]
 
 
