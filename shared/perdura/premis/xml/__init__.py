@@ -3,23 +3,33 @@
 from perdura.premis.xml.names import NAMESPACES, V2, V3
 from perdura.premis.xml.parse import NotXml, parse
 from perdura.premis.xml.reader import (
+    DEFAULT_AGENT_TYPE,
+    DEFAULT_IDENTIFIER_TYPE,
+    LONGEST_VALUE,
     BadPremis,
     agent_from,
     agents_in,
     canonical,
     event_from,
     events_in,
+    is_uuid,
+    sent_identifier,
 )
 from perdura.premis.xml.writer import (
     agent_element,
     agent_xml,
     document,
     event_element,
+    escaped,
     event_xml,
     object_element,
+    quoted,
 )
 
 __all__ = [
+    "DEFAULT_AGENT_TYPE",
+    "DEFAULT_IDENTIFIER_TYPE",
+    "LONGEST_VALUE",
     "NAMESPACES",
     "V2",
     "V3",
@@ -31,10 +41,14 @@ __all__ = [
     "agents_in",
     "canonical",
     "document",
+    "escaped",
     "event_element",
     "event_from",
     "event_xml",
     "events_in",
+    "is_uuid",
+    "sent_identifier",
     "object_element",
     "parse",
+    "quoted",
 ]

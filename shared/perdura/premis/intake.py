@@ -1,0 +1,88 @@
+"""CloudEvents to events of the log: what others ask to be recorded, and what could not be delivered to anyone."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy.engine import Connection
+
+from perdura.cloudevents.message import CloudEvent
+from perdura.errors import Rejected
+from perdura.ids import derived_id
+from perdura.premis import log
+from perdura.premis.json_form import event_from_json
+from perdura.premis.model import FAILURE, Event, Identifier, Outcome
+
+RECORD_REQUESTED = "org.perdura.premis.record.requested.v1"
+DEAD_LETTER = "message delivery"
+"""Event type of a CloudEvent that its subscriber never took; the Library of Congress has no term for it."""
+
+_log = logging.getLogger(__name__)
+_LONGEST_NOTE = 4_000
+_ARCHIVE = re.compile(r"archive/([0-9a-f-]{36})")
+
+
+def record(connection: Connection, event: CloudEvent) -> None:
+    """Record what a CloudEvent asks for, in the caller's transaction; any other CloudEvent is a dead letter.
+
+    Doing it twice records it once: identifiers that are not sent are derived from the CloudEvent. Raises Rejected
+    when the request is no list of events; nothing of it is then recorded.
+    """
+    events = requested(event) if event.type == RECORD_REQUESTED and not _undelivered(event) else [dead_letter(event)]
+    taken = log.append_free(connection, events, actor=event.source[:1000])
+    if taken:
+        _log.info("events recorded before", extra={"event": event.id, "known": len(taken)})
+
+
+def requested(event: CloudEvent) -> list[Event]:
+    """The events that a `premis.record.requested` carries; raises Rejected naming the first that is wrong."""
+    data = event.data
+    listed = data.get("events") if isinstance(data, dict) else None
+    if not isinstance(listed, list) or not listed:
+        raise Rejected("data.events: expected a list of events.", code="incomplete-request")
+    now = datetime.now(UTC)
+    events = []
+    for number, each in enumerate(listed):
+        otherwise = derived_id("premis", event.source, event.id, number)
+        try:
+            events.append(event_from_json(each, now=now, otherwise=otherwise))
+        except Rejected as error:
+            raise Rejected(f"data.events[{number}]: {error.message}", code=error.code) from error
+    return events
+
+
+def dead_letter(event: CloudEvent) -> Event:
+    """The failure event of a CloudEvent that could not be delivered, with what the broker says of it, if anything."""
+    broker = {name: event.extensions[name] for name in sorted(event.extensions) if name.startswith("knativeerror")}
+    notes = [f"{name}: {value[:_LONGEST_NOTE]}" for name, value in broker.items()]
+    if event.data is not None and not isinstance(event.data, bytes):
+        notes.append("data: " + json.dumps(event.data, ensure_ascii=False, sort_keys=True)[:_LONGEST_NOTE])
+    objects = [Identifier("CloudEvent", f"{event.source}#{event.id}")]
+    if (archive := _archive(event)) is not None:
+        objects.insert(0, Identifier("UUID", str(archive)))
+    return Event(
+        id=derived_id("dead-letter", event.source, event.id, event.type, broker.get("knativeerrordest", "")),
+        type=DEAD_LETTER,
+        at=event.time or datetime.now(UTC),
+        details=(f"CloudEvent {event.id} of type {event.type} from {event.source} was not delivered.",),
+        outcomes=(Outcome(FAILURE, tuple(notes)),),
+        agents=(Identifier("local", "perdura/premis-log", ("implementer",)),),
+        objects=tuple(objects),
+    )
+
+
+def _undelivered(event: CloudEvent) -> bool:
+    """Whether the broker gave up on it: its error attributes say so."""
+    return any(name.startswith("knativeerror") for name in event.extensions)
+
+
+def _archive(event: CloudEvent) -> UUID | None:
+    match = _ARCHIVE.fullmatch(event.subject or "")
+    try:
+        return UUID(match[1]) if match else None
+    except ValueError:
+        return None

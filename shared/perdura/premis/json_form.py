@@ -1,0 +1,208 @@
+"""Events and agents as JSON: what batches, CloudEvents and programs send and get (docs/premis-log.md)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+from uuid import UUID, uuid4
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from perdura.errors import Rejected
+from perdura.premis.dates import event_date
+from perdura.premis.model import Agent, Detail, Event, Identifier, Outcome, Term
+from perdura.premis.xml import DEFAULT_IDENTIFIER_TYPE, LONGEST_VALUE, events_in, is_uuid, parse
+from perdura.premis.xml import event_from as event_from_xml
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+class BadJson(Rejected):
+    """The JSON is no event of the documented form."""
+
+    code = "bad-json"
+
+
+class _Form(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Term(_Form):
+    value: str = Field(max_length=LONGEST_VALUE)
+    authority: str | None = None
+    authority_uri: str | None = Field(None, alias="authorityURI")
+    value_uri: str | None = Field(None, alias="valueURI")
+
+
+class _Detail(_Form):
+    text: str = ""
+    extensions: tuple[str, ...] = ()
+
+
+_TermText = str | _Term
+_DetailText = str | _Detail
+
+
+class _Identifier(_Form):
+    type: _TermText = ""
+    value: str = Field(min_length=1, max_length=LONGEST_VALUE)
+    roles: tuple[_TermText, ...] = ()
+    attributes: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
+
+
+class _EventIdentifier(_Form):
+    type: _TermText = ""
+    value: str = ""
+
+
+class _Outcome(_Form):
+    outcome: _TermText = ""
+    notes: tuple[_DetailText, ...] = ()
+
+
+class _Event(_Form):
+    identifier: str | _EventIdentifier = ""
+    type: _TermText = ""
+    date: str
+    details: tuple[_DetailText, ...] = ()
+    outcomes: tuple[str | _Outcome, ...] = ()
+    agents: tuple[_Identifier, ...] = ()
+    objects: tuple[_Identifier, ...] = ()
+    version: str = Field("3.0", pattern=r"^(2\.3|3\.0)$")
+
+
+def event_from_json(
+    value: Any,
+    *,
+    now: datetime | None = None,
+    zone: tzinfo = UTC,
+    identifier_type: str = DEFAULT_IDENTIFIER_TYPE,
+    otherwise: UUID | None = None,
+) -> Event:
+    """Read one event: an object of the documented form, or `{"xml": "<premis:event …>"}`.
+
+    An identifier that is no UUID is replaced, by `otherwise` where that is given. Raises BadJson, BadDate, BadPremis.
+    """
+    now = now or datetime.now(UTC)
+    if isinstance(value, Mapping) and set(value) == {"xml"} and isinstance(value["xml"], str):
+        elements = events_in(parse(value["xml"].encode("utf-8", "replace")))
+        if len(elements) != 1:
+            raise BadJson("xml: expected exactly one event.")
+        return event_from_xml(elements[0], now=now, zone=zone, identifier_type=identifier_type)
+    form = _validated(_Event, value)
+    date = event_date(form.date.strip(), now, zone)
+    sent = form.identifier if isinstance(form.identifier, _EventIdentifier) else _EventIdentifier(value=form.identifier)
+    spelling = sent.value.strip()
+    if is_uuid(spelling):
+        kept_type = _term(sent.type) or identifier_type
+    else:
+        spelling, kept_type = (str(otherwise) if otherwise else uuid4().hex), identifier_type
+    return Event(
+        id=UUID(spelling),
+        type=_term(form.type),
+        at=date.instant,
+        details=tuple(filter(_said, map(_detail, form.details))),
+        outcomes=tuple(_outcome(each) for each in form.outcomes if not isinstance(each, str) or each),
+        agents=tuple(map(_identifier, form.agents)),
+        objects=tuple(map(_identifier, form.objects)),
+        identifier_type=kept_type,
+        identifier=spelling,
+        date_text=date.text,
+        version=form.version,
+    )
+
+
+def event_to_json(event: Event) -> dict[str, Any]:
+    """The event in the form that `event_from_json` reads."""
+    return {
+        "identifier": {"type": _shown(event.identifier_type), "value": event.identifier_value},
+        "type": _shown(event.type),
+        "date": event.date,
+        "details": [_shown_detail(each) for each in event.details],
+        "outcomes": [
+            {"outcome": _shown(each.outcome), "notes": [_shown_detail(note) for note in each.notes]}
+            for each in event.outcomes
+        ],
+        "agents": [_shown_identifier(each) for each in event.agents],
+        "objects": [_shown_identifier(each) for each in event.objects],
+        "version": event.emitted_version,
+    }
+
+
+def agent_to_json(agent: Agent, url: str) -> dict[str, Any]:
+    """The agent as the PREMIS Event Service shows it: `id` is its page, `note` all notes (premis.md 1.12)."""
+    return {"id": url, "name": agent.name, "note": "\n".join(agent.notes), "type": agent.type}
+
+
+def _validated(form: type[_Event], value: Any) -> _Event:
+    try:
+        found = form.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(each) for each in first["loc"]) or "event"
+        raise BadJson(f"{where[:200]}: {first['msg']}") from error
+    if (bad := _unprintable(value)) is not None:
+        raise BadJson(f"{bad[:200]!r}: characters that XML cannot hold.")
+    return found
+
+
+def _unprintable(value: Any) -> str | None:
+    if isinstance(value, str):
+        return value if _NOT_XML.search(value) else None
+    parts: Sequence[Any] = (
+        list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    )
+    return next((bad for part in parts if (bad := _unprintable(part)) is not None), None)
+
+
+def _term(form: _TermText) -> str:
+    if isinstance(form, str):
+        return form.strip()
+    return Term(
+        form.value.strip(), authority=form.authority, authority_uri=form.authority_uri, value_uri=form.value_uri
+    )
+
+
+def _detail(form: _DetailText) -> str:
+    if isinstance(form, str):
+        return form
+    for extension in form.extensions:
+        parse(f"<extension>{extension}</extension>".encode())
+    return Detail(form.text, form.extensions) if form.extensions else form.text
+
+
+def _said(detail: str) -> bool:
+    return bool(detail) or isinstance(detail, Detail)
+
+
+def _outcome(form: str | _Outcome) -> Outcome:
+    if isinstance(form, str):
+        return Outcome(form)
+    return Outcome(_term(form.outcome), tuple(filter(_said, map(_detail, form.notes))))
+
+
+def _identifier(form: _Identifier) -> Identifier:
+    roles = tuple(filter(None, map(_term, form.roles)))
+    return Identifier(_term(form.type), form.value.strip(), roles, tuple(form.attributes.items()))
+
+
+def _shown(text: str) -> str | dict[str, str]:
+    if not isinstance(text, Term):
+        return text
+    parts = {"authority": text.authority, "authorityURI": text.authority_uri, "valueURI": text.value_uri}
+    return {"value": str(text), **{name: part for name, part in parts.items() if part is not None}}
+
+
+def _shown_detail(detail: str) -> str | dict[str, Any]:
+    return {"text": str(detail), "extensions": list(detail.extensions)} if isinstance(detail, Detail) else detail
+
+
+def _shown_identifier(identifier: Identifier) -> dict[str, Any]:
+    shown: dict[str, Any] = {"type": _shown(identifier.type), "value": identifier.value}
+    if identifier.roles:
+        shown["roles"] = [_shown(role) for role in identifier.roles]
+    if identifier.attributes:
+        shown["attributes"] = dict(identifier.attributes)
+    return shown
