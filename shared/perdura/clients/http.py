@@ -214,7 +214,8 @@ class HttpClient:
     """HTTP to the hosts of one `Reach`. Safe to use from several threads; close it, or use it as a context.
 
     `credentials` are headers (`Authorization`, `Cookie`) that go to `credentials_origin` alone: scheme, host and
-    port must be the same, so that no redirect and no file on another host ever sees them.
+    port must be the same, so that no redirect and no file on another host ever sees them. `transport` replaces the
+    network, for recorded answers.
     """
 
     def __init__(
@@ -229,6 +230,7 @@ class HttpClient:
         connections: int = 8,
         lookup: Lookup = look_up,
         sleep: Callable[[float], None] = time.sleep,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.reach = reach
         self.limits = limits or Limits()
@@ -237,7 +239,7 @@ class HttpClient:
         self._budget = budget
         self._sleep = sleep
         self._client = httpx.Client(
-            transport=_GuardedTransport(reach, lookup, connections),
+            transport=transport or _GuardedTransport(reach, lookup, connections),
             headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
             timeout=httpx.Timeout(self.limits.read_seconds, connect=self.limits.connect_seconds),
             follow_redirects=False,
@@ -259,13 +261,20 @@ class HttpClient:
         """Whether credentials are sent to the source."""
         return bool(self._credentials)
 
-    def get(self, url: str, *, headers: Mapping[str, str] | None = None, body_bytes: int | None = None) -> Answer:
+    def get(
+        self,
+        url: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        body_bytes: int | None = None,
+        follow: bool = True,
+    ) -> Answer:
         """Read an answer whole, whatever its status; a safe request, tried again after transient failures.
 
         Raises UpstreamUnavailable when the last attempt ended in a transient status or without an answer,
-        UpstreamRefused when the body exceeds the limit, DestinationRefused.
+        UpstreamRefused when the body exceeds the limit, DestinationRefused. `follow=False` gives a redirect itself.
         """
-        return self.read("GET", url, headers=headers, body_bytes=body_bytes)
+        return self.read("GET", url, headers=headers, body_bytes=body_bytes, follow=follow)
 
     def read(
         self,
@@ -276,13 +285,14 @@ class HttpClient:
         content: bytes | None = None,
         body_bytes: int | None = None,
         idempotent: bool | None = None,
+        follow: bool = True,
     ) -> Answer:
         """Like `get` for any method. Only GET, HEAD and what is called `idempotent` are tried again."""
         repeatable = method in ("GET", "HEAD") if idempotent is None else idempotent
         attempts = self.limits.attempts if repeatable else 1
         for attempt in range(1, attempts + 1):
             try:
-                answer = self._read_once(method, url, headers, content, body_bytes or self.limits.body_bytes)
+                answer = self._read_once(method, url, headers, content, body_bytes or self.limits.body_bytes, follow)
             except UpstreamUnavailable:
                 if attempt == attempts:
                     raise
@@ -296,9 +306,9 @@ class HttpClient:
         raise AssertionError("unreachable")
 
     def _read_once(
-        self, method: str, url: str, headers: Mapping[str, str] | None, content: bytes | None, limit: int
+        self, method: str, url: str, headers: Mapping[str, str] | None, content: bytes | None, limit: int, follow: bool
     ) -> Answer:
-        with self.stream(url, method=method, headers=headers, content=content) as stream:
+        with self.stream(url, method=method, headers=headers, content=content, follow=follow) as stream:
             body = bytearray()
             for chunk in stream.chunks:
                 body += chunk
@@ -318,6 +328,7 @@ class HttpClient:
         content: bytes | None = None,
         total_seconds: float | None = None,
         decode: bool = True,
+        follow: bool = True,
     ) -> Iterator[Stream]:
         """Open an answer and read its body as it comes; one attempt, any status.
 
@@ -325,7 +336,7 @@ class HttpClient:
         were on the wire. Raises UpstreamUnavailable, DestinationRefused, UpstreamRefused.
         """
         until = time.monotonic() + (total_seconds or self.limits.total_seconds)
-        response = self._open(method, url, headers, content, until)
+        response = self._open(method, url, headers, content, until, self.limits.redirects if follow else 0)
         try:
             names = tuple((name.lower(), value) for name, value in response.headers.multi_items())
             chunks = _timed(response.iter_raw(), until, str(response.url))
@@ -337,12 +348,18 @@ class HttpClient:
             response.close()
 
     def _open(
-        self, method: str, url: str, headers: Mapping[str, str] | None, content: bytes | None, until: float
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        content: bytes | None,
+        until: float,
+        redirects: int,
     ) -> httpx.Response:
-        for _ in range(self.limits.redirects + 1):
+        for _ in range(redirects + 1):
             response = self._send(method, url, headers, content)
             location = response.headers.get("location")
-            if response.status_code not in REDIRECTS or not location:
+            if response.status_code not in REDIRECTS or not location or redirects == 0:
                 return response
             response.close()
             target = urljoin(url, location)
@@ -369,7 +386,13 @@ class HttpClient:
             response = self._client.send(request, stream=True)
         except httpx.InvalidURL as error:
             raise UpstreamRefused("The address is not a valid URL.", code="destination-refused") from error
-        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
+        except (
+            httpcore.TimeoutException,
+            httpcore.NetworkError,
+            httpcore.ProtocolError,
+            httpx.TransportError,
+            OSError,
+        ) as error:
             raise UpstreamUnavailable(f"{host} could not be reached ({type(error).__name__}).") from error
         if self._budget is not None:
             names = tuple((name.lower(), value) for name, value in response.headers.multi_items())

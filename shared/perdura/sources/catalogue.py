@@ -12,6 +12,7 @@ from perdura.settings import Settings
 from perdura.sources.profile import Profile, profiles
 
 _DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:\s*)?(?P<doi>10\.\d{4,9}/[^\s\"<>]{1,200})", re.IGNORECASE)
+_WITHOUT_BASE = frozenset({"folder", "prefix", "signposting"})
 _NAMED = re.compile(r"(?P<source>[a-z0-9][a-z0-9.-]{0,49}):(?P<recid>[^\s/:][^\s]{0,199})")
 
 
@@ -46,6 +47,10 @@ def recognise(text: str, settings: Settings) -> Recognised:
         raise UnknownSource("Give the address, DOI or identifier of one record.")
     if match := _DOI.fullmatch(text):
         return _by_doi(match["doi"], settings)
+    if text.startswith("file:///"):
+        return by_id("local", unquote(text.removeprefix("file://")), settings)
+    if text.startswith("s3://"):
+        return by_id("prefix", text, settings)
     if "://" in text:
         return _by_url(text, settings)
     for profile in profiles(settings).values():
@@ -68,11 +73,11 @@ def by_id(source: str, recid: str, settings: Settings, *, base_url: str | None =
     if not re.fullmatch(profile.recid, recid):
         raise UnknownSource(f"“{recid[:80]}” is not a record id of {profile.name}.")
     base = profile.base_url or (base_url or "")
-    if not base:
+    if not base and profile.protocol not in _WITHOUT_BASE:
         raise UnknownSource(f"{profile.name} needs the address of the record.")
     if base_url and profile.loopback and not _loopback_allowed(base_url, settings):
         raise UnknownSource(f"{profile.name} is not available here.")
-    return Recognised(profile, recid, base, f"{base}/records/{recid}")
+    return Recognised(profile, recid, base, f"{base}/records/{recid}" if base else recid)
 
 
 def _by_doi(doi: str, settings: Settings) -> Recognised:

@@ -10,6 +10,7 @@ from urllib.parse import quote, urljoin
 
 from perdura.clients.http import Answer, HttpClient, UpstreamRefused, status_error
 from perdura.sources.catalogue import Recognised
+from perdura.sources.json_values import items, mapping, text
 from perdura.sources.plan import Capture, Closed, Plan, Skipped, UpstreamFile, planned
 
 _CHECKSUM = re.compile(r"(?P<algorithm>[a-z0-9-]{3,12}):(?P<hex>[0-9a-fA-F]{8,128})")
@@ -30,7 +31,7 @@ def plan(record: Recognised, client: HttpClient) -> Plan:
     closed = _closed(value)
     entries: list[Mapping[str, Any]] = []
     if layout.files:
-        url = _same_site(_text(value, "links.files"), record, client) or record.base_url + layout.files.format(
+        url = _own_link(text(value, "links.files"), record, client) or record.base_url + layout.files.format(
             recid=quote(recid, safe="")
         )
         listing = client.get(url, headers={"Accept": "application/json"})
@@ -44,12 +45,12 @@ def plan(record: Recognised, client: HttpClient) -> Plan:
     return Plan(
         source=record.source,
         recid=recid,
-        url=_text(value, "links.self_html") or _text(value, "links.html") or record.url,
+        url=text(value, "links.self_html") or text(value, "links.html") or record.url,
         title=_title(value) or f"{record.profile.name} {recid}",
         captures=tuple(captures),
         files=planned(files),
         revision=revision(value),
-        parent=_text(value, "parent.id") or _text(value, "conceptrecid"),
+        parent=text(value, "parent.id") or text(value, "conceptrecid"),
         metadata=description(value),
         restricted=_is_restricted(value),
         closed=closed,
@@ -73,23 +74,23 @@ def revision(value: Mapping[str, Any]) -> str | None:
 
 def description(value: Mapping[str, Any]) -> dict[str, Any]:
     """The short description for people, from either shape of a record."""
-    metadata = _mapping(value.get("metadata"))
+    metadata = mapping(value.get("metadata"))
     names = []
-    for creator in _list(metadata.get("creators")):
-        person = _mapping(creator).get("person_or_org", creator)
-        name = _mapping(person).get("name")
+    for creator in items(metadata.get("creators")):
+        person = mapping(creator).get("person_or_org", creator)
+        name = mapping(person).get("name")
         if isinstance(name, str):
             names.append(name)
-    kind = _mapping(metadata.get("resource_type"))
+    kind = mapping(metadata.get("resource_type"))
     found = {
         "creators": names[:200],
         "publisher": metadata.get("publisher"),
         "publication_date": metadata.get("publication_date"),
         "resource_type": kind.get("id") or kind.get("type"),
         "version": metadata.get("version"),
-        "doi": _text(value, "pids.doi.identifier") or value.get("doi"),
-        "licence": [_mapping(item).get("id") for item in _list(metadata.get("rights"))]
-        or _mapping(metadata.get("license")).get("id"),
+        "doi": text(value, "pids.doi.identifier") or value.get("doi"),
+        "licence": [mapping(item).get("id") for item in items(metadata.get("rights"))]
+        or mapping(metadata.get("license")).get("id"),
         "revision": revision(value),
     }
     return {key: item for key, item in found.items() if item}
@@ -107,20 +108,20 @@ def _object(answer: Answer) -> Mapping[str, Any]:
 def _entries(value: Mapping[str, Any], path: str) -> list[Mapping[str, Any]]:
     found: Any = value
     for part in path.split("."):
-        found = _mapping(found).get(part)
+        found = mapping(found).get(part)
     if isinstance(found, dict):
         found = list(found.values())
-    return [item for item in _list(found) if isinstance(item, dict)]
+    return [item for item in items(found) if isinstance(item, dict)]
 
 
 def _files(entries: list[Mapping[str, Any]], link: str, base: str) -> tuple[list[UpstreamFile], list[Skipped]]:
     files, skipped = [], []
     for entry in entries:
         key = str(entry.get("key") or entry.get("filename") or "")
-        url = _text(entry, link) or _text(entry, "links.content") or _text(entry, "links.self")
+        url = text(entry, link) or text(entry, "links.content") or text(entry, "links.self")
         if not key or url is None:
             raise UpstreamRefused("The repository lists a file without a name or address.", code="upstream-file-list")
-        if _text(entry, "status") not in (None, "completed"):
+        if text(entry, "status") not in (None, "completed"):
             skipped.append(Skipped(key, url, "its upload was never completed"))
             continue
         size = entry.get("size", entry.get("filesize"))
@@ -130,7 +131,7 @@ def _files(entries: list[Mapping[str, Any]], link: str, base: str) -> tuple[list
                 url=urljoin(base, url),
                 size=size if isinstance(size, int) and size >= 0 else None,
                 checksums=checksums(entry.get("checksum")),
-                media_type=_text(entry, "mimetype"),
+                media_type=text(entry, "mimetype"),
             )
         )
     return files, skipped
@@ -145,8 +146,8 @@ def checksums(value: Any) -> dict[str, str]:
     return {"md5": value.lower()} if re.fullmatch(r"[0-9a-fA-F]{32}", value) else {}
 
 
-def _same_site(url: str | None, record: Recognised, client: HttpClient) -> str | None:
-    """The link, when it may be followed; records behind a proxy carry links to hosts that are not ours to ask."""
+def _own_link(url: str | None, record: Recognised, client: HttpClient) -> str | None:
+    """The link, resolved and checked against the source's hosts before it is followed."""
     if url is None:
         return None
     absolute = urljoin(record.base_url, url)
@@ -155,16 +156,16 @@ def _same_site(url: str | None, record: Recognised, client: HttpClient) -> str |
 
 
 def _closed(value: Mapping[str, Any]) -> Closed | None:
-    status = _text(value, "access.status") or _text(value, "metadata.access_right") or "open"
+    status = text(value, "access.status") or text(value, "metadata.access_right") or "open"
     if status not in ("restricted", "embargoed", "closed"):
         return None
-    until = _text(value, "access.embargo.until") or _text(value, "metadata.embargo_date")
+    until = text(value, "access.embargo.until") or text(value, "metadata.embargo_date")
     return Closed(status, _date(until))
 
 
 def _is_restricted(value: Mapping[str, Any]) -> bool:
-    access = _mapping(value.get("access"))
-    right = _text(value, "metadata.access_right") or "open"
+    access = mapping(value.get("access"))
+    right = text(value, "metadata.access_right") or "open"
     return "restricted" in (access.get("record"), access.get("files")) or right in (
         "restricted",
         "closed",
@@ -173,30 +174,15 @@ def _is_restricted(value: Mapping[str, Any]) -> bool:
 
 
 def _title(value: Mapping[str, Any]) -> str | None:
-    title = _mapping(value.get("metadata")).get("title")
+    title = mapping(value.get("metadata")).get("title")
     if isinstance(title, dict):
         title = title.get("title")
     return title if isinstance(title, str) else None
 
 
-def _date(text: str | None) -> datetime | None:
+def _date(value: str | None) -> datetime | None:
     try:
-        found = datetime.fromisoformat(text) if text else None
+        found = datetime.fromisoformat(value) if value else None
     except ValueError:
         return None
     return found.replace(tzinfo=UTC) if found and found.tzinfo is None else found
-
-
-def _text(value: Mapping[str, Any], path: str) -> str | None:
-    found: Any = value
-    for part in path.split("."):
-        found = _mapping(found).get(part)
-    return found if isinstance(found, str) and found else None
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []

@@ -21,6 +21,23 @@ VERSION = 1
 """Version of the JSON form of a plan."""
 
 
+class Moved(Exception):
+    """The record lives at another address now, perhaps in another source: recognise `url` instead."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.url = url
+
+
+class Preparing(Exception):
+    """The upstream makes the files ready (an export): ask again after so many `seconds`."""
+
+    def __init__(self, what: str, seconds: float) -> None:
+        super().__init__(what)
+        self.what = what
+        self.seconds = seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Capture:
     """One answer of the upstream as received. `name` is its file name below `data/meta/`."""
@@ -51,11 +68,16 @@ class UpstreamFile:
     checksums: Mapping[str, str] = field(default_factory=dict)
     media_type: str | None = None
     title: str | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedFile:
-    """One file to be fetched, and its path in the bag. `renamed` says why that differs from `key`."""
+    """One file to be fetched, and its path in the bag. `renamed` says why that differs from `key`.
+
+    An `optional` file is made by the upstream on demand (a PDF of a note); without it the harvest is complete, with a
+    warning.
+    """
 
     key: str
     url: str
@@ -65,6 +87,7 @@ class PlannedFile:
     media_type: str | None
     title: str | None
     renamed: str | None
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +151,7 @@ def planned(files: Iterable[UpstreamFile]) -> tuple[PlannedFile, ...]:
             media_type=file.media_type,
             title=file.title,
             renamed=name.reason,
+            optional=file.optional,
         )
         for file, name in zip(files, names, strict=True)
     )
@@ -157,6 +181,7 @@ def to_json(plan: Plan) -> bytes:
                 "media_type": file.media_type,
                 "title": file.title,
                 "renamed": file.renamed,
+                "optional": file.optional,
             }
             for file in plan.files
         ],

@@ -22,7 +22,19 @@ from perdura.clients.reach import Reach
 from perdura.errors import Broken
 from perdura.settings import Settings
 
-Protocol = Literal["inveniordm", "marcxml", "opendata", "indico", "gitlab", "codimd", "oai-pmh", "signposting", "doi"]
+Protocol = Literal[
+    "inveniordm",
+    "marcxml",
+    "opendata",
+    "indico",
+    "gitlab",
+    "codimd",
+    "oai-pmh",
+    "signposting",
+    "doi",
+    "folder",
+    "prefix",
+]
 
 Pattern = Annotated[str, Field(max_length=300)]
 
@@ -60,6 +72,10 @@ class Profile(BaseModel):
     requests_per_minute: int = Field(60, ge=1)
     burst: int = Field(20, ge=1)
     concurrency: int = Field(4, ge=1, le=32)
+    oai_formats: tuple[str, ...] = Field(
+        ("marcxml", "dcat", "oai_datacite", "oai_dc"),
+        description="OAI formats that are kept; the first with files counts.",
+    )
     oai_path: str | None = Field(None, description="Path of the OAI-PMH endpoint.")
     invenio: Invenio = Invenio()
 

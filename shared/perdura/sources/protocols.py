@@ -1,26 +1,102 @@
-"""From a recognised record to its plan: which module speaks which protocol."""
+"""From a recognised record to its upstream: who plans, who is asked for the revision, where the bytes come from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from perdura.clients.http import Budget, HttpClient
-from perdura.errors import Broken
+from perdura.errors import Rejected
 from perdura.settings import Settings
-from perdura.sources import inveniordm
+from perdura.sources import (
+    codimd,
+    doi,
+    folder,
+    gitlab,
+    indico,
+    inveniordm,
+    marcxml,
+    oai_record,
+    opendata,
+    prefix,
+    signposting,
+)
 from perdura.sources.catalogue import Recognised
+from perdura.sources.origin import Origin
 from perdura.sources.plan import Plan
+from perdura.storage.store import Store
 
 Planner = Callable[[Recognised, HttpClient], Plan]
+Revision = Callable[[Recognised, HttpClient], str | None]
 
-PLANNERS: Mapping[str, Planner] = MappingProxyType({"inveniordm": inveniordm.plan})
-"""One planner per protocol."""
-
-REVISIONS: Mapping[str, Callable[[Recognised, HttpClient], str | None]] = MappingProxyType(
-    {"inveniordm": inveniordm.current_revision}
+PLANNERS: Mapping[str, Planner] = MappingProxyType(
+    {
+        "inveniordm": inveniordm.plan,
+        "marcxml": marcxml.plan,
+        "opendata": opendata.plan,
+        "indico": indico.plan,
+        "gitlab": gitlab.plan,
+        "codimd": codimd.plan,
+        "oai-pmh": oai_record.plan,
+        "signposting": signposting.plan,
+        "doi": doi.plan,
+    }
 )
-"""Protocols that can say cheaply which revision a record has now."""
+"""One planner per protocol that is spoken over HTTP."""
+
+REVISIONS: Mapping[str, Revision] = MappingProxyType(
+    {
+        "inveniordm": inveniordm.current_revision,
+        "marcxml": marcxml.current_revision,
+        "opendata": opendata.current_revision,
+        "gitlab": gitlab.current_revision,
+    }
+)
+"""Protocols that say with one request which revision a record has now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """One record within reach: `plan` may raise Moved and Preparing; `revision` is None where nobody can tell."""
+
+    origin: Origin
+    plan: Callable[[], Plan]
+    revision: Callable[[], str | None] | None = None
+
+
+@contextmanager
+def connected(
+    record: Recognised,
+    settings: Settings,
+    *,
+    store: Store | None = None,
+    token: str | None = None,
+    budget: Budget | None = None,
+) -> Iterator[Upstream]:
+    """The upstream of a record, for as long as the context lasts.
+
+    Raises Rejected when a folder or prefix may not be harvested.
+    """
+    protocol = record.profile.protocol
+    if protocol == "folder":
+        path = folder.allowed(record.recid, settings)
+        yield Upstream(folder.FolderOrigin(path), lambda: folder.plan(path, record.source))
+    elif protocol == "prefix":
+        bucket, below = prefix.allowed(record.recid, settings)
+        if store is None:
+            raise Rejected("A prefix is listed only while it is harvested.", code="unknown-source")
+        objects = store
+        yield Upstream(prefix.StoreOrigin(objects), lambda: prefix.plan(objects, bucket, below, record.source))
+    else:
+        with client_for(record, settings, token=token, budget=budget) as client:
+            ask = REVISIONS.get(protocol)
+            yield Upstream(
+                client,
+                lambda: PLANNERS[protocol](record, client),
+                None if ask is None else lambda: ask(record, client),
+            )
 
 
 def client_for(
@@ -41,11 +117,3 @@ def client_for(
         budget=budget,
         connections=profile.concurrency,
     )
-
-
-def plan(record: Recognised, client: HttpClient) -> Plan:
-    """Ask the upstream and plan the harvest of one record."""
-    planner = PLANNERS.get(record.profile.protocol)
-    if planner is None:
-        raise Broken(f"No program speaks {record.profile.protocol}, the protocol of {record.profile.name}.")
-    return planner(record, client)

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+from perdura.errors import Rejected
 from perdura.settings import Settings
-from perdura.sources import protocols
 from perdura.sources.catalogue import recognise
-from perdura.sources.plan import Plan
+from perdura.sources.plan import Moved, Plan
+from perdura.sources.protocols import connected
+from perdura.storage.store import Store
+
+MOVES = 3
+"""How often a record may say that it lives elsewhere (a DOI, an old address of a moved repository)."""
 
 
-def preview(text: str, settings: Settings, *, token: str | None = None) -> Plan:
+def preview(text: str, settings: Settings, *, store: Store | None = None, token: str | None = None) -> Plan:
     """Recognise a URL, DOI or id, ask the upstream what is there, and say what a harvest would do. Nothing is stored.
 
-    Raises UnknownSource, UpstreamRefused (not found, deleted, closed) and UpstreamUnavailable.
+    Raises UnknownSource, UpstreamRefused (not found, deleted, closed), UpstreamUnavailable and Preparing.
     """
-    record = recognise(text, settings)
-    with protocols.client_for(record, settings, token=token) as client:
-        return protocols.plan(record, client)
+    for _ in range(MOVES + 1):
+        record = recognise(text, settings)
+        with connected(record, settings, store=store, token=token) as upstream:
+            try:
+                return upstream.plan()
+            except Moved as moved:
+                text = moved.url
+    raise Rejected("The record says too often that it lives elsewhere.", code="upstream-redirect")

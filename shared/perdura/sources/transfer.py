@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
-from perdura.clients.http import HttpClient, Stream, decoded, redacted, status_error
+from perdura.clients.http import Stream, decoded, redacted, status_error
 from perdura.errors import Rejected, UpstreamUnavailable
+from perdura.sources.announced import announced
+from perdura.sources.origin import Origin
 from perdura.sources.plan import PlannedFile
 from perdura.storage.digests import HEX_LENGTHS, Digests
 from perdura.storage.store import Store, Writer
@@ -66,7 +68,7 @@ class Fetched:
 
 def fetch(
     file: PlannedFile,
-    client: HttpClient,
+    origin: Origin,
     store: Store,
     bucket: str,
     key: str,
@@ -81,7 +83,7 @@ def fetch(
     mismatch: FileRefused | None = None
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            done = _Attempt(file, client, store, bucket, key, out_of_time, seconds).run()
+            done = _Attempt(file, origin, store, bucket, key, out_of_time, seconds).run()
         except FileRefused as refused:
             if mismatch is not None or refused.code not in ("checksum-mismatch", "size-mismatch"):
                 raise
@@ -105,7 +107,7 @@ class _Attempt:
     def __init__(
         self,
         file: PlannedFile,
-        client: HttpClient,
+        origin: Origin,
         store: Store,
         bucket: str,
         key: str,
@@ -113,7 +115,7 @@ class _Attempt:
         seconds: float,
     ) -> None:
         self.file = file
-        self.client = client
+        self.origin = origin
         self.store = store
         self.bucket = bucket
         self.key = key
@@ -124,6 +126,7 @@ class _Attempt:
         self.encoding: str | None = None
         self.is_html = False
         self.wire = Digests(("sha256",))
+        self.declared = dict(file.checksums)
         self.digests = Digests({*BAG_ALGORITHMS, *(set(file.checksums) & set(HEX_LENGTHS))})
 
     def run(self) -> Fetched:
@@ -167,7 +170,7 @@ class _Attempt:
             headers |= {"Range": f"bytes={self.position}-", "If-Range": self.etag or ""}
         with ExitStack() as stack:
             stream = stack.enter_context(
-                self.client.stream(self.file.url, headers=headers, total_seconds=self.seconds, decode=False)
+                self.origin.stream(self.file.url, headers=headers, total_seconds=self.seconds, decode=False)
             )
             self._admit(stream)
             for data in self._decoded(stream):
@@ -196,8 +199,10 @@ class _Attempt:
         self.etag = tag if tag and not tag.startswith("W/") else None
         coding = (stream.header("content-encoding") or "identity").strip().lower()
         self.encoding = None if coding == "identity" else coding
+        if self.encoding is None:
+            self.declared = {**announced(stream.headers), **self.file.checksums}
         self.is_html = _media(stream.header("content-type")) in ("text/html", "application/xhtml+xml")
-        if self.is_html and not self._html_expected() and not self.file.checksums:
+        if self.is_html and not self._html_expected() and not self.declared:
             raise self._refused("html-instead-of-file", self.file.media_type or "a file", "an HTML page")
 
     def _decoded(self, stream: Stream) -> Iterator[bytes]:
@@ -225,7 +230,7 @@ class _Attempt:
         if size == 0 and self.file.size is None:
             raise self._refused("empty-body", "a file", "no bytes")
         compared = []
-        for algorithm, declared in sorted(self.file.checksums.items()):
+        for algorithm, declared in sorted(self.declared.items()):
             if algorithm not in values:
                 continue
             if values[algorithm] != declared:

@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from perdura.clients.http import HttpClient
+from perdura.clients.http import Budget
 from perdura.errors import Broken, NotStored, Rejected, Retryable, UpstreamUnavailable
-from perdura.sources import protocols
 from perdura.sources.catalogue import Recognised, by_id, recognise
-from perdura.sources.plan import Plan, from_json, to_json
+from perdura.sources.origin import Origin
+from perdura.sources.plan import Moved, Plan, PlannedFile, Preparing, from_json, to_json
+from perdura.sources.protocols import Upstream, connected
+from perdura.sources.resolve import MOVES
 from perdura.sources.transfer import Fetched, FileRefused, OutOfTime, fetch
 from perdura.steps import harvest_events, harvest_sip
-from perdura.steps.harvest_units import Unit, read_receipt, receipt, units
+from perdura.steps.harvest_units import Receipt, Unit, read_receipt, units
 from perdura.steps.outcome import (
     ArchiveChange,
     ArchiveView,
@@ -80,22 +82,37 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     FAILED with every refused file, or COMPLETED with the SIP.
     """
     record = _record(archive, ports)
-    with protocols.client_for(record, ports.settings, token=_token(archive, ports)) as client:
-        stored = _planned(archive, ports, record, client)
+    for _ in range(MOVES + 1):
+        token = _token(archive, ports, record)
+        with connected(record, ports.settings, store=ports.store, token=token, budget=_budget(ports)) as upstream:
+            try:
+                return _harvested(archive, ports, upstream)
+            except Moved as moved:
+                record = recognise(moved.url, ports.settings)
+    raise Rejected("The record says too often that it lives elsewhere.", code="upstream-redirect")
+
+
+def _harvested(archive: ArchiveView, ports: Ports, upstream: Upstream) -> Outcome:
+    try:
+        stored = _planned(archive, ports, upstream)
         plan = stored.plan
         if plan.closed is not None and not archive.step.input.get("metadata_only"):
             return _closed(archive, ports, plan)
-        try:
-            fetched, refusals = _transferred(archive, ports, stored, client)
-            if refusals or ports.clock.now() - plan.captures[0].at > STALE:
-                _check_unchanged(plan, record, client)
-        except RecordChanged:
-            return _again(archive)
-        except OutOfTime:
-            return Outcome(state=StepState.QUEUED, checkpoint={**archive.step.checkpoint, "continued": True})
-        if refusals:
-            return _failed(archive, ports, plan, refusals)
-    return _assembled(archive, ports, stored, fetched)
+        receipt, refusals = _transferred(archive, ports, stored, upstream.origin)
+        if refusals or ports.clock.now() - plan.captures[0].at > STALE:
+            _check_unchanged(plan, upstream)
+    except Preparing as preparing:
+        poll_at = ports.clock.now() + timedelta(seconds=preparing.seconds)
+        return Outcome(
+            state=StepState.WAITING, poll_at=poll_at, checkpoint=archive.step.checkpoint, message=f"{preparing.what}."
+        )
+    except RecordChanged:
+        return _again(archive)
+    except OutOfTime:
+        return Outcome(state=StepState.QUEUED, checkpoint={**archive.step.checkpoint, "continued": True})
+    if refusals:
+        return _failed(archive, ports, plan, refusals)
+    return _assembled(archive, ports, stored, receipt)
 
 
 def _record(archive: ArchiveView, ports: Ports) -> Recognised:
@@ -108,10 +125,15 @@ def _record(archive: ArchiveView, ports: Ports) -> Recognised:
     raise Rejected("A harvest needs a url, or a source and a recid.", code="incomplete-request")
 
 
-def _token(archive: ArchiveView, ports: Ports) -> str | None:
-    """The credential for this source, when the runtime supplies one (`extras["credential"]`: source -> token)."""
+def _token(archive: ArchiveView, ports: Ports, record: Recognised) -> str | None:
+    """The credential for this source, when the runtime supplies them: `extras["credential"](archive, source)`."""
     lookup = (ports.extras or {}).get("credential")
-    return lookup(archive) if callable(lookup) else None
+    return lookup(archive, record.source) if callable(lookup) else None
+
+
+def _budget(ports: Ports) -> Budget | None:
+    """The rate budget that all workers share, when the runtime supplies one as `extras["rate_budget"]`."""
+    return (ports.extras or {}).get("rate_budget")
 
 
 # ------------------------------------------------------------------------------------------------- phase 1: plan
@@ -121,7 +143,7 @@ def _plan_key(archive: ArchiveView) -> str:
     return f"{archive.id}/plan.json"
 
 
-def _planned(archive: ArchiveView, ports: Ports, record: Recognised, client: HttpClient) -> Stored:
+def _planned(archive: ArchiveView, ports: Ports, upstream: Upstream) -> Stored:
     """The stored plan of this attempt, or a new one. A new plan that leads to other files begins a new generation."""
     before = _read_plan(archive, ports)
     replans = int(archive.step.checkpoint.get("replans", 0))
@@ -130,7 +152,7 @@ def _planned(archive: ArchiveView, ports: Ports, record: Recognised, client: Htt
     if before is not None and before.attempt == attempt and before.plan.closed is None:
         return before
     ports.progress("plan", 0, None)
-    plan = protocols.plan(record, client)
+    plan = upstream.plan()
     stored = Stored(plan, attempt, before.generation if before else 1)
     if before is not None and before.fingerprint != stored.fingerprint:
         stored = Stored(plan, attempt, before.generation + 1)
@@ -153,9 +175,8 @@ def _read_plan(archive: ArchiveView, ports: Ports) -> Stored | None:
         raise Broken("The stored plan of this harvest cannot be read.") from error
 
 
-def _check_unchanged(plan: Plan, record: Recognised, client: HttpClient) -> None:
-    ask = protocols.REVISIONS.get(record.profile.protocol)
-    if ask is not None and plan.revision is not None and ask(record, client) != plan.revision:
+def _check_unchanged(plan: Plan, upstream: Upstream) -> None:
+    if upstream.revision is not None and plan.revision is not None and upstream.revision() != plan.revision:
         raise RecordChanged
 
 
@@ -170,21 +191,21 @@ def _again(archive: ArchiveView) -> Outcome:
 
 
 def _transferred(
-    archive: ArchiveView, ports: Ports, stored: Stored, client: HttpClient
-) -> tuple[list[Fetched], list[FileRefused]]:
+    archive: ArchiveView, ports: Ports, stored: Stored, origin: Origin
+) -> tuple[Receipt, list[FileRefused]]:
     """Fetch every unit that has no receipt yet. A refused file does not stop the others: the report names all."""
-    transfers = _Transfers(archive, ports, stored, client)
+    transfers = _Transfers(archive, ports, stored, origin)
     done = transfers.receipts()
     missing = [unit for unit in units(stored.plan.files) if unit.number not in done]
     total = len(stored.plan.files)
-    count = sum(len(results) for results in done.values())
+    count = sum(len(receipt.fetched) for receipt in done.values())
     ports.progress("files", count, total)
     refusals: list[FileRefused] = []
     retryable: Retryable | None = None
     out_of_time = False
     waiting = iter(missing)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="harvest") as pool:
-        running: dict[Future[tuple[list[Fetched], list[FileRefused]]], Unit] = {}
+        running: dict[Future[tuple[Receipt, list[FileRefused]]], Unit] = {}
 
         def start() -> None:
             unit = next(waiting, None) if retryable is None and not out_of_time else None
@@ -198,35 +219,37 @@ def _transferred(
             for future in finished:
                 unit = running.pop(future)
                 try:
-                    results, refused = future.result()
+                    receipt, refused = future.result()
                 except Retryable as error:
                     retryable = retryable or error
                 except OutOfTime:
                     out_of_time = True
                 else:
-                    done[unit.number] = results
+                    done[unit.number] = receipt
                     refusals += refused
-                    count += len(results)
+                    count += len(receipt.fetched)
                     ports.progress("files", count, total)
                 start()
     if retryable is not None:
         raise retryable
     if out_of_time:
         raise OutOfTime
-    return [item for number in sorted(done) for item in done[number]], refusals
+    receipts = [done[number] for number in sorted(done)]
+    fetched = tuple(item for receipt in receipts for item in receipt.fetched)
+    return Receipt(fetched, tuple(item for receipt in receipts for item in receipt.missing)), refusals
 
 
 class _Transfers:
     """What the threads of one harvest share; each unit is independent of the others."""
 
-    def __init__(self, archive: ArchiveView, ports: Ports, stored: Stored, client: HttpClient) -> None:
+    def __init__(self, archive: ArchiveView, ports: Ports, stored: Stored, origin: Origin) -> None:
         self._ports = ports
-        self._client = client
+        self._origin = origin
         self._bucket = ports.settings.bucket_sips
         self._prefix = f"{archive.id}/{stored.folder}/"
         self._receipts = f"{archive.id}/receipts/{stored.generation}/"
 
-    def receipts(self) -> dict[int, list[Fetched]]:
+    def receipts(self) -> dict[int, Receipt]:
         """Results of the units that are done, by number."""
         found = {}
         for item in self._ports.store.list(self._bucket, self._receipts):
@@ -234,39 +257,42 @@ class _Transfers:
             found[number] = read_receipt(self._ports.store.read(item.ref))
         return found
 
-    def unit(self, unit: Unit) -> tuple[list[Fetched], list[FileRefused]]:
+    def unit(self, unit: Unit) -> tuple[Receipt, list[FileRefused]]:
         """Fetch the files of a unit; its receipt is written only when none was refused."""
-        results: list[Fetched] = []
+        fetched: list[Fetched] = []
+        missing: list[tuple[str, str]] = []
         refusals: list[FileRefused] = []
         for file in unit.files:
             if self._ports.deadline.near():
                 raise OutOfTime
             try:
-                results.append(
-                    fetch(
-                        file,
-                        self._client,
-                        self._ports.store,
-                        self._bucket,
-                        self._prefix + file.path,
-                        out_of_time=self._ports.deadline.near,
-                    )
-                )
-            except FileRefused as refused:
-                refusals.append(refused)
-            except Rejected as error:
-                refusals.append(FileRefused(error.message, code=error.code, path=file.path, found=error.message))
+                fetched.append(self._fetch(file))
+            except (Rejected, UpstreamUnavailable) as error:
+                if file.optional and getattr(error, "retry_after", None) is None:
+                    missing.append((file.path, error.message))
+                elif isinstance(error, FileRefused):
+                    refusals.append(error)
+                elif isinstance(error, Rejected):
+                    refusals.append(FileRefused(error.message, code=error.code, path=file.path, found=error.message))
+                else:
+                    raise
+        receipt = Receipt(tuple(fetched), tuple(missing))
         if not refusals:
             key = f"{self._receipts}{unit.number:06d}.json"
-            self._ports.store.put(self._bucket, key, receipt(results), content_type="application/json")
-        return results, refusals
+            self._ports.store.put(self._bucket, key, receipt.to_json(), content_type="application/json")
+        return receipt, refusals
+
+    def _fetch(self, file: PlannedFile) -> Fetched:
+        key = self._prefix + file.path
+        near = self._ports.deadline.near
+        return fetch(file, self._origin, self._ports.store, self._bucket, key, out_of_time=near)
 
 
 # ---------------------------------------------------------------------------------------------- phase 3: the SIP
 
 
-def _assembled(archive: ArchiveView, ports: Ports, stored: Stored, fetched: Sequence[Fetched]) -> Outcome:
-    plan = stored.plan
+def _assembled(archive: ArchiveView, ports: Ports, stored: Stored, receipt: Receipt) -> Outcome:
+    plan, fetched = stored.plan, receipt.fetched
     at = plan.captures[0].at
     bucket, prefix = ports.settings.bucket_sips, f"{archive.id}/{stored.folder}/"
     metadata = harvest_sip.metadata_files(plan, fetched, at, to_json(plan))
@@ -287,7 +313,7 @@ def _assembled(archive: ArchiveView, ports: Ports, stored: Stored, fetched: Sequ
     media = {file.path: file.media_type for file in plan.files}
     files = [File(i.path, i.size, i.checksums, media_type=media.get(i.path)) for i in fetched]
     files += [File(file.path, len(file.data), file.checksums) for file in metadata]
-    findings = _warnings(plan)
+    findings = _warnings(plan, receipt)
     return Outcome(
         state=StepState.COMPLETED_WITH_WARNINGS if findings else StepState.COMPLETED,
         output={"source": plan.source, "recid": plan.recid, "files": len(fetched), "bytes": package.size},
@@ -326,10 +352,11 @@ def _described(plan: Plan) -> Mapping[str, Any]:
     return {**plan.metadata, "url": plan.url, "parent": plan.parent, "revision": plan.revision}
 
 
-def _warnings(plan: Plan) -> tuple[Finding, ...]:
+def _warnings(plan: Plan, receipt: Receipt) -> tuple[Finding, ...]:
     found = [Finding("file-renamed", f"{f.key!r}: {f.renamed}", "warning", f.path) for f in plan.files if f.renamed]
     found += [Finding("not-harvested", f"{s.key}: {s.reason}", "warning") for s in plan.skipped]
     found += [Finding("upstream-irregular", text, "warning") for text in plan.warnings]
+    found += [Finding("file-missing", reason, "warning", path) for path, reason in receipt.missing]
     if plan.closed is not None:
         found.append(
             Finding("metadata-only", f"The files are {plan.closed.status}; metadata alone was kept.", "warning")

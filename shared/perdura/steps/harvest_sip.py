@@ -84,7 +84,7 @@ def sip_json(plan: Plan, fetched: Sequence[Fetched], metadata: Sequence[TagFile]
         "recid": plan.recid,
         "metadataFile_upstream": redacted(plan.captures[0].url) if plan.captures else None,
         "contentFiles": [
-            *(_content_entry(file, results[file.path]) for file in plan.files),
+            *(_content_entry(file, results.get(file.path)) for file in plan.files),
             *(_metadata_entry(file, captured.get(file.path)) for file in metadata),
             {
                 "origin": {"filename": "sip.json", "path": ""},
@@ -109,8 +109,11 @@ def sip_json(plan: Plan, fetched: Sequence[Fetched], metadata: Sequence[TagFile]
     return json.dumps(value, ensure_ascii=False, indent=4).encode("utf-8", "replace")
 
 
-def _content_entry(file: PlannedFile, result: Fetched) -> dict[str, Any]:
+def _content_entry(file: PlannedFile, result: Fetched | None) -> dict[str, Any]:
     folder, _, name = file.key.rpartition("/")
+    if result is None:
+        origin = {"url": redacted(file.url), "filename": name, "path": folder}
+        return {"origin": origin, "downloaded": False, "metadata": False, "size": file.size or 0, "checksum": []}
     values = [f"{name}:{value}" for name, value in sorted(result.checksums.items())]
     values += [f"{name}:{value}" for name, value in file.checksums.items() if name not in result.checksums]
     entry: dict[str, Any] = {

@@ -7,7 +7,7 @@ that have one, so that a killed worker loses the units it was at and nothing els
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from perdura.errors import Broken
@@ -50,14 +50,25 @@ def units(files: Sequence[PlannedFile]) -> list[Unit]:
     return found
 
 
-def receipt(fetched: Iterable[Fetched]) -> bytes:
-    """The receipt of a unit as JSON."""
-    return json.dumps([asdict(item) for item in fetched], ensure_ascii=False).encode("utf-8", "surrogatepass")
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a unit has done: the files that are stored, and the optional ones that could not be had, with reasons."""
+
+    fetched: tuple[Fetched, ...]
+    missing: tuple[tuple[str, str], ...] = ()
+
+    def to_json(self) -> bytes:
+        """The receipt as JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
-def read_receipt(data: bytes) -> list[Fetched]:
+def read_receipt(data: bytes) -> Receipt:
     """Read a receipt back; raises Broken when it is none."""
     try:
-        return [Fetched(**{**item, "compared": tuple(item["compared"])}) for item in json.loads(data)]
+        value = json.loads(data)
+        return Receipt(
+            fetched=tuple(Fetched(**{**item, "compared": tuple(item["compared"])}) for item in value["fetched"]),
+            missing=tuple((path, reason) for path, reason in value["missing"]),
+        )
     except (ValueError, KeyError, TypeError) as error:
         raise Broken("A stored receipt of this harvest cannot be read.") from error
