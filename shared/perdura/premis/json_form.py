@@ -49,7 +49,7 @@ class _Identifier(_Form):
     type: _TermText = ""
     value: str = Field(min_length=1, max_length=LONGEST_VALUE)
     roles: tuple[_TermText, ...] = ()
-    attributes: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
+    attributes: dict[str, str] = {}
 
 
 class _EventIdentifier(_Form):
