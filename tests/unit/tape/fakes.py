@@ -1,0 +1,201 @@
+"""A tape system in memory, and the ports a step is given in tests."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid5
+
+from perdura.errors import NotStored, UpstreamUnavailable
+from perdura.ids import NAMESPACE, derived_id
+from perdura.settings import Settings
+from perdura.steps.outcome import ArchiveView, Package, PackageKind, StepView
+from perdura.steps.ports import Ports, Residency, Staging, TapeJob, TapeRequest
+from perdura.storage.memory import MemoryStore
+
+NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+ARCHIVE = UUID("00000000-0000-7000-8000-000000000001")
+AIP = UUID("00000000-0000-7000-8000-00000000000a")
+STEP = UUID("00000000-0000-7000-8000-0000000000f0")
+
+
+@dataclass
+class FakeTape:
+    """Archives what `fetch` reads from a source URL; `tick` moves everything one step on its way."""
+
+    fetch: Callable[[str], bytes] = lambda url: url.encode()
+    requests: dict[str, TapeRequest] = field(default_factory=dict)
+    states: dict[str, TapeJob] = field(default_factory=dict)
+    files: dict[str, bytes] = field(default_factory=dict)
+    places: dict[str, Residency] = field(default_factory=dict)
+    submissions: list[str] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
+    stages: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    down: bool = False
+    refuse: Exception | None = None
+    counter: Iterator[int] = field(default_factory=itertools.count)
+
+    def uri(self, destination_path: str) -> str:
+        return f"davs://tape.example.org/perdura/{destination_path}"
+
+    def submit(self, request: TapeRequest) -> str:
+        self._answers()
+        self.submissions.append(request.job_key)
+        if self.refuse is not None:
+            raise self.refuse
+        job = str(uuid5(NAMESPACE, request.job_key))
+        self.requests.setdefault(job, request)
+        self.states.setdefault(job, TapeJob(job, "active"))
+        return job
+
+    def tick(self) -> None:
+        """Every active job's file reaches tape."""
+        import zlib
+
+        for job, request in self.requests.items():
+            if self.states[job].state in ("active", "archiving"):
+                data = self.fetch(request.source_url)
+                self.files[request.destination_path] = data
+                self.places[request.destination_path] = Residency(
+                    request.destination_path, False, True, len(data), f"{zlib.adler32(data):08x}"
+                )
+                self.states[job] = TapeJob(job, "finished")
+
+    def jobs(self, job_ids: Sequence[str]) -> Mapping[str, TapeJob]:
+        self._answers()
+        return {job: self.states.get(job) or TapeJob(job, "unknown") for job in job_ids}
+
+    def residency(self, paths: Sequence[str]) -> Mapping[str, Residency]:
+        self._answers()
+        missing = "USER ERROR: file does not exist or is not accessible to you"
+        return {path: self.places.get(path) or Residency(path, False, False, None, None, missing) for path in paths}
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        for job in job_ids:
+            if job in self.states and self.states[job].state in ("active", "archiving"):
+                self.states[job] = TapeJob(job, "cancelled", "Job canceled by the user", cancelled_by_user=True)
+
+    def stage(self, paths: Sequence[str], lifetime: int) -> str:
+        self._answers()
+        request = f"stage-{next(self.counter)}"
+        self.stages[request] = tuple(paths)
+        return request
+
+    def staged(self, request: str) -> Mapping[str, Staging]:
+        self._answers()
+        if request not in self.stages:
+            raise NotStored(f"no {request}")
+        return {
+            path: Staging(True) if path in self.files else Staging(False, "file does not exist")
+            for path in self.stages[request]
+        }
+
+    def read(self, path: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        data = self.files[path]
+        part = data[offset:] if length is None else data[offset : offset + length]
+        for start in range(0, len(part), 1000):
+            yield part[start : start + 1000]
+
+    def release(self, request: str, paths: Sequence[str]) -> None:
+        self.released += paths
+
+    def _answers(self) -> None:
+        if self.down:
+            raise UpstreamUnavailable("FTS did not answer", code="fts-unavailable")
+
+
+@dataclass
+class FakeIntents:
+    """Intents in memory."""
+
+    declared: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    results: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def declare(self, key: str, intent: Mapping[str, Any]) -> Mapping[str, Any]:
+        return self.declared.setdefault(key, intent)
+
+    def confirm(self, key: str, result: Mapping[str, Any]) -> None:
+        self.results[key] = result
+
+    def confirmed(self, key: str) -> Mapping[str, Any] | None:
+        return self.results.get(key)
+
+
+@dataclass
+class FakeClock:
+    """A clock that stands still until it is moved."""
+
+    at: datetime = NOW
+
+    def now(self) -> datetime:
+        return self.at
+
+    def forward(self, **delta: float) -> None:
+        self.at += timedelta(**delta)
+
+
+@dataclass
+class Unhurried:
+    """A time budget that is never near its end."""
+
+    near_now: bool = False
+
+    def near(self) -> bool:
+        return self.near_now
+
+
+class PresigningStore(MemoryStore):
+    """A memory store that gives URLs for what it holds."""
+
+    base = "http://store.example.org"
+
+    def presigned_get(self, ref: Any, seconds: int, *, filename: str | None = None) -> str:
+        return f"{self.base}/{ref.bucket}/{ref.key}?X-Amz-Expires={seconds}&X-Amz-Signature=secret"
+
+
+def ports(tape: Any, store: Any, *, clock: FakeClock | None = None, extras: Any = None, **settings: Any) -> Ports:
+    """Ports of one invocation with fakes."""
+    return Ports(
+        settings=Settings(**({"tape_poll_seconds": 30} | settings)),
+        store=store,
+        clock=clock or FakeClock(),
+        deadline=Unhurried(),
+        intents=FakeIntents(),
+        progress=lambda what, done, total: None,
+        derived=lambda name: derived_id(STEP, 1, name),
+        tape=tape,
+        extras=extras,
+    )
+
+
+def archive(package: Package | None, *, attempt: int = 1, name: str = "archive", **step: Any) -> ArchiveView:
+    """An Archive whose step is to be run."""
+    return ArchiveView(
+        id=ARCHIVE,
+        step=StepView(STEP, name, attempt, created_at=NOW, **step),
+        packages=(package,) if package else (),
+        created_at=NOW,
+    )
+
+
+def aip(store: MemoryStore, data: bytes, **changes: Any) -> Package:
+    """Store an AIP and describe it."""
+    import hashlib
+    import zlib
+
+    written = store.put("perdura-aips", f"{ARCHIVE}/{ARCHIVE}.tar", data)
+    values: dict[str, Any] = {
+        "id": AIP,
+        "kind": PackageKind.AIP,
+        "bucket": "perdura-aips",
+        "key": f"{ARCHIVE}/{ARCHIVE}.tar",
+        "container": "tar",
+        "size": len(data),
+        "version_id": written.info.ref.version_id,
+        "etag": written.info.ref.etag,
+        "checksums": {"adler32": f"{zlib.adler32(data):08x}", "sha256": hashlib.sha256(data).hexdigest()},
+    }
+    return Package(**(values | changes))
