@@ -1,0 +1,71 @@
+"""The registry as one HTTP function: the API below `/api/`, static files, and pages for everything else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from flask import Request, Response
+
+from perdura.api import dispatch, documentation, openapi
+from perdura.api.headers import secure
+from perdura.api.problems import Problem, method_not_allowed, problem_of, respond_with
+from perdura.api.services import Services
+from perdura.runtime.environment import environment
+from perdura.web import pages, static
+
+_READ = frozenset({"GET", "HEAD"})
+_HEALTH = frozenset({"/healthz", "/readyz", "/_/health", "/_/ready"})
+
+
+def respond(request: Request, services: Services | None = None) -> Response:
+    """Answer any request to the registry. Never raises; `services` replaces the process's own, for tests."""
+    services = services or environment()
+    try:
+        response = _route(request)(request, services)
+    except Exception as error:
+        response = _refuse(request, problem_of(error), services)
+    secure(response, services.settings)
+    if request.method == "HEAD" and not response.direct_passthrough:
+        response.response = []
+    return response
+
+
+def _route(request: Request) -> Callable[[Request, Services], Response]:
+    path = request.path
+    if path in _HEALTH:
+        return _alive
+    if path == "/api/openapi.json":
+        return _openapi
+    if path.rstrip("/") == "/api/docs":
+        return documentation.page
+    if path.startswith("/api/"):
+        return dispatch.dispatch
+    if path.startswith("/static/"):
+        return static.respond
+    return pages.respond
+
+
+def _refuse(request: Request, problem: Problem, services: Services) -> Response:
+    if request.path.startswith(("/api/", "/static/")) or request.path in _HEALTH:
+        return respond_with(problem)
+    return pages.refuse(request, problem, services)
+
+
+def _alive(request: Request, _services: Services) -> Response:
+    """The process runs; says nothing of the database, so that its outage does not kill the process."""
+    _reading(request)
+    return Response("ok\n", mimetype="text/plain", headers={"Cache-Control": "no-store"})
+
+
+def _openapi(request: Request, _services: Services) -> Response:
+    _reading(request)
+    response = Response(json.dumps(openapi.document(), ensure_ascii=False), mimetype="application/json")
+    response.add_etag()
+    response.make_conditional(request)
+    return response
+
+
+def _reading(request: Request) -> None:
+    if request.method not in _READ:
+        raise method_not_allowed(_READ)

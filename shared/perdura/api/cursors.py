@@ -1,0 +1,65 @@
+"""Keyset cursors: where a listing goes on, as opaque text; constant time at any depth."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from datetime import datetime
+from uuid import UUID
+
+from perdura.api.problems import FieldError, Problem
+
+
+def encode(*parts: str) -> str:
+    """The cursor after an item with this sort key."""
+    return base64.urlsafe_b64encode(json.dumps(parts, separators=(",", ":")).encode()).decode().rstrip("=")
+
+
+def decode(cursor: str, length: int) -> tuple[str, ...]:
+    """The sort key in a cursor; raises a 422 for what we did not write."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        parts = json.loads(base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError):
+        raise malformed() from None
+    if not isinstance(parts, list) or len(parts) != length or not all(isinstance(part, str) for part in parts):
+        raise malformed()
+    if any("\x00" in part for part in parts):
+        raise malformed()
+    return tuple(parts)
+
+
+def encode_moment(moment: datetime, identifier: UUID) -> str:
+    """The cursor after an item sorted by (time, id)."""
+    return encode(moment.isoformat(), str(identifier))
+
+
+def decode_moment(cursor: str) -> tuple[datetime, UUID]:
+    """The (time, id) in a cursor; raises a 422 for what we did not write."""
+    moment, identifier = decode(cursor, 2)
+    try:
+        instant, uuid = datetime.fromisoformat(moment), UUID(identifier)
+    except ValueError:
+        raise malformed() from None
+    if instant.tzinfo is None:
+        raise malformed()
+    return instant, uuid
+
+
+def encode_sequence(sequence: int) -> str:
+    """The cursor after an item sorted by a sequence number."""
+    return encode(str(sequence))
+
+
+def decode_sequence(cursor: str) -> int:
+    """The sequence number in a cursor; raises a 422 for what we did not write."""
+    text = decode(cursor, 1)[0]
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise malformed()
+    return int(text)
+
+
+def malformed() -> Problem:
+    """The 422 for a cursor that is none of ours."""
+    return Problem(422, "The cursor is none of ours.", "cursor", (FieldError("query.cursor", "take it from `next`"),))

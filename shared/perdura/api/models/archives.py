@@ -1,0 +1,238 @@
+"""Archives, their packages, copies, files, steps and events, as the API shows them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from perdura.api.models.base import Answer, Checksums, Page, PlainText, Request, Search
+from perdura.registry.transitions import ArchiveState
+from perdura.steps.outcome import PackageKind, StepState
+
+
+class ArchiveFilter(Request):
+    """Which Archives: all conditions have to hold."""
+
+    state: list[ArchiveState] = Field(default_factory=list, description="Any of these states.")
+    source: PlainText | None = Field(None, max_length=200, description="Name of the Source.")
+    q: Search | None = Field(None, description="Words of title or description, or a recid or Archive id.")
+
+
+class ArchiveQuery(ArchiveFilter, Page):
+    """A page of a filtered listing."""
+
+
+class ArchiveSummary(Answer):
+    """An Archive in a listing."""
+
+    id: UUID
+    title: str
+    state: ArchiveState
+    source: str | None
+    recid: str | None
+    origin: str = Field(description="How it came: deposit, upload, harvest or announcement.")
+    restricted: bool
+    size: int | None = Field(description="Bytes of its newest AIP, else of its newest SIP.")
+    created: datetime
+    updated: datetime
+    links: dict[str, str]
+
+
+class ArchivePage(Answer):
+    """A page of Archives, newest first."""
+
+    items: list[ArchiveSummary]
+    next: str | None = Field(description="Cursor of the next page; null on the last.")
+
+
+class PackageAnswer(Answer):
+    """A stored package."""
+
+    id: UUID
+    kind: PackageKind
+    bucket: str
+    key: str
+    version: str | None
+    container: str
+    size: int
+    checksums: Checksums
+    accepted: bool = Field(description="False for a SIP that was kept but not accepted.")
+    created: datetime
+    links: dict[str, str]
+
+
+class CopyAnswer(Answer):
+    """One placement of a package."""
+
+    package: UUID
+    kind: PackageKind
+    location: str = Field(description="The kind of store, for example `object-store` or `tape`.")
+    uri: str
+    size: int
+    checksums: Checksums
+    verified: datetime | None = Field(description="When these bytes were last read and found right.")
+
+
+class PublicationAnswer(Answer):
+    """Where the Archive is published."""
+
+    url: str
+    destination: str
+    published: datetime
+
+
+class ErrorAnswer(Answer):
+    """Why a step did not succeed."""
+
+    code: str
+    message: str
+
+
+class PlannedStep(Answer):
+    """One step of the pipeline and the state of its last attempt; null when its turn has not come."""
+
+    name: str
+    state: StepState | None
+    attempt: int | None
+
+
+class ArchiveAnswer(Answer):
+    """An Archive with its packages and copies."""
+
+    id: UUID
+    title: str
+    state: ArchiveState
+    source: str | None
+    recid: str | None
+    origin: str
+    restricted: bool
+    metadata: dict[str, Any]
+    created: datetime
+    updated: datetime
+    packages: list[PackageAnswer]
+    copies: list[CopyAnswer]
+    pipeline: list[PlannedStep]
+    error: ErrorAnswer | None = Field(description="Why it stopped, when its last step failed.")
+    publication: PublicationAnswer | None
+    publications: list[PublicationAnswer]
+    actions: list[str] = Field(description="What may be asked of it now, for example `retry`.")
+    links: dict[str, str]
+
+
+class FindingAnswer(Answer):
+    """One reason why a step failed or warned."""
+
+    code: str
+    severity: str
+    message: str
+    path: str | None = None
+    clause: str | None = Field(None, description="The clause of the specification that was broken.")
+
+
+class StepAnswer(Answer):
+    """One attempt of one step."""
+
+    id: UUID
+    name: str
+    position: int
+    state: StepState
+    attempt: int
+    created: datetime
+    started: datetime | None
+    finished: datetime | None
+    error: ErrorAnswer | None
+    findings: list[FindingAnswer]
+    progress: dict[str, Any] | None
+    output: dict[str, Any]
+    looks_again: datetime | None = Field(description="When a waiting step asks the outside system again.")
+
+
+class StepList(Answer):
+    """Every attempt of every step, in the order in which they began."""
+
+    items: list[StepAnswer]
+
+
+class FileFilter(Page):
+    """A page of the payload files of an Archive."""
+
+    package: UUID | None = Field(None, description="A package of the Archive; default: its newest AIP or SIP.")
+    prefix: PlainText | None = Field(None, max_length=1000, description="Only paths that begin like this.")
+
+
+class FormatAnswer(Answer):
+    """What the format of a file was identified as."""
+
+    name: str | None
+    puid: str | None = Field(description="PRONOM unique identifier.")
+    media_type: str | None
+
+
+class FileAnswer(Answer):
+    """A payload file."""
+
+    path: str
+    size: int
+    checksums: Checksums
+    format: FormatAnswer
+    links: dict[str, str] = Field(description="`content` when the file can be read out of its package.")
+
+
+class FilePage(Answer):
+    """A page of files, by path."""
+
+    package: UUID | None
+    items: list[FileAnswer]
+    next: str | None
+
+
+class EventQuery(Page):
+    """A page of PREMIS events, oldest first."""
+
+    format: Literal["json", "premis"] = Field("json", description="`premis` answers PREMIS 3.0 XML.")
+
+
+class IdentifierAnswer(Answer):
+    """A linking identifier of a PREMIS event."""
+
+    type: str
+    value: str
+    roles: list[str]
+
+
+class OutcomeAnswer(Answer):
+    """One eventOutcomeInformation."""
+
+    outcome: str
+    notes: list[str]
+
+
+class EventAnswer(Answer):
+    """A PREMIS event."""
+
+    id: UUID
+    type: str
+    at: datetime
+    recorded: datetime = Field(description="When the log took it.")
+    sealed: bool | None = Field(description="Whether a signed checkpoint covers it already.")
+    details: list[str]
+    outcomes: list[OutcomeAnswer]
+    agents: list[IdentifierAnswer]
+    objects: list[IdentifierAnswer]
+
+
+class EventPage(Answer):
+    """A page of PREMIS events."""
+
+    items: list[EventAnswer]
+    next: str | None
+
+
+class RetryAnswer(Answer):
+    """The step that will be run again."""
+
+    archive: UUID
+    links: dict[str, str]

@@ -1,0 +1,116 @@
+"""Deposits and harvests: how material comes in."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import AfterValidator, Field, model_validator
+
+from perdura.api.models.base import Answer, PlainText, Request, Sha256
+from perdura.registry.transitions import ArchiveState
+
+LARGEST_DEPOSIT = 5 * 2**40
+"""The largest object that S3 knows."""
+
+
+def _file_name(name: str) -> str:
+    if name in {".", ".."} or "/" in name or "\\" in name:
+        raise ValueError("a bare file name is wanted, without any folder")
+    if len(name.encode()) > 255:
+        raise ValueError("longer than 255 bytes")
+    return name
+
+
+FileName = Annotated[PlainText, Field(min_length=1), AfterValidator(_file_name)]
+
+
+class DepositRequest(Request):
+    """The announcement of one package: a BagIt bag as zip, tar or tar.gz."""
+
+    filename: FileName
+    size: int = Field(ge=1, le=LARGEST_DEPOSIT, description="Bytes that will be sent.")
+    sha256: Sha256 | None = None
+    title: PlainText | None = Field(None, max_length=500)
+
+
+class UploadAnswer(Answer):
+    """How to send the bytes: one request, exactly as described here."""
+
+    method: Literal["PUT"] = "PUT"
+    url: str = Field(description="Presigned; whoever knows it may write this one object until it expires.")
+    headers: dict[str, str]
+    expires: datetime
+
+
+class DepositCreated(Answer):
+    """An announced deposit."""
+
+    id: UUID
+    archive: UUID
+    upload: UploadAnswer
+    links: dict[str, str]
+
+
+class DepositAnswer(Answer):
+    """A deposit and what has become of it."""
+
+    id: UUID
+    archive: UUID
+    filename: str
+    size: int | None
+    sha256: str | None
+    created: datetime
+    received: datetime | None
+    state: ArchiveState = Field(description="State of its Archive.")
+    links: dict[str, str]
+
+
+class Accepted(Answer):
+    """Work was begun; the Archive shows how it goes."""
+
+    archive: UUID
+    links: dict[str, str]
+
+
+class HarvestRequest(Request):
+    """What to harvest: any `url` of a record, or a `source` and its `recid`."""
+
+    url: PlainText | None = Field(None, min_length=1, max_length=2000)
+    source: PlainText | None = Field(None, min_length=1, max_length=200)
+    recid: PlainText | None = Field(None, min_length=1, max_length=500)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> HarvestRequest:
+        if (self.url is None) == (self.source is None and self.recid is None):
+            raise ValueError("send either `url`, or `source` and `recid`")
+        if self.url is None and (self.source is None or self.recid is None):
+            raise ValueError("`source` and `recid` belong together")
+        return self
+
+
+class ResolveRequest(Request):
+    """A URL, DOI or identifier that somebody pasted."""
+
+    url: PlainText = Field(min_length=1, max_length=2000)
+
+
+class ResolvedFile(Answer):
+    """A file that a harvest would fetch."""
+
+    path: str
+    size: int | None
+    checksum: str | None = None
+
+
+class ResolveAnswer(Answer):
+    """The record that was recognised, and what is known of it before it is harvested."""
+
+    source: str
+    recid: str
+    url: str
+    title: str | None
+    files: list[ResolvedFile]
+    size: int | None = Field(description="Bytes of all files together, when the source says so.")
+    archives: list[UUID] = Field(description="Archives of the same Resource that are here already.")

@@ -1,0 +1,152 @@
+"""Operations of the API as values: what routes them, checks them and documents them is read from one place.
+
+A handler is a function whose annotations say what it takes: `call` (the request), `query` and `body` (pydantic
+models, checked before it runs), and the variables of its path. What it returns is a pydantic model or a Response.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Self, get_type_hints
+
+from flask import Request
+from pydantic import BaseModel
+from sqlalchemy.engine import Connection
+
+from perdura.api.principals import Permission, Principal
+from perdura.api.services import Services
+from perdura.cloudevents.message import CloudEvent
+
+Handler = Callable[..., Any]
+
+
+@dataclass
+class Call:
+    """One request to one operation, its caller known and allowed.
+
+    As a context it is one transaction: committed when it is left, rolled back by an exception.
+    """
+
+    request: Request
+    principal: Principal
+    services: Services
+    emitted: list[CloudEvent] = field(default_factory=list)
+    """CloudEvents that were put into the outbox by this request; they are sent once it is committed."""
+    _transaction: ExitStack = field(default_factory=ExitStack)
+
+    @cached_property
+    def connection(self) -> Connection:
+        """The transaction's connection; taken from the pool when first used, so that no upstream is awaited on it."""
+        return self._transaction.enter_context(self.services.engine.begin())
+
+    def emit(self, events: Iterable[CloudEvent]) -> None:
+        """Note events of the outbox for sending."""
+        self.emitted.extend(events)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._transaction.__exit__(kind, error, trace)
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path. `permission` None means that anybody may call it."""
+
+    method: str
+    rule: str
+    handler: Handler
+    section: str
+    permission: Permission | None
+    status: int
+    query: type[BaseModel] | None
+    body: type[BaseModel] | None
+    answer: type[BaseModel] | None
+    media: tuple[str, ...] = ()
+    """Media types of an answer that is not described by a model."""
+    variables: tuple[tuple[str, type], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The operation id."""
+        return self.handler.__name__
+
+    @property
+    def summary(self) -> str:
+        """First line of the handler's docstring."""
+        return inspect.getdoc(self.handler).splitlines()[0] if self.handler.__doc__ else self.name  # type: ignore[union-attr]
+
+    @property
+    def description(self) -> str:
+        """The rest of the handler's docstring."""
+        return "\n".join((inspect.getdoc(self.handler) or "").splitlines()[1:]).strip()
+
+
+@dataclass
+class Section:
+    """A group of operations below `/api/v1`, filled by its decorators."""
+
+    name: str
+    prefix: str = "/api/v1"
+    operations: list[Operation] = field(default_factory=list)
+
+    def get(self, rule: str, **options: Any) -> Callable[[Handler], Handler]:
+        """Declare a reading operation."""
+        return self._declare("GET", rule, **options)
+
+    def post(self, rule: str, **options: Any) -> Callable[[Handler], Handler]:
+        """Declare a changing operation."""
+        return self._declare("POST", rule, **options)
+
+    def put(self, rule: str, **options: Any) -> Callable[[Handler], Handler]:
+        """Declare a replacing operation."""
+        return self._declare("PUT", rule, **options)
+
+    def patch(self, rule: str, **options: Any) -> Callable[[Handler], Handler]:
+        """Declare an operation that changes the named members only."""
+        return self._declare("PATCH", rule, **options)
+
+    def delete(self, rule: str, **options: Any) -> Callable[[Handler], Handler]:
+        """Declare a removing operation."""
+        return self._declare("DELETE", rule, **options)
+
+    def _declare(
+        self,
+        method: str,
+        rule: str,
+        *,
+        permission: Permission | None,
+        status: int = 200,
+        media: tuple[str, ...] = (),
+    ) -> Callable[[Handler], Handler]:
+        def declare(handler: Handler) -> Handler:
+            hints = get_type_hints(handler)
+            answer = hints.pop("return", None)
+            query, body = hints.pop("query", None), hints.pop("body", None)
+            hints.pop("call", None)
+            self.operations.append(
+                Operation(
+                    method=method,
+                    rule=self.prefix + rule,
+                    handler=handler,
+                    section=self.name,
+                    permission=permission,
+                    status=status,
+                    query=query,
+                    body=body,
+                    answer=answer if isinstance(answer, type) and issubclass(answer, BaseModel) else None,
+                    media=media,
+                    variables=tuple(hints.items()),
+                )
+            )
+            return handler
+
+        return declare

@@ -1,0 +1,208 @@
+"""Turns rows of the registry into the shapes that the API shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from perdura.api import links
+from perdura.api.models.archives import (
+    ArchiveAnswer,
+    ArchiveSummary,
+    CopyAnswer,
+    ErrorAnswer,
+    EventAnswer,
+    FileAnswer,
+    FindingAnswer,
+    FormatAnswer,
+    IdentifierAnswer,
+    OutcomeAnswer,
+    PackageAnswer,
+    PlannedStep,
+    PublicationAnswer,
+    StepAnswer,
+)
+from perdura.api.queries.archives import ArchiveRecord
+from perdura.api.queries.rows import AnyRow
+from perdura.premis.log import Stored
+from perdura.premis.model import Identifier
+from perdura.registry.transitions import ArchiveState
+from perdura.steps.outcome import PackageKind, StepState
+
+RETRIABLE = frozenset({StepState.FAILED, StepState.BLOCKED})
+FINAL = frozenset(
+    {
+        ArchiveState.COMPLETED,
+        ArchiveState.COMPLETED_WITH_WARNINGS,
+        ArchiveState.FAILED,
+        ArchiveState.REJECTED,
+        ArchiveState.CANCELLED,
+    }
+)
+"""States in which nothing more happens unless somebody asks for it."""
+
+
+def summary(row: AnyRow) -> ArchiveSummary:
+    """An Archive in a listing."""
+    return ArchiveSummary(
+        id=row.id,
+        title=row.title,
+        state=ArchiveState(row.state),
+        source=row.source,
+        recid=row.recid,
+        origin=row.origin,
+        restricted=row.restricted,
+        size=row.size,
+        created=row.created_at,
+        updated=row.updated_at,
+        links=links.archive_links(row.id),
+    )
+
+
+def archive(record: ArchiveRecord) -> ArchiveAnswer:
+    """An Archive with everything that belongs to it."""
+    row = record.archive
+    last = record.steps[-1] if record.steps else None
+    publications = [publication(entry) for entry in record.publications]
+    return ArchiveAnswer(
+        id=row.id,
+        title=row.title,
+        state=ArchiveState(row.state),
+        source=row.source,
+        recid=row.recid,
+        origin=row.origin,
+        restricted=row.restricted,
+        metadata=row.metadata,
+        created=row.created_at,
+        updated=row.updated_at,
+        packages=[package(entry) for entry in record.packages],
+        copies=[copy(entry) for entry in record.copies],
+        pipeline=plan(row.pipeline, record.steps),
+        error=error_of(last) if last is not None else None,
+        publication=publications[0] if publications else None,
+        publications=publications,
+        actions=["retry"] if last is not None and last.state in RETRIABLE else [],
+        links=links.archive_links(row.id),
+    )
+
+
+def plan(pipeline: Sequence[str], steps: Sequence[AnyRow]) -> list[PlannedStep]:
+    """Every step of a pipeline with the state of its last attempt."""
+    latest = {row.position: row for row in steps}
+    return [
+        PlannedStep(
+            name=name,
+            state=StepState(latest[position].state) if position in latest else None,
+            attempt=latest[position].attempt if position in latest else None,
+        )
+        for position, name in enumerate(pipeline)
+    ]
+
+
+def package(row: AnyRow) -> PackageAnswer:
+    """A package. Only what is one object has content that can be fetched at once."""
+    whole = {} if row.container == "prefix" else {"content": links.package_content(row.archive_id, row.id)}
+    return PackageAnswer(
+        id=row.id,
+        kind=PackageKind(row.kind),
+        bucket=row.bucket,
+        key=row.key,
+        version=row.version_id,
+        container=row.container,
+        size=row.size,
+        checksums=row.checksums,
+        accepted=row.accepted,
+        created=row.created_at,
+        links=whole,
+    )
+
+
+def copy(row: AnyRow) -> CopyAnswer:
+    """One placement of a package."""
+    return CopyAnswer(
+        package=row.package_id,
+        kind=PackageKind(row.kind),
+        location=row.location,
+        uri=row.uri,
+        size=row.size,
+        checksums=row.checksums,
+        verified=row.verified_at,
+    )
+
+
+def publication(row: AnyRow) -> PublicationAnswer:
+    """Where an Archive is published."""
+    return PublicationAnswer(url=row.url, destination=row.destination, published=row.published_at)
+
+
+def error_of(row: AnyRow) -> ErrorAnswer | None:
+    """Why a step did not succeed; None for one that did, or has not ended."""
+    if row.error_code is None:
+        return None
+    return ErrorAnswer(code=row.error_code, message=row.error_message or "")
+
+
+def step(row: AnyRow) -> StepAnswer:
+    """One attempt of a step."""
+    return StepAnswer(
+        id=row.id,
+        name=row.name,
+        position=row.position,
+        state=StepState(row.state),
+        attempt=row.attempt,
+        created=row.created_at,
+        started=row.started_at,
+        finished=row.finished_at,
+        error=error_of(row),
+        findings=[finding(entry) for entry in row.findings],
+        progress=row.progress,
+        output=row.output,
+        looks_again=row.poll_at if row.state == StepState.WAITING else None,
+    )
+
+
+def finding(entry: dict[str, Any]) -> FindingAnswer:
+    """One reason why a step failed or warned."""
+    return FindingAnswer(
+        code=str(entry.get("code", "")),
+        severity=str(entry.get("severity", "error")),
+        message=str(entry.get("message", "")),
+        path=entry.get("path"),
+        clause=entry.get("clause"),
+    )
+
+
+def file(row: AnyRow, package_row: AnyRow) -> FileAnswer:
+    """A payload file; it can be read alone when its package stores it uncompressed, or as an object of its own."""
+    readable = row.offset is not None or package_row.container == "prefix"
+    content = links.file_content(package_row.archive_id, package_row.id, row.path)
+    return FileAnswer(
+        path=row.path,
+        size=row.size,
+        checksums=row.checksums,
+        format=FormatAnswer(name=row.format_name, puid=row.format_key, media_type=row.media_type),
+        links={"content": content} if readable else {},
+    )
+
+
+def event(stored: Stored) -> EventAnswer:
+    """A PREMIS event of the log."""
+    entry = stored.event
+    return EventAnswer(
+        id=entry.id,
+        type=entry.type,
+        at=entry.at,
+        recorded=stored.recorded_at,
+        sealed=stored.sealed,
+        details=[str(detail) for detail in entry.details],
+        outcomes=[
+            OutcomeAnswer(outcome=outcome.outcome, notes=[str(note) for note in outcome.notes])
+            for outcome in entry.outcomes
+        ],
+        agents=[_identifier(agent) for agent in entry.agents],
+        objects=[_identifier(thing) for thing in entry.objects],
+    )
+
+
+def _identifier(identifier: Identifier) -> IdentifierAnswer:
+    return IdentifierAnswer(type=identifier.type, value=identifier.value, roles=list(identifier.roles))

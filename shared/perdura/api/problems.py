@@ -1,0 +1,146 @@
+"""Problem details (RFC 9457): every refusal as a small JSON document that names what is wrong and where."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from flask import Response
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from perdura.errors import Broken, Conflict, NotFound, NotStored, PerduraError, Rejected, Retryable
+
+BODY_LIMIT = 512
+"""Largest body of an error answer in bytes (architecture §3.6)."""
+
+MEDIA_TYPE = "application/problem+json"
+RETRY_AFTER_SECONDS = 5
+_TRANSIENT_SQLSTATES = ("08", "25", "40", "53", "55", "57")
+"""Classes of SQLSTATE that say "not now": connection, transaction, serialisation, resources, lock, operator."""
+
+_log = logging.getLogger("perdura.api")
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One wrong member of a request: `field` as a dotted path (`query.limit`, `body.files.0.size`)."""
+
+    field: str
+    message: str
+
+
+@dataclass(eq=False)
+class Problem(Exception):
+    """A refusal that the client is told about; raised anywhere below a request."""
+
+    status: int
+    detail: str
+    code: str = ""
+    errors: Sequence[FieldError] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """The standard phrase of the status."""
+        return HTTPStatus(self.status).phrase
+
+
+def problem_of(error: Exception) -> Problem:
+    """The problem that an exception means to the client; what is not the client's business is logged instead."""
+    match error:
+        case Problem():
+            return error
+        case ValidationError():
+            return invalid(error, "body")
+        case NotFound() | NotStored():
+            return Problem(404, error.message, error.code)
+        case Conflict():
+            return Problem(409, error.message, error.code)
+        case Rejected():
+            return Problem(422, error.message, error.code)
+        case Retryable():
+            seconds = max(1, round(error.retry_after or RETRY_AFTER_SECONDS))
+            return Problem(503, error.message, error.code, headers={"Retry-After": str(seconds)})
+        case _ if _database_is_down(error):
+            _log.warning("database: %s", type(error).__name__)
+            return Problem(
+                503,
+                "The database does not answer.",
+                "database-unavailable",
+                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+            )
+        case Broken() | PerduraError():
+            _log.error("broken: %s", error.message)
+            return Problem(500, "The server is not set up as it should be; its operator was told.", error.code)
+        case _:
+            _log.exception("unexpected error", exc_info=error)
+            return Problem(500, "Something went wrong here; its operator was told.", "internal")
+
+
+def _database_is_down(error: Exception) -> bool:
+    """Whether the driver could not reach the database, or the database had no room for us at the moment."""
+    if isinstance(error, PoolTimeout):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    detail = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    if isinstance(detail, dict):
+        return str(detail.get("C", "")).startswith(_TRANSIENT_SQLSTATES)
+    return isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated
+
+
+def invalid(error: ValidationError, where: str) -> Problem:
+    """The 422 that names every wrong field of a `body` or `query`; values sent are never repeated."""
+    found = [
+        FieldError(".".join((where, *(str(part) for part in entry["loc"]))), entry["msg"])
+        for entry in error.errors(include_url=False, include_input=False, include_context=False)
+    ]
+    return Problem(422, f"{len(found)} wrong value(s) in the {where}.", "invalid", tuple(found))
+
+
+def document(problem: Problem) -> bytes:
+    """The problem as JSON, cut to BODY_LIMIT bytes: field errors are left out last first, then the detail is cut."""
+    members: dict[str, object] = {
+        "type": f"urn:perdura:problem:{problem.code}" if problem.code else "about:blank",
+        "title": problem.title,
+        "status": problem.status,
+        "detail": problem.detail,
+    }
+    errors = [{"field": entry.field[:80], "message": entry.message[:120]} for entry in problem.errors]
+    while True:
+        body = _json(members | ({"errors": errors} if errors else {}))
+        if len(body) <= BODY_LIMIT:
+            return body
+        if errors:
+            errors.pop()
+        else:
+            members["detail"] = str(members["detail"])[: -max(1, len(body) - BODY_LIMIT)]
+
+
+def _json(members: Mapping[str, object]) -> bytes:
+    return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def respond_with(problem: Problem) -> Response:
+    """The answer for a problem."""
+    response = Response(document(problem), status=problem.status, mimetype=MEDIA_TYPE)
+    response.headers["Cache-Control"] = "no-store"
+    for name, value in problem.headers.items():
+        response.headers[name] = value
+    return response
+
+
+def not_found(what: str) -> Problem:
+    """The 404 for what is not there, or may not be seen; the two cannot be told apart."""
+    return Problem(404, f"There is no such {what}.", "not-found")
+
+
+def method_not_allowed(allowed: Iterable[str]) -> Problem:
+    """The 405 with its Allow header."""
+    listing = ", ".join(sorted(allowed))
+    return Problem(405, f"Allowed here: {listing}.", "method-not-allowed", headers={"Allow": listing})

@@ -1,0 +1,38 @@
+"""PREMIS events of Archives, out of the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from uuid import UUID
+
+from lxml import etree
+from sqlalchemy.engine import Connection
+
+from perdura.premis import log
+from perdura.premis.log import Stored
+from perdura.premis.model import Event, Identifier
+from perdura.premis.xml import document, object_element
+
+_PAGE = 200
+
+
+def page(connection: Connection, archive_id: UUID, *, limit: int, after: int = 0) -> Sequence[Stored]:
+    """At most `limit` events that name the Archive, in the order of logging, after a sequence number."""
+    return log.events_of(connection, archive_id=archive_id, limit=limit, after=after)
+
+
+def every(connection: Connection, archive_id: UUID) -> Iterator[Event]:
+    """All events that name the Archive, in the order of logging."""
+    after = 0
+    while found := page(connection, archive_id, limit=_PAGE, after=after):
+        yield from (stored.event for stored in found)
+        if len(found) < _PAGE:
+            return
+        after = found[-1].sequence
+
+
+def premis_document(archive_id: UUID, events: Iterator[Event]) -> bytes:
+    """One PREMIS 3.0 document: the Archive as an intellectual entity, and these events."""
+    entity = object_element([Identifier("UUID", str(archive_id))])
+    root = document([entity], events, ())
+    return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True))

@@ -1,0 +1,69 @@
+"""What went wrong, grouped by cause."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import and_, exists, func, select
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import aliased
+
+from perdura.api.principals import Principal
+from perdura.api.queries.rows import AnyRow
+from perdura.api.queries.visibility import visible_to
+from perdura.registry.tables import Archive, Step
+from perdura.registry.transitions import ArchiveState
+from perdura.steps.outcome import StepState
+
+STOPPED = (ArchiveState.FAILED, ArchiveState.REJECTED, ArchiveState.BLOCKED)
+"""States in which an Archive needs a person, or a better package."""
+
+
+def _last_failures() -> Any:
+    later = aliased(Step)
+    return and_(
+        Step.state.in_((StepState.FAILED, StepState.BLOCKED)),
+        ~exists().where(
+            later.archive_id == Step.archive_id, later.position == Step.position, later.attempt > Step.attempt
+        ),
+    )
+
+
+def causes(connection: Connection, principal: Principal, limit: int = 100) -> Sequence[AnyRow]:
+    """Causes by (step, error code, Archive state), the most frequent first: count, first and last time, an example."""
+    return connection.execute(
+        select(
+            Step.name,
+            func.coalesce(Step.error_code, "").label("code"),
+            Archive.state,
+            func.count().label("count"),
+            func.min(Step.updated_at).label("first"),
+            func.max(Step.updated_at).label("last"),
+            func.min(Step.error_message).label("message"),
+        )
+        .join_from(Step, Archive, Archive.id == Step.archive_id)
+        .where(Archive.state.in_(STOPPED), _last_failures(), visible_to(principal))
+        .group_by(Step.name, func.coalesce(Step.error_code, ""), Archive.state)
+        .order_by(func.count().desc(), func.max(Step.updated_at).desc())
+        .limit(limit)
+    ).all()
+
+
+def archives(
+    connection: Connection, principal: Principal, *, step: str, code: str, state: str, limit: int = 50
+) -> Sequence[AnyRow]:
+    """Archives stopped by one cause, the latest first."""
+    return connection.execute(
+        select(Archive.id, Archive.title, Archive.state, Step.error_message, Step.updated_at, Step.attempt)
+        .join_from(Step, Archive, Archive.id == Step.archive_id)
+        .where(
+            Archive.state == state,
+            Step.name == step,
+            func.coalesce(Step.error_code, "") == code,
+            _last_failures(),
+            visible_to(principal),
+        )
+        .order_by(Step.updated_at.desc())
+        .limit(limit)
+    ).all()

@@ -1,0 +1,54 @@
+"""Payload files of packages, by path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import func, select
+from sqlalchemy.engine import Connection
+
+from perdura.api.queries.rows import AnyRow
+from perdura.registry.tables import Package, PackageFile
+
+
+def best_package(connection: Connection, archive_id: UUID) -> AnyRow | None:
+    """The package that stands for the content of an Archive: its AIP, else its newest accepted one, else the newest."""
+    return connection.execute(
+        select(Package.__table__)
+        .where(Package.archive_id == archive_id)
+        .order_by(Package.accepted.desc(), Package.kind, Package.created_at.desc())
+        .limit(1)
+    ).one_or_none()
+
+
+def page(
+    connection: Connection, package_id: UUID, *, limit: int, after: str | None = None, prefix: str | None = None
+) -> Sequence[AnyRow]:
+    """At most `limit` files of a package whose path follows `after` and begins with `prefix`, by path."""
+    statement = (
+        select(PackageFile.__table__)
+        .where(PackageFile.package_id == package_id)
+        .order_by(PackageFile.path)
+        .limit(limit)
+    )
+    if after is not None:
+        statement = statement.where(PackageFile.path > after)
+    if prefix:
+        statement = statement.where(PackageFile.path >= prefix, PackageFile.path.startswith(prefix, autoescape=True))
+    return connection.execute(statement).all()
+
+
+def one(connection: Connection, package_id: UUID, path: str) -> AnyRow | None:
+    """One file of a package."""
+    return connection.execute(
+        select(PackageFile.__table__).where(PackageFile.package_id == package_id, PackageFile.path == path)
+    ).one_or_none()
+
+
+def totals(connection: Connection, package_id: UUID) -> tuple[int, int]:
+    """Number and bytes of the files of a package."""
+    row = connection.execute(
+        select(func.count(), func.coalesce(func.sum(PackageFile.size), 0)).where(PackageFile.package_id == package_id)
+    ).one()
+    return int(row[0]), int(row[1])

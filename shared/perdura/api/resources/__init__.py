@@ -1,0 +1,15 @@
+"""The operations of the API, one module per kind of thing."""
+
+from __future__ import annotations
+
+from perdura.api.operations import Operation
+from perdura.api.resources import archives, deposits, events, harvests, health, packages
+
+OPERATIONS: tuple[Operation, ...] = (
+    *archives.section.operations,
+    *events.section.operations,
+    *packages.section.operations,
+    *deposits.section.operations,
+    *harvests.section.operations,
+    *health.section.operations,
+)

@@ -1,0 +1,100 @@
+"""Archives: listing, reading, retrying."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from perdura.api import cursors, links, presentation
+from perdura.api.models.archives import (
+    ArchiveAnswer,
+    ArchivePage,
+    ArchiveQuery,
+    FileFilter,
+    FilePage,
+    RetryAnswer,
+    StepList,
+)
+from perdura.api.operations import Call, Section
+from perdura.api.principals import Permission
+from perdura.api.problems import not_found
+from perdura.api.queries import archives, files
+from perdura.registry import archives as registry
+
+section = Section("Archives")
+
+
+@section.get("/archives", permission=Permission.READ)
+def list_archives(call: Call, query: ArchiveQuery) -> ArchivePage:
+    """List Archives, newest first.
+
+    All filters have to hold; `state` may be repeated. Follow `next` to go on: a page costs the same at any depth.
+    """
+    rows = archives.page(
+        call.connection,
+        call.principal,
+        archives.Criteria(states=tuple(query.state), source=query.source, text=query.q),
+        limit=query.limit + 1,
+        after=cursors.decode_moment(query.cursor) if query.cursor else None,
+    )
+    shown = rows[: query.limit]
+    more = len(rows) > query.limit
+    return ArchivePage(
+        items=[presentation.summary(row) for row in shown],
+        next=cursors.encode_moment(shown[-1].created_at, shown[-1].id) if more else None,
+    )
+
+
+@section.get("/archives/<uuid:archive_id>", permission=Permission.READ)
+def get_archive(call: Call, archive_id: UUID) -> ArchiveAnswer:
+    """One Archive with its packages, copies, pipeline and publication."""
+    record = archives.record(call.connection, call.principal, archive_id)
+    if record is None:
+        raise not_found("Archive")
+    return presentation.archive(record)
+
+
+@section.get("/archives/<uuid:archive_id>/steps", permission=Permission.READ)
+def list_steps(call: Call, archive_id: UUID) -> StepList:
+    """Every attempt of every step of an Archive, with findings, error and output."""
+    _require(call, archive_id)
+    rows = archives.steps(call.connection, archive_id)
+    return StepList(items=[presentation.step(row) for row in rows])
+
+
+@section.get("/archives/<uuid:archive_id>/files", permission=Permission.READ)
+def list_files(call: Call, archive_id: UUID, query: FileFilter) -> FilePage:
+    """Payload files of an Archive, by path."""
+    _require(call, archive_id)
+    if query.package is not None:
+        package = archives.package(call.connection, call.principal, query.package)
+        if package is None or package.archive_id != archive_id:
+            raise not_found("package")
+    else:
+        package = files.best_package(call.connection, archive_id)
+        if package is None:
+            return FilePage(package=None, items=[], next=None)
+    after = cursors.decode(query.cursor, 1)[0] if query.cursor else None
+    rows = files.page(call.connection, package.id, limit=query.limit + 1, after=after, prefix=query.prefix)
+    shown = rows[: query.limit]
+    return FilePage(
+        package=package.id,
+        items=[presentation.file(row, package) for row in shown],
+        next=cursors.encode(shown[-1].path) if len(rows) > query.limit else None,
+    )
+
+
+@section.post("/archives/<uuid:archive_id>/retry", permission=Permission.OPERATE, status=202)
+def retry_archive(call: Call, archive_id: UUID) -> RetryAnswer:
+    """Run the failed or blocked step of an Archive again, as a new attempt.
+
+    409 when its last step is neither failed nor blocked.
+    """
+    _require(call, archive_id)
+    begun = registry.retry(call.connection, archive_id)
+    call.emit(begun.events)
+    return RetryAnswer(archive=archive_id, links=links.archive_links(archive_id))
+
+
+def _require(call: Call, archive_id: UUID) -> None:
+    if archives.find(call.connection, call.principal, archive_id) is None:
+        raise not_found("Archive")

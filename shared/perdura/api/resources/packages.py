@@ -1,0 +1,115 @@
+"""The bytes of packages, and of single files inside them."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import Literal
+from uuid import UUID
+
+from flask import Response
+
+from perdura.api.content import OCTETS, Extent, serve
+from perdura.api.models.base import Request
+from perdura.api.operations import Call, Section
+from perdura.api.principals import Permission
+from perdura.api.problems import Problem, not_found
+from perdura.api.queries import archives, files
+from perdura.api.queries.rows import AnyRow
+from perdura.storage.store import ObjectRef
+
+section = Section("Packages")
+
+REDIRECT_ABOVE = 2**30
+"""Packages larger than this are fetched from the store itself: no function lives long enough to pass them on."""
+REDIRECT_SECONDS = 3600
+
+_MEDIA_TYPES = {"tar": "application/x-tar", "zip": "application/zip", "tar.gz": "application/gzip"}
+
+
+class ContentQuery(Request):
+    """How the bytes are to come."""
+
+    delivery: Literal["auto", "stream", "redirect"] = "auto"
+
+
+class FileQuery(Request):
+    """How a file is offered to a browser."""
+
+    view: bool = False
+
+
+@section.get(
+    "/archives/<uuid:archive_id>/packages/<uuid:package_id>/content",
+    permission=Permission.READ,
+    media=("application/x-tar", "application/zip", "application/gzip", OCTETS),
+)
+def get_package_content(call: Call, archive_id: UUID, package_id: UUID, query: ContentQuery) -> Response:
+    """A whole package, by range if wanted.
+
+    `delivery=redirect` answers 307 to a URL of the store that expires; `auto` does so above 1 GiB.
+    """
+    package = _package(call, archive_id, package_id)
+    if package.container == "prefix":
+        raise Problem(409, "This package lies unpacked in the store; fetch its files.", "not-one-object")
+    extent = package_extent(package)
+    redirect = query.delivery == "redirect" or (query.delivery == "auto" and package.size > REDIRECT_ABOVE)
+    if redirect:
+        url = call.services.store.presigned_get(extent.ref, REDIRECT_SECONDS, filename=extent.name)
+        return Response(status=307, headers={"Location": url, "Cache-Control": "no-store"})
+    return serve(call.request, call.services.store, extent)
+
+
+@section.get(
+    "/archives/<uuid:archive_id>/packages/<uuid:package_id>/files/<path:path>",
+    permission=Permission.READ,
+    media=(OCTETS,),
+)
+def get_file_content(call: Call, archive_id: UUID, package_id: UUID, path: str, query: FileQuery) -> Response:
+    """One payload file, read out of its package by range; nothing else of the package is touched."""
+    package = _package(call, archive_id, package_id)
+    row = files.one(call.connection, package_id, path)
+    if row is None:
+        raise not_found("file")
+    return serve(call.request, call.services.store, file_extent(package, row), view=query.view)
+
+
+def _package(call: Call, archive_id: UUID, package_id: UUID) -> AnyRow:
+    package = archives.package(call.connection, call.principal, package_id)
+    if package is None or package.archive_id != archive_id:
+        raise not_found("package")
+    return package
+
+
+def package_extent(package: AnyRow) -> Extent:
+    """The bytes of a whole package, pinned to the state that was recorded."""
+    name = posixpath.basename(package.key)
+    if package.kind == "SIP" and "." not in name:
+        name = f"{name}.{package.container}"
+    return Extent(
+        ref=ObjectRef(package.bucket, package.key, package.version_id, package.etag),
+        offset=0,
+        size=package.size,
+        name=name,
+        media_type=_MEDIA_TYPES.get(package.container),
+        sha256=package.checksums.get("sha256"),
+        modified=package.created_at,
+    )
+
+
+def file_extent(package: AnyRow, row: AnyRow) -> Extent:
+    """The bytes of one file of a package; raises a 409 for a file that only unpacking would reach."""
+    if package.container == "prefix":
+        ref, offset = ObjectRef(package.bucket, package.key + row.path), 0
+    elif row.offset is not None:
+        ref, offset = ObjectRef(package.bucket, package.key, package.version_id, package.etag), row.offset
+    else:
+        raise Problem(409, "This file can only be had with its whole package.", "not-readable-alone")
+    return Extent(
+        ref=ref,
+        offset=offset,
+        size=row.size,
+        name=row.path,
+        media_type=row.media_type,
+        sha256=row.checksums.get("sha256"),
+        modified=package.created_at,
+    )

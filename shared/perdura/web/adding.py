@@ -1,0 +1,60 @@
+"""Adding material: paste an address, see what it is, have it harvested; or send a package."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from perdura.api.principals import Permission
+from perdura.api.queries import archives
+from perdura.errors import PerduraError
+from perdura.registry import archives as registry
+from perdura.sources import resolve
+from perdura.sources.catalogue import recognise
+from perdura.web.visit import Visit, see_other
+
+LONGEST_ADDRESS = 2000
+FILES_SHOWN = 50
+
+
+def ask(visit: Visit) -> Response:
+    """The page for adding."""
+    visit.require(Permission.DEPOSIT)
+    return _page(visit)
+
+
+def _page(visit: Visit, *, url: str = "", problem: str = "", status: int = 200) -> Response:
+    template = "preview.html" if visit.is_fragment else "add.html"
+    return visit.page(template, url=url, problem=problem, preview=None, known=[], shown=0, status=status)
+
+
+def preview(visit: Visit) -> Response:
+    """What the address names and what a harvest would fetch; nothing is stored."""
+    visit.require(Permission.DEPOSIT)
+    url = visit.form(("url",))["url"]
+    if not url or len(url) > LONGEST_ADDRESS:
+        return _page(visit, url=url[:LONGEST_ADDRESS], problem="Paste an address, a DOI or an identifier.")
+    try:
+        found = resolve.preview(url, visit.services.settings)
+    except PerduraError as error:
+        return _page(visit, url=url, problem=error.message)
+    return visit.page(
+        "preview.html" if visit.is_fragment else "add.html",
+        url=url,
+        problem="",
+        preview=found,
+        shown=FILES_SHOWN,
+        known=archives.archives_of_resource(visit.connection, visit.principal, found.source, found.recid),
+    )
+
+
+def harvest(visit: Visit) -> Response:
+    """Begin the harvest and show its Archive."""
+    visit.require(Permission.DEPOSIT)
+    url = visit.form(("url",))["url"]
+    try:
+        recognise(url[:LONGEST_ADDRESS], visit.services.settings)
+    except PerduraError as error:
+        return _page(visit, url=url[:LONGEST_ADDRESS], problem=error.message, status=422)
+    begun = registry.start_harvest(visit.connection, url=url)
+    visit.emit(begun.events)
+    return see_other(f"/archives/{begun.archive}")

@@ -1,0 +1,84 @@
+"""The pages of the registry: which address shows which page, and how a refusal looks to a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+from flask import Request, Response
+from werkzeug.exceptions import MethodNotAllowed, NotFound
+from werkzeug.routing import Map, Rule
+
+from perdura.api.authentication import caller_of
+from perdura.api.principals import ANONYMOUS
+from perdura.api.problems import Problem, method_not_allowed, not_found
+from perdura.api.services import Services
+from perdura.web import adding, archive_pages, event_pages, failure_pages, signing_in, uploading
+from perdura.web.visit import Visit
+
+Page = Callable[..., Response]
+
+
+@cache
+def _routes() -> Map:
+    def get(path: str, page: Page) -> Rule:
+        return Rule(path, methods=["GET"], endpoint=page)
+
+    def post(path: str, page: Page) -> Rule:
+        return Rule(path, methods=["POST"], endpoint=page)
+
+    return Map(
+        [
+            get("/", archive_pages.start),
+            get("/sign-in", signing_in.ask),
+            post("/sign-in", signing_in.sign_in),
+            post("/sign-out", signing_in.sign_out),
+            get("/archives", archive_pages.listing),
+            get("/archives/<uuid:archive_id>", archive_pages.show),
+            get("/archives/<uuid:archive_id>/live", archive_pages.live),
+            post("/archives/<uuid:archive_id>/retry", archive_pages.retry),
+            get("/add", adding.ask),
+            post("/add/preview", adding.preview),
+            post("/add/harvest", adding.harvest),
+            post("/add/upload", uploading.receive),
+            get("/failures", failure_pages.listing),
+            post("/failures/retry", failure_pages.retry_group),
+            get("/events", event_pages.listing),
+        ],
+        strict_slashes=False,
+        merge_slashes=False,
+    )
+
+
+def respond(request: Request, services: Services) -> Response:
+    """The page at the request's address; raises Problem."""
+    adapter = _routes().bind(request.host or "localhost")
+    try:
+        page, variables = adapter.match(request.path, method=request.method)
+    except MethodNotAllowed as refused:
+        raise method_not_allowed(refused.valid_methods or ()) from None
+    except NotFound:
+        raise not_found("page") from None
+    caller = caller_of(request, services.settings)
+    with Visit(request, caller.principal, services, session=caller.session) as visit:
+        response: Response = page(visit, **variables)
+    services.emitter.after_response(response, visit.emitted)
+    return response
+
+
+def refuse(request: Request, problem: Problem, services: Services) -> Response:
+    """A refusal as a page; a fragment that needs a sign-in makes the browser load that page whole."""
+    if problem.status == 303:
+        location = problem.headers["Location"]
+        if request.headers.get("HX-Request") == "true":
+            return Response(status=204, headers={"HX-Redirect": location, "Cache-Control": "no-store"})
+        return Response(status=303, headers={"Location": location, "Cache-Control": "no-store"})
+    try:
+        caller = caller_of(request, services.settings)
+        visit = Visit(request, caller.principal, services, session=caller.session)
+    except Problem:
+        visit = Visit(request, ANONYMOUS, services)
+    response = visit.page("problem.html", status=problem.status, problem=problem)
+    for name, value in problem.headers.items():
+        response.headers[name] = value
+    return response
