@@ -113,6 +113,9 @@ class Settings(BaseSettings):
     harvest_profiles: str | None = Field(
         None, description="TOML file of further sources, or of other settings of known ones."
     )
+    harvest_local_roots: str | None = Field(
+        None, description="Directories below which folders may be harvested, separated by colons."
+    )
     harvest_open: bool = Field(
         False, description="Let harvests follow landing pages of any public host by Signposting."
     )
