@@ -44,6 +44,7 @@ $(INSTALLED): requirements/dev.txt pyproject.toml .ci/venv
 	@echo "installing into $(VENV)"
 	@$(PYTHON) -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements/dev.txt
 	@$(PYTHON) -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	@$(PYTHON) -m compileall -q shared functions
 	@touch $@
 
 $(BROWSER): .ci/browser | $(INSTALLED)

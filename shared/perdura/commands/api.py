@@ -73,11 +73,12 @@ class Api:
 
         Raises Refused, Unusable.
         """
-        own = url.startswith(("/", f"{self.url}/"))
-        client = self._client if own else httpx.Client(timeout=TIMEOUT)
         path = f"{self.url}{url}" if url.startswith("/") else url
+        headers = {"Accept": "*/*", "Authorization": self._client.headers.get("Authorization", "")}
+        if not path.startswith(f"{self.url}/"):
+            del headers["Authorization"]
         try:
-            with client.stream("GET", path, follow_redirects=True, headers={"Accept": "*/*"}) as answer:
+            with httpx.stream("GET", path, follow_redirects=True, headers=headers, timeout=TIMEOUT) as answer:
                 if answer.status_code >= 400:
                     answer.read()
                     raise _refusal(answer)
@@ -160,4 +161,6 @@ def _refusal(answer: httpx.Response) -> Refused:
     if not isinstance(problem, dict):
         problem = {}
     title = str(problem.get("title") or answer.reason_phrase or "Refused")
-    return Refused(answer.status_code, title, str(problem.get("detail") or ""))
+    detail = str(problem.get("detail") or "")
+    wrong = [f"{item.get('field')}: {item.get('message')}" for item in problem.get("errors") or []]
+    return Refused(answer.status_code, title, "; ".join([detail, *wrong] if detail else wrong))

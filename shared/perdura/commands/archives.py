@@ -101,10 +101,8 @@ def events(root: Path, archive_id: str, limit: int, as_json: bool, url: str | No
 
 def event_line(event: dict[str, Any]) -> str:
     """A PREMIS event in one line: when, what, with which outcome."""
-    moment = str(event.get("date_time") or event.get("time") or event.get("datetime") or "")
-    outcome = event.get("outcome")
-    text = outcome.get("outcome") if isinstance(outcome, dict) else outcome
-    return f"{moment[:19]}  {event.get('type') or '':<32} {text or ''}  {event.get('detail') or ''}".rstrip()
+    outcomes = ", ".join(outcome["outcome"] for outcome in event["outcomes"])
+    return f"{event['at'][:19]}  {event['type']:<32} {outcomes:<10}  {'; '.join(event['details'])}".rstrip()
 
 
 @click.command()

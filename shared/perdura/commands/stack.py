@@ -16,8 +16,9 @@ from perdura.local.status import StackState, Status, log_tail, read_status, summ
 
 @click.command()
 @click.option("--detach", is_flag=True, help="Return when it is ready and leave it running.")
+@click.option("--services-only", is_flag=True, help="Only database and object store, ready for use.")
 @click.pass_obj
-def up(root: Path, detach: bool) -> None:
+def up(root: Path, detach: bool, services_only: bool) -> None:
     """Start the whole platform on this machine: database, object store, functions, broker, tape library.
 
     Without --detach it runs until Ctrl-C. Exit status 1: it did not start, and why.
@@ -27,12 +28,12 @@ def up(root: Path, detach: bool) -> None:
     with failures():
         home = open_home(root)
         if not detach:
-            status = stack.run(home, lambda line: _say(line))
+            status = stack.run(home, _say, services_only=services_only)
             reason = read_status(home).reason
             if status != 0 and reason is not None:
                 raise click.ClickException(reason)
             return
-        _table(stack.detach(home, lambda line: click.echo(line)))
+        _table(stack.detach(home, click.echo, services_only=services_only))
 
 
 @click.command()

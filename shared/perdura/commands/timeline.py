@@ -92,7 +92,7 @@ def step_table(archive: dict[str, Any], steps: list[dict[str, Any]]) -> Table:
         name = f"{step['name']} ({step['attempt']})" if step["attempt"] > 1 else step["name"]
         table.add_row(name, state, _clock(step["started"]), _took(step), _progress(step))
     begun = {step["name"] for step in steps}
-    for name in archive.get("pipeline") or []:
+    for name in (planned["name"] for planned in archive["pipeline"]):
         if name not in begun and archive["state"] not in TERMINAL:
             table.add_row(Text(name, style="dim"), "", "", "", "")
     return table

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perdura.local import assets, ports, postgres, seaweedfs
@@ -35,14 +35,18 @@ class Plan:
     services: tuple[Program, ...]
     preparation: Program
     functions: tuple[Program, ...]
-    broker: Program
+    broker: Program | None
     urls: Mapping[str, str]
     database: postgres.Server | None
 
     @property
     def programs(self) -> tuple[Program, ...]:
         """Everything that keeps running."""
-        return (*self.services, *self.functions, self.broker)
+        return (*self.services, *self.functions, *([self.broker] if self.broker is not None else []))
+
+    def services_alone(self) -> Plan:
+        """The same without functions and broker."""
+        return replace(self, functions=(), broker=None, urls={"s3": self.urls["s3"]})
 
 
 def make_plan(home: Home, mains: Mapping[str, Path], environ: Mapping[str, str] = os.environ) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,12 +19,15 @@ from perdura.local.status import StackState, Status, log_tail, read_status, writ
 from perdura.local.supervisor import START_SECONDS, STOP_SECONDS, Supervisor
 
 SUPERVISOR_LOG = "supervisor"
+_STAMPED = re.compile(r"\d\d:\d\d:\d\d  ")
+"""How a line of progress begins in the supervisor's log, unlike a warning or the reason of its end."""
 Say = Callable[[str], None]
 
 
-def run(home: Home, say: Say) -> int:
+def run(home: Home, say: Say, *, services_only: bool = False) -> int:
     """Run the stack in this process until it is asked to end; 0, or 1 where it could not start.
 
+    `services_only` leaves out functions and broker: database and object store, ready for use.
     Raises Conflict where it already runs, Broken where something needed is missing.
     """
     from perdura.local.assets import functions, functions_folder
@@ -33,7 +37,8 @@ def run(home: Home, say: Say) -> int:
     if not lock.acquire():
         raise already_runs(home)
     try:
-        return Supervisor(home, make_plan(home, functions(functions_folder())), say).run()
+        plan = make_plan(home, functions(functions_folder()))
+        return Supervisor(home, plan.services_alone() if services_only else plan, say).run()
     except Broken as error:
         write_status(home, Status(state=StackState.FAILED, reason=error.message))
         raise
@@ -41,8 +46,8 @@ def run(home: Home, say: Say) -> int:
         lock.release()
 
 
-def detach(home: Home, say: Say) -> Status:
-    """Start the stack in the background and return when it is ready.
+def detach(home: Home, say: Say, *, services_only: bool = False) -> Status:
+    """Start the stack in the background (as `run` does) and return when it is ready.
 
     Raises Conflict where it already runs, Broken with the reason and the end of the log where it does not start.
     """
@@ -53,7 +58,8 @@ def detach(home: Home, say: Say) -> Status:
     log = home.log(SUPERVISOR_LOG)
     with log.open("wb") as output:
         started = subprocess.Popen(
-            [sys.executable, "-m", "perdura.cli", "--home", str(home.root), "up"],
+            [sys.executable, "-m", "perdura.cli", "--home", str(home.root), "up"]
+            + (["--services-only"] if services_only else []),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -65,7 +71,8 @@ def detach(home: Home, say: Say) -> Status:
     while time.monotonic() < deadline:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
         for line in lines[told:]:
-            say(line)
+            if _STAMPED.match(line):
+                say(line)
         told = len(lines)
         ended = started.poll()
         status = read_status(home)

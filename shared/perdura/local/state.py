@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from perdura.errors import Broken
 
@@ -129,19 +129,24 @@ class Lock:
     """The right to run a stack on a home; the kernel gives it back when its holder dies."""
 
     def __init__(self, home: Home) -> None:
-        self._file = (home.root / "lock").open("a")
+        self._path = home.root / "lock"
+        self._file: TextIO | None = None
 
     def acquire(self) -> bool:
         """Take the lock; False where another process holds it."""
+        file = self._path.open("a")
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            file.close()
             return False
+        self._file = file
         return True
 
     def release(self) -> None:
         """Give the lock back."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
 
 def write_private(path: Path, text: str) -> None:

@@ -36,6 +36,8 @@ from perdura.local.status import (
 
 STOP_SECONDS = 10.0
 START_SECONDS = 120.0
+SETTLED_AFTER = 1.0
+"""Seconds a process that cannot be asked must live to be believed."""
 STEADY_AFTER = 60.0
 """Seconds a process must live for its crashes to be forgotten."""
 GIVE_UP_AFTER = 6
@@ -63,13 +65,13 @@ class _Kept:
     silent_since: float | None = None
     well: bool = False
     since: float = field(default_factory=time.time)
-    dead: Identity | None = None
 
     @property
     def state(self) -> ProcessState:
         if self.child is None:
             return ProcessState.CRASHED
-        if self.program.health is None or self.well:
+        settled = time.time() - self.since > SETTLED_AFTER
+        if self.well if self.program.health is not None else settled:
             return ProcessState.RUNNING
         return ProcessState.UNHEALTHY if self.silent_looks >= UNHEALTHY_LOOKS else ProcessState.STARTING
 
@@ -88,8 +90,8 @@ class Supervisor:
         self._prepared: set[str] = set()
         self._preparation: Child | None = None
         self._failure: str | None = None
-        programs = (*plan.functions, plan.broker)
-        health = {program.name: program.health for program in programs if program.health is not None}
+        self._published: Status | None = None
+        health = {program.name: program.health for program in plan.programs if program.health is not None}
         self._watch = Watch(health, lambda name, well: self._news.put(lambda: self._heard(name, well)))
 
     def run(self) -> int:
@@ -106,6 +108,7 @@ class Supervisor:
                         self._judge_start(began)
                     else:
                         self._judge()
+                    self._publish()
             except (OSError, Broken, subprocess.SubprocessError) as error:
                 self._failure = str(error)
             finally:
@@ -159,7 +162,7 @@ class Supervisor:
             return
         self._prepared.add(report["done"])
         self._say(f"ready: {report['done']}")
-        if report["done"] == "migrations":
+        if report["done"] == "migrations" and self._plan.broker is not None:
             self._launch(self._plan.broker)
 
     def _heard(self, name: str, well: bool) -> None:
@@ -170,16 +173,12 @@ class Supervisor:
         if well:
             if not kept.well and self._state is StackState.STARTING:
                 self._say(f"ready: {name}")
-            news = not kept.well
             kept.well, kept.silent_looks, kept.silent_since = True, 0, None
-            if news:
-                self._publish()
             return
         kept.silent_looks += 1
         kept.silent_since = kept.silent_since or time.monotonic()
         if kept.well and kept.silent_looks >= UNHEALTHY_LOOKS:
             kept.well = False
-            self._publish()
 
     def _wait(self) -> None:
         """Sleep until there is news, at most a second, and take all of it."""
@@ -193,7 +192,8 @@ class Supervisor:
 
     def _patience(self) -> float:
         now = time.monotonic()
-        return min([1.0, *(max(0.01, kept.due - now) for kept in self._kept.values() if kept.due is not None)])
+        longest = 0.2 if self._state is StackState.STARTING else 1.0
+        return min([longest, *(max(0.01, kept.due - now) for kept in self._kept.values() if kept.due is not None)])
 
     def _look_after(self) -> None:
         """Notice what ended, start what is due, and end what has been silent for too long."""
@@ -227,14 +227,12 @@ class Supervisor:
         self._say(f"{kept.program.name} ended with status {status}; starting it again")
         if self._state is StackState.STARTING and kept.crashes >= GIVE_UP_AFTER:
             self._failure = f"{kept.program.name} does not stay up\n{log_tail(kept.program.log)}"
-        self._publish()
 
     def _judge_start(self, began: float) -> None:
         expected = {program.name for program in self._plan.programs}
         up = {name for name, kept in self._kept.items() if kept.state is ProcessState.RUNNING}
         if self._preparation is None and self._failure is None and expected <= up:
             self._state = StackState.RUNNING
-            self._publish()
             self._say(f"running after {time.monotonic() - began:.1f} s")
         elif time.monotonic() - began > START_SECONDS:
             missing = ", ".join(sorted(expected - up)) or "the preparation"
@@ -246,7 +244,6 @@ class Supervisor:
         if state is not self._state:
             self._state = state
             self._say(f"now {state}")
-            self._publish()
 
     def _end(self) -> None:
         """Ask all to end, kill what does not, and say so."""
@@ -289,7 +286,9 @@ class Supervisor:
             processes=tuple(sorted([*processes, *crashed], key=lambda line: line.name)),
             reason=self._failure,
         )
-        write_status(self._home, status)
+        if status != self._published:
+            write_status(self._home, status)
+            self._published = status
 
     def _line(self, kept: _Kept) -> ProcessStatus:
         identity = kept.child.identity if kept.child is not None else Identity(0, 0)
