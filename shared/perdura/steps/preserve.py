@@ -17,9 +17,6 @@ from perdura.packages.aip import METS, AipWriter, Member
 from perdura.packages.aip_check import read_back
 from perdura.packages.aip_index import Entry, Header, encode
 from perdura.packages.mets import SoftwareNote, measure, write
-from perdura.packages.package import PackageReader
-from perdura.packages.reader import open_package
-from perdura.packages.sources import StoredObject, StoredPrefix
 from perdura.premis.model import Agent, Event, Identifier
 from perdura.steps.outcome import (
     ArchiveView,
@@ -36,7 +33,8 @@ from perdura.steps.ports import Ports, VirusScanner
 from perdura.steps.preserve_copy import Copied, CopiedFile, copy
 from perdura.steps.preserve_document import document
 from perdura.steps.preserve_events import NOT_DONE, SOFTWARE, Act, Inspected, Provenance, tool_agent
-from perdura.storage.store import ObjectRef, Written
+from perdura.steps.preserve_submission import open_submission
+from perdura.storage.store import Written
 
 _WHOLE = ("sha256", "sha512", "adler32")
 _FINDINGS = 100
@@ -76,13 +74,13 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     required = ports.settings.virus_scan == "required"
     if required and not plan.scanning.trusted:
         return _blocked(plan.scanning.reason or "the scanner's database is missing, too old, or only a test one")
-    reader = _open(ports, plan.sip)
+    submission = open_submission(ports.store, plan.sip)
     bucket = ports.settings.bucket_aips
     with (
         ports.store.writer(bucket, plan.key, algorithms=_WHOLE, content_type="application/x-tar") as sink,
         AipWriter(sink, str(archive.id), archive.created_at or plan.created) as aip,
     ):
-        copied = copy(reader, aip, ports, plan.scanning.scanner, plan.sip.size)
+        copied = copy(submission, aip, ports, plan.scanning.scanner, plan.sip.size)
         refusal = _refusal(plan, copied, required=required)
         if refusal is not None:
             return refusal
@@ -125,13 +123,6 @@ def _scanning(ports: Ports) -> Scanning:
         return Scanning(ports.scanner, ports.scanner.engine, ports.scanner.trusted)
     except Retryable as error:
         return Scanning(None, reason=f"the virus scanner is unavailable: {error.message}")
-
-
-def _open(ports: Ports, sip: Package) -> PackageReader:
-    if sip.container == "prefix":
-        return open_package(StoredPrefix(ports.store, sip.bucket, sip.key))
-    ref = ObjectRef(sip.bucket, sip.key, sip.version_id, sip.etag)
-    return open_package(StoredObject(ports.store, ref, sip.size))
 
 
 def _blocked(reason: str) -> Outcome:

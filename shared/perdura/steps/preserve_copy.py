@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from perdura.errors import Broken
-from perdura.packages.aip import OBJECTS, SUBMISSION, AipWriter, Chunk, Member
-from perdura.packages.package import PackageFile, PackageReader
+from perdura.packages.aip import OBJECTS, SUBMISSION, AipWriter, Member
+from perdura.packages.package import PackageFile
 from perdura.steps.outcome import Finding
 from perdura.steps.ports import Identification, Ports, Scan, VirusScanner
 from perdura.steps.preserve_declared import COMPUTED, SIP_JSON, Declarations, further
 from perdura.steps.preserve_inspect import Inspection
-
-_READ_ONCE = "tar.gz"
-"""Passing over a file of this container costs as much as reading it."""
-
-_READ_ONCE_ALGORITHMS = ("md5", "sha1")
+from perdura.steps.preserve_submission import Submission
+from perdura.storage.digests import HEX_LENGTHS
 
 
 @dataclass(frozen=True, slots=True)
 class CopiedFile:
-    """One file of the SIP as it lies in the AIP; `declared` has digests only the SIP's manifests ask for."""
+    """One file of the SIP as it lies in the AIP.
+
+    `further` holds the digests that only the SIP's manifests ask for, one after the other.
+    """
 
     id: str
     member: Member
     original: str
-    declared: Mapping[str, str]
+    further: bytes
     format: Identification | None
     scan: Scan | None
 
@@ -42,43 +42,44 @@ class Copied:
 
     files: Sequence[CopiedFile]
     declarations: Declarations
+    further: Sequence[str]
+    """Algorithms of each file's `further` digests, in their order."""
 
     def mismatches(self) -> list[Finding]:
         """Files whose bytes are not what the SIP's manifests declare."""
+        places, start = {}, 0
+        for algorithm in self.further:
+            places[algorithm] = slice(start, start := start + HEX_LENGTHS[algorithm] // 2)
 
         def computed(number: int, algorithm: str) -> str:
             file = self.files[number]
-            return file.member.digests[algorithm] if algorithm in COMPUTED else file.declared[algorithm]
+            return file.member.digests[algorithm] if algorithm in COMPUTED else file.further[places[algorithm]].hex()
 
         return list(self.declarations.compare([file.original for file in self.files], computed))
 
 
-def copy(reader: PackageReader, aip: AipWriter, ports: Ports, scanner: VirusScanner | None, size: int) -> Copied:
-    """Copy all files of `reader` to `aip`; `size` is the SIP's size in bytes, for the progress.
+def copy(
+    submission: Submission, aip: AipWriter, ports: Ports, scanner: VirusScanner | None, size: int
+) -> Copied:
+    """Copy all files of the SIP to the AIP; `size` is the SIP's size in bytes, for the progress.
 
     Raises Broken when the invocation's time runs out, Rejected when the container is not what it was.
     """
-    declarations = Declarations()
-    algorithms: Sequence[str] = _READ_ONCE_ALGORITHMS
-    if reader.container != _READ_ONCE:
-        declarations.read_ahead(reader)
-        algorithms = further(declarations.algorithms)
+    declarations = Declarations(submission)
+    algorithms = further(declarations.algorithms)
     inspection = Inspection(ports.identifier, scanner)
-    written: list[tuple[str, Member, Mapping[str, str]]] = []
+    written: list[tuple[str, Member, bytes]] = []
     done = 0
-    for number, (file, chunks) in enumerate(reader.files()):
+    for number, (file, chunks) in enumerate(submission.files()):
         if ports.deadline.near():
             raise Broken(
                 "the submission package is too large to be preserved within one invocation: "
                 "give PERDURA_INVOCATION_SECONDS more time",
                 code="invocation-too-short",
             )
-        collect = declarations.collector(file.path) if reader.container == _READ_ONCE else None
         with inspection.tap(number, file.path.rpartition("/")[2], file.size) as tap:
-            member, digests = aip.add(
-                _place(file), file.size, chunks, algorithms=algorithms, tap=_both(tap.feed, collect)
-            )
-        written.append((file.path, member, digests))
+            member, digests = aip.add(_place(file), file.size, chunks, algorithms=algorithms, tap=tap.feed)
+        written.append((file.path, member, b"".join(map(bytes.fromhex, digests.values()))))
         done += file.size
         ports.progress("preserve", done, size)
     inspection.flush()
@@ -87,13 +88,13 @@ def copy(reader: PackageReader, aip: AipWriter, ports: Ports, scanner: VirusScan
             str(ports.derived(f"file/{member.path}")),
             member,
             original,
-            digests,
+            further_digests,
             inspection.formats.get(number),
             inspection.scans.get(number),
         )
-        for number, (original, member, digests) in enumerate(written)
+        for number, (original, member, further_digests) in enumerate(written)
     ]
-    return Copied(files, declarations)
+    return Copied(files, declarations, algorithms)
 
 
 def _place(file: PackageFile) -> str:
@@ -101,14 +102,3 @@ def _place(file: PackageFile) -> str:
     if file.is_payload and file.path != SIP_JSON:
         return OBJECTS + file.path.removeprefix("data/")
     return SUBMISSION + file.path
-
-
-def _both(first: Callable[[Chunk], None], second: Callable[[Chunk], None] | None) -> Callable[[Chunk], None]:
-    if second is None:
-        return first
-
-    def feed(chunk: Chunk) -> None:
-        first(chunk)
-        second(chunk)
-
-    return feed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from perdura.errors import Rejected
 from perdura.packages.bag_info import Elements, read_bag_info
@@ -16,8 +16,8 @@ from perdura.packages.manifests import (
     manifest_kind,
     match_normalised,
 )
-from perdura.packages.package import PackageReader
 from perdura.steps.outcome import Finding
+from perdura.steps.preserve_submission import Submission
 
 SIP_JSON = "data/meta/sip.json"
 COMPUTED = ("sha256", "sha512")
@@ -29,42 +29,24 @@ _KEPT = (_DECLARATION, _BAG_INFO, SIP_JSON)
 
 
 class Declarations:
-    """The tag files that speak of the payload, collected as they go by: manifests, `bag-info.txt`, `sip.json`."""
+    """The tag files of a SIP that speak of its payload: manifests, `bag-info.txt`, `sip.json`."""
 
-    def __init__(self) -> None:
-        self._texts: dict[str, bytearray] = {}
-
-    def collector(self, path: str) -> Callable[[bytes | bytearray | memoryview], None] | None:
-        """What to feed with the bytes of `path`, or None when they say nothing here; Rejected when too large."""
-        is_manifest = manifest_kind(path) is not None
-        if not is_manifest and path not in _KEPT:
-            return None
-        limit = LIMITS.manifest if is_manifest else LIMITS.tag_file
-        text = self._texts[path] = bytearray()
-
-        def collect(chunk: bytes | bytearray | memoryview) -> None:
-            if len(text) + len(chunk) > limit:
-                raise Rejected(f"{path} is larger than {limit} bytes", code="tag-file-too-large")
-            text.extend(chunk)
-
-        return collect
-
-    def read_ahead(self, reader: PackageReader) -> None:
-        """Collect from a container whose other files can be passed over without reading them."""
-        for file, chunks in reader.files():
-            collect = self.collector(file.path)
-            if collect is not None:
-                for chunk in chunks:
-                    collect(chunk)
+    def __init__(self, submission: Submission) -> None:
+        """Read them; raises Rejected when one is larger than its limit."""
+        self._texts: dict[str, bytes] = {}
+        for path in submission.paths:
+            is_manifest = manifest_kind(path) is not None
+            if is_manifest or path in _KEPT:
+                limit = LIMITS.manifest if is_manifest else LIMITS.tag_file
+                self._texts[path] = _bounded(path, submission.read(path), limit)
 
     def text(self, path: str) -> bytes | None:
-        """A collected tag file as it was."""
-        found = self._texts.get(path)
-        return bytes(found) if found is not None else None
+        """A tag file as it was."""
+        return self._texts.get(path)
 
     @property
     def algorithms(self) -> tuple[str, ...]:
-        """Algorithms of all manifests collected so far that are checked here (packages.md M8), by name."""
+        """Algorithms of all manifests that are checked here (packages.md M8), by name."""
         kinds = (manifest_kind(path) for path in self._texts)
         return tuple(sorted({kind[1] for kind in kinds if kind} & ALGORITHMS))
 
@@ -73,7 +55,7 @@ class Declarations:
         """Elements of `bag-info.txt` in their order (RFC 8493 2.2.2)."""
         declaration = self._declaration()
         return read_bag_info(
-            (bytes(self._texts.get(_BAG_INFO, b"")),),
+            (self._texts.get(_BAG_INFO, b""),),
             declaration.codec,
             strict=declaration.is_strict,
             findings=Findings(LIMITS),
@@ -112,7 +94,7 @@ class Declarations:
             kind = manifest_kind(name)
             if kind is not None and kind[1] in ALGORITHMS:
                 manifest = Manifest(name, kind[1], kind[0])
-                reader.read(manifest, (memoryview(self._texts[name]),))
+                reader.read(manifest, (self._texts[name],))
                 manifests.append(manifest)
         for is_tag in (False, True):
             tables = [manifest for manifest in manifests if manifest.is_tag is is_tag]
@@ -125,6 +107,15 @@ class Declarations:
 
     def _declaration(self) -> Declaration:
         return read_declaration(self.text(_DECLARATION), Findings(LIMITS))
+
+
+def _bounded(path: str, chunks: Iterable[memoryview], limit: int) -> bytes:
+    text = bytearray()
+    for chunk in chunks:
+        if len(text) + len(chunk) > limit:
+            raise Rejected(f"{path} is larger than {limit} bytes", code="tag-file-too-large")
+        text += chunk
+    return bytes(text)
 
 
 def further(algorithms: Sequence[str]) -> tuple[str, ...]:

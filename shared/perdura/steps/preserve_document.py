@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from perdura.premis.model import Agent, Event
 from perdura.premis.xml import agent_xml, event_xml
 from perdura.steps.outcome import ArchiveView
 from perdura.steps.ports import Identification
-from perdura.steps.preserve_copy import Copied
+from perdura.steps.preserve_copy import Copied, CopiedFile
 from perdura.steps.preserve_declared import SIP_JSON
 from perdura.steps.preserve_events import Act
 
@@ -44,30 +44,24 @@ _DUBLIN_CORE = {
 }
 
 
-def file_objects(copied: Copied, acts: Sequence[Act]) -> list[FileObject]:
-    """The files in the order of their paths, each with the events that are about it."""
+def file_objects(files: Iterable[CopiedFile], acts: Sequence[Act]) -> Iterator[FileObject]:
+    """The files as PREMIS objects, each with the events that are about it."""
     formats: dict[Identification | None, Format] = {}
-    links: dict[tuple[str, ...], tuple[str, ...]] = {}
     covered = [(str(act.event.id), act.covers) for act in acts]
-    objects = []
-    for file in sorted(copied.files, key=lambda each: each.member.path.split("/")):
+    for file in files:
         found = _EMPTY if file.member.size == 0 else formats.get(file.format)
         if found is None:
             found = formats.setdefault(file.format, _format(file.format))
-        about = tuple(event for event, covers in covered if covers is None or file.id in covers)
-        objects.append(
-            FileObject(
-                id=file.id,
-                path=file.member.path,
-                group=ORIGINAL if file.is_object else SUBMISSION_DOCUMENTATION,
-                size=file.member.size,
-                digests=file.member.digests,
-                original_name=file.original,
-                format=found,
-                events=links.setdefault(about, about),
-            )
+        yield FileObject(
+            id=file.id,
+            path=file.member.path,
+            group=ORIGINAL if file.is_object else SUBMISSION_DOCUMENTATION,
+            size=file.member.size,
+            digests=file.member.digests,
+            original_name=file.original,
+            format=found,
+            events=tuple(event for event, covers in covered if covers is None or file.id in covers),
         )
-    return objects
 
 
 def document(
@@ -82,6 +76,7 @@ def document(
     software: SoftwareNote,
 ) -> Document:
     """Put the document together; `earlier` are the events of the Archive's earlier steps, `agents` those of all."""
+    ordered = sorted(copied.files, key=lambda file: file.member.path.replace("/", "\0"))
     record_ids = []
     if archive.source and archive.recid:
         record_ids.append((f"{archive.source} record", archive.recid))
@@ -92,7 +87,7 @@ def document(
         created=created,
         representation=representation,
         software=software,
-        files=file_objects(copied, acts),
+        files=lambda: file_objects(ordered, acts),
         record_ids=tuple(record_ids),
         description=_description(archive),
         bag_info=tuple(copied.declarations.bag_info),

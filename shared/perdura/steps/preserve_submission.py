@@ -1,0 +1,49 @@
+"""The accepted SIP as preserve reads it: its few tag files by name, then every file once in the order it lies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from perdura.packages.container import Container
+from perdura.packages.findings import Findings
+from perdura.packages.layout import Layout, find_bag
+from perdura.packages.limits import LIMITS
+from perdura.packages.opening import open_container
+from perdura.packages.package import PackageFile
+from perdura.packages.reader import BagReader
+from perdura.packages.sources import StoredObject, StoredPrefix
+from perdura.steps.outcome import Package
+from perdura.storage.store import ObjectRef, Store
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """An open SIP."""
+
+    container: Container
+    layout: Layout
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All files, relative to the bag's base directory."""
+        return tuple(self.layout.index)
+
+    def read(self, path: str) -> Iterator[memoryview]:
+        """The bytes of one file; cheap for files outside the payload, whatever the container."""
+        return self.container.read(self.layout.index[path])
+
+    def files(self) -> Iterator[tuple[PackageFile, Iterator[memoryview]]]:
+        """Every file with its bytes, as `PackageReader.files`."""
+        return BagReader(self.container, self.layout).files()
+
+
+def open_submission(store: Store, sip: Package) -> Submission:
+    """Open the package where it lies; raises Rejected when its container is not sound."""
+    source = (
+        StoredPrefix(store, sip.bucket, sip.key)
+        if sip.container == "prefix"
+        else StoredObject(store, ObjectRef(sip.bucket, sip.key, sip.version_id, sip.etag), sip.size)
+    )
+    container = open_container(source, LIMITS)
+    return Submission(container, find_bag(container, Findings(LIMITS), LIMITS))
