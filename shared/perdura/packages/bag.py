@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from perdura.packages.bag_info import Elements, check_oxum, read_bag_info, values
 from perdura.packages.container import Container
@@ -21,9 +21,6 @@ from perdura.packages.manifests import (
     resembles_manifest,
 )
 from perdura.storage.digests import WEAK
-
-if TYPE_CHECKING:
-    from perdura.packages.profiles import Profile
 
 
 @dataclass
@@ -44,6 +41,10 @@ class Bag:
     unchecked: list[str] = field(default_factory=list)
     payload_members: frozenset[int] = frozenset()
     payload_bytes: int = 0
+    profile: str | None = None
+    """Identifier of the profile that was checked."""
+    sip: dict[str, Any] | None = None
+    """What sip.json says of the package as a whole."""
 
     @property
     def payload_files(self) -> int:
@@ -94,7 +95,7 @@ class Bag:
             "members": len(members),
             "bytes": size,
             "container_bytes": self.container.stored_size,
-            "version": ".".join(str(part) for part in self.declaration.version),
+            "bagit_version": ".".join(str(part) for part in self.declaration.version),
             "encoding": self.declaration.encoding,
             "algorithms": list(self.payload_algorithms),
             "tag_algorithms": list(self.tag_algorithms),
@@ -102,12 +103,12 @@ class Bag:
             "oxum": None if self.oxum is None else f"{self.oxum[0]}.{self.oxum[1]}",
             "base_directory": self.layout.base.rstrip("/") or None,
             "external_identifier": next(iter(values(self.elements, "External-Identifier")), None),
+            "profile": self.profile,
+            "sip": self.sip,
         }
 
 
-def read_bag(
-    container: Container, layout: Layout, findings: Findings, limits: Limits, profile: Profile | None
-) -> Bag:
+def read_bag(container: Container, layout: Layout, findings: Findings, limits: Limits) -> Bag:
     """Read all tag files and judge everything that can be judged without the payload's bytes."""
     bag = Bag(container, layout, findings, limits)
     payload = layout.payload
@@ -119,10 +120,10 @@ def read_bag(
     elif not payload:
         findings.add("payload-empty", "data/", severity="invalid" if limits.refuse_empty_payload else None)
     strict, codec = bag.declaration.is_strict, bag.declaration.codec
-    if (data := _tag_file(bag, "bag-info.txt")) is not None:
+    if (data := small_file(bag, "bag-info.txt")) is not None:
         bag.elements = read_bag_info([data], codec, strict=strict, findings=findings, limits=limits)
     bag.oxum = check_oxum(bag.elements, bag.payload_bytes, bag.payload_files, findings)
-    if (data := _tag_file(bag, "fetch.txt")) is not None:
+    if (data := small_file(bag, "fetch.txt")) is not None:
         bag.fetch = read_fetch([data], codec, findings, limits)
     _read_manifests(bag)
     _check_payload(bag, payload)
@@ -140,7 +141,7 @@ def _declaration_bytes(bag: Bag) -> bytes | None:
     return b"".join(bytes(chunk) for chunk in bag.container.read(member))
 
 
-def _tag_file(bag: Bag, name: str) -> bytes | None:
+def small_file(bag: Bag, name: str) -> bytes | None:
     """The bytes of a small tag file; None when there is none or it is too large."""
     member = bag.layout.index.get(name)
     if member is None:
@@ -193,9 +194,7 @@ def _check_payload(bag: Bag, payload: list[str]) -> None:
     index, findings = bag.layout.index, bag.findings
     manifests = [manifest for manifest in bag.manifests if not manifest.is_tag]
     if any(manifest.absent for manifest in manifests):
-        unlisted = [
-            (path, index[path]) for path in payload if not any(index[path] in m.digests for m in manifests)
-        ]
+        unlisted = [(path, index[path]) for path in payload if not any(index[path] in m.digests for m in manifests)]
         match_normalised(manifests, unlisted, findings)
     whole = [manifest for manifest in manifests if manifest.whole]
     if len(whole) == len(manifests) and manifests:

@@ -28,10 +28,9 @@ class Foresight:
         kind = manifest_kind(inside)
         if kind is not None and kind[1] in ALGORITHMS:
             (self._tags if kind[0] else self._payload).append(kind[1])
+        expected: tuple[str, ...] = (*_LIKELY, *self._tags)
         if inside.startswith("data/"):
-            expected = self._payload or _LIKELY
-        else:
-            expected = (*_LIKELY, *self._tags)
+            expected = tuple(self._payload) or _LIKELY
         digests = Digests((*expected, *self._extra))
         self._seen[index] = digests
         return digests.update

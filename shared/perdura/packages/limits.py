@@ -2,48 +2,64 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from annotated_types import Ge, Le
+
+from perdura.errors import Rejected
 
 MIB = 2**20
-Bytes = Annotated[int, Field(ge=1)]
+_Positive = Annotated[int, Ge(1)]
+_Natural = Annotated[int, Ge(0)]
 
 
-class Limits(BaseModel):
-    """All limits, in bytes where nothing else is said. Declared sizes refuse early and never allocate."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """All limits, in bytes where nothing else is said, each described by its annotation.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    Declared sizes refuse early and never allocate.
+    """
 
-    package_size: Bytes = Field(default=4 * 2**40, description="Unpacked size of a package.")
-    gzip_package_size: Bytes = Field(
-        default=100 * 2**30, description="Unpacked size of a tar.gz: it cannot be resumed."
-    )
-    ratio: int = Field(default=100, ge=1, description="Unpacked bytes per stored byte, per member and in all.")
-    ratio_free: int = Field(
-        default=64 * MIB, ge=0, description="Unpacked bytes up to which the ratio is not looked at."
-    )
-    members: int = Field(default=200_000, ge=1, le=1_000_000, description="Members of a package.")
-    path_bytes: int = Field(default=900, ge=1, le=1024, description="UTF-8 bytes of a path.")
-    path_components: int = Field(default=100, ge=1, description="Components of a path.")
-    tar_metadata: Bytes = Field(default=MIB, description="Extended header of one tar member.")
-    zip_directory: Bytes = Field(default=256 * MIB, description="Central directory of a zip archive.")
-    gzip_header: Bytes = Field(default=64 * 1024, description="Header of one gzip member.")
-    padding: int = Field(default=MIB, ge=0, description="Zero bytes after the end of a tar archive or gzip stream.")
-    declaration: Bytes = Field(default=1_000, description="bagit.txt.")
-    manifest: Bytes = Field(default=512 * MIB, description="One manifest.")
-    line: Bytes = Field(default=4_096, description="One line of a manifest or of fetch.txt.")
-    tag_file: Bytes = Field(default=4 * MIB, description="bag-info.txt, fetch.txt and sip.json each.")
-    bag_info_elements: int = Field(default=10_000, ge=1, description="Elements of bag-info.txt.")
-    bag_info_value: Bytes = Field(default=64 * 1024, description="One value of bag-info.txt in the index.")
-    findings_per_rule: int = Field(default=100, ge=1, description="Findings shown per rule; all are counted.")
-    findings: int = Field(default=1_000, ge=1, description="Findings shown in all; all are counted.")
-    findings_bytes: Bytes = Field(default=256 * 1024, description="Text of all findings shown.")
-    ignore_desktop_junk: bool = Field(
-        False, description="Drop __MACOSX/, .DS_Store and Thumbs.db at the top, with a warning."
-    )
-    refuse_empty_payload: bool = Field(default=False, description="A bag without payload files is invalid.")
+    package_size: Annotated[_Positive, "Unpacked size of a package."] = 4 * 2**40
+    gzip_package_size: Annotated[_Positive, "Unpacked size of a tar.gz, whose reading cannot be resumed."] = 100 * 2**30
+    ratio: Annotated[_Positive, "Unpacked bytes per stored byte, per member and in all."] = 100
+    ratio_free: Annotated[_Natural, "Unpacked bytes up to which the ratio is not looked at."] = 64 * MIB
+    members: Annotated[int, Ge(1), Le(1_000_000), "Members of a package."] = 200_000
+    path_bytes: Annotated[int, Ge(1), Le(1024), "UTF-8 bytes of a path."] = 900
+    path_components: Annotated[_Positive, "Components of a path."] = 100
+    tar_metadata: Annotated[_Positive, "Extended header of one tar member."] = MIB
+    zip_directory: Annotated[_Positive, "Central directory of a zip archive."] = 256 * MIB
+    gzip_header: Annotated[_Positive, "Header of one gzip member."] = 64 * 1024
+    padding: Annotated[_Natural, "Zero bytes after the end of a tar archive or gzip stream."] = MIB
+    declaration: Annotated[_Positive, "bagit.txt."] = 1_000
+    manifest: Annotated[_Positive, "One manifest."] = 512 * MIB
+    line: Annotated[_Positive, "One line of a manifest or of fetch.txt."] = 4_096
+    tag_file: Annotated[_Positive, "bag-info.txt, fetch.txt and sip.json each."] = 4 * MIB
+    bag_info_elements: Annotated[_Positive, "Elements of bag-info.txt."] = 10_000
+    bag_info_value: Annotated[_Positive, "One value of bag-info.txt in the index."] = 64 * 1024
+    findings_per_rule: Annotated[_Positive, "Findings shown per rule; all are counted."] = 100
+    findings: Annotated[_Positive, "Findings shown in all; all are counted."] = 1_000
+    findings_bytes: Annotated[_Positive, "Text of all findings shown."] = 256 * 1024
+    ignore_desktop_junk: Annotated[bool, "Drop __MACOSX/, .DS_Store and Thumbs.db at the top, with a warning."] = False
+    refuse_empty_payload: Annotated[bool, "A bag without payload files is invalid."] = False
 
 
 LIMITS = Limits()
 """The defaults."""
+
+
+def parse_limits(values: Mapping[str, Any]) -> Limits:
+    """Limits with some changed, as a tenant's settings or a command line give them; raises Rejected."""
+    # Imported only where limits are changed: the models cost start-up time.
+    from pydantic import TypeAdapter, ValidationError
+
+    unknown = sorted(values.keys() - {one.name for one in fields(Limits)})
+    if unknown:
+        raise Rejected(f"there is no limit called {', '.join(unknown)}", code="unknown-limit")
+    try:
+        return TypeAdapter(Limits).validate_python(dict(values))
+    except ValidationError as error:
+        names = ", ".join(str(fault["loc"][0]) for fault in error.errors())
+        raise Rejected(f"not a value that the limit can have: {names}", code="unknown-limit") from error

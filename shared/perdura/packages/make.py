@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -24,8 +24,8 @@ _DECLARATION = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 class ArchiveWriter(Protocol):
     """What `TarWriter` and `ZipWriter` have in common."""
 
-    def add(self, path: str, size: int, chunks: Iterator[memoryview] | tuple[bytes, ...]) -> object:
-        """Write a file of exactly `size` bytes."""
+    def add(self, path: str, size: int, chunks: Iterable[bytes | memoryview], crc32: int | None = None) -> object:
+        """Write a file of exactly `size` bytes and of that CRC-32."""
         ...
 
     def finish(self) -> int:
@@ -56,12 +56,13 @@ class BagPlan:
 
 @dataclass(frozen=True, slots=True)
 class PlannedFile:
-    """One payload file: path in the bag, path in the source, size in bytes, algorithm -> hex digest."""
+    """One payload file: path in the bag, path in the source, size in bytes, algorithm -> hex digest, CRC-32."""
 
     path: str
     source_path: str
     size: int
     checksums: dict[str, str]
+    crc32: int = 0
 
 
 def plan_bag(
@@ -71,7 +72,7 @@ def plan_bag(
     bag_info: Sequence[tuple[str, str]] = (),
     bagging_date: date | None = None,
     limits: Limits = LIMITS,
-    progress: Callable[[str, int, int | None], None] | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> BagPlan:
     """Hash every file of the tree on all processors and lay out the bag that holds them below `data/`.
 
@@ -90,9 +91,9 @@ def plan_bag(
         nonlocal done
         done += size
         if progress is not None:
-            progress("hash", done, total)
+            progress(min(done, total), total)
 
-    digest(container, lambda _: names, lambda _: True, digests.__setitem__, report)
+    digest(container, lambda _: (*names, "crc32"), lambda _: True, digests.__setitem__, report)
     payload = [
         _planned(f"data/{member.path}", member.path, member.size, names, digests[index])
         if not member.is_directory
@@ -104,7 +105,9 @@ def plan_bag(
 
 
 def _planned(path: str, source_path: str, size: int, names: Sequence[str], values: Sequence[bytes]) -> PlannedFile:
-    return PlannedFile(path, source_path, size, {n: v.hex() for n, v in zip(names, values, strict=True)})
+    *digests, crc32 = values
+    checksums = {name: value.hex() for name, value in zip(names, digests, strict=True)}
+    return PlannedFile(path, source_path, size, checksums, int.from_bytes(crc32, "big"))
 
 
 def _placeholder(path: str, names: Sequence[str]) -> PlannedFile:
@@ -155,7 +158,7 @@ def write_archive(plan: BagPlan, source: TreeSource, archive: ArchiveWriter, bas
     for path, data in plan.tag_files:
         archive.add(prefix + path, len(data), (data,))
     for planned in plan.payload:
-        archive.add(prefix + planned.path, planned.size, _bytes_of(planned, source))
+        archive.add(prefix + planned.path, planned.size, _bytes_of(planned, source), planned.crc32)
     return archive.finish()
 
 

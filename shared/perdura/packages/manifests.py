@@ -11,9 +11,9 @@ from perdura.packages.findings import Findings
 from perdura.packages.limits import Limits
 from perdura.packages.names import unsafe
 from perdura.packages.tag_text import TagTextError, text_blocks
-from perdura.storage.digests import HEX_LENGTHS
+from perdura.storage.digests import CHECKSUMS, HEX_LENGTHS
 
-ALGORITHMS = frozenset(HEX_LENGTHS) - {"adler32"}
+ALGORITHMS = frozenset(HEX_LENGTHS) - CHECKSUMS
 """Algorithms whose manifests we check (M8)."""
 
 _FILE_NAME = re.compile(r"(tag)?manifest-([^/]+)\.txt")

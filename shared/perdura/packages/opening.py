@@ -53,9 +53,7 @@ def _watch_nothing(_: int, __: TarMember) -> None:
     return None
 
 
-def open_container(
-    source: ByteSource | TreeSource, limits: Limits, observe: Observer = _watch_nothing
-) -> Container:
+def open_container(source: ByteSource | TreeSource, limits: Limits, observe: Observer = _watch_nothing) -> Container:
     """The container, found structurally sound; `observe` sees the files of a tar.gz while it is surveyed.
 
     Raises PackageRejected for the package's faults and Retryable errors for the source's.

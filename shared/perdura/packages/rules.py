@@ -161,7 +161,9 @@ RULES: dict[str, Rule] = {
     "sip-json-field": Rule(INVALID, "SIP", "A field of sip.json is missing, unknown or of the wrong kind."),
     "sip-deviation": Rule(WARNING, "SIP", "A field of sip.json deviates in a known way and was read as meant."),
     "sip-checksum-mismatch": Rule(INVALID, "SIP", "The file is not what sip.json says."),
-    "sip-checksum-weak": Rule(WARNING, "SIP", "sip.json has no checksum of the file but adler32."),
+    "sip-repairable": Rule(
+        WARNING, "SIP", "No valid bag, but every file agrees with sip.json: manifests could be added."
+    ),
     "sip-size-mismatch": Rule(WARNING, "SIP", "The file has another size than sip.json says."),
     "sip-file-missing": Rule(INVALID, "SIP", "sip.json names a file that is not there."),
     "sip-file-unlisted": Rule(WARNING, "SIP", "The payload file is not named in sip.json."),

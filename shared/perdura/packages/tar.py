@@ -36,8 +36,14 @@ class TarWriter:
         self._mtime = mtime
         self.position = 0
 
-    def add(self, path: str, size: int, chunks: Iterable[bytes | bytearray | memoryview]) -> Placed:
-        """Write a file of exactly `size` bytes; raises Broken when the chunks hold another number."""
+    def add(
+        self, path: str, size: int, chunks: Iterable[bytes | bytearray | memoryview], crc32: int | None = None
+    ) -> Placed:
+        """Write a file of exactly `size` bytes; raises Broken when the chunks hold another number.
+
+        `crc32` is for archives that keep one (`ZipWriter`); a tar does not.
+        """
+        del crc32
         placed = self.begin(path, size)
         written = 0
         for chunk in chunks:

@@ -14,13 +14,14 @@ from perdura.packages.layout import find_bag
 from perdura.packages.limits import LIMITS, Limits
 from perdura.packages.opening import name_agrees, open_container
 from perdura.packages.package import Report, Verdict
+from perdura.packages.profile_check import check_profiles
 from perdura.packages.rules import REJECTED, PackageRejected
 from perdura.packages.source import ByteSource, TreeSource
 
 if TYPE_CHECKING:
     from perdura.packages.profiles import Profile
 
-Progress = Callable[[str, int, int | None], None]
+Progress = Callable[[int, int], None]
 
 
 def verify(
@@ -35,7 +36,7 @@ def verify(
 
     Computes the digests that the manifests need, and `algorithms` besides for every file. `profile` must hold;
     without one the profile that the bag names is checked when it is installed. `progress` is called with
-    ("verify", bytes done, bytes in all), from several threads. Nothing is written to disk, memory is bounded by the
+    (bytes done, bytes in all), from several threads. Nothing is written to disk, memory is bounded by the
     limits. The package's faults are in the report; raised are only errors of the source: StoreUnavailable,
     ObjectChanged, NotStored, and Broken.
     """
@@ -50,9 +51,13 @@ def verify(
         for code, path in container.warnings:
             findings.add(code, path)
         layout = find_bag(container, findings, limits)
-        bag = read_bag(container, layout, findings, limits, profile)
-        _digest(bag, foresight, algorithms, progress)
+        bag = read_bag(container, layout, findings, limits)
+        sip = check_profiles(bag, profile)
+        wanted = tuple(dict.fromkeys((*algorithms, *(sip.algorithms_beside(bag) if sip else ()))))
+        _digest(bag, foresight, wanted, progress)
         bag.judge()
+        if sip is not None:
+            sip.judge(bag)
     except PackageRejected as error:
         findings.add(error.code, error.path, error.detail, severity=REJECTED)
         return Report(Verdict.REJECTED, findings.shown(), findings.counts, kind, (), 0, 0)
@@ -89,7 +94,7 @@ def _digest(bag: Bag, foresight: Foresight, extra: tuple[str, ...], progress: Pr
         nonlocal done
         done += size
         if progress is not None:
-            progress("verify", min(done, total), total)
+            progress(min(done, total), total)
 
     for name in dict.fromkeys((*payload, *tags)):
         bag.computed.setdefault(name, {})

@@ -184,7 +184,7 @@ class ZipContainer:
         signature, _, flags, method, _, _, crc, stored, size, name_length, extra_length = records.LOCAL.unpack_from(
             region
         )
-        body = _HEADER + name_length + extra_length
+        body: int = _HEADER + name_length + extra_length
         if (
             signature != records.LOCAL_SIGNATURE
             or method != member.method

@@ -55,6 +55,17 @@ def _plain(name: str) -> Callable[[], Digest]:
     return lambda: hashlib.new(name, usedforsecurity=False)
 
 
+class _Crc32:
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: Buffer, /) -> None:
+        self._value = crc32(data, self._value)
+
+    def hexdigest(self) -> str:
+        return f"{self._value:08x}"
+
+
 _MAKERS: dict[str, Callable[[], Digest]] = {
     "md5": _plain("md5"),
     "sha1": _plain("sha1"),
@@ -69,12 +80,16 @@ _MAKERS: dict[str, Callable[[], Digest]] = {
     "blake2b512": hashlib.blake2b,
     "blake2s256": hashlib.blake2s,
     "adler32": _Adler32,
+    "crc32": _Crc32,
 }
 
 HEX_LENGTHS: dict[str, int] = {name: len(make().hexdigest()) for name, make in _MAKERS.items()}
 """Hex digits of each algorithm's digest; its keys are all the algorithms there are."""
 
-WEAK = frozenset({"md5", "sha1", "adler32"})
+CHECKSUMS = frozenset({"adler32", "crc32"})
+"""Algorithms that find accidents only; no manifest of BagIt has them."""
+
+WEAK = frozenset({"md5", "sha1"}) | CHECKSUMS
 """Algorithms that no longer prove that nobody chose the bytes."""
 
 

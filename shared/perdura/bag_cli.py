@@ -1,0 +1,279 @@
+"""`perdura bag`: make and verify BagIt bags, on disk and in object storage, without any running platform."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+if TYPE_CHECKING:
+    from perdura.packages.limits import Limits
+    from perdura.packages.make import ArchiveWriter, BagPlan
+    from perdura.packages.package import Report
+    from perdura.packages.profiles import Profile
+    from perdura.packages.source import ByteSource, TreeSource
+    from perdura.packages.tar import Sink
+
+UNREADABLE = 3
+_STATUS = {"valid": 0, "warnings": 0, "invalid": 1, "rejected": 2}
+_COLOURS = {"warning": "yellow", "invalid": "red", "rejected": "red"}
+_UNPRINTABLE = (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+_ESCAPES = {code: f"\\u{{{code:x}}}" for code in _UNPRINTABLE}
+
+Progress = Callable[[int, int], None]
+
+
+class _WrongCall(click.UsageError):
+    exit_code = UNREADABLE
+
+
+class _Command(click.Command):
+    """A wrong call ends with status 3 like everything that could not be read: 1 and 2 are verdicts."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        try:
+            return super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            raise _WrongCall(error.message, error.ctx) from None
+
+
+@click.group()
+def bag() -> None:
+    """Make and verify BagIt bags (RFC 8493).
+
+    PATH is a directory, a zip, tar or tar.gz archive, or s3://bucket/key; the object store is the one that
+    PERDURA_S3_ENDPOINT and its companions name.
+    """
+
+
+@bag.command(cls=_Command)
+@click.argument("path")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+@click.option("--profile", "profile_name", help="BagIt profile that must hold: a JSON file or an identifier.")
+@click.option("--limit", "limits", multiple=True, metavar="NAME=NUMBER", help="Change a limit, as members=500000.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
+def verify(path: str, as_json: bool, profile_name: str | None, limits: tuple[str, ...], quiet: bool) -> None:
+    """Verify a bag: every byte, every rule.
+
+    Ends with 0 when it is valid (warnings included), 1 when it is invalid, 2 when it is rejected (unsafe, or no
+    package at all), 3 when it could not be read.
+    """
+    from perdura.packages.verify import verify as verify_package
+
+    with _failing_as_unreadable():
+        chosen = _limits(limits)
+        profile = _profile(profile_name) if profile_name else None
+        with _bar(quiet or as_json, "Verifying") as progress:
+            report = verify_package(_source(path), limits=chosen, profile=profile, progress=progress)
+    if as_json:
+        click.echo(json.dumps(_as_json(path, report), ensure_ascii=False))
+    else:
+        _print(path, report)
+    sys.exit(_STATUS[report.verdict])
+
+
+@bag.command(cls=_Command)
+@click.argument("directory")
+@click.argument("target")
+@click.option("--algorithm", "-a", "algorithms", multiple=True, help="Manifest algorithm [sha256 and sha512].")
+@click.option("--info", "-i", "info", multiple=True, metavar="LABEL=VALUE", help="Element of bag-info.txt.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
+def make(directory: str, target: str, algorithms: tuple[str, ...], info: tuple[str, ...], quiet: bool) -> None:
+    """Make a BagIt 1.0 bag of DIRECTORY.
+
+    TARGET ends in .tar or .zip (on disk or s3://bucket/key), or is a directory that does not exist yet. DIRECTORY
+    itself is left as it is.
+    """
+    from perdura.packages.make import plan_bag
+    from perdura.packages.sources import LocalTree
+
+    with _failing_as_unreadable():
+        elements = [_element(text) for text in info]
+        source = LocalTree(directory)
+        with _bar(quiet, "Hashing") as progress:
+            plan = plan_bag(source, algorithms=algorithms or ("sha256", "sha512"), bag_info=elements, progress=progress)
+        _write(plan, source, target)
+    click.echo(f"{target}: {plan.files} files, {plan.bytes} bytes")
+
+
+@bag.command(cls=_Command)
+@click.argument("file", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print the profile as JSON.")
+def profile(file: str | None, as_json: bool) -> None:
+    """Check a BagIt profile FILE (or identifier), or list the profiles that are installed."""
+    from perdura.packages.profiles import installed
+
+    with _failing_as_unreadable():
+        chosen = [_profile(file)] if file else list(installed().values())
+    for one in chosen:
+        if as_json:
+            click.echo(one.model_dump_json(by_alias=True, exclude_none=True))
+        else:
+            click.echo(f"{one.info.identifier}\n    {one.info.description}")
+
+
+@contextmanager
+def _failing_as_unreadable() -> Iterator[None]:
+    from perdura.errors import PerduraError
+
+    try:
+        yield
+    except PerduraError as error:
+        click.secho(f"{error.code}: {_shown(error.message)}", fg="red", err=True)
+        sys.exit(UNREADABLE)
+
+
+def _source(path: str) -> ByteSource | TreeSource:
+    from perdura.packages.sources import LocalFile, LocalTree
+
+    if path.startswith("s3://"):
+        return _stored(path)
+    return LocalTree(path) if Path(path).is_dir() else LocalFile(path)
+
+
+def _stored(url: str) -> ByteSource | TreeSource:
+    """An object, or everything below a prefix when there is no object of that key."""
+    from perdura.errors import NotStored
+    from perdura.packages.sources import StoredObject, StoredPrefix
+    from perdura.settings import settings
+    from perdura.storage.s3 import S3Store
+
+    bucket, key = _bucket_and_key(url)
+    store = S3Store(settings())
+    if key and not key.endswith("/"):
+        try:
+            found = store.head(bucket, key)
+            return StoredObject(store, found.ref, found.size)
+        except NotStored:
+            if next(store.list(bucket, key + "/"), None) is None:
+                raise
+    return StoredPrefix(store, bucket, key)
+
+
+def _bucket_and_key(url: str) -> tuple[str, str]:
+    bucket = urlsplit(url).netloc
+    return bucket, url[len(f"s3://{bucket}/") :]
+
+
+def _write(plan: BagPlan, source: TreeSource, target: str) -> None:
+    from perdura.errors import Rejected
+    from perdura.packages.make import write_archive, write_directory
+    from perdura.packages.tar import TarWriter
+    from perdura.packages.zip import ZipWriter
+
+    kinds: dict[str, Callable[[Sink], ArchiveWriter]] = {".tar": TarWriter, ".zip": ZipWriter}
+    suffix = Path(target).suffix.lower()
+    base = Path(target).stem
+    if target.startswith("s3://"):
+        from perdura.settings import settings
+        from perdura.storage.s3 import S3Store
+
+        if suffix not in kinds:
+            raise Rejected("in object storage a bag is written as .tar or .zip", code="unknown-target")
+        bucket, key = _bucket_and_key(target)
+        with S3Store(settings()).writer(bucket, key) as writer:
+            write_archive(plan, source, kinds[suffix](writer.write), base)
+            writer.finish()
+    elif suffix in kinds:
+        partial = Path(target + ".part")
+        try:
+            with partial.open("xb") as out:
+                write_archive(plan, source, kinds[suffix](out.write), base)
+            partial.rename(target)
+        finally:
+            partial.unlink(missing_ok=True)
+    else:
+        write_directory(plan, source, Path(target))
+
+
+def _element(text: str) -> tuple[str, str]:
+    from perdura.errors import Rejected
+
+    label, equals, value = text.partition("=")
+    if not equals:
+        raise Rejected(f"{text!r} is not LABEL=VALUE", code="bag-info-line")
+    return label, value
+
+
+def _limits(changes: tuple[str, ...]) -> Limits:
+    from perdura.packages.limits import LIMITS, parse_limits
+
+    return parse_limits(dict(change.partition("=")[::2] for change in changes)) if changes else LIMITS
+
+
+def _profile(name: str) -> Profile:
+    from perdura.packages.profiles import installed, parse_profile
+    from perdura.packages.sources import LocalFile
+
+    if name in installed():
+        return installed()[name]
+    with LocalFile(name) as file:
+        return parse_profile(file.read(0, 2**20))
+
+
+def _as_json(path: str, report: Report) -> dict[str, Any]:
+    return {
+        "path": path,
+        "verdict": str(report.verdict),
+        "findings": [
+            {
+                "code": finding.code,
+                "severity": finding.severity,
+                "path": finding.path,
+                "message": finding.message,
+                "clause": finding.clause,
+                "expected": finding.expected,
+                "found": finding.found,
+            }
+            for finding in report.findings
+        ],
+        "counts": dict(report.counts),
+        "payload": {"files": report.payload_files, "bytes": report.payload_bytes},
+        "container": report.container,
+        "facts": dict(report.facts),
+        "unchecked": list(report.unchecked),
+    }
+
+
+def _print(path: str, report: Report) -> None:
+    for finding in report.findings:
+        click.secho(f"{finding.severity:8} {finding.code}", fg=_COLOURS[finding.severity], nl=False)
+        place = f" {_shown(finding.path)}" if finding.path else ""
+        click.echo(f"{place}: {_shown(finding.message)} [{finding.clause}]")
+        if finding.expected or finding.found:
+            click.echo(f"         expected {_shown(finding.expected or '-')}, found {_shown(finding.found or '-')}")
+    hidden = sum(report.counts.values()) - len(report.findings)
+    if hidden:
+        click.echo(f"         and {hidden} more findings")
+    colour = "green" if _STATUS[report.verdict] == 0 else "red"
+    click.secho(f"{report.verdict}", fg=colour, bold=True, nl=False)
+    click.echo(f" {_shown(path)}: {report.container}, {report.payload_files} files, {report.payload_bytes} bytes")
+
+
+def _shown(text: str) -> str:
+    """Text of a stranger for a terminal: control and bidirectional characters as escapes (packages.md 2.10)."""
+    return text.encode("utf-8", "backslashreplace").decode().translate(_ESCAPES)
+
+
+@contextmanager
+def _bar(hidden: bool, what: str) -> Iterator[Progress | None]:
+    """A progress bar, on a terminal only."""
+    if hidden or not sys.stderr.isatty():
+        yield None
+        return
+    # Imported only when something is shown: it would double the time to start.
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
