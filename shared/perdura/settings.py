@@ -123,6 +123,9 @@ class Settings(BaseSettings):
 
     # PREMIS log
     premis_open_reads: bool = Field(True, description="Let anyone read the PREMIS log; False asks for a token.")
+    premis_open_writes: bool = Field(
+        False, description="Take events without a token, as clients of the PREMIS Event Service send them."
+    )
     premis_changes: bool = Field(True, description="Let PUT and DELETE supersede events; False refuses both.")
     premis_strict: bool = Field(False, description="Refuse events and agents whose types are in no vocabulary.")
     premis_zone: str = Field("UTC", description="Time zone of event dates that are sent without an offset.")

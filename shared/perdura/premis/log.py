@@ -219,6 +219,9 @@ _FROM = "FROM premis_event e JOIN premis_kind k ON k.id = e.kind_id"
 SELECT = f"SELECT {_COLUMNS} {_FROM}"
 """Start of a query whose rows `stored_from` reads; `e` is the head and `k` its kind."""
 
+SELECT_BARE = f"SELECT {_COLUMNS.removesuffix('e.xml')}'' {_FROM}"
+"""The same without the XML."""
+
 _OF_OBJECT = " ".join(
     (
         "SELECT",

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from perdura.premis.log import SELECT, Stored, stored_from
+from perdura.premis.log import SELECT, SELECT_BARE, Stored, stored_from
 from perdura.premis.rows import object_key
 
 PAGE = 200
@@ -108,8 +108,12 @@ def page(
     offset: int = 0,
     limit: int = PAGE,
     place: Place | None = None,
+    bare: bool = False,
 ) -> Page:
-    """The `limit` events from `offset` (or from `place`, which needs no counting to find)."""
+    """The `limit` events from `offset` (or from `place`, which needs no counting to find).
+
+    With `bare` they come without their XML.
+    """
     kinds = None
     if matching.of_kind or order is not Order.DATE or matching.named_object is not None:
         kinds = kinds_of(connection, matching)
@@ -118,18 +122,16 @@ def page(
     linked = matching.object is not None or matching.named_object is not None or matching.agent is not None
     if linked:
         total, estimated = _count_linked(connection, matching, kinds)
-        rows = _linked_page(connection, matching, kinds, order, descending, offset, limit + 1, place)
+        ids, backwards = _linked_page(matching, kinds, order, descending, offset, limit + 1, place)
     else:
-        ids = kinds.ids if kinds is not None and matching.of_kind else None
+        wanted = kinds.ids if kinds is not None and matching.of_kind else None
         by_day = order is Order.DATE and place is None and offset > 0
-        total, skipped, day = _located(connection, matching, ids, offset if by_day else None, descending)
+        total, skipped, day = _located(connection, matching, wanted, offset if by_day else None, descending)
         estimated = False
         if offset >= total > 0 and place is None:
             return Page([], False, total)
-        rows = _plain_page(
-            connection, matching, kinds, order, descending, offset - skipped, limit + 1, place, day, total
-        )
-    found = [stored_from(each) for each in rows]
+        ids, backwards = _plain_page(matching, kinds, order, descending, offset - skipped, limit + 1, place, day, total)
+    found = [stored_from(each) for each in _fetch(connection, ids, order, backwards, bare)]
     more = len(found) > limit
     found = found[:limit]
     if place is not None and place.backwards:
@@ -276,7 +278,7 @@ def _after(sql: _Sql, order: Order, place: Place | None, backwards: bool) -> _Sq
     return sql
 
 
-def _fetch(connection: Connection, inner: _Sql, order: Order, backwards: bool) -> Any:
+def _fetch(connection: Connection, inner: _Sql, order: Order, backwards: bool, bare: bool) -> Any:
     """Heads of the event ids that `inner` gives, in their order."""
     outer = {
         Order.DATE: ("e.at", "e.identifier"),
@@ -285,14 +287,13 @@ def _fetch(connection: Connection, inner: _Sql, order: Order, backwards: bool) -
         Order.TYPE: ("k.type", "e.identifier"),
         Order.OUTCOME: ("coalesce(k.outcomes[1], '')", "e.identifier"),
     }[order]
-    sql = _Sql([SELECT, "JOIN ("], []).add(" ".join(inner.parts), *inner.values)
+    sql = _Sql([SELECT_BARE if bare else SELECT, "JOIN ("], []).add(" ".join(inner.parts), *inner.values)
     direction = "DESC" if backwards else "ASC"
     sql.add(") p ON p.event_id = e.event_id ORDER BY").add(", ".join(f"{each} {direction}" for each in outer))
     return sql.run(connection)
 
 
 def _plain_page(
-    connection: Connection,
     matching: Filter,
     kinds: Kinds | None,
     order: Order,
@@ -302,7 +303,8 @@ def _plain_page(
     place: Place | None,
     day: date | None,
     matches: int,
-) -> Any:
+) -> tuple[_Sql, bool]:
+    """(query of the ids of a page, whether it reads backwards)."""
     backwards = descending != (place is not None and place.backwards)
     if place is not None:
         offset = 0
@@ -312,7 +314,7 @@ def _plain_page(
         sql.add("SELECT event_id FROM premis_event WHERE true")
         _after(_bounds(sql, matching, day, descending), order, place, backwards)
     elif dated and order is not Order.DATE and matches <= FEW:
-        return _sorted_page(connection, matching, kinds, order, backwards, offset, limit, place)
+        return _sorted_page(matching, kinds, order, backwards, offset, limit, place)
     else:
         ids, labels, froms = _kind_starts(kinds, order, place, backwards)
         sql.add(
@@ -329,7 +331,7 @@ def _plain_page(
         inner = order if order in (Order.DATE, Order.ADDED) else Order.IDENTIFIER
         sql.add("ORDER BY").add(_ordering(inner, backwards)).add("LIMIT %s) x", limit + offset)
     sql.add("ORDER BY").add(_ordering(order, backwards)).add("LIMIT %s OFFSET %s", limit, offset)
-    return _fetch(connection, sql, order, backwards)
+    return sql, backwards
 
 
 _LAST = "\U0010ffff"
@@ -356,7 +358,6 @@ def _kind_starts(
 
 
 def _sorted_page(
-    connection: Connection,
     matching: Filter,
     kinds: Kinds,
     order: Order,
@@ -364,7 +365,7 @@ def _sorted_page(
     offset: int,
     limit: int,
     place: Place | None,
-) -> Any:
+) -> tuple[_Sql, bool]:
     """A page of few matches: all of them found by their dates, then sorted."""
     ids, labels, _ = _kind_starts(kinds, order, None, backwards)
     sql = _Sql(["WITH m AS MATERIALIZED (SELECT event_id, identifier, sequence, kind_id FROM premis_event WHERE true"])
@@ -382,7 +383,7 @@ def _sorted_page(
         marks = ", ".join(["%s"] * len(place.key))
         sql.add(f"AND ({columns}) {'<' if backwards else '>'} ({marks})", *place.key)
     sql.add("ORDER BY").add(_ordering(order, backwards)).add("LIMIT %s OFFSET %s", limit, offset)
-    return _fetch(connection, sql, order, backwards)
+    return sql, backwards
 
 
 def _links(sql: _Sql, matching: Filter, kinds: Kinds | None) -> _Sql:
@@ -422,7 +423,6 @@ def _count_linked(connection: Connection, matching: Filter, kinds: Kinds | None)
 
 
 def _linked_page(
-    connection: Connection,
     matching: Filter,
     kinds: Kinds | None,
     order: Order,
@@ -430,7 +430,8 @@ def _linked_page(
     offset: int,
     limit: int,
     place: Place | None,
-) -> Any:
+) -> tuple[_Sql, bool]:
+    """(query of the ids of a page, whether it reads backwards)."""
     backwards = descending != (place is not None and place.backwards)
     sql = _Sql()
     if order in (Order.DATE, Order.ADDED) and not matching.named_object:
@@ -450,4 +451,4 @@ def _linked_page(
             sql.add(f"AND ({names}) {'<' if backwards else '>'} ({marks})", *place.key)
     sql.add("ORDER BY").add(_ordering(order, backwards))
     sql.add("LIMIT %s OFFSET %s", limit, 0 if place else offset)
-    return _fetch(connection, sql, order, backwards)
+    return sql, backwards

@@ -217,7 +217,8 @@ def test_nobody_changes_the_log(engine: Engine, role: str, change: str) -> None:
         )
         connection.execute(
             text(
-                "INSERT INTO premis_checkpoint SELECT coalesce(max(size), 0) + 1, :hash, '', now() FROM premis_checkpoint"
+                "INSERT INTO premis_checkpoint SELECT coalesce(max(size), 0) + 1, :hash, '', now() "
+                "FROM premis_checkpoint"
             ),
             {"hash": bytes(32)},
         )
