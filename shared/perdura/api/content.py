@@ -65,7 +65,7 @@ def serve(request: Request, store: Store, extent: Extent, *, view: bool = False)
     if tag is not None and request.if_none_match.contains_weak(tag):
         response.status_code = 304
         return response
-    span = _wanted(request, extent, tag)
+    span = span_of(request, extent.size, tag, extent.modified)
     if span is None:
         start, stop = 0, extent.size
     elif isinstance(span, tuple):
@@ -116,24 +116,26 @@ def disposition(kind: str, name: str) -> str:
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(base, safe='')}"
 
 
-def _wanted(request: Request, extent: Extent, tag: str | None) -> tuple[int, int] | bool | None:
-    """(start, stop) of the one range asked for; None for everything; False when it lies outside."""
+def span_of(request: Request, size: int, tag: str | None, modified: datetime | None) -> tuple[int, int] | bool | None:
+    """(start, stop) of the one range asked for of `size` bytes; None for everything; False when it lies outside.
+
+    If-Range holds only for our own strong entity tag, or the exact date of last change (RFC 9110 §13.1.5).
+    """
     if request.range is None or request.range.units != "bytes" or len(request.range.ranges) != 1:
         return None
     condition = request.headers.get("If-Range")
-    if condition is not None and not _unchanged(condition, extent, tag):
+    if condition is not None and not _unchanged(condition, tag, modified):
         return None
-    span = request.range.range_for_length(extent.size)
+    span = request.range.range_for_length(size)
     return span if span is not None else False
 
 
-def _unchanged(condition: str, extent: Extent, tag: str | None) -> bool:
-    """If-Range holds only for our own strong entity tag, or the exact date of last change."""
+def _unchanged(condition: str, tag: str | None, modified: datetime | None) -> bool:
     value, weak = unquote_etag(condition)
     if value is not None and condition.strip().startswith('"'):
         return not weak and value == tag
     date = parse_date(condition)
-    return date is not None and extent.modified is not None and date == extent.modified.replace(microsecond=0)
+    return date is not None and modified is not None and date == modified.replace(microsecond=0)
 
 
 def _begun(chunks: Iterator[memoryview]) -> Iterable[bytes]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from perdura.api.content import VIEWABLE
 from perdura.web import formatting, static
 
 
@@ -29,6 +30,7 @@ def _environment() -> Environment:
         appearance=formatting.appearance,
         duration=formatting.duration,
         static=static.address,
+        viewable=VIEWABLE,
     )
     return environment
 

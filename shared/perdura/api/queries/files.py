@@ -46,9 +46,12 @@ def one(connection: Connection, package_id: UUID, path: str) -> AnyRow | None:
     ).one_or_none()
 
 
-def totals(connection: Connection, package_id: UUID) -> tuple[int, int]:
-    """Number and bytes of the files of a package."""
-    row = connection.execute(
-        select(func.count(), func.coalesce(func.sum(PackageFile.size), 0)).where(PackageFile.package_id == package_id)
-    ).one()
+def totals(connection: Connection, package_id: UUID, prefix: str = "") -> tuple[int, int]:
+    """Number and bytes of the files of a package whose path begins with `prefix`."""
+    statement = select(func.count(), func.coalesce(func.sum(PackageFile.size), 0)).where(
+        PackageFile.package_id == package_id
+    )
+    if prefix:
+        statement = statement.where(PackageFile.path.startswith(prefix, autoescape=True))
+    row = connection.execute(statement).one()
     return int(row[0]), int(row[1])
