@@ -1,0 +1,1 @@
+"""Upstreams for tests: a server that misbehaves on demand, records for it, and recorded answers."""

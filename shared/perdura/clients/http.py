@@ -32,6 +32,9 @@ Headers = tuple[tuple[str, str], ...]
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed later."""
 
+BUSY_SECONDS = 60.0
+"""How long to leave a server alone that says 429 and not for how long."""
+
 _MEANINGS = {
     401: ("upstream-closed", "asks for credentials"),
     403: ("upstream-closed", "refuses access"),
@@ -160,6 +163,8 @@ def status_error(status: int, headers: Headers, url: str) -> Exception:
     where = redacted(url)
     if status in TRANSIENT:
         wait = retry_after(headers) if status in (429, 503) else None
+        if status == 429 and wait is None:
+            wait = BUSY_SECONDS
         return UpstreamUnavailable(f"{where} answered {status}.", retry_after=wait)
     code, said = _MEANINGS.get(status, ("upstream-refused", "answered"))
     return UpstreamRefused(f"{where}: the repository {said} ({status}).", code=code)
@@ -299,9 +304,9 @@ class HttpClient:
             else:
                 if answer.status not in TRANSIENT:
                     return answer
-                asked_to_wait = answer.status in (429, 503) and answer.header("retry-after") is not None
-                if attempt == attempts or asked_to_wait or answer.status == 429:
-                    raise status_error(answer.status, answer.headers, answer.url)
+                error = status_error(answer.status, answer.headers, answer.url)
+                if attempt == attempts or getattr(error, "retry_after", None) is not None:
+                    raise error
             self._sleep(random.uniform(0.5, 1.0) * 0.25 * 2**attempt)  # noqa: S311 - jitter, not a secret
         raise AssertionError("unreachable")
 

@@ -157,8 +157,11 @@ def planned(files: Iterable[UpstreamFile]) -> tuple[PlannedFile, ...]:
     )
 
 
-def to_json(plan: Plan) -> bytes:
-    """The plan as JSON, UTF-8. Bodies that are text stay readable, others are base64."""
+def to_json(plan: Plan, *, public: bool = False) -> bytes:
+    """The plan as JSON, UTF-8. Bodies that are text stay readable, others are base64.
+
+    The `public` form is for the SIP: without bodies, which lie beside it as files, and without secrets in addresses.
+    """
     value = {
         "version": VERSION,
         "source": plan.source,
@@ -170,11 +173,11 @@ def to_json(plan: Plan) -> bytes:
         "metadata": dict(plan.metadata),
         "restricted": plan.restricted,
         "closed": None if plan.closed is None else {"status": plan.closed.status, "until": _text(plan.closed.until)},
-        "captures": [_capture_json(capture) for capture in plan.captures],
+        "captures": [_capture_json(capture, with_body=not public) for capture in plan.captures],
         "files": [
             {
                 "key": file.key,
-                "url": file.url,
+                "url": redacted(file.url) if public else file.url,
                 "path": file.path,
                 "size": file.size,
                 "checksums": dict(file.checksums),
@@ -217,7 +220,7 @@ def from_json(data: bytes) -> Plan:
         raise Broken("The stored plan of this harvest cannot be read.") from error
 
 
-def _capture_json(capture: Capture) -> dict[str, Any]:
+def _capture_json(capture: Capture, *, with_body: bool) -> dict[str, Any]:
     value: dict[str, Any] = {
         "name": capture.name,
         "url": capture.url,
@@ -225,6 +228,8 @@ def _capture_json(capture: Capture) -> dict[str, Any]:
         "headers": [list(pair) for pair in capture.headers],
         "at": capture.at.isoformat(),
     }
+    if not with_body:
+        return value
     try:
         return value | {"body": capture.body.decode("utf-8")}
     except UnicodeDecodeError:

@@ -7,6 +7,7 @@ values.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -27,7 +28,7 @@ SMALL = 1 << 20
 """Files up to this size in bytes are stored with one request."""
 
 ATTEMPTS = 3
-"""Times a file is begun anew within one invocation."""
+"""Connections that may break over one file within one invocation; the last one gives the file back."""
 
 _CONTENT_RANGE = re.compile(r"bytes (?P<first>\d+)-(?P<last>\d+)/(?P<total>\d+|\*)")
 _HTML_NAME = re.compile(r"\.(?:x?html?|php|aspx?)$", re.IGNORECASE)
@@ -80,10 +81,11 @@ def fetch(
 
     Raises FileRefused; UpstreamUnavailable; OutOfTime; what the store raises. Nothing is visible then.
     """
+    patience = _Patience()
     mismatch: FileRefused | None = None
-    for attempt in range(1, ATTEMPTS + 1):
+    for attempt in itertools.count(1):
         try:
-            done = _Attempt(file, origin, store, bucket, key, out_of_time, seconds).run()
+            done = _Attempt(file, origin, store, bucket, key, out_of_time, seconds, patience).run()
         except FileRefused as refused:
             if mismatch is not None or refused.code not in ("checksum-mismatch", "size-mismatch"):
                 raise
@@ -92,13 +94,24 @@ def fetch(
             continue
         else:
             return replace(done, attempts=attempt)
-    if mismatch is not None:
-        raise mismatch
-    raise UpstreamUnavailable(f"{redacted(file.url)} broke off {ATTEMPTS} times.")
+    raise AssertionError("unreachable")
 
 
 class _StartOver(Exception):
     """The connection broke and the server cannot go on where it broke."""
+
+
+class _Patience:
+    """How many more broken connections one file may cost in this invocation."""
+
+    def __init__(self) -> None:
+        self._left = ATTEMPTS
+
+    def lose(self, broken: UpstreamUnavailable) -> None:
+        """Forgive one; raises what was to be forgiven when there were too many, or when the server asked to wait."""
+        self._left -= 1
+        if self._left <= 0 or broken.retry_after is not None:
+            raise broken
 
 
 class _Attempt:
@@ -113,7 +126,9 @@ class _Attempt:
         key: str,
         out_of_time: Callable[[], bool],
         seconds: float,
+        patience: _Patience,
     ) -> None:
+        self.patience = patience
         self.file = file
         self.origin = origin
         self.store = store
@@ -152,17 +167,13 @@ class _Attempt:
         return self.file.media_type or "application/octet-stream"
 
     def _receive(self, write: Callable[[bytes], object]) -> None:
-        for _ in range(ATTEMPTS):
+        while True:
             try:
-                self._receive_once(write)
+                return self._receive_once(write)
             except UpstreamUnavailable as broken:
-                if broken.retry_after is not None:
-                    raise
+                self.patience.lose(broken)
                 if self.position == 0 or self.etag is None or self.encoding is not None:
                     raise _StartOver from broken
-            else:
-                return
-        raise UpstreamUnavailable(f"{redacted(self.file.url)} keeps breaking off.")
 
     def _receive_once(self, write: Callable[[bytes], object]) -> None:
         headers = {"Accept": "*/*"}
@@ -189,6 +200,7 @@ class _Attempt:
             if stream.status == 206 and match and int(match["first"]) == self.position:
                 return
             if stream.status in (200, 206, 416):
+                self.patience.lose(UpstreamUnavailable(f"{redacted(stream.url)} cannot resume."))
                 raise _StartOver
         if stream.status != 200:
             error = status_error(stream.status, stream.headers, stream.url)

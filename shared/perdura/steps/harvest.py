@@ -295,7 +295,7 @@ def _assembled(archive: ArchiveView, ports: Ports, stored: Stored, receipt: Rece
     plan, fetched = stored.plan, receipt.fetched
     at = plan.captures[0].at
     bucket, prefix = ports.settings.bucket_sips, f"{archive.id}/{stored.folder}/"
-    metadata = harvest_sip.metadata_files(plan, fetched, at, to_json(plan))
+    metadata = harvest_sip.metadata_files(plan, fetched, at, to_json(plan, public=True))
     tags = harvest_sip.bag_files(plan, fetched, metadata, at, ports.settings.organisation)
     *before, declaration = [*metadata, *tags]
     with ThreadPoolExecutor(THREADS, thread_name_prefix="harvest") as pool:

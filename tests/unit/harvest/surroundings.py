@@ -71,7 +71,7 @@ class Harvesting:
     ) -> ArchiveView:
         return ArchiveView(ARCHIVE, StepView(STEP, "harvest", attempt, given, checkpoint or {}))
 
-    def keys(self, below: str = "") -> list[str]:
+    def listing(self, below: str = "") -> list[str]:
         """Keys in the SIP bucket without the Archive's id."""
         prefix = f"{ARCHIVE}/"
         found = self.store.list(self.settings.bucket_sips, prefix + below)

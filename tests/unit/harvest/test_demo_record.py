@@ -31,7 +31,7 @@ def repository() -> Iterator[str]:
 
 
 def unpack(world: Harvesting, folder: Path) -> None:
-    for key in world.keys("sip/"):
+    for key in world.listing("sip/"):
         target = folder / key.removeprefix("sip/")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(world.read(key))

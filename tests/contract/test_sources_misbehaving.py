@@ -1,0 +1,422 @@
+"""Upstreams that misbehave: what a harvest makes of each (harvesting.md 2, 6; cern-oais-platform.md 15, 22)."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from perdura.clients.http import UpstreamRefused
+from perdura.clients.reach import DestinationRefused
+from perdura.errors import UpstreamUnavailable
+from perdura.premis.model import FAILURE
+from perdura.sources.catalogue import UnknownSource
+from perdura.steps import harvest
+from perdura.steps.outcome import Outcome, StepState
+from tests.unit.harvest.surroundings import Deadline, Harvesting
+from tests.upstreams.invenio import content_path, entry, json_reply, md5, publish, record
+from tests.upstreams.server import Reply, Upstream, serving
+
+DATA = b"column,value\n1,2\n" * 40
+BIG = bytes(range(256)) * 8192
+"""2 MiB: more than what is stored with one request."""
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with serving() as server:
+        yield server
+
+
+@pytest.fixture
+def world() -> Harvesting:
+    return Harvesting()
+
+
+def run(world: Harvesting, url: str, **more: object) -> Outcome:
+    return harvest.run(world.archive({"url": url, **more}), world.ports())
+
+
+def tampered(upstream: Upstream, *replies: Reply, data: bytes = DATA, key: str = "data.csv") -> str:
+    """A record of one file that is served as told."""
+    url = publish(upstream, "rec-1", {key: data})
+    upstream.add(content_path("rec-1", key), *replies)
+    return url
+
+
+def no_bag(world: Harvesting) -> bool:
+    return "sip/bagit.txt" not in world.listing()
+
+
+class TestBytesThatDiffer:
+    def test_wrong_checksum_fails_with_both_values(self, upstream: Upstream, world: Harvesting) -> None:
+        wrong = bytes(reversed(DATA))
+        outcome = run(world, tampered(upstream, Reply(wrong)))
+        assert (outcome.state, outcome.error_code) == (StepState.FAILED, "checksum-mismatch")
+        (event,) = outcome.events
+        (result,) = event.outcomes
+        assert result.outcome == FAILURE
+        assert f"md5:{md5(DATA)}" in result.notes[0]
+        assert f"md5:{md5(wrong)}" in result.notes[0]
+        assert not world.listing("sip/data/content/")
+        assert no_bag(world)
+
+    def test_one_wrong_answer_is_forgiven_by_a_second_look(self, upstream: Upstream, world: Harvesting) -> None:
+        outcome = run(world, tampered(upstream, Reply(bytes(reversed(DATA))), Reply(DATA)))
+        assert outcome.state is StepState.COMPLETED
+        assert world.read("sip/data/content/data.csv") == DATA
+
+    @pytest.mark.parametrize("body", [DATA[:-1], DATA + b"x", b""])
+    def test_other_size_fails(self, upstream: Upstream, world: Harvesting, body: bytes) -> None:
+        outcome = run(world, tampered(upstream, Reply(body)))
+        assert (outcome.state, outcome.error_code) == (StepState.FAILED, "size-mismatch")
+        assert no_bag(world)
+
+    def test_every_refused_file_is_named(self, upstream: Upstream, world: Harvesting) -> None:
+        url = publish(upstream, "rec-1", {"a": b"aa", "b": b"bb", "c": b"cc"})
+        upstream.add(content_path("rec-1", "a"), Reply(b"xx"))
+        upstream.add(content_path("rec-1", "c"), Reply(status=404))
+        outcome = run(world, url)
+        assert outcome.state is StepState.FAILED
+        assert {(f.code, f.path) for f in outcome.findings} == {
+            ("checksum-mismatch", "data/content/a"),
+            ("upstream-not-found", "data/content/c"),
+        }
+
+    def test_html_with_status_200_is_no_file(self, upstream: Upstream, world: Harvesting) -> None:
+        page = Reply(b"<html>Please sign in</html>", headers={"Content-Type": "text/html; charset=utf-8"})
+        outcome = run(world, tampered(upstream, page))
+        assert (outcome.state, outcome.error_code) == (StepState.FAILED, "html-instead-of-file")
+
+    def test_html_is_refused_where_nothing_is_declared(self, upstream: Upstream, world: Harvesting) -> None:
+        url = publish(upstream, "rec-1", {})
+        page = entry("thesis.pdf", b"", upstream.base + "/x", size=None, checksum=None, mimetype="application/pdf")
+        upstream.add("/api/records/rec-1/files", json_reply({"entries": [page]}))
+        upstream.add("/x", Reply(b"<html>moved</html>", headers={"Content-Type": "text/html"}))
+        assert run(world, url).error_code == "html-instead-of-file"
+
+    def test_html_is_kept_where_it_is_the_file(self, upstream: Upstream, world: Harvesting) -> None:
+        page = Reply(DATA, headers={"Content-Type": "text/html"})
+        assert run(world, tampered(upstream, page, key="index.html")).state is StepState.COMPLETED
+
+    def test_compressed_answers_are_stored_as_the_file(self, upstream: Upstream, world: Harvesting) -> None:
+        outcome = run(world, tampered(upstream, Reply(gzip.compress(DATA), headers={"Content-Encoding": "gzip"})))
+        assert outcome.state is StepState.COMPLETED
+        assert world.read("sip/data/content/data.csv") == DATA
+        sip = json.loads(world.read("sip/data/meta/sip.json"))
+        assert sip["contentFiles"][0]["perdura"]["content_encoding"] == "gzip"
+
+    def test_a_compression_bomb_ends_at_the_declared_size(self, upstream: Upstream, world: Harvesting) -> None:
+        bomb = Reply(gzip.compress(bytes(50 << 20)), headers={"Content-Encoding": "gzip"})
+        assert run(world, tampered(upstream, bomb)).error_code == "size-mismatch"
+
+
+class TestConnections:
+    def test_a_reset_is_resumed_where_it_broke(self, upstream: Upstream, world: Harvesting) -> None:
+        tag = {"ETag": '"v1"'}
+        replies = (Reply(BIG, headers=tag, ranges=True, reset_at=1 << 20), Reply(BIG, headers=tag, ranges=True))
+        outcome = run(world, tampered(upstream, *replies, data=BIG))
+        assert outcome.state is StepState.COMPLETED
+        assert world.read("sip/data/content/data.csv") == BIG
+        again = [seen.headers for seen in upstream.seen if "range" in seen.headers]
+        assert len(again) == 1
+        assert again[0]["if-range"] == '"v1"'
+
+    def test_a_server_without_ranges_is_started_over(self, upstream: Upstream, world: Harvesting) -> None:
+        tag = {"ETag": '"v1"'}
+        outcome = run(
+            world, tampered(upstream, Reply(BIG, headers=tag, cut_at=1 << 20), Reply(BIG, headers=tag), data=BIG)
+        )
+        assert outcome.state is StepState.COMPLETED
+        assert world.read("sip/data/content/data.csv") == BIG
+
+    def test_a_weak_tag_is_never_used_to_resume(self, upstream: Upstream, world: Harvesting) -> None:
+        tag = {"ETag": 'W/"v1"'}
+        replies = (Reply(BIG, headers=tag, ranges=True, cut_at=1 << 20), Reply(BIG, headers=tag, ranges=True))
+        assert run(world, tampered(upstream, *replies, data=BIG)).state is StepState.COMPLETED
+        assert not any("range" in seen.headers for seen in upstream.seen)
+
+    def test_another_state_under_the_same_address_is_not_glued_together(
+        self, upstream: Upstream, world: Harvesting
+    ) -> None:
+        changed = BIG[::-1]
+        replies = (
+            Reply(BIG, headers={"ETag": '"v1"'}, ranges=True, cut_at=1 << 20),
+            Reply(changed, headers={"ETag": '"v2"'}, ranges=True),
+        )
+        assert run(world, tampered(upstream, *replies, data=BIG)).error_code == "checksum-mismatch"
+
+    def test_a_body_that_always_breaks_off_is_retried_later(self, upstream: Upstream, world: Harvesting) -> None:
+        with pytest.raises(UpstreamUnavailable):
+            run(world, tampered(upstream, Reply(DATA, cut_at=10)))
+        assert no_bag(world)
+
+    def test_a_length_that_lies_is_no_success(self, upstream: Upstream, world: Harvesting) -> None:
+        with pytest.raises(UpstreamUnavailable):
+            run(world, tampered(upstream, Reply(DATA, length=len(DATA) + 100)))
+
+    def test_a_missing_length_is_no_problem(self, upstream: Upstream, world: Harvesting) -> None:
+        assert run(world, tampered(upstream, Reply(DATA, length=False))).state is StepState.COMPLETED
+
+    def test_a_slow_drip_ends_with_the_time_budget(self, upstream: Upstream, world: Harvesting) -> None:
+        url = tampered(upstream, Reply(DATA, drip=0.02))
+        content = content_path("rec-1", "data.csv")
+        world.deadline = Deadline(lambda: content in upstream.paths())
+        outcome = run(world, url)
+        assert outcome.state is StepState.QUEUED
+        assert not world.listing("sip/")
+
+
+class TestServersThatAskToWait:
+    def test_seconds(self, upstream: Upstream, world: Harvesting) -> None:
+        busy = Reply(b"<html>Too many requests</html>", 429, {"Retry-After": "42", "Content-Type": "text/html"})
+        with pytest.raises(UpstreamUnavailable) as caught:
+            run(world, tampered(upstream, busy))
+        assert caught.value.retry_after == 42
+
+    def test_a_date(self, upstream: Upstream, world: Harvesting) -> None:
+        then = format_datetime(datetime.now(UTC) + timedelta(seconds=100), usegmt=True)
+        publish(upstream, "rec-1", {})
+        upstream.add("/api/records/rec-1", Reply(status=503, headers={"Retry-After": then}))
+        with pytest.raises(UpstreamUnavailable) as caught:
+            run(world, f"{upstream.base}/records/rec-1")
+        assert caught.value.retry_after is not None
+        assert 80 < caught.value.retry_after <= 100
+        assert len(upstream.seen) == 1
+
+    def test_retry_after_on_success_means_nothing(self, upstream: Upstream, world: Harvesting) -> None:
+        headers = {"Retry-After": "59", "X-RateLimit-Remaining": "131"}
+        assert run(world, tampered(upstream, Reply(DATA, headers=headers))).state is StepState.COMPLETED
+
+    def test_server_errors_are_tried_again_at_once_and_then_later(self, upstream: Upstream, world: Harvesting) -> None:
+        publish(upstream, "rec-1", {})
+        upstream.add("/api/records/rec-1", Reply(b"<h1>oops</h1>", 500))
+        with pytest.raises(UpstreamUnavailable):
+            run(world, f"{upstream.base}/records/rec-1")
+        assert len(upstream.seen) == 3
+
+    def test_one_server_error_is_forgiven(self, upstream: Upstream, world: Harvesting) -> None:
+        url = publish(upstream, "rec-1", {"data.csv": DATA})
+        upstream.add("/api/records/rec-1", Reply(status=502), json_reply(record("rec-1", upstream.base)))
+        assert run(world, url).state is StepState.COMPLETED
+
+    def test_finished_files_are_not_fetched_again(self, upstream: Upstream, world: Harvesting) -> None:
+        url = publish(upstream, "rec-1", {"a.bin": BIG, "b.bin": BIG + b"b"})
+        upstream.add(content_path("rec-1", "b.bin"), Reply(status=429), Reply(BIG + b"b"))
+        with pytest.raises(UpstreamUnavailable):
+            run(world, url)
+        assert run(world, url).state is StepState.COMPLETED
+        assert upstream.paths().count(content_path("rec-1", "a.bin")) == 1
+        assert upstream.paths().count("/api/records/rec-1") == 1
+
+
+class TestRecords:
+    def test_unknown_record(self, upstream: Upstream, world: Harvesting) -> None:
+        with pytest.raises(UpstreamRefused) as caught:
+            run(world, f"{upstream.base}/records/none")
+        assert caught.value.code == "upstream-not-found"
+
+    def test_deleted_record(self, upstream: Upstream, world: Harvesting) -> None:
+        upstream.add("/api/records/rec-1", json_reply({"tombstone": {"note": "withdrawn"}}, 410))
+        with pytest.raises(UpstreamRefused) as caught:
+            run(world, f"{upstream.base}/records/rec-1")
+        assert caught.value.code == "upstream-deleted"
+
+    def test_an_html_page_is_no_record(self, upstream: Upstream, world: Harvesting) -> None:
+        upstream.add("/api/records/rec-1", Reply(b"<html>maintenance</html>", headers={"Content-Type": "text/html"}))
+        with pytest.raises(UpstreamRefused) as caught:
+            run(world, f"{upstream.base}/records/rec-1")
+        assert caught.value.code == "upstream-not-json"
+
+    def test_embargoed_files_are_waited_for(self, upstream: Upstream, world: Harvesting) -> None:
+        access = {"status": "embargoed", "embargo": {"active": True, "until": "2999-01-01"}}
+        url = publish(upstream, "rec-1", {}, access=access)
+        upstream.add("/api/records/rec-1/files", json_reply({"message": "Permission denied."}, 403))
+        outcome = run(world, url)
+        assert outcome.state is StepState.WAITING
+        assert outcome.poll_at == datetime(2999, 1, 1, tzinfo=UTC)
+
+    def test_restricted_files_are_for_a_person_to_decide(self, upstream: Upstream, world: Harvesting) -> None:
+        url = publish(upstream, "rec-1", {}, access={"status": "restricted", "files": "restricted"})
+        upstream.add("/api/records/rec-1/files", json_reply({"message": "Permission denied."}, 403))
+        assert (run(world, url).state, run(world, url).error_code) == (StepState.BLOCKED, "upstream-closed")
+        outcome = run(world, url, metadata_only=True)
+        assert outcome.state is StepState.COMPLETED_WITH_WARNINGS
+        assert outcome.archive is not None
+        assert outcome.archive.restricted
+
+    def test_a_file_list_that_is_closed_without_a_reason_is_refused(
+        self, upstream: Upstream, world: Harvesting
+    ) -> None:
+        url = publish(upstream, "rec-1", {})
+        upstream.add("/api/records/rec-1/files", json_reply({"message": "Permission denied."}, 403))
+        with pytest.raises(UpstreamRefused) as caught:
+            run(world, url)
+        assert caught.value.code == "upstream-closed"
+
+    def test_a_record_without_files_becomes_a_sip(self, upstream: Upstream, world: Harvesting) -> None:
+        assert run(world, publish(upstream, "rec-1", {})).state is StepState.COMPLETED
+        assert not no_bag(world)
+
+    def test_a_parent_id_is_kept_as_what_it_led_to(self, upstream: Upstream, world: Harvesting) -> None:
+        publish(upstream, "rec-2", {"data.csv": DATA})
+        upstream.add("/api/records/parent-1", Reply(status=302, headers={"Location": "/api/records/rec-2"}))
+        outcome = run(world, f"{upstream.base}/records/parent-1")
+        assert outcome.archive is not None
+        assert outcome.archive.recid == "rec-2"
+
+    def test_content_that_changes_between_plan_and_fetch_is_planned_again(
+        self, upstream: Upstream, world: Harvesting
+    ) -> None:
+        url = publish(upstream, "rec-1", {"data.csv": DATA, "gone.txt": b"old"})
+        old = (upstream.routes["/api/records/rec-1"][0], upstream.routes["/api/records/rec-1/files"][0])
+        publish(upstream, "rec-1", {"data.csv": DATA * 2}, revision=2)
+        for path, before in zip(("/api/records/rec-1", "/api/records/rec-1/files"), old, strict=True):
+            upstream.routes[path].insert(0, before)
+        outcome = run(world, url)
+        assert outcome.state is StepState.QUEUED
+        archive = world.archive({"url": url}, checkpoint=outcome.checkpoint)
+        outcome = harvest.run(archive, world.ports())
+        assert outcome.state is StepState.COMPLETED
+        (package,) = outcome.packages
+        below = package.key.rstrip("/").rpartition("/")[2]
+        assert world.read(f"{below}/data/content/data.csv") == DATA * 2
+        assert world.listing(f"{below}/data/content/") == [f"{below}/data/content/data.csv"]
+
+
+class TestDestinations:
+    @pytest.mark.parametrize(
+        "target",
+        [
+            "http://169.254.169.254/latest/meta-data/",
+            "http://10.0.0.1/",
+            "http://[::ffff:10.0.0.1]/",
+            "http://example.org/file",
+            "ftp://127.0.0.1/x",
+            "file:///etc/passwd",
+        ],
+    )
+    def test_a_redirect_off_the_list_is_a_failure(self, upstream: Upstream, world: Harvesting, target: str) -> None:
+        outcome = run(world, tampered(upstream, Reply(status=302, headers={"Location": target})))
+        assert (outcome.state, outcome.error_code) == (StepState.FAILED, "destination-refused")
+
+    def test_a_file_list_may_not_point_elsewhere(self, upstream: Upstream, world: Harvesting) -> None:
+        url = publish(upstream, "rec-1", {})
+        elsewhere = entry("x", b"x", "http://169.254.169.254/latest/meta-data/iam")
+        upstream.add("/api/records/rec-1/files", json_reply({"entries": [elsewhere]}))
+        assert run(world, url).error_code == "destination-refused"
+
+    def test_a_record_may_not_send_us_elsewhere(self, upstream: Upstream, world: Harvesting) -> None:
+        upstream.add("/api/records/rec-1", json_reply(record("rec-1", "http://192.168.0.1")))
+        with pytest.raises(DestinationRefused):
+            run(world, f"{upstream.base}/records/rec-1")
+
+    def test_redirects_have_an_end(self, upstream: Upstream, world: Harvesting) -> None:
+        loop = Reply(status=302, headers={"Location": content_path("rec-1", "data.csv")})
+        assert run(world, tampered(upstream, loop)).error_code == "upstream-redirect"
+
+    def test_loopback_is_closed_without_the_setting(self, upstream: Upstream) -> None:
+        from perdura.settings import Settings
+
+        world = Harvesting(settings=Settings(allow_loopback_upstreams=False))
+        with pytest.raises(UnknownSource):
+            run(world, publish(upstream, "rec-1", {}))
+
+    def test_credentials_go_to_their_origin_alone(self, upstream: Upstream, world: Harvesting) -> None:
+        from perdura.clients.http import HttpClient
+        from perdura.clients.reach import Reach
+
+        with serving() as other:
+            other.add("/file", Reply(b"data"))
+            upstream.add("/away", Reply(status=302, headers={"Location": f"{other.base}/file"}))
+            upstream.add("/here", Reply(b"data"))
+            with HttpClient(
+                Reach(frozenset({"127.0.0.1"}), allow_loopback=True),
+                user_agent="tests",
+                credentials={"Authorization": "Bearer secret"},
+                credentials_origin=upstream.base,
+            ) as client:
+                client.get(f"{upstream.base}/here")
+                client.get(f"{upstream.base}/away")
+        assert all(seen.headers["authorization"] == "Bearer secret" for seen in upstream.seen)
+        assert "authorization" not in other.seen[0].headers
+
+
+class TestNames:
+    def test_hostile_and_clashing_names_stay_inside_and_apart(self, upstream: Upstream, world: Harvesting) -> None:
+        names = [
+            "../../etc/passwd",
+            "/abs",
+            "a.txt",
+            "A.TXT",
+            "sub/é.txt",
+            "sub/e\u0301.txt",
+            "x\ny",
+            "50% off?.csv",
+            "d",
+            "d/f",
+        ]
+        outcome = run(world, publish(upstream, "rec-1", {name: name.encode() for name in names}))
+        assert outcome.state is StepState.COMPLETED_WITH_WARNINGS
+        stored = world.listing("sip/data/content/")
+        assert len(stored) == len(names)
+        assert not any(".." in key.split("/") or "\n" in key for key in stored)
+        assert "sip/data/content/50% off?.csv" in stored
+        sip = json.loads(world.read("sip/data/meta/sip.json"))
+        found = {f"{e['origin']['path']}/{e['origin']['filename']}".lstrip("/") for e in sip["contentFiles"]}
+        assert {name.lstrip("/") for name in names} <= found
+        manifest = world.read("sip/manifest-sha256.txt").decode()
+        assert "data/content/50%25 off?.csv\n" in manifest
+
+    def test_an_upstream_metadata_json_does_not_clash_with_ours(self, upstream: Upstream, world: Harvesting) -> None:
+        assert run(world, publish(upstream, "rec-1", {"metadata.json": DATA})).state is StepState.COMPLETED
+        assert world.read("sip/data/content/metadata.json") == DATA
+
+
+class TestContinuing:
+    def test_a_worker_without_time_left_hands_over(self, upstream: Upstream, world: Harvesting) -> None:
+        url = publish(upstream, "rec-1", {f"{n}.bin": BIG + bytes([n]) for n in range(6)})
+        world.deadline = Deadline(lambda: sum("content" in path for path in upstream.paths()) > 4)
+        outcome = run(world, url)
+        assert outcome.state is StepState.QUEUED
+        assert no_bag(world)
+        world.deadline = Deadline()
+        archive = world.archive({"url": url}, checkpoint=outcome.checkpoint)
+        assert harvest.run(archive, world.ports()).state is StepState.COMPLETED
+        assert upstream.paths().count("/api/records/rec-1") == 1
+
+    def test_a_second_run_gives_the_same_sip(self, upstream: Upstream, world: Harvesting) -> None:
+        url = publish(upstream, "rec-1", {"data.csv": DATA, "b.bin": BIG})
+        first = run(world, url)
+        before = {key: world.read(key) for key in world.listing()}
+        second = run(world, url)
+        assert before == {key: world.read(key) for key in world.listing()}
+        assert first.packages == second.packages
+        assert [event.id for event in first.events] == [event.id for event in second.events]
+
+    def test_a_new_attempt_keeps_what_was_right(self, upstream: Upstream, world: Harvesting) -> None:
+        url = publish(upstream, "rec-1", {"a.bin": BIG, "b.bin": BIG + b"b"})
+        good = upstream.routes[content_path("rec-1", "b.bin")]
+        upstream.add(content_path("rec-1", "b.bin"), Reply(b"broken"))
+        assert run(world, url).state is StepState.FAILED
+        upstream.add(content_path("rec-1", "b.bin"), *good)
+        outcome = harvest.run(world.archive({"url": url}, attempt=2), world.ports())
+        assert outcome.state is StepState.COMPLETED
+        assert upstream.paths().count(content_path("rec-1", "a.bin")) == 1
+
+
+def test_nothing_secret_is_recorded(upstream: Upstream, world: Harvesting) -> None:
+    url = publish(upstream, "rec-1", {"data.csv": DATA})
+    upstream.routes["/api/records/rec-1"][0].headers["Set-Cookie"] = "session=top-secret"
+    signed = f"{upstream.base}/signed?X-Amz-Signature=top-secret&part=1"
+    upstream.add("/signed", Reply(DATA))
+    upstream.add("/api/records/rec-1/files", json_reply({"entries": [entry("data.csv", DATA, signed)]}))
+    outcome = run(world, url)
+    assert outcome.state is StepState.COMPLETED
+    kept = b"".join(world.read(key) for key in world.listing("sip/") if not key.endswith("meta/files.json"))
+    assert b"top-secret" not in kept
+    assert "top-secret" not in repr(outcome)
