@@ -15,7 +15,7 @@ from perdura.clients.fts import FtsClient, FtsFile, FtsJob
 from perdura.clients.tape_endpoint import Locality, TapeEndpoint
 from perdura.errors import Broken
 from perdura.settings import Settings
-from perdura.steps.ports import Residency, Staging, TapeJob, TapeRequest, TapeSystem
+from perdura.steps.ports import Residency, Staging, TapeJob, TapeRequest
 
 WAITING = frozenset({"TOKEN_PREP", "SUBMITTED", "READY", "ACTIVE", "STAGING", "STARTED", "ON_HOLD", "FORCE_START"})
 
@@ -31,6 +31,11 @@ class FtsTape:
         self._destination = destination.rstrip("/")
         self._base = "/" + urlsplit(destination).path.strip("/")
         self._archive_timeout, self._priority = archive_timeout, priority
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.fts.close()
+        self.endpoint.close()
 
     def uri(self, destination_path: str) -> str:
         """The address of a file in the tape system."""
@@ -165,7 +170,7 @@ def _report(file: FtsFile) -> Residency | None:
     )
 
 
-def tape_system(settings: Settings) -> TapeSystem | None:
+def tape_system(settings: Settings) -> FtsTape | None:
     """The tape system that the settings name; None when they name none. Raises Broken for half a configuration."""
     base = settings.tape_base_path
     endpoint_url = settings.tape_endpoint_url

@@ -6,10 +6,12 @@ optional and RFC 3820 proxies are accepted, as grid services do.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -196,12 +198,15 @@ class Server(ThreadingHTTPServer):
     """One listening port of the loopback interface and the handler behind it."""
 
     daemon_threads = True
+    block_on_close = False
     request_queue_size = 128
 
     def __init__(self, port: int, handler: Handler, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", port), _Connection)
         self.handler = handler
         self.tls = tls is not None
+        self._thread: threading.Thread | None = None
+        self._stopping = False
         if tls is not None:
             self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
 
@@ -227,12 +232,33 @@ class Server(ThreadingHTTPServer):
         """Connections break; that is no event in a server's life."""
 
     def start(self) -> None:
-        """Serve in a thread of its own."""
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 30}, daemon=True).start()
+        """Serve in a thread of its own, which sleeps in the kernel between connections."""
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     def stop(self) -> None:
         """Stop listening; what is being answered dies with the process."""
-        self.socket.close()
+        self._stopping = True
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        if self._thread is not None:
+            self._thread.join()
+        self.server_close()
+
+    def _accept(self) -> None:
+        while not self._stopping:
+            try:
+                connection, address = self.get_request()
+            except OSError:
+                # Stopped, or out of file descriptors for a moment: never spin.
+                time.sleep(0.02)
+                continue
+            self.process_request(connection, address)
+
+    def close_request(self, request: Any) -> None:
+        """Close a connection; one that broke is closed already."""
+        with contextlib.suppress(OSError):
+            super().close_request(request)
 
 
 def tls_context(directory: str) -> ssl.SSLContext:

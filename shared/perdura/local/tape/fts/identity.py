@@ -21,7 +21,7 @@ SHORT = {
     NameOID.STATE_OR_PROVINCE_NAME: "ST", NameOID.EMAIL_ADDRESS: "emailAddress",
 }  # fmt: skip
 EVERYBODY: Mapping[str, str] = {"transfer": "vo", "datamanagement": "all"}
-EVERYTHING: Mapping[str, str] = dict.fromkeys(("transfer", "deleg", "config", "datamanagement", "delete"), "all")
+EVERYTHING: Mapping[str, str] = dict.fromkeys(("transfer", "deleg", "config", "datamanagement", "admin"), "all")
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,11 +117,11 @@ class Ledger:
         rows = self._rows("SELECT document FROM job WHERE job_id = ?", (job_id,))
         return json.loads(rows[0][0]) if rows else None
 
-    def jobs(self, vo: str | None, *, unfinished: bool, newest_first: bool = False) -> list[Row]:
-        """Jobs of a VO (None: of all)."""
+    def jobs(self, vo: str | None, *, unfinished: bool) -> list[Row]:
+        """Jobs of a VO (None: of all), newest first."""
         sql = "SELECT document FROM job WHERE (? IS NULL OR vo = ?)"
         sql += " AND finished IS NULL" if unfinished else ""
-        sql += " ORDER BY number" + (" DESC" if newest_first else "")
+        sql += " ORDER BY number DESC"
         return [json.loads(row[0]) for row in self._rows(sql, (vo, vo))]
 
     def files(self, job_id: str) -> list[Row]:

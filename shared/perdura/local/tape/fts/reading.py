@@ -77,6 +77,12 @@ def archived(row: Row) -> Row:
     return shown
 
 
+def retries(ledger: Ledger, job_id: str, file_id: str) -> list[Row]:
+    """Failed attempts of a file, each with the file as it is now."""
+    file = next((row for row in ledger.files(job_id) if str(row["file_id"]) == file_id), None)
+    return [] if file is None else [{**record, "file": file} for record in ledger.retries(file["file_id"])]
+
+
 def jobs(ledger: Ledger, identity: Identity, asked: Request) -> list[Row]:
     """`GET /jobs`: unfinished jobs unless a time window or a limit is given; raises Refused."""
     limit = asked.argument("limit")
@@ -93,7 +99,6 @@ def jobs(ledger: Ledger, identity: Identity, asked: Request) -> list[Row]:
     rows = ledger.jobs(
         None if everything else identity.vo,
         unfinished=count is None and window is None,
-        newest_first=count is not None,
     )
     if window is not None:
         since = moment(time.time() - window)

@@ -82,8 +82,11 @@ def build(document: Any, identity: Identity, *, tape_by_token: bool) -> tuple[Ro
     for row in files:
         row |= {"job_id": job_id, "vo_name": identity.vo, "priority": job["priority"], "file_state": initial}
         row["hashed_id"] = random.randrange(65536) if shared is None else shared  # noqa: S311
-    for row in files[1:] if kind in "HR" else ():
-        row["file_state"] = "NOT_USED"
+    if kind in "HR":
+        # Strategy `auto` looks at the links' history, of which there is none: any replica will do.
+        used = files[len(files) // 2] if kind == "R" and files[0]["selection_strategy"] != "orderly" else files[0]
+        for row in files:
+            row["file_state"] = initial if row is used else "NOT_USED"
     if identity.method == "oauth2" and not tape_by_token:
         for row in files:
             row |= {"file_state_initial": row["file_state"], "file_state": "TOKEN_PREP"}

@@ -5,7 +5,6 @@ Each function is one thing that the daemons do; it changes the rows it is given.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 from perdura.local.tape.fts.submission import Row, moment
@@ -57,8 +56,10 @@ def done(job: Row, files: list[Row], file: Row, seconds: float) -> None:
     last_hop = job["job_type"] != "H" or file is files[-1]
     file |= {
         "finish_time": moment(), "tx_duration": seconds, "reason": "", "recoverable": False,
-        "throughput": round(file["filesize"] / MIB / seconds, 4) if seconds else 0.0,
+        "throughput": float(f"{round(file['filesize'] / MIB / seconds, 4):.6g}") if seconds else 0.0,
     }  # fmt: skip
+    if job["job_type"] == "R":
+        job["source_se"] = file["source_se"]
     file["file_state"] = "ARCHIVING" if job["archive_timeout"] > -1 and last_hop else "FINISHED"
     if job["job_type"] == "H" and not last_hop:
         files[files.index(file) + 1]["file_state"] = "SUBMITTED"
@@ -112,7 +113,7 @@ def started(job: Row, file: Row, token: str | None = None) -> None:
     now = moment()
     file |= {
         "file_state": "STARTED", "start_time": now, "staging_start": now, "staging_host": HOST,
-        "transfer_host": HOST, "bringonline_token": token, "log_debug": 0,
+        "transfer_host": HOST, "bringonline_token": token,
     }  # fmt: skip
     job["job_state"] = job["job_state"] if job["job_state"] in JOB_FINAL else "STAGING"
 
@@ -132,11 +133,12 @@ def stage_fail(job: Row, files: list[Row], file: Row, reason: str, recoverable: 
     """The stage request failed; gives back the retry record when it is to be sent again."""
     now = moment()
     if recoverable and job["retry"] > 0 and file["retry"] < job["retry"]:
-        record = retry_record(file, reason, now)
         file |= {
-            "file_state": "STAGING", "retry": file["retry"] + 1, "start_time": None, "staging_start": None,
-            "transfer_host": None, "recoverable": True, "reason": "",
+            "file_state": "STAGING", "start_time": None, "staging_start": None, "transfer_host": None,
+            "recoverable": True, "throughput": 0.0,
         }  # fmt: skip
+        record = retry_record(file, reason, now)
+        file["retry"] += 1
         return record
     file |= {"file_state": "FAILED", "finish_time": now, "staging_finished": now, "reason": reason}
     settle(job, files)
@@ -172,7 +174,7 @@ def cancel_file(job: Row, files: list[Row], file: Row) -> str:
     if file["file_state"] not in FINAL:
         file |= {"file_state": "CANCELED", "finish_time": moment()}
         if not any(other["file_state"] in ACTIVE for other in files):
-            job |= {"job_state": "CANCELED", "reason": None, "job_finished": moment()}
+            job |= {"job_state": "CANCELED", "reason": None, "job_finished": moment(), "cancel_job": True}
     return str(file["file_state"])
 
 
@@ -220,7 +222,7 @@ def retry_record(file: Row, reason: str, now: str) -> Row:
     """What `/retries` shows of one failed attempt."""
     return {
         "file_id": file["file_id"], "attempt": file["retry"] + 1, "datetime": now, "reason": reason,
-        "transfer_host": file["transfer_host"], "log_file": file["log_file"], "file": copy.deepcopy(file),
+        "transfer_host": file["transfer_host"], "log_file": file["log_file"],
     }  # fmt: skip
 
 
