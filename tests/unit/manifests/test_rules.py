@@ -1,0 +1,313 @@
+"""Rules beyond the recorded verdicts: CESQL, schedules, lint, bundles, kustomize, the command."""
+
+from __future__ import annotations
+
+import copy
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from perdura.local.broker.cron import Schedule
+from perdura.local.manifests_cesql import BadExpression, check_syntax
+from perdura.local.manifests_check import check
+from perdura.local.manifests_cli import manifests
+from perdura.local.manifests_kustomize import BadManifest, read_documents, render
+from tests.shared_data import reference_data
+
+DIGEST = "@sha256:" + "0" * 64
+SERVICE: dict[str, Any] = {
+    "apiVersion": "serving.knative.dev/v1",
+    "kind": "Service",
+    "metadata": {"name": "fn", "namespace": "ns"},
+    "spec": {
+        "template": {
+            "metadata": {"annotations": {"autoscaling.knative.dev/max-scale": "3"}},
+            "spec": {
+                "timeoutSeconds": 60,
+                "containers": [
+                    {
+                        "image": f"registry.example.org/fn{DIGEST}",
+                        "securityContext": {
+                            "runAsNonRoot": True,
+                            "readOnlyRootFilesystem": True,
+                            "allowPrivilegeEscalation": False,
+                            "capabilities": {"drop": ["ALL"]},
+                            "seccompProfile": {"type": "RuntimeDefault"},
+                        },
+                    }
+                ],
+            },
+        }
+    },
+}
+TO_SERVICE = {"ref": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "fn"}}
+BROKER: dict[str, Any] = {
+    "apiVersion": "eventing.knative.dev/v1",
+    "kind": "Broker",
+    "metadata": {"name": "b", "namespace": "ns"},
+    "spec": {
+        "delivery": {
+            "retry": 3,
+            "backoffPolicy": "exponential",
+            "backoffDelay": "PT1S",
+            "timeout": "PT60S",
+            "deadLetterSink": TO_SERVICE,
+        }
+    },
+}
+TRIGGER: dict[str, Any] = {
+    "apiVersion": "eventing.knative.dev/v1",
+    "kind": "Trigger",
+    "metadata": {"name": "t", "namespace": "ns"},
+    "spec": {"broker": "b", "filters": [{"exact": {"type": "a.b"}}], "subscriber": TO_SERVICE},
+}
+
+
+def changed(document: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy with another value at a path such as `spec.template.spec.containers.0.image`."""
+    copied = copy.deepcopy(document)
+    *parents, last = path.split(".")
+    holder: Any = copied
+    for part in parents:
+        holder = holder[int(part)] if isinstance(holder, list) else holder.setdefault(part, {})
+    holder[last] = value
+    return copied
+
+
+def findings(*documents: dict[str, Any]) -> set[str]:
+    return {finding.path for checked in check(documents) for finding in checked.findings}
+
+
+def test_a_sound_bundle_has_no_findings() -> None:
+    assert findings(SERVICE, BROKER, TRIGGER) == set()
+
+
+POD = "spec.template.spec"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (f"{POD}.containers.0.image", "fn:latest", "image"),
+        (f"{POD}.containers.0.securityContext", {}, "runAsNonRoot"),
+        (f"{POD}.containers.0.readinessProbe", {"httpGet": {"port": 9000}}, "readinessProbe.httpGet.port"),
+        (
+            f"{POD}.containers.0.resources",
+            {"requests": {"memory": "2Gi"}, "limits": {"memory": "1024Mi"}},
+            "resources.requests.memory",
+        ),
+        (f"{POD}.responseStartTimeoutSeconds", 90, "responseStartTimeoutSeconds"),
+        ("spec.template.metadata", {}, "max-scale"),
+        (
+            "spec.template.metadata.annotations",
+            {"autoscaling.knative.dev/bogus": "1", "autoscaling.knative.dev/max-scale": "1"},
+            "bogus",
+        ),
+    ],
+)
+def test_lint_of_a_service(path: str, value: Any, expected: str) -> None:
+    found = findings(changed(SERVICE, path, value))
+    assert any(place.endswith(expected) for place in found), found
+    assert not any(checked.rejected for checked in check([changed(SERVICE, path, value)]))
+
+
+def test_lint_of_a_writable_secret() -> None:
+    service = changed(SERVICE, f"{POD}.volumes", [{"name": "s", "secret": {"secretName": "x"}}])
+    mounts = [{"name": "s", "mountPath": "/s"}]
+    service = changed(service, f"{POD}.containers.0.volumeMounts", mounts)
+    assert any(path.endswith("volumeMounts[0].readOnly") for path in findings(service))
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [[], [{}], [{"exact": {"type": ""}}], [{"all": []}], [{"not": {"any": [{"prefix": {}}]}}], [{"cesql": "TRUE"}]],
+)
+def test_lint_of_filters(filters: Any) -> None:
+    found = findings(SERVICE, BROKER, changed(TRIGGER, "spec.filters", filters))
+    assert found
+    assert all(path.startswith("spec.filters") for path in found)
+
+
+@pytest.mark.parametrize(
+    ("documents", "expected"),
+    [
+        ((BROKER, TRIGGER), {"spec.subscriber.ref.name", "spec.delivery.deadLetterSink.ref.name"}),
+        ((SERVICE, TRIGGER), {"spec.broker", "spec.delivery.deadLetterSink"}),
+        ((SERVICE, BROKER, changed(TRIGGER, "spec.delivery", {"retry": 3})),
+         {"spec.delivery.deadLetterSink", "spec.delivery.backoffDelay"}),
+        ((SERVICE, changed(BROKER, "spec.delivery.timeout", "PT61S"), TRIGGER), {"spec.delivery.timeout"}),
+        ((changed(SERVICE, "metadata.annotations", {"perdura.org/emits": "x a.b"}), BROKER, TRIGGER), {"spec.filters"}),
+    ],
+)  # fmt: skip
+def test_lint_of_a_bundle(documents: tuple[dict[str, Any], ...], expected: set[str]) -> None:
+    assert findings(*documents) == expected
+
+
+def test_types_without_trigger_or_event_type() -> None:
+    messages = [
+        finding.message
+        for checked in check(
+            [SERVICE, BROKER, changed(TRIGGER, "spec.filters", [{"exact": {"type": "org.perdura.x"}}])]
+        )
+        for finding in checked.findings
+    ]
+    assert "org.perdura.ingest.requested.v1 is routed nowhere" in messages
+    assert "org.perdura.ingest.requested.v1 has no EventType" in messages
+    assert "a Trigger waits for org.perdura.x, which nobody declares" in messages
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ({}, "kind"),
+        ({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "Upper"}}, "metadata.name"),
+        (changed(BROKER, "spec", "text"), "spec"),
+        (changed(BROKER, "spec.delivery", "text"), "spec"),
+        (changed(BROKER, "spec.delivery.backoffDelay", "PT"), "spec.delivery.backoffDelay"),
+        (changed(TRIGGER, "spec.filters", [{"regex": {"type": "a"}}]), "spec.filters[0].regex"),
+        (changed(TRIGGER, "spec.filters", [{"any": [{"exact": {"A": "a"}}]}]), "spec.filters[0].any[0].exact[A]"),
+        (changed(SERVICE, f"{POD}.containers", []), f"{POD}.containers"),
+        (changed(SERVICE, f"{POD}.containers.0.image", ""), f"{POD}.containers[0].image"),
+        (changed(SERVICE, f"{POD}.volumes", [{"name": "v", "hostPath": {"path": "/"}}]), f"{POD}.volumes[0].hostPath"),
+        (changed(SERVICE, f"{POD}.volumes", [{"name": "v", "emptyDir": {}}]), f"{POD}.volumes[0].name"),
+    ],
+)
+def test_refused(document: dict[str, Any], path: str) -> None:
+    [checked] = check([document])
+    assert checked.rejected
+    assert path in {finding.path for finding in checked.findings}
+
+
+def test_cesql_syntax_by_the_test_kit() -> None:
+    for file in reference_data("cloudevents", "cesql_tck").glob("*.yaml"):
+        for case in yaml.load(file.read_text(), Loader=yaml.BaseLoader)["tests"]:
+            if case.get("error") == "parse":
+                with pytest.raises(BadExpression):
+                    check_syntax(case["expression"])
+            else:
+                check_syntax(case["expression"])
+
+
+@pytest.mark.parametrize("text", ["", "type =", "a LIKE b", "(a", "a b", "'open", "a IN ()", "my_ext = 1", "NOT", "§"])
+def test_what_is_no_cesql(text: str) -> None:
+    with pytest.raises(BadExpression):
+        check_syntax(text)
+
+
+def test_cesql_depth_is_bounded() -> None:
+    for text in ("(" * 10_000, "NOT " * 10_000, "f(" * 10_000):
+        with pytest.raises(BadExpression):
+            check_syntax(text)
+
+
+@pytest.mark.parametrize(
+    ("expression", "zone", "expected"),
+    [
+        ("* * * * *", None, "2026-11-24T19:31:00"),
+        ("* * * * * *", None, "2026-11-24T19:30:16"),
+        ("*/10 * * * * *", None, "2026-11-24T19:30:20"),
+        ("0 0 29 feb *", None, "2028-02-29T00:00:00"),
+        ("30 4 1,15 * mon", None, "2026-11-30T04:30:00"),
+        ("0 12 * * MON-FRI", "Europe/Zurich", "2026-11-25T11:00:00"),
+        ("@hourly", None, "2026-11-24T20:00:00"),
+        ("5/20 * * * *", None, "2026-11-24T19:45:00"),
+    ],
+)
+def test_schedules(expression: str, zone: str | None, expected: str) -> None:
+    now = datetime(2026, 11, 24, 19, 30, 15, 999, tzinfo=UTC)
+    due = Schedule.parse(expression, zone).after(now)
+    assert due == datetime.fromisoformat(expected).replace(tzinfo=UTC)
+
+
+def test_a_schedule_that_is_never_due() -> None:
+    assert Schedule.parse("0 0 30 2 *").after(datetime(2026, 1, 1, tzinfo=UTC)) is None
+
+
+@pytest.mark.parametrize(
+    ("expression", "zone"),
+    [("* * *", None), ("@every 1s", None), ("60 * * * *", None), ("*/0 * * * *", None), ("a * * * *", None),
+     ("5-1 * * * *", None), ("* * * * *", "Nowhere/City"), ("* * * * *", "../../etc/passwd")],
+)  # fmt: skip
+def test_bad_schedules(expression: str, zone: str | None) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Schedule.parse(expression, zone)
+
+
+@pytest.mark.parametrize(
+    "text", ["a: 1\na: 2\n", "- 1\n", "a: [", "a: !!python/object:os.system x", "1: 2\n", "? {b: 1}\n: 2\n"]
+)
+def test_yaml_is_read_strictly(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "x.yaml"
+    file.write_text(text)
+    with pytest.raises(BadManifest):
+        read_documents(file)
+
+
+def test_kustomizations(tmp_path: Path) -> None:
+    base, overlay = tmp_path / "base", tmp_path / "overlay"
+    for folder in (base, overlay):
+        folder.mkdir()
+    (base / "kustomization.yaml").write_text("namespace: one\nresources: [all.yaml]\n")
+    (base / "all.yaml").write_text(yaml.safe_dump_all([SERVICE, BROKER]))
+    (overlay / "kustomization.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "resources": ["../base"],
+                "namespace": "two",
+                "images": [{"name": "registry.example.org/fn", "newName": "mine/fn", "digest": "sha256:" + "1" * 64}],
+                "patches": [
+                    {
+                        "patch": yaml.safe_dump(
+                            {"kind": "Broker", "metadata": {"name": "b"}, "spec": {"delivery": None}}
+                        )
+                    },
+                    {
+                        "target": {"kind": "Service"},
+                        "patch": '- {op: add, path: "/metadata/annotations", value: {a~b: x}}\n'
+                        '- {op: replace, path: "/spec/template/spec/containers/0/args", value: ["y"]}\n',
+                    },
+                ],
+            }
+        )
+    )
+    service, broker = render(overlay)
+    assert service["metadata"]["namespace"] == "two"
+    assert service["metadata"]["annotations"] == {"a~b": "x"}
+    assert service["spec"]["template"]["spec"]["containers"][0]["args"] == ["y"]
+    assert service["spec"]["template"]["spec"]["containers"][0]["image"] == "mine/fn@sha256:" + "1" * 64
+    assert broker["spec"] == {}
+    assert [document["metadata"]["namespace"] for document in render(base)] == ["one", "one"]
+
+
+@pytest.mark.parametrize(
+    "kustomization",
+    [{"helmCharts": []}, {"resources": ["missing.yaml"]}, {"patches": [{"target": {"kind": "X"}, "patch": "{}"}]}],
+)
+def test_what_the_renderer_does_not_understand(tmp_path: Path, kustomization: dict[str, Any]) -> None:
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    with pytest.raises(BadManifest):
+        render(tmp_path)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    good, bad, unreadable = (tmp_path / name for name in ("good.yaml", "bad.yaml", "unreadable.yaml"))
+    good.write_text(yaml.safe_dump_all([SERVICE, BROKER, TRIGGER]))
+    bad.write_text(yaml.safe_dump(changed(SERVICE, f"{POD}.containerConcurrency", 1001)))
+    unreadable.write_text("a: 1\na: 1\n")
+    run = CliRunner().invoke
+    assert run(manifests, ["check", str(good)]).exit_code == 0
+    result = run(manifests, ["check", "--json", str(good), str(bad), str(unreadable)])
+    assert result.exit_code == 1
+    verdicts = [json.loads(line) for line in result.output.splitlines()]
+    assert [verdict["verdict"] for verdict in verdicts] == ["accepted"] * 3 + ["rejected"] * 2
+    assert verdicts[3]["kind"] == "Service"
+    assert verdicts[3]["findings"][0]["path"] == f"{POD}.containerConcurrency"
+    alone = tmp_path / "alone.yaml"
+    alone.write_text(yaml.safe_dump(TRIGGER))
+    assert run(manifests, ["check", str(alone)]).exit_code == 0
+    assert run(manifests, ["check", "--strict", str(alone)]).exit_code == 1
