@@ -15,6 +15,11 @@ import yaml
 
 from perdura.errors import Broken
 
+try:
+    from yaml import CSafeLoader as _SafeLoader
+except ImportError:
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+
 Document = dict[str, Any]
 
 _UNDERSTOOD = frozenset({"apiVersion", "kind", "metadata", "namespace", "resources", "components", "images", "patches"})
@@ -26,7 +31,7 @@ class BadManifest(Broken):
     code = "bad-manifest"
 
 
-class StrictLoader(yaml.SafeLoader):
+class StrictLoader(_SafeLoader):
     """YAML without duplicate keys, which kubectl refuses and PyYAML swallows."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
