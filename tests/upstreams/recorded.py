@@ -27,8 +27,10 @@ class Recorded(httpx.BaseTransport):
         self.headers.append(dict(request.headers))
         answer = self._answers.get((request.method, _plain(str(request.url))))
         if answer is None:
-            return httpx.Response(404, text="not recorded")
-        return httpx.Response(answer["status"], headers=answer.get("headers") or {}, content=_body(answer))
+            return httpx.Response(404, stream=httpx.ByteStream(b"not recorded"))
+        return httpx.Response(
+            answer["status"], headers=answer.get("headers") or {}, stream=httpx.ByteStream(_body(answer))
+        )
 
 
 def _plain(url: str) -> str:

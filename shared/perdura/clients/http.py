@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import ssl
 import time
 import zlib
@@ -44,7 +45,10 @@ _MEANINGS = {
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
-_SECRET_PARAMETERS = ("token", "key", "secret", "password", "signature", "sig", "credential", "auth", "session")
+_SECRET_PARAMETER = re.compile(
+    r"(?:.*[-_.])?(?:\w*token|\w*key|\w*secret|pass\w*|pwd|signature|sig|credentials?|auth|authorization|session\w*|sid)",
+    re.IGNORECASE,
+)
 _SECRET_HEADERS = frozenset({"set-cookie", "set-cookie2", "cookie", "authorization", "proxy-authorization"})
 
 
@@ -148,8 +152,7 @@ def redacted(url: str) -> str:
 
 
 def _is_secret(name: str) -> bool:
-    lowered = name.lower()
-    return any(word in lowered for word in _SECRET_PARAMETERS)
+    return _SECRET_PARAMETER.fullmatch(name) is not None
 
 
 def recorded(headers: Headers) -> Headers:

@@ -30,7 +30,11 @@ def plan(record: Recognised, client: HttpClient) -> Plan:
     captures = [Capture.of(answer, "metadata.json")]
     closed = _closed(value)
     entries: list[Mapping[str, Any]] = []
-    if layout.files:
+    inline = value.get("files")
+    if isinstance(inline, list):
+        # Zenodo's legacy shape has the whole list in the record.
+        entries = [entry for entry in inline if isinstance(entry, dict)]
+    elif layout.files:
         url = _own_link(text(value, "links.files"), record, client) or record.base_url + layout.files.format(
             recid=quote(recid, safe="")
         )

@@ -1,0 +1,122 @@
+"""The outgoing client's decisions: what is recorded, what waits, what is refused."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+
+from perdura.clients.http import HttpClient, UpstreamRefused, recorded, redacted, retry_after, status_error
+from perdura.clients.reach import DestinationRefused, Reach
+from perdura.errors import Rejected, Retryable, UpstreamUnavailable
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+REACH = Reach(frozenset({"example.org"}))
+
+
+@pytest.mark.parametrize(
+    ("url", "kept"),
+    [
+        ("https://u:p@example.org/a", "https://example.org/a"),
+        ("https://example.org/a?token=x&b=1", "https://example.org/a?token=REDACTED&b=1"),
+        ("https://example.org/a?X-Amz-Signature=x", "https://example.org/a?X-Amz-Signature=REDACTED"),
+        ("https://example.org/a?access_token=x", "https://example.org/a?access_token=REDACTED"),
+        ("https://example.org/a?author=x&page=2&pwd=3", "https://example.org/a?author=x&page=2&pwd=REDACTED"),
+        ("https://example.org/a%20b?q=%C3%A9#part", "https://example.org/a%20b?q=%C3%A9#part"),
+    ],
+)
+def test_secrets_leave_addresses(url: str, kept: str) -> None:
+    assert redacted(url) == kept
+
+
+def test_secrets_leave_headers() -> None:
+    headers = (("set-cookie", "s=1"), ("location", "https://u:p@example.org/?sig=1"), ("etag", '"1"'))
+    assert recorded(headers) == (("location", "https://example.org/?sig=REDACTED"), ("etag", '"1"'))
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("120", 120),
+        ("Tue, 24 Nov 2026 12:01:40 GMT", 100),
+        ("Tue, 24 Nov 2026 11:00:00 GMT", 0),
+        ("999999999", 86_400),
+        ("soon", None),
+        ("-5", None),
+        ("", None),
+    ],
+)
+def test_retry_after(value: str, seconds: float | None) -> None:
+    assert retry_after((("retry-after", value),), NOW) == seconds
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_what_may_pass(status: int) -> None:
+    assert isinstance(status_error(status, (), "https://example.org"), Retryable)
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (401, "upstream-closed"),
+        (403, "upstream-closed"),
+        (404, "upstream-not-found"),
+        (410, "upstream-deleted"),
+        (418, "upstream-refused"),
+    ],
+)
+def test_what_will_not_pass(status: int, code: str) -> None:
+    error = status_error(status, (("retry-after", "5"),), "https://example.org")
+    assert isinstance(error, Rejected)
+    assert error.code == code
+
+
+def client(handler: httpx.MockTransport) -> HttpClient:
+    return HttpClient(REACH, user_agent="tests", transport=handler, sleep=lambda _: None)
+
+
+def streaming(status: int, body: bytes = b"", **headers: str) -> httpx.Response:
+    return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))
+
+
+def test_only_safe_requests_are_tried_again() -> None:
+    asked = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        asked.append(request.method)
+        return streaming(500)
+
+    with client(httpx.MockTransport(handler)) as http:
+        with pytest.raises(UpstreamUnavailable):
+            http.read("POST", "https://example.org/")
+        with pytest.raises(UpstreamUnavailable):
+            http.get("https://example.org/")
+    assert asked == ["POST", "GET", "GET", "GET"]
+
+
+def test_a_connection_that_fails_is_unavailable() -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    with client(httpx.MockTransport(handler)) as http, pytest.raises(UpstreamUnavailable):
+        http.get("https://example.org/")
+
+
+def test_a_body_has_a_limit() -> None:
+    answers = httpx.MockTransport(lambda _: streaming(200, bytes(2000)))
+    with client(answers) as http, pytest.raises(UpstreamRefused) as caught:
+        http.get("https://example.org/", body_bytes=1000)
+    assert caught.value.code == "upstream-too-large"
+
+
+@pytest.mark.parametrize("target", ["http://example.org/", "https://elsewhere.org/", "gopher://example.org/"])
+def test_redirects_stay_on_the_list_and_on_tls(target: str) -> None:
+    answers = httpx.MockTransport(lambda _: streaming(302, location=target))
+    with client(answers) as http, pytest.raises((UpstreamRefused, DestinationRefused)):
+        http.get("https://example.org/")
+
+
+def test_a_redirect_can_be_looked_at() -> None:
+    with client(httpx.MockTransport(lambda _: streaming(302, location="https://elsewhere.org/"))) as http:
+        assert http.get("https://example.org/", follow=False).header("location") == "https://elsewhere.org/"
