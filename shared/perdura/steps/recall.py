@@ -1,0 +1,336 @@
+"""Recall: brings an AIP, or one file of it, back from tape, and rehearses doing so (fts-cta.md 9).
+
+The tape system stages the file on its disk; it is then read by range into the store and hashed on the way, compared
+with the registry, and released. What was recalled stays in the store for some days. A drill reads and hashes
+everything and keeps nothing: it proves that the copy on tape can be restored.
+
+Input of the step: `file` names one file of the AIP; `drill` true asks for a drill; without either the whole AIP.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from perdura.errors import Broken, NotFound, NotStored, PerduraError, Rejected
+from perdura.packages.aip_index import decode
+from perdura.steps.archive_decisions import next_look
+from perdura.steps.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, StepState
+from perdura.steps.ports import Ports, Staging, TapeSystem
+from perdura.steps.recall_events import Recalled, failed, recalled
+from perdura.storage.store import ObjectRef
+
+log = logging.getLogger(__name__)
+ROUNDS = 3
+"""Stage requests made before a person is asked."""
+PREFIX = "recalled/"
+PIN_SLACK = 86400
+LOST = ("lost", "LOST")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What to read: bytes of the file on tape, what they must be, and where they go (`key` None: nowhere)."""
+
+    offset: int
+    size: int
+    checksums: Mapping[str, str]
+    key: str | None
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """One recall under way: what the checkpoint remembers between two looks."""
+
+    archive: ArchiveView
+    aip: Package
+    copy: Copy
+    path: str
+    request: str | None = None
+    round: int = 1
+    looks: int = 0
+    since: str | None = None
+
+    def checkpoint(self) -> dict[str, Any]:
+        """The same as JSON."""
+        return {
+            "aip": str(self.aip.id), "path": self.path, "request": self.request, "round": self.round,
+            "looks": self.looks, "since": self.since,
+        }  # fmt: skip
+
+
+def run(archive: ArchiveView, ports: Ports) -> Outcome:
+    """Ask for the file on disk; COMPLETED at once when it is there already.
+
+    Raises Rejected when the Archive has no copy on tape or the AIP no such file, Broken without a tape system,
+    Retryable when the tape system or the store does not answer.
+    """
+    tape = _tape(ports)
+    found = _taken_up(archive)
+    target_of(found, ports)
+    if found.request is None:
+        found = _staged(found, tape, ports)
+    progress = _progress(tape, found)
+    return _looked(found, progress, tape, ports)
+
+
+def poll(archives: Sequence[ArchiveView], ports: Ports) -> Sequence[tuple[ArchiveView, Outcome]]:
+    """Look at waiting recalls; what is on disk is read at once. A look that fails changes nothing."""
+    outcomes: list[tuple[ArchiveView, Outcome]] = []
+    for archive in archives:
+        found = _taken_up(archive)
+        try:
+            tape = _tape(ports)
+            if found.request is None:
+                found = _staged(found, tape, ports)
+            outcome = _looked(found, _progress(tape, found), tape, ports)
+        except PerduraError as error:
+            log.warning("recall: %s", error.message, extra={"archive": archive.id})
+            outcome = _waiting(found, ports, error.code)
+        outcomes.append((archive, outcome))
+    return outcomes
+
+
+def expire(ports: Ports) -> int:
+    """Remove what was recalled more than `tape_recall_days` ago from the store; gives back how many objects."""
+    before = ports.clock.now() - timedelta(days=ports.settings.tape_recall_days)
+    removed = 0
+    for info in ports.store.list(ports.settings.bucket_dips, PREFIX):
+        if info.modified is not None and info.modified < before:
+            ports.store.delete(ObjectRef(info.ref.bucket, info.ref.key))
+            removed += 1
+    return removed
+
+
+def drill_sample(copies: Iterable[Copy], count: int, seed: str) -> list[Copy]:
+    """Copies on tape to be rehearsed: chosen by chance, but the same ones for the same `seed` (a date, say)."""
+
+    def lot(copy: Copy) -> bytes:
+        return hashlib.sha256(f"{seed}:{copy.package_id}".encode()).digest()
+
+    return sorted((copy for copy in copies if copy.location == "tape"), key=lot)[:count]
+
+
+def target_of(found: Recall, ports: Ports) -> Target:
+    """What the step's input asks for; raises Rejected."""
+    wanted = found.archive.step.input.get("file")
+    base = f"{PREFIX}{found.archive.id}/{found.aip.id}"
+    if wanted is None:
+        drill = bool(found.archive.step.input.get("drill"))
+        return Target(0, found.aip.size, found.aip.checksums, None if drill else f"{base}.tar", True)
+    if found.aip.index_key is None:
+        raise Rejected("This AIP has no index; it can only be recalled as a whole.", code="no-aip-index")
+    ref = ObjectRef(found.aip.bucket, found.aip.index_key)
+    _, entries = decode(_lines(ports.store.stream(ref)))
+    for entry in entries:
+        member = entry.member
+        if member.path == wanted:
+            return Target(member.offset, member.size, dict(member.digests), f"{base}/{member.path}", False)
+    raise NotFound(f"The AIP has no file {wanted!r}.")
+
+
+def _lines(chunks: Iterable[memoryview]) -> Iterator[bytes]:
+    rest = b""
+    for chunk in chunks:
+        *lines, rest = (rest + bytes(chunk)).split(b"\n")
+        yield from lines
+    if rest:
+        yield rest
+
+
+def _tape(ports: Ports) -> TapeSystem:
+    if ports.tape is None:
+        raise Broken("No tape system is configured.", code="no-tape-configured")
+    return ports.tape
+
+
+def _taken_up(archive: ArchiveView) -> Recall:
+    checkpoint = archive.step.checkpoint
+    copy = next((copy for copy in reversed(archive.copies) if copy.location == "tape"), None)
+    aip = next((package for package in archive.packages if copy and package.id == copy.package_id), None)
+    if copy is None or aip is None:
+        raise Rejected("This Archive has no copy on tape.", code="no-tape-copy")
+    path = checkpoint.get("path") or f"{archive.id}/{aip.id}.tar"
+    return Recall(
+        archive,
+        aip,
+        copy,
+        path,
+        request=checkpoint.get("request"),
+        round=checkpoint.get("round", 1),
+        looks=checkpoint.get("looks", 0),
+        since=checkpoint.get("since"),
+    )
+
+
+def _staged(found: Recall, tape: TapeSystem, ports: Ports) -> Recall:
+    """Send a stage request. One sent twice after a crash costs nothing: the file is on disk then."""
+    lifetime = int(ports.settings.tape_patience_days * 86400) + PIN_SLACK
+    request = tape.stage([found.path], lifetime)
+    return replace(found, request=request, since=ports.clock.now().isoformat(), looks=0)
+
+
+def _progress(tape: TapeSystem, found: Recall) -> Staging | None:
+    """How far the request is; None when the tape system has forgotten it."""
+    try:
+        return tape.staged(str(found.request)).get(found.path)
+    except NotStored:
+        return None
+
+
+def _looked(found: Recall, progress: Staging | None, tape: TapeSystem, ports: Ports) -> Outcome:
+    now = ports.clock.now()
+    if progress is not None and progress.on_disk:
+        return _read(found, tape, ports)
+    if progress is None:
+        return _again(found, "the tape system has forgotten the stage request", ports)
+    if progress.error is not None:
+        if any(word in progress.error for word in LOST):
+            return _lost(found, progress.error, ports)
+        return _again(found, progress.error, ports)
+    since = datetime.fromisoformat(found.since) if found.since else now
+    if now - since > timedelta(days=ports.settings.tape_patience_days):
+        return _again(found, "the file was not staged in time", ports)
+    return _waiting(replace(found, looks=found.looks + 1), ports, "staging")
+
+
+def _again(found: Recall, said: str, ports: Ports) -> Outcome:
+    if found.round >= ROUNDS:
+        message = f"The AIP cannot be brought back from tape: {said} ({found.round} requests)"
+        return _stopped(found, StepState.BLOCKED, "staging-failed", message, ports)
+    following = replace(found, request=None, round=found.round + 1)
+    return _waiting(following, ports, "staging-again", said)
+
+
+def _waiting(found: Recall, ports: Ports, code: str, said: str = "") -> Outcome:
+    first, longest = ports.settings.tape_poll_seconds, ports.settings.tape_poll_longest
+    return Outcome(
+        StepState.WAITING,
+        checkpoint=found.checkpoint(),
+        poll_at=next_look(ports.clock.now(), found.looks, first, longest),
+        output={"recall": {"waiting_for": code, "request": found.request}},
+        findings=(Finding(code, said, "warning"),) if said else (),
+    )
+
+
+def _read(found: Recall, tape: TapeSystem, ports: Ports) -> Outcome:
+    """Read the file from the tape system's disk, hash it, keep it, release it."""
+    target = target_of(found, ports)
+    result = _copied(found, target, tape, ports)
+    try:
+        tape.release(str(found.request), [found.path])
+    except PerduraError as error:
+        # The pin runs out by itself; a recall does not fail for it.
+        log.warning("release: %s", error.message, extra={"archive": found.archive.id})
+    if result.wrong:
+        return _damaged(found, result, ports)
+    return _completed(found, target, result, ports)
+
+
+def _copied(found: Recall, target: Target, tape: TapeSystem, ports: Ports) -> Recalled:
+    wanted = {name: value for name, value in target.checksums.items() if name in ("adler32", "sha256", "sha512")}
+    adler, hashes = 1, {name: hashlib.new(name) for name in wanted if name != "adler32"}
+    done = 0
+    parts = tape.read(found.path, target.offset, target.size)
+
+    def passing() -> Iterator[bytes]:
+        nonlocal adler, done
+        for part in parts:
+            adler = zlib.adler32(part, adler)
+            for digest in hashes.values():
+                digest.update(part)
+            done += len(part)
+            ports.progress("reading from tape", done, target.size)
+            yield part
+
+    def result(ref: ObjectRef | None) -> Recalled:
+        digests = {name: digest.hexdigest() for name, digest in hashes.items()}
+        digests |= {"adler32": f"{adler:08x}"} if "adler32" in wanted else {}
+        return Recalled(done, target.size, digests, wanted, ref)
+
+    if target.key is None:
+        for _ in passing():
+            pass
+        return result(None)
+    with ports.store.writer(ports.settings.bucket_dips, target.key, size=target.size) as sink:
+        for part in passing():
+            sink.write(part)
+        checked = result(None)
+        if checked.wrong:
+            return checked
+        return replace(checked, ref=sink.finish().info.ref)
+
+
+def _completed(found: Recall, target: Target, result: Recalled, ports: Ports) -> Outcome:
+    now = ports.clock.now()
+    facts: tuple[Fact, ...] = ()
+    output: dict[str, Any] = {"drill": target.key is None, "bytes": result.size, "checksums": dict(result.found)}
+    if result.ref is not None:
+        expires = now + timedelta(days=ports.settings.tape_recall_days)
+        output |= {"bucket": result.ref.bucket, "key": result.ref.key, "expires_at": expires.isoformat()}
+    if result.ref is not None and target.whole:
+        reference = {
+            "id": str(found.aip.id), "kind": "AIP", "bucket": result.ref.bucket, "key": result.ref.key,
+            "version_id": result.ref.version_id, "size": result.size, "checksums": dict(result.found),
+        }  # fmt: skip
+        facts = (Fact("org.perdura.aip.recalled.v1", {"archive": str(found.archive.id), "package": reference}),)
+    return Outcome(
+        StepState.COMPLETED,
+        copies=(replace(found.copy, verified_at=now),) if target.whole else (),
+        events=recalled(
+            found.archive, found.aip, now, found.copy.uri, result, file=found.archive.step.input.get("file")
+        ),
+        facts=facts,
+        output={"recall": output},
+    )
+
+
+def _damaged(found: Recall, result: Recalled, ports: Ports) -> Outcome:
+    message = f"What came from tape is not what was archived: {'; '.join(result.wrong)}"
+    fact = Fact(
+        "org.perdura.fixity.failed.v1",
+        {
+            "archive": str(found.archive.id),
+            "package": str(found.aip.id),
+            "location": "tape",
+            "expected": dict(result.expected),
+            "found": dict(result.found),
+        },
+    )
+    return _stopped(found, StepState.FAILED, "fixity-mismatch", message, ports, (fact,))
+
+
+def _lost(found: Recall, said: str, ports: Ports) -> Outcome:
+    fact = Fact(
+        "org.perdura.fixity.failed.v1",
+        {
+            "archive": str(found.archive.id),
+            "package": str(found.aip.id),
+            "location": "tape",
+            "expected": dict(found.copy.checksums),
+            "found": {},
+        },
+    )
+    message = f"The tape system has lost the file: {said}"
+    return _stopped(found, StepState.BLOCKED, "lost-on-tape", message, ports, (fact,))
+
+
+def _stopped(
+    found: Recall, state: StepState, code: str, message: str, ports: Ports, facts: tuple[Fact, ...] = ()
+) -> Outcome:
+    log.error("%s: %s", code, message, extra={"archive": found.archive.id})
+    return Outcome(
+        state,
+        error_code=code,
+        message=message,
+        findings=(Finding(code, message),),
+        events=(failed(found.archive, found.aip, ports.clock.now(), found.copy.uri, code, message),),
+        facts=facts,
+        checkpoint=found.checkpoint(),
+    )

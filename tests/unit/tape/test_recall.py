@@ -1,0 +1,171 @@
+"""Bringing AIPs and single files back from tape, and rehearsing it."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from perdura.errors import Broken, NotFound, Rejected
+from perdura.packages.aip_index import SCHEMA
+from perdura.steps import recall as step
+from perdura.steps.outcome import ArchiveView, Copy, Outcome, StepState
+from perdura.steps.ports import Staging
+from tests.unit.tape.fakes import AIP, ARCHIVE, FakeClock, FakeTape, PresigningStore, aip, archive, ports
+
+DATA = bytes(range(256)) * 100
+PATH = f"{ARCHIVE}/{AIP}.tar"
+
+
+class Bench:
+    """An Archive whose AIP is on tape."""
+
+    def __init__(self, data: bytes = DATA, **step_input: Any) -> None:
+        self.store = PresigningStore()
+        self.tape = FakeTape()
+        self.tape.files[PATH] = data
+        package = aip(self.store, DATA)
+        index = [
+            f'{{"schema":"{SCHEMA}","aip":"a","archive":"b","base":"b","size":{len(DATA)},"checksums":{{}},"members":1}}',
+            f'{{"path":"data/one.bin","offset":512,"size":1000,"sha256":"{hashlib.sha256(DATA[512:1512]).hexdigest()}",'
+            f'"sha512":"{hashlib.sha512(DATA[512:1512]).hexdigest()}","adler32":"{zlib.adler32(DATA[512:1512]):08x}"}}',
+        ]
+        self.store.put("perdura-aips", "index", "\n".join(index).encode())
+        self.clock = FakeClock()
+        self.ports = ports(self.tape, self.store, clock=self.clock)
+        view = archive(replace(package, index_key="index"), name="recall", input=step_input)
+        copy = Copy(AIP, "tape", f"davs://tape.example.org/perdura/{PATH}", len(DATA), {"adler32": "x"})
+        self.view: ArchiveView = replace(view, copies=(copy,))
+
+    def run(self) -> Outcome:
+        return self._took(step.run(self.view, self.ports))
+
+    def poll(self) -> Outcome:
+        ((_, outcome),) = step.poll([self.view], self.ports)
+        return self._took(outcome)
+
+    def _took(self, outcome: Outcome) -> Outcome:
+        if outcome.checkpoint is not None:
+            self.view = replace(self.view, step=replace(self.view.step, checkpoint=outcome.checkpoint))
+        return outcome
+
+    def staging(self, *answers: Staging) -> None:
+        """What the tape system says of the file at the next looks."""
+        left = list(answers)
+        self.tape.staged = lambda request: {PATH: left.pop(0)}  # type: ignore[method-assign]
+
+
+def test_the_whole_aip_comes_back_and_is_compared_with_the_registry() -> None:
+    bench = Bench()
+    outcome = bench.run()
+    assert outcome.state is StepState.COMPLETED
+    found = outcome.output["recall"]
+    assert bench.store.read(bench.store.head(found["bucket"], found["key"]).ref) == DATA
+    assert outcome.facts[0].type == "org.perdura.aip.recalled.v1"
+    assert outcome.copies[0].verified_at == bench.clock.now()
+    assert [event.type for event in outcome.events] == ["recovery", "fixity check"]
+    assert bench.tape.released == [PATH]
+
+
+def test_staging_takes_time() -> None:
+    bench = Bench()
+    bench.staging(Staging(False), Staging(False), Staging(True))
+    assert bench.run().state is StepState.WAITING
+    assert bench.poll().state is StepState.WAITING
+    assert bench.poll().state is StepState.COMPLETED
+    assert len(bench.tape.stages) == 1
+
+
+def test_one_file_is_read_by_range() -> None:
+    bench = Bench(file="data/one.bin")
+    outcome = bench.run()
+    found = outcome.output["recall"]
+    assert bench.store.read(bench.store.head(found["bucket"], found["key"]).ref) == DATA[512:1512]
+    assert found["key"].endswith("/data/one.bin")
+    assert outcome.copies == ()
+
+
+def test_a_drill_keeps_nothing_and_renews_the_copys_proof() -> None:
+    bench = Bench(drill=True)
+    outcome = bench.run()
+    assert outcome.state is StepState.COMPLETED
+    assert outcome.copies[0].verified_at == bench.clock.now()
+    assert list(bench.store.list("perdura-dips", "")) == []
+
+
+def test_bytes_that_are_not_what_was_archived_are_not_kept() -> None:
+    bench = Bench(b"x" + DATA[1:])
+    outcome = bench.run()
+    assert (outcome.state, outcome.error_code) == (StepState.FAILED, "fixity-mismatch")
+    assert list(bench.store.list("perdura-dips", "")) == []
+    assert outcome.facts[0].type == "org.perdura.fixity.failed.v1"
+    assert outcome.facts[0].data["location"] == "tape"
+
+
+def test_a_file_lost_on_tape_is_shown_to_a_person() -> None:
+    bench = Bench()
+    bench.staging(Staging(False, "the file is lost on tape"))
+    outcome = bench.run()
+    assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "lost-on-tape")
+    assert outcome.facts[0].data["found"] == {}
+
+
+def test_a_failed_stage_request_is_made_again_a_few_times() -> None:
+    bench = Bench()
+    bench.staging(*[Staging(False, "drive failure")] * 3)
+    assert bench.run().state is StepState.WAITING
+    assert bench.poll().state is StepState.WAITING
+    outcome = bench.poll()
+    assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "staging-failed")
+    assert len(bench.tape.stages) == 3
+
+
+def test_a_forgotten_stage_request_is_made_again() -> None:
+    bench = Bench()
+    bench.staging(Staging(False))
+    bench.run()
+    del bench.tape.staged
+    bench.tape.stages.clear()
+    assert bench.poll().output["recall"]["waiting_for"] == "staging-again"
+    assert bench.poll().state is StepState.COMPLETED
+
+
+def test_a_poll_that_fails_changes_nothing() -> None:
+    bench = Bench()
+    bench.staging(Staging(False))
+    before = bench.run().checkpoint
+    del bench.tape.staged
+    bench.tape.down = True
+    assert bench.poll().checkpoint == before
+
+
+def test_what_cannot_be_recalled_is_refused() -> None:
+    bench = Bench(file="data/other.bin")
+    with pytest.raises(NotFound):
+        bench.run()
+    with pytest.raises(Rejected):
+        step.run(replace(bench.view, copies=()), bench.ports)
+    with pytest.raises(Broken):
+        step.run(bench.view, replace(bench.ports, tape=None))
+
+
+def test_recalled_copies_expire() -> None:
+    bench = Bench()
+    bench.run()
+    assert step.expire(bench.ports) == 0
+    bench.clock.at = next(bench.store.list("perdura-dips", "recalled/")).modified  # type: ignore[assignment]
+    bench.clock.forward(days=8)
+    assert step.expire(bench.ports) == 1
+    assert list(bench.store.list("perdura-dips", "")) == []
+
+
+def test_a_sample_for_drills_is_drawn_by_chance_and_can_be_drawn_again() -> None:
+    copies = [Copy(AIP.__class__(int=n), "tape", "u", 1, {}) for n in range(50)]
+    copies.append(Copy(AIP, "object-store", "u", 1, {}))
+    first = step.drill_sample(copies, 5, "2026-11-24")
+    assert first == step.drill_sample(reversed(copies), 5, "2026-11-24")
+    assert first != step.drill_sample(copies, 5, "2026-11-25")
+    assert all(copy.location == "tape" for copy in first)
