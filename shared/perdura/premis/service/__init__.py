@@ -1,0 +1,5 @@
+"""The log over HTTP: the interface of the UNT PREMIS Event Service, and what goes beyond it (premis.md 1)."""
+
+from perdura.premis.service.respond import respond
+
+__all__ = ["respond"]

@@ -1,0 +1,127 @@
+"""AtomPub of agents (premis.md 1.12)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from lxml import etree
+from werkzeug.wrappers import Response
+
+from perdura.premis import agents, vocabulary
+from perdura.premis.agents import StoredAgent
+from perdura.premis.model import Agent
+from perdura.premis.service import atom, parameters
+from perdura.premis.service.call import Call, Refused, shown, text
+from perdura.premis.service.parameters import link
+from perdura.premis.xml import BadPremis, agent_from, agents_in, parse
+
+PAGE = 20
+NO_SUCH_PAGE = "That page doesn't exist.\n"
+
+
+def feed(call: Call) -> Response:
+    """GET /APP/agent/"""
+    sent = call.parameters("page", "version")
+    version = parameters.version(sent)
+    try:
+        number = parameters.page_number(sent.get("page"))
+    except Refused as error:
+        raise Refused(400, NO_SUCH_PAGE) from error
+    with call.reading() as connection:
+        total = agents.count(connection)
+        pages = max(1, -(-total // PAGE))
+        if number > pages:
+            raise Refused(400, NO_SUCH_PAGE)
+        found = agents.listed(connection, (number - 1) * PAGE, PAGE)
+    url = call.urls.collection("agent")
+    own = parameters.sent_with_blanks(call, ("page", "version"))
+    targets = {"first": 1, "previous": number - 1, "next": number + 1, "last": pages}
+    links = [("self", link(url, own))]
+    links += [(rel, link(url, sent, page=page)) for rel, page in targets.items() if 1 <= page <= pages]
+    updated = max((each.changed_at for each in found), default=datetime(1970, 1, 1, tzinfo=UTC))
+    paging = atom.Paging(links, total, (number - 1) * PAGE + 1, PAGE)
+    body = atom.agent_feed(found, call.urls, call.settings.premis_author, version, paging, updated)
+    return Response(body, content_type=atom.FEED_TYPE)
+
+
+def create(call: Call) -> Response:
+    """POST /APP/agent/"""
+    call.writer()
+    agent = _sent(call)
+    _strict(call, agent)
+    with call.engine.begin() as connection:
+        stored = agents.create(connection, agent)
+    response = _entry(call, stored, None, 201)
+    response.headers["Location"] = call.urls.member("agent", stored.identifier)
+    return response
+
+
+def entry(call: Call, identifier: str) -> Response:
+    """GET /APP/agent/<id>/"""
+    version = parameters.version(call.parameters("version"))
+    return _entry(call, existing(call, identifier, f"There is no agent for identifier '{shown(identifier)}'."), version)
+
+
+def put(call: Call, identifier: str) -> Response:
+    """PUT /APP/agent/<id>/: what is absent is kept."""
+    call.writer()
+    sent = _sent(call, partial=True)
+    with call.engine.begin() as connection:
+        stored = agents.find(connection, identifier)
+        if stored is None:
+            raise Refused(404, f"There is no agent for identifier '{shown(identifier)}'.")
+        if sent.identifier.value != identifier:
+            raise Refused(400, f'URI-identifier mismatch ("{shown(sent.identifier.value)}" != "{shown(identifier)}")')
+        old = stored.agent
+        agent = replace(
+            sent,
+            name=sent.name or old.name,
+            type=sent.type or old.type,
+            notes=sent.notes or old.notes,
+            version=sent.version or old.version,
+        )
+        _strict(call, agent)
+        changed = agents.replace(connection, agent)
+    if changed is None:
+        raise Refused(404, f"There is no agent for identifier '{shown(identifier)}'.")
+    return _entry(call, changed, None)
+
+
+def delete(call: Call, identifier: str) -> Response:
+    """DELETE /APP/agent/<id>/"""
+    call.writer()
+    with call.engine.begin() as connection:
+        if not agents.delete(connection, identifier):
+            raise Refused(404, f"There is no agent for identifier '{shown(identifier)}'.")
+    return text(200, f"Deleted {shown(identifier)}.")
+
+
+def existing(call: Call, identifier: str, otherwise: str) -> StoredAgent:
+    """The agent of that identifier; raises Refused 404 with the text given."""
+    with call.reading() as connection:
+        stored = agents.find(connection, identifier)
+    if stored is None:
+        raise Refused(404, otherwise)
+    return stored
+
+
+def _sent(call: Call, *, partial: bool = False) -> Agent:
+    root: etree._Element = parse(call.body(call.settings.body_limit))
+    found = agents_in(root)
+    if len(found) != 1:
+        raise BadPremis(f"expected exactly one agent, found {len(found)}.")
+    return agent_from(found[0], partial=partial)
+
+
+def _strict(call: Call, agent: Agent) -> None:
+    known = vocabulary.known_values(vocabulary.AGENT_TYPE) | {"Personal", "Organization", "Event", "Software"}
+    if call.settings.premis_strict and agent.type not in known:
+        raise Refused(422, f"agentType {shown(agent.type)!r} is in no vocabulary known here.")
+
+
+def _entry(call: Call, stored: StoredAgent, version: str | None, status: int = 200) -> Response:
+    body = atom.agent_entry(stored, call.urls, call.settings.premis_author, version)
+    response = Response(body, status, content_type=atom.ENTRY_TYPE)
+    response.last_modified = stored.changed_at
+    return response

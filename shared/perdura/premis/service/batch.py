@@ -1,0 +1,189 @@
+"""Batches of events: an Atom feed, a JSON list or NDJSON; all or nothing, or a report per entry (premis.md 4.7).
+
+A batch is all or nothing unless the client says `Prefer: handling=lenient` (RFC 7240).
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from lxml import etree
+from sqlalchemy.engine import Connection
+from werkzeug.wrappers import Response
+
+from perdura.errors import Rejected
+from perdura.premis import log
+from perdura.premis.json_form import BadJson, event_from_json
+from perdura.premis.log import DuplicateEvent
+from perdura.premis.model import Event
+from perdura.premis.service.call import Call, Refused, as_json, shown
+from perdura.premis.xml import NotXml, canonical, event_from, events_in, refuse_doctype
+from perdura.premis.xml.names import ATOM, NAMESPACES
+
+CHUNK = 1_000
+MOST = 50_000
+_FEED = (f"{{{ATOM}}}entry", "entry", *(f"{{{namespace}}}event" for namespace in NAMESPACES))
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One entry of a batch: an event, or what is wrong with it."""
+
+    number: int
+    event: Event | None
+    sent: str | None
+    problem: str | None = None
+
+
+def is_batch(media: str, data: bytes) -> bool:
+    """Whether a body holds a list of events rather than one."""
+    if media in ("application/x-ndjson", "application/jsonl", "application/ndjson"):
+        return True
+    if media.endswith("json"):
+        return data.lstrip()[:1] == b"["
+    head = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
+    while head.startswith((b"<?", b"<!--")):
+        end = b"?>" if head.startswith(b"<?") else b"-->"
+        _, found, head = head.partition(end)
+        head = head.lstrip()
+        if not found:
+            return False
+    name = head[1:].split(maxsplit=1)[0].rstrip(b">/") if head.startswith(b"<") and head[1:].split() else b""
+    return name.split(b">")[0].rpartition(b":")[2] in (b"feed", b"premis")
+
+
+def create(call: Call, media: str, data: bytes, actor: str) -> Response:
+    """Record a batch; the answer counts what was stored and, in lenient mode, says what became of each entry."""
+    lenient = "handling=lenient" in call.request.headers.get("Prefer", "").replace(" ", "").lower()
+    now = datetime.now(UTC)
+    outcomes: list[dict[str, Any]] = []
+    stored = 0
+    with call.engine.begin() as connection:
+        for chunk in _chunks(_entries(call, media, data, now)):
+            stored += _record(connection, call, chunk, actor, now, lenient, outcomes)
+    if not stored and not outcomes:
+        raise Refused(400, "The batch holds no event.")
+    with call.reading() as connection:
+        connection.exec_driver_sql("SELECT premis_fold_counts(%s)", (100_000,))
+    if not lenient:
+        return as_json({"created": stored}, 201)
+    return as_json({"created": stored, "entries": outcomes}, 201 if stored else 200)
+
+
+def json_value(data: bytes) -> Any:
+    """A JSON document; raises BadJson."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise BadJson(f"The body is no JSON: {shown(str(error))}") from error
+
+
+def _record(
+    connection: Connection,
+    call: Call,
+    chunk: list[_Entry],
+    actor: str,
+    now: datetime,
+    lenient: bool,
+    outcomes: list[dict[str, Any]],
+) -> int:
+    """Store one chunk; adds what became of its entries to `outcomes` and gives the number stored."""
+    wrong = [each for each in chunk if each.problem is not None]
+    if wrong and not lenient:
+        raise Refused(400, f"entry {wrong[0].number}: {wrong[0].problem}")
+    right = [each for each in chunk if each.event is not None]
+    events = [each.event for each in right if each.event is not None]
+    sent = [each.sent for each in right]
+    taken = set(log.append_free(connection, events, actor=actor, sent=sent, recorded_at=now))
+    if taken and not lenient:
+        raise DuplicateEvent(sorted(taken))
+    if call.recorded is not None:
+        call.recorded(connection, [event for event in events if event.identifier_value not in taken])
+    if lenient:
+        outcomes += [_outcome(each, taken) for each in chunk]
+    return len(events) - len(taken)
+
+
+def _outcome(entry: _Entry, taken: set[str]) -> dict[str, Any]:
+    if entry.event is None:
+        return {"entry": entry.number, "status": 400, "message": entry.problem}
+    identifier = entry.event.identifier_value
+    if identifier in taken:
+        return {"entry": entry.number, "identifier": identifier, "status": 409, "message": "exists"}
+    return {"entry": entry.number, "identifier": identifier, "status": 201}
+
+
+def _chunks(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
+    chunk: list[_Entry] = []
+    for entry in entries:
+        if entry.number > MOST:
+            raise Refused(413, f"A batch may hold {MOST} events.")
+        chunk.append(entry)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
+
+
+def _entries(call: Call, media: str, data: bytes, now: datetime) -> Iterator[_Entry]:
+    if "json" in media:
+        return _from_json(call, media, data, now)
+    return _from_xml(call, data, now)
+
+
+def _from_xml(call: Call, data: bytes, now: datetime) -> Iterator[_Entry]:
+    """Entries of a feed, or events of a premis document, read as a stream: memory does not grow with the batch."""
+    refuse_doctype(data)
+    number = 0
+    parser = etree.iterparse(
+        io.BytesIO(data.lstrip()),
+        events=("end",),
+        tag=_FEED,
+        resolve_entities=False,
+        load_dtd=False,
+        no_network=True,
+        huge_tree=False,
+    )
+    try:
+        for _, element in parser:
+            depth = sum(1 for _ in element.iterancestors())
+            if depth != 1:
+                continue
+            number += 1
+            yield _xml_entry(call, number, element, now)
+            element.clear()
+            while element.getprevious() is not None:
+                del element.getparent()[0]
+    except etree.XMLSyntaxError as error:
+        raise NotXml(f"The body is not well-formed XML: {shown(str(error))}") from error
+
+
+def _xml_entry(call: Call, number: int, element: etree._Element, now: datetime) -> _Entry:
+    try:
+        (found,) = events_in(element)
+        event = event_from(found, now=now, zone=call.zone, identifier_type=call.settings.premis_identifier_type)
+    except Rejected as error:
+        return _Entry(number, None, None, error.message)
+    return _Entry(number, event, canonical(found))
+
+
+def _from_json(call: Call, media: str, data: bytes, now: datetime) -> Iterator[_Entry]:
+    values: Iterator[Any]
+    if media == "application/json":
+        values = iter(json_value(data))
+    else:
+        values = (line for line in io.BytesIO(data) if line.strip())
+    for number, value in enumerate(values, start=1):
+        try:
+            read = json_value(value) if isinstance(value, bytes) else value
+            event = event_from_json(read, now=now, zone=call.zone, identifier_type=call.settings.premis_identifier_type)
+        except Rejected as error:
+            yield _Entry(number, None, None, error.message)
+        else:
+            yield _Entry(number, event, None)

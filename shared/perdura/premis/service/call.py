@@ -1,0 +1,186 @@
+"""One request as the handlers see it, and the refusals they raise."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import tzinfo
+from typing import Any
+from urllib.parse import parse_qsl, quote
+from zoneinfo import ZoneInfo
+
+from sqlalchemy.engine import Connection, Engine
+from werkzeug.exceptions import ClientDisconnected
+from werkzeug.wrappers import Request, Response
+
+from perdura.errors import PerduraError
+from perdura.settings import Settings
+
+SHOWN = 200
+"""Characters of a sent value that an error message repeats."""
+
+ATOM = "application/atom+xml"
+TEXT = "text/plain; charset=utf-8"
+
+Recorded = Callable[[Connection, list[Any]], None]
+Authorise = Callable[[Request], str | None]
+
+
+class Refused(PerduraError):
+    """A request that is answered with an error; the message is one line for its sender."""
+
+    code = "refused"
+
+    def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.headers = dict(headers or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Urls:
+    """Absolute URLs of everything that is served; identifiers are percent-encoded."""
+
+    base: str
+
+    def collection(self, kind: str) -> str:
+        """The AtomPub collection of `event` or `agent`."""
+        return f"{self.base}/APP/{kind}/"
+
+    def member(self, kind: str, identifier: str) -> str:
+        """The permalink of an event or agent."""
+        return f"{self.base}/APP/{kind}/{quote(identifier, safe='')}/"
+
+    def page(self, kind: str, identifier: str) -> str:
+        """The HTML page of an event or agent."""
+        return f"{self.base}/{kind}/{quote(identifier, safe='')}/"
+
+    def form(self, kind: str, identifier: str, suffix: str) -> str:
+        """Another form: suffix `.xml`, `.premis.xml` or `.json`."""
+        return f"{self.base}/{kind}/{quote(identifier, safe='')}{suffix}"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request with its surroundings. `path` is the raw, still encoded path."""
+
+    request: Request
+    path: str
+    engine: Engine
+    settings: Settings
+    urls: Urls
+    recorded: Recorded | None = None
+    authorise: Authorise | None = None
+    query: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return str(self.request.method)
+
+    @property
+    def zone(self) -> tzinfo:
+        """Time zone of dates without an offset."""
+        return ZoneInfo(self.settings.premis_zone)
+
+    def reading(self) -> Connection:
+        """A connection for statements that each stand alone; use it as a context."""
+        return self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+
+    def parameters(self, *known: str) -> dict[str, str]:
+        """Parameters that are not blank, the last of each name, in the order sent."""
+        sent: dict[str, str] = {}
+        for name, value in self.query:
+            if "\0" in value or "\0" in name:
+                raise Refused(400, f"{shown(name)}: a parameter may not contain NUL.")
+            if name in known:
+                sent[name] = value
+        return {name: value for name, value in sent.items() if value.strip()}
+
+    def writer(self) -> str:
+        """Who writes: raises Refused 401 or 403 unless they may."""
+        if self.authorise is not None and (name := self.authorise(self.request)) is not None:
+            return name
+        sent = self.request.headers.get("Authorization", "")
+        token = self.settings.admin_token
+        if token is not None and _same(sent, f"Bearer {token.get_secret_value()}"):
+            return "administrator"
+        if self.settings.premis_open_writes and not sent:
+            return f"http:{self.request.remote_addr or 'unknown'}"
+        if sent:
+            raise Refused(403, "This token may not write.")
+        raise Refused(401, "Writing needs a bearer token.", {"WWW-Authenticate": 'Bearer realm="PREMIS log"'})
+
+    def reader(self) -> None:
+        """Raises Refused unless the sender may read."""
+        if not self.settings.premis_open_reads:
+            self.writer()
+
+    def body(self, limit: int) -> bytes:
+        """The body, never more than `limit` bytes; raises Refused 413 or 415."""
+        if self.request.headers.get("Content-Encoding", "identity").lower() not in ("identity", ""):
+            raise Refused(415, "Content-Encoding: only identity is accepted.", {"Accept-Encoding": "identity"})
+        length = self.request.content_length
+        too_large = Refused(413, f"The body is larger than {limit} bytes.")
+        if length is not None and length > limit:
+            raise too_large
+        try:
+            data: bytes = self.request.stream.read(limit + 1)
+        except ClientDisconnected as error:
+            raise Refused(400, "The body ended early.") from error
+        if len(data) > limit:
+            raise too_large
+        return data
+
+
+Handler = Callable[[Call], Response]
+
+
+class Route:
+    """What a URL can do: a handler by method, its canonical path, and what a wrong method is told."""
+
+    def __init__(self, handlers: dict[str, Handler], canonical: str | None = None, wrong: str = "") -> None:
+        self.handlers = handlers
+        if "GET" in handlers:
+            self.handlers.setdefault("HEAD", handlers["GET"])
+        self.canonical = canonical
+        self.wrong = wrong
+
+
+def shown(value: str) -> str:
+    """A sent value as error messages repeat it."""
+    return value if len(value) <= SHOWN else value[:SHOWN] + "…"
+
+
+def parsed_query(raw: str) -> list[tuple[str, str]]:
+    """The parameters of a query string, in order."""
+    try:
+        return parse_qsl(raw, keep_blank_values=True, errors="replace", max_num_fields=100)
+    except ValueError as error:
+        raise Refused(400, "The query has more than 100 parameters.") from error
+
+
+def text(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """A line of text."""
+    return Response(message, status, headers=dict(headers or {}), content_type=TEXT)
+
+
+def as_json(value: object, status: int = 200, content_type: str = "application/json") -> Response:
+    """A JSON answer."""
+    return Response(json.dumps(value, ensure_ascii=False, indent=1), status, content_type=content_type)
+
+
+def refusal(request: Request, status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """An error: one line of text, or a problem document where `Accept` asks for it (RFC 9457)."""
+    if "application/problem+json" in request.headers.get("Accept", ""):
+        problem = {"type": "about:blank", "status": status, "title": message.strip()[:400]}
+        response = as_json(problem, status, "application/problem+json")
+        response.headers.update(dict(headers or {}))
+        return response
+    return text(status, message, headers)
+
+
+def _same(sent: str, expected: str) -> bool:
+    return hmac.compare_digest(sent.encode(), expected.encode())

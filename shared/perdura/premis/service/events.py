@@ -1,0 +1,315 @@
+"""AtomPub of events: service document, feed, creating, reading, superseding (premis.md 1.2 to 1.8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+from lxml import etree
+from sqlalchemy.engine import Connection
+from werkzeug.wrappers import Response
+
+from perdura.premis import log, query, vocabulary
+from perdura.premis.json_form import BadJson, event_from_json
+from perdura.premis.log import DuplicateEvent, Stored
+from perdura.premis.model import Event
+from perdura.premis.rows import kind_of
+from perdura.premis.service import atom, batch, parameters
+from perdura.premis.service.call import ATOM, Call, Refused, as_json, refusal, shown
+from perdura.premis.service.parameters import Ordering, Window, link
+from perdura.premis.xml import (
+    BadPremis,
+    NotXml,
+    canonical,
+    event_from,
+    event_xml,
+    events_in,
+    is_uuid,
+    parse,
+    sent_identifier,
+)
+
+_DEFAULT = Ordering(query.Order.DATE, descending=False)
+_NO_TEXT = ("multipart/", "image/", "audio/", "video/", "font/")
+
+
+def service_document(call: Call) -> Response:
+    """GET /APP/"""
+    return Response(atom.service(call.urls, call.settings.premis_author), content_type="application/atomsvc+xml")
+
+
+def ping(_call: Call) -> Response:
+    """HEAD of a collection: clients ask it whether the service is there, so nothing is looked up (premis.md 1.13)."""
+    return Response(content_type=ATOM)
+
+
+def feed(call: Call) -> Response:
+    """GET /APP/event/"""
+    sent = call.parameters(*parameters.FEED)
+    version = parameters.version(sent)
+    order = parameters.ordering(sent, _DEFAULT)
+    wanted = parameters.window(sent, order)
+    matching = parameters.feed_filter(sent, call.zone)
+    with call.reading() as connection:
+        page = query.page(
+            connection,
+            matching,
+            order=order.order,
+            descending=order.descending,
+            offset=wanted.offset,
+            limit=wanted.size,
+            place=wanted.place,
+        )
+    if wanted.page is not None and wanted.page > 1 and not page.events:
+        raise Refused(400, parameters.NO_SUCH_PAGE)
+    url = call.urls.collection("event")
+    links = _links(url, sent, parameters.sent_with_blanks(call, parameters.FEED), wanted, order, page)
+    paging = atom.Paging(links, page.total, wanted.offset + 1, wanted.size)
+    updated = max((event.changed_at for event in page.events), default=datetime(1970, 1, 1, tzinfo=UTC))
+    author = call.settings.premis_author
+    response = Response(
+        atom.event_feed(page.events, call.urls, author, version, paging, updated), content_type=atom.FEED_TYPE
+    )
+    if page.events:
+        response.last_modified = updated
+    return response
+
+
+def create(call: Call) -> Response:
+    """POST /APP/event/: one event in XML or JSON, or a batch of them."""
+    actor = call.writer()
+    media = (call.request.mimetype or "").lower()
+    if media.startswith(_NO_TEXT):
+        raise Refused(415, f"Content-Type {shown(media)}: expected Atom, PREMIS XML or JSON.")
+    data = call.body(max(call.settings.body_limit, call.settings.premis_batch_limit))
+    if batch.is_batch(media, data):
+        return batch.create(call, media, data, actor)
+    if len(data) > call.settings.body_limit:
+        raise Refused(413, f"The body is larger than {call.settings.body_limit} bytes.")
+    now = datetime.now(UTC)
+    event, sent = _sent_json(call, data, now) if media.endswith("json") else _sent_xml(call, data, now)
+    try:
+        record(call, [event], [sent], actor, now)
+    except DuplicateEvent:
+        location = call.urls.member("event", event.identifier_value)
+        return refusal(
+            call.request, 409, f"An event with id='{event.identifier_value}' exists.", {"Location": location}
+        )
+    stored = _fresh(event, now)
+    location = call.urls.member("event", stored.identifier)
+    if media.endswith("json"):
+        response = as_json({"id": location, "identifier": stored.identifier}, 201)
+    else:
+        response = _entry(call, stored, None, 201)
+    response.headers["Location"] = location
+    return response
+
+
+def entry(call: Call, identifier: str) -> Response:
+    """GET /APP/event/<id>/"""
+    version = parameters.version(call.parameters("version"))
+    with call.reading() as connection:
+        stored = found(connection, identifier)
+    if stored is None:
+        raise Refused(404, f"There is no event for identifier {shown(identifier)}.")
+    return _entry(call, stored, version, 200)
+
+
+def put(call: Call, identifier: str) -> Response:
+    """PUT /APP/event/<id>/: a new version; elements that are absent keep their value."""
+    actor = _changer(call)
+    data = call.body(call.settings.body_limit)
+    element = _event_element(data)
+    with call.engine.begin() as connection:
+        stored = found(connection, identifier)
+        if stored is None:
+            raise Refused(404, "Event not found")
+        _unchanged(call, stored)
+        inside = sent_identifier(element)
+        if inside and (not is_uuid(inside) or UUID(inside) != stored.event_id):
+            raise Refused(400, f'URI-identifier mismatch ("{shown(inside)}" != "{shown(identifier)}")')
+        now = datetime.now(UTC)
+        sent = event_from(element, now=now, zone=call.zone, partial=True)
+        event, complete = _merged(stored, sent, element)
+        _strict(call, event)
+        log.replace(
+            connection, stored, event, actor=actor, sent=canonical(element) if complete else None, recorded_at=now
+        )
+        if call.recorded is not None:
+            call.recorded(connection, [event])
+        current = log.find(connection, stored.event_id)
+    if current is None:
+        raise Refused(404, "Event not found")
+    return _entry(call, current, None, 200)
+
+
+def delete(call: Call, identifier: str) -> Response:
+    """DELETE /APP/event/<id>/: a tombstone."""
+    actor = _changer(call)
+    with call.engine.begin() as connection:
+        stored = found(connection, identifier)
+        if stored is None:
+            raise Refused(404, f"Unable to Delete. There is no event for identifier {shown(identifier)}.")
+        _unchanged(call, stored)
+        log.delete(connection, stored, actor=actor)
+    return _entry(call, stored, None, 200)
+
+
+def record(call: Call, events: list[Event], sent: list[str | None], actor: str, now: datetime) -> None:
+    """Add events in a transaction of their own; one statement, unless somebody wants to hear of them."""
+    if call.recorded is None:
+        with call.reading() as connection:
+            log.append(connection, events, actor=actor, sent=sent, recorded_at=now)
+        return
+    with call.engine.begin() as connection:
+        log.append(connection, events, actor=actor, sent=sent, recorded_at=now)
+        call.recorded(connection, events)
+
+
+def found(connection: Connection, identifier: str) -> Stored | None:
+    """The event of an identifier in any spelling of its UUID."""
+    return log.find(connection, UUID(identifier)) if is_uuid(identifier) else None
+
+
+def _sent_xml(call: Call, data: bytes, now: datetime) -> tuple[Event, str]:
+    elements = events_in(parse(data))
+    if len(elements) != 1:
+        raise BadPremis(f"expected exactly one event, found {len(elements)}.")
+    event = event_from(elements[0], now=now, zone=call.zone, identifier_type=call.settings.premis_identifier_type)
+    _strict(call, event)
+    return event, canonical(elements[0])
+
+
+def _sent_json(call: Call, data: bytes, now: datetime) -> tuple[Event, None]:
+    value = batch.json_value(data)
+    if isinstance(value, list):
+        raise BadJson("expected one event.")
+    event = event_from_json(value, now=now, zone=call.zone, identifier_type=call.settings.premis_identifier_type)
+    _strict(call, event)
+    return event, None
+
+
+def _strict(call: Call, event: Event) -> None:
+    """In strict mode, types and outcomes must be terms of a vocabulary (premis.md 2.4)."""
+    if not call.settings.premis_strict:
+        return
+    if event.type not in vocabulary.known_values(vocabulary.EVENT_TYPE):
+        raise Refused(422, f"eventType {shown(event.type)!r} is in no vocabulary known here.")
+    for outcome in event.outcomes:
+        if outcome.outcome and outcome.outcome not in vocabulary.known_values(vocabulary.EVENT_OUTCOME):
+            raise Refused(422, f"eventOutcome {shown(outcome.outcome)!r} is in no vocabulary known here.")
+
+
+def _fresh(event: Event, now: datetime) -> Stored:
+    """What was just recorded, as it will be read."""
+    _, type_, outcomes = kind_of(event)
+    return Stored(
+        event.id, event.identifier_value, 0, 0, event.at, now, now, 1, event.version, type_, tuple(outcomes), "",
+        event_xml(event),
+    )  # fmt: skip
+
+
+def _entry(call: Call, stored: Stored, version: str | None, status: int) -> Response:
+    body = atom.event_entry(stored, call.urls, call.settings.premis_author, version)
+    response = Response(body, status, content_type=atom.ENTRY_TYPE)
+    response.set_etag(_tag(stored, version))
+    response.last_modified = stored.changed_at
+    return response
+
+
+def _tag(stored: Stored, version: str | None) -> str:
+    return f"{stored.event_id.hex}-{stored.version}-{int(stored.changed_at.timestamp() * 1e6):x}-{version or ''}"
+
+
+def _changer(call: Call) -> str:
+    actor = call.writer()
+    if not call.settings.premis_changes:
+        raise Refused(403, "Events are not changed or deleted here.")
+    return actor
+
+
+def _unchanged(call: Call, stored: Stored) -> None:
+    """Raises Refused 412 when `If-Match` names another version."""
+    wanted = call.request.if_match
+    if not wanted or wanted.star_tag:
+        return
+    sent = {tag.removesuffix("-gzip") for tag in wanted.as_set(include_weak=True)}
+    if not any(_tag(stored, version) in sent for version in (None, "2.3", "3.0")):
+        raise Refused(412, "The event has changed since it was read.")
+
+
+def _event_element(data: bytes) -> etree._Element:
+    try:
+        root = parse(data)
+    except NotXml as error:
+        raise Refused(400, error.message if "DTD" in error.message else "Invalid request XML.") from error
+    try:
+        elements = events_in(root)
+    except BadPremis as error:
+        missing = "found none" in error.message or "is missing" in error.message or "expected an Atom" in error.message
+        raise Refused(400, "Event element missing in request body." if missing else error.message) from error
+    if len(elements) != 1:
+        raise Refused(400, "Event element missing in request body.")
+    return elements[0]
+
+
+def _merged(stored: Stored, sent: Event, element: etree._Element) -> tuple[Event, bool]:
+    """(the event with what was sent in place of what it had, whether everything was sent)."""
+    old = stored.event
+    names = {etree.QName(child).localname for child in element if isinstance(child.tag, str)}
+    kept: dict[str, object] = {"id": stored.event_id, "identifier": stored.identifier}
+    if not sent_identifier(element):
+        kept |= {"identifier_type": old.identifier_type, "identifier_attributes": old.identifier_attributes}
+    if not sent.type:
+        kept["type"] = old.type
+    if not sent.date_text:
+        kept |= {"at": old.at, "date_text": old.date_text}
+    for name, elements in (
+        ("details", {"eventDetail", "eventDetailInformation"}),
+        ("outcomes", {"eventOutcomeInformation"}),
+        ("agents", {"linkingAgentIdentifier"}),
+        ("objects", {"linkingObjectIdentifier"}),
+    ):
+        if not names & elements:
+            kept[name] = getattr(old, name)
+    event = replace(sent, **kept)  # type: ignore[arg-type]
+    return event, replace(sent, id=event.id, identifier=event.identifier) == event
+
+
+def _links(
+    url: str,
+    sent: Mapping[str, str],
+    own: Mapping[str, str],
+    wanted: Window,
+    order: Ordering,
+    page: query.Page,
+) -> list[tuple[str, str]]:
+    """Links of a feed, one per relation (premis.md 1.8)."""
+    links = [("self", link(url, own))]
+    base = {name: value for name, value in sent.items() if name not in ("page", "start", "count", "cursor")}
+    if wanted.page is None:
+        size = wanted.size
+        last = (wanted.offset % size) + max(0, (page.total - 1 - wanted.offset % size) // size * size)
+        starts = {
+            "first": 1,
+            "previous": max(0, wanted.offset - size) + 1 if wanted.offset else None,
+            "next": wanted.offset + size + 1 if page.more else None,
+            "last": last + 1 if page.total > wanted.offset % size else 1,
+        }
+        links += [(rel, link(url, base, start=at, count=size)) for rel, at in starts.items() if at is not None]
+        return links
+    if "count" in sent:
+        base["count"] = str(wanted.size)
+    number = wanted.page
+    pages = max(1, -(-page.total // wanted.size))
+    links.append(("first", link(url, base, page=1)))
+    if number > 1:
+        mark = parameters.cursor(page.events[0], order, backwards=True) if page.events and number > 2 else None
+        links.append(("previous", link(url, base, page=number - 1, cursor=mark)))
+    if page.more and page.events:
+        mark = parameters.cursor(page.events[-1], order, backwards=False)
+        links.append(("next", link(url, base, page=number + 1, cursor=mark)))
+    links.append(("last", link(url, base, page=max(pages, number))))
+    return links

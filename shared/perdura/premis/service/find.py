@@ -1,0 +1,82 @@
+"""The newest event of an object and a type: GET /event/find/<object>/<type>/ (premis.md 1.11)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy.engine import Connection
+from werkzeug.wrappers import Response
+
+from perdura.premis import log, query
+from perdura.premis.rows import object_key
+from perdura.premis.service import atom, parameters
+from perdura.premis.service.call import Call, Refused
+
+_ARK = re.compile(r"ark:/?[^/]+/[^/]+")
+_MOST_SPLITS = 40
+_MOST_OBJECTS = 1_000
+
+
+def newest(call: Call, wanted: str) -> Response:
+    """The event with the greatest date among those that match the first split of the path that finds any."""
+    if "\0" in wanted:
+        raise Refused(400, "The path may not contain NUL.")
+    version = parameters.version(call.parameters("version"))
+    with call.reading() as connection:
+        for object_, type_ in splits(wanted):
+            kinds = query.kinds_of(connection, query.Filter(type=type_ or None))
+            if not object_ or not kinds.rows:
+                continue
+            found = _newest(connection, object_, kinds.ids)
+            if found is not None:
+                body = atom.event_entry(found, call.urls, call.settings.premis_author, version)
+                return Response(body, content_type=atom.ENTRY_TYPE)
+    raise Refused(404, "There is no event for matching those parameters")
+
+
+def splits(wanted: str) -> Iterator[tuple[str, str]]:
+    """(object, type) in the order they are tried: first slash, after an ARK's name, each further slash, all object."""
+    wanted = wanted.removesuffix("/")
+    slashes = [at for at, character in enumerate(wanted) if character == "/"][:_MOST_SPLITS]
+    ark = _ARK.match(wanted)
+    if ark is not None and ark.end() in slashes[1:]:
+        slashes.remove(ark.end())
+        slashes.insert(1, ark.end())
+    for at in slashes:
+        yield wanted[:at], wanted[at + 1 :]
+    yield wanted, ""
+
+
+def _newest(connection: Connection, object_: str, kinds: Sequence[int]) -> log.Stored | None:
+    key = object_key(object_)
+    exact = [
+        name
+        for (name,) in connection.exec_driver_sql(
+            "SELECT DISTINCT object FROM premis_object WHERE object = %s OR bare = %s LIMIT %s",
+            (key, key, _MOST_OBJECTS),
+        )
+    ]
+    objects = exact or _containing(connection, object_)
+    if not objects:
+        return None
+    found = connection.exec_driver_sql(
+        "SELECT x.event_id FROM unnest(CAST(%s AS text[])) AS q(name) CROSS JOIN LATERAL ("
+        "SELECT event_id, at, identifier FROM premis_object WHERE object = q.name "
+        "AND kind_id = ANY (CAST(%s AS bigint[])) ORDER BY at DESC, identifier DESC LIMIT 1) x "
+        "ORDER BY x.at DESC, x.identifier DESC LIMIT 1",
+        (objects, list(kinds)),
+    ).scalar()
+    return log.find(connection, found) if found is not None else None
+
+
+def _containing(connection: Connection, part: str) -> list[str]:
+    """Objects whose identifier contains a text: their distinct names are walked along the index, not their events."""
+    found = connection.exec_driver_sql(
+        "WITH RECURSIVE name(object) AS ((SELECT object FROM premis_object ORDER BY object LIMIT 1) UNION ALL "
+        "SELECT (SELECT o.object FROM premis_object o WHERE o.object > name.object ORDER BY o.object LIMIT 1) "
+        "FROM name WHERE name.object IS NOT NULL) "
+        "SELECT object FROM name WHERE position(%s IN object) > 0 LIMIT %s",
+        (part, _MOST_OBJECTS),
+    )
+    return [name for (name,) in found]
