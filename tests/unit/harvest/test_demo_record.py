@@ -12,6 +12,9 @@ import pytest
 
 from perdura.local.upstream.records import records
 from perdura.local.upstream.server import RepositoryServer
+from perdura.packages.package import Verdict
+from perdura.packages.sources import StoredPrefix
+from perdura.packages.verify import verify
 from perdura.steps import harvest
 from perdura.steps.outcome import PackageKind, StepState
 from tests.unit.harvest.surroundings import Harvesting
@@ -54,6 +57,9 @@ def test_sip_is_a_valid_bag_with_the_bytes_of_the_upstream(repository: str, tmp_
     assert {entry["bagpath"] for entry in sip["contentFiles"]} == {
         path for path in bag.entries if path.startswith("data/")
     }
+    report = verify(StoredPrefix(world.store, package.bucket, package.key))
+    assert (report.verdict, report.findings) == (Verdict.VALID, ())
+    assert report.payload_files == len(records()[RECORD].files) + 5
     assert outcome.archive is not None
     assert outcome.archive.title == "Tide gauge readings, Étretat, March 2025"
     assert [event.type for event in outcome.events] == [

@@ -74,9 +74,7 @@ class RepositoryHandler(BaseHTTPRequestHandler):
             if self.headers.get("Accept", "").startswith("application/linkset+json"):
                 return self._json(linkset_json(record, self.base), kind="application/linkset+json")
             link = f'<{self.base}/api/records/{record.id}> ; rel="linkset" ; type="application/linkset+json"'
-            return self._json(
-                record_json(record, self.base), headers={"ETag": f'"{record.revision}"', "Link": link}
-            )
+            return self._json(record_json(record, self.base), headers={"ETag": f'"{record.revision}"', "Link": link})
         if rest == "/files":
             return self._json(files_json(record, self.base))
         if rest == "/versions/latest":
