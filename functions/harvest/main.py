@@ -6,9 +6,7 @@ from perdura.runtime.delivery import StepRunner
 from perdura.runtime.function import Function
 from perdura.steps import harvest
 
-FUNCTION = Function(
-    "harvest", steps={"org.perdura.harvest.requested.v1": StepRunner("harvest", harvest.run)}
-)
+FUNCTION = Function("harvest", steps={"org.perdura.harvest.requested.v1": StepRunner("harvest", harvest.run)})
 
 
 def handle(request: Request) -> Response:

@@ -8,9 +8,7 @@ from perdura.runtime.function import Function
 from perdura.steps import publish
 from perdura.web import access
 
-FUNCTION = Function(
-    "publish", steps={"org.perdura.publish.requested.v1": StepRunner("publish", publish.run)}
-)
+FUNCTION = Function("publish", steps={"org.perdura.publish.requested.v1": StepRunner("publish", publish.run)})
 
 
 def handle(request: Request) -> Response:

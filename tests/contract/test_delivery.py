@@ -201,9 +201,7 @@ def test_a_failure_that_does_not_pass_ends_with_a_person(harness: Harness) -> No
         (Broken("The AIP bucket does not exist.", code="no-bucket"), "blocked"),
     ],
 )
-def test_a_final_failure_is_recorded_told_and_acknowledged(
-    harness: Harness, error: Exception, state: str
-) -> None:
+def test_a_final_failure_is_recorded_told_and_acknowledged(harness: Harness, error: Exception, state: str) -> None:
     _, asked = harness.begin()
 
     def failing(archive: ArchiveView, ports: Ports) -> Outcome:
@@ -231,6 +229,14 @@ def test_an_unforeseen_error_is_tried_again_then_left_to_a_person(harness: Harne
     assert [response.status_code for response in responses] == [503, 503, 204]
     assert harness.scalar("SELECT state FROM archive") == "blocked"
     assert "secret" not in json.dumps(harness.scalar("SELECT error_message FROM step"))
+
+
+def test_an_outcome_that_cannot_be_recorded_is_left_to_a_person(harness: Harness) -> None:
+    _, asked = harness.begin()
+    client = harness.function()
+    harness.run = lambda archive, ports: Outcome(output={"not json": object()})
+    assert [post(client, asked).status_code for _ in range(3)] == [503, 503, 204]
+    assert harness.scalar("SELECT state || ' ' || error_code FROM step") == "blocked internal-error"
 
 
 @pytest.mark.parametrize("point", ["before-effect", "after-effect", "after-commit"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -316,7 +316,13 @@ def note_progress(connection: Connection, step: UUID, what: str, done: int, tota
 
 
 def _plain(value: Package | Copy | File) -> dict[str, Any]:
-    return {key: str(item) if isinstance(item, UUID | datetime) else item for key, item in asdict(value).items()}
+    return {field.name: _json_value(getattr(value, field.name)) for field in fields(value)}
+
+
+def _json_value(item: object) -> object:
+    if isinstance(item, UUID | datetime):
+        return str(item)
+    return dict(item) if isinstance(item, Mapping) else item
 
 
 def _slices(files: Sequence[File]) -> Iterable[Sequence[File]]:

@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 Run = Callable[[ArchiveView, Ports], Outcome]
 Extras = Callable[[Environment, ArchiveView], Mapping[str, Any]]
 
+INTERNAL = "An internal error occurred; the operator's log has the details."
+
 UNEXPECTED_LIMIT = 3
 """Runs of one attempt that may end in an error nobody foresaw before a person is asked."""
 
@@ -95,6 +97,11 @@ class StepRunner:
                 transaction.rollback()
                 _log.info("%s", error.message, extra={"event": event.id, "step": step})
                 return Delivered(Answer.DONE)
+            except SQLAlchemyError:
+                raise
+            except Exception as error:
+                transaction.rollback()
+                return self._unrecordable(environment, started, event, error)
         faults.reach(self.function, "after-commit")
         _log.info(
             "step %s", outcome.state, extra={"archive": started.archive.id, "step": step, "code": outcome.error_code}
@@ -116,14 +123,26 @@ class StepRunner:
             return unsuccessful(error, StepState.FAILED)
         except Broken as error:
             return unsuccessful(error, StepState.BLOCKED)
-        except (DBAPIError, SQLAlchemyError):
+        except SQLAlchemyError:
             raise
         except Exception as error:
             _log.exception("unforeseen", extra={"archive": archive.id, "step": archive.step.id})
-            message = "An internal error occurred; the operator's log has the details."
             if started.deliveries >= UNEXPECTED_LIMIT:
-                return unsuccessful(Broken(message, code="internal-error"), StepState.BLOCKED)
-            raise Retryable(message, code="internal-error") from error
+                return unsuccessful(Broken(INTERNAL, code="internal-error"), StepState.BLOCKED)
+            raise Retryable(INTERNAL, code="internal-error") from error
+
+    def _unrecordable(
+        self, environment: Environment, started: work.Started, event: CloudEvent, error: Exception
+    ) -> Delivered:
+        """An outcome that cannot be recorded is our error: tried again, then left to a person, never lost."""
+        _log.error("unrecordable", exc_info=error, extra={"archive": started.archive.id, "event": event.id})
+        if started.deliveries < UNEXPECTED_LIMIT:
+            return self._later(environment, started, Retryable(INTERNAL, code="internal-error"))
+        outcome = unsuccessful(Broken(INTERNAL, code="internal-error"), StepState.BLOCKED)
+        with environment.engine.begin() as connection:
+            return Delivered(
+                Answer.DONE, close(connection, started, outcome, function=self.function, finished=event)
+            )
 
     def _later(self, environment: Environment, started: work.Started, error: Retryable) -> Delivered:
         after = error.retry_after or min(2.0 ** min(started.deliveries, 8), 300.0)

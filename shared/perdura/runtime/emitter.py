@@ -68,7 +68,13 @@ class Emitter:
 
     def emit(self, events: Sequence[CloudEvent]) -> None:
         """Post events and note which were taken; whatever fails here is left to the relay."""
-        taken = [event.id for event in events if self.post(event) is None]
+        taken = []
+        for event in events:
+            error = self.post(event)
+            if error is None:
+                taken.append(event.id)
+            else:
+                _log.warning("left to the relay: %s", error, extra={"event": event.id, "event_type": event.type})
         if not taken:
             return
         try:
