@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -94,6 +95,28 @@ def test_an_announced_deposit_begins_with_its_first_report(database: Engine) -> 
     started = _start(database, archives.first_step_id(begun.archive))
     assert started.archive.step.input["expected_sha256"] == "ab"
     assert started.archive.title == "../b.zip"
+
+
+def test_a_deposit_reported_from_two_sides_at_once_is_one_archive(database: Engine) -> None:
+    with database.begin() as connection:
+        announced = deposits.announce(connection, bucket="incoming", filename="b.zip")
+    arrival = replace(ARRIVAL, key=announced.key)
+    begun: list[archives.Begun] = []
+
+    def report() -> None:
+        with database.begin() as connection:
+            begun.append(deposits.receive(connection, arrival, source="/api"))
+
+    other = threading.Thread(target=report)
+    with database.begin() as connection:
+        begun.append(deposits.receive(connection, arrival, source="/webhook"))
+        other.start()
+        # The other side waits for the row that this transaction holds.
+        other.join(0.3)
+    other.join()
+    assert {each.archive for each in begun} == {announced.archive}
+    assert sorted(len(each.events) for each in begun) == [0, 1]
+    assert _one(database, "SELECT count(*) FROM archive") == 1
 
 
 def test_unknown_deposits_are_not_found(database: Engine) -> None:
@@ -208,9 +231,7 @@ def test_only_failed_or_blocked_steps_are_retried(database: Engine) -> None:
 
 def test_a_continuation_is_the_same_step_queued_again(database: Engine) -> None:
     _, step = _begin(database)
-    following = _close(
-        database, _start(database, step), Outcome(state=StepState.QUEUED, checkpoint={"done": 3})
-    )
+    following = _close(database, _start(database, step), Outcome(state=StepState.QUEUED, checkpoint={"done": 3}))
     assert following.step == step
     assert _start(database, step).archive.step.checkpoint == {"done": 3}
     assert _one(database, "SELECT count(*) FROM step") == 1

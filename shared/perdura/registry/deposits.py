@@ -88,7 +88,7 @@ _RECEIVE = text("""
     SELECT archive_id, filename, size, sha256 FROM received
     UNION ALL
     SELECT archive_id, NULL, NULL, NULL FROM deposit
-    WHERE bucket = :bucket AND key = :key AND received_at IS NOT NULL
+    WHERE bucket = :bucket AND key = :key AND NOT EXISTS (SELECT FROM received)
 """)
 
 _FIRST_STEP = text("""
