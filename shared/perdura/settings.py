@@ -98,6 +98,11 @@ class Settings(BaseSettings):
     )
     tape_gateway_secret: SecretStr | None = Field(None, description="Secret that signs the gateway's tokens.")
     tape_gateway_dns: str = Field("", description="Certificate names (DN) the gateway gives tokens to, one a line.")
+    tape_gateway_certificate_header: str | None = Field(
+        None,
+        description="Header in which the TLS front end forwards the verified client certificate (PEM, URL-encoded); "
+        "the front end must remove it from what clients send.",
+    )
     tape_gateway_proxy: bool = Field(False, description="Stream through the gateway instead of redirecting to S3.")
     tape_recall_days: float = Field(7, gt=0, description="Days for which a recalled AIP stays in the object store.")
 

@@ -12,7 +12,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from perdura.clients.fts import FtsClient, FtsFile, FtsJob
+from perdura.clients.fts_delegation import ProxyDelegator
 from perdura.clients.tape_endpoint import Locality, TapeEndpoint
+from perdura.clients.tape_x509 import load
 from perdura.errors import Broken
 from perdura.settings import Settings
 from perdura.steps.ports import Residency, Staging, TapeJob, TapeRequest
@@ -189,7 +191,10 @@ def tape_system(settings: Settings) -> FtsTape | None:
         def token() -> str:
             return secret
 
-    fts = FtsClient(settings.tape_fts_url, token=token, tls=tls)
+    delegator = None
+    if settings.tape_certificate and settings.tape_key and token is None:
+        delegator = ProxyDelegator(load(settings.tape_certificate, settings.tape_key))
+    fts = FtsClient(settings.tape_fts_url, token=token, tls=tls, delegator=delegator)
     endpoint = TapeEndpoint(endpoint_url, token=token, tls=tls)
     there = endpoint_url.rstrip("/").replace("https://", "davs://", 1)
     return FtsTape(

@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from cryptography import x509
+
+from perdura.clients.tape_x509 import holder_dn
 from perdura.local.tape.endpoint import Endpoint
 from perdura.local.tape.faults import Faults
 from perdura.local.tape.fts.daemon import Daemon, Pace
-from perdura.local.tape.fts.identity import ANONYMOUS, Identity, end_entity_dn, from_chain, from_token
+from perdura.local.tape.fts.identity import ANONYMOUS, Identity, from_chain, from_token
 from perdura.local.tape.fts.ledger import Ledger
 from perdura.local.tape.fts.problems import html
 from perdura.local.tape.fts.service import Service
@@ -110,8 +113,7 @@ class TapeServer:
 
 
 def _host_dn(directory: Path) -> str:
-    pem = (directory / "host.pem").read_text()
-    return end_entity_dn((ssl.PEM_cert_to_DER_cert(pem[: pem.index("-----END") + 25]),))
+    return holder_dn(x509.load_pem_x509_certificates((directory / "host.pem").read_bytes()))
 
 
 def _outgoing(directory: Path) -> ssl.SSLContext:

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
-from perdura.local.tape.fts.identity import SHORT, Identity
+from perdura.clients.tape_x509 import SHORT_NAMES
+from perdura.local.tape.fts.identity import Identity
 from perdura.local.tape.fts.ledger import Ledger
 from perdura.local.tape.fts.problems import Refused, problem
 from perdura.local.tape.fts.submission import moment
@@ -116,4 +117,4 @@ def accept(ledger: Ledger, identity: Identity, pem: bytes) -> None:
 
 
 def _comma(name: list[x509.NameAttribute[str | bytes]]) -> str:
-    return ", ".join(f"{SHORT.get(a.oid, a.oid.dotted_string)}={a.value!s}" for a in name)
+    return ", ".join(f"{SHORT_NAMES.get(a.oid, a.oid.dotted_string)}={a.value!s}" for a in name)

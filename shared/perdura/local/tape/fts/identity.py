@@ -10,16 +10,11 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import NameOID
+
+from perdura.clients.tape_x509 import holder_dn
 
 BASE_ID = uuid.UUID("01874efb-4735-4595-bc9c-591aef8240c9")
 """Namespace of VO ids, the same on every FTS server."""
-PROXY_CERT_INFO = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.14")
-SHORT = {
-    NameOID.COMMON_NAME: "CN", NameOID.ORGANIZATIONAL_UNIT_NAME: "OU", NameOID.ORGANIZATION_NAME: "O",
-    NameOID.COUNTRY_NAME: "C", NameOID.DOMAIN_COMPONENT: "DC", NameOID.LOCALITY_NAME: "L",
-    NameOID.STATE_OR_PROVINCE_NAME: "ST", NameOID.EMAIL_ADDRESS: "emailAddress",
-}  # fmt: skip
 EVERYBODY: Mapping[str, str] = {"transfer": "vo", "datamanagement": "all"}
 EVERYTHING: Mapping[str, str] = dict.fromkeys(("transfer", "deleg", "config", "datamanagement", "admin"), "all")
 
@@ -80,38 +75,11 @@ def deterministic_job_id(vo: str, sid: str) -> str:
     return str(uuid.uuid5(vo_id(vo), sid))
 
 
-def legacy_dn(name: x509.Name) -> str:
-    """A name in slash form, `/DC=ch/CN=…`."""
-    return "".join(f"/{SHORT.get(a.oid, a.oid.dotted_string)}={a.value!s}" for a in name)
-
-
-def end_entity_dn(chain: tuple[bytes, ...]) -> str:
-    """The DN behind a chain (leaf first, DER): proxies (RFC 3820) are followed to the certificate they stand for.
-
-    Where the server only knows the leaf, the trailing CNs that proxies add (decimal numbers) are cut off.
-    """
-    leaf = x509.load_der_x509_certificate(chain[0])
-    if not is_proxy(leaf):
-        return legacy_dn(leaf.subject)
-    for der in chain[1:]:
-        certificate = x509.load_der_x509_certificate(der)
-        if not is_proxy(certificate):
-            return legacy_dn(certificate.subject)
-    dn = legacy_dn(leaf.issuer)
-    while (last := dn.rpartition("/CN=")[2]).isdigit():
-        dn = dn.removesuffix(f"/CN={last}")
-    return dn
-
-
-def is_proxy(certificate: x509.Certificate) -> bool:
-    """True when the certificate is an RFC 3820 proxy."""
-    return any(extension.oid == PROXY_CERT_INFO for extension in certificate.extensions)
-
-
 def from_chain(chain: tuple[bytes, ...], host_dn: str | None) -> Identity:
     """The user of a TLS connection."""
-    pem = x509.load_der_x509_certificate(chain[0]).public_bytes(Encoding.PEM).decode()
-    return from_dn(end_entity_dn(chain), host_dn=host_dn, certificate=pem)
+    certificates = [x509.load_der_x509_certificate(der) for der in chain]
+    pem = certificates[0].public_bytes(Encoding.PEM).decode()
+    return from_dn(holder_dn(certificates), host_dn=host_dn, certificate=pem)
 
 
 def whoami(identity: Identity) -> dict[str, Any]:
