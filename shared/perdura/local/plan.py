@@ -18,6 +18,8 @@ from perdura.local.state import Home, remember, remembered_ports, socket_folder,
 from perdura.settings import Settings
 
 SERVER_MODULE = "perdura.runtime.server"
+BROKER_PATH = "/perdura/default"
+"""Where a Knative broker takes CloudEvents in: /<namespace>/<name>, as infra/knative/base names them."""
 PAGES = {"base_url": "registry", "access_url": "publish", "premis_url": "premis-log"}
 """Settings that hold the public URL of a function."""
 _PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "LANG", "LC_ALL", "TZ", "TMPDIR")
@@ -86,10 +88,9 @@ def make_plan(home: Home, mains: Mapping[str, Path], environ: Mapping[str, str] 
         task |= {"postgres_port": database.port, "role_password": home.secret("database")}
         task |= {"superuser_password": home.secret("database-superuser")}
 
-    def python(name: str, *arguments: str, env: Mapping[str, str] | None = None, health: bool = False) -> Program:
+    def python(name: str, *arguments: str, env: Mapping[str, str] | None = None, health: str | None = None) -> Program:
         own = {**environment, **(env or {})}
-        answer = f"{url[name]}/healthz" if health else None
-        return Program(name, (sys.executable, *arguments), home.root, home.log(name), own, health=answer)
+        return Program(name, (sys.executable, *arguments), home.root, home.log(name), own, health=health)
 
     functions = [
         python(
@@ -97,41 +98,28 @@ def make_plan(home: Home, mains: Mapping[str, Path], environ: Mapping[str, str] 
             *("-m", "gunicorn", "-c", f"python:{SERVER_MODULE}"),
             f"functions_framework:create_app('handle','{main}','http')",
             env={"FUNCTION": name, "HOST": "127.0.0.1", "PORT": str(port[name]), "GRACEFUL_TIMEOUT": "8"},
-            health=True,
+            health=f"{url[name]}/healthz",
         )
         for name, main in mains.items()
     ]
-    functions.append(python("upstream", "-m", "perdura.local.upstream", "--port", str(port["upstream"])))
+    upstream = ("-m", "perdura.local.upstream", "--port", str(port["upstream"]))
+    functions.append(python("upstream", *upstream, health=f"{url['upstream']}/health"))
     if own_tape:
         addresses = ("--fts-port", str(port["fts"]), "--endpoint-port", str(port["tape"]))
         folder = str(home.data("tape"))
-        functions.append(python("tape", "-m", "perdura.local.tape", "serve", *addresses, "--state", folder))
+        serve = ("-m", "perdura.local.tape", "serve", *addresses, "--state", folder)
+        functions.append(python("tape", *serve, health=f"{url['fts']}/"))
 
     directory = home.data("broker") / "services.json"
     write_private(directory, json.dumps({name: url[name] for name in mains}, indent=2))
     broker = python(
         "broker",
-        *("-m", "perdura.cli", "broker", "serve", "--manifests", str(assets.manifests_folder())),
+        *("-m", "perdura.cli", "broker", "serve", "--manifests", str(assets.manifests_folder() / "base")),
         *("--services", str(directory), "--port", str(port["broker"])),
-        health=True,
+        health=f"{url['broker']}/healthz",
     )
-    if _lacking("perdura.local.broker.cli"):
-        broker = python("broker", "-m", "http.server", "--bind", "127.0.0.1", str(port["broker"]))
-    functions = [program for program in functions if program.name not in PIECES or not _lacking(PIECES[program.name])]
     preparation = python("prepare", "-m", "perdura.local.prepare", env={"PREPARE": json.dumps(task)})
     return Plan(tuple(services), preparation, tuple(functions), broker, _urls(url, environment), database)
-
-
-def _lacking(module: str) -> bool:
-    from importlib.util import find_spec
-
-    if find_spec(module.rpartition(".")[0]) is None or find_spec(module) is None:
-        print(f"while developing: {module} is not there; skipped", flush=True)
-        return True
-    return False
-
-
-PIECES = {"tape": "perdura.local.tape.cli", "upstream": "perdura.local.upstream.__main__"}
 
 
 def _environment(home: Home, environ: Mapping[str, str], url: Mapping[str, str], own_tape: bool) -> dict[str, str]:
@@ -143,7 +131,7 @@ def _environment(home: Home, environ: Mapping[str, str], url: Mapping[str, str],
         "PERDURA_ADMIN_TOKEN": home.secret("admin-token"),
         "PERDURA_S3_NOTIFICATION_TOKEN": home.secret("notification-token"),
         "PERDURA_ALLOW_LOOPBACK_UPSTREAMS": "true",
-        "K_SINK": f"{url['broker']}/default/default",
+        "K_SINK": f"{url['broker']}{BROKER_PATH}",
         **{f"PERDURA_{setting.upper()}": url[name] for setting, name in PAGES.items() if name in url},
     }
     if own_tape:
