@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from perdura.cloudevents.catalogue import CATALOGUE
+from perdura.local.broker.delivery import Mode
 from perdura.local.broker.envelope import Envelope
 from perdura.local.broker.topology import build_topology
 from perdura.local.manifests_check import check
-from perdura.local.manifests_kustomize import Document, render
-from perdura.local.manifests_schema import read_schemas
+from perdura.local.manifests_kustomize import Document, read_documents, render
+from perdura.local.manifests_schema import Schemas, read_schemas
+from perdura.settings import Settings
 from tests.shared_data import SHARED, reference_data
 
+COMPONENTS = ["aws-notifications", "event-policies", "external-secrets", "outsized", "pgbouncer"]
 REPOSITORY = Path(__file__).resolve().parents[3]
 KNATIVE = REPOSITORY / "infra" / "knative"
 BUNDLES = [KNATIVE / "base", *sorted(path for path in (KNATIVE / "overlays").glob("*") if path.is_dir())]
@@ -24,6 +29,12 @@ def names(documents: list[Document], kind: str) -> set[str]:
     return {document["metadata"]["name"] for document in documents if document["kind"] == kind}
 
 
+@cache
+def known_schemas() -> Schemas | None:
+    """The custom resources' schemas; None where the reference data is not here."""
+    return read_schemas(reference_data("crds")) if SHARED else None
+
+
 @pytest.fixture(scope="module")
 def base() -> list[Document]:
     return render(KNATIVE / "base")
@@ -31,13 +42,60 @@ def base() -> list[Document]:
 
 @pytest.mark.parametrize("bundle", BUNDLES, ids=lambda bundle: bundle.name)
 def test_no_findings(bundle: Path) -> None:
-    schemas = read_schemas(reference_data("crds")) if SHARED else None
+    schemas = known_schemas()
     found = [
         f"{checked.kind}/{checked.name}: {finding.path}: {finding.message}"
         for checked in check(render(bundle), schemas)
         for finding in checked.findings
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_components_fit_the_base(name: str, tmp_path: Path) -> None:
+    kustomization = {"resources": [str(KNATIVE / "base")], "components": [str(KNATIVE / "components" / name)]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    rendered = render(tmp_path)
+    assert len(rendered) > len(render(KNATIVE / "base"))
+    schemas = known_schemas()
+    assert [finding for checked in check(rendered, schemas) for finding in checked.findings] == []
+
+
+def test_all_components_are_tested() -> None:
+    assert sorted(folder.name for folder in (KNATIVE / "components").iterdir()) == COMPONENTS
+
+
+def test_settings_exist(base: list[Document]) -> None:
+    known = {f"PERDURA_{name.upper()}" for name in Settings.model_fields}
+    example = read_documents(KNATIVE / "secret.example.yaml")[0]
+    [settings] = [document for document in base if document["kind"] == "ConfigMap"]
+    [patch] = read_documents(KNATIVE / "overlays" / "rabbitmq" / "settings.yaml")
+    assert {*settings["data"], *example["stringData"], *patch["data"]} <= known
+    [vault] = read_documents(KNATIVE / "components" / "external-secrets" / "credentials.yaml")
+    assert {entry["secretKey"] for entry in vault["spec"]["data"]} == set(example["stringData"])
+
+
+def test_no_secret_is_in_a_manifest(base: list[Document]) -> None:
+    assert "Secret" not in {document["kind"] for document in base}
+
+
+def test_core_kinds_are_valid() -> None:
+    kubernetes_validate = pytest.importorskip("kubernetes_validate")
+    for bundle in BUNDLES:
+        for document in render(bundle):
+            if "." not in document["apiVersion"].partition("/")[0] or document["apiVersion"].startswith(
+                "networking.k8s"
+            ):
+                kubernetes_validate.validate(document, "1.37", strict=True)
+
+
+def test_attempts_on_rabbitmq_end_before_it_gives_up() -> None:
+    topology = build_topology(render(KNATIVE / "overlays" / "rabbitmq"))
+    for trigger in topology.triggers["perdura/default"]:
+        delivery = trigger.delivery
+        waits = sum(delivery.gap(Mode.RABBITMQ, attempts) for attempts in range(1, delivery.retry + 1))
+        assert delivery.timeout is not None
+        assert (delivery.retry + 1) * delivery.timeout + waits < 30 * 60
 
 
 @pytest.mark.parametrize("bundle", BUNDLES, ids=lambda bundle: bundle.name)
