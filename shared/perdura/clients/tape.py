@@ -7,7 +7,7 @@ to the directory that the settings name.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,9 +26,17 @@ class FtsTape:
     """`ports.TapeSystem` over FTS3 and one tape endpoint."""
 
     def __init__(
-        self, fts: FtsClient, endpoint: TapeEndpoint, destination: str, *, archive_timeout: int, priority: int = 3
+        self,
+        fts: FtsClient,
+        endpoint: TapeEndpoint,
+        destination: str,
+        *,
+        archive_timeout: int,
+        priority: int = 3,
+        token: Callable[[], str] | None = None,
     ) -> None:
         """`destination` is the URL of our directory as FTS shall write to it (`davs://…/perdura`)."""
+        self._token = token
         self.fts, self.endpoint = fts, endpoint
         self._destination = destination.rstrip("/")
         self._base = "/" + urlsplit(destination).path.strip("/")
@@ -60,8 +68,11 @@ class FtsTape:
             "activity": "archive",
             "metadata": dict(request.metadata),
         }
-        if request.source_token is not None:
-            file["source_tokens"] = [request.source_token]
+        tokens: dict[str, Any] = {}
+        if request.source_token is not None and self._token is not None:
+            # FTS wants tokens for both ends or none (fts-cta.md 5); it need not refresh them.
+            file |= {"source_tokens": [request.source_token], "destination_tokens": [self._token()]}
+            tokens = {"unmanaged_tokens": True}
         return {
             "files": [file],
             "params": {
@@ -75,6 +86,7 @@ class FtsTape:
                 "dst_file_report": True,
                 "overwrite": False,
                 "job_metadata": {"issuer": "perdura"},
+                **tokens,
             },
         }
 
@@ -203,6 +215,7 @@ def tape_system(settings: Settings) -> FtsTape | None:
         f"{there}/{base.strip('/')}",
         archive_timeout=int(settings.tape_archive_timeout),
         priority=settings.tape_priority,
+        token=token,
     )
 
 

@@ -9,7 +9,7 @@ import secrets
 import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import quote
@@ -30,10 +30,12 @@ DURATION = re.compile(r"PT(?=\d)(?:(\d{1,9})H)?(?:(\d{1,9})M)?(?:(\d{1,9})S)?$")
 
 
 class Endpoint:
-    """Answers requests for one library. `token` opens everything; a macaroon opens one path for some time."""
+    """Answers requests for one library. Each of `tokens` opens everything; a macaroon one path for some time."""
 
-    def __init__(self, library: Library, faults: Faults, token: str | None, tls: ssl.SSLContext | None = None) -> None:
-        self.library, self.faults, self.token, self.tls = library, faults, token, tls
+    def __init__(
+        self, library: Library, faults: Faults, tokens: Sequence[str], tls: ssl.SSLContext | None = None
+    ) -> None:
+        self.library, self.faults, self.tokens, self.tls = library, faults, tokens, tls
         self.url = ""
         self._macaroons: dict[str, tuple[str, frozenset[str], float]] = {}
         self._lock = threading.Lock()
@@ -89,7 +91,7 @@ class Endpoint:
 
     def _known(self, asked: Request) -> bool:
         scheme, _, given = asked.headers.get("authorization", "").partition(" ")
-        if self.token and scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), self.token.encode()):
+        if scheme.lower() == "bearer" and any(hmac.compare_digest(given.encode(), t.encode()) for t in self.tokens):
             return True
         return bool(asked.peer.chain) and not given
 

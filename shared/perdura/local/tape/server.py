@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import secrets
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from cryptography import x509
 from perdura.clients.tape_x509 import holder_dn
 from perdura.local.tape.endpoint import Endpoint
 from perdura.local.tape.faults import Faults
+from perdura.local.tape.fts.credentials import DelegatedProxies
 from perdura.local.tape.fts.daemon import Daemon, Pace
 from perdura.local.tape.fts.identity import ANONYMOUS, Identity, from_chain, from_token
 from perdura.local.tape.fts.ledger import Ledger
@@ -44,18 +46,22 @@ class TapeServer:
     ) -> None:
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.token = token
+        self._own_token = secrets.token_urlsafe(32)
         tls = tls_context(str(tls_directory)) if tls_directory else None
         self._host_dn = _host_dn(tls_directory) if tls_directory else None
         outgoing = _outgoing(tls_directory) if tls_directory else None
         self.faults = Faults(state / "faults.json")
         self.scheduler = Scheduler()
         self.library = Library(state / "library", model or Model(), self.faults, self.scheduler)
-        self.endpoint = Endpoint(self.library, self.faults, token, outgoing)
+        self.endpoint = Endpoint(
+            self.library, self.faults, [each for each in (token, self._own_token) if each], outgoing
+        )
         self.endpoint_server = Server(endpoint_port, self._on_endpoint, tls)
         self.endpoint.url = self.endpoint_server.url
         self.ledger = Ledger(state / "fts.sqlite")
         storages = Storages(self._credentials, outgoing)
-        self.daemon = Daemon(self.ledger, storages, self.faults, self.scheduler, pace)
+        proxies = DelegatedProxies(self.ledger, tls_directory / "ca.pem") if tls_directory else None
+        self.daemon = Daemon(self.ledger, storages, self.faults, self.scheduler, pace, proxies)
         self.service = Service(self.ledger, self.faults, self._who, api=api, submitted=self.daemon.submitted)
         self.fts_server = Server(fts_port, self.service.handle, tls)
         self.library.listeners.append(self.daemon.wake)
@@ -108,8 +114,9 @@ class TapeServer:
         return from_chain(asked.peer.chain, self._host_dn) if asked.peer.chain else ANONYMOUS
 
     def _credentials(self, url: str) -> Mapping[str, str]:
+        """The service's own way into the endpoint beside it; other storages get what the user gave."""
         ours = urlsplit(storage(url)).netloc.rpartition(":")[2] == str(self.endpoint_server.port)
-        return {"Authorization": f"Bearer {self.token}"} if ours and self.token else {}
+        return {"Authorization": f"Bearer {self._own_token}"} if ours else {}
 
 
 def _host_dn(directory: Path) -> str:

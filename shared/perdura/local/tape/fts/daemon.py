@@ -17,6 +17,7 @@ from typing import Any
 
 from perdura.local.tape.faults import Faults
 from perdura.local.tape.fts import retries, transitions
+from perdura.local.tape.fts.credentials import DelegatedProxies
 from perdura.local.tape.fts.ledger import Ledger
 from perdura.local.tape.fts.storage import ENOMSG, StorageError, Storages, path, storage
 from perdura.local.tape.fts.submission import Row, moment
@@ -56,10 +57,17 @@ class Daemon:
     """Works on the jobs of a ledger until stopped."""
 
     def __init__(
-        self, ledger: Ledger, storages: Storages, faults: Faults, scheduler: Scheduler, pace: Pace | None = None
+        self,
+        ledger: Ledger,
+        storages: Storages,
+        faults: Faults,
+        scheduler: Scheduler,
+        pace: Pace | None = None,
+        proxies: DelegatedProxies | None = None,
     ) -> None:
         self.ledger, self.storages, self.faults, self.scheduler = ledger, storages, faults, scheduler
         self.pace = pace or Pace()
+        self._proxies = proxies
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._watch_lock = threading.Lock()
         self._archiving: dict[int, str] = {}
@@ -201,12 +209,12 @@ class Daemon:
         """One copy, in the order and with the texts of fts_url_copy; raises CopyFailed."""
         source, destination = file["source_surl"], file["dest_surl"]
         mode, wanted = job["verify_checksum"], retries.checksum(file["checksum"])
-        tokens = self.ledger.note("tokens", str(file["src_token_id"])) or {}
+        bearer = self._source_token(job, file)
         if fault := self.faults.apply("transfer-failure", f"{source} {destination}"):
             scope, _, text = str(fault.get("text", "TRANSFER TRANSFER ERROR: injected")).partition(" ")
             raise CopyFailed(scope, int(fault.get("errno", 110)), text)
         try:
-            found = self.storages.stat(source, tokens.get("source"))
+            found = self.storages.stat(source, bearer)
         except StorageError as error:
             raise CopyFailed("SOURCE", error.errno, error.message) from error
         if found is None:
@@ -228,7 +236,7 @@ class Daemon:
         self._destination_free(job, file)
         headers = {"Source": source.replace("davs://", "https://", 1), "Credential": "none", "Overwrite": "F"}
         headers["RequireChecksumVerification"] = "false"
-        if bearer := tokens.get("source"):
+        if bearer is not None:
             headers["TransferHeaderAuthorization"] = f"Bearer {bearer}"
         elif opened := self.storages.credentials(source).get("Authorization"):
             headers["TransferHeaderAuthorization"] = opened
@@ -239,6 +247,17 @@ class Daemon:
                 self.storages.delete(destination)
             raise CopyFailed("TRANSFER", error.errno, error.message) from error
         self._verify(mode, wanted, found.size, found.adler32, destination)
+
+    def _source_token(self, job: Row, file: Row) -> str | None:
+        """The token that came with the submission, or one the storage gives to the user's proxy."""
+        held = self.ledger.note("token", str(file["src_token_id"]))
+        if held is not None:
+            return str(held["token"])
+        context = self._proxies.context(job["user_dn"]) if self._proxies else None
+        if context is None or not file["source_surl"].startswith(("https://", "davs://")):
+            return None
+        minutes = (600 + 2 * (file["user_filesize"] >> 20)) // 60 + 10
+        return self.storages.macaroon(file["source_surl"], minutes, context)
 
     def _destination_free(self, job: Row, file: Row) -> None:
         destination = file["dest_surl"]

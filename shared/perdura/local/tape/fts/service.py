@@ -132,7 +132,10 @@ class Service:
         job, files = submission.build(document, identity, tape_by_token=self.api >= (3, 14, 0))
         administration.refuse_banned(self.ledger, files)
         try:
-            self.ledger.add_job(job, files)
+            with self.ledger.change():
+                self.ledger.add_job(job, files)
+                for name, token in submission.tokens_of(document).items():
+                    self.ledger.keep_note("token", name, {"token": token})
         except DuplicateJob as error:
             raise Refused(409, "The sid provided by the user is duplicated") from error
         self._submitted(job, files)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import time
@@ -195,16 +196,42 @@ def _rows(item: Any, index: int, staging: bool) -> list[Row]:
         "internal_file_params": None, "tx_duration": None, "throughput": None, "log_file": None, "log_debug": None,
         "dest_surl_uuid": None, "src_token_id": None, "dst_token_id": None,
     }  # fmt: skip
+    tokens = _source_tokens(item, sources)
     rows = []
-    for source in sources:
+    for source, token in zip(sources, tokens, strict=True):
         for destination in destinations:
             here, there = source, destination
             if staging and source.startswith("root://"):
                 here = f"{source}{'&' if '?' in source else '?'}activity={activity}"
                 there = here if destination == source else destination
             ends = {"source_se": _storage(source), "dest_se": _storage(destination)}
-            rows.append({**common, "source_surl": here, "dest_surl": there, **ends})
+            rows.append({**common, "source_surl": here, "dest_surl": there, **ends, "src_token_id": token_id(token)})
     return rows
+
+
+def _source_tokens(item: Mapping[str, Any], sources: list[str]) -> list[str | None]:
+    given, others = item.get("source_tokens"), item.get("destination_tokens")
+    if bool(given) != bool(others):
+        raise Refused(400, "Both source_tokens and destination_tokens are required if one of them is present.")
+    if not given:
+        return [None] * len(sources)
+    if len(given) != len(sources):
+        raise Refused(400, "Length of source_tokens should be equal to the length of sources.")
+    for url, token in zip(sources, given, strict=True):
+        if not token:
+            raise Refused(400, f"Token for source '{url}' is missing.")
+    return list(given)
+
+
+def token_id(token: str | None) -> str | None:
+    """The name under which a token is kept."""
+    return hashlib.sha1(token.encode(), usedforsecurity=False).hexdigest()[:16] if token else None
+
+
+def tokens_of(document: Any) -> dict[str, str]:
+    """The source tokens of a submission by their names."""
+    given = [t for item in document["files"] for t in item.get("source_tokens") or () if isinstance(t, str)]
+    return {str(token_id(token)): token for token in given}
 
 
 def _url(value: Any) -> str:

@@ -1,0 +1,166 @@
+"""The whole way with certificates: robot → FTS with a delegated proxy → AIP gateway → tape, all over TLS."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from werkzeug.test import EnvironBuilder
+from werkzeug.wrappers import Request as WerkzeugRequest
+
+from perdura.api.gateway import Access, Held, respond
+from perdura.clients.fts import FtsRefused
+from perdura.clients.fts_delegation import ProxyDelegator, termination
+from perdura.clients.tape import FtsTape, tape_system
+from perdura.clients.tape_x509 import load
+from perdura.local.tape.fts.daemon import Pace
+from perdura.local.tape.http import Request, Response, Server, tls_context
+from perdura.local.tape.library import Model
+from perdura.local.tape.server import TapeServer
+from perdura.settings import Settings
+from perdura.steps import archive as step
+from perdura.steps.outcome import ArchiveView, Outcome, StepState
+from perdura.storage.store import ObjectRef
+from tests.unit.tape.fakes import AIP, ARCHIVE, NOW, PresigningStore, aip, archive, ports
+from tests.unit.tape.pki import robot, tls_directory
+
+QUICK = Model(mount=0.01, seek=0.001, keep=0.0, rate=0)
+DN = "/DC=ch/DC=test/OU=Users/CN=000001/CN=Robot: Perdura"
+DATA = os.urandom(200_000)
+
+
+@dataclass
+class Gateway:
+    """The gateway behind a TLS front end that forwards client certificates, as an ingress would."""
+
+    store: PresigningStore
+    settings: Settings
+    held: Held
+    audited: list[Access]
+
+    def serve(self, directory: Path) -> Server:
+        server = Server(0, self.answer, tls_context(str(directory)))
+        server.start()
+        return server
+
+    def answer(self, asked: Request) -> Response:
+        headers = {name: value for name, value in asked.headers.items() if name != "x-client-cert"}
+        if asked.peer.chain:
+            pem = b"".join(x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM) for der in asked.peer.chain)
+            headers["x-client-cert"] = quote(pem)
+        query = urlencode([(k, v) for k, values in asked.query.items() for v in values])
+        environ = EnvironBuilder(
+            asked.path, method=asked.method, headers=headers, query_string=query, data=asked.content()
+        ).get_environ()
+        services = SimpleNamespace(settings=self.settings, store=self.store)
+        found = respond(WerkzeugRequest(environ), services, self.find, self.audited.append)
+        body = b"" if asked.method == "HEAD" else found.get_data()
+        return Response(found.status_code, body, dict(found.headers))
+
+    def find(self, package: Any) -> Held | None:
+        return self.held if package == self.held.package else None
+
+
+@dataclass
+class World:
+    """Everything that is needed for one AIP to reach tape."""
+
+    tape: FtsTape
+    view: ArchiveView
+    ports: Any
+    gateway: Gateway
+    server: TapeServer
+
+    def archive(self) -> Outcome:
+        outcome = step.run(self.view, self.ports)
+        end = time.monotonic() + 15
+        while outcome.state is StepState.WAITING and time.monotonic() < end:
+            self.view = replace(self.view, step=replace(self.view.step, checkpoint=outcome.checkpoint or {}))
+            time.sleep(0.05)
+            ((_, outcome),) = step.poll([self.view], self.ports)
+        return outcome
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    pki = tmp_path / "pki"
+    pki.mkdir()
+    tls_directory(pki)
+    certificate, key = robot().write(pki, "robot")
+    server = TapeServer(
+        tmp_path / "tape", token=None, tls_directory=pki, model=QUICK, pace=Pace(monitor=0.01), api=(3, 13, 4)
+    )
+    server.start()
+    store = PresigningStore()
+    package = aip(store, DATA)
+    values: dict[str, Any] = {
+        "tape_fts_url": server.fts_url,
+        "tape_endpoint_url": server.endpoint_url,
+        "tape_certificate": certificate,
+        "tape_key": key,
+        "tape_ca": str(pki / "ca.pem"),
+        "tape_gateway_secret": "s" * 32,
+        "tape_gateway_dns": DN,
+        "tape_gateway_certificate_header": "X-Client-Cert",
+        "tape_gateway_proxy": True,
+    }
+    ref = ObjectRef(package.bucket, package.key, package.version_id, package.etag)
+    held = Held(AIP, ARCHIVE, ref, package.size, package.checksums["adler32"], NOW)
+    gateway = Gateway(store, Settings(**values), held, [])
+    front = gateway.serve(pki)
+    values["tape_gateway_url"] = front.url
+    tape = tape_system(Settings(**values))
+    assert tape is not None
+    yield World(tape, archive(package), ports(tape, store, **values), gateway, server)
+    tape.close()
+    front.stop()
+    server.stop()
+
+
+def test_an_aip_reaches_tape_with_a_delegated_proxy(world: World) -> None:
+    outcome = world.archive()
+    assert outcome.state is StepState.COMPLETED, outcome
+    assert outcome.copies[0].uri.startswith("davs://localhost:")
+    reads = [access for access in world.gateway.audited if access.method == "GET" and access.status == 200]
+    assert [(access.who, access.bytes) for access in reads] == [(DN, len(DATA))]
+    macaroons = [access for access in world.gateway.audited if access.method == "POST"]
+    assert {(access.who, access.status) for access in macaroons} == {(DN, 200)}
+
+
+def test_a_wrong_checksum_at_the_source_stops_before_a_byte_moves(world: World) -> None:
+    world.gateway.held = replace(world.gateway.held, adler32="00000001")
+    outcome = world.archive()
+    assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "source-damaged")
+    assert not [access for access in world.gateway.audited if access.method == "GET"]
+
+
+def test_a_proxy_is_renewed_before_it_ends(world: World) -> None:
+    fts = world.tape.fts
+    robot_files = world.ports.settings.tape_certificate, world.ports.settings.tape_key
+    delegator = ProxyDelegator(load(*robot_files))
+    identity = fts.identity()
+    assert (identity.dn, identity.method) == (DN, "certificate")
+    assert termination(fts, identity) is None
+    ends = delegator.keep_fresh(fts)
+    assert delegator.keep_fresh(fts) == ends
+    world.server.ledger.keep_note("proxy", DN, {"expires": time.time() + 600})
+    assert delegator.keep_fresh(fts) >= ends
+
+
+def test_without_credentials_nothing_is_asked(world: World) -> None:
+    settings = world.ports.settings.model_copy(update={"tape_certificate": None, "tape_key": None})
+    stranger = tape_system(settings)
+    assert stranger is not None
+    with pytest.raises(FtsRefused) as refused:
+        stranger.fts.identity()
+    assert refused.value.code == "fts-not-authenticated"
+    stranger.close()
