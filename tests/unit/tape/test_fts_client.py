@@ -1,0 +1,235 @@
+"""The FTS transport: what each answer of the server means to us (fts-cta.md 2, 6, 10.2)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from perdura.clients.fts import FtsClient, FtsRefused, FtsUnavailable
+from perdura.clients.tape import translated
+
+VO_ID = "3f60bff0-adfa-571c-8ee8-0f4b5452c06f"
+SID = "aip-42:cern:1"
+JOB = "64eab031-5768-528d-94b2-6f0f0611cefd"
+WHOAMI = {
+    "user_dn": "/CN=robot", "method": "certificate", "vos": ["ce3d2791b8e39b68"], "vos_id": [VO_ID],
+    "delegation_id": "ce3d2791b8e39b68",
+}  # fmt: skip
+DOCUMENT = {"files": [{"sources": ["davs://a.example.org/x"], "destinations": ["davs://b.example.org/x"]}]}
+
+Answer = httpx.Response | Exception | Callable[[httpx.Request], httpx.Response]
+
+
+class Server:
+    """Answers in order; remembers what it was asked."""
+
+    def __init__(self, *answers: Answer, whoami: dict[str, Any] | None = None) -> None:
+        self.answers, self.whoami = list(answers), whoami or WHOAMI
+        self.asked: list[tuple[str, str]] = []
+        self.bodies: list[Any] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/whoami":
+            return httpx.Response(200, json=self.whoami)
+        self.asked.append((request.method, request.url.path))
+        self.bodies.append(json.loads(request.content) if request.content else None)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer(request) if callable(answer) else answer
+
+
+def client(server: Server, **more: Any) -> FtsClient:
+    return FtsClient("https://fts.example.org:8446", transport=httpx.MockTransport(server), **more)
+
+
+def job(state: str = "ACTIVE", job_id: str = JOB, **file: Any) -> dict[str, Any]:
+    item = {"file_id": 8872390906, "file_index": 0, "file_state": state, "reason": "", "recoverable": None} | file
+    return {"job_id": job_id, "job_state": state, "reason": None, "http_status": "200 Ok", "files": [item]}
+
+
+def unknown(job_id: str) -> dict[str, Any]:
+    text = f'No job with the id "{job_id}" has been found'
+    return {"job_id": job_id, "http_status": "404 Not Found", "http_message": text}
+
+
+def problem(status: int, text: str) -> httpx.Response:
+    return httpx.Response(status, json={"status": str(status), "message": text})
+
+
+def test_a_submission_is_deterministic() -> None:
+    server = Server(httpx.Response(200, json={"job_id": JOB}))
+    assert client(server).submit(DOCUMENT, SID) == JOB
+    assert server.bodies[0]["params"] == {"id_generator": "deterministic", "sid": SID}
+
+
+def test_409_means_that_the_job_is_there() -> None:
+    server = Server(problem(409, "The sid provided by the user is duplicated"))
+    assert client(server).submit(DOCUMENT, SID) == JOB
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [httpx.ReadTimeout("late"), httpx.RemoteProtocolError("reset"), httpx.Response(503, text="<p>busy</p>")],
+)
+def test_an_answer_that_is_lost_is_looked_for_under_the_computed_id(lost: Answer) -> None:
+    server = Server(lost, httpx.Response(200, json=[job()]))
+    assert client(server).submit(DOCUMENT, SID) == JOB
+    assert server.asked == [("POST", "/jobs"), ("GET", f"/jobs/{JOB},")]
+
+
+def test_a_submission_that_did_not_arrive_may_be_repeated() -> None:
+    server = Server(httpx.ConnectError("down"), httpx.Response(207, json=[unknown(JOB)]))
+    with pytest.raises(FtsUnavailable):
+        client(server).submit(DOCUMENT, SID)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "code", "words"),
+    [
+        (problem(400, "Missing host (davs:/a)"), 400, "fts-refused", "Missing host"),
+        (problem(405, "Deletion jobs are no longer supported by FTS"), 405, "fts-refused", "no longer supported"),
+        (problem(403, "Not enough permissions"), 403, "fts-refused", "Not enough permissions"),
+        (
+            httpx.Response(403, text="<title>403</title>\n<h1>Forbidden</h1>\n<p>The user has been banned</p>\n"),
+            403,
+            "fts-banned",
+            "The user has been banned",
+        ),
+        (problem(419, "No delegation found"), 419, "fts-delegation-needed", "No delegation found"),
+    ],
+)
+def test_refusals_keep_the_servers_words(answer: httpx.Response, status: int, code: str, words: str) -> None:
+    with pytest.raises(FtsRefused, match=words) as refused:
+        client(Server(answer)).submit(DOCUMENT, SID)
+    assert (refused.value.status, refused.value.code) == (status, code)
+
+
+def test_419_is_answered_with_a_delegation_and_the_same_sid() -> None:
+    class Delegator:
+        count = 0
+
+        def delegate(self, _: FtsClient, __: Any) -> None:
+            self.count += 1
+
+    delegator = Delegator()
+    server = Server(problem(419, "No delegation found"), httpx.Response(200, json={"job_id": JOB}))
+    assert client(server, delegator=delegator).submit(DOCUMENT, SID) == JOB
+    assert delegator.count == 1
+    assert server.bodies[0] == server.bodies[1]
+
+
+def test_an_id_that_is_not_the_computed_one_is_an_alarm() -> None:
+    with pytest.raises(FtsRefused) as refused:
+        client(Server(httpx.Response(200, json={"job_id": "other"}))).submit(DOCUMENT, SID)
+    assert refused.value.code == "fts-unexpected-id"
+
+
+def test_ids_are_never_computed_for_an_anonymous_user() -> None:
+    anonymous = {"user_dn": "anon", "method": "unauthenticated", "vos": [], "vos_id": [], "delegation_id": None}
+    with pytest.raises(FtsRefused) as refused:
+        client(Server(whoami=anonymous)).submit(DOCUMENT, SID)
+    assert refused.value.code == "fts-not-authenticated"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sources": ["https://s3.example.org/" + "x" * 1100]},
+        {"destinations": ["davs://b.example.org/日本"]},
+        {"activity": "a" * 256},
+        {"checksum": "SHA512:" + "0" * 128},
+    ],
+)
+def test_what_fts_would_only_answer_with_500_is_not_sent(change: dict[str, Any]) -> None:
+    server = Server()
+    with pytest.raises(FtsRefused):
+        client(server).submit({"files": [{**DOCUMENT["files"][0], **change}]}, SID)
+    assert server.asked == []
+
+
+def test_status_is_asked_in_bulk_and_told_per_job() -> None:
+    ids = [f"00000000-0000-5000-8000-{n:012d}" for n in range(450)]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked = request.url.path.removeprefix("/jobs/").strip(",").split(",")
+        return httpx.Response(207, json=[job(job_id=i) if i != ids[7] else unknown(i) for i in asked])
+
+    server = Server(answer, answer, answer)
+    found = client(server).jobs(ids)
+    assert len(server.asked) == 3
+    assert found[ids[7]].state is None
+    assert found[ids[8]].state == "ACTIVE"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, text='[{"job_id": "64ea'),
+        httpx.Response(200, text="<html>maintenance</html>"),
+        httpx.Response(200, json=[]),
+        httpx.Response(500, json={"message": "internal"}),
+        httpx.ReadError("reset"),
+    ],
+)
+def test_a_poll_that_was_cut_off_concludes_nothing(answer: Answer) -> None:
+    with pytest.raises(FtsUnavailable):
+        client(Server(answer)).jobs([JOB])
+
+
+def test_a_single_unknown_job_is_unknown_also_as_an_object() -> None:
+    found = client(Server(httpx.Response(404, json=unknown(JOB)))).jobs([JOB])
+    assert translated(found[JOB]).state == "unknown"
+
+
+def test_cancel_leaves_final_and_unknown_jobs_alone() -> None:
+    client(Server(httpx.Response(207, json=[unknown(JOB)]))).cancel([JOB])
+
+
+@pytest.mark.parametrize(
+    ("item", "state"),
+    [
+        (job("SUBMITTED"), "active"),
+        (job("ARCHIVING"), "archiving"),
+        (job("FINISHED"), "finished"),
+        (job("FAILED", reason="TRANSFER [5] x"), "failed"),
+        (job("CANCELED"), "cancelled"),
+        ({**job("FINISHED"), "job_state": "CANCELED"}, "finished"),
+        ({**job("NOT_USED"), "job_state": "FAILED"}, "failed"),
+        ({**job("SUBMITTED"), "job_state": "CANCELED"}, "cancelled"),
+        ({**job("FAILED"), "job_state": "FINISHEDDIRTY"}, "failed"),
+    ],
+)
+def test_the_file_decides_what_a_job_means(item: dict[str, Any], state: str) -> None:
+    found = client(Server(httpx.Response(200, json=[item]))).jobs([JOB])
+    assert translated(found[JOB]).state == state
+
+
+def test_what_was_found_at_the_destination_is_passed_on() -> None:
+    report = {
+        "file_size": 5,
+        "checksum_type": "ADLER32",
+        "checksum_value": "A1B2C3D",
+        "file_on_disk": True,
+        "file_on_tape": False,
+    }
+    item = job("FAILED", reason="DESTINATION [17] exists", file_metadata={"aip": "1", "dst_file": report})
+    there = translated(client(Server(httpx.Response(200, json=[item]))).jobs([JOB])[JOB]).at_destination
+    assert there is not None
+    assert (there.size, there.adler32, there.on_disk, there.on_tape) == (5, "0a1b2c3d", True, False)
+
+
+def test_the_token_goes_in_a_header_and_nowhere_else() -> None:
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json=[job()])
+
+    client(Server(answer), token=lambda: "secret").jobs([JOB])
+    assert seen[0].headers["Authorization"] == "Bearer secret"
+    assert "secret" not in str(seen[0].url)
