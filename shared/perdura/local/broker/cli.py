@@ -22,9 +22,9 @@ def broker() -> None:
 @click.option(
     "--manifests",
     type=click.Path(exists=True, path_type=Path),
-    required=True,
-    help="Directory with a kustomization or YAML files, or one file.",
+    help="Directory with a kustomization or YAML files, or one file; default: those of this installation.",
 )
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; there is no sign-in.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, show_default=True, help="Port; 0 takes a free one.")
 @click.option(
     "--mode",
@@ -45,30 +45,35 @@ def broker() -> None:
     type=click.Path(path_type=Path),
     help="JSON file of service name and URL; read again when it changes.",
 )
+@click.option("--ticks/--no-ticks", default=True, show_default=True, help="Send the events of PingSources.")
 @click.option("--concurrency", type=click.IntRange(1, 1000), default=16, show_default=True, help="Per Trigger.")
 @click.option("--database-url", envvar="PERDURA_DATABASE_URL", hidden=True)
 def serve(
-    manifests: Path,
+    manifests: Path | None,
+    host: str,
     port: int,
     mode: str,
     store: str,
     services: Path | None,
+    ticks: bool,
     concurrency: int,
     database_url: str | None,
 ) -> None:
-    """Serve /NAMESPACE/BROKER on 127.0.0.1 until interrupted.
+    """Serve /NAMESPACE/BROKER until interrupted.
 
     The database is PERDURA_DATABASE_URL.
     """
+    from perdura.local.assets import manifests_folder
     from perdura.local.broker.journal import Journal, MemoryJournal
     from perdura.local.broker.serve import serve as run
     from perdura.local.broker.topology import read_topology
 
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s")
     try:
-        topology = read_topology(manifests)
+        folder = manifests or manifests_folder()
+        topology = read_topology(folder)
         if not topology.brokers:
-            raise click.ClickException(f"no Broker in {manifests}")
+            raise click.ClickException(f"no Broker in {folder}")
         journal: Journal
         if store == "memory":
             journal = MemoryJournal()
@@ -89,8 +94,10 @@ def serve(
                 topology,
                 Mode(mode),
                 journal,
+                host=host,
                 port=port,
                 services=services,
+                ticks=ticks,
                 concurrency=concurrency,
                 ready=announce,
             )

@@ -36,18 +36,20 @@ async def serve(
     mode: Mode,
     journal: Journal,
     *,
+    host: str = "127.0.0.1",
     port: int = 0,
+    ticks: bool = True,
     services: Path | None = None,
     concurrency: int = CONCURRENCY,
     ready: Callable[[str], Any] = print,
     stop: asyncio.Event | None = None,
 ) -> None:
-    """Serve on 127.0.0.1 until SIGTERM, SIGINT or `stop`; `ready` is called with the URL once it listens.
+    """Serve until SIGTERM, SIGINT or `stop`; `ready` is called with the URL once it listens.
 
     Raises DatabaseUnavailable if the journal cannot be opened, OSError if the port is taken.
     """
-    listener = socket.create_server(("127.0.0.1", port), backlog=2048)
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    listener = socket.create_server((host, port), backlog=2048)
+    url = f"http://{host}:{listener.getsockname()[1]}"
     addresses = Addresses(services)
     dispatcher = Dispatcher(topology, mode, journal, addresses, url=url, concurrency=concurrency)
     server = _Server(
@@ -71,7 +73,7 @@ async def serve(
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
     await dispatcher.start()
-    tasks = [loop.create_task(tick_for_ever(ping, addresses)) for ping in topology.pings]
+    tasks = [loop.create_task(tick_for_ever(ping, addresses)) for ping in topology.pings if ticks]
     serving = loop.create_task(server.serve(sockets=[listener]))
     ready(url)
     stopping = loop.create_task(stop.wait())

@@ -1,0 +1,50 @@
+"""The WSGI application of one function in a container: functions-framework's, and OpenFaaS's cron in front of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from importlib.resources import files
+from typing import Any
+from uuid import uuid4
+
+import functions_framework
+
+CRON_TOPIC = "cron-function"
+"""`X-Topic` of a request from the cron connector of OpenFaaS, which sends no CloudEvent (serverless.md §1.10)."""
+
+TICK = "dev.knative.sources.ping"
+
+Environ = dict[str, Any]
+Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+
+def main_of(name: str) -> str:
+    """The path of a function's `main.py`. Raises SystemExit for a name that is none."""
+    folders = {folder.name: folder for folder in files("perdura").joinpath("_functions").iterdir()}
+    if name not in folders or not folders[name].joinpath("main.py").is_file():
+        raise SystemExit(f"FUNCTION must be one of {', '.join(sorted(folders))}; it is {name!r}")
+    return str(folders[name].joinpath("main.py"))
+
+
+def with_cron(application: Application) -> Application:
+    """The same application, which sees a tick of the cron connector as the CloudEvent a PingSource would send."""
+
+    def respond(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ.get("HTTP_X_TOPIC") == CRON_TOPIC and "HTTP_CE_TYPE" not in environ:
+            environ |= {
+                "HTTP_CE_SPECVERSION": "1.0",
+                "HTTP_CE_ID": str(uuid4()),
+                "HTTP_CE_SOURCE": "/openfaas/cron",
+                "HTTP_CE_TYPE": TICK,
+                "CONTENT_TYPE": "application/json",
+                "REQUEST_METHOD": "POST",
+            }
+        return application(environ, start_response)
+
+    return respond
+
+
+def create() -> Application:
+    """The application of the function that the environment names."""
+    return with_cron(functions_framework.create_app("handle", main_of(os.environ["FUNCTION"]), "http"))

@@ -1,0 +1,74 @@
+"""What the container runs: `serve` (default), `once` for a Knative JobSink, `migrate`, `broker …`.
+
+Secrets that OpenFaaS mounts as files become environment variables: `perdura-s3-access-key` is
+`PERDURA_S3_ACCESS_KEY`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+TRY_AGAIN = 75
+"""Exit code EX_TEMPFAIL: the Job is worth another attempt."""
+
+SECRETS = Path("/var/openfaas/secrets")
+
+
+def read_secrets(folder: Path = SECRETS) -> None:
+    """Set the variables of the secrets that are mounted, where they are not set already."""
+    if folder.is_dir():
+        for file in folder.iterdir():
+            if file.is_file() and not file.name.startswith("."):
+                os.environ.setdefault(file.name.upper().replace("-", "_"), file.read_text("utf-8").strip())
+
+
+def serve() -> None:
+    """Become gunicorn with the function that `FUNCTION` names."""
+    folder = str(Path(__file__).parent)
+    command = ["gunicorn", "-c", "python:perdura.runtime.server", "--chdir", folder, "application:create()"]
+    os.execvp(command[0], command)  # noqa: S606  one process, which gets the signals
+
+
+def once() -> int:
+    """Hand the event that a JobSink mounted to the function; its answer decides the exit code."""
+    from application import create
+    from werkzeug.test import Client
+
+    event = Path(os.environ["K_EVENT_PATH"]).read_bytes()
+    response = Client(create()).post("/", data=event, content_type="application/cloudevents+json")
+    if 200 <= response.status_code < 300:
+        return 0
+    print(f"the function answered {response.status_code}", file=sys.stderr)
+    return TRY_AGAIN if response.status_code in (404, 408, 409, 429) or response.status_code >= 500 else 1
+
+
+def migrate() -> int:
+    """Bring the database to the schema of this image."""
+    from perdura.database import engine
+    from perdura.registry.migrate import upgrade
+    from perdura.settings import settings
+
+    upgrade(engine(settings()))
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the first argument says."""
+    read_secrets()
+    match arguments or ["serve"]:
+        case ["serve"]:
+            serve()
+        case ["once"]:
+            return once()
+        case ["migrate"]:
+            return migrate()
+        case ["broker", *rest]:
+            os.execvp("perdura", ["perdura", "broker", "serve", *rest])  # noqa: S606
+    print("usage: start.py [serve | once | migrate | broker OPTIONS]", file=sys.stderr)
+    return 64
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
