@@ -198,14 +198,15 @@ def _check_payload(bag: Bag, payload: list[str]) -> None:
         match_normalised(manifests, unlisted, findings)
     whole = [manifest for manifest in manifests if manifest.whole]
     if len(whole) == len(manifests) and manifests:
-        for path in payload:
-            member = index[path]
-            lacking = [manifest for manifest in manifests if member not in manifest.digests]
-            if len(lacking) == len(manifests):
-                findings.add("payload-unlisted", path)
-            elif lacking and bag.declaration.is_strict:
-                for manifest in lacking:
-                    findings.add("manifest-incomplete", path, manifest.name)
+        lacking = {manifest.name: bag.payload_members.difference(manifest.digests) for manifest in manifests}
+        unlisted_members = set.intersection(*(set(members) for members in lacking.values()))
+        paths = {index[path]: path for path in payload} if any(lacking.values()) else {}
+        for member in unlisted_members:
+            findings.add("payload-unlisted", paths[member])
+        if bag.declaration.is_strict:
+            for name, members in lacking.items():
+                for member in members - unlisted_members:
+                    findings.add("manifest-incomplete", paths[member], name)
     to_fetch = {entry.path for entry in bag.fetch}
     for path in sorted({path for manifest in manifests for path in manifest.absent}):
         findings.add("fetch-incomplete" if path in to_fetch else "file-missing", path)

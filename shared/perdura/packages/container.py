@@ -52,6 +52,11 @@ class Container(Protocol):
         ...
 
     @property
+    def has_plain_names(self) -> bool:
+        """Whether every path was found short, ASCII, safe and portable (`names.PlainNames`)."""
+        ...
+
+    @property
     def stored_size(self) -> int:
         """Bytes of the container itself."""
         ...

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from perdura.packages.container import SPAN, Container, Task
-from perdura.storage.digests import new_digest
+from perdura.storage.digests import Maker, maker
 
-Deliver = Callable[[int, tuple[bytes, ...]], None]
+Deliver = Callable[[int, Sequence[bytes]], None]
 """Called with a member's index and its digests, in the order of its algorithms; one call at a time per member."""
 
 
@@ -87,11 +87,21 @@ def _run(
     deliver: Deliver,
 ) -> int:
     done = 0
+    names: tuple[str, ...] | None = None
+    makers: list[Maker] = []
     for index, chunks in files:
-        digests = [new_digest(name) for name in algorithms(index)]
+        wanted = algorithms(index)
+        if wanted is not names:
+            names, makers = wanted, [maker(name) for name in wanted]
+        if isinstance(chunks, tuple) and len(chunks) == 1:
+            (chunk,) = chunks
+            done += len(chunk)
+            deliver(index, [make(chunk).digest() for make in makers])
+            continue
+        digests = [make() for make in makers]
         for chunk in chunks:
             for one in digests:
                 one.update(chunk)
             done += len(chunk)
-        deliver(index, tuple(bytes.fromhex(one.hexdigest()) for one in digests))
+        deliver(index, [one.digest() for one in digests])
     return done

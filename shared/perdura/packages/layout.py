@@ -42,9 +42,10 @@ def find_bag(container: Container, findings: Findings, limits: Limits) -> Layout
     base = _base(files, directories)
     index = {path[len(base) :]: member for path, member in files.items()} if base else files
     inside = frozenset(path[len(base) :] for path in directories if path.startswith(base) and path != base[:-1])
-    for path in index:
-        for code, detail in doubts(path):
-            findings.add(code, path, detail)
+    if not container.has_plain_names:
+        for path in index:
+            for code, detail in doubts(path):
+                findings.add(code, path, detail)
     for code, path, other in twins(index):
         findings.add(code, path, found=other)
     return Layout(base, index, inside)

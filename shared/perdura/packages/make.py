@@ -84,7 +84,7 @@ def plan_bag(
         raise Rejected(f"no such manifest algorithm: {', '.join(unknown) or 'none given'}", code="unknown-algorithm")
     container = TreeContainer(source, limits)
     names = tuple(dict.fromkeys(algorithms))
-    digests: dict[int, tuple[bytes, ...]] = {}
+    digests: dict[int, Sequence[bytes]] = {}
     total, done = container.stored_size, 0
 
     def report(size: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING
 
 from perdura.packages.rules import PackageRejected
@@ -13,13 +13,33 @@ if TYPE_CHECKING:
     from perdura.packages.limits import Limits
 
 _DEVICE = r"(?i:con|prn|aux|nul|com[1-9]|lpt[1-9])"
-_PLAIN = re.compile(
-    rf"(?:(?!{_DEVICE}(?:[./]|\Z))[A-Za-z0-9_+=@,~-](?:[A-Za-z0-9_+=@,~. -]*[A-Za-z0-9_+=@,~-])?(?:/|\Z))+"
-)
+_PLAIN_COMPONENT = re.compile(rf"(?!{_DEVICE}(?:\.|\Z))[A-Za-z0-9_+=@,~-](?:[A-Za-z0-9_+=@,~. -]*[A-Za-z0-9_+=@,~-])?")
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CONTROL = re.compile("[\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 _NOT_PORTABLE = re.compile(rf'[<>:"|?*]|[. ](?:/|\Z)|(?:^|/){_DEVICE}(?:[./]|\Z)')
 _SHORT = 200
+
+
+class PlainNames:
+    """Recognises fast what most paths are: short, ASCII, safe and portable. Remembers the directories it saw.
+
+    `without_exception` stays true while `member_path` finds no other paths.
+    """
+
+    def __init__(self) -> None:
+        self._directories = {""}
+        self.without_exception = True
+
+    def __contains__(self, path: str) -> bool:
+        head, _, base = path.rpartition("/")
+        if len(path) > _SHORT or not _PLAIN_COMPONENT.fullmatch(base):
+            return False
+        if head in self._directories:
+            return path[0] != "/"
+        if not head or head not in self:
+            return False
+        self._directories.add(head)
+        return True
 
 
 def unsafe(path: str) -> str | None:
@@ -42,19 +62,22 @@ def unsafe(path: str) -> str | None:
     return None
 
 
-def member_path(raw: str, limits: Limits) -> tuple[str, bool] | None:
+def member_path(raw: str, limits: Limits, plain: PlainNames) -> tuple[str, bool] | None:
     """The path of an archive member and whether it names a directory; None for the archive's own top (N1, N2).
 
     Raises PackageRejected for a path that is unsafe, too long or too deep.
     """
+    if raw in plain:
+        return raw, False
     path = raw[2:] if raw.startswith("./") else raw
     if path in ("", ".") and raw:
         return None
     is_directory = path.endswith("/")
     if is_directory:
         path = path[:-1]
-    if len(path) <= _SHORT and _PLAIN.fullmatch(path) and path[-1] != "/":
+    if path in plain:
         return path, is_directory
+    plain.without_exception = False
     reason = unsafe(path)
     if reason is not None:
         raise PackageRejected("name-unsafe", raw, reason)
@@ -71,8 +94,6 @@ def member_path(raw: str, limits: Limits) -> tuple[str, bool] | None:
 
 def doubts(path: str) -> Iterator[tuple[str, str]]:
     """Rule codes (and details) of everything that makes a safe path hard to keep elsewhere (N2, N4)."""
-    if len(path) <= _SHORT and _PLAIN.fullmatch(path):
-        return
     control = _CONTROL.search(path)
     if control:
         yield "name-control", f"U+{ord(control.group()):04X}"
@@ -83,8 +104,10 @@ def doubts(path: str) -> Iterator[tuple[str, str]]:
         yield "name-component-long", "a component of more than 255 bytes"
 
 
-def twins(paths: Iterable[str]) -> Iterator[tuple[str, str, str]]:
+def twins(paths: Collection[str]) -> Iterator[tuple[str, str, str]]:
     """Paths that differ only in case or only in Unicode form: (rule code, path, the path it resembles)."""
+    if all(map(str.isascii, paths)) and len(set(map(str.lower, paths))) == len(paths):
+        return
     seen_folded: dict[str, str] = {}
     seen_normal: dict[str, str] = {}
     for path in sorted(paths):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from perdura.packages.container import Task
 from perdura.packages.gzip_stream import GzipForward
+from perdura.packages.names import PlainNames
 from perdura.packages.rules import PackageRejected
 from perdura.packages.tar_records import TarMember, walk
 
@@ -40,8 +41,8 @@ class TarGzipContainer:
         self._members: list[TarMember] = []
         self._kept: dict[int, bytes] = {}
         room = _KEPT_ALL
-        stream = GzipForward(source, limits)
-        for member in walk(stream, limits):
+        stream, plain = GzipForward(source, limits), PlainNames()
+        for member in walk(stream, limits, plain):
             index = len(self._members)
             self._members.append(member)
             keep = (
@@ -58,6 +59,7 @@ class TarGzipContainer:
             if keep is not None:
                 self._kept[index] = bytes(keep)
                 room -= len(keep)
+        self.has_plain_names = plain.without_exception
         for zeros in stream.chunks(limits.padding + 1):
             if bytes(zeros).strip(b"\0"):
                 raise PackageRejected("tar-end", detail="something follows its end")
@@ -94,7 +96,7 @@ class TarGzipContainer:
 
     def _pass(self, wanted: Callable[[int], bool], last: int) -> Iterator[tuple[int, Iterable[memoryview]]]:
         stream = GzipForward(self._source, self._limits)
-        for index, member in enumerate(walk(stream, self._limits)):
+        for index, member in enumerate(walk(stream, self._limits, PlainNames())):
             if wanted(index) and not member.is_directory:
                 yield index, stream.chunks(member.size)
             if index == last:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from perdura.packages.container import SPAN, Task
+from perdura.packages.names import PlainNames
 from perdura.packages.prefetch import prefetched
 from perdura.packages.rules import PackageRejected
 from perdura.packages.tar_records import TarMember, walk
@@ -57,12 +58,13 @@ class TarContainer:
     def __init__(self, source: ByteSource, limits: Limits) -> None:
         """Walks all headers; raises PackageRejected."""
         self._source = source
-        stream = Windowed(source)
+        stream, plain = Windowed(source), PlainNames()
         self._members: list[TarMember] = []
-        for member in walk(stream, limits):
+        for member in walk(stream, limits, plain):
             if member.start + member.size > source.size:
                 raise PackageRejected("tar-truncated", member.path)
             self._members.append(member)
+        self.has_plain_names = plain.without_exception
         padding = source.size - stream.position
         if padding > limits.padding or source.read(stream.position, padding).strip(b"\0"):
             raise PackageRejected("tar-end", detail="something follows its end")

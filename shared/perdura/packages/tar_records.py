@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from perdura.packages.names import member_path
+from perdura.packages.names import PlainNames, member_path
 from perdura.packages.rules import PackageRejected
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def is_header(block: bytes) -> bool:
     return declared == unsigned - 256 * high
 
 
-def walk(stream: Forward, limits: Limits) -> Iterator[TarMember]:
+def walk(stream: Forward, limits: Limits, plain: PlainNames) -> Iterator[TarMember]:
     """All members in order; whoever iterates reads the body (or leaves it) before asking for the next.
 
     The body must be passed completely: `skip` what was not read. Raises PackageRejected.
@@ -97,7 +97,7 @@ def walk(stream: Forward, limits: Limits) -> Iterator[TarMember]:
         members += 1
         if members > limits.members:
             raise PackageRejected("limit-members", detail=f"{limits.members} are accepted")
-        member = _member(stream, block, kind, metadata, limits)
+        member = _member(stream, block, kind, metadata, limits, plain)
         metadata = _Metadata()
         padding = -member.size % BLOCK
         yield member
@@ -108,7 +108,9 @@ def walk(stream: Forward, limits: Limits) -> Iterator[TarMember]:
         raise PackageRejected("container-empty")
 
 
-def _member(stream: Forward, block: bytes, kind: bytes, metadata: _Metadata, limits: Limits) -> TarMember:
+def _member(
+    stream: Forward, block: bytes, kind: bytes, metadata: _Metadata, limits: Limits, plain: PlainNames
+) -> TarMember:
     name = metadata.path if metadata.path is not None else _header_name(block)
     if kind in _FILES:
         is_directory = False
@@ -124,7 +126,7 @@ def _member(stream: Forward, block: bytes, kind: bytes, metadata: _Metadata, lim
         if declared not in (0, metadata.size):
             raise PackageRejected("tar-size", name)
         size = metadata.size
-    found = member_path(name, limits)
+    found = member_path(name, limits, plain)
     path, named_directory = found if found is not None else ("", True)
     if named_directory and not is_directory:
         # Old writers name a directory by its trailing slash only; so do some for `./` itself.

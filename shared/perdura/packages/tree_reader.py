@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from perdura.errors import ObjectChanged
 from perdura.packages.container import SPAN, Task
-from perdura.packages.names import member_path
+from perdura.packages.names import PlainNames, member_path
 from perdura.packages.rules import PackageRejected
 from perdura.packages.tar_records import TarMember
 
@@ -31,13 +31,15 @@ class TreeContainer:
         self.kind = source.container
         self.parallelism = _PREFIX_CONNECTIONS if source.container == "prefix" else None
         self._members: list[TarMember] = []
+        plain = PlainNames()
         for leaf in source.leaves():
             if len(self._members) >= limits.members:
                 raise PackageRejected("limit-members", detail=f"{limits.members} are accepted")
-            path, is_directory = _tree_path(leaf.path, limits)
+            path, is_directory = _tree_path(leaf.path, limits, plain)
             if is_directory and leaf.size:
                 raise PackageRejected("directory-with-data", leaf.path)
             self._members.append(TarMember(path, leaf.size, is_directory, 0))
+        self.has_plain_names = plain.without_exception
         if not self._members:
             raise PackageRejected("container-empty")
 
@@ -99,11 +101,11 @@ class TreeContainer:
         return read
 
 
-def _tree_path(raw: str, limits: Limits) -> tuple[str, bool]:
+def _tree_path(raw: str, limits: Limits, plain: PlainNames) -> tuple[str, bool]:
     """As `member_path`; a tree has no `./` to strip: a component `.` in a key is refused like any other."""
     if raw.startswith("./") or raw == ".":
         raise PackageRejected("name-unsafe", raw, "a component '.'")
-    found = member_path(raw, limits)
+    found = member_path(raw, limits, plain)
     if found is None:
         raise PackageRejected("name-unsafe", raw, "an empty path")
     return found

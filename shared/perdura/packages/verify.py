@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from perdura.packages.bag import Bag, read_bag
@@ -86,9 +86,9 @@ def _digest(bag: Bag, foresight: Foresight, extra: tuple[str, ...], progress: Pr
     def algorithms(index: int) -> tuple[str, ...]:
         return payload if index in payload_members else tags
 
-    def deliver(index: int, digests: tuple[bytes, ...]) -> None:
-        for name, value in zip(algorithms(index), digests, strict=True):
-            bag.computed[name][index] = value
+    def deliver(index: int, digests: Sequence[bytes]) -> None:
+        for table, value in zip(payload_tables if index in payload_members else tag_tables, digests, strict=True):
+            table[index] = value
 
     def report(size: int) -> None:
         nonlocal done
@@ -98,6 +98,8 @@ def _digest(bag: Bag, foresight: Foresight, extra: tuple[str, ...], progress: Pr
 
     for name in dict.fromkeys((*payload, *tags)):
         bag.computed.setdefault(name, {})
+    payload_tables = [bag.computed[name] for name in payload]
+    tag_tables = [bag.computed[name] for name in tags]
     read: set[int] = set()
     for index, known in foresight.digests.items():
         wanted: Any = algorithms(index)

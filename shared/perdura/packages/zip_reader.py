@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from perdura.packages import zip_records as records
 from perdura.packages.container import SPAN, Task
 from perdura.packages.inflate import INFLATE_ERRORS, new_inflater
+from perdura.packages.names import PlainNames
 from perdura.packages.prefetch import prefetched
 from perdura.packages.rules import PackageRejected
 from perdura.packages.zip_records import ZipMember
@@ -36,8 +37,10 @@ class ZipContainer:
         self._source = source
         self._limits = limits
         directory = records.find_directory(source)
-        self._members, self._warnings = records.read_members(source, directory, limits)
-        self._end = directory.start
+        plain = PlainNames()
+        self._members, self._warnings = records.read_members(source, directory, limits, plain)
+        self.has_plain_names = plain.without_exception
+        self._stops = records.stops(self._members, directory)
 
     @property
     def members(self) -> Sequence[ZipMember]:
@@ -59,16 +62,13 @@ class ZipContainer:
         member = self._members[index]
         if member.method != records.STORED or member.flags & records.DESCRIPTOR:
             return None
-        return self._stop(index) - member.stored
-
-    def _stop(self, index: int) -> int:
-        return self._members[index + 1].start if index + 1 < len(self._members) else self._end
+        return self._stops[index] - member.stored
 
     def tasks(self, wanted: Callable[[int], bool]) -> Iterable[Task]:
         """Runs of neighbouring members up to SPAN bytes, and large members one by one."""
         first: int | None = None
         for index, member in enumerate(self._members):
-            stop = self._stop(index)
+            stop = self._stops[index]
             small = stop - member.start <= SPAN
             if first is not None and (not wanted(index) or stop - self._members[first].start > SPAN):
                 yield self._span(first, index)
@@ -85,7 +85,7 @@ class ZipContainer:
     def read(self, index: int) -> Iterator[memoryview]:
         """The bytes of one member."""
         member = self._members[index]
-        length = self._stop(index) - member.start
+        length = self._stops[index] - member.start
         if length <= SPAN:
             buffer = memoryview(bytearray(length))
             for _, chunks in self._span(index, index + 1)(buffer):
@@ -96,13 +96,13 @@ class ZipContainer:
     def _span(self, first: int, stop: int) -> Task:
         def run(buffer: memoryview) -> Iterator[tuple[int, Iterable[memoryview]]]:
             start = self._members[first].start
-            length = self._stop(stop - 1) - start
+            length = self._stops[stop - 1] - start
             if self._source.read_into(start, buffer[:length]) != length:
                 raise PackageRejected("container-truncated")
             for index in range(first, stop):
                 member = self._members[index]
                 at = member.start - start
-                body = at + self._check_header(index, buffer[at : self._stop(index) - start])
+                body = at + self._check_header(index, buffer[at : self._stops[index] - start])
                 data = buffer[body : body + member.stored]
                 if member.method == records.STORED:
                     if crc32(data, 0) != member.crc:
@@ -120,7 +120,7 @@ class ZipContainer:
         return run
 
     def _stream(self, index: int) -> Iterator[memoryview]:
-        member, stop = self._members[index], self._stop(index)
+        member, stop = self._members[index], self._stops[index]
         head = memoryview(self._source.read(member.start, min(_FURTHEST_BODY, stop - member.start)))
         body = member.start + self._check_header(index, head, tail=self._source.read(stop - _TAIL, _TAIL))
         chunks = prefetched(self._source, body, member.stored)
@@ -202,7 +202,7 @@ class ZipContainer:
             streamed and crc == 0 and stored in (0, records.MAX32) and size in (0, records.MAX32)
         ):
             raise PackageRejected("zip-local-header", member.path, "CRC or sizes differ")
-        rest = self._stop(index) - member.start - body - member.stored
+        rest = self._stops[index] - member.start - body - member.stored
         if streamed:
             after = bytes(region[body + member.stored :]) if tail is None else tail[-rest:] if rest > 0 else b""
             if not _is_descriptor(after, rest, member):

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from perdura.packages.names import member_path
+from perdura.packages.names import PlainNames, member_path
 from perdura.packages.rules import PackageRejected
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ _ENCRYPTED, DESCRIPTOR, _STRONG, _UTF8, _MASKED = 0x1, 0x8, 0x40, 0x800, 0x2000
 COMPARED_FLAGS = _ENCRYPTED | DESCRIPTOR | _UTF8
 STORED, DEFLATED = 0, 8
 _MAX16, MAX32 = 0xFFFF, 0xFFFFFFFF
+_UNIX = frozenset({3, 19})
+"""Hosts "made by" whose external attributes hold a Unix mode: Unix and macOS."""
 _PIECE = 8 * 2**20
 _LONGEST_END = 22 + _MAX16
 
@@ -43,6 +45,8 @@ class ZipMember(NamedTuple):
     method: int
     raw: bytes | None
     """The name as written, where it is not simply the UTF-8 of `path`."""
+    name_length: int
+    """Bytes of the name as written."""
 
     @property
     def name(self) -> bytes:
@@ -104,7 +108,7 @@ def _end64(raw: bytes, start: int, size: int, entries: int) -> tuple[int, int, i
 
 
 def read_members(
-    source: ByteSource, directory: Directory, limits: Limits
+    source: ByteSource, directory: Directory, limits: Limits, plain: PlainNames
 ) -> tuple[list[ZipMember], list[tuple[str, str | None]]]:
     """All entries of the central directory by their place in the archive, and warnings (Z3, Z4, Z7 to Z10).
 
@@ -126,7 +130,7 @@ def read_members(
             raise PackageRejected("container-truncated")
         position += len(piece)
         data = rest + piece
-        used = _entries(data, members, warnings, limits, directory)
+        used = _entries(data, members, warnings, limits, directory, plain)
         rest = data[used:]
     if rest or len(members) != directory.entries:
         raise PackageRejected(
@@ -143,10 +147,11 @@ def _entries(
     warnings: list[tuple[str, str | None]],
     limits: Limits,
     directory: Directory,
+    plain: PlainNames,
 ) -> int:
     """Parse the whole entries in `data`; gives the number of bytes used."""
     position, size_of_data = 0, len(data)
-    unpack = _CENTRAL.unpack_from
+    unpack, append, new = _CENTRAL.unpack_from, members.append, ZipMember._make
     while position + 46 <= size_of_data:
         (
             signature, made_by, _, flags, method, _, _, crc, stored, size,
@@ -160,56 +165,44 @@ def _entries(
         raw = data[position + 46 : position + 46 + name_length]
         extra = data[position + 46 + name_length : end - comment_length] if extra_length else b""
         position = end
-        if extra_length or stored == MAX32 or size == MAX32 or start == MAX32:
+        field = None
+        if extra_length:
             fields = extra_fields(extra, raw)
             size, stored, start = zip64_values(fields.get(1), size, stored, start, raw)
-            name = _name(raw, fields.get(0x7075))
-        else:
-            name = _name(raw, None)
+            field = fields.get(0x7075)
+        try:
+            name = raw.decode() if field is None else _name(raw, field)
+        except UnicodeDecodeError:
+            raise PackageRejected("zip-name", raw.decode("utf-8", "backslashreplace"), "not UTF-8") from None
         if flags & (_ENCRYPTED | _STRONG | _MASKED):
             raise PackageRejected("member-encrypted", name)
-        if method not in (STORED, DEFLATED):
+        if method == STORED:
+            if stored != size:
+                raise PackageRejected("member-size", name, "a stored member with two different sizes")
+        elif method != DEFLATED:
             raise PackageRejected("zip-method", name, f"method {method}")
-        if method == STORED and stored != size:
-            raise PackageRejected("member-size", name, "a stored member with two different sizes")
-        if disk not in (0, _MAX16):
+        if disk and disk != _MAX16:
             raise PackageRejected("zip-end-record", name, "the archive is split over several disks")
-        found = member_path(name, limits)
-        if not (flags & _UTF8) and not name.isascii():
-            warnings.append(("zip-name-flag", name))
-        path, is_directory = found if found is not None else ("", True)
-        _check_type(name, made_by, attributes, is_directory)
+        if name in plain:
+            path, is_directory, written = name, False, None
+        else:
+            path, is_directory = member_path(name, limits, plain) or ("", True)
+            written = None if path == name and field is None else raw
+            if not flags & _UTF8 and not name.isascii():
+                warnings.append(("zip-name-flag", name))
+        if made_by >> 8 in _UNIX and attributes >> 28 not in (0, 0x4 if is_directory else 0x8):
+            known = attributes >> 28 in (0x4, 0x8)
+            raise PackageRejected("zip-file-type" if known else "member-type", name)
         if is_directory and (size or crc):
             raise PackageRejected("directory-with-data", name)
-        if len(members) >= directory.entries:
+        append(new((path, size, is_directory, start, stored, crc, flags, method, written, name_length)))
+        if len(members) > directory.entries:
             raise PackageRejected("zip-directory", detail="more entries than were announced")
-        simple = raw == path.encode()
-        members.append(ZipMember(path, size, is_directory, start, stored, crc, flags, method, None if simple else raw))
     return position
 
 
-def _check_type(name: str, made_by: int, attributes: int, is_directory: bool) -> None:
-    """File type by the external attributes of Unix (3) and macOS (19) (Z10)."""
-    if made_by >> 8 not in (3, 19):
-        return
-    kind = attributes >> 28
-    if kind in (0, 0x8 if not is_directory else 0x4):
-        return
-    if kind in (0x4, 0x8):
-        raise PackageRejected("zip-file-type", name)
-    raise PackageRejected("member-type", name)
-
-
-def _name(raw: bytes, unicode_path: bytes | None) -> str:
-    """The name of a member, from UTF-8 or from Info-ZIP's Unicode path field (Z8)."""
-    try:
-        plain = raw.decode()
-    except UnicodeDecodeError:
-        plain = None
-    if unicode_path is None:
-        if plain is None:
-            raise PackageRejected("zip-name", raw.decode("utf-8", "backslashreplace"), "not UTF-8")
-        return plain
+def _name(raw: bytes, unicode_path: bytes) -> str:
+    """The name of a member that has Info-ZIP's Unicode path field (Z8); that must agree with a name in UTF-8."""
     shown = raw.decode("utf-8", "backslashreplace")
     if len(unicode_path) < 5 or unicode_path[0] != 1:
         raise PackageRejected("zip-extra", shown, "malformed Unicode path")
@@ -219,9 +212,17 @@ def _name(raw: bytes, unicode_path: bytes | None) -> str:
         named = unicode_path[5:].decode()
     except UnicodeDecodeError:
         raise PackageRejected("zip-name", shown, "its Unicode path is not UTF-8") from None
-    if plain is not None and plain != named:
+    if named != shown and _is_utf8(raw):
         raise PackageRejected("zip-name", shown, "its Unicode path differs")
     return named
+
+
+def _is_utf8(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def extra_fields(extra: bytes, name: bytes) -> dict[int, bytes]:
@@ -273,8 +274,13 @@ def _check_tiling(members: list[ZipMember], directory: Directory) -> None:
     """
     if members[0].start != 0:
         raise PackageRejected("zip-tiling", members[0].path, "bytes before the first member")
-    for member, end in zip(members, (*(m.start for m in members[1:]), directory.start), strict=True):
-        slack = end - member.start - LOCAL.size - len(member.name) - member.stored
+    for member, end in zip(members, stops(members, directory), strict=True):
+        slack = end - member.start - LOCAL.size - member.name_length - member.stored
         most = _MAX16 + (24 if member.flags & DESCRIPTOR else 0)
         if not 0 <= slack <= most:
             raise PackageRejected("zip-tiling", member.path)
+
+
+def stops(members: list[ZipMember], directory: Directory) -> list[int]:
+    """Where each member ends: at the next one, the last at the central directory."""
+    return [*(member.start for member in members[1:]), directory.start]

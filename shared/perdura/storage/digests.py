@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
 from perdura.errors import Broken
@@ -35,40 +36,52 @@ class Digest(Protocol):
         """Take more bytes."""
         ...
 
+    def digest(self) -> bytes:
+        """Digest of everything taken."""
+        ...
+
     def hexdigest(self) -> str:
-        """Lower-case hex of everything taken."""
+        """The same as lower-case hex."""
         ...
 
 
+class Maker(Protocol):
+    """Begins a digest, with some first bytes."""
+
+    def __call__(self, data: Buffer = b"", /) -> Digest: ...
+
+
 class _Adler32:
-    def __init__(self) -> None:
-        self._value = 1
+    def __init__(self, data: Buffer = b"", /) -> None:
+        self._value = adler32(data, 1)
 
     def update(self, data: Buffer, /) -> None:
         self._value = adler32(data, self._value)
 
+    def digest(self) -> bytes:
+        return self._value.to_bytes(4, "big")
+
     def hexdigest(self) -> str:
         return f"{self._value:08x}"
 
 
-def _plain(name: str) -> Callable[[], Digest]:
-    return lambda: hashlib.new(name, usedforsecurity=False)
-
-
 class _Crc32:
-    def __init__(self) -> None:
-        self._value = 0
+    def __init__(self, data: Buffer = b"", /) -> None:
+        self._value = crc32(data, 0)
 
     def update(self, data: Buffer, /) -> None:
         self._value = crc32(data, self._value)
 
+    def digest(self) -> bytes:
+        return self._value.to_bytes(4, "big")
+
     def hexdigest(self) -> str:
         return f"{self._value:08x}"
 
 
-_MAKERS: dict[str, Callable[[], Digest]] = {
-    "md5": _plain("md5"),
-    "sha1": _plain("sha1"),
+_MAKERS: dict[str, Maker] = {
+    "md5": partial(hashlib.md5, usedforsecurity=False),
+    "sha1": partial(hashlib.sha1, usedforsecurity=False),
     "sha224": hashlib.sha224,
     "sha256": hashlib.sha256,
     "sha384": hashlib.sha384,
@@ -95,8 +108,13 @@ WEAK = frozenset({"md5", "sha1"}) | CHECKSUMS
 
 def new_digest(algorithm: str) -> Digest:
     """A fresh digest of that algorithm; raises Broken for a name that is not in the table."""
+    return maker(algorithm)()
+
+
+def maker(algorithm: str) -> Maker:
+    """What begins digests of that algorithm; raises Broken for a name that is not in the table."""
     try:
-        return _MAKERS[algorithm]()
+        return _MAKERS[algorithm]
     except KeyError:
         raise Broken(f"there is no digest algorithm called {algorithm!r}", code="unknown-algorithm") from None
 
