@@ -6,7 +6,7 @@ the namespaces on every element (8.5).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -66,8 +66,7 @@ class Description:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """All that an AIP's METS says. `files` gives the files anew whenever it is called,
-    in the order of their paths, component by component."""
+    """All that an AIP's METS says. `files` are in the order of their paths, component by component."""
 
     aip: str
     archive: str
@@ -75,7 +74,7 @@ class Document:
     created: datetime
     representation: str
     software: SoftwareNote
-    files: Callable[[], Iterator[FileObject]]
+    files: Sequence[FileObject]
     record_ids: tuple[tuple[str, str], ...] = ()
     """Identifiers elsewhere as (type, value): source and record."""
     description: Description | None = None
@@ -116,7 +115,7 @@ def _parts(document: Document) -> Iterator[str]:
     )
     yield from _header(document)
     yield from _descriptions(document)
-    for number, file in enumerate(document.files(), 1):
+    for number, file in enumerate(document.files, 1):
         yield _file_section(number, file, document.representation)
     yield from _package_section(document)
     yield from _file_groups(document)
@@ -209,13 +208,13 @@ def _provenance(kind: str, elements: Iterable[str]) -> Iterator[str]:
 
 
 def _file_groups(document: Document) -> Iterator[str]:
-    present = {file.group for file in document.files()}
+    present = {file.group for file in document.files}
     if not present:
         return
     yield "<mets:fileSec>"
     for group in (group for group in GROUPS if group in present):
         yield f'<mets:fileGrp USE="{group}">'
-        for number, file in enumerate(document.files(), 1):
+        for number, file in enumerate(document.files, 1):
             if file.group == group:
                 yield _file_entry(number, file)
         yield "</mets:fileGrp>"
@@ -238,7 +237,7 @@ def _structure(document: Document) -> Iterator[str]:
     yield '<mets:structMap TYPE="physical" LABEL="Directories and files below data/">'
     yield (f'<mets:div TYPE="Directory" LABEL="{escaped(document.base)}" DMDID="{described}" ADMID="amdSec_pkg">')
     opened: list[str] = []
-    for file in document.files():
+    for file in document.files:
         *directories, name = _below_data(file.path).split("/")
         shared = 0
         while shared < min(len(opened), len(directories)) and opened[shared] == directories[shared]:

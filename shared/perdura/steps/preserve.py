@@ -74,13 +74,12 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     required = ports.settings.virus_scan == "required"
     if required and not plan.scanning.trusted:
         return _blocked(plan.scanning.reason or "the scanner's database is missing, too old, or only a test one")
-    submission = open_submission(ports.store, plan.sip)
     bucket = ports.settings.bucket_aips
     with (
         ports.store.writer(bucket, plan.key, algorithms=_WHOLE, content_type="application/x-tar") as sink,
         AipWriter(sink, str(archive.id), archive.created_at or plan.created) as aip,
     ):
-        copied = copy(submission, aip, ports, plan.scanning.scanner, plan.sip.size)
+        copied = copy(open_submission(ports.store, plan.sip), aip, ports, plan.scanning.scanner, plan.sip.size)
         refusal = _refusal(plan, copied, required=required)
         if refusal is not None:
             return refusal

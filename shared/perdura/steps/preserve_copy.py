@@ -25,10 +25,15 @@ class CopiedFile:
 
     id: str
     member: Member
-    original: str
     further: bytes
     format: Identification | None
     scan: Scan | None
+
+    @property
+    def original(self) -> str:
+        """Path of the file in the SIP."""
+        path = self.member.path
+        return "data/" + path.removeprefix(OBJECTS) if self.is_object else path.removeprefix(SUBMISSION)
 
     @property
     def is_object(self) -> bool:
@@ -68,7 +73,7 @@ def copy(
     declarations = Declarations(submission)
     algorithms = further(declarations.algorithms)
     inspection = Inspection(ports.identifier, scanner)
-    written: list[tuple[str, Member, bytes]] = []
+    written: list[tuple[Member, bytes]] = []
     done = 0
     for number, (file, chunks) in enumerate(submission.files()):
         if ports.deadline.near():
@@ -79,7 +84,7 @@ def copy(
             )
         with inspection.tap(number, file.path.rpartition("/")[2], file.size) as tap:
             member, digests = aip.add(_place(file), file.size, chunks, algorithms=algorithms, tap=tap.feed)
-        written.append((file.path, member, b"".join(map(bytes.fromhex, digests.values()))))
+        written.append((member, b"".join(map(bytes.fromhex, digests.values()))))
         done += file.size
         ports.progress("preserve", done, size)
     inspection.flush()
@@ -87,12 +92,11 @@ def copy(
         CopiedFile(
             str(ports.derived(f"file/{member.path}")),
             member,
-            original,
-            further_digests,
+            digest,
             inspection.formats.get(number),
             inspection.scans.get(number),
         )
-        for number, (original, member, further_digests) in enumerate(written)
+        for number, (member, digest) in enumerate(written)
     ]
     return Copied(files, declarations, algorithms)
 

@@ -39,16 +39,13 @@ class Declarations:
             if is_manifest or path in _KEPT:
                 limit = LIMITS.manifest if is_manifest else LIMITS.tag_file
                 self._texts[path] = _bounded(path, submission.read(path), limit)
+        kinds = (manifest_kind(path) for path in self._texts)
+        self.algorithms = tuple(sorted({kind[1] for kind in kinds if kind} & ALGORITHMS))
+        """Algorithms of all manifests that are checked here (packages.md M8), by name."""
 
     def text(self, path: str) -> bytes | None:
         """A tag file as it was."""
         return self._texts.get(path)
-
-    @property
-    def algorithms(self) -> tuple[str, ...]:
-        """Algorithms of all manifests that are checked here (packages.md M8), by name."""
-        kinds = (manifest_kind(path) for path in self._texts)
-        return tuple(sorted({kind[1] for kind in kinds if kind} & ALGORITHMS))
 
     @property
     def bag_info(self) -> Elements:
@@ -66,7 +63,7 @@ class Declarations:
         """Every declared digest that is not the computed one, and every listed file that is not among `paths`.
 
         `computed` gives the hex digest of (number of the path, algorithm). Names are matched as in the SIP's
-        validation (packages.md M3 to M5).
+        validation (packages.md M3 to M5). The manifests are let go of: this can be asked once.
         """
         for manifest in self._manifests(paths):
             for path in manifest.absent:
@@ -94,7 +91,7 @@ class Declarations:
             kind = manifest_kind(name)
             if kind is not None and kind[1] in ALGORITHMS:
                 manifest = Manifest(name, kind[1], kind[0])
-                reader.read(manifest, (self._texts[name],))
+                reader.read(manifest, (self._texts.pop(name),))
                 manifests.append(manifest)
         for is_tag in (False, True):
             tables = [manifest for manifest in manifests if manifest.is_tag is is_tag]

@@ -87,7 +87,7 @@ def document(
         created=created,
         representation=representation,
         software=software,
-        files=lambda: file_objects(ordered, acts),
+        files=list(file_objects(ordered, acts)),
         record_ids=tuple(record_ids),
         description=_description(archive),
         bag_info=tuple(copied.declarations.bag_info),
