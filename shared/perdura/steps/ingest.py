@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from perdura import __version__
-from perdura.packages.package import Report, Verdict
 from perdura.packages.package import Finding as PackageFinding
+from perdura.packages.package import Report, Verdict
 from perdura.packages.sources import StoredObject, StoredPrefix
 from perdura.packages.verify import verify
 from perdura.premis.model import FAILURE, SUCCESS, WARNING, Event, Identifier
@@ -219,14 +219,12 @@ def _event(
 
 
 def _title(archive: ArchiveView, report: Report) -> str | None:
-    """The title the package gives itself, where the Archive has none but a file name."""
-    if archive.source:
+    """The title the package gives itself, where nobody gave the Archive more than a file name."""
+    if archive.source or archive.title != archive.step.input.get("filename"):
         return None
     labels = {str(label).lower(): str(value) for label, value in report.facts.get("bag_info", ())}
     return labels.get("title") or labels.get("external-description") or None
 
 
 def _metadata(report: Report) -> dict[str, Any]:
-    return {
-        key: report.facts[key] for key in ("bag_info", "bagit_version", "profile", "sip") if report.facts.get(key)
-    }
+    return {key: report.facts[key] for key in ("bag_info", "bagit_version", "profile", "sip") if report.facts.get(key)}

@@ -1,0 +1,131 @@
+"""A dead database, store or broker, and a full disk: said plainly, nothing lost, everything done once it is back."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.stack import Stack, bag_tar, running_stack
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Stack]:
+    with running_stack() as stack:
+        yield stack
+
+
+@contextmanager
+def dead(stack: Stack, name: str) -> Iterator[None]:
+    """Kill a process and keep its supervisor from starting it again until the end."""
+    victim = stack.pid(name)
+    supervisor = int(stack.status()["supervisor"])
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        os.kill(victim, signal.SIGKILL)
+        yield
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
+
+
+def test_a_dead_database(stack: Stack, tmp_path: Path) -> None:
+    path = tmp_path / "bag.tar"
+    path.write_bytes(bag_tar({"a.txt": b"database"}))
+    waiting = stack.deposit(bag_tar({"a.txt": b"under way"}))
+    with dead(stack, "postgres"):
+        answer = stack.until(lambda: _unavailable(stack), 30)
+        assert answer.headers["Content-Type"].startswith("application/problem+json")
+        assert "database" in answer.text.lower()
+        assert "postgresql" not in answer.text
+        done = stack.command("deposit", str(path))
+        assert done.returncode != 0
+        assert "database" in (done.stdout + done.stderr).lower()
+    assert stack.finished(waiting, 180)["state"] == "completed", stack.steps(waiting)
+    again = stack.command("deposit", str(path), "--watch")
+    assert again.returncode == 0, again.stdout + again.stderr
+
+
+def _unavailable(stack: Stack) -> httpx.Response | None:
+    answer = stack.api.get("/archives")
+    return answer if answer.status_code == 503 else None
+
+
+def test_a_dead_store(stack: Stack, tmp_path: Path) -> None:
+    path = tmp_path / "bag.tar"
+    path.write_bytes(bag_tar({"a.txt": b"store"}))
+    with dead(stack, "seaweedfs"):
+        done = stack.command("deposit", str(path))
+        assert done.returncode != 0
+        assert "upload" in (done.stdout + done.stderr).lower()
+    stack.until(lambda: stack.status()["state"] == "running" or None, 60)
+    again = stack.command("deposit", str(path), "--watch")
+    assert again.returncode == 0, again.stdout + again.stderr
+
+
+def test_a_store_that_dies_in_mid_work_shows_in_the_timeline(stack: Stack) -> None:
+    with dead(stack, "seaweedfs"):
+        archive = str(stack.api.post("/harvests", json={"url": _record(stack)}).json()["archive"])
+        error = stack.until(lambda: stack.steps(archive)[0]["error"], 60)
+        assert error["code"].startswith("store-")
+    assert stack.finished(archive, 200)["state"] == "completed", stack.steps(archive)
+
+
+def test_a_dead_broker(stack: Stack) -> None:
+    with dead(stack, "broker"):
+        archive = stack.deposit(bag_tar({"a.txt": b"broker"}))
+        assert stack.archive(archive)["state"] == "queued"
+    assert stack.finished(archive, 120)["state"] == "completed", stack.steps(archive)
+
+
+def _record(stack: Stack) -> str:
+    return f"{stack.urls['upstream']}/records/3kf7w-x2p61"
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    disk = home / "data" / "seaweedfs"
+    disk.mkdir(parents=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m,mode=0700", "tmpfs", disk], capture_output=True)
+    if mounted.returncode != 0:
+        pytest.skip("no small disk can be mounted here (needs root)")
+    try:
+        with running_on(home) as stack:
+            archive = stack.deposit(bag_tar({"a.bin": os.urandom(30 << 20)}))
+            filler = disk / "filler"
+            _fill(filler)
+            error = stack.until(
+                lambda: next((step["error"] for step in stack.steps(archive) if step["error"]), None), 90
+            )
+            assert error["code"] in {"store-full", "store-unavailable"}
+            filler.unlink()
+            assert stack.finished(archive, 200)["state"] == "completed", stack.steps(archive)
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=False)
+
+
+@contextmanager
+def running_on(home: Path) -> Iterator[Stack]:
+    stack = Stack(home)
+    stack.up()
+    try:
+        yield stack
+    finally:
+        stack.api.close()
+        stack.down()
+
+
+def _fill(path: Path) -> None:
+    with path.open("wb") as file:
+        try:
+            while True:
+                file.write(bytes(1 << 20))
+        except OSError:
+            return
