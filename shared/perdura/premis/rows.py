@@ -69,6 +69,7 @@ def leaf(event: Event, *, kind: str, version: int, xml: str, recorded_at: dateti
             "kind": kind,
             "recorded": _micro(recorded_at),
             "actor": actor,
+            "premis": event.version,
             "type": event.type,
             "at": _micro(event.at),
             "outcomes": [each.outcome for each in event.outcomes],

@@ -8,9 +8,10 @@ are never given another place, and signing the same head twice gives the same by
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
 
 from sqlalchemy.engine import Connection, Engine
 
@@ -20,7 +21,6 @@ from perdura.premis import log, merkle, schema, tiles
 from perdura.premis.checkpoint import BadCheckpoint, Checkpoint, Signer, Verifier, opened, signers
 from perdura.premis.rows import sealing
 from perdura.settings import Settings
-from perdura.storage.store import ObjectRef, Store
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +39,27 @@ class Sealed:
     size: int
 
 
-def tick(engine: Engine, store: Store, settings: Settings) -> Sealed:
+class Bucket(Protocol):
+    """What sealing asks of the object store (`perdura.storage.store.Store` is one)."""
+
+    def head(self, bucket: str, key: str) -> Any:
+        """What is stored there, with `ref`; raises NotStored."""
+        ...
+
+    def read(self, ref: Any) -> bytes:
+        """The bytes of an object."""
+        ...
+
+    def put(self, bucket: str, key: str, data: bytes, *, content_type: str = ...) -> Any:
+        """Store an object."""
+        ...
+
+    def list(self, bucket: str, prefix: str, start_after: str = ...) -> Iterable[Any]:
+        """Objects below a prefix, by key."""
+        ...
+
+
+def tick(engine: Engine, store: Bucket, settings: Settings) -> Sealed:
     """Seal what was recorded since the last tick; does nothing when another sealer is at work.
 
     Raises Broken when the stored log is not what was signed before: nothing is then signed.
@@ -147,7 +167,7 @@ def _add_leaves(connection: Connection) -> int:
     return len(found)
 
 
-def _sign(connection: Connection, store: Store, settings: Settings, keys: Sequence[Signer]) -> int:
+def _sign(connection: Connection, store: Bucket, settings: Settings, keys: Sequence[Signer]) -> int:
     """Sign the tree of all leaves unless that is done, publish it, note it; gives its size."""
     size = tree_size(connection)
     last = connection.exec_driver_sql("SELECT size, root FROM premis_checkpoint ORDER BY size DESC LIMIT 1").first()
@@ -186,7 +206,7 @@ def _note(connection: Connection, size: int, root: bytes, note: str, keys: Seque
     connection.commit()
 
 
-def _publish_tiles(connection: Connection, store: Store, bucket: str, old: int, size: int) -> None:
+def _publish_tiles(connection: Connection, store: Bucket, bucket: str, old: int, size: int) -> None:
     """Store the tiles that became full since the last checkpoint, and the partial ones of this size."""
     level = 0
     while size >> level * tiles.HEIGHT:
@@ -203,18 +223,18 @@ def _publish_tiles(connection: Connection, store: Store, bucket: str, old: int, 
         level += 1
 
 
-def _put_once(store: Store, bucket: str, key: str, data: bytes) -> None:
+def _put_once(store: Bucket, bucket: str, key: str, data: bytes) -> None:
     """Store an object that may never change; one already there must be the same."""
     try:
         there = store.head(bucket, key)
     except NotStored:
         store.put(bucket, key, data)
         return
-    if store.read(ObjectRef(bucket, key, there.ref.version_id, there.ref.etag)) != data:
+    if store.read(there.ref) != data:
         raise Broken(f"{bucket}/{key} is stored already, with another content; nothing was signed.")
 
 
-def _recover(connection: Connection, store: Store, settings: Settings, keys: Sequence[Signer]) -> None:
+def _recover(connection: Connection, store: Bucket, settings: Settings, keys: Sequence[Signer]) -> None:
     """Note checkpoints that were stored before a crash kept them from being noted."""
     last = connection.exec_driver_sql("SELECT coalesce(max(size), 0) FROM premis_checkpoint").scalar_one()
     connection.rollback()

@@ -46,7 +46,7 @@ def extended(tiles: Mapping[tuple[int, int], bytes], size: int, leaves: Sequence
             changed[level, index] = before + b"".join(taken)
             position += len(taken)
             if filled + len(taken) == WIDTH:
-                above.append(_root(changed[level, index]))
+                above.append(root(changed[level, index]))
         begin >>= HEIGHT
         level, added = level + 1, above
     return changed
@@ -100,10 +100,10 @@ class TiledTree:
         hashes = tile[offset * HASH : (offset + (1 << height)) * HASH]
         if len(hashes) != HASH << height:
             raise LookupError(f"tile {level}/{index} does not reach that far")
-        return _root(hashes)
+        return root(hashes)
 
 
-def _root(hashes: bytes) -> bytes:
+def root(hashes: bytes) -> bytes:
     """Root of 2**n hashes."""
     nodes = [hashes[at : at + HASH] for at in range(0, len(hashes), HASH)]
     while len(nodes) > 1:
