@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 
 from perdura.clients.tape_tokens import mint
 from perdura.errors import Broken
 from perdura.steps.outcome import Package
 from perdura.steps.ports import Ports
+from perdura.storage.digests import adler32
 from perdura.storage.store import ObjectRef
 
 DAY = 86400
@@ -57,7 +57,7 @@ def adler32_of(aip: Package, ports: Ports) -> str:
         return known.lower().zfill(8)
     value, done = 1, 0
     for chunk in ports.store.stream(ObjectRef(aip.bucket, aip.key, aip.version_id, aip.etag)):
-        value = zlib.adler32(chunk, value)
+        value = adler32(chunk, value)
         done += len(chunk)
         ports.progress("computing ADLER32", done, aip.size)
     return f"{value:08x}"

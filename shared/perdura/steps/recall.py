@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -23,6 +22,7 @@ from perdura.steps.archive_decisions import next_look
 from perdura.steps.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, StepState
 from perdura.steps.ports import Ports, Staging, TapeSystem
 from perdura.steps.recall_events import Recalled, failed, recalled
+from perdura.storage.digests import adler32
 from perdura.storage.store import ObjectRef
 
 log = logging.getLogger(__name__)
@@ -242,7 +242,7 @@ def _copied(found: Recall, target: Target, tape: TapeSystem, ports: Ports) -> Re
     def passing() -> Iterator[bytes]:
         nonlocal adler, done
         for part in parts:
-            adler = zlib.adler32(part, adler)
+            adler = adler32(part, adler)
             for digest in hashes.values():
                 digest.update(part)
             done += len(part)

@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from perdura.local.tape.faults import Faults
 from perdura.local.tape.fts import retries, transitions
 from perdura.local.tape.fts.credentials import DelegatedProxies
 from perdura.local.tape.fts.ledger import Ledger
+from perdura.local.tape.fts.monitor import Monitor, Watched
 from perdura.local.tape.fts.storage import ENOMSG, StorageError, Storages, path, storage
 from perdura.local.tape.fts.submission import Row, moment
 from perdura.local.tape.scheduler import Scheduler
@@ -69,11 +70,10 @@ class Daemon:
         self.pace = pace or Pace()
         self._proxies = proxies
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._watch_lock = threading.Lock()
-        self._archiving: dict[int, str] = {}
-        self._staging: dict[int, str] = {}
-        self._interval = self.pace.monitor
-        self._ticking = False
+        first, longest = self.pace.monitor, self.pace.monitor_longest
+        self._monitored: set[int] = set()  # files whose monitoring has been noted
+        self._archiving = Monitor(scheduler, self._tasks.put, self._look_archiving, first, longest)
+        self._staging = Monitor(scheduler, self._tasks.put, self._look_staging, first, longest)
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self.pace.workers)]
 
     def start(self) -> None:
@@ -106,14 +106,8 @@ class Daemon:
 
     def wake(self) -> None:
         """Something moved in the tape library: look at once."""
-        with self._watch_lock:
-            if not (self._archiving or self._staging):
-                return
-            self._interval = self.pace.monitor
-            if self._ticking:
-                return
-            self._ticking = True
-        self._tasks.put(self._tick)
+        self._archiving.wake()
+        self._staging.wake()
 
     def _enqueue(self, job_id: str, file_id: int, state: str) -> None:
         if state == "SUBMITTED":
@@ -121,7 +115,9 @@ class Daemon:
         elif state == "STAGING":
             self._tasks.put(lambda: self._stage(job_id, file_id))
         elif state in ("ARCHIVING", "STARTED"):
-            self._watch(job_id, file_id, state)
+            found = self._load(job_id, file_id)
+            if found is not None:
+                self._watch(found[0], found[2])
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:
@@ -187,8 +183,7 @@ class Daemon:
             job_id, file_id, frozenset({"ACTIVE"}), lambda job, files, file: transitions.done(job, files, file, seconds)
         )
         if ended is not None and ended[2]["file_state"] == "ARCHIVING":
-            self._watch(job_id, file_id, "ARCHIVING")
-            self.wake()
+            self._watch(ended[0], ended[2])
         if ended is not None and ended[2]["bringonline_token"] and ended[2]["file_state"] == "FINISHED":
             self._release(ended[2])
 
@@ -303,72 +298,50 @@ class Daemon:
             self.storages.delete(destination)
             raise failure
 
-    def _watch(self, job_id: str, file_id: int, state: str) -> None:
-        with self._watch_lock:
-            (self._archiving if state == "ARCHIVING" else self._staging)[file_id] = job_id
-            if self._ticking:
-                return
-            self._ticking = True
-        self.scheduler.after(self.pace.monitor, lambda: self._tasks.put(self._tick))
+    def _watch(self, job: Row, file: Row) -> None:
+        if file["file_state"] == "ARCHIVING":
+            since, limit = file["archive_start_time"] or moment(), job["archive_timeout"]
+            url, monitor = file["dest_surl"], self._archiving
+        else:
+            since, limit = file["staging_start"], job["bring_online"] if job["bring_online"] > 0 else 7 * DAY
+            url, monitor = file["source_surl"], self._staging
+        monitor.add(
+            Watched(job["job_id"], file["file_id"], url, retries.epoch(since), limit, file["bringonline_token"])
+        )
 
-    def _tick(self) -> None:
-        """Look once at everything that waits for tape; come back later while something does."""
-        with self._watch_lock:
-            archiving, staging = dict(self._archiving), dict(self._staging)
-        moved = False
-        for group in self._grouped(archiving):
-            moved |= self._look_archiving(group)
-        for group in self._grouped(staging):
-            moved |= self._look_staging(group)
-        with self._watch_lock:
-            self._ticking = False
-            longer = min(self._interval * 2, self.pace.monitor_longest)
-            self._interval = self.pace.monitor if moved else longer
-            if not (self._archiving or self._staging) or self._ticking:
-                return
-            self._ticking = True
-        self.scheduler.after(self._interval, lambda: self._tasks.put(self._tick))
+    def _look_archiving(self, watched: Sequence[Watched]) -> bool:
+        by_storage: dict[str, list[Watched]] = defaultdict(list)
+        for file in watched:
+            by_storage[storage(file.url)].append(file)
+        groups = [files[n : n + BULK] for files in by_storage.values() for n in range(0, len(files), BULK)]
+        moved = [self._look_together(group) for group in groups]
+        return any(moved)
 
-    def _grouped(self, watched: dict[int, str]) -> list[list[tuple[Row, Row]]]:
-        """Job and file rows by storage, at most BULK together; files that went elsewhere are dropped."""
-        by_storage: dict[str, list[tuple[Row, Row]]] = defaultdict(list)
-        for file_id, job_id in watched.items():
-            found = self._load(job_id, file_id)
-            if found is None or found[2]["file_state"] not in ("ARCHIVING", "STARTED"):
-                self._forget(file_id)
-                continue
-            by_storage[storage(found[2]["dest_surl"])].append((found[0], found[2]))
-        return [rows[n : n + BULK] for rows in by_storage.values() for n in range(0, len(rows), BULK)]
-
-    def _forget(self, file_id: int) -> None:
-        with self._watch_lock:
-            self._archiving.pop(file_id, None)
-            self._staging.pop(file_id, None)
-
-    def _look_archiving(self, group: list[tuple[Row, Row]]) -> bool:
+    def _look_together(self, group: Sequence[Watched]) -> bool:
         try:
-            items = self.storages.archived([file["dest_surl"] for _, file in group])
+            items = self.storages.archived([file.url for file in group])
         except StorageError as error:
             log.warning("archiveinfo: %s", error.message)
             items = {}
         moved = False
-        for job, file in group:
-            ended = retries.archive_result(items.get(file["dest_surl"]))
-            waited = time.time() - retries.epoch(file["archive_start_time"] or moment())
-            if ended is None and waited > job["archive_timeout"]:
+        for file in group:
+            ended = retries.archive_result(items.get(file.url))
+            if ended is None and time.time() - file.since > file.limit:
                 ended = ("FAILED", "ARCHIVING [110] archive timeout has been exceeded")
-            if ended is None and file["archive_start_time"] is not None:
+            if ended is None and file.file_id in self._monitored:
                 continue
 
-            def act(job: Row, files: list[Row], file: Row, ended: tuple[str, str] | None = ended) -> None:
-                if file["archive_start_time"] is None:
-                    transitions.archive_start(file)
+            def act(job: Row, files: list[Row], row: Row, ended: tuple[str, str] | None = ended) -> None:
+                if row["archive_start_time"] is None:
+                    transitions.archive_start(row)
                 if ended is not None:
-                    transitions.archive_end(job, files, file, *ended)
+                    transitions.archive_end(job, files, row, *ended)
 
-            self._change(job["job_id"], file["file_id"], frozenset({"ARCHIVING"}), act)
-            if ended is not None:
-                self._forget(file["file_id"])
+            changed = self._change(file.job_id, file.file_id, frozenset({"ARCHIVING"}), act)
+            self._monitored.add(file.file_id)
+            if ended is not None or changed is None:
+                self._archiving.discard(file.file_id)
+                self._monitored.discard(file.file_id)
                 moved = True
         return moved
 
@@ -386,32 +359,32 @@ class Daemon:
         except StorageError as error:
             self._staging_failed(job_id, file_id, error.errno, error.message)
             return
-        self._change(job_id, file_id, frozenset({"STARTED"}), lambda _, __, file: file.update(bringonline_token=token))
-        self._watch(job_id, file_id, "STARTED")
-        self.wake()
+        requested = self._change(
+            job_id, file_id, frozenset({"STARTED"}), lambda _, __, file: file.update(bringonline_token=token)
+        )
+        if requested is not None:
+            self._watch(requested[0], requested[2])
 
-    def _look_staging(self, group: list[tuple[Row, Row]]) -> bool:
+    def _look_staging(self, watched: Sequence[Watched]) -> bool:
         moved = False
-        for job, file in group:
-            job_id, file_id = job["job_id"], file["file_id"]
-            limit = job["bring_online"] if job["bring_online"] > 0 else 7 * DAY
+        for file in watched:
             try:
-                poll = self.storages.tape(storage(file["source_surl"]), f"stage/{file['bringonline_token']}")
-                item: Row = next((i for i in poll["files"] if i.get("path") == path(file["source_surl"])), {})
+                poll = self.storages.tape(storage(file.url), f"stage/{file.token}")
+                item: Row = next((i for i in poll["files"] if i.get("path") == path(file.url)), {})
             except StorageError as error:
                 log.warning("stage poll: %s", error.message)
                 item = {}
             if item.get("error"):
-                self._staging_failed(job_id, file_id, ENOMSG, f"[Tape REST API] {item['error']}")
+                self._staging_failed(file.job_id, file.file_id, ENOMSG, f"[Tape REST API] {item['error']}")
             elif item.get("onDisk") or item.get("state") == "COMPLETED":
-                changed = self._change(job_id, file_id, frozenset({"STARTED"}), transitions.staged)
+                changed = self._change(file.job_id, file.file_id, frozenset({"STARTED"}), transitions.staged)
                 if changed is not None and changed[2]["file_state"] == "SUBMITTED":
-                    self._enqueue(job_id, file_id, "SUBMITTED")
-            elif time.time() - retries.epoch(file["staging_start"]) > limit:
-                self._staging_failed(job_id, file_id, 110, "bring-online timeout has been exceeded")
+                    self._enqueue(file.job_id, file.file_id, "SUBMITTED")
+            elif time.time() - file.since > file.limit:
+                self._staging_failed(file.job_id, file.file_id, 110, "bring-online timeout has been exceeded")
             else:
                 continue
-            self._forget(file_id)
+            self._staging.discard(file.file_id)
             moved = True
         return moved
 
