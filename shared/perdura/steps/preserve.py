@@ -31,8 +31,10 @@ from perdura.steps.outcome import (
 )
 from perdura.steps.ports import Ports, VirusScanner
 from perdura.steps.preserve_copy import Copied, CopiedFile, copy
-from perdura.steps.preserve_document import document
+from perdura.steps.preserve_document import document, sip_json
 from perdura.steps.preserve_events import NOT_DONE, SOFTWARE, Act, Inspected, Provenance, tool_agent
+from perdura.steps.preserve_import import PLACES, Imported, imported
+from perdura.steps.preserve_rights import statements
 from perdura.steps.preserve_submission import open_submission
 from perdura.storage.store import Written
 
@@ -64,6 +66,14 @@ class Plan:
     provenance: Provenance
 
 
+@dataclass(frozen=True, slots=True)
+class History:
+    """Events of before this step: `recorded` in the log, `told` by the producer's own PREMIS."""
+
+    recorded: tuple[Event, ...]
+    told: Imported
+
+
 def run(archive: ArchiveView, ports: Ports) -> Outcome:
     """Make the AIP, read it back, and say what it is.
 
@@ -84,11 +94,12 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
         if refusal is not None:
             return refusal
         acts = _acts(plan, copied)
-        _add_mets(plan, aip, copied, acts)
+        history = _history(plan, copied)
+        _add_mets(plan, aip, copied, acts, history)
         aip.finish(_bag_info(plan))
         written = sink.finish()
     read_back(ports.store, written)
-    return _outcome(plan, aip.members, copied, acts, written)
+    return _outcome(plan, aip.members, copied, acts, history, written)
 
 
 def _plan(archive: ArchiveView, ports: Ports) -> Plan:
@@ -178,10 +189,26 @@ def _acts(plan: Plan, copied: Copied) -> list[Act]:
     return acts
 
 
-def _agents(plan: Plan, events: Sequence[Event]) -> list[Agent]:
+def _history(plan: Plan, copied: Copied) -> History:
+    """What happened before this step: the log's events of the Archive, and those the producer tells of."""
+    recorded: Sequence[Event] = (plan.ports.extras or {}).get("earlier_events", ())
+    documents = [(path, text) for path in PLACES if (text := copied.declarations.text(path)) is not None]
+    if not documents:
+        return History(tuple(recorded), Imported())
+    known = {event.id for event in recorded}
+    ids = {file.original: file.id for file in copied.files}
+    found = [imported(path, text, plan.archive.id, ids, plan.created) for path, text in documents]
+    told = Imported(
+        tuple(event for each in found for event in each.events if event.id not in known),
+        tuple(agent for each in found for agent in each.agents),
+        tuple(finding for each in found for finding in each.findings),
+    )
+    return History(tuple(recorded), told)
+
+
+def _agents(plan: Plan, events: Sequence[Event], told: Sequence[Agent]) -> list[Agent]:
     """Every agent that an event names, once: those known here in full, others by what the events say of them."""
-    extras = plan.ports.extras or {}
-    known: list[Agent] = [plan.provenance.software(), plan.provenance.institution(), *extras.get("agents", ())]
+    known = [plan.provenance.software(), plan.provenance.institution(), *told]
     if plan.ports.identifier is not None:
         known.append(tool_agent(plan.ports.identifier.tool))
     if plan.scanning.engine:
@@ -193,8 +220,8 @@ def _agents(plan: Plan, events: Sequence[Event]) -> list[Agent]:
     return list(agents.values())
 
 
-def _add_mets(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act]) -> None:
-    earlier: Sequence[Event] = (plan.ports.extras or {}).get("earlier_events", ())
+def _add_mets(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act], history: History) -> None:
+    earlier = (*history.told.events, *history.recorded)
     mets = document(
         plan.archive,
         str(plan.aip),
@@ -203,7 +230,8 @@ def _add_mets(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act]) -
         copied,
         acts,
         earlier,
-        _agents(plan, [*earlier, *(act.event for act in acts)]),
+        _agents(plan, [*earlier, *(act.event for act in acts)], history.told.agents),
+        statements(plan.archive, copied.declarations.bag_info, sip_json(copied), plan.ports.derived),
         SoftwareNote("Perdura preserve", __version__, (NOT_DONE,)),
     )
     aip.add(METS, measure(mets), write(mets))
@@ -248,7 +276,14 @@ def _entries(members: Sequence[Member], formats: dict[str, CopiedFile]) -> Itera
         yield Entry(member, found.key if found else None, found.name if found else None)
 
 
-def _outcome(plan: Plan, members: Sequence[Member], copied: Copied, acts: Sequence[Act], written: Written) -> Outcome:
+def _outcome(
+    plan: Plan,
+    members: Sequence[Member],
+    copied: Copied,
+    acts: Sequence[Act],
+    history: History,
+    written: Written,
+) -> Outcome:
     by_path = {file.member.path: file for file in copied.files}
     verified_at = plan.ports.clock.now()
     ref = written.info.ref
@@ -266,7 +301,7 @@ def _outcome(plan: Plan, members: Sequence[Member], copied: Copied, acts: Sequen
         index_key=_index(plan, members, by_path, written),
     )
     files = tuple(_file(member, by_path.get(member.path)) for member in members if member.path.startswith("data/"))
-    findings = _warnings(plan, copied)
+    findings = (*_unscanned(plan, copied), *history.told.findings)
     return Outcome(
         StepState.COMPLETED_WITH_WARNINGS if findings else StepState.COMPLETED,
         output={"aip": str(plan.aip), "files": len(files), "size": written.info.size},
@@ -274,6 +309,7 @@ def _outcome(plan: Plan, members: Sequence[Member], copied: Copied, acts: Sequen
         copies=(Copy(plan.aip, "object-store", uri, package.size, package.checksums, verified_at),),
         files=((plan.aip, files),),
         events=(
+            *history.told.events,
             *(act.event for act in acts),
             plan.provenance.stored(uri, written.checksums["sha256"], verified_at),
         ),
@@ -295,7 +331,7 @@ def _file(member: Member, copied: CopiedFile | None) -> File:
     )
 
 
-def _warnings(plan: Plan, copied: Copied) -> tuple[Finding, ...]:
+def _unscanned(plan: Plan, copied: Copied) -> tuple[Finding, ...]:
     """Files that a required scan could not look into; under any other policy the event alone says it."""
     if plan.ports.settings.virus_scan != "required":
         return ()

@@ -17,6 +17,7 @@ from perdura.packages.manifests import (
     match_normalised,
 )
 from perdura.steps.outcome import Finding
+from perdura.steps.preserve_import import PLACES
 from perdura.steps.preserve_submission import Submission
 
 SIP_JSON = "data/meta/sip.json"
@@ -25,7 +26,7 @@ COMPUTED = ("sha256", "sha512")
 
 _BAG_INFO = "bag-info.txt"
 _DECLARATION = "bagit.txt"
-_KEPT = (_DECLARATION, _BAG_INFO, SIP_JSON)
+_KEPT = (_DECLARATION, _BAG_INFO, SIP_JSON, *PLACES)
 
 
 class Declarations:

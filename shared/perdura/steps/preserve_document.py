@@ -71,8 +71,9 @@ def document(
     created: datetime,
     copied: Copied,
     acts: Sequence[Act],
-    earlier: Sequence[Event],
+    earlier: Iterable[Event],
     agents: Sequence[Agent],
+    rights: Sequence[str],
     software: SoftwareNote,
 ) -> Document:
     """Put the document together; `earlier` are the events of the Archive's earlier steps, `agents` those of all."""
@@ -92,6 +93,7 @@ def document(
         description=_description(archive),
         bag_info=tuple(copied.declarations.bag_info),
         events=[event_xml(event, "3.0") for event in (*earlier, *(act.event for act in acts))],
+        rights=rights,
         agents=[agent_xml(agent, "3.0") for agent in agents],
     )
 

@@ -1,0 +1,130 @@
+"""What an AIP tells besides its own making: rights, and the producer's own PREMIS."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from lxml import etree
+
+from perdura.steps.outcome import Outcome, StepState
+from perdura.steps.preserve import run
+from perdura.storage.memory import MemoryStore
+from tests.unit.preserve.fakes import ports
+from tests.unit.preserve.submissions import ARCHIVE, FILES, bag, deposit, stored, unpacked, zipped
+from tests.unit.preserve.test_standards import PREMIS, schema
+
+PRODUCERS = b"""<?xml version="1.0"?>
+<premis xmlns="http://www.loc.gov/premis/v3" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" version="3.0">
+  <object xsi:type="file">
+    <objectIdentifier><objectIdentifierType>local</objectIdentifierType>
+      <objectIdentifierValue>f1</objectIdentifierValue></objectIdentifier>
+    <objectCharacteristics><format><formatDesignation><formatName>text</formatName></formatDesignation></format>
+    </objectCharacteristics>
+    <originalName>objects/readme.txt</originalName>
+  </object>
+  <event>
+    <eventIdentifier><eventIdentifierType>local</eventIdentifierType>
+      <eventIdentifierValue>e1</eventIdentifierValue></eventIdentifier>
+    <eventType>capture</eventType><eventDateTime>2020-02-02T10:00:00Z</eventDateTime>
+    <linkingAgentIdentifier><linkingAgentIdentifierType>local</linkingAgentIdentifierType>
+      <linkingAgentIdentifierValue>scanner</linkingAgentIdentifierValue></linkingAgentIdentifier>
+    <linkingObjectIdentifier><linkingObjectIdentifierType>local</linkingObjectIdentifierType>
+      <linkingObjectIdentifierValue>f1</linkingObjectIdentifierValue></linkingObjectIdentifier>
+  </event>
+  <agent>
+    <agentIdentifier><agentIdentifierType>local</agentIdentifierType>
+      <agentIdentifierValue>scanner</agentIdentifierValue></agentIdentifier>
+    <agentName>Flatbed scanner</agentName><agentType>hardware</agentType>
+  </agent>
+</premis>"""
+
+
+def preserved(files: dict[str, bytes], **changes: Any) -> tuple[Outcome, etree._Element]:
+    store = MemoryStore()
+    archive = replace(deposit(store, zipped(files)), **changes)
+    outcome = run(archive, ports(store))
+    mets = etree.fromstring(unpacked(stored(store))["data/metadata/METS.xml"])
+    schema().assertValid(mets)
+    return outcome, mets
+
+
+def texts(mets: etree._Element, name: str) -> list[str]:
+    return [element.text or "" for element in mets.iter(f"{PREMIS}{name}")]
+
+
+@pytest.mark.parametrize("path", ["metadata/premis.xml", "data/metadata/premis.xml"])
+def test_the_producers_premis_becomes_part_of_the_history(path: str) -> None:
+    files = bag({**FILES, **({path: PRODUCERS} if path.startswith("data/") else {})})
+    outcome, mets = preserved({**files, path: PRODUCERS})
+    event = outcome.events[0]
+    assert event.type == "capture"
+    assert str(ARCHIVE) in {link.value for link in event.objects}
+    assert event.details == ("identifier given by the producer: e1",)
+    readme = next(
+        each
+        for each in mets.iter(f"{PREMIS}object")
+        if each.findtext(f"{PREMIS}originalName") == "data/readme.txt"
+    )
+    assert readme.findtext(f"{PREMIS}objectIdentifier/{PREMIS}objectIdentifierValue") in {
+        link.value for link in event.objects
+    }
+    assert texts(mets, "eventType")[0] == "capture"
+    assert "Flatbed scanner" in texts(mets, "agentName")
+
+
+def test_a_deposit_cannot_take_an_identifier_of_the_log() -> None:
+    taken = "0190a1b2-0000-7000-8000-00000000000e"
+    files = {**bag(), "metadata/premis.xml": PRODUCERS.replace(b">e1<", f">{taken}<".encode())}
+    outcome, _ = preserved(files)
+    assert taken not in {str(event.id) for event in outcome.events}
+
+
+@pytest.mark.parametrize("text", [b"<premis", b'<!DOCTYPE x [<!ENTITY a "b">]><premis/>', b"<other/>"])
+def test_premis_that_cannot_be_read_is_kept_and_warned_of(text: bytes) -> None:
+    outcome, _ = preserved({**bag(), "metadata/premis.xml": text})
+    assert outcome.state is StepState.COMPLETED_WITH_WARNINGS
+    assert [finding.code for finding in outcome.findings] == ["premis-not-read"]
+
+
+def test_no_rights_are_invented() -> None:
+    _, mets = preserved(bag())
+    assert not texts(mets, "rightsBasis")
+
+
+def test_rights_of_bag_info_and_of_records() -> None:
+    files = bag()
+    files["bag-info.txt"] += b"Rights: CC BY 4.0 & more\n"
+    metadata = {
+        "rights": [{"id": "cc0", "title": {"en": "CC Zero"}, "link": "https://creativecommons.org/publicdomain/zero"}],
+        "datacite": {"rightsList": [{"rights": "MIT", "rightsUri": "https://opensource.org/license/mit"}]},
+    }
+    _, mets = preserved(files, metadata=metadata)
+    assert texts(mets, "licenseTerms") == ["CC BY 4.0 & more", "CC Zero", "MIT"]
+    assert len(texts(mets, "licenseDocumentationIdentifierValue")) == 2
+
+
+@pytest.mark.parametrize(
+    ("embargo", "end", "note"),
+    [("2030-01-01", ["2030-01-01"], []), (1893456000, ["2030-01-01"], []), ("some day", [], ["some day"])],
+)
+def test_embargo_of_sip_json(embargo: object, end: list[str], note: list[str]) -> None:
+    sip = json.dumps({"usr-meta": {"embargo_timestamp": embargo}}).encode()
+    _, mets = preserved(bag({**FILES, "data/meta/sip.json": sip}))
+    assert (texts(mets, "endDate"), texts(mets, "otherRightsNote")) == (end, note)
+
+
+def test_restricted_access() -> None:
+    _, mets = preserved(bag(), restricted=True)
+    assert texts(mets, "restriction") == ["not public"]
+
+
+def test_description_in_dublin_core() -> None:
+    metadata = {"creators": [{"name": "Ada"}, {"name": "Bo"}], "publication_date": "2024", "title": "ignored"}
+    _, mets = preserved(bag(), metadata=metadata, source="zenodo", recid="42")
+    found = {}
+    for element in mets.iter("{http://purl.org/dc/elements/1.1/}*"):
+        found.setdefault(etree.QName(element).localname, []).append(element.text)
+    assert found == {"title": ["A study"], "creator": ["Ada", "Bo"], "date": ["2024"], "identifier": ["zenodo:42"]}
