@@ -1,9 +1,9 @@
 """How fast and how lean archiving to tape is: submissions, bulk status, thousands of AIPs, the cost of ADLER32.
 
 Usage: `python benchmarks/tape.py [--aips N] [--output FILE]`. The tape library runs as a process of its own, with
-mounts and seeks shortened, so that the numbers are about our code. Targets: 100 submissions in 3.5 s; status of 1,000 jobs in
-at most 10 requests and 2 s; 10,000 AIPs archived and confirmed within 256 MiB; ADLER32 adds at most 10 % to the CPU
-the write path.
+mounts and seeks shortened, so that the numbers are about our code. Targets: 100 submissions in 3.5 s; status of 1,000
+jobs in at most 10 requests and 2 s; 10,000 AIPs archived and confirmed within 256 MiB; ADLER32 adds at most 10 % to
+the CPU of the write path.
 """
 
 from __future__ import annotations
