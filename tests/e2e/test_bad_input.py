@@ -48,8 +48,10 @@ def test_a_bad_package_is_rejected_with_reasons_and_kept(
     assert step["findings"], words
     (sip,) = document["packages"]
     assert sip["accepted"] is False
-    with stack.api.stream("GET", sip["links"]["content"], follow_redirects=True) as kept:
-        assert kept.read() == content
+    kept = tmp_path / "kept"
+    fetched = stack.command("fetch", archive, "--package", sip["id"], "-o", str(kept))
+    assert fetched.returncode == 0, fetched.stderr
+    assert kept.read_bytes() == content
     events = stack.api.get(f"/archives/{archive}/events").json()["items"]
     assert any("fail" in str(event) for event in events)
 

@@ -37,7 +37,8 @@ def harvest(root: Path, record: str, watch: bool, url: str | None, token: str | 
 def archives(context: click.Context) -> None:
     """List archives, or show one."""
     if context.invoked_subcommand is None:
-        context.invoke(list_archives)
+        with list_archives.make_context("list", [], parent=context) as listing:
+            list_archives.invoke(listing)
 
 
 @archives.command("list")
@@ -46,14 +47,7 @@ def archives(context: click.Context) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON, one document per line.")
 @api.options
 @click.pass_obj
-def list_archives(
-    root: Path,
-    limit: int = 50,
-    state: str | None = None,
-    as_json: bool = False,
-    url: str | None = None,
-    token: str | None = None,
-) -> None:
+def list_archives(root: Path, limit: int, state: str | None, as_json: bool, url: str | None, token: str | None) -> None:
     """List archives, the newest first."""
     registry = api.connect(root, url, token)
     for item in registry.items("/archives", limit, **({"state": state} if state else {})):
@@ -122,16 +116,18 @@ def retry(root: Path, archive_id: str, watch: bool, url: str | None, token: str 
 @click.command()
 @click.argument("archive_id")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="Where to write.")
+@click.option("--package", "package_id", help="Another package than the AIP, by its id.")
 @api.options
 @click.pass_obj
-def fetch(root: Path, archive_id: str, output: Path, url: str | None, token: str | None) -> None:
-    """Download the AIP of an archive and hold it against the registry's checksums before it gets its name."""
+def fetch(
+    root: Path, archive_id: str, package_id: str | None, output: Path, url: str | None, token: str | None
+) -> None:
+    """Download the AIP of an archive, or the package that --package names (a rejected SIP, say).
+
+    What arrives is held against the registry's checksums before it gets its name.
+    """
     registry = api.connect(root, url, token)
-    archive = registry.get(f"/archives/{archive_id}")
-    aips = [package for package in archive.get("packages") or [] if package["kind"].lower() == "aip"]
-    if not aips:
-        raise click.ClickException(f"archive {archive_id} has no AIP (it is {archive['state']})")
-    package = aips[-1]
+    package = _wanted(registry.get(f"/archives/{archive_id}"), package_id)
     declared = {name: value for name, value in (package.get("checksums") or {}).items() if name in ("sha256", "sha512")}
     hashes = {name: hashlib.new(name) for name in declared}
     part = output.with_name(f".{output.name}.part")
@@ -146,7 +142,7 @@ def fetch(root: Path, archive_id: str, output: Path, url: str | None, token: str
         wrong = [name for name, digest in hashes.items() if digest.hexdigest() != declared[name].lower()]
         if size != package["size"] or wrong:
             raise click.ClickException(
-                f"what arrived is not the AIP: {size} of {package['size']} bytes, wrong: {', '.join(wrong) or 'size'}"
+                f"what arrived is not the package: {size} of {package['size']} bytes, wrong: {', '.join(wrong) or 'size'}"
             )
         os.replace(part, output)
     except OSError as error:
@@ -154,3 +150,12 @@ def fetch(root: Path, archive_id: str, output: Path, url: str | None, token: str
     finally:
         part.unlink(missing_ok=True)
     click.echo(f"{output}  {size} bytes, {', '.join(sorted(declared)) or 'no checksum'} as registered")
+
+
+def _wanted(archive: dict[str, Any], package_id: str | None) -> dict[str, Any]:
+    """The package of that id, else the newest AIP."""
+    for package in reversed(archive.get("packages") or []):
+        if package["id"] == package_id or (package_id is None and package["kind"] == "AIP"):
+            return dict(package)
+    what = f"no package {package_id}" if package_id else f"no AIP (it is {archive['state']})"
+    raise click.ClickException(f"archive {archive['id']} has {what}")
