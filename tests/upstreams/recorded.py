@@ -7,14 +7,13 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import httpx
-
+from perdura.clients.connections import Exchange
 from perdura.clients.http import HttpClient
 from perdura.settings import Settings
 from perdura.sources.catalogue import Recognised
 
 
-class Recorded(httpx.BaseTransport):
+class Recorded:
     """Answers requests out of a recording; what is not in it is 404. Requests are kept in `asked`."""
 
     def __init__(self, answers: Iterable[Mapping[str, Any]]) -> None:
@@ -22,15 +21,22 @@ class Recorded(httpx.BaseTransport):
         self.asked: list[tuple[str, str]] = []
         self.headers: list[dict[str, str]] = []
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append((request.method, str(request.url)))
-        self.headers.append(dict(request.headers))
-        answer = self._answers.get((request.method, _plain(str(request.url))))
+    def send(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Exchange:
+        self.asked.append((method, url))
+        self.headers.append({name.lower(): value for name, value in headers.items()})
+        answer = self._answers.get((method, _plain(url)))
         if answer is None:
-            return httpx.Response(404, stream=httpx.ByteStream(b"not recorded"))
-        return httpx.Response(
-            answer["status"], headers=answer.get("headers") or {}, stream=httpx.ByteStream(_body(answer))
-        )
+            return exchange(404, b"not recorded")
+        return exchange(answer["status"], _body(answer), answer.get("headers") or {})
+
+    def close(self) -> None:
+        return
+
+
+def exchange(status: int, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Exchange:
+    """An answer that was not sent by anybody."""
+    named = tuple((name.lower(), value) for name, value in (headers or {}).items())
+    return Exchange(status, named, iter([body] if body else []), lambda: None)
 
 
 def _plain(url: str) -> str:
@@ -50,4 +56,4 @@ def _body(answer: Mapping[str, Any]) -> bytes:
 def client(record: Recognised, recording: Recorded, settings: Settings, **more: Any) -> HttpClient:
     """A client of this record's source that speaks to a recording."""
     reach = record.profile.reach(record.base_url, settings)
-    return HttpClient(reach, user_agent="perdura-tests", transport=recording, sleep=lambda _: None, **more)
+    return HttpClient(reach, user_agent="perdura-tests", network=recording, sleep=lambda _: None, **more)

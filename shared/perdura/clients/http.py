@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import random
 import re
-import ssl
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -18,17 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
-from typing import Any, Protocol, Self, cast
+from typing import Any, Protocol, Self
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
-import httpcore
-import httpx
-
-from perdura.clients.reach import GuardedBackend, Lookup, Reach, look_up
+from perdura.clients.connections import FAILURES, Connections, Exchange, Headers, Network
+from perdura.clients.reach import Lookup, Reach, look_up
 from perdura.errors import Rejected, UpstreamUnavailable
-
-Headers = tuple[tuple[str, str], ...]
 
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 """Statuses after which the same request may succeed later."""
@@ -173,57 +167,12 @@ def status_error(status: int, headers: Headers, url: str) -> Exception:
     return UpstreamRefused(f"{where}: the repository {said} ({status}).", code=code)
 
 
-@cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context()
-
-
-class _Body(httpx.SyncByteStream):
-    def __init__(self, stream: httpcore.Response) -> None:
-        self._response = stream
-
-    def __iter__(self) -> Iterator[bytes]:
-        yield from self._response.iter_stream()
-
-    def close(self) -> None:
-        self._response.close()
-
-
-class _GuardedTransport(httpx.BaseTransport):
-    """httpx on a connection pool that opens connections to judged addresses only."""
-
-    def __init__(self, reach: Reach, lookup: Lookup, connections: int) -> None:
-        self._pool = httpcore.ConnectionPool(
-            ssl_context=_tls(),
-            max_connections=connections,
-            max_keepalive_connections=connections,
-            keepalive_expiry=30,
-            network_backend=GuardedBackend(reach, lookup),
-        )
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
-        response = self._pool.handle_request(
-            httpcore.Request(
-                method=request.method,
-                url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-                headers=request.headers.raw,
-                content=cast(httpx.SyncByteStream, request.stream),
-                extensions=request.extensions,
-            )
-        )
-        return httpx.Response(response.status, headers=response.headers, stream=_Body(response))
-
-    def close(self) -> None:
-        self._pool.close()
-
-
 class HttpClient:
     """HTTP to the hosts of one `Reach`. Safe to use from several threads; close it, or use it as a context.
 
     `credentials` are headers (`Authorization`, `Cookie`) that go to `credentials_origin` alone: scheme, host and
-    port must be the same, so that no redirect and no file on another host ever sees them. `transport` replaces the
-    network, for recorded answers.
+    port must be the same, so that no redirect and no file on another host ever sees them. `network` replaces the
+    connections, for recorded answers.
     """
 
     def __init__(
@@ -238,7 +187,7 @@ class HttpClient:
         connections: int = 8,
         lookup: Lookup = look_up,
         sleep: Callable[[float], None] = time.sleep,
-        transport: httpx.BaseTransport | None = None,
+        network: Network | None = None,
     ) -> None:
         self.reach = reach
         self.limits = limits or Limits()
@@ -246,13 +195,9 @@ class HttpClient:
         self._credentials_origin = _origin(credentials_origin) if credentials_origin else None
         self._budget = budget
         self._sleep = sleep
-        self._client = httpx.Client(
-            transport=transport or _GuardedTransport(reach, lookup, connections),
-            headers={"User-Agent": user_agent, "Accept-Encoding": "identity"},
-            timeout=httpx.Timeout(self.limits.read_seconds, connect=self.limits.connect_seconds),
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
+        timeouts = (self.limits.connect_seconds, self.limits.read_seconds)
+        self._network = network or Connections(reach, timeouts, kept=connections, lookup=lookup)
 
     def __enter__(self) -> Self:
         return self
@@ -262,7 +207,7 @@ class HttpClient:
 
     def close(self) -> None:
         """Close all connections."""
-        self._client.close()
+        self._network.close()
 
     @property
     def authenticated(self) -> bool:
@@ -344,16 +289,15 @@ class HttpClient:
         were on the wire. Raises UpstreamUnavailable, DestinationRefused, UpstreamRefused.
         """
         until = time.monotonic() + (total_seconds or self.limits.total_seconds)
-        response = self._open(method, url, headers, content, until, self.limits.redirects if follow else 0)
+        exchange, where = self._open(method, url, headers, content, until, self.limits.redirects if follow else 0)
         try:
-            names = tuple((name.lower(), value) for name, value in response.headers.multi_items())
-            chunks = _timed(response.iter_raw(), until, str(response.url))
-            encoding = (first(names, "content-encoding") or "identity").strip().lower()
+            chunks = _timed(exchange.chunks, until, where)
+            encoding = (first(exchange.headers, "content-encoding") or "identity").strip().lower()
             if decode and encoding != "identity" and method != "HEAD":
-                chunks = decoded(chunks, encoding, str(response.url))
-            yield Stream(str(response.url), response.status_code, names, chunks)
+                chunks = decoded(chunks, encoding, where)
+            yield Stream(where, exchange.status, exchange.headers, chunks)
         finally:
-            response.close()
+            exchange.close()
 
     def _open(
         self,
@@ -363,13 +307,13 @@ class HttpClient:
         content: bytes | None,
         until: float,
         redirects: int,
-    ) -> httpx.Response:
+    ) -> tuple[Exchange, str]:
         for _ in range(redirects + 1):
-            response = self._send(method, url, headers, content)
-            location = response.headers.get("location")
-            if response.status_code not in REDIRECTS or not location or redirects == 0:
-                return response
-            response.close()
+            exchange = self._send(method, url, headers, content)
+            location = first(exchange.headers, "location")
+            if exchange.status not in REDIRECTS or not location or redirects == 0:
+                return exchange, url
+            exchange.close()
             target = urljoin(url, location)
             self.reach.check(target)
             if url.startswith("https:") and not target.startswith("https:"):
@@ -381,31 +325,28 @@ class HttpClient:
             url = target
         raise UpstreamRefused(f"{redacted(url)} redirects too often.", code="upstream-redirect")
 
-    def _send(self, method: str, url: str, headers: Mapping[str, str] | None, content: bytes | None) -> httpx.Response:
+    def _send(self, method: str, url: str, headers: Mapping[str, str] | None, content: bytes | None) -> Exchange:
         self.reach.check(url)
         host = urlsplit(url).hostname or ""
         if self._budget is not None:
             self._budget.take(host)
-        sent = dict(headers or {})
+        sent = {**self._headers, **(headers or {})}
         if self._credentials and _origin(url) == self._credentials_origin:
             sent |= self._credentials
         try:
-            request = self._client.build_request(method, url, headers=sent, content=content)
-            response = self._client.send(request, stream=True)
-        except httpx.InvalidURL as error:
+            exchange = self._network.send(method, url, sent, content)
+        except FAILURES as error:
+            raise UpstreamUnavailable(f"{host} could not be reached ({_said(error)}).") from error
+        except UnicodeError as error:
             raise UpstreamRefused("The address is not a valid URL.", code="destination-refused") from error
-        except (
-            httpcore.TimeoutException,
-            httpcore.NetworkError,
-            httpcore.ProtocolError,
-            httpx.TransportError,
-            OSError,
-        ) as error:
-            raise UpstreamUnavailable(f"{host} could not be reached ({type(error).__name__}).") from error
         if self._budget is not None:
-            names = tuple((name.lower(), value) for name, value in response.headers.multi_items())
-            self._budget.learn(host, response.status_code, names)
-        return response
+            self._budget.learn(host, exchange.status, exchange.headers)
+        return exchange
+
+
+def _said(error: Exception) -> str:
+    """What kind of failure it was, without what a server may have put into its text."""
+    return getattr(error, "verify_message", None) or type(error).__name__
 
 
 def _origin(url: str) -> tuple[str, str, int | None]:
@@ -421,8 +362,8 @@ def _timed(chunks: Iterator[bytes], until: float, url: str) -> Iterator[bytes]:
             if time.monotonic() > until:
                 raise UpstreamUnavailable(f"{redacted(url)} took too long.")
             yield chunk
-    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
-        raise UpstreamUnavailable(f"{redacted(url)} broke off ({type(error).__name__}).") from error
+    except FAILURES as error:
+        raise UpstreamUnavailable(f"{redacted(url)} broke off ({_said(error)}).") from error
 
 
 def decoded(chunks: Iterator[bytes], encoding: str, url: str) -> Iterator[bytes]:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
-
-import httpcore
 
 from perdura.errors import Rejected, UpstreamUnavailable
 
@@ -115,29 +113,3 @@ def judged_addresses(host: str, port: int, reach: Reach, lookup: Lookup = look_u
 def _is_loopback(address: Address) -> bool:
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return (mapped or address).is_loopback
-
-
-class GuardedBackend(httpcore.NetworkBackend):
-    """Opens TCP connections to judged addresses only; in all else like httpcore's own backend."""
-
-    def __init__(self, reach: Reach, lookup: Lookup = look_up) -> None:
-        self._reach = reach
-        self._lookup = lookup
-        self._inner = httpcore.SyncBackend()
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.NetworkStream:
-        """Connect to the first judged address that answers."""
-        failure: Exception | None = None
-        for address in judged_addresses(host, port, self._reach, self._lookup):
-            try:
-                return self._inner.connect_tcp(str(address), port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure or httpcore.ConnectError(f"{host} has no address")

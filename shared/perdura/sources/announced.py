@@ -6,7 +6,8 @@ import base64
 import binascii
 import re
 
-from perdura.clients.http import Headers, first
+from perdura.clients.connections import Headers
+from perdura.clients.http import first
 
 _HEX_MD5 = re.compile(r"[0-9a-fA-F]{32}")
 _HEX_SHA256 = re.compile(r"[0-9a-fA-F]{64}")

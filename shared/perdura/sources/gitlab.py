@@ -123,5 +123,5 @@ def _export(api: str, client: HttpClient) -> Capture | None:
         return Capture.of(answer, "export.json")
     if status in (None, "none"):
         # Asking twice makes one more export, nothing else: idempotent for us.
-        _json(client.read("POST", f"{api}/export", headers={"Content-Length": "0"}, idempotent=True))
+        _json(client.read("POST", f"{api}/export", idempotent=True))
     raise Preparing("GitLab makes the project export", POLL_SECONDS)

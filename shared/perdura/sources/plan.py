@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from perdura.clients.http import Answer, Headers, recorded, redacted
+from perdura.clients.connections import Headers
+from perdura.clients.http import Answer, recorded, redacted
 from perdura.errors import Broken
 from perdura.sources.names import distinct_paths
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from perdura.clients.http import Stream, decoded, redacted, status_error
 from perdura.errors import Rejected, UpstreamUnavailable
 from perdura.sources.announced import announced
+from perdura.sources.hashing import ThreadedDigests
 from perdura.sources.origin import Origin
 from perdura.sources.plan import PlannedFile
 from perdura.storage.digests import HEX_LENGTHS, Digests
@@ -26,6 +27,9 @@ BAG_ALGORITHMS = ("md5", "sha256", "sha512")
 
 SMALL = 1 << 20
 """Files up to this size in bytes are stored with one request."""
+
+LARGE = 8 << 20
+"""Files above this size in bytes are hashed beside their transfer."""
 
 ATTEMPTS = 3
 """Connections that may break over one file within one invocation; the last one gives the file back."""
@@ -142,9 +146,18 @@ class _Attempt:
         self.is_html = False
         self.wire = Digests(("sha256",))
         self.declared = dict(file.checksums)
-        self.digests = Digests({*BAG_ALGORITHMS, *(set(file.checksums) & set(HEX_LENGTHS))})
+        algorithms = {*BAG_ALGORITHMS, *(set(file.checksums) & set(HEX_LENGTHS))}
+        large = file.size is not None and file.size > LARGE
+        self.digests = ThreadedDigests(algorithms) if large else Digests(algorithms)
 
     def run(self) -> Fetched:
+        try:
+            return self._run()
+        finally:
+            if isinstance(self.digests, ThreadedDigests):
+                self.digests.close()
+
+    def _run(self) -> Fetched:
         small = self.file.size is not None and self.file.size <= SMALL
         if small:
             buffer = bytearray()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 from perdura.errors import Broken
 from perdura.sources.plan import PlannedFile
@@ -19,6 +19,9 @@ UNIT_FILES = 32
 
 UNIT_BYTES = 8 << 20
 """Most bytes of one unit of several files."""
+
+
+_FIELDS = tuple(field.name for field in fields(Fetched))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,9 @@ class Receipt:
 
     def to_json(self) -> bytes:
         """The receipt as JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False).encode("utf-8", "surrogatepass")
+        fetched = [{name: getattr(item, name) for name in _FIELDS} for item in self.fetched]
+        value = {"fetched": fetched, "missing": self.missing}
+        return json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogatepass")
 
 
 def read_receipt(data: bytes) -> Receipt:

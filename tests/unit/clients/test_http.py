@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from http.client import BadStatusLine
 
-import httpx
 import pytest
 
+from perdura.clients.connections import Exchange
 from perdura.clients.http import HttpClient, UpstreamRefused, recorded, redacted, retry_after, status_error
 from perdura.clients.reach import DestinationRefused, Reach
 from perdura.errors import Rejected, Retryable, UpstreamUnavailable
+from tests.upstreams.recorded import exchange
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 REACH = Reach(frozenset({"example.org"}))
@@ -72,51 +75,56 @@ def test_what_will_not_pass(status: int, code: str) -> None:
     assert error.code == code
 
 
-def client(handler: httpx.MockTransport) -> HttpClient:
-    return HttpClient(REACH, user_agent="tests", transport=handler, sleep=lambda _: None)
+class Answers:
+    """A network that answers every request alike, or raises."""
+
+    def __init__(self, status: int = 200, body: bytes = b"", error: Exception | None = None, **headers: str) -> None:
+        self._answer = (status, body, headers)
+        self._error = error
+        self.asked: list[str] = []
+
+    def send(self, method: str, url: str, headers: Mapping[str, str], content: bytes | None) -> Exchange:
+        self.asked.append(method)
+        if self._error is not None:
+            raise self._error
+        return exchange(*self._answer)
+
+    def close(self) -> None:
+        return
 
 
-def streaming(status: int, body: bytes = b"", **headers: str) -> httpx.Response:
-    return httpx.Response(status, headers=headers, stream=httpx.ByteStream(body))
+def client(answers: Answers) -> HttpClient:
+    return HttpClient(REACH, user_agent="tests", network=answers, sleep=lambda _: None)
 
 
 def test_only_safe_requests_are_tried_again() -> None:
-    asked = []
-
-    def handler(request: httpx.Request) -> httpx.Response:
-        asked.append(request.method)
-        return streaming(500)
-
-    with client(httpx.MockTransport(handler)) as http:
+    answers = Answers(500)
+    with client(answers) as http:
         with pytest.raises(UpstreamUnavailable):
             http.read("POST", "https://example.org/")
         with pytest.raises(UpstreamUnavailable):
             http.get("https://example.org/")
-    assert asked == ["POST", "GET", "GET", "GET"]
+    assert answers.asked == ["POST", "GET", "GET", "GET"]
 
 
-def test_a_connection_that_fails_is_unavailable() -> None:
-    def handler(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("refused", request=request)
-
-    with client(httpx.MockTransport(handler)) as http, pytest.raises(UpstreamUnavailable):
+@pytest.mark.parametrize("error", [ConnectionRefusedError(), TimeoutError(), BadStatusLine("x")])
+def test_a_connection_that_fails_is_unavailable(error: Exception) -> None:
+    with client(Answers(error=error)) as http, pytest.raises(UpstreamUnavailable):
         http.get("https://example.org/")
 
 
 def test_a_body_has_a_limit() -> None:
-    answers = httpx.MockTransport(lambda _: streaming(200, bytes(2000)))
-    with client(answers) as http, pytest.raises(UpstreamRefused) as caught:
+    with client(Answers(body=bytes(2000))) as http, pytest.raises(UpstreamRefused) as caught:
         http.get("https://example.org/", body_bytes=1000)
     assert caught.value.code == "upstream-too-large"
 
 
 @pytest.mark.parametrize("target", ["http://example.org/", "https://elsewhere.org/", "gopher://example.org/"])
 def test_redirects_stay_on_the_list_and_on_tls(target: str) -> None:
-    answers = httpx.MockTransport(lambda _: streaming(302, location=target))
-    with client(answers) as http, pytest.raises((UpstreamRefused, DestinationRefused)):
+    with client(Answers(302, location=target)) as http, pytest.raises((UpstreamRefused, DestinationRefused)):
         http.get("https://example.org/")
 
 
 def test_a_redirect_can_be_looked_at() -> None:
-    with client(httpx.MockTransport(lambda _: streaming(302, location="https://elsewhere.org/"))) as http:
+    with client(Answers(302, location="https://elsewhere.org/")) as http:
         assert http.get("https://example.org/", follow=False).header("location") == "https://elsewhere.org/"

@@ -6,7 +6,8 @@ import ipaddress
 
 import pytest
 
-from perdura.clients.reach import DestinationRefused, GuardedBackend, Reach, is_public, judged_addresses
+from perdura.clients.connections import Connections
+from perdura.clients.reach import DestinationRefused, Reach, is_public, judged_addresses
 from perdura.errors import UpstreamUnavailable
 
 REACH = Reach(frozenset({"example.org", "*.cern.ch"}))
@@ -119,18 +120,18 @@ def test_a_name_that_does_not_resolve_is_unavailable() -> None:
 
 
 def test_the_connection_goes_to_the_address_that_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that resolves to another address the second time gains nothing."""
     asked: list[str] = []
     answers = iter([["188.184.9.234"], ["127.0.0.1"]])
-    backend = GuardedBackend(REACH, lambda host, port: next(answers))
+    network = Connections(REACH, (1, 1), lookup=lambda host, port: next(answers))
 
-    class Inner:
-        def connect_tcp(self, host: str, *rest: object) -> str:
-            asked.append(host)
-            return "stream"
+    def connect(address: tuple[str, int], timeout: float) -> None:
+        asked.append(address[0])
+        raise ConnectionRefusedError
 
-    monkeypatch.setattr(backend, "_inner", Inner())
-    assert backend.connect_tcp("example.org", 443) == "stream"  # type: ignore[comparison-overlap]
-    assert asked == ["188.184.9.234"]
+    monkeypatch.setattr("socket.create_connection", connect)
+    with pytest.raises(ConnectionRefusedError):
+        network.send("GET", "https://example.org/", {}, None)
     with pytest.raises(DestinationRefused):
-        backend.connect_tcp("example.org", 443)
+        network.send("GET", "https://example.org/", {}, None)
     assert asked == ["188.184.9.234"]

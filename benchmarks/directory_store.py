@@ -1,0 +1,75 @@
+"""As much of a Store as harvest needs, over a directory: the step is measured, not the object store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from perdura.errors import NotStored
+from perdura.storage.store import ObjectInfo, ObjectRef, Written
+
+
+class DirectoryStore:
+    """Objects are files; a key's folders are folders."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotImplementedError(name)
+
+    def list(self, bucket: str, prefix: str, start_after: str = "") -> Iterator[ObjectInfo]:
+        """All objects below a prefix that ends in `/`."""
+        folder = self._root / bucket / prefix
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and str(path) > start_after:
+                yield ObjectInfo(ObjectRef(bucket, str(path.relative_to(self._root / bucket))), path.stat().st_size)
+
+    def read(self, ref: ObjectRef, offset: int = 0, length: int | None = None) -> bytes:
+        """Bytes of a range; raises NotStored."""
+        try:
+            data = (self._root / ref.bucket / ref.key).read_bytes()
+        except FileNotFoundError as error:
+            raise NotStored(ref.key) from error
+        return data[offset:] if length is None else data[offset : offset + length]
+
+    def put(self, bucket: str, key: str, data: bytes, **_: object) -> Written:
+        """Store an object whole."""
+        path = self._root / bucket / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return Written(ObjectInfo(ObjectRef(bucket, key), len(data)), {})
+
+    def writer(self, bucket: str, key: str, **_: object) -> _Writer:
+        """Write an object as a stream."""
+        return _Writer(self._root / bucket / key, ObjectRef(bucket, key))
+
+
+class _Writer:
+    def __init__(self, path: Path, ref: ObjectRef) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._ref = path, ref
+        self._part = path.with_name(path.name + ".part")
+        self._file = self._part.open("wb")
+        self.position = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self._file.write(data)
+        self.position += len(data)
+
+    def finish(self) -> Written:
+        self._file.close()
+        os.replace(self._part, self._path)
+        return Written(ObjectInfo(self._ref, self.position), {})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._part.unlink(missing_ok=True)
