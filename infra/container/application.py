@@ -21,10 +21,11 @@ Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 def main_of(name: str) -> str:
     """The path of a function's `main.py`. Raises SystemExit for a name that is none."""
-    folders = {folder.name: folder for folder in files("perdura").joinpath("_functions").iterdir()}
-    if name not in folders or not folders[name].joinpath("main.py").is_file():
-        raise SystemExit(f"FUNCTION must be one of {', '.join(sorted(folders))}; it is {name!r}")
-    return str(folders[name].joinpath("main.py"))
+    folders = files("perdura").joinpath("_functions").iterdir()
+    mains = {folder.name: folder.joinpath("main.py") for folder in folders if folder.joinpath("main.py").is_file()}
+    if name not in mains:
+        raise SystemExit(f"FUNCTION must be one of {', '.join(sorted(mains))}; it is {name!r}")
+    return str(mains[name])
 
 
 def with_cron(application: Application) -> Application:
