@@ -55,6 +55,7 @@ class _Identifier(_Form):
 class _EventIdentifier(_Form):
     type: _TermText = ""
     value: str = ""
+    attributes: dict[str, str] = {}
 
 
 class _Outcome(_Form):
@@ -71,6 +72,7 @@ class _Event(_Form):
     agents: tuple[_Identifier, ...] = ()
     objects: tuple[_Identifier, ...] = ()
     version: str = Field("3.0", pattern=r"^(2\.3|3\.0)$")
+    attributes: dict[str, str] = {}
 
 
 def event_from_json(
@@ -109,15 +111,18 @@ def event_from_json(
         objects=tuple(map(_identifier, form.objects)),
         identifier_type=kept_type,
         identifier=spelling,
+        identifier_attributes=tuple(sent.attributes.items()),
         date_text=date.text,
         version=form.version,
+        attributes=tuple(form.attributes.items()),
     )
 
 
 def event_to_json(event: Event) -> dict[str, Any]:
     """The event in the form that `event_from_json` reads."""
-    return {
-        "identifier": {"type": _shown(event.identifier_type), "value": event.identifier_value},
+    identifier = Identifier(event.identifier_type, event.identifier_value, (), event.identifier_attributes)
+    shown = {
+        "identifier": _shown_identifier(identifier),
         "type": _shown(event.type),
         "date": event.date,
         "details": [_shown_detail(each) for each in event.details],
@@ -129,6 +134,7 @@ def event_to_json(event: Event) -> dict[str, Any]:
         "objects": [_shown_identifier(each) for each in event.objects],
         "version": event.emitted_version,
     }
+    return shown | ({"attributes": dict(event.attributes)} if event.attributes else {})
 
 
 def agent_to_json(agent: Agent, url: str) -> dict[str, Any]:
