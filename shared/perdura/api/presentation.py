@@ -81,9 +81,14 @@ def archive(record: ArchiveRecord) -> ArchiveAnswer:
         error=error_of(last) if last is not None else None,
         publication=publications[0] if publications else None,
         publications=publications,
-        actions=["retry"] if last is not None and last.state in RETRIABLE else [],
+        actions=actions(row.state, last.state if last is not None else None),
         links=links.archive_links(row.id),
     )
+
+
+def actions(state: str, last_step: str | None) -> list[str]:
+    """What makes sense to ask for: a rejected package stays as it is, so trying it again would change nothing."""
+    return ["retry"] if last_step in RETRIABLE and state != ArchiveState.REJECTED else []
 
 
 def plan(pipeline: Sequence[str], steps: Sequence[AnyRow]) -> list[PlannedStep]:

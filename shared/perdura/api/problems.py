@@ -74,6 +74,8 @@ def problem_of(error: Exception) -> Problem:
                 "database-unavailable",
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             )
+        case _ if _sqlstate(error).startswith("22"):
+            return Problem(422, "The request holds a value that cannot be looked for.", "invalid")
         case Broken() | PerduraError():
             _log.error("broken: %s", error.message)
             return Problem(500, "The server is not set up as it should be; its operator was told.", error.code)
@@ -88,10 +90,17 @@ def _database_is_down(error: Exception) -> bool:
         return True
     if not isinstance(error, DBAPIError):
         return False
-    detail = error.orig.args[0] if error.orig is not None and error.orig.args else None
-    if isinstance(detail, dict):
-        return str(detail.get("C", "")).startswith(_TRANSIENT_SQLSTATES)
+    if _sqlstate(error).startswith(_TRANSIENT_SQLSTATES):
+        return True
     return isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated
+
+
+def _sqlstate(error: Exception) -> str:
+    """The SQLSTATE that the database gave, or nothing. Class 22 is bad data: a NUL character in a text, say."""
+    if not isinstance(error, DBAPIError) or error.orig is None or not error.orig.args:
+        return ""
+    told = error.orig.args[0]
+    return str(told.get("C", "")) if isinstance(told, dict) else ""
 
 
 def invalid(error: ValidationError, where: str) -> Problem:

@@ -29,7 +29,7 @@ def listing(visit: Visit) -> Response:
         causes=causes,
         opened=opened,
         wanted=wanted,
-        retriable=(ArchiveState.FAILED, ArchiveState.BLOCKED, ArchiveState.REJECTED),
+        retriable=(ArchiveState.FAILED, ArchiveState.BLOCKED),
     )
 
 

@@ -25,6 +25,7 @@ from perdura.storage.store import Written
 from perdura.web.visit import Visit, see_other
 
 _CHUNK = 1 << 18
+_BUFFER = 4 * _CHUNK
 _FIELD_LIMIT = 8192
 _PARTS = 20
 
@@ -67,16 +68,16 @@ def _events(visit: Visit) -> Iterator[Event]:
     if visit.request.mimetype != "multipart/form-data" or not boundary:
         raise Problem(415, "Send the form as multipart/form-data.", "media-type")
     stream: IO[bytes] = visit.request.stream
-    decoder = MultipartDecoder(boundary.encode("latin-1", "replace"), _FIELD_LIMIT, max_parts=_PARTS)
+    decoder = MultipartDecoder(boundary.encode("latin-1", "replace"), _BUFFER, max_parts=_PARTS)
     while True:
         try:
             event = decoder.next_event()
+            if isinstance(event, NeedData):
+                decoder.receive_data(stream.read(_CHUNK) or None)
+                continue
         except (ValueError, RequestEntityTooLarge):
             raise Problem(400, "The form cannot be read.", "not-multipart") from None
-        if isinstance(event, NeedData):
-            chunk = stream.read(_CHUNK)
-            decoder.receive_data(chunk or None)
-        elif isinstance(event, Epilogue):
+        if isinstance(event, Epilogue):
             return
         else:
             yield event

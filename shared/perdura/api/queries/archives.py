@@ -106,7 +106,7 @@ def counts_by_state(connection: Connection, principal: Principal, criteria: Crit
     statement = select(Archive.state, func.count()).where(*_conditions(rest, principal)).group_by(Archive.state)
     if rest.source is not None or rest.text is not None:
         statement = statement.outerjoin_from(Archive, Resource, Resource.id == Archive.resource_id)
-    return dict(connection.execute(statement).tuples().all())
+    return {row[0]: row[1] for row in connection.execute(statement)}
 
 
 def sources(connection: Connection) -> Sequence[str]:

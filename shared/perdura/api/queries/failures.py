@@ -35,7 +35,7 @@ def causes(connection: Connection, principal: Principal, limit: int = 100) -> Se
     return connection.execute(
         select(
             Step.name,
-            func.coalesce(Step.error_code, "").label("code"),
+            Step.error_code.label("code"),
             Archive.state,
             func.count().label("count"),
             func.min(Step.updated_at).label("first"),
@@ -44,7 +44,7 @@ def causes(connection: Connection, principal: Principal, limit: int = 100) -> Se
         )
         .join_from(Step, Archive, Archive.id == Step.archive_id)
         .where(Archive.state.in_(STOPPED), _last_failures(), visible_to(principal))
-        .group_by(Step.name, func.coalesce(Step.error_code, ""), Archive.state)
+        .group_by(Step.name, Step.error_code, Archive.state)
         .order_by(func.count().desc(), func.max(Step.updated_at).desc())
         .limit(limit)
     ).all()
@@ -53,14 +53,14 @@ def causes(connection: Connection, principal: Principal, limit: int = 100) -> Se
 def archives(
     connection: Connection, principal: Principal, *, step: str, code: str, state: str, limit: int = 50
 ) -> Sequence[AnyRow]:
-    """Archives stopped by one cause, the latest first."""
+    """Archives stopped by one cause, the latest first; an empty `code` is a step that gave none."""
     return connection.execute(
         select(Archive.id, Archive.title, Archive.state, Step.error_message, Step.updated_at, Step.attempt)
         .join_from(Step, Archive, Archive.id == Step.archive_id)
         .where(
             Archive.state == state,
             Step.name == step,
-            func.coalesce(Step.error_code, "") == code,
+            Step.error_code == code if code else Step.error_code.is_(None),
             _last_failures(),
             visible_to(principal),
         )

@@ -1,0 +1,182 @@
+"""The access pages: bytes by range out of the AIP, machine-readable forms, and nothing of what is restricted."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from contextlib import contextmanager
+
+import pytest
+from lxml import etree
+from werkzeug.test import Client
+
+from perdura.ids import new_id
+from perdura.web import landing
+from tests.contract.test_api.world import FILES, World
+
+DOORS = ["", "/metadata.json", "/schema.json", "/datacite.json", "/premis.xml", "/linkset.json", "/aip", "/files",
+         "/files.zip", "/files/data/objects/image.png"]  # fmt: skip
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_every_door_is_open_for_the_published_and_shut_for_everything_else(
+    world: World, reader: Client, door: str
+) -> None:
+    published = world.published()
+    restricted = world.published(restricted=True)
+    unpublished = world.archive()
+    world.aip(unpublished)
+    assert reader.get(f"/archives/{published}{door}").status_code == 200
+    refusals = [reader.get(f"/archives/{hidden}{door}") for hidden in (restricted, unpublished, new_id())]
+    assert [answer.status_code for answer in refusals] == [404, 404, 404]
+    assert len({answer.text for answer in refusals}) == 1
+
+
+def test_restricted_archives_are_in_no_listing(world: World, reader: Client) -> None:
+    hidden = str(world.published(restricted=True, title="Secret"))
+    shown = str(world.published(title="Open"))
+    for address in ("/", "/sitemap.xml", "/oai?verb=ListRecords&metadataPrefix=oai_dc"):
+        text = reader.get(address).text
+        assert shown in text
+        assert hidden not in text
+
+
+def test_files_come_with_their_digest_and_harmless(world: World, reader: Client) -> None:
+    archive = world.published()
+    for path, content in FILES.items():
+        answer = reader.get(f"/archives/{archive}/files/{path}")
+        assert answer.data == content
+        assert answer.headers["Content-Disposition"].startswith("attachment")
+        assert "sandbox" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Repr-Digest"].startswith("sha-256=:")
+    html = reader.get(f"/archives/{archive}/files/data/objects/page.html?view=1")
+    assert html.headers["Content-Disposition"].startswith("attachment")
+    image = reader.get(f"/archives/{archive}/files/data/objects/image.png?view=1")
+    assert image.headers["Content-Disposition"].startswith("inline")
+
+
+@pytest.mark.parametrize(
+    ("header", "status", "start", "stop"),
+    [
+        ("bytes=0-9", 206, 0, 10),
+        ("bytes=10000-", 206, 10000, 10240),
+        ("bytes=-40", 206, 10200, 10240),
+        ("bytes=10239-99999", 206, 10239, 10240),
+        ("bytes=10240-", 416, 0, 0),
+        ("bytes=5-1", 200, 0, 10240),
+        ("bytes=0-1,4-5", 200, 0, 10240),
+        ("lines=0-1", 200, 0, 10240),
+        ("bytes=x", 200, 0, 10240),
+    ],
+)
+def test_ranges(world: World, reader: Client, header: str, status: int, start: int, stop: int) -> None:
+    address = f"/archives/{world.published()}/files/data/objects/image.png"
+    answer = reader.get(address, headers={"Range": header})
+    assert answer.status_code == status
+    assert answer.data == FILES["data/objects/image.png"][start:stop]
+    if status == 206:
+        assert answer.headers["Content-Range"] == f"bytes {start}-{stop - 1}/10240"
+    head = reader.head(address, headers={"Range": header})
+    assert (head.status_code, head.data) == (status, b"")
+    assert head.headers["Content-Length"] == str(stop - start)
+
+
+def test_a_range_of_something_that_has_changed_is_sent_whole(world: World, reader: Client) -> None:
+    address = f"/archives/{world.published()}/files/data/objects/image.png"
+    tag = reader.head(address).headers["ETag"]
+    same = reader.get(address, headers={"Range": "bytes=0-0", "If-Range": tag})
+    other = reader.get(address, headers={"Range": "bytes=0-0", "If-Range": '"another"'})
+    weak = reader.get(address, headers={"Range": "bytes=0-0", "If-Range": f"W/{tag}"})
+    assert [same.status_code, other.status_code, weak.status_code] == [206, 200, 200]
+    assert reader.get(address, headers={"If-None-Match": tag}).status_code == 304
+
+
+NOWHERE = ["data/objects/none", "../x", "data/objects/../objects/image.png", "%00", "%FF", "a" * 5000]
+
+
+@pytest.mark.parametrize("path", NOWHERE)
+def test_paths_that_are_not_in_the_package_are_not_found(world: World, reader: Client, path: str) -> None:
+    assert reader.get(f"/archives/{world.published()}/files/{path}").status_code in {404, 422}
+
+
+def test_the_zip_holds_every_file_and_can_be_resumed(world: World, reader: Client) -> None:
+    archive = world.published()
+    whole = reader.get(f"/archives/{archive}/files.zip")
+    assert whole.headers["Content-Length"] == str(len(whole.data))
+    with zipfile.ZipFile(io.BytesIO(whole.data)) as opened:
+        assert opened.testzip() is None
+        names = {name: opened.read(name) for name in opened.namelist()}
+    assert names == {f"{archive}/{path.removeprefix('data/objects/')}": data for path, data in FILES.items()}
+    resume = {"Range": "bytes=777-", "If-Range": whole.headers["ETag"]}
+    rest = reader.get(f"/archives/{archive}/files.zip", headers=resume)
+    assert (rest.status_code, rest.data) == (206, whole.data[777:])
+
+
+def test_signposting_leads_from_the_page_to_everything_and_back(world: World, reader: Client) -> None:
+    archive = world.published()
+    page = reader.get(f"/archives/{archive}")
+    for relation in ("cite-as", "describedby", "item", "type", "linkset"):
+        assert f'rel="{relation}"' in page.headers["Link"]
+    told = json.loads(reader.get(f"/archives/{archive}/linkset.json").data)["linkset"]
+    assert len(told[0]["item"]) == len(FILES)
+    for item in told[0]["item"]:
+        address = item["href"].removeprefix("http://access.test")
+        assert f'<http://access.test/archives/{archive}>; rel="collection"' in reader.get(address).headers["Link"]
+
+
+def test_hostile_metadata_is_text(world: World, reader: Client) -> None:
+    evil = "</script><script>alert(1)</script>"
+    archive = world.published(
+        title=evil,
+        metadata_={
+            "description": f"<p>{evil}</p>", "creators": [evil, {"name": evil}, 7], "licence": [evil, None],
+            "doi": evil, "url": "javascript:alert(1)", "publication_date": evil, "version": evil, "publisher": evil,
+        },
+    )  # fmt: skip
+    page = reader.get(f"/archives/{archive}").text
+    assert "<script>alert" not in page
+    assert "javascript:" not in page
+    assert page.count("</script>") == 1
+    for form in ("schema.json", "datacite.json", "metadata.json"):
+        json.loads(reader.get(f"/archives/{archive}/{form}").data)
+    etree.fromstring(reader.get("/oai?verb=ListRecords&metadataPrefix=oai_datacite").data)
+
+
+def test_the_form_follows_the_accept_header(world: World, reader: Client) -> None:
+    archive = world.published()
+    for wanted in ("application/json", "application/ld+json", "application/vnd.datacite.datacite+json"):
+        answer = reader.get(f"/archives/{archive}", headers={"Accept": wanted})
+        assert answer.mimetype == wanted
+        assert "Accept" in answer.headers["Vary"]
+
+
+def test_versions_of_one_resource_lead_to_each_other(world: World, reader: Client) -> None:
+    resource = world.resource("zenodo", "1")
+    first, second = world.published(resource_id=resource), world.published(resource_id=resource)
+    assert str(first) in reader.get(f"/archives/{second}").text
+
+
+def test_many_files_are_paged(world: World, reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landing, "FILES_SHOWN", 3)
+    archive = world.published()
+    first = reader.get(f"/archives/{archive}/files").text
+    following = first.split('rel="next" href="', 1)[1].split('"', 1)[0].removeprefix("http://access.test")
+    second = reader.get(following).text
+    assert sum(path.removeprefix("data/objects/") in first for path in FILES) == 3
+    assert 'rel="next"' not in second
+    assert 'rel="item"' not in reader.get(f"/archives/{archive}").headers["Link"]
+
+
+def test_only_reading_is_possible(world: World, reader: Client) -> None:
+    archive = world.published()
+    for method in ("POST", "PUT", "DELETE", "PATCH"):
+        assert reader.open(f"/archives/{archive}", method=method).status_code == 405
+
+
+def test_a_landing_page_costs_at_most_ten_statements(world: World, reader: Client) -> None:
+    archive = world.published()
+    with contextmanager(world.statements)() as seen:
+        assert reader.get(f"/archives/{archive}").status_code == 200
+    assert len(seen) <= 10

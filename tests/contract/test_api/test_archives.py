@@ -1,0 +1,154 @@
+"""Reading Archives by the API."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from lxml import etree
+from werkzeug.test import Client
+
+from perdura.ids import new_id
+from tests.contract.test_api.world import FILES, World, bearer
+
+
+def test_a_listing_is_paged_without_gaps_or_repeats(world: World, registry: Client) -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    made = [str(world.archive(created_at=moment + timedelta(seconds=number // 2))) for number in range(7)]
+    seen: list[str] = []
+    address = "/api/v1/archives?limit=3"
+    while address:
+        page = registry.get(address, headers=bearer()).get_json()
+        seen += [item["id"] for item in page["items"]]
+        address = f"/api/v1/archives?limit=3&cursor={page['next']}" if page["next"] else ""
+    assert len(seen) == 7
+    assert set(seen) == set(made)
+    assert seen[0] == made[-1]
+    assert seen[-1] in made[:2]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("state=failed", {"b"}),
+        ("state=failed&state=completed", {"a", "b"}),
+        ("source=zenodo", {"a"}),
+        ("q=profil", {"a"}),
+        ("q=PROFILES+atlantic", {"a"}),
+        ("q=4711", {"a"}),
+        ("q=beam", {"b"}),
+        ("q=missing", set()),
+        ("q=%27%29%3B+drop+table+archive%3B--", set()),
+        ("source=zenodo&state=failed", set()),
+    ],
+)
+def test_filters_have_to_hold_together(world: World, registry: Client, query: str, expected: set[str]) -> None:
+    resource = world.resource("zenodo", "4711")
+    about, losses = {"description": "Atlantic"}, {"description": "beam losses"}
+    named = {
+        str(world.archive(title="Temperature profiles", resource_id=resource, metadata_=about)): "a",
+        str(world.archive(title="Loss maps", state="failed", metadata_=losses)): "b",
+    }
+    page = registry.get(f"/api/v1/archives?{query}", headers=bearer()).get_json()
+    assert {named[item["id"]] for item in page["items"]} == expected
+
+
+def test_an_archive_shows_everything_that_belongs_to_it(world: World, registry: Client) -> None:
+    archive = world.published()
+    for position, name in enumerate(("ingest", "preserve")):
+        world.step(archive, name, position, "completed")
+    shown = registry.get(f"/api/v1/archives/{archive}", headers=bearer()).get_json()
+    assert shown["state"] == "completed"
+    assert [package["kind"] for package in shown["packages"]] == ["AIP"]
+    assert shown["copies"][0]["location"] == "object-store"
+    assert shown["copies"][0]["verified"]
+    assert [(step["name"], step["state"]) for step in shown["pipeline"]] == [
+        ("ingest", "completed"),
+        ("preserve", "completed"),
+        ("archive", None),
+        ("publish", None),
+    ]
+    assert shown["publication"]["url"].endswith(str(archive))
+    assert registry.get(shown["packages"][0]["links"]["content"], headers=bearer()).status_code == 200
+
+
+def test_unknown_and_malformed_ids_are_the_same_404(registry: Client) -> None:
+    answers = [
+        registry.get(f"/api/v1/archives/{identifier}", headers=bearer())
+        for identifier in (new_id(), "1", "not-an-id", "%00")
+    ]
+    assert {answer.status_code for answer in answers} == {404}
+
+
+def test_steps_tell_why_they_failed(world: World, registry: Client) -> None:
+    archive = world.archive(state="rejected")
+    finding = {"code": "digest", "severity": "invalid", "message": "wrong", "path": "data/a", "clause": "RFC 8493 3"}
+    world.step(archive, "ingest", 0, "failed", error_code="digest", error_message="Wrong bytes.", findings=[finding])
+    steps = registry.get(f"/api/v1/archives/{archive}/steps", headers=bearer()).get_json()["items"]
+    assert steps[0]["error"] == {"code": "digest", "message": "Wrong bytes."}
+    assert steps[0]["findings"] == [finding]
+
+
+def test_files_are_paged_by_path_and_lead_to_their_bytes(world: World, registry: Client) -> None:
+    archive = world.archive()
+    world.aip(archive)
+    seen = {}
+    address = f"/api/v1/archives/{archive}/files?limit=3"
+    while address:
+        page = registry.get(address, headers=bearer()).get_json()
+        seen |= {item["path"]: item["links"]["content"] for item in page["items"]}
+        address = f"/api/v1/archives/{archive}/files?limit=3&cursor={page['next']}" if page["next"] else ""
+    assert sorted(seen) == sorted(FILES)
+    for path, link in seen.items():
+        assert registry.get(link, headers=bearer()).data == FILES[path]
+
+
+def test_files_of_a_package_of_another_archive_do_not_exist(world: World, registry: Client) -> None:
+    mine, other = world.archive(), world.archive()
+    foreign = world.aip(other)
+    assert registry.get(f"/api/v1/archives/{mine}/files?package={foreign}", headers=bearer()).status_code == 404
+    answer = registry.get(f"/api/v1/archives/{mine}/packages/{foreign}/content", headers=bearer())
+    assert answer.status_code == 404
+
+
+def test_events_are_json_and_premis(world: World, registry: Client) -> None:
+    archive = world.archive()
+    world.premis(archive, "ingestion", "validation", "fixity check")
+    world.premis(world.archive(), "ingestion")
+    first = registry.get(f"/api/v1/archives/{archive}/events?limit=2", headers=bearer()).get_json()
+    rest = registry.get(f"/api/v1/archives/{archive}/events?cursor={first['next']}", headers=bearer()).get_json()
+    assert [event["type"] for event in first["items"] + rest["items"]] == ["ingestion", "validation", "fixity check"]
+    assert rest["next"] is None
+    for answer in (
+        registry.get(f"/api/v1/archives/{archive}/events?format=premis", headers=bearer()),
+        registry.get(f"/api/v1/archives/{archive}/events", headers=bearer() | {"Accept": "application/xml"}),
+    ):
+        assert answer.mimetype == "application/xml"
+        assert len(etree.fromstring(answer.data).findall("{http://www.loc.gov/premis/v3}event")) == 3
+
+
+def test_an_unchanged_archive_is_not_sent_again(world: World, registry: Client) -> None:
+    address = f"/api/v1/archives/{world.archive()}"
+    tag = registry.get(address, headers=bearer()).headers["ETag"]
+    again = registry.get(address, headers=bearer() | {"If-None-Match": tag})
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def test_retry_asks_for_the_failed_step_once(world: World, registry: Client) -> None:
+    archive = world.archive(state="failed")
+    world.step(archive, "ingest", 0, "failed", error_code="x", error_message="y")
+    answer = registry.post(f"/api/v1/archives/{archive}/retry", headers=bearer())
+    answer.close()
+    assert answer.status_code == 202
+    assert [event.type for event in world.emitter.sent] == ["org.perdura.ingest.requested.v1"]
+    again = registry.post(f"/api/v1/archives/{archive}/retry", headers=bearer())
+    assert (again.status_code, again.mimetype) == (409, "application/problem+json")
+
+
+@pytest.mark.parametrize("address", ["/api/v1/archives", "/api/v1/archives/{id}", "/api/v1/archives/{id}/files"])
+def test_a_request_costs_at_most_ten_statements(world: World, registry: Client, address: str) -> None:
+    archive = world.published()
+    with contextmanager(world.statements)() as seen:
+        assert registry.get(address.format(id=archive), headers=bearer()).status_code == 200
+    assert len(seen) <= 10

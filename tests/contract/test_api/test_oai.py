@@ -1,0 +1,111 @@
+"""The OAI-PMH server against the protocol."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from lxml import etree
+from sqlalchemy import update
+from werkzeug.test import Client
+
+from perdura.ids import new_id
+from perdura.registry.tables import Publication
+from perdura.web.oai import server
+from tests.contract.test_api.world import World
+
+NS = {"o": "http://www.openarchives.org/OAI/2.0/"}
+
+
+def _ask(reader: Client, query: str) -> Any:
+    answer = reader.get(f"/oai?{query}")
+    assert answer.status_code == 200
+    assert answer.mimetype == "text/xml"
+    return etree.fromstring(answer.data)
+
+
+def _errors(root: Any) -> list[str]:
+    return [element.get("code") for element in root.findall("o:error", NS)]
+
+
+def _identifiers(root: Any) -> list[str]:
+    return [element.text.rpartition(":")[2] for element in root.iterfind(".//o:header/o:identifier", NS)]
+
+
+@pytest.mark.parametrize(
+    ("query", "code"),
+    [
+        ("", "badVerb"),
+        ("verb=Nonsense", "badVerb"),
+        ("verb=Identify&verb=Identify", "badVerb"),
+        ("verb=Identify&extra=1", "badArgument"),
+        ("verb=ListRecords", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=marc", "cannotDisseminateFormat"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&from=yesterday", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&from=2026-02-30", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&from=2026-01-01&until=2026-01-01T00:00:00Z", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&from=2027-01-01&until=2026-01-01", "badArgument"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&set=nothing", "noRecordsMatch"),
+        ("verb=ListRecords&metadataPrefix=oai_dc&until=1999-01-01", "noRecordsMatch"),
+        ("verb=ListRecords&resumptionToken=x", "badResumptionToken"),
+        ("verb=ListRecords&resumptionToken=x&metadataPrefix=oai_dc", "badArgument"),
+        ("verb=GetRecord&metadataPrefix=oai_dc", "badArgument"),
+        ("verb=GetRecord&metadataPrefix=oai_dc&identifier=oai:access.test:1", "idDoesNotExist"),
+        (f"verb=GetRecord&metadataPrefix=oai_dc&identifier=oai:access.test:{new_id()}", "idDoesNotExist"),
+        ("verb=ListMetadataFormats&identifier=nothing", "idDoesNotExist"),
+        ("verb=ListSets", "noSetHierarchy"),
+        ("verb=GetRecord&metadataPrefix=oai_dc&identifier=%00", "badArgument"),
+    ],
+)
+def test_errors_of_the_protocol(world: World, reader: Client, query: str, code: str) -> None:
+    world.published()
+    root = _ask(reader, query)
+    assert _errors(root) == [code]
+    assert root.find("o:request", NS).attrib == {}
+
+
+def test_identify_and_formats(reader: Client) -> None:
+    shown = _ask(reader, "verb=Identify").find("o:Identify", NS)
+    assert shown.findtext("o:baseURL", namespaces=NS) == "http://access.test/oai"
+    assert shown.findtext("o:granularity", namespaces=NS) == "YYYY-MM-DDThh:mm:ssZ"
+    prefixes = [e.text for e in _ask(reader, "verb=ListMetadataFormats").iterfind(".//o:metadataPrefix", NS)]
+    assert prefixes == ["oai_dc", "oai_datacite"]
+
+
+def test_a_list_is_resumed_without_gaps(world: World, reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "RECORDS", 2)
+    made = [str(world.published()) for _ in range(5)]
+    root = _ask(reader, "verb=ListIdentifiers&metadataPrefix=oai_datacite&from=2020-01-01")
+    seen = _identifiers(root)
+    while token := root.findtext(".//o:resumptionToken", namespaces=NS):
+        root = _ask(reader, f"verb=ListIdentifiers&resumptionToken={token}")
+        seen += _identifiers(root)
+    assert seen == made
+    assert root.find(".//o:resumptionToken", NS) is not None
+
+
+def test_dates_include_their_whole_second_and_day(world: World, reader: Client) -> None:
+    archive = world.published()
+    moment = datetime(2026, 3, 4, 5, 6, 7, 800_000, tzinfo=UTC)
+    with world.engine.begin() as connection:
+        connection.execute(update(Publication).values(published_at=moment))
+    for limits in ("from=2026-03-04T05:06:07Z&until=2026-03-04T05:06:07Z", "from=2026-03-04&until=2026-03-04"):
+        assert _identifiers(_ask(reader, f"verb=ListRecords&metadataPrefix=oai_dc&{limits}")) == [str(archive)]
+    assert _errors(_ask(reader, "verb=ListRecords&metadataPrefix=oai_dc&from=2026-03-05")) == ["noRecordsMatch"]
+
+
+def test_sets_are_sources(world: World, reader: Client) -> None:
+    inside = world.published(resource_id=world.resource("zenodo", "1"))
+    world.published()
+    assert _ask(reader, "verb=ListSets").findtext(".//o:setSpec", namespaces=NS) == "source:zenodo"
+    found = _identifiers(_ask(reader, "verb=ListRecords&metadataPrefix=oai_dc&set=source:zenodo"))
+    assert found == [str(inside)]
+
+
+def test_a_record_can_be_asked_for_by_post(world: World, reader: Client) -> None:
+    archive = world.published(title="Ein Titel")
+    sent = {"verb": "GetRecord", "metadataPrefix": "oai_dc", "identifier": f"oai:access.test:{archive}"}
+    root = etree.fromstring(reader.post("/oai", data=sent).data)
+    assert root.findtext(".//{http://purl.org/dc/elements/1.1/}title") == "Ein Titel"
+    assert root.find("o:request", NS).get("verb") == "GetRecord"

@@ -1,0 +1,125 @@
+"""The pages for people, without a browser."""
+
+from __future__ import annotations
+
+import pytest
+from werkzeug.test import Client
+
+from perdura.ids import new_id
+from tests.contract.test_api.world import BASE, World, csrf_of, sign_in
+
+
+@pytest.fixture
+def person(registry: Client) -> Client:
+    """A signed-in person."""
+    sign_in(registry)
+    return registry
+
+
+def _get(person: Client, address: str) -> str:
+    answer = person.get(address, base_url=BASE)
+    assert answer.status_code == 200
+    return answer.text
+
+
+def test_the_list_counts_states_and_keeps_filters_in_the_address(world: World, person: Client) -> None:
+    world.archive(title="One")
+    world.archive(title="Two", state="failed")
+    page = _get(person, "/archives?state=failed&q=Two")
+    assert "Two" in page
+    assert "One" not in page
+    assert "/archives?state=failed&amp;q=Two" in page or "/archives?q=Two&amp;state=failed" in page
+
+
+def test_a_running_archive_is_followed_and_a_final_one_is_not(world: World, person: Client) -> None:
+    running, final = world.archive(state="running"), world.archive(state="completed")
+    world.step(running, "ingest", 0, "running", progress={"what": "verifying", "done": 1, "total": 4})
+    assert f'hx-get="/archives/{running}/live"' in _get(person, f"/archives/{running}")
+    assert 'max="4" value="1"' in _get(person, f"/archives/{running}/live")
+    assert "hx-get" not in _get(person, f"/archives/{final}/live")
+
+
+def test_a_rejection_lists_every_reason_and_offers_no_retry(world: World, person: Client) -> None:
+    archive = world.archive(state="rejected", title="<img src=x onerror=alert(1)>")
+    findings = [
+        {"code": "digest", "severity": "invalid", "message": "Not its digest.", "path": "data/<b>.txt"},
+        {"code": "date", "severity": "warning", "message": "No date."},
+    ]
+    world.step(archive, "ingest", 0, "failed", error_code="rejected", error_message="No.", findings=findings)
+    page = _get(person, f"/archives/{archive}")
+    assert "Not its digest." in page
+    assert "No date." in page
+    assert "<b>.txt" not in page
+    assert "<img src=x" not in page
+    assert "/retry" not in page
+
+
+def test_a_failed_archive_can_be_retried(world: World, person: Client) -> None:
+    archive = world.archive(state="failed")
+    world.step(archive, "ingest", 0, "failed", error_code="x", error_message="The store was down.")
+    page = person.get(f"/archives/{archive}", base_url=BASE)
+    assert "The store was down." in page.text
+    answer = person.post(f"/archives/{archive}/retry", base_url=BASE, data={"csrf": csrf_of(page)})
+    answer.close()
+    assert answer.status_code == 303
+    assert len(world.emitter.sent) == 1
+    assert "attempt 2" in _get(person, f"/archives/{archive}")
+
+
+def test_failures_are_grouped_and_retried_together(world: World, person: Client) -> None:
+    for _ in range(3):
+        archive = world.archive(state="failed")
+        world.step(archive, "preserve", 1, "failed", error_code="full", error_message="Disk full.")
+        world.step(archive, "preserve", 1, "failed", attempt=2, error_code="full", error_message="Disk full.")
+    other = world.archive(state="blocked")
+    world.step(other, "ingest", 0, "blocked")
+    page = person.get("/failures?step=preserve&code=full&state=failed", base_url=BASE)
+    assert "<strong>3</strong> Archives" in page.text
+    assert page.text.count("Disk full.") == 4
+    form = {"csrf": csrf_of(page), "step": "preserve", "code": "full", "state": "failed"}
+    person.post("/failures/retry", base_url=BASE, data=form).close()
+    assert len(world.emitter.sent) == 3
+    left = _get(person, "/failures")
+    assert "Disk full." not in left
+    assert "no code" in left
+
+
+def test_events_are_searched_by_type_and_object(world: World, person: Client) -> None:
+    archive = world.archive(title="The one")
+    world.premis(archive, "ingestion", "validation")
+    world.premis(world.archive(title="Other"), "ingestion")
+    everything = _get(person, "/events")
+    assert "The one" in everything
+    assert "Other" in everything
+    by_object = _get(person, f"/events?object={archive}")
+    assert "Other" not in by_object
+    assert "validation of it" not in _get(person, f"/events?object={archive}&type=ingestion")
+    assert "No events match" in _get(person, "/events?outcome=fail")
+
+
+def test_adding_an_unknown_address_says_so(person: Client) -> None:
+    page = person.get("/add", base_url=BASE)
+    for address in ("/add/preview", "/add/harvest"):
+        answer = person.post(address, base_url=BASE, data={"csrf": csrf_of(page), "url": "ftp://x/1"})
+        assert 'role="alert"' in answer.text
+        assert answer.status_code in {200, 422}
+
+
+@pytest.mark.parametrize("query", ["state=nonsense", "cursor=x", "limit=0", "limit=x", "q=" + "x" * 300])
+def test_wrong_filters_are_a_page_that_says_so(person: Client, query: str) -> None:
+    answer = person.get(f"/archives?{query}", base_url=BASE)
+    assert answer.status_code == 422
+    assert answer.mimetype == "text/html"
+
+
+def test_what_is_not_there_is_a_page(person: Client) -> None:
+    for address in (f"/archives/{new_id()}", "/nothing", "/archives/1"):
+        answer = person.get(address, base_url=BASE)
+        assert answer.status_code == 404
+        assert answer.mimetype == "text/html"
+
+
+def test_signing_out_ends_the_session(person: Client) -> None:
+    token = csrf_of(person.get("/archives", base_url=BASE))
+    assert person.post("/sign-out", base_url=BASE, data={"csrf": token}).status_code == 303
+    assert person.get("/archives", base_url=BASE).status_code == 303

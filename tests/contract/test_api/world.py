@@ -1,0 +1,227 @@
+"""A small installation for tests of the API and the pages: a real database, a store in memory, things in both."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import flask
+from sqlalchemy import event, insert
+from sqlalchemy.engine import Engine
+from werkzeug.test import Client, TestResponse
+from werkzeug.wrappers import Response
+
+from perdura.api import app
+from perdura.cloudevents.message import CloudEvent
+from perdura.ids import new_id
+from perdura.premis import log
+from perdura.premis.model import Event, Identifier, Outcome
+from perdura.registry.tables import Archive, Copy, Package, PackageFile, Publication, Resource, Step
+from perdura.settings import Settings
+from perdura.storage.memory import MemoryStore
+from perdura.web import access
+
+TOKEN = "the-administrators-token"
+BASE = "http://registry.test"
+PIPELINE = ["ingest", "preserve", "archive", "publish"]
+FILES = {
+    "data/objects/lies mich.txt": b"Hallo\n" * 100,
+    "data/objects/a/empty": b"",
+    "data/objects/page.html": b"<script>alert(1)</script>",
+    "data/objects/image.png": bytes(range(256)) * 40,
+}
+MEDIA_TYPES = {"txt": "text/plain", "html": "text/html", "png": "image/png"}
+
+
+class Emissions:
+    """Notes which CloudEvents would be sent, once the response is closed."""
+
+    def __init__(self) -> None:
+        self.sent: list[CloudEvent] = []
+
+    def after_response(self, response: Response, events: Sequence[CloudEvent]) -> Response:
+        """Note the events when the response is closed."""
+        response.call_on_close(lambda: self.sent.extend(events))
+        return response
+
+
+@dataclass(frozen=True)
+class World:
+    """Services for the functions, and makers of things to serve."""
+
+    engine: Engine
+    settings: Settings = field(
+        default_factory=lambda: Settings(
+            admin_token=TOKEN,
+            base_url=BASE,
+            access_url="http://access.test",
+            s3_endpoint="http://store.test:8333",
+            allow_loopback_upstreams=False,
+        )
+    )
+    store: MemoryStore = field(default_factory=MemoryStore)
+    emitter: Emissions = field(default_factory=Emissions)
+
+    def registry(self) -> Client:
+        """A browser or program that talks to the registry."""
+        return _client(lambda request: app.respond(request, self))
+
+    def reader(self) -> Client:
+        """A reader of the access pages."""
+        return _client(lambda request: access.respond(request, self))
+
+    def archive(self, **values: Any) -> UUID:
+        """An Archive."""
+        archive_id = new_id()
+        row = {"id": archive_id, "title": "A title", "state": "completed", "pipeline": PIPELINE, "origin": "deposit"}
+        with self.engine.begin() as connection:
+            connection.execute(insert(Archive).values(**row | values))
+        return archive_id
+
+    def resource(self, source: str, recid: str) -> UUID:
+        """A Resource."""
+        resource_id = new_id()
+        with self.engine.begin() as connection:
+            connection.execute(insert(Resource).values(id=resource_id, source=source, recid=recid))
+        return resource_id
+
+    def step(self, archive_id: UUID, name: str, position: int, state: str, **values: Any) -> UUID:
+        """A step."""
+        step_id = new_id()
+        row = {"id": step_id, "archive_id": archive_id, "name": name, "position": position, "state": state}
+        with self.engine.begin() as connection:
+            connection.execute(insert(Step).values(**row | values))
+        return step_id
+
+    def aip(self, archive_id: UUID, files: dict[str, bytes] | None = None) -> UUID:
+        """An AIP in the store, with its files in the registry."""
+        content = FILES if files is None else files
+        whole, offsets = _tar(archive_id, content)
+        written = self.store.put(self.settings.bucket_aips, f"{archive_id}/{archive_id}.tar", whole)
+        package_id = new_id()
+        row = {
+            "id": package_id,
+            "archive_id": archive_id,
+            "kind": "AIP",
+            "bucket": written.info.ref.bucket,
+            "key": written.info.ref.key,
+            "version_id": written.info.ref.version_id,
+            "etag": written.info.ref.etag,
+            "container": "tar",
+            "size": len(whole),
+            "checksums": {"sha256": hashlib.sha256(whole).hexdigest()},
+            "accepted": True,
+        }
+        with self.engine.begin() as connection:
+            connection.execute(insert(Package).values(**row))
+            connection.execute(
+                insert(PackageFile),
+                [
+                    {
+                        "package_id": package_id,
+                        "path": path,
+                        "size": len(data),
+                        "checksums": {"sha256": hashlib.sha256(data).hexdigest()},
+                        "offset": offsets[path],
+                        "media_type": MEDIA_TYPES.get(path.rpartition(".")[2]),
+                    }
+                    for path, data in content.items()
+                ],
+            )
+            connection.execute(
+                insert(Copy).values(
+                    package_id=package_id,
+                    location="object-store",
+                    uri=f"s3://{written.info.ref.bucket}/{written.info.ref.key}",
+                    size=len(whole),
+                    checksums=row["checksums"],
+                    verified_at=datetime.now(UTC),
+                )
+            )
+        return package_id
+
+    def published(self, **values: Any) -> UUID:
+        """An Archive with an AIP that is published on the access pages."""
+        archive_id = self.archive(**values)
+        self.aip(archive_id)
+        with self.engine.begin() as connection:
+            connection.execute(
+                insert(Publication).values(
+                    archive_id=archive_id,
+                    destination="access-pages",
+                    url=f"http://access.test/archives/{archive_id}",
+                )
+            )
+        return archive_id
+
+    def premis(self, archive_id: UUID, *types: str) -> None:
+        """PREMIS events that name the Archive."""
+        with self.engine.begin() as connection:
+            log.append(
+                connection,
+                [
+                    Event(
+                        id=new_id(),
+                        type=kind,
+                        at=datetime.now(UTC),
+                        details=(f"{kind} of it",),
+                        outcomes=(Outcome("success", ("well done",)),),
+                        agents=(Identifier("software", "perdura", ("executing program",)),),
+                        objects=(Identifier("UUID", str(archive_id)),),
+                    )
+                    for kind in types
+                ],
+                actor="test",
+            )
+
+    def statements(self) -> Iterator[list[str]]:
+        """Counts the SQL statements that are run while it is open."""
+        seen: list[str] = []
+
+        def note(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+            seen.append(statement)
+
+        event.listen(self.engine, "before_cursor_execute", note)
+        try:
+            yield seen
+        finally:
+            event.remove(self.engine, "before_cursor_execute", note)
+
+
+def _tar(archive_id: UUID, files: dict[str, bytes]) -> tuple[bytes, dict[str, int]]:
+    buffer, offsets = io.BytesIO(), {}
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for path, data in files.items():
+            info = tarfile.TarInfo(f"{archive_id}/{path}")
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+            offsets[path] = buffer.tell() - -(-len(data) // 512) * 512
+    return buffer.getvalue(), offsets
+
+
+def _client(respond: Any) -> Client:
+    def application(environ: Any, start_response: Any) -> Any:
+        return respond(flask.Request(environ))(environ, start_response)
+
+    return Client(application)
+
+
+def bearer(token: str = TOKEN) -> dict[str, str]:
+    """The header of a program."""
+    return {"Authorization": f"Bearer {token}"}
+
+
+def sign_in(client: Client) -> TestResponse:
+    """Sign the client in as the administrator."""
+    return client.post("/sign-in", data={"token": TOKEN}, base_url=BASE)
+
+
+def csrf_of(page: TestResponse) -> str:
+    """The CSRF token of a page."""
+    return page.text.split('name="csrf" content="', 1)[1].split('"', 1)[0]
