@@ -36,9 +36,10 @@ def find_bag(container: Container, findings: Findings, limits: Limits) -> Layout
     """Find the bag and judge its names; raises PackageRejected (C3, N5, limits on size and ratio)."""
     members = container.members
     _check_size(container, limits)
-    files, directories = _unique(members)
-    if limits.ignore_desktop_junk:
-        files = _without_junk(files, findings)
+    junk = [member for member in members if limits.ignore_desktop_junk and _is_junk(member.path)]
+    for member in junk:
+        findings.add("desktop-junk", member.path)
+    files, directories = _unique(members, {member.path for member in junk})
     base = _base(files, directories)
     index = {path[len(base) :]: member for path, member in files.items()} if base else files
     inside = frozenset(path[len(base) :] for path in directories if path.startswith(base) and path != base[:-1])
@@ -59,13 +60,15 @@ def _check_size(container: Container, limits: Limits) -> None:
         raise PackageRejected("limit-ratio", detail=f"more than {limits.ratio} : 1")
 
 
-def _unique(members: Sequence[Member]) -> tuple[dict[str, int], set[str]]:
+def _unique(members: Sequence[Member], ignored: set[str]) -> tuple[dict[str, int], set[str]]:
     """Files by path and all directories; two members of one path, or a file above another, are refused (C3)."""
     files: dict[str, int] = {}
     named: set[str] = set()
     directories: set[str] = set()
     for number, member in enumerate(members):
         path = member.path
+        if path in ignored:
+            continue
         if member.is_directory:
             if path in named:
                 raise PackageRejected("member-duplicate", path)
@@ -87,14 +90,8 @@ def _unique(members: Sequence[Member]) -> tuple[dict[str, int], set[str]]:
     return files, directories
 
 
-def _without_junk(files: dict[str, int], findings: Findings) -> dict[str, int]:
-    kept: dict[str, int] = {}
-    for path, number in files.items():
-        if path in _JUNK or path.startswith("__MACOSX/"):
-            findings.add("desktop-junk", path)
-        else:
-            kept[path] = number
-    return kept
+def _is_junk(path: str) -> bool:
+    return path in _JUNK or path == "__MACOSX" or path.startswith("__MACOSX/")
 
 
 def _base(files: dict[str, int], directories: set[str]) -> str:

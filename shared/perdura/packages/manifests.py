@@ -93,7 +93,7 @@ class ManifestReader:
                     continue
                 for digest, path in pairs:
                     member = index.get(path)
-                    if member is None or member in digests or path.startswith("data/") == manifest.is_tag:
+                    if manifest.is_tag or member is None or member in digests or not path.startswith("data/"):
                         self._entry(manifest, digest, path)
                     else:
                         digests[member] = from_hex(digest)

@@ -17,7 +17,6 @@ _PLAIN_COMPONENT = re.compile(rf"(?!{_DEVICE}(?:\.|\Z))[A-Za-z0-9_+=@,~-](?:[A-Z
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CONTROL = re.compile("[\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 _NOT_PORTABLE = re.compile(rf'[<>:"|?*]|[. ](?:/|\Z)|(?:^|/){_DEVICE}(?:[./]|\Z)')
-_SHORT = 200
 
 
 class PlainNames:
@@ -26,13 +25,15 @@ class PlainNames:
     `without_exception` stays true while `member_path` finds no other paths.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        # A path of so many characters can neither be too long nor have too many components.
+        self._longest = min(200, limits.path_bytes, 2 * limits.path_components - 1)
         self._directories = {""}
         self.without_exception = True
 
     def __contains__(self, path: str) -> bool:
         head, _, base = path.rpartition("/")
-        if len(path) > _SHORT or not _PLAIN_COMPONENT.fullmatch(base):
+        if len(path) > self._longest or not _PLAIN_COMPONENT.fullmatch(base):
             return False
         if head in self._directories:
             return path[0] != "/"

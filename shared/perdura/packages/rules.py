@@ -29,7 +29,6 @@ RULES: dict[str, Rule] = {
         REJECTED, "G2", "This compression is not accepted; send a zip, a tar or a tar.gz archive."
     ),
     "container-empty": Rule(REJECTED, "C5", "The archive holds nothing."),
-    "container-truncated": Rule(REJECTED, "C5", "The archive ends before it should."),
     "container-extra-bytes": Rule(REJECTED, "C4", "The archive holds bytes that belong to none of its members."),
     "member-type": Rule(REJECTED, "C2", "Only regular files and directories are accepted, no links or devices."),
     "member-encrypted": Rule(REJECTED, "C2", "The member is encrypted."),

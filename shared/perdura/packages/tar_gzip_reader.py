@@ -41,7 +41,7 @@ class TarGzipContainer:
         self._members: list[TarMember] = []
         self._kept: dict[int, bytes] = {}
         room = _KEPT_ALL
-        stream, plain = GzipForward(source, limits), PlainNames()
+        stream, plain = GzipForward(source, limits), PlainNames(limits)
         for member in walk(stream, limits, plain):
             index = len(self._members)
             self._members.append(member)
@@ -96,7 +96,7 @@ class TarGzipContainer:
 
     def _pass(self, wanted: Callable[[int], bool], last: int) -> Iterator[tuple[int, Iterable[memoryview]]]:
         stream = GzipForward(self._source, self._limits)
-        for index, member in enumerate(walk(stream, self._limits, PlainNames())):
+        for index, member in enumerate(walk(stream, self._limits, PlainNames(self._limits))):
             if wanted(index) and not member.is_directory:
                 yield index, stream.chunks(member.size)
             if index == last:

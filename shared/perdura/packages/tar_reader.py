@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from perdura.errors import ObjectChanged
 from perdura.packages.container import SPAN, Task
 from perdura.packages.names import PlainNames
 from perdura.packages.prefetch import prefetched
@@ -58,7 +59,7 @@ class TarContainer:
     def __init__(self, source: ByteSource, limits: Limits) -> None:
         """Walks all headers; raises PackageRejected."""
         self._source = source
-        stream, plain = Windowed(source), PlainNames()
+        stream, plain = Windowed(source), PlainNames(limits)
         self._members: list[TarMember] = []
         for member in walk(stream, limits, plain):
             if member.start + member.size > source.size:
@@ -109,7 +110,7 @@ class TarContainer:
             first, last = self._members[run[0]], self._members[run[-1]]
             length = last.start + last.size - first.start
             if self._source.read_into(first.start, buffer[:length]) != length:
-                raise PackageRejected("container-truncated")
+                raise ObjectChanged("the archive was changed while it was being read")
             for index in run:
                 member = self._members[index]
                 at = member.start - first.start

@@ -31,7 +31,7 @@ class TreeContainer:
         self.kind = source.container
         self.parallelism = _PREFIX_CONNECTIONS if source.container == "prefix" else None
         self._members: list[TarMember] = []
-        plain = PlainNames()
+        plain = PlainNames(limits)
         for leaf in source.leaves():
             if len(self._members) >= limits.members:
                 raise PackageRejected("limit-members", detail=f"{limits.members} are accepted")

@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from perdura.errors import ObjectChanged
 from perdura.packages import zip_records as records
 from perdura.packages.container import SPAN, Task
 from perdura.packages.inflate import INFLATE_ERRORS, new_inflater
@@ -37,7 +38,7 @@ class ZipContainer:
         self._source = source
         self._limits = limits
         directory = records.find_directory(source)
-        plain = PlainNames()
+        plain = PlainNames(limits)
         self._members, self._warnings = records.read_members(source, directory, limits, plain)
         self.has_plain_names = plain.without_exception
         self._stops = records.stops(self._members, directory)
@@ -98,7 +99,7 @@ class ZipContainer:
             start = self._members[first].start
             length = self._stops[stop - 1] - start
             if self._source.read_into(start, buffer[:length]) != length:
-                raise PackageRejected("container-truncated")
+                raise ObjectChanged("the archive was changed while it was being read")
             for index in range(first, stop):
                 member = self._members[index]
                 at = member.start - start
@@ -136,7 +137,7 @@ class ZipContainer:
             size += len(chunk)
             yield chunk
         if size != member.size:
-            raise PackageRejected("container-truncated", member.path)
+            raise ObjectChanged("the archive was changed while it was being read")
         if crc != member.crc:
             raise PackageRejected("member-checksum", member.path)
 

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from perdura.errors import ObjectChanged
 from perdura.packages.names import PlainNames, member_path
 from perdura.packages.rules import PackageRejected
 
@@ -127,7 +128,7 @@ def read_members(
     while position < directory.end:
         piece = source.read(position, min(_PIECE, directory.end - position))
         if not piece:
-            raise PackageRejected("container-truncated")
+            raise ObjectChanged("the archive was changed while it was being read")
         position += len(piece)
         data = rest + piece
         used = _entries(data, members, warnings, limits, directory, plain)
