@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-_TAG = re.compile(r"<[^<>]{0,2000}>")
+_TAG = re.compile(r"</?[A-Za-z!][^<>]{0,2000}>")
 _SPACE = re.compile(r"[ \t\r\f\v]+")
 _DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 _DOI = re.compile(r"10\.\d{4,9}/[!-~]+")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from perdura.packages.aip import OBJECTS
+OBJECTS = "data/objects/"
+"""Folder of an AIP that holds what was deposited; METS and PREMIS lie beside it (architecture §5)."""
 
 
 @dataclass(frozen=True, slots=True)

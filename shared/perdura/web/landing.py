@@ -14,11 +14,10 @@ from perdura.api.problems import Problem, not_found
 from perdura.api.queries import events, files, published
 from perdura.api.queries.rows import AnyRow
 from perdura.api.resources.packages import file_extent, package_extent
-from perdura.packages.aip import OBJECTS
 from perdura.storage.store import ObjectRef
 from perdura.web import schema_org, signposting, zipping
 from perdura.web.description import Description
-from perdura.web.holdings import Holding, holding
+from perdura.web.holdings import OBJECTS, Holding, holding
 from perdura.web.reading import Reading
 
 FILES_SHOWN = 200
