@@ -99,8 +99,10 @@ class Endpoint:
         given = asked.headers.get("authorization", "").partition(" ")[2]
         with self._lock:
             path, activities, until = self._macaroons.get(given, ("", frozenset[str](), 0.0))
-        below = path.removesuffix("/gfal2_mkdir.reserved")
-        fits = asked.path.rstrip("/") == path.rstrip("/") or (asked.path + "/").startswith(below + "/")
+        wanted, opened = asked.path.rstrip("/") + "/", path.rstrip("/") + "/"
+        # A directory's token opens what lies below. Clients that are about to write look at the directories above,
+        # and make them, with the file's token.
+        fits = wanted.startswith(opened) or (need in ("LIST", "MANAGE") and opened.startswith(wanted))
         return bool(path) and fits and need in activities and until > time.time()
 
     def _macaroon(self, asked: Request) -> Response:
