@@ -114,9 +114,7 @@ def _check_format(media_type: str, expected: str, content_type: str) -> None:
             raise NotACloudEvent("JSON in another charset than UTF-8")
 
 
-def _from_headers(
-    headers: Mapping[str, str], content_type: str, body: bytes, keep_malformed_data: bool
-) -> CloudEvent:
+def _from_headers(headers: Mapping[str, str], content_type: str, body: bytes, keep_malformed_data: bool) -> CloudEvent:
     attributes: dict[str, str] = {}
     for header, value in headers.items():
         if header.startswith("ce-"):

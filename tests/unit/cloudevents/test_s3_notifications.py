@@ -223,9 +223,7 @@ def test_other_events_give_nothing(name: str) -> None:
     assert normalise({}, {"Records": [record(eventName=name)]}) == []
 
 
-@pytest.mark.parametrize(
-    "name", ["ObjectCreated:Copy", "s3:ObjectCreated:Copy", "com.amazonaws.s3:ObjectCreated:Copy"]
-)
+@pytest.mark.parametrize("name", ["ObjectCreated:Copy", "s3:ObjectCreated:Copy", "com.amazonaws.s3:ObjectCreated:Copy"])
 def test_kinds(name: str) -> None:
     assert normalise({}, {"Records": [record(eventName=name)]})[0].kind == "ObjectCreated:Copy"
 
