@@ -128,7 +128,7 @@ def fetch(
     """
     registry = api.connect(root, url, token)
     package = _wanted(registry.get(f"/archives/{archive_id}"), package_id)
-    declared = {name: value for name, value in (package.get("checksums") or {}).items() if name in ("sha256", "sha512")}
+    declared = {name: value for name, value in package["checksums"].items() if name in ("sha256", "sha512")}
     hashes = {name: hashlib.new(name) for name in declared}
     part = output.with_name(f".{output.name}.part")
     try:
@@ -141,9 +141,8 @@ def fetch(
                     digest.update(chunk)
         wrong = [name for name, digest in hashes.items() if digest.hexdigest() != declared[name].lower()]
         if size != package["size"] or wrong:
-            raise click.ClickException(
-                f"what arrived is not the package: {size} of {package['size']} bytes, wrong: {', '.join(wrong) or 'size'}"
-            )
+            reason = f"{size} of {package['size']} bytes, wrong: {', '.join(wrong) or 'size'}"
+            raise click.ClickException(f"what arrived is not the package: {reason}")
         os.replace(part, output)
     except OSError as error:
         raise Unusable(f"{output} cannot be written: {error.strerror}") from error

@@ -105,7 +105,9 @@ def outcome_lines(archive: dict[str, Any], steps: list[dict[str, Any]]) -> list[
     for step in latest.values():
         if step["error"]:
             lines.append(f"  {step['name']}: {step['error']['message']} [{step['error']['code']}]")
-        lines += [f"  {step['name']}: {finding_line(finding)}" for finding in step.get("findings") or []]
+        told = step["error"]["message"] if step["error"] else None
+        findings = [finding for finding in step["findings"] if finding["message"] != told]
+        lines += [f"  {step['name']}: {finding_line(finding)}" for finding in findings]
     for copy in archive.get("copies") or []:
         lines.append(f"  copy      {copy['location']}  {copy['uri']}")
     if archive.get("publication"):
@@ -113,12 +115,10 @@ def outcome_lines(archive: dict[str, Any], steps: list[dict[str, Any]]) -> list[
     return lines
 
 
-def finding_line(finding: dict[str, Any] | str) -> str:
+def finding_line(finding: dict[str, Any]) -> str:
     """A finding of a package's verification in one line."""
-    if isinstance(finding, str):
-        return finding
     where = f" ({finding['path']})" if finding.get("path") else ""
-    return f"{finding.get('severity', 'note')}: {finding.get('message', '')}{where} [{finding.get('code', '')}]"
+    return f"{finding['severity']}: {finding['message']}{where} [{finding['code']}]"
 
 
 def _clock(moment: str | None) -> str:

@@ -56,6 +56,7 @@ def detach(home: Home, say: Say, *, services_only: bool = False) -> Status:
         raise already_runs(home)
     lock.release()
     log = home.log(SUPERVISOR_LOG)
+    log.touch(mode=0o600)
     with log.open("wb") as output:
         started = subprocess.Popen(
             [sys.executable, "-m", "perdura.cli", "--home", str(home.root), "up"]

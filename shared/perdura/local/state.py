@@ -134,6 +134,7 @@ class Lock:
 
     def acquire(self) -> bool:
         """Take the lock; False where another process holds it."""
+        self._path.touch(mode=0o600)
         file = self._path.open("a")
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
