@@ -19,16 +19,24 @@ from perdura.packages.aip_tar import END, header, padding
 from perdura.packages.manifests import encode_path
 from perdura.storage.digests import Digest, adler32, new_digest
 
-OBJECTS = "data/objects/"
-METADATA = "data/metadata/"
-SUBMISSION = METADATA + "submission/"
-METS = METADATA + "METS.xml"
+METS = "data/metadata/METS.xml"
 
 _MANIFEST_ALGORITHMS = ("sha256", "sha512")
 _THREADED_FROM = 256 << 10
 _GATHERED = 1 << 20
 
 Chunk = bytes | bytearray | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where in the bag the payload lies, and where what came with the submission."""
+
+    objects: str
+    submission: str
+
+
+PLAIN = Layout("data/objects/", "data/metadata/submission/")
 
 
 class Sink(Protocol):

@@ -6,10 +6,11 @@ the namespaces on every element (8.5).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from perdura.packages.mets_objects import FileObject, entity_object, file_object, representation_object
 from perdura.packages.mets_xml import escaped, href
 
 PROFILE = "urn:perdura:mets-profile:aip:1"
@@ -18,34 +19,6 @@ SUBMISSION_DOCUMENTATION = "submissionDocumentation"
 GROUPS = (ORIGINAL, SUBMISSION_DOCUMENTATION)
 
 _GATHERED = 1 << 16
-
-
-@dataclass(frozen=True, slots=True)
-class Format:
-    """The format of a file as PREMIS wants it: a name, and the PRONOM key where it is known."""
-
-    name: str
-    version: str | None = None
-    key: str | None = None
-    media_type: str | None = None
-    notes: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FileObject:
-    """One file of the AIP: `path` is its path in the bag, `original_name` that in the SIP, `events` event ids.
-
-    `digests` has `sha256` and `sha512` as lower-case hex, `size` is in bytes.
-    """
-
-    id: str
-    path: str
-    group: str
-    size: int
-    digests: Mapping[str, str]
-    original_name: str
-    format: Format
-    events: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +112,7 @@ def _header(document: Document) -> Iterator[str]:
 
 def _descriptions(document: Document) -> Iterator[str]:
     yield '<mets:dmdSec ID="dmdSec_1"><mets:mdWrap MDTYPE="PREMIS:OBJECT"><mets:xmlData>'
-    yield '<premis:object xsi:type="premis:intellectualEntity" version="3.0">'
-    yield _object_identifier("UUID", document.archive)
-    yield _object_identifier("UUID", document.aip)
-    for kind, value in document.record_ids:
-        yield _object_identifier(kind, value)
-    yield f"<premis:originalName>{escaped(document.base)}</premis:originalName></premis:object>"
+    yield entity_object(document.archive, document.aip, document.record_ids, document.base)
     yield "</mets:xmlData></mets:mdWrap></mets:dmdSec>"
     if document.description and document.description.elements:
         yield '<mets:dmdSec ID="dmdSec_2"><mets:mdWrap MDTYPE="DC"><mets:xmlData>'
@@ -154,34 +122,18 @@ def _descriptions(document: Document) -> Iterator[str]:
 
 
 def _file_section(number: int, file: FileObject, representation: str) -> str:
-    events = "".join(
-        "<premis:linkingEventIdentifier><premis:linkingEventIdentifierType>UUID</premis:linkingEventIdentifierType>"
-        f"<premis:linkingEventIdentifierValue>{event}</premis:linkingEventIdentifierValue>"
-        "</premis:linkingEventIdentifier>"
-        for event in file.events
-    )
     return (
         f'<mets:amdSec ID="amdSec_{number}"><mets:techMD ID="techMD_{number}">'
         '<mets:mdWrap MDTYPE="PREMIS:OBJECT"><mets:xmlData>'
-        '<premis:object xsi:type="premis:file" version="3.0">'
-        f"{_object_identifier('UUID', file.id)}"
-        "<premis:objectCharacteristics><premis:compositionLevel>0</premis:compositionLevel>"
-        f"{_fixity('SHA-256', file.digests['sha256'])}{_fixity('SHA-512', file.digests['sha512'])}"
-        f"<premis:size>{file.size}</premis:size>{_format(file.format)}</premis:objectCharacteristics>"
-        f"<premis:originalName>{escaped(file.original_name)}</premis:originalName>"
-        f"{_relationship('structural', 'is included in', representation)}{events}"
-        "</premis:object></mets:xmlData></mets:mdWrap></mets:techMD></mets:amdSec>"
+        f"{file_object(file, representation)}</mets:xmlData></mets:mdWrap></mets:techMD></mets:amdSec>"
     )
 
 
 def _package_section(document: Document) -> Iterator[str]:
     yield '<mets:amdSec ID="amdSec_pkg"><mets:techMD ID="techMD_pkg">'
     yield '<mets:mdWrap MDTYPE="PREMIS:OBJECT"><mets:xmlData>'
-    yield '<premis:object xsi:type="premis:representation" version="3.0">'
-    yield _object_identifier("UUID", document.representation)
-    yield f"<premis:originalName>{escaped(document.base)}</premis:originalName>"
-    yield _relationship("structural", "represents", document.archive)
-    yield "</premis:object></mets:xmlData></mets:mdWrap></mets:techMD>"
+    yield representation_object(document.representation, document.base, document.archive)
+    yield "</mets:xmlData></mets:mdWrap></mets:techMD>"
     for number, statement in enumerate(document.rights, 1):
         yield f'<mets:rightsMD ID="rightsMD_{number}"><mets:mdWrap MDTYPE="PREMIS:RIGHTS"><mets:xmlData>'
         yield statement
@@ -253,42 +205,3 @@ def _structure(document: Document) -> Iterator[str]:
 
 def _below_data(path: str) -> str:
     return path.removeprefix("data/")
-
-
-def _object_identifier(kind: str, value: str) -> str:
-    return (
-        f"<premis:objectIdentifier><premis:objectIdentifierType>{escaped(kind)}</premis:objectIdentifierType>"
-        f"<premis:objectIdentifierValue>{escaped(value)}</premis:objectIdentifierValue></premis:objectIdentifier>"
-    )
-
-
-def _fixity(algorithm: str, digest: str) -> str:
-    return (
-        f"<premis:fixity><premis:messageDigestAlgorithm>{algorithm}</premis:messageDigestAlgorithm>"
-        f"<premis:messageDigest>{digest}</premis:messageDigest></premis:fixity>"
-    )
-
-
-def _format(found: Format) -> str:
-    version = f"<premis:formatVersion>{escaped(found.version)}</premis:formatVersion>" if found.version else ""
-    registry = (
-        "<premis:formatRegistry><premis:formatRegistryName>PRONOM</premis:formatRegistryName>"
-        f"<premis:formatRegistryKey>{escaped(found.key)}</premis:formatRegistryKey></premis:formatRegistry>"
-        if found.key
-        else ""
-    )
-    notes = "".join(f"<premis:formatNote>{escaped(note)}</premis:formatNote>" for note in found.notes)
-    return (
-        f"<premis:format><premis:formatDesignation><premis:formatName>{escaped(found.name)}</premis:formatName>"
-        f"{version}</premis:formatDesignation>{registry}{notes}</premis:format>"
-    )
-
-
-def _relationship(kind: str, subtype: str, related: str) -> str:
-    return (
-        f"<premis:relationship><premis:relationshipType>{kind}</premis:relationshipType>"
-        f"<premis:relationshipSubType>{subtype}</premis:relationshipSubType><premis:relatedObjectIdentifier>"
-        "<premis:relatedObjectIdentifierType>UUID</premis:relatedObjectIdentifierType>"
-        f"<premis:relatedObjectIdentifierValue>{related}</premis:relatedObjectIdentifierValue>"
-        "</premis:relatedObjectIdentifier></premis:relationship>"
-    )

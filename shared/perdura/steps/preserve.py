@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import zip_longest
 from uuid import UUID
 
 from perdura import __version__
 from perdura.errors import Broken, Rejected, Retryable
-from perdura.packages.aip import METS, AipWriter, Member
+from perdura.packages.aip import METS, PLAIN, AipWriter, Member
 from perdura.packages.aip_check import read_back
 from perdura.packages.aip_index import Entry, Header, encode
 from perdura.packages.mets import SoftwareNote, measure, write
@@ -29,8 +30,8 @@ from perdura.steps.outcome import (
     PackageKind,
     StepState,
 )
-from perdura.steps.ports import Ports, VirusScanner
-from perdura.steps.preserve_copy import Copied, CopiedFile, copy
+from perdura.steps.ports import Identification, Ports, VirusScanner
+from perdura.steps.preserve_copy import Copied, copy
 from perdura.steps.preserve_document import document, sip_json
 from perdura.steps.preserve_events import NOT_DONE, SOFTWARE, Act, Inspected, Provenance, tool_agent
 from perdura.steps.preserve_import import PLACES, Imported, imported
@@ -40,6 +41,9 @@ from perdura.storage.store import Written
 
 _WHOLE = ("sha256", "sha512", "adler32")
 _FINDINGS = 100
+
+Described = tuple[Member, Identification | None]
+"""A member with its format; the copied files come first among an AIP's members, in the same order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
         ports.store.writer(bucket, plan.key, algorithms=_WHOLE, content_type="application/x-tar") as sink,
         AipWriter(sink, str(archive.id), archive.created_at or plan.created) as aip,
     ):
-        copied = copy(open_submission(ports.store, plan.sip), aip, ports, plan.scanning.scanner, plan.sip.size)
+        copied = copy(open_submission(ports.store, plan.sip), aip, PLAIN, ports, plan.scanning.scanner, plan.sip.size)
         refusal = _refusal(plan, copied, required=required)
         if refusal is not None:
             return refusal
@@ -145,9 +149,9 @@ def _blocked(reason: str) -> Outcome:
 
 def _refusal(plan: Plan, copied: Copied, *, required: bool) -> Outcome | None:
     """Why no AIP may be made of these bytes, if so; nothing was made visible yet."""
-    mismatches = copied.mismatches()
-    if mismatches:
-        return _failed(plan, "fixity-mismatch", "fixity check", "manifests of the submission package", mismatches)
+    if copied.mismatches:
+        detail = "manifests of the submission package"
+        return _failed(plan, "fixity-mismatch", "fixity check", detail, copied.mismatches)
     infected = [
         Finding("infected", f"{file.original}: {file.scan.detail}", path=file.original)
         for file in copied.files
@@ -251,7 +255,7 @@ def _bag_info(plan: Plan) -> list[tuple[str, str]]:
     return fields
 
 
-def _index(plan: Plan, members: Sequence[Member], formats: dict[str, CopiedFile], written: Written) -> str:
+def _index(plan: Plan, described: Sequence[Described], written: Written) -> str:
     """Store the index beside the AIP and give back its key."""
     key = plan.key.removesuffix(".tar") + ".index.jsonl"
     header = Header(
@@ -260,19 +264,17 @@ def _index(plan: Plan, members: Sequence[Member], formats: dict[str, CopiedFile]
         base=str(plan.archive.id),
         size=written.info.size,
         checksums=written.checksums,
-        members=len(members),
+        members=len(described),
     )
     with plan.ports.store.writer(plan.ports.settings.bucket_aips, key, content_type="application/x-ndjson") as sink:
-        for line in encode(header, _entries(members, formats)):
+        for line in encode(header, _entries(described)):
             sink.write(line)
         sink.finish()
     return key
 
 
-def _entries(members: Sequence[Member], formats: dict[str, CopiedFile]) -> Iterator[Entry]:
-    for member in members:
-        copied = formats.get(member.path)
-        found = copied.format if copied else None
+def _entries(described: Sequence[Described]) -> Iterator[Entry]:
+    for member, found in sorted(described, key=lambda each: each[0].offset):
         yield Entry(member, found.key if found else None, found.name if found else None)
 
 
@@ -284,7 +286,7 @@ def _outcome(
     history: History,
     written: Written,
 ) -> Outcome:
-    by_path = {file.member.path: file for file in copied.files}
+    described = list(zip_longest(members, (file.format for file in copied.files)))
     verified_at = plan.ports.clock.now()
     ref = written.info.ref
     uri = f"s3://{ref.bucket}/{ref.key}"
@@ -298,9 +300,9 @@ def _outcome(
         version_id=ref.version_id,
         etag=ref.etag,
         checksums=dict(written.checksums),
-        index_key=_index(plan, members, by_path, written),
+        index_key=_index(plan, described, written),
     )
-    files = tuple(_file(member, by_path.get(member.path)) for member in members if member.path.startswith("data/"))
+    files = tuple(_file(member, found) for member, found in described if member.path.startswith("data/"))
     findings = (*_unscanned(plan, copied), *history.told.findings)
     return Outcome(
         StepState.COMPLETED_WITH_WARNINGS if findings else StepState.COMPLETED,
@@ -318,8 +320,7 @@ def _outcome(
     )
 
 
-def _file(member: Member, copied: CopiedFile | None) -> File:
-    found = copied.format if copied else None
+def _file(member: Member, found: Identification | None) -> File:
     return File(
         path=member.path,
         size=member.size,

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from perdura.errors import Broken
-from perdura.packages.aip import OBJECTS, SUBMISSION, AipWriter, Member
+from perdura.packages.aip import AipWriter, Layout, Member
 from perdura.packages.package import PackageFile
 from perdura.steps.outcome import Finding
 from perdura.steps.ports import Identification, Ports, Scan, VirusScanner
-from perdura.steps.preserve_declared import COMPUTED, SIP_JSON, Declarations, further
+from perdura.steps.preserve_declared import COMPUTED, SIP_JSON, Declarations
 from perdura.steps.preserve_inspect import Inspection
 from perdura.steps.preserve_submission import Submission
-from perdura.storage.digests import HEX_LENGTHS
 
 
 @dataclass(frozen=True, slots=True)
 class CopiedFile:
-    """One file of the SIP as it lies in the AIP.
-
-    `further` holds the digests that only the SIP's manifests ask for, one after the other.
-    """
+    """One file of the SIP as it lies in the AIP."""
 
     id: str
     member: Member
-    further: bytes
+    layout: Layout
     format: Identification | None
     scan: Scan | None
 
@@ -33,47 +29,37 @@ class CopiedFile:
     def original(self) -> str:
         """Path of the file in the SIP."""
         path = self.member.path
-        return "data/" + path.removeprefix(OBJECTS) if self.is_object else path.removeprefix(SUBMISSION)
+        if self.is_object:
+            return "data/" + path.removeprefix(self.layout.objects)
+        return path.removeprefix(self.layout.submission)
 
     @property
     def is_object(self) -> bool:
         """Whether it is payload of the AIP's objects, not documentation of the submission."""
-        return self.member.path.startswith(OBJECTS)
+        return self.member.path.startswith(self.layout.objects)
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """All files of the SIP, in the order of the tar, and what its tag files say."""
+    """All files of the SIP, in the order of the tar; what its tag files say, and where they say otherwise."""
 
     files: Sequence[CopiedFile]
     declarations: Declarations
-    further: Sequence[str]
-    """Algorithms of each file's `further` digests, in their order."""
-
-    def mismatches(self) -> list[Finding]:
-        """Files whose bytes are not what the SIP's manifests declare."""
-        places, start = {}, 0
-        for algorithm in self.further:
-            places[algorithm] = slice(start, start := start + HEX_LENGTHS[algorithm] // 2)
-
-        def computed(number: int, algorithm: str) -> str:
-            file = self.files[number]
-            return file.member.digests[algorithm] if algorithm in COMPUTED else file.further[places[algorithm]].hex()
-
-        return list(self.declarations.compare([file.original for file in self.files], computed))
+    mismatches: Sequence[Finding]
 
 
 def copy(
-    submission: Submission, aip: AipWriter, ports: Ports, scanner: VirusScanner | None, size: int
+    submission: Submission, aip: AipWriter, layout: Layout, ports: Ports, scanner: VirusScanner | None, size: int
 ) -> Copied:
     """Copy all files of the SIP to the AIP; `size` is the SIP's size in bytes, for the progress.
 
     Raises Broken when the invocation's time runs out, Rejected when the container is not what it was.
     """
     declarations = Declarations(submission)
-    algorithms = further(declarations.algorithms)
+    further = [name for name in declarations.algorithms if name not in COMPUTED]
+    mismatches = list(declarations.absent())
     inspection = Inspection(ports.identifier, scanner)
-    written: list[tuple[Member, bytes]] = []
+    members: list[Member] = []
     done = 0
     for number, (file, chunks) in enumerate(submission.files()):
         if ports.deadline.near():
@@ -83,26 +69,33 @@ def copy(
                 code="invocation-too-short",
             )
         with inspection.tap(number, file.path.rpartition("/")[2], file.size) as tap:
-            member, digests = aip.add(_place(file), file.size, chunks, algorithms=algorithms, tap=tap.feed)
-        written.append((member, b"".join(map(bytes.fromhex, digests.values()))))
+            member, digests = aip.add(_place(file, layout), file.size, chunks, algorithms=further, tap=tap.feed)
+        mismatches += declarations.compare(
+            submission.layout.index[file.path], file.path, _lookup(member.digests, digests)
+        )
+        members.append(member)
         done += file.size
         ports.progress("preserve", done, size)
     inspection.flush()
     files = [
         CopiedFile(
-            str(ports.derived(f"file/{member.path}")),
-            member,
-            digest,
-            inspection.formats.get(number),
-            inspection.scans.get(number),
+            id=str(ports.derived(f"file/{member.path}")),
+            member=member,
+            layout=layout,
+            format=inspection.formats.get(number),
+            scan=inspection.scans.get(number),
         )
-        for number, (member, digest) in enumerate(written)
+        for number, member in enumerate(members)
     ]
-    return Copied(files, declarations, algorithms)
+    return Copied(files, declarations, mismatches)
 
 
-def _place(file: PackageFile) -> str:
+def _lookup(computed: Mapping[str, str], further: Mapping[str, str]) -> Callable[[str], str]:
+    return lambda algorithm: further[algorithm] if algorithm in further else computed[algorithm]
+
+
+def _place(file: PackageFile, layout: Layout) -> str:
     """Payload goes to the objects under its own name; tag files and sip.json keep their place in the submission."""
     if file.is_payload and file.path != SIP_JSON:
-        return OBJECTS + file.path.removeprefix("data/")
-    return SUBMISSION + file.path
+        return layout.objects + file.path.removeprefix("data/")
+    return layout.submission + file.path

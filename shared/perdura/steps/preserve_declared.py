@@ -1,8 +1,8 @@
-"""What a SIP's own manifests declare, compared with the bytes that went by (RFC 8493 2.1.3, 3)."""
+"""What a SIP's own manifests declare, to be compared with the bytes that go by (RFC 8493 2.1.3, 3)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 from perdura.errors import Rejected
 from perdura.packages.bag_info import Elements, read_bag_info
@@ -30,23 +30,25 @@ _KEPT = (_DECLARATION, _BAG_INFO, SIP_JSON, *PLACES)
 
 
 class Declarations:
-    """The tag files of a SIP that speak of its payload: manifests, `bag-info.txt`, `sip.json`."""
+    """The tag files of a SIP that speak of its payload: manifests, `bag-info.txt`, `sip.json`, PREMIS."""
 
     def __init__(self, submission: Submission) -> None:
         """Read them; raises Rejected when one is larger than its limit."""
-        self._texts: dict[str, bytes] = {}
-        for path in submission.paths:
-            is_manifest = manifest_kind(path) is not None
-            if is_manifest or path in _KEPT:
-                limit = LIMITS.manifest if is_manifest else LIMITS.tag_file
-                self._texts[path] = _bounded(path, submission.read(path), limit)
-        kinds = (manifest_kind(path) for path in self._texts)
-        self.algorithms = tuple(sorted({kind[1] for kind in kinds if kind} & ALGORITHMS))
-        """Algorithms of all manifests that are checked here (packages.md M8), by name."""
+        self._texts = {
+            path: _bounded(path, submission.read(path), LIMITS.tag_file)
+            for path in _KEPT
+            if path in submission.layout.index
+        }
+        self._manifests = self._read_manifests(submission)
 
     def text(self, path: str) -> bytes | None:
         """A tag file as it was."""
         return self._texts.get(path)
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """Algorithms of all manifests that are checked here (packages.md M8), by name."""
+        return tuple(sorted({manifest.algorithm for manifest in self._manifests}))
 
     @property
     def bag_info(self) -> Elements:
@@ -60,47 +62,51 @@ class Declarations:
             limits=LIMITS,
         )
 
-    def compare(self, paths: Sequence[str], computed: Callable[[int, str], str]) -> Iterator[Finding]:
-        """Every declared digest that is not the computed one, and every listed file that is not among `paths`.
-
-        `computed` gives the hex digest of (number of the path, algorithm). Names are matched as in the SIP's
-        validation (packages.md M3 to M5). The manifests are let go of: this can be asked once.
-        """
-        for manifest in self._manifests(paths):
+    def absent(self) -> Iterator[Finding]:
+        """Files that a manifest lists and that are not there."""
+        for manifest in self._manifests:
             for path in manifest.absent:
                 yield Finding("file-missing", f"{path} is listed in {manifest.name} but not there", path=path)
-            for number, declared in manifest.digests.items():
-                found = computed(number, manifest.algorithm)
-                if found != declared.hex():
-                    path = paths[number]
-                    message = f"{path}: {manifest.algorithm} is {found}, but {manifest.name} declares {declared.hex()}"
-                    yield Finding("fixity-mismatch", message, path=path, clause="RFC 8493 3")
 
-    def _manifests(self, paths: Sequence[str]) -> list[Manifest]:
+    def compare(self, number: int, path: str, computed: Callable[[str], str]) -> Iterator[Finding]:
+        """Every declared digest of a file that is not the computed one.
+
+        `number` is the file's in the container, `computed` gives its hex digest by algorithm. What was compared is
+        let go of: this can be asked once for each file.
+        """
+        for manifest in self._manifests:
+            declared = manifest.digests.pop(number, None)
+            if declared is not None and declared.hex() != computed(manifest.algorithm):
+                message = (
+                    f"{path}: {manifest.algorithm} is {computed(manifest.algorithm)}, "
+                    f"but {manifest.name} declares {declared.hex()}"
+                )
+                yield Finding("fixity-mismatch", message, path=path, clause="RFC 8493 3")
+
+    def _read_manifests(self, submission: Submission) -> list[Manifest]:
+        """Match the manifests to the files as the SIP's validation did (packages.md M3 to M5)."""
         declaration, unused = self._declaration(), Findings(LIMITS)
-        index = {path: number for number, path in enumerate(paths)}
+        index = submission.layout.index
         reader = ManifestReader(
             index,
-            frozenset(),
+            submission.layout.directories,
             declaration.codec,
             strict=declaration.is_strict,
             findings=unused,
             limits=LIMITS,
         )
         manifests = []
-        for name in sorted(self._texts):
+        for name in index:
             kind = manifest_kind(name)
             if kind is not None and kind[1] in ALGORITHMS:
                 manifest = Manifest(name, kind[1], kind[0])
-                reader.read(manifest, (self._texts.pop(name),))
+                reader.read(manifest, (_bounded(name, submission.read(name), LIMITS.manifest),))
                 manifests.append(manifest)
         for is_tag in (False, True):
             tables = [manifest for manifest in manifests if manifest.is_tag is is_tag]
             if any(table.absent for table in tables):
                 listed = {number for table in tables for number in table.digests}
-                match_normalised(
-                    tables, ((path, number) for path, number in index.items() if number not in listed), unused
-                )
+                match_normalised(tables, ((path, each) for path, each in index.items() if each not in listed), unused)
         return manifests
 
     def _declaration(self) -> Declaration:
@@ -114,8 +120,3 @@ def _bounded(path: str, chunks: Iterable[memoryview], limit: int) -> bytes:
             raise Rejected(f"{path} is larger than {limit} bytes", code="tag-file-too-large")
         text += chunk
     return bytes(text)
-
-
-def further(algorithms: Sequence[str]) -> tuple[str, ...]:
-    """The algorithms that must be computed besides those of the AIP's own manifests."""
-    return tuple(name for name in algorithms if name not in COMPUTED)

@@ -7,15 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from perdura.packages.mets import (
-    ORIGINAL,
-    SUBMISSION_DOCUMENTATION,
-    Description,
-    Document,
-    FileObject,
-    Format,
-    SoftwareNote,
-)
+from perdura.packages.mets import ORIGINAL, SUBMISSION_DOCUMENTATION, Description, Document, SoftwareNote
+from perdura.packages.mets_objects import FileObject, Format
 from perdura.premis.model import Agent, Event
 from perdura.premis.xml import agent_xml, event_xml
 from perdura.steps.outcome import ArchiveView

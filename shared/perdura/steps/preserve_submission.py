@@ -24,11 +24,6 @@ class Submission:
     container: Container
     layout: Layout
 
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """All files, relative to the bag's base directory."""
-        return tuple(self.layout.index)
-
     def read(self, path: str) -> Iterator[memoryview]:
         """The bytes of one file; cheap for files outside the payload, whatever the container."""
         return self.container.read(self.layout.index[path])
