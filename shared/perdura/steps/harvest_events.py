@@ -65,6 +65,13 @@ def refused(archive: ArchiveView, ports: Ports, plan: Plan, refusals: Sequence[F
     return _event(archive, ports, None, "transfer", detail, Outcome(FAILURE, _listed(notes)), name="refused")
 
 
+def unchanged(archive: ArchiveView, ports: Ports, plan: Plan) -> Event:
+    """The event of a record that is as it was when it was harvested before."""
+    detail = f"{plan.source} {plan.recid} was looked at again, revision {plan.revision or 'not given'}"
+    outcome = Outcome(SUCCESS, ("unchanged: no new submission package",))
+    return _event(archive, ports, None, "capture", detail, outcome, name="unchanged")
+
+
 def closed(archive: ArchiveView, ports: Ports, plan: Plan) -> Event:
     """The event of a record whose files may not be read now."""
     status = plan.closed.status if plan.closed else "closed"

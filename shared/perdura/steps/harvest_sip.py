@@ -38,9 +38,13 @@ class TagFile:
     checksums: Mapping[str, str]
 
 
+ALGORITHMS = (*BAG_ALGORITHMS, "sha1")
+"""Digests of every tag file: those of the manifests, and SHA-1 for light bags whose upstream has nothing better."""
+
+
 def tag_file(path: str, data: bytes) -> TagFile:
     """A file of the bag with the digests that the manifests need."""
-    digests = Digests(BAG_ALGORITHMS)
+    digests = Digests(ALGORITHMS)
     digests.update(data)
     return TagFile(path, data, digests.hexdigests())
 
@@ -50,17 +54,24 @@ def name_of(plan: Plan, at: datetime) -> str:
     return f"sip::{plan.source}::{plan.recid}::{int(at.timestamp())}"
 
 
-def metadata_files(plan: Plan, fetched: Sequence[Fetched], at: datetime, plan_json: bytes) -> list[TagFile]:
+def metadata_files(
+    plan: Plan, fetched: Sequence[Fetched], at: datetime, plan_json: bytes, *, light: bool = False
+) -> list[TagFile]:
     """Everything in `data/meta/`: the answers as received, the plan, Dublin Core, and `sip.json` last."""
     files = [tag_file(f"data/meta/{capture.name}", capture.body) for capture in plan.captures]
     files.append(tag_file("data/meta/plan.json", plan_json))
     files.append(tag_file("data/meta/dc.xml", dublin_core(plan)))
-    files.append(tag_file("data/meta/sip.json", sip_json(plan, fetched, files, at)))
+    files.append(tag_file("data/meta/sip.json", sip_json(plan, fetched, files, at, light=light)))
     return files
 
 
-def sip_json(plan: Plan, fetched: Sequence[Fetched], metadata: Sequence[TagFile], at: datetime) -> bytes:
-    """CERN's `sip.json` (cern-oais-platform.md 2). Upstream checksums stand next to ours; sizes are counted bytes."""
+def sip_json(
+    plan: Plan, fetched: Sequence[Fetched], metadata: Sequence[TagFile], at: datetime, *, light: bool = False
+) -> bytes:
+    """CERN's `sip.json` (cern-oais-platform.md 2). Upstream checksums stand next to ours; sizes are counted bytes.
+
+    In a `light` package nothing but metadata was downloaded, and `fetched` repeats what the upstream declares.
+    """
     results = {item.path: item for item in fetched}
     captured = {f"data/meta/{capture.name}": redacted(capture.url) for capture in plan.captures}
     stamp = int(at.timestamp())
@@ -73,7 +84,7 @@ def sip_json(plan: Plan, fetched: Sequence[Fetched], metadata: Sequence[TagFile]
                     "name": "Perdura",
                     "version": __version__,
                     "website": WEBSITE,
-                    "params": {"recid": plan.recid, "source": plan.source, "dry_run": False},
+                    "params": {"recid": plan.recid, "source": plan.source, "dry_run": light},
                 },
                 "action": "sip_create",
                 "timestamp": stamp,
@@ -84,7 +95,7 @@ def sip_json(plan: Plan, fetched: Sequence[Fetched], metadata: Sequence[TagFile]
         "recid": plan.recid,
         "metadataFile_upstream": redacted(plan.captures[0].url) if plan.captures else None,
         "contentFiles": [
-            *(_content_entry(file, results.get(file.path)) for file in plan.files),
+            *(_content_entry(file, results.get(file.path), downloaded=not light) for file in plan.files),
             *(_metadata_entry(file, captured.get(file.path)) for file in metadata),
             {
                 "origin": {"filename": "sip.json", "path": ""},
@@ -109,7 +120,7 @@ def sip_json(plan: Plan, fetched: Sequence[Fetched], metadata: Sequence[TagFile]
     return json.dumps(value, ensure_ascii=False, indent=4).encode("utf-8", "replace")
 
 
-def _content_entry(file: PlannedFile, result: Fetched | None) -> dict[str, Any]:
+def _content_entry(file: PlannedFile, result: Fetched | None, *, downloaded: bool) -> dict[str, Any]:
     folder, _, name = file.key.rpartition("/")
     if result is None:
         origin = {"url": redacted(file.url), "filename": name, "path": folder}
@@ -118,7 +129,7 @@ def _content_entry(file: PlannedFile, result: Fetched | None) -> dict[str, Any]:
     values += [f"{name}:{value}" for name, value in file.checksums.items() if name not in result.checksums]
     entry: dict[str, Any] = {
         "origin": {"url": redacted(file.url), "filename": name, "path": folder},
-        "downloaded": True,
+        "downloaded": downloaded,
         "metadata": False,
         "bagpath": file.path,
         "checksum": values,
@@ -169,18 +180,24 @@ def _xml(text: str) -> str:
 
 
 def bag_files(
-    plan: Plan, fetched: Sequence[Fetched], metadata: Sequence[TagFile], at: datetime, organisation: str
+    plan: Plan,
+    fetched: Sequence[Fetched],
+    metadata: Sequence[TagFile],
+    at: datetime,
+    organisation: str,
+    algorithms: Sequence[str] = BAG_ALGORITHMS,
+    further: Sequence[TagFile] = (),
 ) -> list[TagFile]:
     """The tag files of the bag in the order in which they are written; `bagit.txt` last, so that a bag that was not
-    finished is not one (RFC 8493)."""
+    finished is not one (RFC 8493). `algorithms` are those of the payload manifests, `further` other tag files."""
     payload = [(item.path, item.checksums) for item in fetched]
     payload += [(file.path, file.checksums) for file in metadata]
     payload.sort()
     size = sum(item.size for item in fetched) + sum(len(file.data) for file in metadata)
     declaration = tag_file("bagit.txt", b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n")
     information = tag_file("bag-info.txt", bag_info(plan, at, organisation, f"{size}.{len(payload)}"))
-    manifests = [tag_file(f"manifest-{algorithm}.txt", manifest(algorithm, payload)) for algorithm in BAG_ALGORITHMS]
-    tags = [(file.path, file.checksums) for file in sorted((declaration, information, *manifests), key=_path)]
+    manifests = [tag_file(f"manifest-{algorithm}.txt", manifest(algorithm, payload)) for algorithm in algorithms]
+    tags = [(file.path, file.checksums) for file in sorted((declaration, information, *manifests, *further), key=_path)]
     tag_manifests = [
         tag_file(f"tagmanifest-{algorithm}.txt", manifest(algorithm, tags)) for algorithm in BAG_ALGORITHMS
     ]
@@ -210,8 +227,9 @@ def _one_line(text: str) -> str:
 
 def manifest(algorithm: str, entries: Iterable[tuple[str, Mapping[str, str]]]) -> bytes:
     """A manifest: two blanks between digest and path, `%`, CR and LF percent-encoded (RFC 8493 §2.1.3)."""
-    return "".join(f"{checksums[algorithm]}  {_encoded(path)}\n" for path, checksums in entries).encode()
+    return "".join(f"{checksums[algorithm]}  {encoded(path)}\n" for path, checksums in entries).encode()
 
 
-def _encoded(path: str) -> str:
+def encoded(path: str) -> str:
+    """A path as manifests and `fetch.txt` spell it."""
     return path.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
