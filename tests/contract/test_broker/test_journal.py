@@ -26,6 +26,7 @@ from perdura.local.broker.journal import Entry, Stage
 from perdura.local.broker.postgres import PostgresJournal, connection_arguments
 from tests.contract.test_broker.harness import (
     Broker,
+    Received,
     Subscribers,
     a_broker,
     a_trigger,
@@ -36,6 +37,8 @@ from tests.contract.test_broker.harness import (
 )
 
 pytestmark = pytest.mark.stack
+
+COMMAND = (sys.executable, "-c", "from perdura.local.broker.cli import broker; broker()")
 
 
 @pytest.fixture
@@ -122,6 +125,26 @@ def test_the_dead_are_counted_and_stay(broker_database: str) -> None:
     assert asyncio.run(run()) == 1
 
 
+def test_the_dead_can_be_delivered_again(broker_database: str) -> None:
+    async def run() -> list[Received]:
+        async with subscribers() as peers:
+            uri = peers.answer("/fn", Response(500))
+            manifests = [a_broker(), a_trigger("fn", uri, delivery={"retry": 0})]
+            async with broker(manifests, journal=PostgresJournal(broker_database)) as running:
+                await running.post("/ns/br", event_headers(id="poison"), b"{}")
+                await until(lambda: [row[1] for row in rows(broker_database)] == ["dead"])
+                peers.scripts.clear()
+                command = [*COMMAND, "dead", "--replay"]
+                environment = os.environ | {"PERDURA_DATABASE_URL": broker_database}
+                listed = await asyncio.create_subprocess_exec(*command, env=environment, stdout=subprocess.PIPE)
+                output = (await listed.communicate())[0].decode()
+                assert output == "ns/fn\tt\tpoison\tstatus 500\n1 will be delivered again\n"
+                await until(lambda: rows(broker_database) == [])
+            return peers.of("/fn")
+
+    assert [request.headers["ce-id"] for request in asyncio.run(run())] == ["poison", "poison"]
+
+
 def test_two_adopters_share(broker_database: str) -> None:
     async def run() -> list[list[Entry]]:
         async with journal(broker_database) as writer:
@@ -205,7 +228,7 @@ async def broker_process(
     file = folder / "manifests.yaml"
     file.write_text(yaml.safe_dump_all(manifests))
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", "from perdura.local.broker.cli import broker; broker()"),
+        *COMMAND,
         *("serve", "--manifests", str(file)),
         env=os.environ | {"PERDURA_DATABASE_URL": database},
         stdout=subprocess.PIPE,

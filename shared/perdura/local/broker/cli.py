@@ -106,3 +106,21 @@ def serve(
         raise click.ClickException(error.message) from error
     except OSError as error:
         raise click.ClickException(f"cannot listen on port {port}: {error.strerror}") from error
+
+
+@broker.command()
+@click.option("--replay", is_flag=True, help="Deliver them again, from the first attempt.")
+@click.option("--database-url", envvar="PERDURA_DATABASE_URL", required=True, hidden=True)
+def dead(replay: bool, database_url: str) -> None:
+    """List the events that could be delivered nowhere, oldest first."""
+    from perdura.local.broker import postgres
+
+    try:
+        letters = postgres.dead_letters(database_url)
+        for letter in letters:
+            click.echo(f"{letter.trigger}\t{letter.event_type}\t{letter.event_id}\t{letter.reason or ''}")
+        if replay:
+            count = postgres.replay(database_url, [letter.id for letter in letters])
+            click.echo(f"{count} will be delivered again")
+    except PerduraError as error:
+        raise click.ClickException(error.message) from error

@@ -39,8 +39,14 @@ CONCURRENCY = 16
 HELD_LIMIT = 10_000
 """Entries held in memory; what comes beyond stays in the database until there is room."""
 
+HELD_BYTES = 128 * 2**20
+"""Data of these entries in bytes."""
+
 ADOPT_EVERY = 2.0
 """Seconds between looks for what other processes left behind."""
+
+ADOPT_BATCH = 500
+"""Entries taken over at once: each may be as large as the ingress lets in."""
 
 TTL_START = 255
 _GRACE = 1.0
@@ -78,7 +84,7 @@ class Dispatcher:
         self._url, self._concurrency = url, concurrency
         self._client = Client()
         self._lanes = {trigger.name: _Lane(trigger) for group in topology.triggers.values() for trigger in group}
-        self._held = 0
+        self._held = self._held_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._left = False
@@ -149,7 +155,8 @@ class Dispatcher:
     async def _add(self, entries: Sequence[Entry]) -> None:
         if not entries:
             return
-        full = self._held + len(entries) > HELD_LIMIT
+        size = sum(len(entry.event.body) for entry in entries)
+        full = self._held + len(entries) > HELD_LIMIT or self._held_bytes + size > HELD_BYTES
         await self._journal.add(entries, leave=full)
         if full:
             self._left = True
@@ -160,6 +167,7 @@ class Dispatcher:
     def _take(self, entry: Entry) -> None:
         """Hold an entry, and start it when it is due."""
         self._held += 1
+        self._held_bytes += len(entry.event.body)
         self._schedule(entry)
 
     def _schedule(self, entry: Entry) -> None:
@@ -183,6 +191,9 @@ class Dispatcher:
         try:
             verdict = await self._attempt(lane.trigger, entry.event, entry.stage)
             await self._follow(lane.trigger, entry, verdict)
+        except Exception as error:
+            log.exception("a delivery of %s broke", lane.trigger.name)
+            self._failed(lane.trigger, entry, Failed(type(error).__name__, retry=True))
         finally:
             lane.running -= 1
             self._pump(lane)
@@ -225,11 +236,10 @@ class Dispatcher:
                 break
             except DatabaseUnavailable as error:
                 log.warning("a reply waits for the database: %s", error.message)
-        self._held -= 1
+        self._release(entry)
         self.counts["dropped" if isinstance(verdict, Delivered) and verdict.dropped else "delivered"] += 1
         for reply in replies:
             self._take(reply)
-        self._freed()
 
     def _route(self, trigger: Trigger, entry: Entry, replied: Replied) -> tuple[Verdict, list[Entry]]:
         """What the broker's own ingress makes of a reply: new entries, or a refusal (serverless.md §1.7.5)."""
@@ -263,8 +273,7 @@ class Dispatcher:
             entry.stage = Stage.DEAD
         self._journal.update(entry)
         if entry.stage is Stage.DEAD:
-            self._held -= 1
-            self._freed()
+            self._release(entry)
         else:
             self._schedule(entry)
 
@@ -307,9 +316,14 @@ class Dispatcher:
     def _broker_url(self, trigger: Trigger) -> str:
         return f"{self._url}/{trigger.broker}"
 
-    def _freed(self) -> None:
-        if self._left and self._held < HELD_LIMIT // 2:
+    def _release(self, entry: Entry) -> None:
+        self._held -= 1
+        self._held_bytes -= len(entry.event.body)
+        if self._left and self._has_room():
             self._room.set()
+
+    def _has_room(self) -> bool:
+        return self._held < HELD_LIMIT // 2 and self._held_bytes < HELD_BYTES // 2
 
     async def _adopt_for_ever(self) -> None:
         while True:
@@ -325,11 +339,11 @@ class Dispatcher:
                 log.warning("cannot look for left events: %s", error.message)
 
     async def _adopt(self) -> None:
-        room = HELD_LIMIT - self._held
-        if room <= 0 or not self._lanes:
+        if not self._lanes or not self._has_room():
             return
-        entries = await self._journal.adopt(list(self._lanes), min(room, 1000))
-        self._left = self._left and bool(entries)
+        batch = min(HELD_LIMIT // 2, ADOPT_BATCH)
+        entries = await self._journal.adopt(list(self._lanes), batch)
+        self._left = len(entries) == batch
         for entry in entries:
             self._take(entry)
 

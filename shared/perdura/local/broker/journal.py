@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from perdura.errors import DatabaseUnavailable
 from perdura.local.broker.envelope import Envelope
 
 
@@ -82,8 +83,10 @@ class MemoryJournal:
         self._last += 1
         return self._last
 
-    async def add(self, entries: Sequence[Entry], *, leave: bool = False) -> None:
-        """Nothing to do."""
+    async def add(self, entries: Sequence[Entry], *, leave: bool = False) -> None:  # noqa: ARG002  as in Journal
+        """Nothing to do. Raises DatabaseUnavailable for what should be left: there is nowhere to leave it."""
+        if leave:
+            raise DatabaseUnavailable("the broker holds as much as it can")
 
     async def finish(self, entry: Entry, replies: Sequence[Entry] = ()) -> None:
         """Nothing to do."""

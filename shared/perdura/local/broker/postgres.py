@@ -263,6 +263,47 @@ class PostgresJournal:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
 
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An entry that could be delivered nowhere."""
+
+    id: int
+    trigger: str
+    event_type: str
+    event_id: str
+    reason: str | None
+
+
+def dead_letters(database_url: str, limit: int = 1000) -> list[DeadLetter]:
+    """The dead entries of all brokers of a database, oldest first. Raises DatabaseUnavailable."""
+    sql = "SELECT id, trigger, event, reason FROM broker.entry WHERE stage = 'dead' ORDER BY id LIMIT :maximum"
+    letters = []
+    for number, trigger, text, reason in _once(database_url, sql, maximum=limit):
+        attributes = load(text).attributes
+        letters.append(DeadLetter(number, trigger, attributes["type"], attributes["id"], reason))
+    return letters
+
+
+def replay(database_url: str, ids: Sequence[int]) -> int:
+    """Give dead entries another full round; how many there were. Raises DatabaseUnavailable."""
+    sql = """UPDATE broker.entry SET stage = 'subscriber', attempts = 0, due = now(), owner = 0
+             WHERE stage = 'dead' AND id = ANY (CAST(:ids AS bigint[])) RETURNING id"""
+    return len(_once(database_url, sql, ids="{" + ",".join(map(str, ids)) + "}"))
+
+
+def _once(database_url: str, sql: str, **values: Any) -> Sequence[Sequence[Any]]:
+    try:
+        connection = pg8000.native.Connection(**connection_arguments(database_url), timeout=30)
+    except (OSError, pg8000.native.Error) as error:
+        raise DatabaseUnavailable(f"the broker's journal: {_short(error)}") from error
+    try:
+        return connection.run(sql, **values) or ()
+    except (OSError, pg8000.native.Error) as error:
+        raise DatabaseUnavailable(f"the broker's journal: {_short(error)}") from error
+    finally:
+        _close(connection)
+
+
 def connection_arguments(database_url: str) -> dict[str, Any]:
     """pg8000's arguments for an SQLAlchemy URL such as `postgresql+pg8000://user:password@host:port/name`."""
     parts = urlsplit(database_url)

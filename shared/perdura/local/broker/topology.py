@@ -51,10 +51,6 @@ class Topology:
     triggers: Mapping[str, tuple[Trigger, ...]]
     pings: tuple[Ping, ...]
 
-    def trigger(self, name: str) -> Trigger | None:
-        """The Trigger of that name, if there is one."""
-        return next((one for group in self.triggers.values() for one in group if one.name == name), None)
-
 
 def read_topology(path: Path) -> Topology:
     """What the manifests under `path` describe. Raises BadManifest and UnsupportedFilter."""
@@ -66,9 +62,11 @@ def build_topology(documents: Iterable[Document]) -> Topology:
     brokers: dict[str, Delivery] = {}
     triggers: list[Document] = []
     pings: list[Ping] = []
-    for document in documents:
-        kind = (str(document.get("apiVersion", "")).partition("/")[0], document.get("kind"))
-        try:
+    by_broker: dict[str, list[Trigger]] = {}
+    kind = ("", "")
+    try:
+        for document in documents:
+            kind = (str(document.get("apiVersion", "")).partition("/")[0], str(document.get("kind")))
             if kind == ("eventing.knative.dev", "Broker"):
                 delivery = (document.get("spec") or {}).get("delivery")
                 brokers[_name(document)] = parse_delivery(delivery) if delivery else DEFAULT_DELIVERY
@@ -76,25 +74,29 @@ def build_topology(documents: Iterable[Document]) -> Topology:
                 triggers.append(document)
             elif kind == ("sources.knative.dev", "PingSource"):
                 pings.append(_ping(document))
-        except (KeyError, TypeError, AttributeError) as error:
-            raise BadManifest(f"{kind[1]} lacks {error}") from error
-    by_broker: dict[str, list[Trigger]] = {name: [] for name in brokers}
-    for document in triggers:
-        spec = document["spec"]
-        broker = f"{_namespace(document)}/{spec['broker']}"
-        if broker not in brokers:
-            raise BadManifest(f"Trigger {_name(document)} belongs to no known Broker: {broker}")
-        delivery = spec.get("delivery")
-        by_broker[broker].append(
-            Trigger(
-                name=_name(document),
-                broker=broker,
-                wants=compile_filter(spec),
-                subscriber=spec["subscriber"],
-                delivery=parse_delivery(delivery) if delivery else brokers[broker],
-            )
-        )
+        by_broker = {name: [] for name in brokers}
+        for document in triggers:
+            kind = ("", "Trigger")
+            trigger = _trigger(document, brokers)
+            by_broker[trigger.broker].append(trigger)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise BadManifest(f"{kind[1]} lacks {error}") from error
     return Topology(frozenset(brokers), {name: tuple(group) for name, group in by_broker.items()}, tuple(pings))
+
+
+def _trigger(document: Document, brokers: Mapping[str, Delivery]) -> Trigger:
+    spec = document["spec"]
+    broker = f"{_namespace(document)}/{spec['broker']}"
+    if broker not in brokers:
+        raise BadManifest(f"Trigger {_name(document)} belongs to no known Broker: {broker}")
+    delivery = spec.get("delivery")
+    return Trigger(
+        name=_name(document),
+        broker=broker,
+        wants=compile_filter(spec),
+        subscriber=spec["subscriber"],
+        delivery=parse_delivery(delivery) if delivery else brokers[broker],
+    )
 
 
 class Addresses:
