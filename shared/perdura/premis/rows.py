@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -18,6 +19,7 @@ LEAF_SCHEMA = 1
 CREATED, REPLACED, DELETED = "created", "replaced", "deleted"
 
 _LONGEST_KEY = 500
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
 _ARK = re.compile(r"(?:.*/)?ark:/?\d[\w.]*/(.+)", re.DOTALL)
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
@@ -46,14 +48,19 @@ def bare_ark_name(value: str) -> str | None:
 
 def kind_of(event: Event) -> tuple[int, str, list[str]]:
     """(id, type, distinct outcomes in their order); the id is derived from the others."""
-    outcomes = list(dict.fromkeys(str(each.outcome) for each in event.outcomes if each.outcome))
-    digest = hashlib.sha256(json.dumps([str(event.type), *outcomes]).encode()).digest()
-    return int.from_bytes(digest[:8], signed=True), str(event.type), outcomes
+    outcomes = tuple(dict.fromkeys([str(each.outcome) for each in event.outcomes if each.outcome]))
+    return _kind_id(str(event.type), outcomes), str(event.type), list(outcomes)
+
+
+@lru_cache(maxsize=256)
+def _kind_id(type_: str, outcomes: tuple[str, ...]) -> int:
+    digest = hashlib.sha256(json.dumps([type_, *outcomes]).encode()).digest()
+    return int.from_bytes(digest[:8], signed=True)
 
 
 def canonical_json(value: object) -> str:
     """RFC 8785 for what leaves are made of: strings, integers, lists and objects with ASCII names."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _canonical(value)
 
 
 def leaf(event: Event, *, kind: str, version: int, xml: str, recorded_at: datetime, actor: str) -> str:
@@ -132,7 +139,7 @@ def _linked(identifiers: Sequence[Identifier]) -> list[list[object]]:
 
 
 def _micro(instant: datetime) -> str:
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def _storable(event: Event) -> Event:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -63,9 +64,13 @@ def create(call: Call, media: str, data: bytes, actor: str) -> Response:
     now = datetime.now(UTC)
     outcomes: list[dict[str, Any]] = []
     stored = 0
-    with call.engine.begin() as connection:
+    with call.engine.begin() as connection, ThreadPoolExecutor(1) as writer:
+        # While one chunk is being stored the next one is read: the connection is only ever used by one of the two.
+        under_way: Future[int] | None = None
         for chunk in _chunks(_entries(call, media, data, now)):
-            stored += _record(connection, call, chunk, actor, now, lenient, outcomes)
+            stored += under_way.result() if under_way is not None else 0
+            under_way = writer.submit(_record, connection, call, chunk, actor, now, lenient, outcomes)
+        stored += under_way.result() if under_way is not None else 0
     if not stored and not outcomes:
         raise Refused(400, "The batch holds no event.")
     with call.reading() as connection:

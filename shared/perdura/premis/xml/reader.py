@@ -123,7 +123,7 @@ def agent_from(element: etree._Element, *, partial: bool = False) -> Agent:
     extensions: list[str] = []
     links: list[tuple[str, Identifier]] = []
     for child in _children(element):
-        name = etree.QName(child).localname
+        name = _local(child)
         if etree.QName(child).namespace != etree.QName(element).namespace:
             continue
         if name == "agentIdentifier":
@@ -178,7 +178,7 @@ def _content(entry: etree._Element, kind: str) -> etree._Element:
     content = next(_named(entry, "content"), None)
     if content is None:
         raise BadPremis(f"content is missing: expected an Atom entry whose content is a PREMIS {kind}.")
-    held = [child for child in _children(content) if etree.QName(child).localname == kind]
+    held = [child for child in _children(content) if _local(child) == kind]
     if len(held) > 1:
         raise BadPremis(f"content: expected exactly one {kind}, found {len(held)}.")
     if not held:
@@ -190,6 +190,12 @@ def _content(entry: etree._Element, kind: str) -> etree._Element:
 def _named(parent: etree._Element, name: str) -> Iterator[etree._Element]:
     """Children of that name in the Atom namespace or in none."""
     return (child for child in _children(parent) if child.tag in (f"{{{ATOM}}}{name}", name))
+
+
+def _local(element: etree._Element) -> str:
+    """The name of an element without its namespace."""
+    tag: str = element.tag
+    return tag.rpartition("}")[2]
 
 
 def _children(element: etree._Element) -> Iterator[etree._Element]:
@@ -252,7 +258,7 @@ def _identifier(element: etree._Element, name: str, default_type: str, *, mandat
     type_, value, roles = "", "", []
     role_name = f"{name.removesuffix('Identifier')}Role"
     for child in _children(element):
-        local = etree.QName(child).localname
+        local = _local(child)
         if local == f"{name}Type":
             type_ = _term(child)
         elif local == f"{name}Value":
@@ -279,7 +285,7 @@ def _outcome(element: etree._Element) -> Outcome | None:
     outcome = ""
     notes: list[str] = []
     for child in _children(element):
-        local = etree.QName(child).localname
+        local = _local(child)
         if local == "eventOutcome":
             outcome = outcome or _term(child)
         elif local == "eventOutcomeDetail":
@@ -297,7 +303,7 @@ def _detail(element: etree._Element, name: str, text_name: str | None = None) ->
     extensions: list[str] = []
     first_version = etree.QName(element).namespace not in (V2, V3, "http://www.loc.gov/premis/v2")
     for child in _children(element):
-        local = etree.QName(child).localname
+        local = _local(child)
         if local == (text_name or name):
             texts.append(_text(child))
         elif local == f"{name}Extension":
