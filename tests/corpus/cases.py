@@ -19,7 +19,6 @@ from typing import Any
 
 from perdura.packages.limits import LIMITS, Limits
 from perdura.packages.profiles import Profile, parse_profile
-
 from tests.corpus.tree import (
     OLD_DECLARATION,
     PAYLOAD,

@@ -1,0 +1,112 @@
+"""`perdura bag`: exit status, JSON and what it writes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from perdura.bag_cli import bag
+from tests.corpus.tree import as_directory, as_zip
+from tests.corpus.tree import bag as small_bag
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(bag, arguments)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    source = tmp_path / "source"
+    (source / "sub").mkdir(parents=True)
+    (source / "empty").mkdir()
+    (source / "a.txt").write_text("hello")
+    (source / "sub/100%.txt").write_text("there")
+    return source
+
+
+@pytest.mark.parametrize("target", ["out.tar", "out.zip", "out"])
+def test_what_is_made_is_valid(folder: Path, tmp_path: Path, target: str) -> None:
+    made = run("make", str(folder), str(tmp_path / target), "-i", "Title=A title")
+    assert made.exit_code == 0, made.output
+    result = run("verify", "--json", str(tmp_path / target))
+    report = json.loads(result.output)
+    assert result.exit_code == 0
+    assert report["verdict"] == "valid"
+    assert report["payload"] == {"files": 3, "bytes": 10}
+    assert ["Title", "A title"] in report["facts"]["bag_info"]
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_making_twice_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        run("make", str(folder), str(tmp_path / name / "bag.tar"), "-i", "Bagging-Date=2020-01-01")
+    assert (tmp_path / "one/bag.tar").read_bytes() == (tmp_path / "two/bag.tar").read_bytes()
+
+
+def test_nothing_is_overwritten(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    assert run("make", str(folder), str(tmp_path / "out")).exit_code == 3
+
+
+def test_status_says_the_verdict(tmp_path: Path) -> None:
+    cases = {0: as_zip(small_bag()), 1: as_zip(small_bag() | {"data/hello.txt": b"x"}), 2: b"no package"}
+    for status, data in cases.items():
+        (tmp_path / "bag.zip").write_bytes(data)
+        assert run("verify", str(tmp_path / "bag.zip")).exit_code == status
+
+
+@pytest.mark.parametrize("arguments", [(), ("nowhere",), ("--limit", "nothing=1", "x"), ("--profile", "nowhere", "x")])
+def test_status_3_is_for_what_could_not_be_read(arguments: tuple[str, ...]) -> None:
+    assert run("verify", *arguments).exit_code == 3
+
+
+def test_findings_have_code_place_and_clause(tmp_path: Path) -> None:
+    folder = as_directory(small_bag() | {"data/hello.txt": b"other\n"}, tmp_path / "bag")
+    report = json.loads(run("verify", "--json", str(folder)).output)
+    assert report["verdict"] == "invalid"
+    (finding,) = report["findings"]
+    assert {"code", "severity", "path", "message", "clause"} <= finding.keys()
+    assert (finding["code"], finding["path"]) == ("checksum-mismatch", "data/hello.txt")
+
+
+def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    folder = as_directory(small_bag({"data/\x1b[31mred\u202e": b"x"}), tmp_path / "bag")
+    output = run("verify", str(folder)).output
+    assert "\x1b[31m" not in output
+    assert "\\u{1b}[31mred\\u{202e}" in output
+
+
+def test_limits_and_profiles_can_be_given(tmp_path: Path) -> None:
+    (tmp_path / "bag.zip").write_bytes(as_zip(small_bag()))
+    assert run("verify", "--limit", "members=2", str(tmp_path / "bag.zip")).exit_code == 2
+    profile = {
+        "BagIt-Profile-Info": {"BagIt-Profile-Identifier": "x"},
+        "Accept-BagIt-Version": ["1.0"],
+        "Manifests-Required": ["sha512"],
+    }
+    (tmp_path / "profile.json").write_text(json.dumps(profile))
+    assert run("verify", "--profile", str(tmp_path / "profile.json"), str(tmp_path / "bag.zip")).exit_code == 1
+    assert run("profile", str(tmp_path / "profile.json")).exit_code == 0
+    (tmp_path / "profile.json").write_text(json.dumps(profile | {"Unheard-Of": True}))
+    assert run("profile", str(tmp_path / "profile.json")).exit_code == 3
+
+
+def test_installed_profiles_are_listed() -> None:
+    assert "cern-sip" in run("profile").output
+
+
+def test_a_local_bag_is_verified_without_heavy_imports(tmp_path: Path) -> None:
+    (tmp_path / "bag.zip").write_bytes(as_zip(small_bag()))
+    code = (
+        "import sys\nfrom perdura.bag_cli import bag\n"
+        "try: bag(['verify', sys.argv[1]])\nexcept SystemExit: pass\n"
+        "print([m for m in ('boto3', 'pydantic', 'rich', 'sqlalchemy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "bag.zip")], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "[]", done
