@@ -14,7 +14,8 @@ from uuid import UUID
 
 from perdura import __version__
 from perdura.errors import Broken, Rejected, Retryable
-from perdura.packages.aip import METS, PLAIN, AipWriter, Member
+from perdura.packages import aip_eark
+from perdura.packages.aip import METS, PLAIN, AipWriter, Layout, Member
 from perdura.packages.aip_check import read_back
 from perdura.packages.aip_index import Entry, Header, encode
 from perdura.packages.mets import SoftwareNote, measure, write
@@ -42,6 +43,9 @@ from perdura.storage.store import Written
 _WHOLE = ("sha256", "sha512", "adler32")
 _FINDINGS = 100
 
+PERDURA, EARK = "perdura", "eark"
+"""Profiles of an AIP: our own layout, or an E-ARK package within the bag; the step's input may name one."""
+
 Described = tuple[Member, Identification | None]
 """A member with its format; the copied files come first among an AIP's members, in the same order."""
 
@@ -68,6 +72,12 @@ class Plan:
     created: datetime
     scanning: Scanning
     provenance: Provenance
+    profile: str
+
+    @property
+    def layout(self) -> Layout:
+        """Where the files of the SIP go."""
+        return aip_eark.layout(str(self.aip)) if self.profile == EARK else PLAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +103,15 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
         ports.store.writer(bucket, plan.key, algorithms=_WHOLE, content_type="application/x-tar") as sink,
         AipWriter(sink, str(archive.id), archive.created_at or plan.created) as aip,
     ):
-        copied = copy(open_submission(ports.store, plan.sip), aip, PLAIN, ports, plan.scanning.scanner, plan.sip.size)
+        submission = open_submission(ports.store, plan.sip)
+        copied = copy(submission, aip, plan.layout, ports, plan.scanning.scanner, plan.sip.size)
+        del submission  # what its container knows of 100,000 members is not needed twice
         refusal = _refusal(plan, copied, required=required)
         if refusal is not None:
             return refusal
         acts = _acts(plan, copied)
         history = _history(plan, copied)
-        _add_mets(plan, aip, copied, acts, history)
+        _describe(plan, aip, copied, acts, history)
         aip.finish(_bag_info(plan))
         written = sink.finish()
     read_back(ports.store, written)
@@ -110,6 +122,9 @@ def _plan(archive: ArchiveView, ports: Ports) -> Plan:
     sip = archive.package(PackageKind.SIP)
     if sip is None:
         raise Rejected("this Archive has no accepted submission package", code="no-sip")
+    profile = archive.step.input.get("profile", PERDURA)
+    if profile not in (PERDURA, EARK):
+        raise Rejected(f"there is no AIP profile {str(profile)[:80]!r}; there are perdura and eark", code="no-profile")
     created = archive.step.created_at or archive.created_at
     if created is None:
         raise Broken("neither the Archive nor the step has a time of creation", code="no-creation-time")
@@ -125,6 +140,7 @@ def _plan(archive: ArchiveView, ports: Ports) -> Plan:
         created=created,
         scanning=_scanning(ports),
         provenance=Provenance(ports.derived, created, about, ports.settings.organisation),
+        profile=profile,
     )
 
 
@@ -224,7 +240,7 @@ def _agents(plan: Plan, events: Sequence[Event], told: Sequence[Agent]) -> list[
     return list(agents.values())
 
 
-def _add_mets(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act], history: History) -> None:
+def _describe(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act], history: History) -> None:
     earlier = (*history.told.events, *history.recorded)
     mets = document(
         plan.archive,
@@ -238,7 +254,10 @@ def _add_mets(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act], h
         statements(plan.archive, copied.declarations.bag_info, sip_json(copied), plan.ports.derived),
         SoftwareNote("Perdura preserve", __version__, (NOT_DONE,)),
     )
-    aip.add(METS, measure(mets), write(mets))
+    if plan.profile == EARK:
+        aip_eark.describe(aip, mets)
+    else:
+        aip.add(METS, measure(mets), write(mets))
 
 
 def _bag_info(plan: Plan) -> list[tuple[str, str]]:
