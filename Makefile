@@ -7,7 +7,7 @@ BROWSER := $(VENV)/.browser
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench lock clean
+.PHONY: help install demo test lint bench documents lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -23,11 +23,16 @@ test: $(INSTALLED) $(BROWSER) ## Run every test
 lint: $(INSTALLED) ## Check style, types and the direction of imports
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
-	@$(VENV)/bin/mypy
+	@$(VENV)/bin/mypy shared
+	@for main in functions/*/main.py; do $(VENV)/bin/mypy $$main --no-error-summary || exit 1; done
 	@$(VENV)/bin/lint-imports
 
 bench: $(INSTALLED) ## Measure what the design promises
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(PYTHON) $$script || exit 1; done
+
+documents: $(INSTALLED) ## Write what is generated from the code: events, schemas, settings
+	@$(PYTHON) -m perdura.cloudevents.documents .
+	@$(PYTHON) -m perdura.settings_page .
 
 lock: ## Choose versions anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --extra local --extra fast --extra dev \
