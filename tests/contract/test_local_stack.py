@@ -225,3 +225,22 @@ def test_another_major_version_of_the_database_is_refused(tmp_path: Path) -> Non
     (server.data / "PG_VERSION").write_text("17\n")
     with pytest.raises(Broken, match=f"of PostgreSQL 17, the binaries are 18; set {postgres.BINARIES_VARIABLE}"):
         postgres.initialise(server)
+
+
+def test_existing_services_are_used_and_not_started(services: Stack, home: Home) -> None:
+    port = remembered_ports(home)
+    database = f"{postgres.ROLE}:{home.secret('database')}@127.0.0.1:{port[postgres.NAME]}/{postgres.DATABASE}"
+    existing = {
+        "PERDURA_DATABASE_URL": f"postgresql+pg8000://{database}",
+        "PERDURA_S3_ENDPOINT": f"http://127.0.0.1:{port[seaweedfs.NAME]}",
+        "PERDURA_S3_ACCESS_KEY": seaweedfs.ACCESS_KEY,
+        "PERDURA_S3_SECRET_KEY": home.secret("s3"),
+    }
+    with TemporaryDirectory(prefix="perdura-") as folder:
+        guest = Stack(Path(folder) / "home", existing)
+        done = guest.command("up", "--services-only", "--detach")
+        assert done.returncode == 0, done.stdout + done.stderr
+        status = guest.status()
+        guest.down()
+    assert (status["state"], status["processes"]) == ("running", [])
+    assert status["urls"]["s3"] == existing["PERDURA_S3_ENDPOINT"]

@@ -282,7 +282,7 @@ class Supervisor:
             state=self._state,
             boot=boot(),
             supervisor=(me.pid, me.started) if me is not None else None,
-            urls=dict(self._plan.urls) if self._kept else {},
+            urls={} if self._state in (StackState.STOPPED, StackState.FAILED) else dict(self._plan.urls),
             processes=tuple(sorted([*processes, *crashed], key=lambda line: line.name)),
             reason=self._failure,
         )
