@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -28,6 +29,7 @@ from perdura.clients.tape_x509 import (
     store,
 )
 from perdura.errors import Broken, Rejected
+from perdura.local.tape.cli import tape
 from perdura.local.tape.fts import delegation
 from perdura.local.tape.fts.identity import Identity, deterministic_job_id, from_dn, vo_id
 from perdura.local.tape.fts.ledger import Ledger
@@ -103,6 +105,20 @@ def test_a_p12_file_with_rc2_opens(tmp_path: Path) -> None:
     if made.returncode:
         pytest.skip("this openssl makes no RC2 files")
     assert from_p12(out.read_bytes(), b"pw").dn == DN
+
+
+def test_the_command_imports_and_checks(tmp_path: Path) -> None:
+    pair = robot()
+    encryption = serialization.BestAvailableEncryption(b"pw")
+    p12 = tmp_path / "robot.p12"
+    p12.write_bytes(pkcs12.serialize_key_and_certificates(b"robot", pair.key, pair.certificate, None, encryption))
+    command = ["credentials", "import", str(p12), "--to", str(tmp_path / "secrets"), "--password"]
+    done = CliRunner().invoke(tape, [*command, "pw"])
+    assert done.exit_code == 0, done.output
+    assert DN in done.output
+    files = str(tmp_path / "secrets/robot.pem"), str(tmp_path / "secrets/robot.key")
+    assert "valid for 39" in CliRunner().invoke(tape, ["credentials", "check", *files]).output
+    assert CliRunner().invoke(tape, [*command, "wrong"]).exit_code == 1
 
 
 @pytest.fixture

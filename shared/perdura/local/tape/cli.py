@@ -11,6 +11,8 @@ from pathlib import Path
 
 import click
 
+from perdura.local.tape.credentials_cli import credentials
+
 DEFAULT_STATE = Path(".perdura/tape")
 state_option = click.option(
     "--state", type=click.Path(path_type=Path, file_okay=False), default=DEFAULT_STATE, show_default=True,
@@ -96,3 +98,6 @@ def status(state: Path, as_json: bool) -> None:
         click.echo(f"{place}: {count} files")
     for name, count in sorted(found["transfers"].items()):
         click.echo(f"transfers {name}: {count}")
+
+
+tape.add_command(credentials)
