@@ -231,7 +231,10 @@ class Library:
                 (self._archive if kind == "archive" else self._recall)(drive, entry, volume)
             except OSError:
                 log.exception("%s failed on %s", kind, entry.path)
-                self.catalogue.archive_failed(entry.path, f"{kind} failed") if kind == "archive" else None
+                if kind == "archive":
+                    self.catalogue.archive_failed(entry.path, "the drive failed")
+                else:
+                    self.catalogue.stage_state(entry.path, "FAILED", "the drive failed")
             with self._condition:
                 drive.working = None
                 self._condition.notify_all()
