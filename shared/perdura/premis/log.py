@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -213,9 +214,11 @@ def read(xml: str, premis_version: str | None) -> Event:
     return Event(**(values | {"version": premis_version}))
 
 
+# Times travel as microseconds and outcomes as JSON: the driver reads timestamps and arrays far more slowly.
 _COLUMNS = (
-    "e.event_id, e.identifier, e.sequence, e.log_sequence, e.at, e.recorded_at, e.changed_at, e.version, "
-    "e.premis_version, k.type, k.outcomes, e.objects, e.xml"
+    "e.event_id, e.identifier, e.sequence, e.log_sequence, (extract(epoch FROM e.at) * 1000000)::bigint, "
+    "(extract(epoch FROM e.recorded_at) * 1000000)::bigint, (extract(epoch FROM e.changed_at) * 1000000)::bigint, "
+    "e.version, e.premis_version, k.type, array_to_json(k.outcomes)::text, e.objects, e.xml"
 )
 _FROM = "FROM premis_event e JOIN premis_kind k ON k.id = e.kind_id"
 SELECT = f"SELECT {_COLUMNS} {_FROM}"
@@ -239,8 +242,18 @@ _OF_OBJECT = " ".join(
 def stored_from(found: Any) -> Stored:
     """A row of SELECT as a value."""
     values = list(found)
-    values[10] = tuple(values[10])
+    for position in (4, 5, 6):
+        values[position] = _EPOCH + timedelta(microseconds=values[position])
+    values[10] = _outcomes(values[10])
     return Stored(*values)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(maxsize=256)
+def _outcomes(text: str) -> tuple[str, ...]:
+    return tuple(json.loads(text))
 
 
 def _append_one(connection: Connection, one: Row, recorded: datetime, actor: str) -> list[str]:
