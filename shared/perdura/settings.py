@@ -121,6 +121,9 @@ class Settings(BaseSettings):
     harvest_local_roots: str | None = Field(
         None, description="Directories below which folders may be harvested, separated by colons."
     )
+    harvest_bic: str | None = Field(
+        None, description="Path of the program `bic` (bagit-create), for harvests that ask for it as their engine."
+    )
     harvest_open: bool = Field(
         False, description="Let harvests follow landing pages of any public host by Signposting."
     )

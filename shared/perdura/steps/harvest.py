@@ -18,14 +18,13 @@ from perdura.sources.plan import Moved, Plan, Preparing, to_json
 from perdura.sources.protocols import Upstream, connected
 from perdura.sources.resolve import MOVES
 from perdura.sources.transfer import FileRefused, OutOfTime
-from perdura.steps import harvest_events, harvest_light, harvest_sip
+from perdura.steps import harvest_bic, harvest_events, harvest_light, harvest_sip
 from perdura.steps.harvest_plan import REPLANS, RecordChanged, Stored, check_unchanged, planned
 from perdura.steps.harvest_transfer import THREADS, transferred
 from perdura.steps.harvest_units import Receipt
 from perdura.steps.outcome import (
     ArchiveChange,
     ArchiveView,
-    Fact,
     File,
     Finding,
     Outcome,
@@ -43,13 +42,16 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     """Harvest `input.url`, or `input.source` and `input.recid`.
 
     Further input: `light` (a bag with `fetch.txt` instead of files), `warc` (keep the landing page), `metadata_only`
-    (do without closed files), `known` (fingerprint of an earlier harvest: the same content again is no new SIP).
+    (do without closed files), `known` (fingerprint of an earlier harvest: the same content again is no new SIP),
+    `engine` (`bagit-create` instead of our own).
 
     Raises UnknownSource, UpstreamRefused (`upstream-not-found`, `upstream-deleted`, …), UpstreamUnavailable (with
     `retry_after`). Returns QUEUED when time runs out, WAITING for the end of an embargo or an export, BLOCKED for
     closed files, CANCELLED when nothing changed, FAILED with every refused file, or COMPLETED with the SIP.
     """
     record = _record(archive, ports)
+    if archive.step.input.get("engine") == harvest_bic.ENGINE:
+        return harvest_bic.run(archive, ports, record)
     for _ in range(MOVES + 1):
         token = _token(archive, ports, record)
         with connected(record, ports.settings, store=ports.store, token=token, budget=_budget(ports)) as upstream:
@@ -136,7 +138,7 @@ def _assembled(archive: ArchiveView, ports: Ports, stored: Stored, receipt: Rece
         packages=(package,),
         files=((package.id, tuple(files)),),
         events=tuple(harvest_events.transferred(archive, ports, plan, fetched, str(package.id))),
-        facts=(_created(archive, plan, package),),
+        facts=(harvest_events.created(archive, package, plan.source, plan.recid),),
         findings=findings,
         archive=_change(plan),
     )
@@ -177,18 +179,6 @@ def _write(ports: Ports, prefix: str, files: Sequence[harvest_sip.TagFile]) -> N
     with ThreadPoolExecutor(THREADS, thread_name_prefix="harvest") as pool:
         list(pool.map(lambda file: ports.store.put(bucket, prefix + file.path, file.data), before))
     ports.store.put(bucket, prefix + declaration.path, declaration.data)
-
-
-def _created(archive: ArchiveView, plan: Plan, package: Package) -> Fact:
-    reference = {
-        "id": package.id,
-        "kind": package.kind,
-        "bucket": package.bucket,
-        "key": package.key,
-        "size": package.size,
-    }
-    data = {"archive": archive.id, "package": reference, "source": plan.source, "recid": plan.recid}
-    return Fact("org.perdura.sip.created.v1", data)
 
 
 def _output(stored: Stored, files: int, size: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The PREMIS events of a harvest: one per act and outcome, failures with both values (harvesting.md 6.2)."""
+"""What a harvest records and tells: PREMIS events, one per act and outcome, failures with both values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from perdura.clients.http import redacted
 from perdura.premis.model import FAILURE, SUCCESS, Event, Identifier, Outcome
 from perdura.sources.plan import Plan
 from perdura.sources.transfer import Fetched, FileRefused
-from perdura.steps.outcome import ArchiveView
+from perdura.steps.outcome import ArchiveView, Fact, Package
 from perdura.steps.ports import Ports
 
 NOTES = 200
@@ -70,6 +70,35 @@ def unchanged(archive: ArchiveView, ports: Ports, plan: Plan) -> Event:
     detail = f"{plan.source} {plan.recid} was looked at again, revision {plan.revision or 'not given'}"
     outcome = Outcome(SUCCESS, ("unchanged: no new submission package",))
     return _event(archive, ports, None, "capture", detail, outcome, name="unchanged")
+
+
+def engine(
+    archive: ArchiveView,
+    ports: Ports,
+    name: str,
+    source: str,
+    recid: str,
+    notes: Sequence[str],
+    *,
+    sound: bool,
+    sip: str | None = None,
+) -> Event:
+    """The event of a harvest that another program did, and of our verification of its package."""
+    outcome = Outcome(SUCCESS if sound else FAILURE, _listed(notes))
+    return _event(archive, ports, sip, "transfer", f"{source} {recid}, harvested by {name}", outcome, name="engine")
+
+
+def created(archive: ArchiveView, package: Package, source: str, recid: str) -> Fact:
+    """What the world hears of a new SIP."""
+    reference = {
+        "id": package.id,
+        "kind": package.kind,
+        "bucket": package.bucket,
+        "key": package.key,
+        "size": package.size,
+    }
+    data = {"archive": archive.id, "package": reference, "source": source, "recid": recid}
+    return Fact("org.perdura.sip.created.v1", data)
 
 
 def closed(archive: ArchiveView, ports: Ports, plan: Plan) -> Event:
