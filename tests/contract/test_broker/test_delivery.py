@@ -138,7 +138,7 @@ def check(case: dict[str, Any], outcome: Outcome, gaps: list[float]) -> None:
     assert len(outcome.attempts) == case["attempts"]
     assert len(outcome.dead_letters) == case["dls"]
     assert len(outcome.replies) == case["reply_routed"]
-    # How late a request arrives depends on the machine, the first one too. The exact gaps are a unit test's (test_topology).
+    # How late a request arrives depends on the machine; exact gaps are tested without one, in test_topology.
     assert all(gap > recorded / 2 for gap, recorded in zip(outcome.gaps, gaps, strict=True))
     for letter in outcome.dead_letters:
         found = {name: value for name, value in letter.headers.items() if name.startswith("ce-knativeerror")}
