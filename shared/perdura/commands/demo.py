@@ -30,11 +30,11 @@ def demo(root: Path, keep: bool) -> None:
     """Preserve this project's own documents and a harvested record, then check the result with plain tools."""
     from perdura.commands.failures import failures
     from perdura.local import stack
-    from perdura.local.state import Home
+    from perdura.local.state import open_home
 
     begun = time.monotonic()
-    home = Home(root)
     with failures():
+        home = open_home(root)
         status = stack.detach(home, _say)
     try:
         registry = api.connect(root, None, None)
