@@ -41,13 +41,13 @@ def _route(request: Request) -> Callable[[Request, Services], Response]:
         return documentation.page
     if path.startswith("/api/"):
         return dispatch.dispatch
-    if path.startswith("/static/"):
+    if path.startswith("/assets/"):
         return static.respond
     return pages.respond
 
 
 def _refuse(request: Request, problem: Problem, services: Services) -> Response:
-    if request.path.startswith(("/api/", "/static/")) or request.path in _HEALTH:
+    if request.path.startswith(("/api/", "/assets/")) or request.path in _HEALTH:
         return respond_with(problem)
     return pages.refuse(request, problem, services)
 

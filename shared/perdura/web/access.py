@@ -65,7 +65,7 @@ def respond(request: Request, services: Services | None = None) -> Response:
 
 
 def _answer(request: Request, services: Services) -> Response:
-    if request.path.startswith("/static/"):
+    if request.path.startswith("/assets/"):
         return static.respond(request)
     adapter = _routes().bind(request.host or "localhost")
     try:

@@ -1,4 +1,7 @@
-"""Static files of the pages: addressed with a digest of their content, so that browsers may keep them for a year."""
+"""Static files of the pages: addressed with a digest of their content, so that browsers may keep them for a year.
+
+They lie below `/assets/`: `/static/` never reaches a function, the Flask of functions-framework answers it itself.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +40,14 @@ def address(name: str) -> str:
     content = _content(name)
     if content is None:
         raise KeyError(name)
-    return f"/static/{name}?v={_digest(content)}"
+    return f"/assets/{name}?v={_digest(content)}"
 
 
 def respond(request: Request, services: object = None) -> Response:  # noqa: ARG001
-    """The answer to a request below `/static/`."""
+    """The answer to a request below `/assets/`."""
     if request.method not in {"GET", "HEAD"}:
         raise method_not_allowed(("GET", "HEAD"))
-    name = request.path.removeprefix("/static/")
+    name = request.path.removeprefix("/assets/")
     content = _content(name)
     if content is None:
         raise not_found("file")

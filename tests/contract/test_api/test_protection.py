@@ -87,7 +87,7 @@ def test_pages_send_strangers_to_sign_in(registry: Client, address: str) -> None
 
 
 def test_every_answer_has_security_headers(registry: Client) -> None:
-    for address in ("/sign-in", "/api/v1/archives", "/nothing", "/static/app.css", "/api/docs"):
+    for address in ("/sign-in", "/api/v1/archives", "/nothing", "/assets/app.css", "/api/docs"):
         headers = registry.get(address).headers
         assert headers["X-Content-Type-Options"] == "nosniff"
         assert "default-src 'none'" in headers["Content-Security-Policy"]
