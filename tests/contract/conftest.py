@@ -96,9 +96,7 @@ def seaweedfs() -> Iterator[Settings]:
     state = Path(tempfile.mkdtemp(prefix="perdura-weed-"))
     port, secret = _free_ports(), secrets.token_urlsafe(24)
     server = _start(weed, state, port, secret)
-    settings = Settings(
-        s3_endpoint=f"http://127.0.0.1:{port}", s3_access_key="perdura", s3_secret_key=secret
-    )
+    settings = Settings(s3_endpoint=f"http://127.0.0.1:{port}", s3_access_key="perdura", s3_secret_key=secret)
     try:
         _wait_until_ready(server, settings)
         yield settings

@@ -52,9 +52,7 @@ def test_what_is_put_is_read_back(store: Store, key: str) -> None:
     ("offset", "length", "expected"),
     [(0, None, b"0123456789"), (3, 4, b"3456"), (8, 10, b"89"), (10, None, b""), (12, 3, b""), (4, 0, b"")],
 )
-def test_a_range_is_exactly_its_bytes(
-    store: Store, key: str, offset: int, length: int | None, expected: bytes
-) -> None:
+def test_a_range_is_exactly_its_bytes(store: Store, key: str, offset: int, length: int | None, expected: bytes) -> None:
     ref = store.put(BUCKET, key, b"0123456789").info.ref
     assert store.read(ref, offset, length) == expected
     assert b"".join(bytes(c) for c in store.stream(ref, offset, length, chunk=3)) == expected
