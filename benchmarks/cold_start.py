@@ -1,6 +1,6 @@
 """Cold start of every function: from the start of its process to its first 2xx answer.
 
-    python benchmarks/cold_start.py [--runs 5]
+python benchmarks/cold_start.py [--runs 5]
 """
 
 from __future__ import annotations

@@ -145,10 +145,10 @@ def ours(url: str, target: str, roots: str) -> None:
     from benchmarks.directory_store import DirectoryStore
 
     from perdura.ids import derived_id
+    from perdura.outcome import ArchiveView, StepState, StepView
+    from perdura.ports import Ports
     from perdura.settings import Settings
     from perdura.steps.harvest import run
-    from perdura.steps.outcome import ArchiveView, StepState, StepView
-    from perdura.steps.ports import Ports
 
     class Now:
         def now(self) -> datetime:

@@ -28,9 +28,9 @@ from uuid import UUID
 from perdura.clients.pronom import PronomIdentifier
 from perdura.errors import NotStored
 from perdura.ids import derived_id, new_id
+from perdura.outcome import ArchiveView, Package, PackageKind, StepState, StepView
+from perdura.ports import Ports
 from perdura.settings import Settings
-from perdura.steps.outcome import ArchiveView, Package, PackageKind, StepState, StepView
-from perdura.steps.ports import Ports
 from perdura.steps.preserve import run
 from perdura.storage.digests import Digests
 from perdura.storage.store import ObjectInfo, ObjectRef, Store, Written

@@ -31,10 +31,10 @@ import httpx
 from perdura.clients.tape import FtsTape, tape_system
 from perdura.ids import derived_id
 from perdura.local.tape.http import Request, Response, Server
+from perdura.outcome import ArchiveView, Package, PackageKind, StepState, StepView
+from perdura.ports import Ports, TapeRequest
 from perdura.settings import Settings
 from perdura.steps import archive as step
-from perdura.steps.outcome import ArchiveView, Package, PackageKind, StepState, StepView
-from perdura.steps.ports import Ports, TapeRequest
 from perdura.storage.digests import adler32
 
 DATA = b"a small AIP" * 100

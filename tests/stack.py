@@ -129,9 +129,7 @@ class Stack:
         return document if document["state"] in FINAL else None
 
     @staticmethod
-    def until(
-        look: Callable[[], Value | None], timeout: float, explain: Callable[[], str] = lambda: ""
-    ) -> Value:
+    def until(look: Callable[[], Value | None], timeout: float, explain: Callable[[], str] = lambda: "") -> Value:
         """The first thing `look` finds that is not None."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:

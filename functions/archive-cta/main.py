@@ -1,6 +1,7 @@
 """archive-cta: puts an AIP on tape, proves that it is there, and brings it back."""
 
-from flask import Request, Response
+from flask import Request
+from werkzeug.wrappers import Response
 
 from perdura.runtime.delivery import StepRunner, poll_waiting
 from perdura.runtime.function import Function

@@ -1,6 +1,7 @@
 """harvest: brings a resource from its repository into a SIP."""
 
-from flask import Request, Response
+from flask import Request
+from werkzeug.wrappers import Response
 
 from perdura.runtime.delivery import StepRunner
 from perdura.runtime.function import Function

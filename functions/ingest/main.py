@@ -1,6 +1,7 @@
 """ingest: verifies a SIP where it lies in the object store and accepts or rejects it."""
 
-from flask import Request, Response
+from flask import Request
+from werkzeug.wrappers import Response
 
 from perdura.runtime.delivery import StepRunner
 from perdura.runtime.function import Function

@@ -1,6 +1,7 @@
 """preserve: makes an AIP that stands on its own out of an accepted SIP."""
 
-from flask import Request, Response
+from flask import Request
+from werkzeug.wrappers import Response
 
 from perdura.runtime.delivery import StepRunner
 from perdura.runtime.extras import earlier_events

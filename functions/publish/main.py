@@ -1,6 +1,7 @@
 """publish: makes a preserved Archive findable and usable, and serves the built-in access pages."""
 
-from flask import Request, Response
+from flask import Request
+from werkzeug.wrappers import Response
 
 from perdura.runtime.answers import HEALTH_PATHS
 from perdura.runtime.delivery import StepRunner

@@ -1,6 +1,7 @@
 """registry: the REST API and the web interface."""
 
-from flask import Request, Response
+from flask import Request
+from werkzeug.wrappers import Response
 
 from perdura.api import app
 

@@ -1,6 +1,7 @@
 """relay: emits what was committed but not heard, and does the recurring duties."""
 
-from flask import Request, Response
+from flask import Request
+from werkzeug.wrappers import Response
 
 from perdura.runtime import relay
 from perdura.runtime.function import Function

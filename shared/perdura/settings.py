@@ -149,7 +149,7 @@ class Settings(BaseSettings):
     log_origin: str = Field("perdura.local/log", description="Name of the log in its checkpoints; never change it.")
     log_signing_keys: SecretStr | None = Field(
         None,
-        description="Ed25519 seeds (base64, 32 bytes) that sign checkpoints, one a word, the newest first; unset: unsigned.",
+        description="Ed25519 seeds (base64, 32 bytes) signing checkpoints, one a word, newest first; unset: unsigned.",
     )
 
 

@@ -20,7 +20,7 @@ def page() -> str:
         "<!-- Generated from shared/perdura/settings.py by `make documents`; do not edit. -->",
         "",
         "Every setting is an environment variable. `perdura up` sets those of its embedded services itself; a service",
-        "that is configured from outside (`PERDURA_DATABASE_URL`, `PERDURA_S3_ENDPOINT`) is used instead and not started.",
+        "that is configured from outside (`PERDURA_DATABASE_URL`, `PERDURA_S3_ENDPOINT`) is used and not started.",
         "",
         "| variable | default | meaning |",
         "|---|---|---|",

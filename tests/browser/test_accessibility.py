@@ -44,9 +44,7 @@ def examined(browser: Browser, stack: Stack, request: pytest.FixtureRequest) -> 
 
 def _findings(page: Page) -> list[str]:
     page.add_script_tag(path=AXE)
-    result: dict[str, Any] = page.evaluate(
-        "rules => axe.run({ runOnly: { type: 'tag', values: rules } })", RULES
-    )
+    result: dict[str, Any] = page.evaluate("rules => axe.run({ runOnly: { type: 'tag', values: rules } })", RULES)
     return [
         f"{finding['id']} ({finding['impact']}): {node['html'][:160]}"
         for finding in result["violations"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -22,13 +22,13 @@ from perdura.cloudevents.codec import encode_batch, encode_binary
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Broken, Rejected, StoreUnavailable
 from perdura.ids import new_id
+from perdura.outcome import ArchiveView, Copy, File, Outcome, Package, PackageKind
+from perdura.ports import Ports
 from perdura.premis import model
 from perdura.registry import archives, deposits
 from perdura.runtime import delivery, function
 from perdura.runtime.environment import Environment
 from perdura.settings import Settings
-from perdura.steps.outcome import ArchiveView, Copy, File, Outcome, Package, PackageKind
-from perdura.steps.ports import Ports
 from perdura.storage.memory import MemoryStore
 
 pytestmark = pytest.mark.stack
@@ -95,12 +95,12 @@ def success(archive: ArchiveView, ports: Ports) -> Outcome:
 
 
 @pytest.fixture
-def harness(database: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
+def harness(database: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Harness:
     emitter = RecordingEmitter()
     environment = Environment(Settings(database_url=database_url, s3_notification_token="secret"))
     vars(environment).update(engine=database, store=MemoryStore(), emitter=emitter)
     monkeypatch.setattr(function, "environment", lambda: environment)
-    yield Harness(database, emitter, environment)
+    return Harness(database, emitter, environment)
 
 
 def post(client: Client, cloudevent: CloudEvent) -> Response:

@@ -14,9 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Conflict, NotFound
 from perdura.ids import new_id
-from perdura.registry import archives, deposits, duties, inbox, migrate, outbox, work
-from perdura.registry.intents import RegistryIntents
-from perdura.steps.outcome import (
+from perdura.outcome import (
     ArchiveChange,
     Copy,
     File,
@@ -26,6 +24,8 @@ from perdura.steps.outcome import (
     PackageKind,
     StepState,
 )
+from perdura.registry import archives, deposits, duties, inbox, migrate, outbox, work
+from perdura.registry.intents import RegistryIntents
 
 pytestmark = pytest.mark.stack
 

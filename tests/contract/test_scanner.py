@@ -19,8 +19,8 @@ import pytest
 
 from perdura.clients.clamd import SIZE_LIMIT, ClamdScanner, scanner
 from perdura.errors import UpstreamUnavailable
+from perdura.ports import Scan, VirusScanner
 from perdura.settings import Settings
-from perdura.steps.ports import Scan, VirusScanner
 from tests.unit.preserve.fakes import EICAR, FakeScanner
 
 CLAMD = shutil.which("clamd", path="/usr/sbin:/usr/local/sbin:/usr/bin")

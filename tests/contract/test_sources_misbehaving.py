@@ -13,10 +13,10 @@ import pytest
 from perdura.clients.http import UpstreamRefused
 from perdura.clients.reach import DestinationRefused
 from perdura.errors import UpstreamUnavailable
+from perdura.outcome import Outcome, StepState
 from perdura.premis.model import FAILURE
 from perdura.sources.catalogue import UnknownSource
 from perdura.steps import harvest
-from perdura.steps.outcome import Outcome, StepState
 from tests.unit.harvest.surroundings import Deadline, Harvesting
 from tests.upstreams.invenio import content_path, entry, json_reply, md5, publish, record
 from tests.upstreams.server import Reply, Upstream, serving

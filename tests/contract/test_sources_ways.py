@@ -12,6 +12,7 @@ import bagit
 import pytest
 
 from perdura.errors import Broken, Rejected, UpstreamUnavailable
+from perdura.outcome import Outcome, StepState
 from perdura.packages.package import Verdict
 from perdura.packages.sources import StoredPrefix
 from perdura.packages.verify import verify
@@ -21,7 +22,6 @@ from perdura.sources.profile import profiles
 from perdura.sources.resolve import preview
 from perdura.sources.signposting import plan as signposted
 from perdura.steps import harvest
-from perdura.steps.outcome import Outcome, StepState
 from tests.shared_data import reference_data
 from tests.unit.harvest.surroundings import Harvesting
 from tests.upstreams.invenio import content_path, publish

@@ -18,8 +18,8 @@ from perdura.local.tape.fts.daemon import Pace
 from perdura.local.tape.http import Request, Response, Server
 from perdura.local.tape.library import Model
 from perdura.local.tape.server import TapeServer
+from perdura.ports import TapeJob, TapeRequest, TapeSystem
 from perdura.settings import Settings
-from perdura.steps.ports import TapeJob, TapeRequest, TapeSystem
 from tests.unit.tape.fakes import FakeTape
 
 QUICK = Model(mount=0.01, seek=0.001, keep=0.0, rate=0)

@@ -26,9 +26,9 @@ from perdura.local.tape.fts.daemon import Pace
 from perdura.local.tape.http import Request, Response, Server, tls_context
 from perdura.local.tape.library import Model
 from perdura.local.tape.server import TapeServer
+from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.settings import Settings
 from perdura.steps import archive as step
-from perdura.steps.outcome import ArchiveView, Outcome, StepState
 from perdura.storage.store import ObjectRef
 from tests.unit.tape.fakes import AIP, ARCHIVE, NOW, PresigningStore, aip, archive, ports
 from tests.unit.tape.pki import robot, tls_directory

@@ -106,7 +106,9 @@ def test_every_copy_is_known_and_verified(stack: Stack, preserved: str) -> None:
 
 
 def test_the_log_has_every_act(stack: Stack, preserved: str) -> None:
-    types = {event["type"].rpartition("/")[2] for event in stack.api.get(f"/archives/{preserved}/events").json()["items"]}
+    types = {
+        event["type"].rpartition("/")[2] for event in stack.api.get(f"/archives/{preserved}/events").json()["items"]
+    }
     assert {
         "validation", "fixity check", "ingestion", "virus check", "creation", "replication", "dissemination",
     } <= types  # fmt: skip

@@ -163,9 +163,7 @@ def _without_null(member: dict[str, Any]) -> dict[str, Any]:
     return {"anyOf": choices} | schema if choices else schema
 
 
-def _responses(
-    operation: Operation, references: _References
-) -> dict[str, Any]:
+def _responses(operation: Operation, references: _References) -> dict[str, Any]:
     content: dict[str, Any] = {media: {} for media in operation.media}
     if operation.answer is not None:
         content["application/json"] = {"schema": references[operation.answer, "serialization"]}

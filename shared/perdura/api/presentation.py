@@ -24,10 +24,10 @@ from perdura.api.models.archives import (
 )
 from perdura.api.queries.archives import ArchiveRecord
 from perdura.api.queries.rows import AnyRow
+from perdura.outcome import PackageKind, StepState
 from perdura.premis.log import Stored
 from perdura.premis.model import Identifier
 from perdura.registry.transitions import ArchiveState
-from perdura.steps.outcome import PackageKind, StepState
 
 RETRIABLE = frozenset({StepState.FAILED, StepState.BLOCKED})
 FINAL = frozenset(

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 from perdura.errors import UpstreamUnavailable
+from perdura.ports import Scan
 from perdura.settings import Settings
-from perdura.steps.ports import Scan
 
 SIZE_LIMIT = 2**31 - 1
 """Bytes of a file above which ClamAV looks at nothing, whatever its configuration (embedded-services.md 7.3)."""

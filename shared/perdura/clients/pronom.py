@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from perdura.steps.ports import Identification
+from perdura.ports import Identification
 
 _WHOLE = 64 << 20
 """Files up to this size in bytes are identified from all of their bytes."""

@@ -16,8 +16,8 @@ from perdura.clients.fts_delegation import ProxyDelegator
 from perdura.clients.tape_endpoint import Locality, TapeEndpoint
 from perdura.clients.tape_x509 import load
 from perdura.errors import Broken
+from perdura.ports import Residency, Staging, TapeJob, TapeRequest
 from perdura.settings import Settings
-from perdura.steps.ports import Residency, Staging, TapeJob, TapeRequest
 
 WAITING = frozenset({"TOKEN_PREP", "SUBMITTED", "READY", "ACTIVE", "STAGING", "STARTED", "ON_HOLD", "FORCE_START"})
 

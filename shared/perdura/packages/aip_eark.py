@@ -120,9 +120,7 @@ def _start(document: Document, objid: str) -> str:
     )
 
 
-def _representation(
-    document: Document, files: Sequence[FileObject], root: str, objects: Member
-) -> Iterator[str]:
+def _representation(document: Document, files: Sequence[FileObject], root: str, objects: Member) -> Iterator[str]:
     yield _start(document, "rep1")
     yield _preservation(objects, document.created.isoformat())
     yield from _file_group("ID-data", "Data", document, files, root)
@@ -167,9 +165,7 @@ def _package(
     )
 
 
-def _file_group(
-    name: str, use: str, document: Document, files: Sequence[FileObject], root: str
-) -> Iterator[str]:
+def _file_group(name: str, use: str, document: Document, files: Sequence[FileObject], root: str) -> Iterator[str]:
     if files:
         yield '<fileSec ID="ID-fileSec-rep1">'
         yield from _group(name, use, document, files, root)

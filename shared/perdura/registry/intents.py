@@ -1,4 +1,4 @@
-"""Intents of outside effects: the adapter of `steps.ports.Intents` on the registry (architecture §3.3)."""
+"""Intents of outside effects: the adapter of `perdura.ports.Intents` on the registry (architecture §3.3)."""
 
 from __future__ import annotations
 

@@ -75,7 +75,8 @@ def postpone(connection: Connection, event_id: str, error: str) -> None:
     connection.execute(
         text("""
             UPDATE outbox SET attempts = attempts + 1, last_error = :error,
-                next_at = clock_timestamp() + least(CAST(:most AS interval), interval '1 second' * power(2, least(attempts, 16)))
+                next_at = clock_timestamp()
+                    + least(CAST(:most AS interval), interval '1 second' * power(2, least(attempts, 16)))
             WHERE id = CAST(:id AS uuid)
         """),
         {"id": event_id, "error": error[:500], "most": _MAX_BACKOFF},

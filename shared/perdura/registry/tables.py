@@ -25,8 +25,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from perdura.metadata import Base
+from perdura.outcome import PackageKind, StepState
 from perdura.registry.transitions import ArchiveState
-from perdura.steps.outcome import PackageKind, StepState
 
 
 def _one_of(column: str, values: type[StepState] | type[ArchiveState] | type[PackageKind]) -> str:

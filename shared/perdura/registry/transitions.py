@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import StrEnum
+from itertools import pairwise
 
 from perdura.errors import Rejected
-from perdura.steps.outcome import StepState
+from perdura.outcome import StepState
 
 
 class ArchiveState(StrEnum):
@@ -78,7 +79,7 @@ def check_pipeline(steps: Sequence[str]) -> None:
         raise Rejected("A pipeline needs at least one step.", code="empty-pipeline")
     if steps[0] not in FIRST_STEPS:
         raise Rejected(f"A pipeline cannot begin with {steps[0]!r}.", code="impossible-pipeline")
-    for before, after in zip(steps, steps[1:], strict=False):
+    for before, after in pairwise(steps):
         if after not in FOLLOWERS.get(before, frozenset()):
             raise Rejected(f"{after!r} cannot follow {before!r}.", code="impossible-pipeline")
     if len(set(steps)) != len(steps):

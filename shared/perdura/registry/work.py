@@ -15,8 +15,7 @@ from perdura.cloudevents.build import carried, from_carried
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Conflict
 from perdura.ids import derived_id
-from perdura.registry.transitions import ArchiveState, archive_state_after, expected_before
-from perdura.steps.outcome import (
+from perdura.outcome import (
     ArchiveView,
     Copy,
     File,
@@ -26,6 +25,7 @@ from perdura.steps.outcome import (
     StepState,
     StepView,
 )
+from perdura.registry.transitions import ArchiveState, archive_state_after, expected_before
 
 _FILES_PER_STATEMENT = 10_000
 
@@ -52,8 +52,8 @@ class Next:
 
 
 _VIEW = """
-    step.id AS step_id, step.name, step.attempt, step.input, step.checkpoint, step.position, step.deliveries, step.cause,
-    step.created_at AS step_created_at, archive.id AS archive_id, archive.title, archive.metadata,
+    step.id AS step_id, step.name, step.attempt, step.input, step.checkpoint, step.position, step.deliveries,
+    step.cause, step.created_at AS step_created_at, archive.id AS archive_id, archive.title, archive.metadata,
     archive.restricted, archive.pipeline, archive.created_at AS archive_created_at,
     (SELECT jsonb_build_array(source, recid) FROM resource WHERE resource.id = archive.resource_id) AS resource,
     (SELECT jsonb_agg(to_jsonb(package) ORDER BY package.created_at) FROM package

@@ -1,4 +1,4 @@
-"""What a function answers: codes that mean the same to every broker, bodies of at most 512 bytes (serverless.md 3.1)."""
+"""What a function answers: codes that every broker understands, bodies of at most 512 bytes (serverless.md 3.1)."""
 
 from __future__ import annotations
 

@@ -16,10 +16,10 @@ from perdura.cloudevents.catalogue import request_type
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import PerduraError
 from perdura.ids import derived_id
+from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.premis import log, model
 from perdura.registry import outbox, work
 from perdura.registry.transitions import ArchiveState
-from perdura.steps.outcome import ArchiveView, Outcome, StepState
 
 UNSUCCESSFUL = frozenset({StepState.FAILED, StepState.BLOCKED})
 

@@ -17,13 +17,13 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Broken, Conflict, Rejected, Retryable
+from perdura.outcome import ArchiveView, Outcome, StepState
+from perdura.ports import Ports
 from perdura.registry import inbox, outbox, work
 from perdura.runtime import faults
 from perdura.runtime.answers import Answer
 from perdura.runtime.closing import close, unsuccessful
 from perdura.runtime.environment import Environment
-from perdura.steps.outcome import ArchiveView, Outcome, StepState
-from perdura.steps.ports import Ports
 
 _log = logging.getLogger(__name__)
 
@@ -140,9 +140,7 @@ class StepRunner:
             return self._later(environment, started, Retryable(INTERNAL, code="internal-error"))
         outcome = unsuccessful(Broken(INTERNAL, code="internal-error"), StepState.BLOCKED)
         with environment.engine.begin() as connection:
-            return Delivered(
-                Answer.DONE, close(connection, started, outcome, function=self.function, finished=event)
-            )
+            return Delivered(Answer.DONE, close(connection, started, outcome, function=self.function, finished=event))
 
     def _later(self, environment: Environment, started: work.Started, error: Retryable) -> Delivered:
         after = error.retry_after or min(2.0 ** min(started.deliveries, 8), 300.0)

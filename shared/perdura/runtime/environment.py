@@ -14,13 +14,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from perdura.database import engine
 from perdura.ids import derived_id
+from perdura.outcome import ArchiveView
+from perdura.ports import FormatIdentifier, Ports, Progress, TapeSystem, VirusScanner
 from perdura.registry import work
 from perdura.registry.intents import RegistryIntents
 from perdura.runtime.emitter import Emitter
 from perdura.runtime.statements import count_on
 from perdura.settings import Settings, settings
-from perdura.steps.outcome import ArchiveView
-from perdura.steps.ports import FormatIdentifier, Ports, Progress, TapeSystem, VirusScanner
 from perdura.storage.store import Store
 
 

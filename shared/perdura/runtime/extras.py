@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from perdura.outcome import ArchiveView
 from perdura.premis import log
 from perdura.runtime.environment import Environment
-from perdura.steps.outcome import ArchiveView
 
 
 def earlier_events(environment: Environment, archive: ArchiveView) -> Mapping[str, Any]:

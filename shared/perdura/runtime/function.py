@@ -1,7 +1,7 @@
 """A function: the HTTP signature of functions-framework around a step (architecture §3; serverless.md 3.1).
 
-A function's `main.py` makes one `Function`, says which CloudEvent types it takes and what runs for each, and hands every
-request to `respond`. Nothing of delivery is left to a step's author.
+A function's `main.py` makes one `Function`, says which CloudEvent types it takes and what runs for each, and hands
+every request to `respond`. Nothing of delivery is left to a step's author.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """gunicorn's configuration for every function: `gunicorn -c python:perdura.runtime.server …` (serverless.md 2.1).
 
-`PORT`, `HOST` and `THREADS` come from the environment; `THREADS` equals the containerConcurrency of the Knative Service.
+`PORT`, `HOST` and `THREADS` come from the environment; `THREADS` equals the Knative Service's containerConcurrency.
 """
 
 from __future__ import annotations

@@ -16,11 +16,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from perdura.errors import Broken, PerduraError, Rejected, Retryable
+from perdura.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, PackageKind, StepState
+from perdura.ports import Ports, Residency, TapeJob, TapeRequest, TapeSystem
 from perdura.steps.archive_decisions import Act, Decision, Expected, next_look, on_job, on_residency
 from perdura.steps.archive_events import Told, archived_events, attempt_failed, told_without_tape
 from perdura.steps.archive_source import adler32_of, source_of
-from perdura.steps.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, PackageKind, StepState
-from perdura.steps.ports import Ports, Residency, TapeJob, TapeRequest, TapeSystem
 
 log = logging.getLogger(__name__)
 QUICK_LOOKS = (0.25, 0.4)

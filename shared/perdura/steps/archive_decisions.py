@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from perdura.steps.ports import Residency, TapeJob
+from perdura.ports import Residency, TapeJob
 
 COMPLAINTS = 3
 """Looks in a row at which the endpoint may say that a file on disk will not reach tape."""

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from perdura import __version__
 from perdura.ids import derived_id
+from perdura.outcome import ArchiveView, Finding, Outcome, Package, StepState
+from perdura.ports import Residency
 from perdura.premis.model import FAILURE, SUCCESS, WARNING, Event, Identifier
 from perdura.premis.model import Outcome as EventOutcome
 from perdura.steps.archive_decisions import Decision
-from perdura.steps.outcome import ArchiveView, Finding, Outcome, Package, StepState
-from perdura.steps.ports import Residency
 
 SOFTWARE = Identifier("software", f"perdura/{__version__} archive-cta", ("executing program",))
 NO_TAPE = "no-tape-configured"

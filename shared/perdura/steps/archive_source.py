@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from perdura.clients.tape_tokens import mint
 from perdura.errors import Broken
-from perdura.steps.outcome import Package
-from perdura.steps.ports import Ports
+from perdura.outcome import Package
+from perdura.ports import Ports
 from perdura.storage.digests import adler32
 from perdura.storage.store import ObjectRef
 

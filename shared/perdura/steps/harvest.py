@@ -13,16 +13,7 @@ from typing import Any
 
 from perdura.clients.http import Budget
 from perdura.errors import Rejected, UpstreamUnavailable
-from perdura.sources.catalogue import Recognised, by_id, recognise
-from perdura.sources.plan import Moved, Plan, Preparing, to_json
-from perdura.sources.protocols import Upstream, connected
-from perdura.sources.resolve import MOVES
-from perdura.sources.transfer import FileRefused, OutOfTime
-from perdura.steps import harvest_bic, harvest_events, harvest_light, harvest_sip
-from perdura.steps.harvest_plan import REPLANS, RecordChanged, Stored, check_unchanged, planned
-from perdura.steps.harvest_transfer import THREADS, transferred
-from perdura.steps.harvest_units import Receipt
-from perdura.steps.outcome import (
+from perdura.outcome import (
     ArchiveChange,
     ArchiveView,
     File,
@@ -32,7 +23,16 @@ from perdura.steps.outcome import (
     PackageKind,
     StepState,
 )
-from perdura.steps.ports import Ports
+from perdura.ports import Ports
+from perdura.sources.catalogue import Recognised, by_id, recognise
+from perdura.sources.plan import Moved, Plan, Preparing, to_json
+from perdura.sources.protocols import Upstream, connected
+from perdura.sources.resolve import MOVES
+from perdura.sources.transfer import FileRefused, OutOfTime
+from perdura.steps import harvest_bic, harvest_events, harvest_light, harvest_sip
+from perdura.steps.harvest_plan import REPLANS, RecordChanged, Stored, check_unchanged, planned
+from perdura.steps.harvest_transfer import THREADS, transferred
+from perdura.steps.harvest_units import Receipt
 
 STALE = timedelta(seconds=60)
 """Age of a plan after which the record is asked again whether it is still the same."""

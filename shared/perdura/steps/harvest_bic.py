@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from perdura.errors import Broken, Rejected, UpstreamUnavailable
+from perdura.outcome import ArchiveChange, ArchiveView, File, Finding, Outcome, Package, PackageKind, StepState
 from perdura.packages.package import Report, Verdict
 from perdura.packages.sources import LocalTree
 from perdura.packages.verify import verify
+from perdura.ports import Ports
 from perdura.sources.catalogue import Recognised
 from perdura.sources.folder import FolderOrigin, plan
 from perdura.sources.plan import PlannedFile
 from perdura.sources.transfer import fetch
 from perdura.steps import harvest_events
-from perdura.steps.outcome import ArchiveChange, ArchiveView, File, Finding, Outcome, Package, PackageKind, StepState
-from perdura.steps.ports import Ports
 
 ENGINE = "bagit-create"
 

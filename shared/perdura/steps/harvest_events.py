@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from perdura import __version__
 from perdura.clients.http import redacted
+from perdura.outcome import ArchiveView, Fact, Package
+from perdura.ports import Ports
 from perdura.premis.model import FAILURE, SUCCESS, Event, Identifier, Outcome
 from perdura.sources.plan import Plan
 from perdura.sources.transfer import Fetched, FileRefused
-from perdura.steps.outcome import ArchiveView, Fact, Package
-from perdura.steps.ports import Ports
 
 NOTES = 200
 """Most notes of one event; the rest is counted, and the SIP's `sip.json` has them all."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 
 from perdura.clients.http import HttpClient
 from perdura.errors import Broken, NotStored
+from perdura.outcome import ArchiveView
+from perdura.ports import Ports
 from perdura.sources.plan import Capture, Plan, from_json, to_json
 from perdura.sources.protocols import Upstream
 from perdura.sources.warc import landing_page
-from perdura.steps.outcome import ArchiveView
-from perdura.steps.ports import Ports
 from perdura.storage.store import ObjectRef
 
 REPLANS = 3

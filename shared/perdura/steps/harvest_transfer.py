@@ -5,13 +5,13 @@ from __future__ import annotations
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 
 from perdura.errors import Rejected, Retryable, UpstreamUnavailable
+from perdura.outcome import ArchiveView
+from perdura.ports import Ports
 from perdura.sources.origin import Origin
 from perdura.sources.plan import PlannedFile
 from perdura.sources.transfer import Fetched, FileRefused, OutOfTime, fetch
 from perdura.steps.harvest_plan import Stored
 from perdura.steps.harvest_units import Receipt, Unit, read_receipt, units
-from perdura.steps.outcome import ArchiveView
-from perdura.steps.ports import Ports
 
 THREADS = 4
 """Files that are fetched at the same time."""

@@ -12,13 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from perdura import __version__
-from perdura.packages.package import Finding as PackageFinding
-from perdura.packages.package import Report, Verdict
-from perdura.packages.sources import StoredObject, StoredPrefix
-from perdura.packages.verify import verify
-from perdura.premis.model import FAILURE, SUCCESS, WARNING, Event, Identifier
-from perdura.premis.model import Outcome as EventOutcome
-from perdura.steps.outcome import (
+from perdura.outcome import (
     ArchiveChange,
     ArchiveView,
     Fact,
@@ -29,7 +23,13 @@ from perdura.steps.outcome import (
     PackageKind,
     StepState,
 )
-from perdura.steps.ports import Ports
+from perdura.packages.package import Finding as PackageFinding
+from perdura.packages.package import Report, Verdict
+from perdura.packages.sources import StoredObject, StoredPrefix
+from perdura.packages.verify import verify
+from perdura.ports import Ports
+from perdura.premis.model import FAILURE, SUCCESS, WARNING, Event, Identifier
+from perdura.premis.model import Outcome as EventOutcome
 from perdura.storage.store import ObjectInfo, ObjectRef
 
 NOTES = 20

@@ -14,13 +14,7 @@ from uuid import UUID
 
 from perdura import __version__
 from perdura.errors import Broken, Rejected, Retryable
-from perdura.packages import aip_eark
-from perdura.packages.aip import METS, PLAIN, AipWriter, Layout, Member
-from perdura.packages.aip_check import read_back
-from perdura.packages.aip_index import Entry, Header, encode
-from perdura.packages.mets import SoftwareNote, measure, write
-from perdura.premis.model import Agent, Event, Identifier
-from perdura.steps.outcome import (
+from perdura.outcome import (
     ArchiveView,
     Copy,
     Fact,
@@ -31,7 +25,13 @@ from perdura.steps.outcome import (
     PackageKind,
     StepState,
 )
-from perdura.steps.ports import Identification, Ports, VirusScanner
+from perdura.packages import aip_eark
+from perdura.packages.aip import METS, PLAIN, AipWriter, Layout, Member
+from perdura.packages.aip_check import read_back
+from perdura.packages.aip_index import Entry, Header, encode
+from perdura.packages.mets import SoftwareNote, measure, write
+from perdura.ports import Identification, Ports, VirusScanner
+from perdura.premis.model import Agent, Event, Identifier
 from perdura.steps.preserve_copy import Copied, copy
 from perdura.steps.preserve_document import document, sip_json
 from perdura.steps.preserve_events import NOT_DONE, SOFTWARE, Act, Inspected, Provenance, tool_agent

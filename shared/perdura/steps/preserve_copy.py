@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from perdura.errors import Broken
+from perdura.outcome import Finding
 from perdura.packages.aip import AipWriter, Layout, Member
 from perdura.packages.package import PackageFile
-from perdura.steps.outcome import Finding
-from perdura.steps.ports import Identification, Ports, Scan, VirusScanner
+from perdura.ports import Identification, Ports, Scan, VirusScanner
 from perdura.steps.preserve_declared import COMPUTED, SIP_JSON, Declarations
 from perdura.steps.preserve_inspect import Inspection
 from perdura.steps.preserve_submission import Submission

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from perdura.errors import Rejected
+from perdura.outcome import Finding
 from perdura.packages.bag_info import Elements, read_bag_info
 from perdura.packages.declaration import Declaration, read_declaration
 from perdura.packages.findings import Findings
@@ -16,7 +17,6 @@ from perdura.packages.manifests import (
     manifest_kind,
     match_normalised,
 )
-from perdura.steps.outcome import Finding
 from perdura.steps.preserve_import import PLACES
 from perdura.steps.preserve_submission import Submission
 

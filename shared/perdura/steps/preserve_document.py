@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from perdura.outcome import ArchiveView
 from perdura.packages.mets import ORIGINAL, SUBMISSION_DOCUMENTATION, Description, Document, SoftwareNote
 from perdura.packages.mets_objects import FileObject, Format
+from perdura.ports import Identification
 from perdura.premis.model import Agent, Event
 from perdura.premis.xml import agent_xml, event_xml
-from perdura.steps.outcome import ArchiveView
-from perdura.steps.ports import Identification
 from perdura.steps.preserve_copy import Copied, CopiedFile
 from perdura.steps.preserve_declared import SIP_JSON
 from perdura.steps.preserve_events import Act

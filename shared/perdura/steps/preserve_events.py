@@ -8,8 +8,8 @@ from datetime import datetime
 from uuid import UUID
 
 from perdura import __version__
+from perdura.ports import Identification, Scan
 from perdura.premis.model import FAILURE, SUCCESS, WARNING, Agent, Event, Identifier, Outcome
-from perdura.steps.ports import Identification, Scan
 
 SOFTWARE = f"perdura/{__version__} preserve"
 NOT_DONE = (

@@ -11,10 +11,10 @@ from lxml import etree
 
 from perdura.errors import Rejected
 from perdura.ids import derived_id
+from perdura.outcome import Finding
 from perdura.premis.model import Agent, Event, Identifier
 from perdura.premis.xml import agent_from, agents_in, event_from, events_in, parse
 from perdura.premis.xml.reader import sent_identifier
-from perdura.steps.outcome import Finding
 
 PLACES = tuple(
     f"{root}{directory}premis.xml"
@@ -33,9 +33,7 @@ class Imported:
     findings: tuple[Finding, ...] = ()
 
 
-def imported(
-    path: str, text: bytes, archive: UUID, ids_by_path: Mapping[str, str], now: datetime
-) -> Imported:
+def imported(path: str, text: bytes, archive: UUID, ids_by_path: Mapping[str, str], now: datetime) -> Imported:
     """Read a PREMIS document of any version.
 
     Events keep their dates, agents and links, and are linked to the Archive and to the objects of the files they

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Generic, Protocol, Self, TypeVar, runtime_checkable
 
-from perdura.steps.ports import FormatIdentifier, Identification, Scan, VirusScanner
+from perdura.ports import FormatIdentifier, Identification, Scan, VirusScanner
 
 SMALL = 1 << 20
 """Files up to this size in bytes are held in memory and inspected together; larger ones as they stream."""

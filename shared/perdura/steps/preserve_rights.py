@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
+from perdura.outcome import ArchiveView
 from perdura.packages.mets_xml import escaped
-from perdura.steps.outcome import ArchiveView
 
 _LABELS = frozenset({"rights", "license", "licence", "rights-statement", "access-rights", "dc-rights"})
 """Labels of bag-info.txt that producers use for rights; the standard reserves none."""

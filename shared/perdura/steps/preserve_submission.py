@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from perdura.outcome import Package
 from perdura.packages.container import Container
 from perdura.packages.findings import Findings
 from perdura.packages.layout import Layout, find_bag
@@ -13,7 +14,6 @@ from perdura.packages.opening import open_container
 from perdura.packages.package import PackageFile
 from perdura.packages.reader import BagReader
 from perdura.packages.sources import StoredObject, StoredPrefix
-from perdura.steps.outcome import Package
 from perdura.storage.store import ObjectRef, Store
 
 

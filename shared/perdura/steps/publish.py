@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from perdura import __version__
 from perdura.errors import Broken, NotStored
+from perdura.outcome import ArchiveView, Fact, Finding, Outcome, Package, PackageKind, StepState
 from perdura.packages.aip_index import Entry, decode
+from perdura.ports import Ports
 from perdura.premis.model import FAILURE, SUCCESS, Event, Identifier
 from perdura.premis.model import Outcome as EventOutcome
-from perdura.steps.outcome import ArchiveView, Fact, Finding, Outcome, Package, PackageKind, StepState
-from perdura.steps.ports import Ports
 from perdura.storage.store import ObjectRef, Store
 
 DESTINATION = "access-pages"

@@ -17,10 +17,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from perdura.errors import Broken, NotFound, NotStored, PerduraError, Rejected
+from perdura.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, StepState
 from perdura.packages.aip_index import decode
+from perdura.ports import Ports, Staging, TapeSystem
 from perdura.steps.archive_decisions import next_look
-from perdura.steps.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, StepState
-from perdura.steps.ports import Ports, Staging, TapeSystem
 from perdura.steps.recall_events import Recalled, failed, recalled
 from perdura.storage.digests import adler32
 from perdura.storage.store import ObjectRef

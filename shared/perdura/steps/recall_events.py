@@ -8,8 +8,8 @@ from datetime import datetime
 
 from perdura import __version__
 from perdura.ids import derived_id
+from perdura.outcome import ArchiveView, Package
 from perdura.premis.model import FAILURE, SUCCESS, Event, Identifier, Outcome
-from perdura.steps.outcome import ArchiveView, Package
 from perdura.storage.store import ObjectRef
 
 SOFTWARE = Identifier("software", f"perdura/{__version__} archive-cta", ("executing program",))

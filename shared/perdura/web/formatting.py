@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from markupsafe import Markup
 
+from perdura.outcome import StepState
 from perdura.registry.transitions import ArchiveState
-from perdura.steps.outcome import StepState
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB")
 

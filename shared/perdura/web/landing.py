@@ -48,10 +48,7 @@ def show(reading: Reading, archive_id: UUID) -> Response:
         more=more,
         count=count,
         size=size,
-        versions=[
-            reading.describe(other)
-            for other in published.versions(reading.connection, row.resource_id)
-        ],
+        versions=[reading.describe(other) for other in published.versions(reading.connection, row.resource_id)],
         json_ld=schema_org.embedded(schema_org.json_ld(description, found)),
     )
     response.headers["Link"] = signposting.header(description, found, complete=not more)

@@ -17,7 +17,6 @@ HEADER_ITEMS = 20
 """Files that are named in the header; a longer list is only in the link set."""
 
 
-
 @dataclass(frozen=True, slots=True)
 class Link:
     """One typed link (RFC 8288)."""

@@ -149,9 +149,7 @@ def test_a_form_without_a_file_is_refused(world: World, registry: Client, data: 
 
 def test_a_form_from_elsewhere_stores_nothing(world: World, registry: Client) -> None:
     sign_in(registry)
-    answer = registry.post(
-        "/add/upload", base_url=BASE, data={"csrf": "wrong", "file": (BytesIO(b"x"), "bag.zip")}
-    )
+    answer = registry.post("/add/upload", base_url=BASE, data={"csrf": "wrong", "file": (BytesIO(b"x"), "bag.zip")})
     assert answer.status_code == 403
     assert list(world.store.list(world.settings.bucket_incoming, "")) == []
 

@@ -9,9 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from perdura.ids import derived_id
+from perdura.outcome import ArchiveView, StepView
+from perdura.ports import Ports
 from perdura.settings import Settings
-from perdura.steps.outcome import ArchiveView, StepView
-from perdura.steps.ports import Ports
 from perdura.storage.memory import MemoryStore
 
 ARCHIVE = UUID("11111111-1111-4111-8111-111111111111")

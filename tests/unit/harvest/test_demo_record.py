@@ -12,11 +12,11 @@ import pytest
 
 from perdura.local.upstream.records import records
 from perdura.local.upstream.server import RepositoryServer
+from perdura.outcome import PackageKind, StepState
 from perdura.packages.package import Verdict
 from perdura.packages.sources import StoredPrefix
 from perdura.packages.verify import verify
 from perdura.steps import harvest
-from perdura.steps.outcome import PackageKind, StepState
 from tests.unit.harvest.surroundings import Harvesting
 
 RECORD = "3kf7w-x2p61"

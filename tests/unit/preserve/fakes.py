@@ -8,8 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from perdura.ids import derived_id
+from perdura.ports import FormatIdentifier, Identification, Ports, Scan, VirusScanner
 from perdura.settings import Settings
-from perdura.steps.ports import FormatIdentifier, Identification, Ports, Scan, VirusScanner
 from perdura.storage.memory import MemoryStore
 
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from perdura.steps.outcome import ArchiveView, Package, PackageKind, StepView
+from perdura.outcome import ArchiveView, Package, PackageKind, StepView
 from perdura.storage.memory import MemoryStore
 
 ARCHIVE = UUID("0190a1b2-0000-7000-8000-000000000001")
@@ -36,8 +36,7 @@ def bag(files: Mapping[str, bytes] = FILES, algorithms: tuple[str, ...] = ("md5"
     }
     for algorithm in algorithms:
         lines = (
-            f"{hashlib.new(algorithm, body).hexdigest()}  {path.replace('%', '%25')}\n"
-            for path, body in files.items()
+            f"{hashlib.new(algorithm, body).hexdigest()}  {path.replace('%', '%25')}\n" for path, body in files.items()
         )
         made[f"manifest-{algorithm}.txt"] = "".join(lines).encode()
     return {**made, **files}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from perdura.steps.outcome import Outcome, StepState
+from perdura.outcome import Outcome, StepState
 from perdura.steps.preserve import run
 from perdura.storage.memory import MemoryStore
 from tests.unit.preserve.fakes import ports
@@ -64,9 +64,7 @@ def test_the_producers_premis_becomes_part_of_the_history(path: str) -> None:
     assert str(ARCHIVE) in {link.value for link in event.objects}
     assert event.details == ("identifier given by the producer: e1",)
     readme = next(
-        each
-        for each in mets.iter(f"{PREMIS}object")
-        if each.findtext(f"{PREMIS}originalName") == "data/readme.txt"
+        each for each in mets.iter(f"{PREMIS}object") if each.findtext(f"{PREMIS}originalName") == "data/readme.txt"
     )
     assert readme.findtext(f"{PREMIS}objectIdentifier/{PREMIS}objectIdentifierValue") in {
         link.value for link in event.objects

@@ -9,10 +9,10 @@ import pytest
 
 from perdura.clients.pronom import PronomIdentifier
 from perdura.errors import Broken, Rejected, Retryable, UpstreamUnavailable
+from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.packages.aip_index import decode
+from perdura.ports import Scan
 from perdura.premis.model import Event
-from perdura.steps.outcome import ArchiveView, Outcome, StepState
-from perdura.steps.ports import Scan
 from perdura.steps.preserve import run
 from perdura.storage.memory import MemoryStore
 from tests.unit.preserve.fakes import (

@@ -15,12 +15,12 @@ import bagit
 import pytest
 from lxml import etree
 
+from perdura.outcome import ArchiveView
 from perdura.packages.package import Verdict
 from perdura.packages.sources import LocalFile
 from perdura.packages.verify import verify
 from perdura.premis.model import Event, Identifier
 from perdura.premis.model import Outcome as EventOutcome
-from perdura.steps.outcome import ArchiveView
 from perdura.steps.preserve import run
 from perdura.storage.memory import MemoryStore
 from tests.shared_data import reference_data
@@ -39,7 +39,7 @@ AWKWARD = {
     "data/control\x01\tcharacter": b"3",
     "data/results/deeper/x": b"4",
     "data/results-beside": b"5",
-    'data/"quoted" \'name\'': b"6",
+    "data/\"quoted\" 'name'": b"6",
 }
 EARLIER = Event(
     UUID("0190a1b2-0000-7000-8000-00000000000e"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from perdura.errors import Rejected
+from perdura.outcome import StepState
 from perdura.registry.transitions import (
     DEPOSIT_PIPELINE,
     FINAL_STEP_STATES,
@@ -16,7 +17,6 @@ from perdura.registry.transitions import (
     expected_before,
     may_become,
 )
-from perdura.steps.outcome import StepState
 
 
 def test_every_state_has_a_row() -> None:

@@ -11,9 +11,9 @@ from uuid import UUID, uuid5
 
 from perdura.errors import NotStored, UpstreamUnavailable
 from perdura.ids import NAMESPACE, derived_id
+from perdura.outcome import ArchiveView, Package, PackageKind, StepView
+from perdura.ports import Ports, Residency, Staging, TapeJob, TapeRequest
 from perdura.settings import Settings
-from perdura.steps.outcome import ArchiveView, Package, PackageKind, StepView
-from perdura.steps.ports import Ports, Residency, Staging, TapeJob, TapeRequest
 from perdura.storage.memory import MemoryStore
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)

@@ -9,9 +9,9 @@ import pytest
 
 from perdura.clients.fts import FtsRefused
 from perdura.errors import Rejected, UpstreamUnavailable
+from perdura.outcome import ArchiveView, Outcome, StepState
+from perdura.ports import Ports, Residency, TapeJob
 from perdura.steps import archive as step
-from perdura.steps.outcome import ArchiveView, Outcome, StepState
-from perdura.steps.ports import Ports, Residency, TapeJob
 from tests.unit.tape.fakes import AIP, ARCHIVE, FakeClock, FakeTape, PresigningStore, aip, archive, ports
 
 DATA = b"an AIP" * 1000

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
+from perdura.ports import Residency, TapeJob
 from perdura.steps.archive_decisions import Act, Expected, next_look, on_job, on_residency, reason_of
-from perdura.steps.ports import Residency, TapeJob
 from tests.unit.tape.fakes import NOW
 
 EXPECTED = Expected(1000, "0a1b2c3d")

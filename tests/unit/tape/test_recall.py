@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from perdura.errors import Broken, NotFound, Rejected
+from perdura.outcome import ArchiveView, Copy, Outcome, StepState
 from perdura.packages.aip_index import SCHEMA
+from perdura.ports import Staging
 from perdura.steps import recall as step
-from perdura.steps.outcome import ArchiveView, Copy, Outcome, StepState
-from perdura.steps.ports import Staging
 from tests.unit.tape.fakes import AIP, ARCHIVE, FakeClock, FakeTape, PresigningStore, aip, archive, ports
 
 DATA = bytes(range(256)) * 100

@@ -8,8 +8,8 @@ from importlib.resources import files
 
 import pytest
 
+from perdura.outcome import StepState
 from perdura.registry.transitions import ArchiveState
-from perdura.steps.outcome import StepState
 from perdura.web import formatting
 from perdura.web.visit import own_path
 

@@ -9,8 +9,8 @@ from uuid import UUID
 from pydantic import Field
 
 from perdura.api.models.base import Answer, Checksums, Page, PlainText, Request, Search
+from perdura.outcome import PackageKind, StepState
 from perdura.registry.transitions import ArchiveState
-from perdura.steps.outcome import PackageKind, StepState
 
 
 class ArchiveFilter(Request):

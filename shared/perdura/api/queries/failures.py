@@ -12,9 +12,9 @@ from sqlalchemy.orm import aliased
 from perdura.api.principals import Principal
 from perdura.api.queries.rows import AnyRow
 from perdura.api.queries.visibility import visible_to
+from perdura.outcome import StepState
 from perdura.registry.tables import Archive, Step
 from perdura.registry.transitions import ArchiveState
-from perdura.steps.outcome import StepState
 
 STOPPED = (ArchiveState.FAILED, ArchiveState.REJECTED, ArchiveState.BLOCKED)
 """States in which an Archive needs a person, or a better package."""

@@ -11,8 +11,8 @@ from sqlalchemy import ColumnElement, Select, func, select, tuple_
 from sqlalchemy.engine import Connection
 
 from perdura.api.queries.rows import AnyRow
+from perdura.outcome import PackageKind
 from perdura.registry.tables import Archive, Package, Publication, Resource
-from perdura.steps.outcome import PackageKind
 from perdura.steps.publish import DESTINATION
 
 
