@@ -7,10 +7,10 @@ BROWSER := $(VENV)/.browser
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint bench documents lock clean
+.PHONY: help install demo test chaos test-peers lint bench documents lock clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 install: $(INSTALLED) ## Make .venv with Perdura and everything it needs
 
@@ -19,6 +19,12 @@ demo: $(INSTALLED) ## Preserve a bag and a harvested record, from upload to tape
 
 test: $(INSTALLED) $(BROWSER) ## Run every test
 	@$(PYTHON) -m pytest -n $(JOBS) --dist loadgroup
+
+chaos: $(INSTALLED) ## Kill every function at every point, and the engines, in mid-work
+	@$(PYTHON) -m pytest tests/chaos -m chaos
+
+test-peers: $(INSTALLED) ## Run against other projects' software, where it can be installed
+	@$(PYTHON) -m pytest tests/peers -m peers
 
 lint: $(INSTALLED) ## Check style, types and the direction of imports
 	@$(VENV)/bin/ruff check .

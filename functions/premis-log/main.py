@@ -3,20 +3,22 @@
 from collections.abc import Sequence
 
 from flask import Request
+from sqlalchemy import Connection
 from werkzeug.wrappers import Response
 
 from perdura.cloudevents.message import CloudEvent
 from perdura.premis import intake, service
+from perdura.premis.model import Event
 from perdura.runtime.answers import HEALTH_PATHS
 from perdura.runtime.environment import Environment, environment
 from perdura.runtime.function import Function
+from perdura.runtime.recording import tell
 
 
 def record(surroundings: Environment, event: CloudEvent) -> Sequence[CloudEvent]:
     """Record what a CloudEvent asks for, or that it could not be delivered."""
     with surroundings.engine.begin() as connection:
-        intake.record(connection, event)
-    return ()
+        return tell(connection, intake.record(connection, event), event)
 
 
 FUNCTION = Function("premis-log", intake=record)
@@ -27,4 +29,10 @@ def handle(request: Request) -> Response:
     if request.path in HEALTH_PATHS or (request.path == "/" and request.method in ("POST", "OPTIONS")):
         return FUNCTION.respond(request)
     surroundings = environment()
-    return service.respond(request, surroundings.engine, surroundings.settings)
+    told: list[CloudEvent] = []
+
+    def recorded(connection: Connection, events: list[Event]) -> None:
+        told.extend(tell(connection, events))
+
+    response = service.respond(request, surroundings.engine, surroundings.settings, recorded=recorded)
+    return surroundings.emitter.after_response(response, told)

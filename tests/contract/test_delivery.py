@@ -22,7 +22,7 @@ from perdura.cloudevents.codec import encode_batch, encode_binary
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Broken, Rejected, StoreUnavailable
 from perdura.ids import new_id
-from perdura.outcome import ArchiveView, Copy, File, Outcome, Package, PackageKind
+from perdura.outcome import ArchiveView, Copy, File, Outcome, Package, PackageKind, StepState
 from perdura.ports import Ports
 from perdura.premis import model
 from perdura.registry import archives, deposits
@@ -237,6 +237,17 @@ def test_an_outcome_that_cannot_be_recorded_is_left_to_a_person(harness: Harness
     harness.run = lambda archive, ports: Outcome(output={"not json": object()})
     assert [post(client, asked).status_code for _ in range(3)] == [503, 503, 204]
     assert harness.scalar("SELECT state || ' ' || error_code FROM step") == "blocked internal-error"
+
+
+def test_a_continuation_that_gets_no_further_is_left_to_a_person(harness: Harness) -> None:
+    _, asked = harness.begin()
+    client = harness.function()
+    harness.run = lambda archive, ports: Outcome(state=StepState.QUEUED, checkpoint={"done": 0})
+    post(client, asked)
+    for _ in range(3):
+        again = [sent for sent in harness.emitter.sent if sent.type == asked.type]
+        post(client, again[-1])
+    assert harness.scalar("SELECT state || ' ' || error_code FROM step") == "blocked no-progress"
 
 
 @pytest.mark.parametrize("point", ["before-effect", "after-effect", "after-commit"])

@@ -271,6 +271,31 @@ def test_the_watchdog_asks_again_for_what_is_stuck_and_no_more_often_than_needed
         assert duties.ask_again(connection, "/relay") == []
 
 
+def test_a_waiting_step_that_nothing_polls_is_asked_for_again(database: Engine) -> None:
+    _, step = _begin(database)
+    soon = datetime.now(UTC) - timedelta(seconds=1)
+    _close(database, _start(database, step), Outcome(state=StepState.WAITING, poll_at=soon))
+    with database.begin() as connection:
+        (event,) = duties.ask_again(connection, "/relay")
+    assert event.data["step"] == str(step)
+    assert _start(database, step).deliveries == 2
+
+
+def test_polled_steps_are_left_to_their_ticks(database: Engine) -> None:
+    _, step = _begin(database)
+    soon = datetime.now(UTC) - timedelta(seconds=1)
+    _close(database, _start(database, step), Outcome(state=StepState.WAITING, poll_at=soon))
+    with database.begin() as connection:
+        connection.execute(text("UPDATE step SET name = 'archive'"))
+        assert duties.ask_again(connection, "/relay") == []
+
+
+def test_a_step_may_end_its_pipeline_by_cancelling(database: Engine) -> None:
+    archive, step = _begin(database)
+    _close(database, _start(database, step), Outcome(state=StepState.CANCELLED, error_code="unchanged"))
+    assert _one(database, "SELECT state FROM archive WHERE id = :id", id=archive) == "cancelled"
+
+
 def test_a_duty_is_due_once_per_interval(database: Engine) -> None:
     intervals = {"seal": timedelta(hours=1), "watch": timedelta(0)}
     with database.begin() as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import zlib
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from tests.unit.tape.fakes import AIP, ARCHIVE, NOW, PresigningStore, aip
 from tests.unit.tape.pki import authority, robot, tls_directory
 
 KEEP = 0.5
-DATA = os.urandom(3_000_000)
+DATA = random.Random(1871).randbytes(3_000_000)  # the same in every worker
 ADLER32 = f"{zlib.adler32(DATA):08x}"
 
 

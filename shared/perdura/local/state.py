@@ -9,7 +9,9 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
+import hashlib
 import json
 import os
 import secrets
@@ -64,6 +66,10 @@ class Home:
         if not path.exists():
             write_private(path, secrets.token_urlsafe(32))
         return path.read_text(encoding="ascii").strip()
+
+    def seed(self, name: str) -> str:
+        """The secret of that name as a key seed: base64 of exactly 32 bytes."""
+        return base64.b64encode(hashlib.sha256(self.secret(name).encode("ascii")).digest()).decode("ascii")
 
     def known_secret(self, name: str) -> str | None:
         """The secret of that name if there is one already."""

@@ -26,16 +26,17 @@ _LONGEST_NOTE = 4_000
 _ARCHIVE = re.compile(r"archive/([0-9a-f-]{36})")
 
 
-def record(connection: Connection, event: CloudEvent) -> None:
+def record(connection: Connection, event: CloudEvent) -> list[Event]:
     """Record what a CloudEvent asks for, in the caller's transaction; any other CloudEvent is a dead letter.
 
-    Doing it twice records it once: identifiers that are not sent are derived from the CloudEvent. Raises Rejected
-    when the request is no list of events; nothing of it is then recorded.
+    Gives back the events that were new. Doing it twice records it once: identifiers that are not sent are derived
+    from the CloudEvent. Raises Rejected when the request is no list of events; nothing of it is then recorded.
     """
     events = requested(event) if event.type == RECORD_REQUESTED and not _undelivered(event) else [dead_letter(event)]
-    taken = log.append_free(connection, events, actor=event.source[:1000])
+    taken = set(log.append_free(connection, events, actor=event.source[:1000]))
     if taken:
         _log.info("events recorded before", extra={"event": event.id, "known": len(taken)})
+    return [each for each in events if each.identifier_value not in taken]
 
 
 def requested(event: CloudEvent) -> list[Event]:

@@ -29,12 +29,16 @@ def due(connection: Connection, intervals: Mapping[str, timedelta]) -> set[str]:
     return {row.duty for row in rows}
 
 
+POLLED = frozenset({"archive", "recall"})
+"""Steps whose function polls them in bulk at its own ticks (ADR 3)."""
+
 _STUCK = text("""
     UPDATE step SET poll_at = clock_timestamp()
         + least(interval '5 minutes', interval '10 seconds' * power(2, least(deliveries, 8))),
         updated_at = clock_timestamp()
     WHERE id IN (
-        SELECT id FROM step WHERE state IN ('queued', 'running') AND poll_at <= clock_timestamp()
+        SELECT id FROM step WHERE poll_at <= clock_timestamp() AND (state IN ('queued', 'running')
+            OR (state = 'waiting' AND name <> ALL(CAST(:polled AS text[]))))
         ORDER BY poll_at LIMIT :limit FOR UPDATE SKIP LOCKED
     )
     RETURNING id, archive_id, name, attempt, deliveries, cause, poll_at
@@ -44,9 +48,12 @@ _STUCK = text("""
 def ask_again(connection: Connection, source: str, limit: int = 100) -> list[CloudEvent]:
     """Ask again for steps whose request was lost, given up by the broker, or whose worker died (the watchdog).
 
+    Waiting steps that no tick polls in bulk are asked for again when their time has come.
+
     Asking for a step that is being worked on is harmless: the claim of the inbox sends the second worker away.
     """
     now = datetime.now(UTC)
+    stuck = connection.execute(_STUCK, {"limit": limit, "polled": sorted(POLLED)})
     events = [
         build(
             request_type(row.name),
@@ -57,7 +64,7 @@ def ask_again(connection: Connection, source: str, limit: int = 100) -> list[Clo
             cause=from_carried(row.cause) if row.cause else None,
             key=("again", row.id, row.poll_at),
         )
-        for row in connection.execute(_STUCK, {"limit": limit})
+        for row in stuck
     ]
     if events:
         outbox.write(connection, events)

@@ -166,7 +166,7 @@ class Step(Base):
         CheckConstraint(_one_of("state", StepState), name="state"),
         UniqueConstraint("archive_id", "position", "attempt"),
         Index("ix_step_waiting", "name", "poll_at", postgresql_where=text("state = 'waiting'")),
-        Index("ix_step_unfinished", "poll_at", postgresql_where=text("state IN ('queued', 'running')")),
+        Index("ix_step_unfinished", "poll_at", postgresql_where=text("state IN ('queued', 'running', 'waiting')")),
         Index("ix_step_unsuccessful", "error_code", "updated_at", postgresql_where=text("error_code IS NOT NULL")),
     )
 

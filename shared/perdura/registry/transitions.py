@@ -37,8 +37,9 @@ FINAL_STEP_STATES = frozenset(
 STEP_TRANSITIONS: dict[StepState, frozenset[StepState]] = {
     StepState.QUEUED: frozenset({StepState.RUNNING, StepState.CANCELLED, StepState.BLOCKED}),
     # running → running: a worker took over from one that was killed.
-    StepState.RUNNING: frozenset(StepState) - {StepState.CANCELLED},
-    StepState.WAITING: frozenset(StepState) - {StepState.RUNNING, StepState.QUEUED},
+    StepState.RUNNING: frozenset(StepState),
+    # waiting → running: the outside system is looked at again by running the step, where nothing polls in bulk.
+    StepState.WAITING: frozenset(StepState) - {StepState.QUEUED},
     StepState.BLOCKED: frozenset({StepState.CANCELLED}),
     StepState.COMPLETED: frozenset(),
     StepState.COMPLETED_WITH_WARNINGS: frozenset(),

@@ -224,6 +224,7 @@ def close(connection: Connection, started: Started, outcome: Outcome) -> Next:
         StepState.COMPLETED,
         StepState.COMPLETED_WITH_WARNINGS,
         StepState.FAILED,
+        StepState.CANCELLED,
     }
     done = connection.execute(
         _CLOSE,

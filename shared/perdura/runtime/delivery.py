@@ -113,7 +113,7 @@ class StepRunner:
         archive = started.archive
         try:
             extras = self.extras(environment, archive) if self.extras else None
-            return self.run(archive, environment.ports(archive, self.needs, extras))
+            outcome = self.run(archive, environment.ports(archive, self.needs, extras))
         except Retryable as error:
             if started.deliveries >= environment.settings.retry_limit:
                 raised = Broken(f"{error.message} (tried {started.deliveries} times)", code=error.code)
@@ -130,6 +130,15 @@ class StepRunner:
             if started.deliveries >= UNEXPECTED_LIMIT:
                 return unsuccessful(Broken(INTERNAL, code="internal-error"), StepState.BLOCKED)
             raise Retryable(INTERNAL, code="internal-error") from error
+        return self._getting_on(started, outcome)
+
+    def _getting_on(self, started: work.Started, outcome: Outcome) -> Outcome:
+        """The outcome, unless a whole invocation brought a continued step no further: that would never end."""
+        same = dict(outcome.checkpoint or {}) == dict(started.archive.step.checkpoint)
+        if outcome.state is not StepState.QUEUED or not same or started.deliveries < UNEXPECTED_LIMIT:
+            return outcome
+        message = "The step gets no further within the time budget of one invocation."
+        return unsuccessful(Broken(message, code="no-progress"), StepState.BLOCKED)
 
     def _unrecordable(
         self, environment: Environment, started: work.Started, event: CloudEvent, error: Exception

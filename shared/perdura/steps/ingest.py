@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 from perdura import __version__
+from perdura.errors import Rejected
 from perdura.outcome import (
     ArchiveChange,
     ArchiveView,
@@ -52,6 +53,8 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
 def _take_custody(archive: ArchiveView, ports: Ports) -> Package | Outcome:
     """Copy the deposited object out of reach of its depositor, after comparing it with what was announced."""
     told = archive.step.input
+    if "key" not in told:
+        raise Rejected("There is no complete SIP to ingest: a light one has to be completed first.", code="no-sip")
     found = ports.store.head(told["bucket"], told["key"])
     finding = _unlike_announced(told, found, ports)
     kept = ports.store.copy(found.ref, ports.settings.bucket_sips, f"{archive.id}/sip", found.size)
