@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,9 @@ from playwright.sync_api import Browser, Page
 from tests.browser.conftest import AXE
 from tests.stack import Stack, bag_tar
 
+WIDE = """() => document.documentElement.scrollWidth <= document.documentElement.clientWidth + 1 ? [] :
+    [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+        .slice(0, 5).map(e => e.tagName + '.' + e.className)"""
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 PAGES = ["/archives", "/archives/{id}", "/add", "/failures", "/events", "/api/docs",
          "{access}/archives/{id}", "{access}/"]  # fmt: skip
@@ -62,7 +66,6 @@ def test_no_page_shuts_anybody_out(examined: Page, stack: Stack, archive: str) -
             summary.click()
         if findings := _findings(examined):
             found[address] = findings
-        wide = examined.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth + 1")
-        if wide:
-            found.setdefault(address, []).append("the page scrolls sideways")
-    assert found == {}
+        if wide := examined.evaluate(WIDE):
+            found.setdefault(address, []).append(f"the page scrolls sideways: {wide}")
+    assert found == {}, json.dumps(found, indent=1)

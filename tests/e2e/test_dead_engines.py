@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from perdura.local.state import open_home
+from perdura.local.status import read_status
 from tests.stack import Stack, bag_tar, running_stack
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -27,7 +30,9 @@ def stack() -> Iterator[Stack]:
 def dead(stack: Stack, name: str) -> Iterator[None]:
     """Kill a process and keep its supervisor from starting it again until the end."""
     victim = stack.pid(name)
-    supervisor = int(stack.status()["supervisor"])
+    known = read_status(open_home(stack.home)).supervisor
+    assert known is not None
+    supervisor = known[0]
     os.kill(supervisor, signal.SIGSTOP)
     try:
         os.kill(victim, signal.SIGKILL)
@@ -93,19 +98,18 @@ def test_a_full_disk(tmp_path: Path) -> None:
     home = tmp_path / "home"
     disk = home / "data" / "seaweedfs"
     disk.mkdir(parents=True)
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=160m,mode=0700", "tmpfs", disk], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16g,mode=0700", "tmpfs", disk], capture_output=True)
     if mounted.returncode != 0:
         pytest.skip("no small disk can be mounted here (needs root)")
     try:
         with running_on(home) as stack:
             archive = stack.deposit(bag_tar({"a.bin": os.urandom(30 << 20)}))
-            filler = disk / "filler"
-            _fill(filler)
+            _resize(disk, full=True)
             error = stack.until(
                 lambda: next((step["error"] for step in stack.steps(archive) if step["error"]), None), 90
             )
             assert error["code"] in {"store-full", "store-unavailable"}
-            filler.unlink()
+            _resize(disk, full=False)
             assert stack.finished(archive, 200)["state"] == "completed", stack.steps(archive)
     finally:
         subprocess.run(["umount", "--lazy", disk], check=False)
@@ -122,10 +126,8 @@ def running_on(home: Path) -> Iterator[Stack]:
         stack.down()
 
 
-def _fill(path: Path) -> None:
-    with path.open("wb") as file:
-        try:
-            while True:
-                file.write(bytes(1 << 20))
-        except OSError:
-            return
+def _resize(disk: Path, *, full: bool) -> None:
+    """Shrink the disk to what is on it, or give it back its room."""
+    used = shutil.disk_usage(disk).used
+    size = f"{used // 1024 + 64}k" if full else "16g"
+    subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
