@@ -18,7 +18,7 @@ demo: $(INSTALLED) ## Preserve a bag and a harvested record, from upload to tape
 	@$(VENV)/bin/perdura demo
 
 test: $(INSTALLED) $(BROWSER) ## Run every test
-	@$(PYTHON) -m pytest -n $(JOBS) --dist loadgroup
+	@$(PYTHON) -m pytest -n $(JOBS) --dist loadfile
 
 chaos: $(INSTALLED) ## Kill every function at every point, and the engines, in mid-work
 	@$(PYTHON) -m pytest tests/chaos -m chaos

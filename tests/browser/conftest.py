@@ -19,13 +19,12 @@ AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests here need a browser; without one they are skipped by name. One worker runs them all."""
+    """All tests here need a browser; without one they are skipped by name."""
     for item in items:
         if Path(__file__).parent not in item.path.parents:
             continue
         item.add_marker(pytest.mark.browser)
         item.add_marker(pytest.mark.stack)
-        item.add_marker(pytest.mark.xdist_group("browser"))
         if CHROMIUM is None:
             item.add_marker(pytest.mark.skip(reason="no chromium here (apt-get install chromium)"))
 

@@ -26,7 +26,6 @@ from perdura.local.tape.fts.service import Service
 from perdura.local.tape.http import Request, Response, split_target
 from tests.shared_data import SHARED
 
-pytestmark = pytest.mark.xdist_group("fts-corpus")  # each topic is one story, told in order
 Record = dict[str, Any]
 
 DNS = {

@@ -25,7 +25,7 @@ from perdura.settings import Settings
 from perdura.storage.s3 import S3Store
 from tests.stack import Stack
 
-pytestmark = [pytest.mark.stack, pytest.mark.xdist_group("services")]
+pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(scope="module")

@@ -24,11 +24,3 @@ def stack() -> Iterator[Stack]:
             started.add(Identity(*status.supervisor))
     left = [member for leader in started for member in session_of(leader)]
     assert not left, f"`perdura down` left processes behind: {left}"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Under pytest-xdist, keep the users of the stack in one worker, so that there is one stack."""
-    for item in items:
-        if "stack" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("stack"))
-            item.add_marker(pytest.mark.stack)
