@@ -9,12 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.stack import Stack, running_stack
 
 CHROMIUM = os.environ.get("PERDURA_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 ARTEFACTS = Path(os.environ.get("PERDURA_ARTEFACTS", ".artefacts")) / "browser"
+expect.set_options(timeout=60_000)  # a busy machine is no failure
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 
 
