@@ -12,8 +12,8 @@ import json
 import os
 import statistics
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -60,25 +60,18 @@ def timed(stack: Stack) -> float:
 
 def throughput(stack: Stack, in_flight: int, seconds: float) -> float:
     """Deposits completed per minute while `in_flight` are always under way."""
-    done, end = 0, time.monotonic() + seconds
-    lock = threading.Lock()
-
-    def depositor() -> None:
-        nonlocal done
-        own = Stack(stack.home, stack.environment)
-        while time.monotonic() < end:
-            archive = deposit(own)
-            finished = own.finished(archive, 180)
-            assert finished["state"] == "completed", own.steps(archive)
-            with lock:
-                done += 1
-
     begun = time.monotonic()
-    threads = [threading.Thread(target=depositor) for _ in range(in_flight)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+
+    def depositor(_: int) -> int:
+        done = 0
+        while time.monotonic() < begun + seconds:
+            finished = stack.finished(deposit(stack), 180, every=0.5)
+            assert finished["state"] == "completed", finished
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(in_flight) as depositors:
+        done = sum(depositors.map(depositor, range(in_flight)))
     return 60 * done / (time.monotonic() - begun)
 
 

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from sqlalchemy import Engine, create_engine, text
 
 Value = TypeVar("Value")
 FINAL = frozenset({"completed", "completed_with_warnings", "failed", "rejected", "blocked", "cancelled"})
+_ONE_AT_A_TIME = threading.Lock()  # bagit changes the working directory of the whole process
 ORDINARY_ENVIRONMENT = ("PATH", "HOME", "LANG", "TMPDIR")
 
 
@@ -117,9 +119,10 @@ class Stack:
         items: list[dict[str, Any]] = self.api.get(f"/archives/{archive}/steps").raise_for_status().json()["items"]
         return items
 
-    def finished(self, archive: str, timeout: float = 90) -> dict[str, Any]:
-        """Wait until an Archive is done; fails with its timeline where that takes too long."""
-        return self.until(lambda: self._done(archive), timeout, lambda: json.dumps(self.steps(archive), indent=1))
+    def finished(self, archive: str, timeout: float = 90, every: float = 0.05) -> dict[str, Any]:
+        """Wait until an Archive is done, looking `every` so many seconds; fails with its timeline in the end."""
+        explain = lambda: json.dumps(self.steps(archive), indent=1)  # noqa: E731
+        return self.until(lambda: self._done(archive), timeout, explain, every)
 
     def _done(self, archive: str) -> dict[str, Any] | None:
         try:
@@ -129,14 +132,19 @@ class Stack:
         return document if document["state"] in FINAL else None
 
     @staticmethod
-    def until(look: Callable[[], Value | None], timeout: float, explain: Callable[[], str] = lambda: "") -> Value:
+    def until(
+        look: Callable[[], Value | None],
+        timeout: float,
+        explain: Callable[[], str] = lambda: "",
+        every: float = 0.05,
+    ) -> Value:
         """The first thing `look` finds that is not None."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             found = look()
             if found is not None:
                 return found
-            time.sleep(0.05)
+            time.sleep(every)
         raise AssertionError(f"nothing happened in {timeout} s\n{explain()}")
 
 
@@ -163,7 +171,8 @@ def bag_tar(files: Mapping[str, bytes], *, root: str = "bag", bag_info: Mapping[
         for name, content in files.items():
             (base / name).parent.mkdir(parents=True, exist_ok=True)
             (base / name).write_bytes(content)
-        bagit.make_bag(str(base), dict(bag_info or {}), checksums=["sha256", "sha512"])
+        with _ONE_AT_A_TIME:
+            bagit.make_bag(str(base), dict(bag_info or {}), checksums=["sha256", "sha512"])
         buffer = io.BytesIO()
         with tarfile.open(fileobj=buffer, mode="w") as archive:
             archive.add(base, root)

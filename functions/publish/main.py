@@ -3,17 +3,20 @@
 from flask import Request
 from werkzeug.wrappers import Response
 
-from perdura.runtime.answers import HEALTH_PATHS
+from perdura.runtime.answers import HEALTH_PATHS, alive
 from perdura.runtime.delivery import StepRunner
 from perdura.runtime.function import Function
 from perdura.steps import publish
-from perdura.web import access
 
 FUNCTION = Function("publish", steps={"org.perdura.publish.requested.v1": StepRunner("publish", publish.run)})
 
 
 def handle(request: Request) -> Response:
-    """Answer one request: a CloudEvent, a probe, or a reader of the access pages."""
-    if request.method in {"GET", "HEAD"} and request.path not in HEALTH_PATHS:
+    """Answer one request: a CloudEvent, a probe (before the pages are imported), or a reader of the access pages."""
+    if request.path in HEALTH_PATHS:
+        return alive(request, then_import="perdura.web.access")
+    if request.method in {"GET", "HEAD"}:
+        from perdura.web import access
+
         return access.respond(request)
     return FUNCTION.respond(request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from enum import IntEnum
 
@@ -40,6 +41,18 @@ def consent(request: Request) -> Response:
     if "WebHook-Request-Origin" in request.headers:
         response.headers["WebHook-Allowed-Origin"] = "*"
         response.headers["WebHook-Allowed-Rate"] = "*"
+    return response
+
+
+def alive(request: Request, *, then_import: str) -> Response:
+    """The answer to a probe; afterwards a module that only real requests need is imported.
+
+    So a cold start does not wait for it, and the first real request rarely does.
+    """
+    if request.method not in {"GET", "HEAD"}:
+        return problem(405, "Method not allowed")
+    response = Response("ok\n", 200, headers={"Cache-Control": "no-store"})
+    response.call_on_close(lambda: importlib.import_module(then_import))
     return response
 
 
