@@ -39,6 +39,7 @@ bench: $(INSTALLED) ## Measure what the design promises
 documents: $(INSTALLED) ## Write what is generated from the code: events, schemas, settings
 	@$(PYTHON) -m perdura.cloudevents.documents .
 	@$(PYTHON) -m perdura.settings_page .
+	@$(PYTHON) -m perdura.errors_page .
 
 lock: ## Choose versions anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --extra local --extra fast --extra dev \

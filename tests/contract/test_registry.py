@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
@@ -24,7 +28,7 @@ from perdura.outcome import (
     PackageKind,
     StepState,
 )
-from perdura.registry import archives, deposits, duties, inbox, migrate, outbox, work
+from perdura.registry import archives, deposits, duties, inbox, migrate, outbox, tables, work
 from perdura.registry.intents import RegistryIntents
 
 pytestmark = pytest.mark.stack
@@ -64,6 +68,27 @@ def test_upgrading_twice_changes_nothing(database: Engine) -> None:
     migrate.upgrade(database)
     with database.connect() as connection:
         assert migrate.current(connection) == migrate.HEAD
+
+
+def test_the_migrations_make_the_tables_that_the_code_declares(database: Engine) -> None:
+    own = set(tables.Base.metadata.tables) - {name for name in tables.Base.metadata.tables if name.startswith("premis")}
+    with database.connect() as connection:
+        context = MigrationContext.configure(
+            connection,
+            opts={"compare_type": True, "include_name": lambda name, kind, _: kind != "table" or name in own},
+        )
+        differences = [
+            difference
+            for difference in compare_metadata(context, tables.Base.metadata)
+            # PostgreSQL rewrites the text of an index on an expression; it cannot be compared.
+            if not {"premis", "ix_archive_search"} & set(re.findall(r"premis|ix_archive_search", str(difference)))
+        ]
+    assert differences == []
+
+
+def test_the_newest_migration_is_known() -> None:
+    newest = max(path.name[:4] for path in (Path(migrate.__file__).parent / "migrations/versions").glob("0*.py"))
+    assert newest == migrate.HEAD
 
 
 def test_an_object_reported_twice_is_one_archive(database: Engine) -> None:

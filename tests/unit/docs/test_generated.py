@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
-from perdura import settings_page
+from perdura import errors_page, settings_page
 from perdura.cloudevents import documents
 from perdura.settings import Settings
 
@@ -25,6 +26,23 @@ def test_no_schema_is_left_over() -> None:
 
 def test_the_settings_page_is_up_to_date() -> None:
     assert (ROOT / "docs/settings.md").read_text(encoding="utf-8") == settings_page.page(), "run `make documents`"
+
+
+def test_the_error_codes_are_up_to_date() -> None:
+    assert (ROOT / "docs/errors.md").read_text(encoding="utf-8") == errors_page.page(), "run `make documents`"
+
+
+def test_every_error_code_says_something() -> None:
+    assert [code.code for code in errors_page.codes() if not code.says and "(" in code.kind] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", *sorted(p.name for p in (ROOT / "docs").glob("*.md"))]
+)
+def test_no_link_between_documents_is_dead(name: str) -> None:
+    path = ROOT / name if (ROOT / name).exists() else ROOT / "docs" / name
+    targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (path.parent / target).exists()] == []
 
 
 def test_every_setting_is_described() -> None:
