@@ -321,6 +321,41 @@ def test_a_step_may_end_its_pipeline_by_cancelling(database: Engine) -> None:
     assert _one(database, "SELECT state FROM archive WHERE id = :id", id=archive) == "cancelled"
 
 
+def _archived(database: Engine) -> UUID:
+    """An Archive that went all the way, with a copy on tape."""
+    archive, step = _begin(database)
+    for name in ("ingest", "preserve", "archive", "publish"):
+        outcome = Outcome()
+        if name == "preserve":
+            aip = _package(PackageKind.AIP)
+            outcome = Outcome(packages=(aip,), copies=(Copy(aip.id, "tape", "davs://tape/a", 10, {}),))
+        following = _close(database, _start(database, step), outcome)
+        step = following.step or step
+    return archive
+
+
+def test_a_recall_leaves_the_state_of_its_archive_alone(database: Engine) -> None:
+    archive = _archived(database)
+    for state in (StepState.COMPLETED, StepState.FAILED):
+        with database.begin() as connection:
+            begun = archives.recall(connection, archive, file="data/a")
+        started = _start(database, UUID(begun.events[0].data["step"]))
+        assert started.archive.step.input == {"file": "data/a"}
+        following = _close(database, started, Outcome(state=state, error_code="x", message="y"))
+        assert (following.archive_state, following.step) == (None, None)
+        assert _one(database, "SELECT state FROM archive WHERE id = :id", id=archive) == "completed"
+    with database.begin() as connection, pytest.raises(Conflict):
+        archives.retry(connection, archive)
+
+
+def test_only_what_is_on_tape_is_recalled(database: Engine) -> None:
+    archive, _ = _begin(database)
+    with database.begin() as connection, pytest.raises(Conflict):
+        archives.recall(connection, archive)
+    with database.begin() as connection, pytest.raises(NotFound):
+        archives.recall(connection, new_id())
+
+
 def test_a_duty_is_due_once_per_interval(database: Engine) -> None:
     intervals = {"seal": timedelta(hours=1), "watch": timedelta(0)}
     with database.begin() as connection:

@@ -145,6 +145,22 @@ def test_the_aip_needs_nothing_of_ours(stack: Stack, preserved: str, tmp_path: P
     subprocess.run([sys.executable, "-m", "bagit", "--validate", str(bag)], check=True, capture_output=True)
 
 
+@pytest.mark.parametrize("wanted", [{}, {"drill": True}, {"file": "photo.bin"}], ids=["whole", "drill", "one file"])
+def test_it_comes_back_from_tape(stack: Stack, preserved: str, wanted: dict[str, object]) -> None:
+    if "file" in wanted:
+        items = stack.api.get(f"/archives/{preserved}/files").json()["items"]
+        wanted = {"file": next(item["path"] for item in items if item["path"].endswith("photo.bin"))}
+    step = stack.api.post(f"/archives/{preserved}/recalls", json=wanted).json()["step"]
+
+    def done() -> dict[str, object] | None:
+        found = next(each for each in stack.steps(preserved) if each["id"] == step)
+        return found if found["finished"] else None
+
+    recalled = stack.until(done, 60)
+    assert recalled["state"] == "completed", recalled
+    assert stack.archive(preserved)["state"] == "completed"
+
+
 def test_the_api_describes_itself(stack: Stack) -> None:
     document = httpx.get(f"{stack.urls['registry']}/api/openapi.json").json()
     assert document["openapi"].startswith("3.1")

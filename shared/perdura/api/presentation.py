@@ -27,7 +27,7 @@ from perdura.api.queries.rows import AnyRow
 from perdura.outcome import PackageKind, StepState
 from perdura.premis.log import Stored
 from perdura.premis.model import Identifier
-from perdura.registry.transitions import ArchiveState
+from perdura.registry.transitions import ERRAND_POSITION, ArchiveState
 
 RETRIABLE = frozenset({StepState.FAILED, StepState.BLOCKED})
 FINAL = frozenset(
@@ -62,7 +62,7 @@ def summary(row: AnyRow) -> ArchiveSummary:
 def archive(record: ArchiveRecord) -> ArchiveAnswer:
     """An Archive with everything that belongs to it."""
     row = record.archive
-    last = record.steps[-1] if record.steps else None
+    last = next((step for step in reversed(record.steps) if step.position < ERRAND_POSITION), None)
     publications = [publication(entry) for entry in record.publications]
     return ArchiveAnswer(
         id=row.id,

@@ -21,7 +21,7 @@ from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Conflict, NotFound
 from perdura.ids import derived_id, new_id
 from perdura.registry import outbox
-from perdura.registry.transitions import HARVEST_PIPELINE, ArchiveState, check_pipeline
+from perdura.registry.transitions import ERRAND_POSITION, HARVEST_PIPELINE, ArchiveState, check_pipeline
 
 SOURCE = "/perdura/registry"
 """CloudEvents source of what people and programs ask of the registry."""
@@ -100,7 +100,8 @@ def start_harvest(connection: Connection, *, url: str | None = None, source: str
 _LAST_STEP = text("""
     SELECT step.id, step.name, step.position, step.attempt, step.state, step.input, step.checkpoint
     FROM step JOIN archive ON archive.id = step.archive_id
-    WHERE step.archive_id = :archive ORDER BY step.position DESC, step.attempt DESC LIMIT 1 FOR UPDATE OF archive
+    WHERE step.archive_id = :archive AND step.position < :errands
+    ORDER BY step.position DESC, step.attempt DESC LIMIT 1 FOR UPDATE OF archive
 """)
 
 _NEW_ATTEMPT = text("""
@@ -121,7 +122,7 @@ def retry(connection: Connection, archive: UUID) -> Begun:
 
     Raises NotFound, or Conflict when the Archive's last step is neither failed nor blocked.
     """
-    last = connection.execute(_LAST_STEP, {"archive": archive}).one_or_none()
+    last = connection.execute(_LAST_STEP, {"archive": archive, "errands": ERRAND_POSITION}).one_or_none()
     if last is None:
         raise NotFound("There is no such Archive, or nothing has been done for it yet.")
     if last.state not in {"failed", "blocked"}:
@@ -142,6 +143,39 @@ def retry(connection: Connection, archive: UUID) -> Begun:
         },
     )
     return Begun(archive, (ask(connection, archive, step, last.name, attempt, SOURCE),))
+
+
+_ERRAND = text("""
+    WITH held AS (SELECT id FROM archive WHERE id = :archive FOR UPDATE)
+    INSERT INTO step (id, archive_id, name, position, input, poll_at)
+    SELECT :step, held.id, :name,
+           :first + (SELECT count(*) FROM step WHERE archive_id = :archive AND position >= :first),
+           CAST(:input AS jsonb), clock_timestamp() + interval '1 minute' FROM held
+""")
+
+_ON_TAPE = text("""
+    SELECT EXISTS (SELECT FROM copy JOIN package ON package.id = package_id
+                   WHERE archive_id = archive.id AND location = 'tape') FROM archive WHERE id = :archive
+""")
+
+
+def recall(connection: Connection, archive: UUID, *, file: str | None = None, drill: bool = False) -> Begun:
+    """Ask for an Archive's AIP, or one file of it, to be brought back from tape; a drill keeps nothing.
+
+    Raises NotFound, or Conflict when the Archive has no copy on tape.
+    """
+    on_tape = connection.execute(_ON_TAPE, {"archive": archive}).scalar_one_or_none()
+    if on_tape is None:
+        raise NotFound("There is no such Archive.")
+    if not on_tape:
+        raise Conflict("The Archive has no copy on tape to recall.", code="no-tape-copy")
+    step = new_id()
+    wanted = {**({"file": file} if file else {}), **({"drill": True} if drill else {})}
+    connection.execute(
+        _ERRAND,
+        {"archive": archive, "step": step, "name": "recall", "first": ERRAND_POSITION, "input": json.dumps(wanted)},
+    )
+    return Begun(archive, (ask(connection, archive, step, "recall", 1, SOURCE),))
 
 
 def ask(connection: Connection, archive: UUID, step: UUID, name: str, attempt: int, source: str) -> CloudEvent:

@@ -58,6 +58,12 @@ FOLLOWERS: dict[str, frozenset[str]] = {
 }
 """Which step may directly follow which in a pipeline."""
 
+ERRANDS = frozenset({"recall"})
+"""Steps that are asked for beside a pipeline: what becomes of them does not change the state of the Archive."""
+
+ERRAND_POSITION = 1000
+"""Positions of errands begin here, behind those of any pipeline."""
+
 FIRST_STEPS = frozenset({"harvest", "ingest"})
 
 DEPOSIT_PIPELINE = ("ingest", "preserve", "archive", "publish")

@@ -25,7 +25,7 @@ from perdura.outcome import (
     StepState,
     StepView,
 )
-from perdura.registry.transitions import ArchiveState, archive_state_after, expected_before
+from perdura.registry.transitions import ERRANDS, ArchiveState, archive_state_after, expected_before
 
 _FILES_PER_STATEMENT = 10_000
 
@@ -44,9 +44,9 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """What follows a closed step: the new state of the Archive, and the step that is to be asked for."""
+    """What follows a closed step: the new state of the Archive (None: as it was), and the step to be asked for."""
 
-    archive_state: ArchiveState
+    archive_state: ArchiveState | None
     step: UUID | None = None
     name: str | None = None
 
@@ -205,7 +205,7 @@ _GO_ON = text("""
         SELECT :archive, :destination, :url WHERE CAST(:url AS text) IS NOT NULL
         ON CONFLICT (archive_id, destination) DO UPDATE SET url = excluded.url
     )
-    UPDATE archive SET state = :state, updated_at = clock_timestamp(),
+    UPDATE archive SET state = coalesce(CAST(:state AS text), state), updated_at = clock_timestamp(),
         title = coalesce(:title, title), metadata = metadata || coalesce(CAST(:metadata AS jsonb), '{}'),
         restricted = coalesce(CAST(:restricted AS boolean), restricted),
         resource_id = coalesce(CAST(:resource AS uuid), resource_id),
@@ -287,6 +287,9 @@ def _go_on(connection: Connection, started: Started, outcome: Outcome) -> Next:
 
 
 def _next(started: Started, *, last: bool, state: StepState, rejected: bool) -> Next:
+    if started.archive.step.name in ERRANDS:
+        continued = state is StepState.QUEUED
+        return Next(None, started.archive.step.id, started.archive.step.name) if continued else Next(None)
     archive_state = archive_state_after(state, last=last, rejected=rejected, warned_before=started.warned)
     if state is StepState.QUEUED:
         return Next(archive_state, started.archive.step.id, started.archive.step.name)

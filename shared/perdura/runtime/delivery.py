@@ -172,12 +172,12 @@ def poll_waiting(
     The rows stay locked while the outside system is asked, so overlapping ticks never look at one step twice.
     """
     with environment.engine.begin() as connection:
-        rows = {started.archive.id: started for started in work.waiting(connection, step, limit)}
+        rows = {started.archive.step.id: started for started in work.waiting(connection, step, limit)}
         if not rows:
             return []
         views = [started.archive for started in rows.values()]
         events: list[CloudEvent] = []
         for archive, outcome in poll(views, environment.ports(views[0], needs)):
-            events += close(connection, rows[archive.id], outcome, function=function, finished=None)
+            events += close(connection, rows[archive.step.id], outcome, function=function, finished=None)
     _log.debug("polled %d at %s", len(rows), datetime.now(UTC))
     return events

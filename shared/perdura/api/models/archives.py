@@ -231,6 +231,21 @@ class EventPage(Answer):
     next: str | None
 
 
+class RecallRequest(Request):
+    """What to bring back from tape: one `file` by its path in the AIP, or all of it; a `drill` keeps nothing."""
+
+    file: PlainText | None = Field(None, min_length=1, max_length=4000)
+    drill: bool = False
+
+
+class RecallAnswer(Answer):
+    """The step that brings it back."""
+
+    archive: UUID
+    step: UUID
+    links: dict[str, str]
+
+
 class RetryAnswer(Answer):
     """The step that will be run again."""
 

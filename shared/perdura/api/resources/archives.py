@@ -11,6 +11,8 @@ from perdura.api.models.archives import (
     ArchiveQuery,
     FileFilter,
     FilePage,
+    RecallAnswer,
+    RecallRequest,
     RetryAnswer,
     StepList,
 )
@@ -93,6 +95,19 @@ def retry_archive(call: Call, archive_id: UUID) -> RetryAnswer:
     begun = registry.retry(call.connection, archive_id)
     call.emit(begun.events)
     return RetryAnswer(archive=archive_id, links=links.archive_links(archive_id))
+
+
+@section.post("/archives/<uuid:archive_id>/recalls", permission=Permission.OPERATE, status=202)
+def recall_archive(call: Call, archive_id: UUID, body: RecallRequest) -> RecallAnswer:
+    """Bring the AIP of an Archive, or one file of it, back from tape; the step's output says where it lies.
+
+    409 when the Archive has no copy on tape.
+    """
+    _require(call, archive_id)
+    begun = registry.recall(call.connection, archive_id, file=body.file, drill=body.drill)
+    call.emit(begun.events)
+    step = UUID(begun.events[0].data["step"])
+    return RecallAnswer(archive=archive_id, step=step, links=links.archive_links(archive_id))
 
 
 def _require(call: Call, archive_id: UUID) -> None:
