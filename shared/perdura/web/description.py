@@ -110,8 +110,9 @@ def plain(text: str | None) -> str | None:
 def _bag_info(pairs: Any) -> dict[str, str]:
     found: dict[str, str] = {}
     for pair in pairs if isinstance(pairs, list) else []:
-        if isinstance(pair, (list, tuple)) and len(pair) == 2 and pair[0] in _BAG_INFO:
-            found.setdefault(_BAG_INFO[pair[0]], str(pair[1]))
+        match pair:
+            case [str(label), str(value)] if label in _BAG_INFO:
+                found.setdefault(_BAG_INFO[label], value)
     return found
 
 
