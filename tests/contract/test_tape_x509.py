@@ -6,18 +6,20 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 from urllib.parse import quote, urlencode
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from werkzeug.test import EnvironBuilder
-from werkzeug.wrappers import Request as WerkzeugRequest
+from functions_framework import create_app
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from perdura.api.gateway import Access, Held, respond
+from perdura.api.gateway import Access, Held
 from perdura.clients.fts import FtsRefused
 from perdura.clients.fts_delegation import ProxyDelegator, termination
 from perdura.clients.tape import FtsTape, tape_system
@@ -36,6 +38,17 @@ from tests.unit.tape.pki import robot, tls_directory
 QUICK = Model(mount=0.01, seek=0.001, keep=0.0, rate=0)
 DN = "/DC=ch/DC=test/OU=Users/CN=000001/CN=Robot: Perdura"
 DATA = os.urandom(200_000)
+MAIN = Path(__file__).resolve().parents[2] / "functions" / "aip-gateway" / "main.py"
+
+
+class Noted:
+    """An audit that is kept in a list."""
+
+    def __init__(self, audited: list[Access]) -> None:
+        self.audited, self.told = audited, []
+
+    def __call__(self, access: Access) -> None:
+        self.audited.append(access)
 
 
 @dataclass
@@ -61,10 +74,25 @@ class Gateway:
         environ = EnvironBuilder(
             asked.path, method=asked.method, headers=headers, query_string=query, data=asked.content()
         ).get_environ()
-        services = SimpleNamespace(settings=self.settings, store=self.store)
-        found = respond(WerkzeugRequest(environ), services, self.find, self.audited.append)
-        body = b"" if asked.method == "HEAD" else found.get_data()
-        return Response(found.status_code, body, dict(found.headers))
+        with (
+            patch("perdura.api.gateway.find_in", lambda _: self.find),
+            patch("perdura.api.gateway_audit.Audit", lambda _: Noted(self.audited)),
+        ):
+            parts, status, found = run_wsgi_app(self.function, environ)
+            body = b"" if asked.method == "HEAD" else b"".join(parts)
+        return Response(int(status.partition(" ")[0]), body, dict(found))
+
+    @cached_property
+    def function(self) -> Any:
+        """The deployable itself, under functions-framework."""
+        services = SimpleNamespace(
+            settings=self.settings,
+            store=self.store,
+            engine=None,
+            emitter=SimpleNamespace(after_response=lambda r, _: r),
+        )
+        with patch("perdura.runtime.environment.environment", lambda: services):
+            return create_app("handle", str(MAIN), "http")
 
     def find(self, package: Any) -> Held | None:
         return self.held if package == self.held.package else None

@@ -22,10 +22,12 @@ from xml.sax.saxutils import escape
 
 from cryptography import x509
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Request, Response
 
 from perdura.clients.tape_tokens import mint, read
 from perdura.clients.tape_x509 import holder_dn
+from perdura.errors import StoreUnavailable
 from perdura.settings import Settings
 from perdura.storage.store import ObjectRef, Store
 
@@ -84,13 +86,17 @@ class Services(Protocol):
 
 
 def respond(request: Request, services: Services, find: Find, audit: Audit | None = None) -> Response:
-    """Answer one request; every one is audited. Error bodies are a few words."""
+    """Answer one request. What cannot be audited is not given: 503. Error bodies are a few words."""
     path = re.sub("/{2,}", "/", request.path)
-    who, response, held = _answer(request, path, services, find)
-    given = 0
-    if request.method == "GET" and response.status_code in (200, 206, 307) and held is not None:
-        given = int(response.headers.get("Content-Length") or 0) if response.status_code != 307 else held.size
-    (audit or note)(Access(who or "nobody", request.method, path, response.status_code, given, held))
+    try:
+        who, response, held = _answer(request, path, services, find)
+        given = 0
+        if request.method == "GET" and response.status_code in (200, 206, 307) and held is not None:
+            given = int(response.headers.get("Content-Length") or 0) if response.status_code != 307 else held.size
+        (audit or note)(Access(who or "nobody", request.method, path, response.status_code, given, held))
+    except (SQLAlchemyError, StoreUnavailable) as error:
+        log.warning("gateway %s: %s", request.method, type(error).__name__)
+        return _refusal(503, {"Retry-After": "10"})
     return response
 
 

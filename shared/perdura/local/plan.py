@@ -22,6 +22,11 @@ BROKER_PATH = "/perdura/default"
 """Where a Knative broker takes CloudEvents in: /<namespace>/<name>, as infra/knative/base names them."""
 PAGES = {"base_url": "registry", "access_url": "publish", "premis_url": "premis-log"}
 """Settings that hold the public URL of a function."""
+GATEWAY = "aip-gateway"
+"""The function from which the local FTS reads AIPs."""
+TAPE_NAMES = ("PERDURA_TAPE_FTS_URL", "FTS_INSTANCE")
+"""Variables that name an existing tape system."""
+_ALIASES = ("FTS_INSTANCE", "FTS_STATUS_INSTANCE", "FTS_GRID_CERT", "FTS_GRID_CERT_KEY", "CTA_BASE_PATH")
 _PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "LANG", "LC_ALL", "TZ", "TMPDIR")
 
 
@@ -58,7 +63,7 @@ def make_plan(home: Home, mains: Mapping[str, Path], environ: Mapping[str, str] 
     """
     own_database = "PERDURA_DATABASE_URL" not in environ
     own_store = "PERDURA_S3_ENDPOINT" not in environ
-    own_tape = "PERDURA_TAPE_FTS_URL" not in environ
+    own_tape = not any(name in environ for name in TAPE_NAMES)
     names = [*mains, "broker", "upstream"]
     names += [postgres.NAME] if own_database else []
     names += ["fts", "tape"] if own_tape else []
@@ -139,7 +144,11 @@ def _environment(home: Home, environ: Mapping[str, str], url: Mapping[str, str],
         environment["PERDURA_TAPE_FTS_URL"] = url["fts"]
         environment["PERDURA_TAPE_ENDPOINT_URL"] = url["tape"]
         environment["PERDURA_TAPE_TOKEN"] = home.secret("tape-token")
-    return environment | {name: value for name, value in environ.items() if name.startswith("PERDURA_")}
+    if own_tape and GATEWAY in url:
+        environment["PERDURA_TAPE_GATEWAY_URL"] = url[GATEWAY]
+        environment["PERDURA_TAPE_GATEWAY_SECRET"] = home.secret("tape-gateway")
+    own = {name: value for name, value in environ.items() if name.startswith("PERDURA_") or name in _ALIASES}
+    return environment | own
 
 
 def _urls(url: Mapping[str, str], environment: Mapping[str, str]) -> dict[str, str]:

@@ -6,17 +6,20 @@ import json
 import os
 import signal
 import threading
-import urllib.request
 from pathlib import Path
 
 import click
 
+from perdura.local.state import open_home
 from perdura.local.tape.credentials_cli import credentials
 
-DEFAULT_STATE = Path(".perdura/tape")
 state_option = click.option(
-    "--state", type=click.Path(path_type=Path, file_okay=False), default=DEFAULT_STATE, show_default=True,
-    help="Directory of the library: disk buffer, tapes and catalogue.",
+    "--state", type=click.Path(path_type=Path, file_okay=False), default=None,
+    help="Directory of the library: disk buffer, tapes and catalogue. Default: that of the stack.",
+)  # fmt: skip
+tls_option = click.option(
+    "--tls-dir", type=click.Path(path_type=Path, exists=True, file_okay=False), default=None,
+    help="TLS with host.pem and host.key; clients signed by ca.pem are known by their certificate.",
 )  # fmt: skip
 
 
@@ -28,10 +31,7 @@ def tape() -> None:
 @tape.command()
 @click.option("--fts-port", type=int, default=0, help="Port of the FTS REST server (0: any free one).")
 @click.option("--endpoint-port", type=int, default=0, help="Port of the tape endpoint (0: any free one).")
-@click.option(
-    "--tls-dir", type=click.Path(path_type=Path, exists=True, file_okay=False), default=None,
-    help="Serve TLS with host.pem and host.key; clients signed by ca.pem are known by their certificate.",
-)  # fmt: skip
+@tls_option
 @state_option
 @click.option("--drives", type=int, default=2, show_default=True, help="Number of drives.")
 @click.option("--mount-seconds", type=float, default=0.08, show_default=True, help="Time to mount a tape.")
@@ -39,14 +39,16 @@ def tape() -> None:
 @click.option("--drive-rate", type=float, default=400e6, show_default=True, help="Bytes per second; 0: unlimited.")
 @click.option("--buffer-bytes", type=int, default=100 * 10**9, show_default=True, help="Size of the disk buffer.")
 @click.option("--keep-seconds", type=float, default=2.0, show_default=True, help="Time on disk after archiving.")
+@click.pass_obj
 def serve(
-    fts_port: int, endpoint_port: int, tls_dir: Path | None, state: Path, drives: int, mount_seconds: float,
-    seek_seconds: float, drive_rate: float, buffer_bytes: int, keep_seconds: float,
+    root: Path, fts_port: int, endpoint_port: int, tls_dir: Path | None, state: Path | None, drives: int,
+    mount_seconds: float, seek_seconds: float, drive_rate: float, buffer_bytes: int, keep_seconds: float,
 ) -> None:  # fmt: skip
     """Run the library until interrupted. PERDURA_TAPE_TOKEN holds the bearer token that opens it."""
     from perdura.local.tape.library import Model
     from perdura.local.tape.server import TapeServer, note_endpoints
 
+    state = state or open_home(root).data("tape")
     token = os.environ.get("PERDURA_TAPE_TOKEN")
     if not token and tls_dir is None:
         raise click.ClickException("set PERDURA_TAPE_TOKEN, or give --tls-dir for client certificates")
@@ -71,18 +73,21 @@ def serve(
 
 @tape.command()
 @state_option
+@tls_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def status(state: Path, as_json: bool) -> None:
-    """Show drives, queue, volumes and residency of a running library."""
-    from perdura.local.tape.server import endpoints_file
+@click.pass_obj
+def status(root: Path, state: Path | None, tls_dir: Path | None, as_json: bool) -> None:
+    """Show drives, queue, volumes and residency of a running library.
 
+    The token is that of the stack, or PERDURA_TAPE_TOKEN; with `--tls-dir` its host certificate.
+    """
+    from perdura.local.tape.server import asked_for_status
+
+    home = open_home(root)
+    state = state or home.data("tape")
+    token = os.environ.get("PERDURA_TAPE_TOKEN") or home.known_secret("tape-token") or ""
     try:
-        url = json.loads(endpoints_file(state).read_text())["endpoint"]
-        asked = urllib.request.Request(  # noqa: S310
-            f"{url}/status", headers={"Authorization": f"Bearer {os.environ.get('PERDURA_TAPE_TOKEN', '')}"}
-        )
-        with urllib.request.urlopen(asked, timeout=5) as answer:  # noqa: S310
-            found = json.load(answer)
+        found = asked_for_status(state, token, tls_dir)
     except (OSError, ValueError, KeyError) as error:
         raise click.ClickException(f"no running tape library in {state}: {error}") from error
     if as_json:
@@ -94,6 +99,8 @@ def status(state: Path, as_json: bool) -> None:
     click.echo(f"queue: {found['queue']['archive']} to archive, {found['queue']['recall']} to recall")
     for volume in found["volumes"]:
         click.echo(f"volume {volume['name']}: {volume['files']} files, {volume['bytes']} bytes")
+    buffer = found["buffer"]
+    click.echo(f"buffer: {buffer['used']} of {buffer['size']} bytes used")
     for place, count in sorted(found["residency"].items()):
         click.echo(f"{place}: {count} files")
     for name, count in sorted(found["transfers"].items()):

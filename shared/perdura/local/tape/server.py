@@ -6,8 +6,10 @@ import hmac
 import json
 import secrets
 import ssl
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -97,9 +99,8 @@ class TapeServer:
 
     def _on_endpoint(self, asked: Request) -> Response:
         if asked.path == "/status" and asked.method == "GET":
-            if not self._bearer(asked):
-                return Response(401)
-            return as_json(self.status())
+            ours = bool(asked.peer.chain) and from_chain(asked.peer.chain, self._host_dn).root
+            return as_json(self.status()) if ours or self._bearer(asked) else Response(401)
         return self.endpoint.handle(asked)
 
     def _bearer(self, asked: Request) -> bool:
@@ -138,3 +139,15 @@ def note_endpoints(state: Path, server: TapeServer) -> None:
     """Write the addresses down."""
     addresses = {"fts": server.fts_url, "endpoint": server.endpoint_url}
     endpoints_file(state).write_text(json.dumps(addresses))
+
+
+def asked_for_status(state: Path, token: str, tls_directory: Path | None) -> dict[str, Any]:
+    """What a running library tells of itself; raises OSError, ValueError or KeyError when there is none."""
+    url = json.loads(endpoints_file(state).read_text())["endpoint"]
+    request = urllib.request.Request(  # noqa: S310 - the address of our own library
+        f"{url}/status", headers={"Authorization": f"Bearer {token}"} if token else {}
+    )
+    tls = _outgoing(tls_directory) if tls_directory else None
+    with urllib.request.urlopen(request, timeout=5, context=tls) as answer:  # noqa: S310
+        found: dict[str, Any] = json.load(answer)
+    return found
