@@ -1,9 +1,10 @@
 """Verifying bags: seconds, CPU and memory beside `bagit`, from an object store on this machine and from disk.
 
-    python benchmarks/packages.py [--large]
+    python benchmarks/packages.py [--store | --disk | --large]
 
-Each case runs in a process of its own. From the store, the peer's way is to download the zip, unpack it and validate
-the bag on disk; ours reads ranges and writes nothing. `--large` adds a bag of 10 GiB, to show that memory stays.
+Each case runs in a process of its own, its imports and its store client made before the clock starts. From the store,
+the peer's way is to download the zip, unpack it and validate the bag on disk; ours reads ranges and writes nothing.
+`--large` measures a bag of 10 GiB, to show that memory stays; the others one half of the cases each.
 """
 
 from __future__ import annotations
@@ -11,29 +12,25 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from perdura.errors import PerduraError
-from perdura.local import seaweedfs
-from perdura.local.ports import is_free
-from perdura.local.state import Home
+from perdura.local.passing_store import passing_store
 from perdura.packages.sources import LocalTree, StoredObject
 from perdura.packages.verify import verify
 from perdura.packages.zip import ZipWriter
 from perdura.settings import Settings, settings
-from perdura.storage import buckets
 from perdura.storage.s3 import S3Store
+from perdura.storage.store import ObjectRef
 
 KIB, MIB, GIB = 2**10, 2**20, 2**30
 STORED = {"1 x 1 GiB": (1, GIB), "1,024 x 1 MiB": (1024, MIB), "10,240 x 100 KiB": (10_240, 100 * KIB)}
@@ -78,31 +75,30 @@ def path_of(number: int) -> str:
     return f"data/{number // 1000:03d}/file-{number:06d}.bin"
 
 
-def ours_stored(key: str) -> str:
+def ours_stored(store: S3Store, key: str) -> str:
     """Verify the object where it is."""
-    store = S3Store(settings())
     found = store.head(BUCKET, key)
     return str(verify(StoredObject(store, found.ref, found.size)).verdict)
 
 
-def peer_stored(key: str, processes: int) -> str:
+def peer_stored(store: S3Store, key: str, processes: int) -> str:
     """Download, unpack, validate."""
     import bagit
 
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "bag.zip"
-        S3Store(settings()).client.download_file(BUCKET, key, str(place))
+        store.client.download_file(BUCKET, key, str(place))
         with zipfile.ZipFile(place) as archive:
             archive.extractall(folder)  # our own bag
         return str(bagit.Bag(f"{folder}/bag").validate(processes=processes))
 
 
-def ours_on_disk(folder: str) -> str:
+def ours_on_disk(_: S3Store, folder: str) -> str:
     """Verify a directory."""
     return str(verify(LocalTree(folder)).verdict)
 
 
-def peer_on_disk(folder: str, processes: int) -> str:
+def peer_on_disk(_: S3Store, folder: str, processes: int) -> str:
     """Validate a directory."""
     import bagit
 
@@ -112,139 +108,123 @@ def peer_on_disk(folder: str, processes: int) -> str:
 WAYS = {"ours-stored": ours_stored, "ours-disk": ours_on_disk, "peer-stored": peer_stored, "peer-disk": peer_on_disk}
 
 
+Ask = Callable[[], dict[str, Any]]
+
+
 def measure(
     way: str, target: str, processes: int | None = None, environment: dict[str, str] | None = None
 ) -> dict[str, Any]:
-    """Best of two runs in processes of their own."""
+    """One run in a process of its own."""
     command = [sys.executable, __file__, "--run", way, target] + ([str(processes)] if processes else [])
-    runs = []
-    for _ in range(2):
-        done = subprocess.run(
-            command, env={**os.environ, **(environment or {})}, capture_output=True, text=True, check=True
-        )
-        runs.append(json.loads(done.stdout.splitlines()[-1]))
-    return dict(min(runs, key=lambda run: run["seconds"]))
+    done = subprocess.run(
+        command, env={**os.environ, **(environment or {})}, capture_output=True, text=True, check=True
+    )
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def run_one(way: str, target: str, *processes: str) -> None:
     """One measurement, printed as JSON: seconds, CPU-seconds, peak memory in MiB and bytes written."""
+    import bagit  # noqa: F401 - neither side pays for imports
+
+    store = S3Store(settings())
     written = _written()
     start, cpu = time.perf_counter(), sum(os.times()[:4])
-    verdict = WAYS[way](target, *map(int, processes))  # type: ignore[operator]
+    verdict = WAYS[way](store, target, *map(int, processes))  # type: ignore[operator]
     seconds, cpu = time.perf_counter() - start, sum(os.times()[:4]) - cpu
-    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    print(
-        json.dumps(
-            {"verdict": verdict, "seconds": seconds, "cpu": cpu, "rss": peak // 1024, "written": _written() - written}
-        )
-    )
+    rss = _proc("status", "VmHWM") // 1024
+    print(json.dumps({"verdict": verdict, "seconds": seconds, "cpu": cpu, "rss": rss, "written": _written() - written}))
 
 
 def _written() -> int:
     """Bytes this process asked to be written to files (sockets are not counted in `write_bytes`)."""
-    lines = Path("/proc/self/io").read_text().splitlines()
-    return int(next(line.split(": ")[1] for line in lines if line.startswith("write_bytes")))
+    return _proc("io", "write_bytes")
 
 
-@contextmanager
-def object_store(folder: Path) -> Iterator[dict[str, str]]:
-    """An object store of our own; gives the environment that reaches it."""
-    first = next(port for port in range(21_000, 29_000, 10) if all(is_free(p) for p in _ports(port)))
-    home = Home(folder)
-    for name in ("logs", "sockets", "secrets"):
-        (folder / name).mkdir()
-    server = seaweedfs.Server(home, first, folder / "sockets", seaweedfs.find_binary())
-    seaweedfs.configure(server, None)
-    program = seaweedfs.program(server)
-    environment = {
-        "PERDURA_S3_ENDPOINT": server.endpoint,
-        "PERDURA_S3_ACCESS_KEY": seaweedfs.ACCESS_KEY,
-        "PERDURA_S3_SECRET_KEY": home.secret("s3"),
+def _proc(file: str, name: str) -> int:
+    """A number that the kernel keeps of this process; `ru_maxrss` would be that of whoever started it."""
+    lines = Path(f"/proc/self/{file}").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith(f"{name}:")))
+
+
+def reaching(store: Settings) -> dict[str, str]:
+    """The environment that reaches the store."""
+    assert store.s3_secret_key is not None
+    return {
+        "PERDURA_S3_ENDPOINT": str(store.s3_endpoint),
+        "PERDURA_S3_ACCESS_KEY": str(store.s3_access_key),
+        "PERDURA_S3_SECRET_KEY": store.s3_secret_key.get_secret_value(),
     }
-    os.environ.update(environment)
-    with (folder / "weed.log").open("wb") as log:
-        process = subprocess.Popen(program.argv, cwd=program.cwd, env=dict(program.env), stdout=log, stderr=log)
-    try:
-        _await(process)
-        yield environment
-    finally:
-        process.terminate()
-        process.wait()
 
 
-def _ports(first: int) -> Iterator[int]:
-    for port in range(first, first + 5):
-        yield from (port, port + 10_000)
-
-
-def _await(process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        try:
-            buckets.create(Settings())
-            S3Store(Settings()).put(BUCKET, "ready", b"ready")
-        except PerduraError:
-            if process.poll() is not None:
-                raise
-            time.sleep(0.1)
-        else:
-            return
-    raise TimeoutError("the object store did not start")
-
-
-def row(case: str, way: str, size: int, files: int, result: dict[str, Any], peer: dict[str, Any]) -> str:
+def row(case: str, way: str, size: int, files: int, result: dict[str, Any], ours: dict[str, Any]) -> str:
     """One line of the table."""
     gigabytes = size * files / 1e9
     return (
         f"| {case} | {way} | {result['verdict']} | {result['seconds']:.2f} | {gigabytes / result['seconds']:.2f} "
         f"| {files / result['seconds']:,.0f} | {result['cpu'] / gigabytes:.2f} | {result['rss']} "
-        f"| {result['written'] / MIB:,.0f} | {peer['seconds'] / result['seconds']:.1f} x |"
+        f"| {result['written'] / MIB:,.0f} | {result['seconds'] / ours['seconds']:.1f} x as fast |"
     )
 
 
-def main(large: bool) -> None:
+HEAD = "| bag | way | verdict | s | GB/s | files/s | CPU-s/GB | RSS MiB | MiB written | ours is |\n" + "|---" * 10 + "|"
+
+
+def compare(case: str, size: int, files: int, ours: Ask, peers: dict[str, Ask]) -> None:
+    """Measure both sides in turn, the best of three runs each, and print their lines."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for _ in range(3):
+        for way, ask in {"ours": ours, **peers}.items():
+            found.setdefault(way, []).append(ask())
+    best = {way: min(runs, key=lambda run: run["seconds"]) for way, runs in found.items()}
+    for way, result in best.items():
+        print(row(case, way, size, files, result, best["ours"]), flush=True)
+
+
+def in_store(cases: dict[str, tuple[int, int]], folder: Path, *, beside: bool) -> None:
+    """Zipped bags in an object store; without a peer where that would take too long or too much room."""
+    print("Zipped bag in the object store\n\n" + HEAD)
+    with passing_store(folder) as store:
+        for case, (files, size) in cases.items():
+            key = f"{files}-{size}.zip"
+            with S3Store(store).writer(BUCKET, key) as writer:
+                write_bag(writer.write, files, size)
+                writer.finish()
+            peers = {"download, unzip, bagit": partial(measure, "peer-stored", key, 1, reaching(store))}
+            peers["the same, 2 processes"] = partial(measure, "peer-stored", key, 2, reaching(store))
+            ours = partial(measure, "ours-stored", key, None, reaching(store))
+            compare(case, size, files, ours, peers if beside else {})
+            S3Store(store).delete(ObjectRef(BUCKET, key))
+
+
+def on_disk(cases: dict[str, tuple[int, int]], folder: Path) -> None:
+    """Unpacked bags."""
+    print("\nBag on disk\n\n" + HEAD)
+    for case, (files, size) in cases.items():
+        with (folder / "bag.zip").open("wb") as out:
+            write_bag(out.write, files, size)
+        with zipfile.ZipFile(folder / "bag.zip") as archive:
+            archive.extractall(folder / "unpacked")
+        (folder / "bag.zip").unlink()
+        bag = str(folder / "unpacked" / "bag")
+        peers = {f"bagit, {n} pr.": partial(measure, "peer-disk", bag, n) for n in (1, 2)}
+        compare(case, size, files, partial(measure, "ours-disk", bag), peers)
+        shutil.rmtree(folder / "unpacked")
+
+
+def main(chosen: str) -> None:
     """Print the tables."""
     with tempfile.TemporaryDirectory(prefix="perdura-bench-", dir="/var/tmp") as name:
-        folder = Path(name)
-        head = (
-            "| bag | way | verdict | s | GB/s | files/s | CPU-s/GB | RSS MiB | MiB written | against `bagit` |\n"
-            + "|---" * 10
-            + "|"
-        )
-        with object_store(folder) as environment:
-            print("Zipped bag in the object store\n\n" + head)
-            for case, (files, size) in {**STORED, **SMALL, **(LARGE if large else {})}.items():
-                key = f"{files}-{size}.zip"
-                with S3Store(Settings()).writer(BUCKET, key) as writer:
-                    write_bag(writer.write, files, size)
-                    writer.finish()
-                measure("ours-stored", key, environment=environment)
-                ours = measure("ours-stored", key, environment=environment)
-                if case in LARGE:
-                    print(row(case, "ours", size, files, ours, ours), flush=True)
-                    continue
-                peers = [measure("peer-stored", key, n, environment) for n in (1, 2)]
-                best = min(peers, key=lambda peer: peer["seconds"])
-                print(row(case, "ours", size, files, ours, best))
-                for count, peer in enumerate(peers, 1):
-                    print(row(case, f"download, unzip, bagit ({count} pr.)", size, files, peer, best), flush=True)
-        print("\nBag on disk\n\n" + head)
-        for case, (files, size) in {**ON_DISK, **SMALL}.items():
-            with (folder / "bag.zip").open("wb") as out:
-                write_bag(out.write, files, size)
-            with zipfile.ZipFile(folder / "bag.zip") as archive:
-                archive.extractall(folder / "unpacked")
-            (folder / "bag.zip").unlink()
-            bag = str(folder / "unpacked" / "bag")
-            ours, peers = measure("ours-disk", bag), [measure("peer-disk", bag, n) for n in (1, 2)]
-            best = min(peers, key=lambda peer: peer["seconds"])
-            print(row(case, "ours", size, files, ours, best))
-            for count, peer in enumerate(peers, 1):
-                print(row(case, f"bagit ({count} pr.)", size, files, peer, best), flush=True)
-            shutil.rmtree(folder / "unpacked")
+        if chosen == "--large":
+            in_store(LARGE, Path(name), beside=False)
+            return
+        if chosen != "--disk":
+            in_store(STORED | SMALL, Path(name), beside=True)
+        if chosen != "--store":
+            on_disk(ON_DISK | SMALL, Path(name))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--run"]:
         run_one(*sys.argv[2:])
     else:
-        main(large="--large" in sys.argv)
+        main(sys.argv[1] if sys.argv[1:] else "")

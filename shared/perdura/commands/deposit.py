@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from perdura.commands import api, tarring
+from perdura.commands import api, sending
+from perdura.commands.sending import Upload
 from perdura.commands.timeline import follow
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-CHUNK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """What is sent: its name, its size in bytes, its bytes (from the start at each call), its SHA-256 where known."""
-
-    filename: str
-    size: int
-    body: Callable[[], Iterator[bytes]]
-    sha256: str | None = None
 
 
 @click.command()
@@ -67,7 +54,7 @@ def hand_in(registry: api.Api, path: Path, *, bag: bool, title: str | None) -> s
 
         def body() -> Iterator[bytes]:
             progress.reset(task)
-            for chunk in upload.body():
+            for chunk in upload.read(0, upload.size):
                 yield chunk
                 progress.update(task, advance=len(chunk))
 
@@ -77,38 +64,19 @@ def hand_in(registry: api.Api, path: Path, *, bag: bool, title: str | None) -> s
 
 
 def _of_file(path: Path, progress: Progress) -> Upload:
-    """A file as it is, hashed first so that the store's copy can be held against it."""
-    size = path.stat().st_size
-    if size == 0:
-        raise click.UsageError(f"{path} is empty")
-
-    def body() -> Iterator[bytes]:
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK):
-                yield chunk
-
-    task = progress.add_task("hashing", total=size)
-    digest = hashlib.sha256()
-    for chunk in body():
-        digest.update(chunk)
-        progress.update(task, advance=len(chunk))
-    return Upload(path.name, size, body, digest.hexdigest())
+    task = progress.add_task("hashing", total=path.stat().st_size)
+    return sending.archive_to_send(path, lambda count: progress.update(task, advance=count))
 
 
 def _of_folder(path: Path, bag: bool, progress: Progress) -> Upload:
-    """A folder as a tar made while it is sent."""
-    name = path.resolve().name or "package"
-    if tarring.is_bag(path):
+    if sending.is_bag(path):
         if bag:
             raise click.UsageError(f"{path} is a bag already; leave out --bag")
-        found = tarring.members(path, name)
-    elif bag:
-        total = sum(member.size for member in tarring.members(path, name))
-        task = progress.add_task("hashing", total=total)
-        found = tarring.bag_of(path, name, lambda count: progress.update(task, advance=count))
-    else:
+        return sending.bag_to_send(path)
+    if not bag:
         raise click.UsageError(f"{path} is no bag (it has no bagit.txt); add --bag to make one of it while sending")
-    return Upload(f"{name}.tar", tarring.tar_size(found), lambda: tarring.tar_stream(found))
+    task = progress.add_task("hashing", total=sending.size_of(path))
+    return sending.folder_to_send(path, lambda count: progress.update(task, advance=count))
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from typing import Protocol, Self
 
 from perdura.errors import Rejected
 from perdura.packages.aip_digests import MemberDigests
-from perdura.packages.aip_tar import END, header, padding
 from perdura.packages.manifests import encode_path
+from perdura.packages.tar import END, header, padding
 from perdura.storage.digests import Digest, adler32, new_digest
 
 METS = "data/metadata/METS.xml"

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from perdura.packages.digesting import digest
 from perdura.packages.limits import LIMITS, Limits
 from perdura.packages.manifests import ALGORITHMS, encode_path
 from perdura.packages.source import TreeSource
+from perdura.packages.tar_ranges import Entry
 from perdura.packages.tree_reader import TreeContainer
 from perdura.storage.digests import new_digest
 
@@ -160,6 +162,17 @@ def write_archive(plan: BagPlan, source: TreeSource, archive: ArchiveWriter, bas
     for planned in plan.payload:
         archive.add(prefix + planned.path, planned.size, _bytes_of(planned, source), planned.crc32)
     return archive.finish()
+
+
+def tar_entries(plan: BagPlan, source: TreeSource, base: str) -> list[Entry]:
+    """The members of the tar that `write_archive` writes, for a `RangedTar`."""
+    return [
+        *(Entry(f"{base}/{path}", len(data), data) for path, data in plan.tag_files),
+        *(
+            Entry(f"{base}/{planned.path}", planned.size, partial(source.stream, planned.source_path))
+            for planned in plan.payload
+        ),
+    ]
 
 
 def write_directory(plan: BagPlan, source: TreeSource, target: Path) -> None:

@@ -8,9 +8,13 @@ from dataclasses import dataclass
 from perdura.errors import Broken
 
 BLOCK = 512
-_RECORD = 20 * BLOCK
+RECORD = 20 * BLOCK
+"""Archives are padded to whole records (POSIX pax, "ustar Interchange Format")."""
+END = bytes(2 * BLOCK)
+"""Two zero blocks end a tar."""
+
 _LARGEST_OCTAL = 8**11
-_ZEROS = bytes(_RECORD)
+_ZEROS = bytes(RECORD)
 
 Sink = Callable[[bytes | bytearray | memoryview], object]
 
@@ -44,7 +48,8 @@ class TarWriter:
         `crc32` is for archives that keep one (`ZipWriter`); a tar does not.
         """
         del crc32
-        placed = self.begin(path, size)
+        self._emit(header(path, size, self._mtime))
+        placed = Placed(path, self.position, size)
         written = 0
         for chunk in chunks:
             written += len(chunk)
@@ -53,21 +58,8 @@ class TarWriter:
             self._emit(chunk)
         if written != size:
             raise Broken(f"{path!r} has another size than was announced", code="size-mismatch")
-        self.end(size)
+        self._emit(padding(size))
         return placed
-
-    def begin(self, path: str, size: int) -> Placed:
-        """Write the header of a file; its body goes through `body`, then `end` must be called."""
-        self._emit(header(path, size, self._mtime))
-        return Placed(path, self.position, size)
-
-    def body(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Write bytes of the body begun."""
-        self._emit(chunk)
-
-    def end(self, size: int) -> None:
-        """Pad the body of `size` bytes to a whole block."""
-        self._emit(_ZEROS[: -size % BLOCK])
 
     def directory(self, path: str) -> None:
         """Write a directory (only needed where one is empty)."""
@@ -75,8 +67,8 @@ class TarWriter:
 
     def finish(self) -> int:
         """Write the end, two zero blocks and padding to a whole record; gives the size of the archive."""
-        self._emit(_ZEROS[: 2 * BLOCK])
-        self._emit(_ZEROS[: -self.position % _RECORD])
+        self._emit(END)
+        self._emit(_ZEROS[: -self.position % RECORD])
         return self.position
 
     def _emit(self, data: bytes | bytearray | memoryview) -> None:
@@ -102,17 +94,15 @@ def header(path: str, size: int, mtime: int, *, directory: bool = False) -> byte
     if records:
         body = b"".join(_record(key.encode(), value) for key, value in sorted(records.items()))
         pax_name = b"PaxHeaders/" + _ascii_stand_in(name)[-88:]
-        blocks = _block(pax_name, b"", len(body), mtime, b"x", 0o644) + body + _ZEROS[: -len(body) % BLOCK]
+        blocks = _block(pax_name, b"", len(body), mtime, b"x", 0o644) + body + padding(len(body))
     shown_size = 0 if "size" in records else size
     kind, mode = (b"5", 0o755) if directory else (b"0", 0o644)
     return blocks + _block(base, prefix, shown_size, mtime, kind, mode)
 
 
-def archive_size(members: Iterable[tuple[str, int]], mtime: int = 0) -> int:
-    """Bytes of the archive of files with these paths and sizes, before anything is written."""
-    total = sum(len(header(path, size, mtime)) + size + -size % BLOCK for path, size in members)
-    total += 2 * BLOCK
-    return total + -total % _RECORD
+def padding(size: int) -> bytes:
+    """The zeros that fill a body of `size` bytes up to whole blocks."""
+    return _ZEROS[: -size % BLOCK]
 
 
 def _split(name: bytes) -> tuple[bytes, bytes | None]:
