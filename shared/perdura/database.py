@@ -6,11 +6,15 @@ PostgreSQL 15 or later through pg8000; no extension is needed (embedded-services
 from __future__ import annotations
 
 from functools import cache
+from typing import Any, TypeAlias
 
-from sqlalchemy import create_engine
+from sqlalchemy import Row, create_engine
 from sqlalchemy.engine import Engine
 
 from perdura.settings import Settings
+
+AnyRow: TypeAlias = Row[*tuple[Any, ...]]
+"""A row of any columns, read by name; the statement that made it is in the same module."""
 
 
 @cache

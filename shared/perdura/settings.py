@@ -43,7 +43,9 @@ class Settings(BaseSettings):
     base_url: str = Field("http://127.0.0.1:8080", description="Public URL of the registry (API and web).")
     access_url: str = Field("http://127.0.0.1:8081", description="Public URL of the access pages.")
     premis_url: str = Field("http://127.0.0.1:8082", description="Public URL of the PREMIS log.")
-    admin_token: SecretStr | None = Field(None, description="Administrator's bearer token; unset disables it.")
+    admin_token: SecretStr | None = Field(
+        None, description="Administrator's bearer token; unset disables it, and so does oidc_issuer."
+    )
 
     invocation_seconds: Seconds = Field(540, description="Time budget of one invocation (at most 10 minutes).")
     retry_limit: int = Field(
@@ -55,6 +57,40 @@ class Settings(BaseSettings):
     keep_messages_days: float = Field(14, ge=1, description="Days for which delivered messages are remembered.")
     body_limit: int = Field(10 * 2**20, ge=2**16, description="Largest request body in bytes a function accepts.")
     emit_timeout: Seconds = Field(10, description="Seconds to wait for the broker when emitting.")
+
+    # Accounts
+    oidc_issuer: str | None = Field(
+        None, description="URL of the OpenID Connect provider; everything else about it is discovered from there."
+    )
+    oidc_client_id: str = Field("perdura", description="Our client id at the provider.")
+    oidc_client_secret: SecretStr | None = Field(
+        None, description="Our client secret at the provider; unset: a public client, protected by PKCE alone."
+    )
+    oidc_scopes: str = Field("openid profile email", description="Scopes asked for at sign-in.")
+    oidc_name: str = Field("your institution", description="Name of the provider on the sign-in page.")
+    oidc_groups_claim: str = Field(
+        "groups", description="Claim that lists a person's groups; dots lead into objects: `realm_access.roles`."
+    )
+    oidc_roles: str = Field(
+        "", description="Roles that groups give, one `role=group` a line; the group `*` is everybody who signs in."
+    )
+    oidc_audience: str | None = Field(
+        None, description="Audience of access tokens (JWT) that service accounts send; unset refuses them."
+    )
+    session_hours: float = Field(12, gt=0, description="Hours after which a person has to sign in again.")
+    session_idle_hours: float = Field(4, gt=0, description="Hours without use after which a session ends.")
+    session_renew_minutes: float = Field(15, gt=0, description="Age at which the secret of a session is replaced.")
+    token_days: int = Field(366, ge=1, description="Longest life of a personal access token in days.")
+    cors_origins: str = Field(
+        "", description="Origins whose pages may call the API with a token, one a word; none by default."
+    )
+    rate_limit: int = Field(1200, ge=0, description="Requests a minute of one caller and process; 0: no limit.")
+    rate_limit_strangers: int = Field(
+        120, ge=0, description="Refused or anonymous requests a minute of one address and process; 0: no limit."
+    )
+    proxies: int = Field(
+        0, ge=0, description="Proxies in front whose X-Forwarded-For is believed, for the log and limits of addresses."
+    )
 
     # Tape
     tape_fts_url: str | None = Field(

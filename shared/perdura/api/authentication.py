@@ -1,17 +1,24 @@
-"""Finds out who is asking: a bearer token, or the cookie of a signed-in person."""
+"""Finds out who is asking: a token in the Authorization header, or the cookie of a signed-in person."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 
 from flask import Request
 
-from perdura.api.principals import ANONYMOUS, Principal, administrator, is_admin_token
+from perdura.accounts import sessions as kept
+from perdura.accounts import tokens
+from perdura.accounts.credentials import TOKEN_PREFIX
+from perdura.accounts.principals import ANONYMOUS, Permission, Principal, administrator, is_admin_token
+from perdura.accounts.sessions import Session
 from perdura.api.problems import Problem
-from perdura.api.sessions import CSRF_HEADER, Session, check_csrf, session_of
-from perdura.settings import Settings
+from perdura.api.services import Services
+from perdura.api.sessions import CSRF_HEADER, check_csrf, cookie_name
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="perdura"'}
+_LONGEST_CREDENTIALS = 8192
+_log = logging.getLogger("perdura.accounts")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,27 +29,52 @@ class Caller:
     session: Session | None = None
 
 
-def caller_of(request: Request, settings: Settings) -> Caller:
-    """The caller; a wrong token is refused with 401 instead of being taken for no token."""
+STRANGER = Caller(ANONYMOUS)
+
+
+def caller_of(request: Request, services: Services) -> Caller:
+    """The caller; wrong credentials are refused with 401 instead of being taken for none."""
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     if scheme:
-        if scheme.lower() == "bearer" and is_admin_token(credentials.strip(), settings):
-            return Caller(administrator("token"))
-        raise Problem(401, "The token is not valid.", "invalid-token", headers=_CHALLENGE)
-    session = session_of(request, settings)
-    if session is None:
-        return Caller(ANONYMOUS)
-    return Caller(administrator("session"), session)
+        principal = None
+        if scheme.lower() == "bearer":
+            principal = _bearer(request, credentials.strip()[:_LONGEST_CREDENTIALS], services)
+        if principal is None:
+            raise Problem(401, "The token is not valid.", "invalid-token", headers=_CHALLENGE)
+        return Caller(principal)
+    cookie = request.cookies.get(cookie_name(services.settings))
+    if not cookie:
+        return STRANGER
+    with services.engine.begin() as connection:
+        found = kept.find(connection, cookie, services.settings)
+    if found.copied and found.principal is not None:
+        _log.warning("a session was ended: its cookie was used twice", extra={"who": found.principal.name})
+    if found.session is None or found.principal is None:
+        return STRANGER
+    return Caller(found.principal, found.session)
 
 
-def api_caller(request: Request, settings: Settings) -> Principal:
+def _bearer(request: Request, credentials: str, services: Services) -> Principal | None:
+    if credentials.startswith(TOKEN_PREFIX):
+        with services.engine.begin() as connection:
+            return tokens.holder(connection, credentials, request.remote_addr, services.settings)
+    if is_admin_token(credentials, services.settings):
+        return administrator("token")
+    return None
+
+
+def api_caller(request: Request, services: Services) -> Caller:
     """The caller of an API operation; a browser's session needs its CSRF token in a header to change anything."""
-    caller = caller_of(request, settings)
+    caller = caller_of(request, services)
     if caller.session is not None:
-        check_csrf(request, caller.session, settings, request.headers.get(CSRF_HEADER))
-    return caller.principal
+        check_csrf(request, caller.session, services.settings, request.headers.get(CSRF_HEADER))
+    return caller
 
 
-def unauthenticated() -> Problem:
-    """The 401 for a caller who has not said who he is."""
-    return Problem(401, "Send `Authorization: Bearer <token>`.", "unauthenticated", headers=_CHALLENGE)
+def check_permission(principal: Principal, permission: Permission | None) -> None:
+    """Raise a 401 for a stranger, a 403 for anybody else who does not hold the permission."""
+    if permission is None or principal.may(permission):
+        return
+    if principal.means == "nothing":
+        raise Problem(401, "Send `Authorization: Bearer <token>`.", "unauthenticated", headers=_CHALLENGE)
+    raise Problem(403, f"This needs the permission {permission.value!r}.", "forbidden")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, get_origin
 
@@ -11,9 +12,9 @@ from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 
-from perdura.api.authentication import api_caller, unauthenticated
+from perdura.api import auditing, naming, sessions
+from perdura.api.authentication import STRANGER, Caller, api_caller, check_permission
 from perdura.api.operations import Call, Operation
-from perdura.api.principals import Principal
 from perdura.api.problems import FieldError, Problem, invalid, method_not_allowed, not_found
 from perdura.api.resources import OPERATIONS
 from perdura.api.services import Services
@@ -42,26 +43,37 @@ def dispatch(request: Request, services: Services) -> Response:
         raise method_not_allowed(allowed) from None
     except NotFound:
         raise not_found("resource") from None
-    principal = api_caller(request, services.settings)
-    _authorise(operation, principal)
-    arguments: dict[str, Any] = dict(variables)
-    if operation.query is not None:
-        arguments["query"] = _query(request, operation.query)
-    if operation.body is not None:
-        arguments["body"] = _body(request, operation.body, services.settings.body_limit)
-    with Call(request, principal, services) as call:
-        answer = operation.handler(call=call, **arguments)
-    response = _response(request, operation, answer)
-    services.emitter.after_response(response, call.emitted)
+    caller = STRANGER
+    try:
+        caller = api_caller(request, services)
+        response = _answer(request, services, caller, operation, variables)
+    except Problem as problem:
+        auditing.denied(request, services, caller.principal, operation.name, problem)
+        raise
+    sessions.renew(response, caller.session, services.settings)
     return response
 
 
-def _authorise(operation: Operation, principal: Principal) -> None:
-    if operation.permission is None or principal.may(operation.permission):
-        return
-    if principal.means == "nothing":
-        raise unauthenticated()
-    raise Problem(403, f"This needs the permission {operation.permission.value!r}.", "forbidden")
+def _answer(
+    request: Request, services: Services, caller: Caller, operation: Operation, variables: Mapping[str, Any]
+) -> Response:
+    check_permission(caller.principal, operation.permission)
+    arguments: dict[str, Any] = dict(variables)
+    named = list(naming.in_path(variables))
+    if operation.query is not None:
+        arguments["query"] = _query(request, operation.query)
+        named += naming.in_model(arguments["query"], "query")
+    if operation.body is not None:
+        arguments["body"] = _body(request, operation.body, services.settings.body_limit)
+        named += naming.in_model(arguments["body"], "body")
+    with Call(request, caller.principal, services) as call:
+        if named:
+            call.objects += [name.id for name in naming.check(call.connection, caller.principal, named)]
+        answer = operation.handler(call=call, **arguments)
+        response = _response(request, operation, answer)
+        auditing.done(call, operation.name, response.status_code)
+    services.emitter.after_response(response, call.emitted)
+    return response
 
 
 def _query(request: Request, model: type[BaseModel]) -> BaseModel:

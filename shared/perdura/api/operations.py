@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self, get_type_hints
+from uuid import UUID
 
 from flask import Request
 from pydantic import BaseModel
 from sqlalchemy.engine import Connection
 
-from perdura.api.principals import Permission, Principal
+from perdura.accounts import rights
+from perdura.accounts.principals import Permission, Principal
 from perdura.api.services import Services
 from perdura.cloudevents.message import CloudEvent
 
@@ -37,6 +39,10 @@ class Call:
     services: Services
     emitted: list[CloudEvent] = field(default_factory=list)
     """CloudEvents that were put into the outbox by this request; they are sent once it is committed."""
+    objects: list[UUID] = field(default_factory=list)
+    """Ids of the things that the request is about, for the audit log: those it named, and those it made."""
+    detail: dict[str, Any] = field(default_factory=dict)
+    """What else the audit log should say of a changing request; never a secret."""
     _transaction: ExitStack = field(default_factory=ExitStack)
 
     @cached_property
@@ -47,6 +53,11 @@ class Call:
     def emit(self, events: Iterable[CloudEvent]) -> None:
         """Note events of the outbox for sending."""
         self.emitted.extend(events)
+
+    def made(self, archive_id: UUID) -> None:
+        """Note an Archive that this request has made: its caller may see it from now on."""
+        rights.own(self.connection, self.principal, archive_id)
+        self.objects.append(archive_id)
 
     def __enter__(self) -> Self:
         return self

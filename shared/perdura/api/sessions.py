@@ -1,87 +1,53 @@
-"""Sign-in of people: a signed cookie, and a token in every form that changes something.
+"""The cookie of a signed-in browser, and the token in every form of theirs that changes something.
 
-The cookie carries the name of the principal and a nonce, signed with a key derived from the administrator's token:
-changing that token signs everybody out. It is HttpOnly and SameSite=Strict; the CSRF token is a MAC of its nonce.
+The cookie is HttpOnly and SameSite=Lax: Strict would be held back on the way from the identity provider. That a change
+was asked for by one of our own pages is proven by the token, and by the Origin that browsers send.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import secrets
-from dataclasses import dataclass
+from hmac import compare_digest
 from urllib.parse import urlsplit
 
-from flask import Request, Response
-from itsdangerous import BadData, URLSafeTimedSerializer
+from flask import Request
+from werkzeug.wrappers import Response
 
+from perdura.accounts.sessions import Session
 from perdura.api.problems import Problem
 from perdura.settings import Settings
 
-COOKIE = "perdura_session"
-LIFETIME_SECONDS = 12 * 3600
 CSRF_FIELD = "csrf"
 CSRF_HEADER = "X-CSRF-Token"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
-    """A sign-in: who, and the nonce that its CSRF token is made from."""
-
-    name: str
-    nonce: str
+def cookie_name(settings: Settings, name: str = "perdura_session") -> str:
+    """The name of a cookie; over TLS its prefix keeps other hosts of the domain from setting it (RFC 6265bis 4.1.3)."""
+    return f"__Host-{name}" if _is_secure(settings) else name
 
 
-def _key(settings: Settings) -> bytes | None:
-    if settings.admin_token is None or not settings.admin_token.get_secret_value():
-        return None
-    return hashlib.sha256(b"perdura session\0" + settings.admin_token.get_secret_value().encode()).digest()
-
-
-def _serializer(key: bytes) -> URLSafeTimedSerializer:
-    return URLSafeTimedSerializer(key, salt="session", signer_kwargs={"digest_method": hashlib.sha256})
-
-
-def session_of(request: Request, settings: Settings) -> Session | None:
-    """The session of the request's cookie; None when there is none, or it is forged or too old."""
-    key, cookie = _key(settings), request.cookies.get(COOKIE)
-    if key is None or not cookie:
-        return None
-    try:
-        name, nonce = _serializer(key).loads(cookie, max_age=LIFETIME_SECONDS)
-    except (BadData, ValueError, TypeError):
-        return None
-    return Session(name=str(name), nonce=str(nonce))
-
-
-def begin(response: Response, name: str, settings: Settings) -> None:
-    """Sign `name` in by a new cookie on the response."""
-    key = _key(settings)
-    if key is None:
-        raise Problem(403, "Signing in is not set up here.", "no-sign-in")
+def set_cookie(response: Response, value: str, settings: Settings) -> None:
+    """Let the browser keep the session's cookie."""
     response.set_cookie(
-        COOKIE,
-        _serializer(key).dumps([name, secrets.token_urlsafe(16)]),
-        max_age=LIFETIME_SECONDS,
+        cookie_name(settings),
+        value,
+        max_age=round(settings.session_hours * 3600),
         httponly=True,
-        secure=settings.base_url.startswith("https://"),
-        samesite="Strict",
+        secure=_is_secure(settings),
+        samesite="Lax",
         path="/",
     )
 
 
-def end(response: Response, settings: Settings) -> None:
-    """Sign out."""
-    response.delete_cookie(
-        COOKIE, httponly=True, secure=settings.base_url.startswith("https://"), samesite="Strict", path="/"
-    )
+def clear_cookie(response: Response, settings: Settings) -> None:
+    """Let the browser forget the session."""
+    response.delete_cookie(cookie_name(settings), httponly=True, secure=_is_secure(settings), samesite="Lax", path="/")
 
 
-def csrf_token(session: Session, settings: Settings) -> str:
-    """The token that the forms of this session carry."""
-    key = _key(settings) or b""
-    return hmac.new(key, b"csrf\0" + session.nonce.encode(), hashlib.sha256).hexdigest()
+def renew(response: Response, session: Session | None, settings: Settings) -> None:
+    """Send the renewed cookie, if the session has one."""
+    if session is not None and session.cookie is not None:
+        set_cookie(response, session.cookie, settings)
 
 
 def check_csrf(request: Request, session: Session, settings: Settings, presented: str | None) -> None:
@@ -89,8 +55,7 @@ def check_csrf(request: Request, session: Session, settings: Settings, presented
     if request.method in SAFE_METHODS:
         return
     check_origin(request, settings)
-    expected = csrf_token(session, settings)
-    if not hmac.compare_digest((presented or "").encode(), expected.encode()):
+    if not compare_digest((presented or "").encode("utf-8", "replace"), session.csrf.encode()):
         raise Problem(403, "The form is out of date. Load its page again and repeat.", "csrf")
 
 
@@ -102,6 +67,10 @@ def check_origin(request: Request, settings: Settings) -> None:
     own = {_origin(settings.base_url), f"{request.scheme}://{request.host}"}
     if origin not in own:
         raise Problem(403, "The request began on another site.", "cross-site")
+
+
+def _is_secure(settings: Settings) -> bool:
+    return settings.base_url.startswith("https://")
 
 
 def _origin(url: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
-from perdura.api.principals import Permission
+from perdura.accounts.principals import Permission
 from perdura.api.queries import archives
 from perdura.errors import PerduraError
 from perdura.registry import archives as registry
@@ -56,5 +56,6 @@ def harvest(visit: Visit) -> Response:
     except PerduraError as error:
         return _page(visit, url=url[:LONGEST_ADDRESS], problem=error.message, status=422)
     begun = registry.start_harvest(visit.connection, url=url)
+    visit.made(begun.archive)
     visit.emit(begun.events)
     return see_other(f"/archives/{begun.archive}")

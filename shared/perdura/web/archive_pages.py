@@ -9,9 +9,9 @@ from uuid import UUID
 from flask import Response
 from pydantic import ValidationError
 
+from perdura.accounts.principals import Permission
 from perdura.api import cursors, presentation
 from perdura.api.models.archives import ArchiveQuery
-from perdura.api.principals import Permission
 from perdura.api.problems import invalid, not_found
 from perdura.api.queries import archives, events, files
 from perdura.registry import archives as registry

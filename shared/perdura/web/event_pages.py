@@ -6,8 +6,8 @@ from urllib.parse import urlencode
 
 from flask import Response
 
+from perdura.accounts.principals import Permission
 from perdura.api import cursors
-from perdura.api.principals import Permission
 from perdura.api.queries import premis_search
 from perdura.web.visit import Visit
 

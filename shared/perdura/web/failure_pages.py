@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
-from perdura.api.principals import Permission
+from perdura.accounts.principals import Permission
 from perdura.api.queries import failures
 from perdura.registry import archives as registry
 from perdura.registry.transitions import ArchiveState

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any
 
 from flask import Request, Response
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 
-from perdura.api.authentication import caller_of
-from perdura.api.principals import ANONYMOUS
+from perdura.accounts.principals import ANONYMOUS, Permission
+from perdura.api import auditing, naming, sessions
+from perdura.api.authentication import STRANGER, Caller, caller_of
 from perdura.api.problems import Problem, method_not_allowed, not_found
 from perdura.api.services import Services
 from perdura.web import adding, archive_pages, event_pages, failure_pages, signing_in, uploading
@@ -59,11 +61,31 @@ def respond(request: Request, services: Services) -> Response:
         raise method_not_allowed(refused.valid_methods or ()) from None
     except NotFound:
         raise not_found("page") from None
-    caller = caller_of(request, services.settings)
+    caller = STRANGER
+    try:
+        caller = caller_of(request, services)
+        response = _answer(request, services, caller, page, variables)
+    except Problem as problem:
+        auditing.denied(request, services, caller.principal, _name(page), problem)
+        raise
+    sessions.renew(response, caller.session, services.settings)
+    return response
+
+
+def _answer(request: Request, services: Services, caller: Caller, page: Page, variables: Mapping[str, Any]) -> Response:
     with Visit(request, caller.principal, services, session=caller.session) as visit:
+        named = list(naming.in_path(variables))
+        if named and caller.principal.may(Permission.READ):
+            visit.objects += [name.id for name in naming.check(visit.connection, caller.principal, named)]
         response: Response = page(visit, **variables)
+        auditing.done(visit, _name(page), response.status_code)
     services.emitter.after_response(response, visit.emitted)
     return response
+
+
+def _name(page: Page) -> str:
+    """The name of a page in the audit log: `archive_pages.retry`."""
+    return f"{page.__module__.rpartition('.')[2]}.{page.__name__}"
 
 
 def refuse(request: Request, problem: Problem, services: Services) -> Response:
@@ -74,7 +96,7 @@ def refuse(request: Request, problem: Problem, services: Services) -> Response:
             return Response(status=204, headers={"HX-Redirect": location, "Cache-Control": "no-store"})
         return Response(status=303, headers={"Location": location, "Cache-Control": "no-store"})
     try:
-        caller = caller_of(request, services.settings)
+        caller = caller_of(request, services)
         visit = Visit(request, caller.principal, services, session=caller.session)
     except Problem:
         visit = Visit(request, ANONYMOUS, services)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from flask import Response
 
+from perdura.accounts import sessions as kept
+from perdura.accounts.principals import LOCAL_ADMINISTRATOR, is_admin_token, local_sign_in
 from perdura.api import sessions
-from perdura.api.principals import is_admin_token
 from perdura.web.visit import Visit, own_path, see_other
 
 
@@ -22,18 +23,21 @@ def sign_in(visit: Visit) -> Response:
     if not is_admin_token(fields["token"], visit.services.settings):
         return _form(visit, target, wrong=True)
     response = see_other(target)
-    sessions.begin(response, "administrator", visit.services.settings)
+    session = kept.begin(visit.connection, LOCAL_ADMINISTRATOR)
+    sessions.renew(response, session, visit.services.settings)
     return response
 
 
 def sign_out(visit: Visit) -> Response:
     """End the session."""
     visit.form(())
+    if visit.session is not None:
+        kept.end(visit.connection, visit.session.id)
     response = see_other("/sign-in")
-    sessions.end(response, visit.services.settings)
+    sessions.clear_cookie(response, visit.services.settings)
     return response
 
 
 def _form(visit: Visit, target: str, *, wrong: bool = False) -> Response:
-    possible = visit.services.settings.admin_token is not None
+    possible = local_sign_in(visit.services.settings)
     return visit.page("sign_in.html", status=403 if wrong else 200, target=target, wrong=wrong, possible=possible)

@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
 
+from perdura.accounts.principals import Permission
 from perdura.api.models.deposits import LARGEST_DEPOSIT, DepositRequest
-from perdura.api.principals import Permission
 from perdura.api.problems import FieldError, Problem, invalid
 from perdura.api.sessions import CSRF_FIELD
 from perdura.registry import archives as registry_archives
@@ -58,6 +58,7 @@ def receive(visit: Visit) -> Response:
         Arrival(form.deposit.bucket, form.deposit.key, stored.ref.version_id, stored.ref.etag, stored.size),
         source=registry_archives.SOURCE,
     )
+    visit.made(begun.archive)
     visit.emit(begun.events)
     return see_other(f"/archives/{begun.archive}")
 

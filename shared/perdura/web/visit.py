@@ -9,10 +9,11 @@ from urllib.parse import quote, urlsplit
 
 from flask import Response
 
+from perdura.accounts.principals import Permission
+from perdura.accounts.sessions import Session
 from perdura.api.operations import Call
-from perdura.api.principals import Permission
 from perdura.api.problems import Problem
-from perdura.api.sessions import CSRF_FIELD, CSRF_HEADER, Session, check_csrf, csrf_token
+from perdura.api.sessions import CSRF_FIELD, CSRF_HEADER, check_csrf
 from perdura.web.templates import render
 
 FORM_LIMIT = 64 * 1024
@@ -32,7 +33,7 @@ class Visit(Call):
 
     def page(self, template: str, *, status: int = 200, **context: Any) -> Response:
         """A rendered page."""
-        token = csrf_token(self.session, self.services.settings) if self.session is not None else ""
+        token = self.session.csrf if self.session is not None else ""
         body = render(
             template,
             principal=self.principal,

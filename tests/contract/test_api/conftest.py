@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from sqlalchemy import create_engine, delete, text
+from sqlalchemy import create_engine, delete, insert, text
 from sqlalchemy.engine import Engine
 from werkzeug.test import Client
 
+from perdura.accounts.principals import LOCAL_ADMINISTRATOR
+from perdura.accounts.tables import Account
 from perdura.metadata import Base
 from tests.contract.test_api.world import World
 
@@ -32,6 +34,12 @@ def world(engine: Engine) -> World:
         for table in reversed(Base.metadata.sorted_tables):
             if not table.name.startswith("premis_"):
                 connection.execute(delete(table))
+        connection.execute(
+            insert(Account).values(
+                id=LOCAL_ADMINISTRATOR, kind="local", issuer="local", subject="administrator", name="administrator",
+                roles=["administrator"],
+            )
+        )  # fmt: skip
     return World(engine)
 
 

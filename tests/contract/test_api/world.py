@@ -7,22 +7,35 @@ import io
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import flask
-from sqlalchemy import event, insert
+from sqlalchemy import event, insert, select
 from sqlalchemy.engine import Engine
 from werkzeug.test import Client, TestResponse
 from werkzeug.wrappers import Response
 
+from perdura.accounts import tokens
+from perdura.accounts.principals import Permission
+from perdura.accounts.tables import Account, AuditEntry, Grant
 from perdura.api import app
 from perdura.cloudevents.message import CloudEvent
 from perdura.ids import new_id
 from perdura.premis import log
 from perdura.premis.model import Event, Identifier, Outcome
-from perdura.registry.tables import Archive, Copy, Package, PackageFile, Publication, Resource, Step
+from perdura.registry.tables import (
+    Archive,
+    Collection,
+    CollectionMember,
+    Copy,
+    Package,
+    PackageFile,
+    Publication,
+    Resource,
+    Step,
+)
 from perdura.settings import Settings
 from perdura.storage.memory import MemoryStore
 from perdura.web import access
@@ -75,6 +88,45 @@ class World:
     def reader(self) -> Client:
         """A reader of the access pages."""
         return _client(lambda request: access.respond(request, self))
+
+    def account(self, *roles: str, groups: Sequence[str] = (), **values: Any) -> UUID:
+        """An account with these roles."""
+        account_id = new_id()
+        row = {"kind": "person", "issuer": "https://id.test", "subject": str(account_id), "name": "Ada"}
+        with self.engine.begin() as connection:
+            connection.execute(
+                insert(Account).values(id=account_id, roles=list(roles), groups=list(groups), **row | values)
+            )
+        return account_id
+
+    def token(self, account_id: UUID, scopes: Sequence[Permission] = tuple(Permission), days: float = 1) -> str:
+        """A personal access token of an account."""
+        with self.engine.begin() as connection:
+            expires = datetime.now(UTC) + timedelta(days=days)
+            return tokens.issue(connection, account_id, name="of a test", scopes=scopes, expires_at=expires)[1]
+
+    def bearer(self, *roles: str, scopes: Sequence[Permission] = tuple(Permission)) -> dict[str, str]:
+        """The header of a new account with these roles."""
+        return bearer(self.token(self.account(*roles), scopes))
+
+    def grant(self, **values: Any) -> None:
+        """The right of an account or a group to see an Archive or Collection."""
+        with self.engine.begin() as connection:
+            connection.execute(insert(Grant).values(id=new_id(), given_by="test", **values))
+
+    def collection(self, *archives: UUID, **values: Any) -> UUID:
+        """A Collection of these Archives."""
+        collection_id = new_id()
+        with self.engine.begin() as connection:
+            connection.execute(insert(Collection).values(id=collection_id, name=str(collection_id), **values))
+            for archive_id in archives:
+                connection.execute(insert(CollectionMember).values(collection_id=collection_id, archive_id=archive_id))
+        return collection_id
+
+    def audited(self) -> list[Any]:
+        """The audit log, oldest entry first."""
+        with self.engine.connect() as connection:
+            return list(connection.execute(select(AuditEntry.__table__).order_by(AuditEntry.sequence)))
 
     def archive(self, **values: Any) -> UUID:
         """An Archive."""

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import Field
 
 from perdura.api.models.base import Answer, Checksums, Page, PlainText, Request, Search
+from perdura.api.naming import PackageId
 from perdura.outcome import PackageKind, StepState
 from perdura.registry.transitions import ArchiveState
 
@@ -159,7 +160,7 @@ class StepList(Answer):
 class FileFilter(Page):
     """A page of the payload files of an Archive."""
 
-    package: UUID | None = Field(None, description="A package of the Archive; default: its newest AIP or SIP.")
+    package: PackageId | None = Field(None, description="A package of the Archive; default: its newest AIP or SIP.")
     prefix: PlainText | None = Field(None, max_length=1000, description="Only paths that begin like this.")
 
 

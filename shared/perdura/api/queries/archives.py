@@ -13,9 +13,9 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, func, literal_column, or_, select, tuple_
 from sqlalchemy.engine import Connection
 
-from perdura.api.principals import Principal
+from perdura.accounts.principals import Principal
+from perdura.accounts.rights import visible_archives
 from perdura.api.queries.rows import AnyRow
-from perdura.api.queries.visibility import visible_to
 from perdura.registry.tables import Archive, Copy, Package, Publication, Resource, Step
 
 _SEARCHED = "to_tsvector('simple', archive.title || ' ' || coalesce(archive.metadata ->> 'description', ''))"
@@ -46,7 +46,7 @@ def _matches(text: str) -> ColumnElement[bool]:
 
 
 def _conditions(criteria: Criteria, principal: Principal) -> list[ColumnElement[bool]]:
-    conditions = [visible_to(principal)]
+    conditions = [visible_archives(principal)]
     if criteria.states:
         conditions.append(Archive.state.in_(criteria.states))
     if criteria.source is not None:
@@ -130,7 +130,7 @@ def find(connection: Connection, principal: Principal, archive_id: UUID) -> AnyR
     statement = (
         select(Archive.__table__, Resource.source, Resource.recid)
         .outerjoin_from(Archive, Resource, Resource.id == Archive.resource_id)
-        .where(Archive.id == archive_id, visible_to(principal))
+        .where(Archive.id == archive_id, visible_archives(principal))
     )
     return connection.execute(statement).one_or_none()
 
@@ -180,7 +180,7 @@ def package(connection: Connection, principal: Principal, package_id: UUID) -> A
     return connection.execute(
         select(Package.__table__)
         .join_from(Package, Archive, Archive.id == Package.archive_id)
-        .where(Package.id == package_id, visible_to(principal))
+        .where(Package.id == package_id, visible_archives(principal))
     ).one_or_none()
 
 
@@ -190,7 +190,7 @@ def archives_of_resource(connection: Connection, principal: Principal, source: s
         connection.execute(
             select(Archive.id)
             .join(Resource, Resource.id == Archive.resource_id)
-            .where(Resource.source == source, Resource.recid == recid, visible_to(principal))
+            .where(Resource.source == source, Resource.recid == recid, visible_archives(principal))
             .order_by(Archive.created_at.desc())
             .limit(20)
         )

@@ -7,9 +7,9 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
-from perdura.api.principals import Principal
+from perdura.accounts.principals import Principal
+from perdura.accounts.rights import visible_archives
 from perdura.api.queries.rows import AnyRow
-from perdura.api.queries.visibility import visible_to
 from perdura.registry.tables import Archive, Deposit
 
 
@@ -18,5 +18,5 @@ def find(connection: Connection, principal: Principal, deposit_id: UUID) -> AnyR
     return connection.execute(
         select(Deposit.__table__, Archive.state)
         .join_from(Deposit, Archive, Archive.id == Deposit.archive_id)
-        .where(Deposit.id == deposit_id, visible_to(principal))
+        .where(Deposit.id == deposit_id, visible_archives(principal))
     ).one_or_none()

@@ -9,9 +9,9 @@ from sqlalchemy import and_, exists, func, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import aliased
 
-from perdura.api.principals import Principal
+from perdura.accounts.principals import Principal
+from perdura.accounts.rights import visible_archives
 from perdura.api.queries.rows import AnyRow
-from perdura.api.queries.visibility import visible_to
 from perdura.outcome import StepState
 from perdura.registry.tables import Archive, Step
 from perdura.registry.transitions import ArchiveState
@@ -43,7 +43,7 @@ def causes(connection: Connection, principal: Principal, limit: int = 100) -> Se
             func.min(Step.error_message).label("message"),
         )
         .join_from(Step, Archive, Archive.id == Step.archive_id)
-        .where(Archive.state.in_(STOPPED), _last_failures(), visible_to(principal))
+        .where(Archive.state.in_(STOPPED), _last_failures(), visible_archives(principal))
         .group_by(Step.name, Step.error_code, Archive.state)
         .order_by(func.count().desc(), func.max(Step.updated_at).desc())
         .limit(limit)
@@ -62,7 +62,7 @@ def archives(
             Step.name == step,
             Step.error_code == code if code else Step.error_code.is_(None),
             _last_failures(),
-            visible_to(principal),
+            visible_archives(principal),
         )
         .order_by(Step.updated_at.desc())
         .limit(limit)

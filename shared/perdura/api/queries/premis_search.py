@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, any_, literal, select
 from sqlalchemy.engine import Connection
 
-from perdura.api.principals import Permission, Principal
+from perdura.accounts.principals import Permission, Principal
 from perdura.api.queries.rows import AnyRow
 from perdura.premis import log
 from perdura.premis.model import Event

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from perdura.database import AnyRow
 
-from sqlalchemy import Row
-
-AnyRow: TypeAlias = Row[*tuple[Any, ...]]
-"""A row of any columns; the statement that made it is in the same module."""
+__all__ = ["AnyRow"]

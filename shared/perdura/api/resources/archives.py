@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from perdura.accounts.principals import Permission
 from perdura.api import cursors, links, presentation
 from perdura.api.models.archives import (
     ArchiveAnswer,
@@ -17,7 +18,6 @@ from perdura.api.models.archives import (
     StepList,
 )
 from perdura.api.operations import Call, Section
-from perdura.api.principals import Permission
 from perdura.api.problems import not_found
 from perdura.api.queries import archives, files
 from perdura.registry import archives as registry

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
+from perdura.accounts.principals import Permission
 from perdura.api import links
 from perdura.api.models.deposits import Accepted, DepositAnswer, DepositCreated, DepositRequest, UploadAnswer
 from perdura.api.operations import Call, Section
-from perdura.api.principals import Permission
 from perdura.api.problems import Problem, not_found
 from perdura.api.queries import deposits
 from perdura.errors import NotStored
@@ -38,6 +38,7 @@ def create_deposit(call: Call, body: DepositRequest) -> DepositCreated:
         sha256=body.sha256,
         title=body.title,
     )
+    call.made(announced.archive)
     url = call.services.store.presigned_put(announced.bucket, announced.key, UPLOAD_SECONDS, public=True)
     return DepositCreated(
         id=announced.id,

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from flask import Response
 
+from perdura.accounts.principals import Permission
 from perdura.api import cursors, presentation
 from perdura.api.models.archives import EventPage, EventQuery
 from perdura.api.operations import Call, Section
-from perdura.api.principals import Permission
 from perdura.api.problems import not_found
 from perdura.api.queries import archives, events
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from perdura.accounts.principals import Permission
 from perdura.api import links
 from perdura.api.models.deposits import Accepted, HarvestRequest, ResolveAnswer, ResolvedFile, ResolveRequest
 from perdura.api.operations import Call, Section
-from perdura.api.principals import Permission
 from perdura.api.queries import archives
 from perdura.registry import archives as registry
 from perdura.sources import resolve
@@ -17,6 +17,7 @@ section = Section("Harvests")
 def create_harvest(call: Call, body: HarvestRequest) -> Accepted:
     """Fetch a record and preserve it. What cannot be fetched ends as a failed step that says why."""
     begun = registry.start_harvest(call.connection, url=body.url, source=body.source, recid=body.recid)
+    call.made(begun.archive)
     call.emit(begun.events)
     return Accepted(archive=begun.archive, links=links.archive_links(begun.archive))
 

@@ -8,10 +8,10 @@ from uuid import UUID
 
 from flask import Response
 
+from perdura.accounts.principals import Permission
 from perdura.api.content import OCTETS, Extent, serve
 from perdura.api.models.base import Request
 from perdura.api.operations import Call, Section
-from perdura.api.principals import Permission
 from perdura.api.problems import Problem, not_found
 from perdura.api.queries import archives, files
 from perdura.api.queries.rows import AnyRow

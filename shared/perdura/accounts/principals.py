@@ -5,12 +5,13 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 from enum import StrEnum
+from uuid import UUID
 
 from perdura.settings import Settings
 
 
 class Permission(StrEnum):
-    """What an operation asks of its caller."""
+    """What an operation asks of its caller; also the scopes of a token."""
 
     READ = "read"
     READ_RESTRICTED = "read-restricted"
@@ -38,22 +39,31 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.ADMINISTRATOR: frozenset(Permission),
 }
 
+LOCAL_ADMINISTRATOR = UUID("01900000-0000-7000-8000-000000000001")
+"""Account of whoever holds the administrator's token; it is there from the first migration of accounts on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:
     """A caller whose identity was checked: `name` goes into the log, `means` says how it was proven.
 
-    `means` is `token` (Authorization header), `session` (cookie: forms then need a CSRF token) or `nothing`.
+    `means` is `token` (Authorization header), `service` (a JWT of the identity provider), `session` (cookie: forms
+    then need a CSRF token) or `nothing`. `account` is None for a stranger. Object rights may be held by the account or
+    by one of its `groups`. `scopes` narrow what the roles allow; None leaves it as it is.
     """
 
     name: str
     roles: frozenset[Role]
     means: str
+    account: UUID | None = None
+    groups: frozenset[str] = frozenset()
+    scopes: frozenset[Permission] | None = None
 
     @property
     def permissions(self) -> frozenset[Permission]:
-        """Everything that any of the roles may do."""
-        return frozenset().union(*(PERMISSIONS[role] for role in self.roles))
+        """Everything that any of the roles may do, as far as the scopes of a token reach."""
+        held: frozenset[Permission] = frozenset().union(*(PERMISSIONS[role] for role in self.roles))
+        return held if self.scopes is None else held & self.scopes
 
     def may(self, permission: Permission) -> bool:
         """Whether the caller holds the permission."""
@@ -65,12 +75,19 @@ ANONYMOUS = Principal(name="anonymous", roles=frozenset(), means="nothing")
 
 def administrator(means: str) -> Principal:
     """The holder of the administrator's token."""
-    return Principal(name="administrator", roles=frozenset({Role.ADMINISTRATOR}), means=means)
+    return Principal(
+        name="administrator", roles=frozenset({Role.ADMINISTRATOR}), means=means, account=LOCAL_ADMINISTRATOR
+    )
+
+
+def local_sign_in(settings: Settings) -> bool:
+    """Whether the administrator's token is good for anything: only until an identity provider is configured."""
+    return bool(settings.admin_token and settings.admin_token.get_secret_value()) and not settings.oidc_issuer
 
 
 def is_admin_token(presented: str, settings: Settings) -> bool:
     """Whether this is the administrator's token; takes the same time wherever the first difference is."""
-    if settings.admin_token is None:
+    if settings.admin_token is None or not local_sign_in(settings):
         return False
     expected = settings.admin_token.get_secret_value().encode()
-    return len(expected) > 0 and hmac.compare_digest(presented.encode("utf-8", "replace"), expected)
+    return hmac.compare_digest(presented.encode("utf-8", "replace"), expected)

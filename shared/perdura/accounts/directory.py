@@ -1,0 +1,100 @@
+"""Accounts: made at the first sign-in, brought up to date by each following one, never removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, or_, select, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import Connection
+
+from perdura.accounts.principals import Permission, Principal, Role, local_sign_in
+from perdura.accounts.tables import Account
+from perdura.database import AnyRow
+from perdura.ids import new_id
+from perdura.settings import Settings
+
+LOCAL = "local"
+"""Kind of the account that the administrator's token opens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom an identity provider says that somebody is; `kind` is person or service."""
+
+    kind: str
+    issuer: str
+    subject: str
+    name: str
+    email: str | None
+    groups: frozenset[str]
+    roles: frozenset[Role]
+
+
+def sign_in(connection: Connection, identity: Identity) -> AnyRow:
+    """The account of an identity, made or brought up to date."""
+    said = {
+        "name": identity.name,
+        "email": identity.email,
+        "groups": sorted(identity.groups),
+        "claimed_roles": sorted(identity.roles),
+        "seen_at": func.clock_timestamp(),
+    }
+    statement = insert(Account).values(
+        id=new_id(), kind=identity.kind, issuer=identity.issuer, subject=identity.subject, **said
+    )
+    statement = statement.on_conflict_do_update(index_elements=["issuer", "subject"], set_=said)
+    return connection.execute(statement.returning(*Account.__table__.c)).one()
+
+
+def principal_of(account: AnyRow, means: str, scopes: Iterable[str] | None = None) -> Principal:
+    """The caller that an account is; scopes and roles that this version does not know are left out."""
+    known = {role.value for role in Role}
+    return Principal(
+        name=account.name,
+        roles=frozenset(Role(role) for role in {*account.roles, *account.claimed_roles} & known),
+        means=means,
+        account=account.id,
+        groups=frozenset(account.groups),
+        scopes=None if scopes is None else frozenset(scope for scope in Permission if scope.value in set(scopes)),
+    )
+
+
+def active(settings: Settings) -> ColumnElement[bool]:
+    """The condition on `account` rows that may be used at present."""
+    enabled = Account.disabled_at.is_(None)
+    return enabled if local_sign_in(settings) else enabled & (Account.kind != LOCAL)
+
+
+def find(connection: Connection, account_id: UUID) -> AnyRow | None:
+    """One account."""
+    return connection.execute(select(Account.__table__).where(Account.id == account_id)).one_or_none()
+
+
+def page(connection: Connection, *, text: str | None, limit: int, after: tuple[Any, UUID] | None) -> Sequence[AnyRow]:
+    """At most `limit` accounts, the newest first, whose name, e-mail or subject contains `text`."""
+    statement = select(Account.__table__).order_by(Account.created_at.desc(), Account.id.desc()).limit(limit)
+    if text:
+        columns = (Account.name, Account.email, Account.subject)
+        statement = statement.where(or_(*(column.icontains(text, autoescape=True) for column in columns)))
+    if after is not None:
+        statement = statement.where(tuple_(Account.created_at, Account.id) < after)
+    return connection.execute(statement).all()
+
+
+def change(
+    connection: Connection, account_id: UUID, *, roles: Iterable[Role] | None = None, disabled: bool | None = None
+) -> AnyRow | None:
+    """Give an account other roles, or shut or open it; None when there is none."""
+    values: dict[str, Any] = {}
+    if roles is not None:
+        values["roles"] = sorted(set(roles))
+    if disabled is not None:
+        values["disabled_at"] = func.coalesce(Account.disabled_at, func.clock_timestamp()) if disabled else None
+    if not values:
+        return find(connection, account_id)
+    statement = update(Account).where(Account.id == account_id).values(**values)
+    return connection.execute(statement.returning(*Account.__table__.c)).one_or_none()

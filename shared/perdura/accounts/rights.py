@@ -1,0 +1,123 @@
+"""Who may see what: the one place where it is decided, for listings as for every id that a request names.
+
+An Archive is seen by everybody who may read, unless it is restricted. A restricted one is seen by those who hold
+`read-restricted`, and by those to whom it, or a Collection that it is in, was granted. What somebody may not see does
+not exist for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, any_, insert, literal, or_, select, true, union_all
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import Connection
+
+from perdura.accounts.principals import Permission, Principal
+from perdura.accounts.tables import Grant
+from perdura.ids import new_id
+from perdura.registry.tables import Archive, Collection, CollectionMember, Deposit, Package, Step
+
+
+class Thing(StrEnum):
+    """Kinds of things that carry object rights, or hang on an Archive that does.
+
+    Mark every id of one: a variable of a path is called `<thing>_id`, a member of a body or query is annotated
+    `Annotated[UUID, Thing.ARCHIVE]`. The API then checks it before an operation runs.
+    """
+
+    ARCHIVE = "archive"
+    COLLECTION = "collection"
+    DEPOSIT = "deposit"
+    PACKAGE = "package"
+    STEP = "step"
+
+
+def visible_archives(principal: Principal) -> ColumnElement[bool]:
+    """The condition on `archive` rows that the principal may see."""
+    if principal.may(Permission.READ_RESTRICTED):
+        return true()
+    public = Archive.restricted.is_(False)
+    held = _held_by(principal)
+    if held is None:
+        return public
+    alone = select(Grant.archive_id).where(held, Grant.archive_id.is_not(None))
+    together = (
+        select(CollectionMember.archive_id)
+        .join(Grant, Grant.collection_id == CollectionMember.collection_id)
+        .where(held)
+    )
+    return or_(public, Archive.id.in_(alone), Archive.id.in_(together))
+
+
+def visible_collections(principal: Principal) -> ColumnElement[bool]:
+    """The condition on `collection` rows that the principal may see."""
+    if principal.may(Permission.READ_RESTRICTED):
+        return true()
+    public = Collection.restricted.is_(False)
+    held = _held_by(principal)
+    if held is None:
+        return public
+    return or_(public, Collection.id.in_(select(Grant.collection_id).where(held, Grant.collection_id.is_not(None))))
+
+
+def _held_by(principal: Principal) -> ColumnElement[bool] | None:
+    """The condition on grants that the principal, or a group of theirs, holds; None for a stranger."""
+    ways: list[ColumnElement[bool]] = []
+    if principal.account is not None:
+        ways.append(Grant.account_id == principal.account)
+    if principal.groups:
+        groups = literal(sorted(principal.groups), postgresql.ARRAY(postgresql.TEXT))
+        ways.append(Grant.group_name == any_(groups))
+    return or_(*ways) if ways else None
+
+
+def _of_archive(table: Any) -> Callable[[ColumnElement[bool]], Select[Any]]:
+    def query(visible: ColumnElement[bool]) -> Select[Any]:
+        return select(table.id).join_from(table, Archive, Archive.id == table.archive_id).where(visible)
+
+    return query
+
+
+_THROUGH: Mapping[Thing, tuple[Any, Callable[[ColumnElement[bool]], Select[Any]]]] = {
+    Thing.ARCHIVE: (Archive.id, lambda visible: select(Archive.id).where(visible)),
+    Thing.DEPOSIT: (Deposit.id, _of_archive(Deposit)),
+    Thing.PACKAGE: (Package.id, _of_archive(Package)),
+    Thing.STEP: (Step.id, _of_archive(Step)),
+}
+
+
+def visible(
+    connection: Connection, principal: Principal, named: Iterable[tuple[Thing, UUID]]
+) -> frozenset[tuple[Thing, UUID]]:
+    """Those of the named things that are there and that the principal may see; one statement for all of them."""
+    wanted: dict[Thing, set[UUID]] = {}
+    for thing, identifier in named:
+        wanted.setdefault(thing, set()).add(identifier)
+    if not wanted:
+        return frozenset()
+    archives = visible_archives(principal)
+    parts = []
+    for thing, ids in wanted.items():
+        if thing is Thing.COLLECTION:
+            column: Any = Collection.id
+            found = select(Collection.id).where(visible_collections(principal))
+        else:
+            column, through = _THROUGH[thing]
+            found = through(archives)
+        listed = literal(sorted(ids), postgresql.ARRAY(postgresql.UUID(as_uuid=True)))
+        parts.append(found.where(column == any_(listed)).add_columns(literal(thing.value)))
+    rows = connection.execute(union_all(*parts))
+    return frozenset((Thing(row[1]), row[0]) for row in rows)
+
+
+def own(connection: Connection, principal: Principal, archive_id: UUID) -> None:
+    """Let whoever asked for an Archive see it, whatever becomes of it."""
+    if principal.account is None:
+        return
+    connection.execute(
+        insert(Grant).values(id=new_id(), account_id=principal.account, archive_id=archive_id, given_by=principal.name)
+    )

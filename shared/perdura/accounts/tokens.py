@@ -1,0 +1,99 @@
+"""Personal access tokens: shown once, kept as a digest, narrowed by scopes, ended by time or by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.engine import Connection
+
+from perdura.accounts.credentials import TOKEN_PREFIX, digest, fresh
+from perdura.accounts.directory import active, principal_of
+from perdura.accounts.principals import Permission, Principal
+from perdura.accounts.tables import Account, Token
+from perdura.database import AnyRow
+from perdura.ids import new_id
+from perdura.settings import Settings
+
+NOTE_USE_AFTER = timedelta(seconds=60)
+"""How precise the time of last use is: a token that is used all the time costs one write a minute."""
+
+_SHOWN = (
+    Token.id,
+    Token.account_id,
+    Token.name,
+    Token.scopes,
+    Token.created_at,
+    Token.expires_at,
+    Token.revoked_at,
+    Token.used_at,
+    Token.used_from,
+)
+
+
+def issue(
+    connection: Connection, account_id: UUID, *, name: str, scopes: Iterable[Permission], expires_at: datetime
+) -> tuple[AnyRow, str]:
+    """A new token and its secret, which nobody can learn later."""
+    secret = TOKEN_PREFIX + fresh()
+    row = connection.execute(
+        insert(Token)
+        .values(
+            id=new_id(),
+            account_id=account_id,
+            name=name,
+            secret_hash=digest(secret),
+            scopes=sorted(set(scopes)),
+            expires_at=expires_at,
+        )
+        .returning(*_SHOWN)
+    ).one()
+    return row, secret
+
+
+def holder(connection: Connection, secret: str, address: str | None, settings: Settings) -> Principal | None:
+    """Who shows this token; None when it is unknown, expired or revoked, or its account is shut."""
+    row = connection.execute(
+        select(
+            Account.id,
+            Account.name,
+            Account.roles,
+            Account.claimed_roles,
+            Account.groups,
+            Token.id.label("token_id"),
+            Token.scopes,
+            Token.used_at,
+        )
+        .join_from(Token, Account, Account.id == Token.account_id)
+        .where(
+            Token.secret_hash == digest(secret),
+            Token.revoked_at.is_(None),
+            Token.expires_at > func.clock_timestamp(),
+            active(settings),
+        )
+    ).one_or_none()
+    if row is None:
+        return None
+    now = datetime.now(UTC)
+    if row.used_at is None or now - row.used_at > NOTE_USE_AFTER:
+        connection.execute(update(Token).where(Token.id == row.token_id).values(used_at=now, used_from=address))
+    return principal_of(row, "token", row.scopes)
+
+
+def of_account(connection: Connection, account_id: UUID) -> Sequence[AnyRow]:
+    """Tokens of an account, the newest first, the ended ones too."""
+    return connection.execute(
+        select(*_SHOWN).where(Token.account_id == account_id).order_by(Token.created_at.desc(), Token.id.desc())
+    ).all()
+
+
+def revoke(connection: Connection, account_id: UUID, token_id: UUID) -> AnyRow | None:
+    """End a token of an account at once; None when it has none of that id."""
+    return connection.execute(
+        update(Token)
+        .where(Token.id == token_id, Token.account_id == account_id)
+        .values(revoked_at=func.coalesce(Token.revoked_at, func.clock_timestamp()))
+        .returning(*_SHOWN)
+    ).one_or_none()

@@ -1,0 +1,54 @@
+"""Writes the audit log of the API and the pages: what was done, in its own transaction, and what was denied."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Request
+from sqlalchemy.exc import SQLAlchemyError
+
+from perdura.accounts import audit, rights
+from perdura.accounts.audit import DENIED, DONE, Act
+from perdura.accounts.principals import LOCAL_ADMINISTRATOR, Principal, Role
+from perdura.api.naming import Hidden
+from perdura.api.operations import Call
+from perdura.api.problems import Problem
+from perdura.api.services import Services
+from perdura.api.sessions import SAFE_METHODS
+
+_log = logging.getLogger("perdura.accounts")
+_EVERYTHING = Principal("", frozenset({Role.ADMINISTRATOR}), "nothing", LOCAL_ADMINISTRATOR)
+
+
+def done(call: Call, action: str, status: int) -> None:
+    """Record a changing act, in its transaction."""
+    if call.request.method in SAFE_METHODS:
+        return
+    request = call.request
+    act = Act(
+        action, DONE, request.method, request.path, status, (str(identifier) for identifier in call.objects),
+        call.detail, request.remote_addr,
+    )  # fmt: skip
+    audit.record(call.connection, call.principal, act)
+
+
+def denied(request: Request, services: Services, principal: Principal, action: str, problem: Problem) -> None:
+    """Record a refusal, if it was one for want of a right. A hidden thing counts, one that is not there does not."""
+    objects: tuple[str, ...] = ()
+    try:
+        with services.engine.begin() as connection:
+            if isinstance(problem, Hidden):
+                named = [(missing.thing, missing.id) for missing in problem.missing]
+                hidden = rights.visible(connection, _EVERYTHING, named)
+                objects = tuple(str(identifier) for _, identifier in hidden)
+                if not objects:
+                    return
+            elif problem.status not in {401, 403}:
+                return
+            act = Act(
+                action, DENIED, request.method, request.path, problem.status, objects,
+                {"reason": problem.code}, request.remote_addr,
+            )  # fmt: skip
+            audit.record(connection, principal, act)
+    except SQLAlchemyError as error:
+        _log.error("a denied act could not be recorded: %s", type(error).__name__)

@@ -1,0 +1,198 @@
+"""What somebody may not see does not exist for them, in lists and by id; what was denied is recorded."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import insert
+from werkzeug.test import Client
+
+from perdura.accounts import rights
+from perdura.accounts.principals import LOCAL_ADMINISTRATOR, Permission, Principal, Role
+from perdura.accounts.rights import Thing
+from perdura.ids import new_id
+from perdura.registry.tables import Deposit
+from tests.contract.test_api.world import World, bearer, sign_in
+
+ROLES = [role.value for role in Role]
+SEES_ALL = {"archivist", "auditor", "administrator"}
+
+
+@pytest.fixture
+def restricted(world: World) -> dict[str, Any]:
+    """A restricted Archive with one of everything."""
+    archive = world.archive(restricted=True, state="failed", title="Secret minutes")
+    package, step, deposit = world.aip(archive), world.step(archive, "ingest", 0, "failed"), new_id()
+    with world.engine.begin() as connection:
+        connection.execute(
+            insert(Deposit).values(id=deposit, archive_id=archive, bucket="b", key="k", filename="secret.zip")
+        )
+    world.premis(archive, "ingestion")
+    return {"archive": archive, "package": package, "step": step, "deposit": deposit}
+
+
+def _reads(things: dict[str, Any]) -> list[str]:
+    archive, package = f"/api/v1/archives/{things['archive']}", things["package"]
+    return [
+        archive,
+        f"{archive}/steps",
+        f"{archive}/files",
+        f"{archive}/events",
+        f"{archive}/packages/{package}/content",
+        f"{archive}/packages/{package}/files/data/objects/image.png",
+        f"/api/v1/deposits/{things['deposit']}",
+    ]
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_restricted_archive_is_there_for_those_who_may_see_it_only(
+    world: World, registry: Client, restricted: dict[str, Any], role: str
+) -> None:
+    header = world.bearer(role)
+    expected = 200 if role in SEES_ALL else 404
+    for address in _reads(restricted):
+        assert registry.get(address, headers=header).status_code == expected, address
+    listed = registry.get("/api/v1/archives", headers=header).json
+    assert listed is not None
+    assert len(listed["items"]) == (1 if role in SEES_ALL else 0)
+    assert ("Secret" in registry.get("/api/v1/archives?q=secret", headers=header).text) is (role in SEES_ALL)
+
+
+def test_hidden_and_missing_are_told_alike(world: World, registry: Client, restricted: dict[str, Any]) -> None:
+    header = world.bearer("viewer")
+    hidden = registry.get(f"/api/v1/archives/{restricted['archive']}", headers=header)
+    missing = registry.get(f"/api/v1/archives/{new_id()}", headers=header)
+    assert (hidden.status_code, hidden.data) == (missing.status_code, missing.data)
+
+
+def test_scopes_narrow_what_the_role_allows(world: World, registry: Client, restricted: dict[str, Any]) -> None:
+    header = world.bearer("archivist", scopes=[Permission.READ, Permission.OPERATE])
+    retry = f"/api/v1/archives/{restricted['archive']}/retry"
+    assert registry.post(retry, headers=header).status_code == 404
+    assert registry.post(retry, headers=world.bearer("archivist")).status_code == 202
+    reading = world.bearer("archivist", scopes=[Permission.READ, Permission.READ_RESTRICTED])
+    assert registry.post(retry, headers=reading).status_code == 403
+
+
+@pytest.mark.parametrize("way", ["account", "group", "collection", "collection of a group"])
+def test_a_grant_shows_one_archive_and_no_other(
+    world: World, registry: Client, restricted: dict[str, Any], way: str
+) -> None:
+    other = world.archive(restricted=True)
+    account = world.account("viewer", groups=["theses"])
+    holder = {"group_name": "theses"} if "group" in way else {"account_id": account}
+    if "collection" in way:
+        world.grant(**holder, collection_id=world.collection(restricted["archive"]))
+    else:
+        world.grant(**holder, archive_id=restricted["archive"])
+    header = bearer(world.token(account))
+    for address in _reads(restricted):
+        assert registry.get(address, headers=header).status_code == 200, address
+    assert registry.get(f"/api/v1/archives/{other}", headers=header).status_code == 404
+    stranger = world.bearer("viewer")
+    assert registry.get(f"/api/v1/archives/{restricted['archive']}", headers=stranger).status_code == 404
+
+
+def test_a_grant_gives_sight_and_no_power(world: World, registry: Client, restricted: dict[str, Any]) -> None:
+    account = world.account("viewer")
+    world.grant(account_id=account, archive_id=restricted["archive"])
+    header = bearer(world.token(account))
+    assert registry.post(f"/api/v1/archives/{restricted['archive']}/retry", headers=header).status_code == 403
+
+
+def test_who_deposits_sees_what_becomes_of_it(world: World, registry: Client) -> None:
+    header = world.bearer("depositor")
+    made = registry.post("/api/v1/deposits", headers=header, json={"filename": "a.zip", "size": 1}).json
+    assert made is not None
+    with world.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE archive SET restricted = true")
+    assert registry.get(f"/api/v1/archives/{made['archive']}", headers=header).status_code == 200
+    assert registry.get(f"/api/v1/archives/{made['archive']}", headers=world.bearer("depositor")).status_code == 404
+
+
+def test_a_restricted_collection_is_hidden_without_a_grant(world: World) -> None:
+    open_one, shut, granted = world.collection(), world.collection(restricted=True), world.collection(restricted=True)
+    account = world.account("viewer")
+    world.grant(account_id=account, collection_id=granted)
+    viewer = Principal("v", frozenset({Role.VIEWER}), "token", account)
+    named = [(Thing.COLLECTION, identifier) for identifier in (open_one, shut, granted)]
+    with world.engine.connect() as connection:
+        seen = rights.visible(connection, viewer, named)
+        everything = rights.visible(
+            connection, Principal("a", frozenset({Role.ARCHIVIST}), "token", LOCAL_ADMINISTRATOR), named
+        )
+    assert {identifier for _, identifier in seen} == {open_one, granted}
+    assert len(everything) == 3
+
+
+def test_all_ids_of_a_request_cost_one_statement(world: World) -> None:
+    archives = [world.archive(restricted=position % 2 == 0) for position in range(20)]
+    package = world.aip(archives[1])
+    named = [*((Thing.ARCHIVE, archive) for archive in archives), (Thing.PACKAGE, package)]
+    viewer = Principal("v", frozenset({Role.VIEWER}), "token", new_id())
+    counting = world.statements()
+    seen = next(counting)
+    with world.engine.connect() as connection:
+        found = rights.visible(connection, viewer, named)
+    next(counting, None)
+    assert len(seen) == 1
+    assert found == {*((Thing.ARCHIVE, archive) for archive in archives[1::2]), (Thing.PACKAGE, package)}
+
+
+def test_denied_acts_are_in_the_audit_log(world: World, registry: Client, restricted: dict[str, Any]) -> None:
+    account = world.account("viewer", name="Vera")
+    header = bearer(world.token(account))
+    retry = f"/api/v1/archives/{restricted['archive']}/retry"
+    assert registry.post(retry, headers=header).status_code == 403
+    assert registry.get(f"/api/v1/archives/{restricted['archive']}", headers=header).status_code == 404
+    assert registry.get(f"/api/v1/archives/{new_id()}", headers=header).status_code == 404
+    assert registry.get("/api/v1/archives", headers=bearer("perdura_wrong")).status_code == 401
+    told = [(entry.actor, entry.action, entry.outcome, entry.status, entry.account_id) for entry in world.audited()]
+    assert told == [
+        ("Vera", "retry_archive", "denied", 403, account),
+        ("Vera", "get_archive", "denied", 404, account),
+        ("anonymous", "list_archives", "denied", 401, None),
+    ]
+    assert world.audited()[1].objects == [str(restricted["archive"])]
+    assert "perdura_wrong" not in str(world.audited())
+
+
+def test_changing_acts_are_in_the_audit_log(world: World, registry: Client, restricted: dict[str, Any]) -> None:
+    header = world.bearer("archivist")
+    assert registry.post(f"/api/v1/archives/{restricted['archive']}/retry", headers=header).status_code == 202
+    assert registry.get("/api/v1/archives", headers=header).status_code == 200
+    made = registry.post("/api/v1/deposits", headers=header, json={"filename": "a.zip", "size": 1}).json
+    assert made is not None
+    told = [(entry.action, entry.outcome, entry.status, entry.objects) for entry in world.audited()]
+    assert told == [
+        ("retry_archive", "done", 202, [str(restricted["archive"])]),
+        ("create_deposit", "done", 201, [made["archive"]]),
+    ]
+
+
+def test_an_act_that_fails_is_not_recorded_as_done(world: World, registry: Client) -> None:
+    archive = world.archive(state="completed")
+    world.step(archive, "ingest", 0, "completed")
+    answer = registry.post(f"/api/v1/archives/{archive}/retry", headers=bearer())
+    assert answer.status_code == 409
+    assert world.audited() == []
+
+
+def test_pages_hide_what_the_api_hides(world: World, registry: Client, restricted: dict[str, Any]) -> None:
+    assert sign_in(registry).status_code == 303
+    page = f"/archives/{restricted['archive']}"
+    assert registry.get(page, base_url="http://registry.test").status_code == 200
+    _become(world, "viewer")
+    assert registry.get(page, base_url="http://registry.test").status_code == 404
+    assert "Secret" not in registry.get("/archives", base_url="http://registry.test").text
+    assert "Secret" not in registry.get("/failures", base_url="http://registry.test").text
+
+
+def _become(world: World, role: str) -> UUID:
+    """Give the signed-in browser to an account of another role."""
+    account = world.account(role)
+    with world.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE browser_session SET account_id = %s", (account,))
+    return account
