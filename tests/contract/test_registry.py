@@ -28,7 +28,7 @@ from perdura.outcome import (
     PackageKind,
     StepState,
 )
-from perdura.registry import archives, deposits, duties, inbox, migrate, outbox, tables, work
+from perdura.registry import archive_index, archives, deposits, duties, inbox, migrate, outbox, tables, work
 from perdura.registry.intents import RegistryIntents
 
 pytestmark = pytest.mark.stack
@@ -71,6 +71,7 @@ def test_upgrading_twice_changes_nothing(database: Engine) -> None:
 
 
 def test_the_migrations_make_the_tables_that_the_code_declares(database: Engine) -> None:
+    assert archive_index.ArchiveIndex.__table__.metadata is tables.Base.metadata
     own = set(tables.Base.metadata.tables) - {name for name in tables.Base.metadata.tables if name.startswith("premis")}
     with database.connect() as connection:
         context = MigrationContext.configure(

@@ -12,6 +12,8 @@ from perdura.api.models.archives import (
     CopyAnswer,
     ErrorAnswer,
     EventAnswer,
+    FacetsAnswer,
+    FacetValue,
     FileAnswer,
     FindingAnswer,
     FormatAnswer,
@@ -23,6 +25,7 @@ from perdura.api.models.archives import (
     StepAnswer,
 )
 from perdura.api.queries.archives import ArchiveRecord
+from perdura.api.queries.facets import Facets
 from perdura.api.queries.rows import AnyRow
 from perdura.outcome import PackageKind, StepState
 from perdura.premis.log import Stored
@@ -48,14 +51,29 @@ def summary(row: AnyRow) -> ArchiveSummary:
         id=row.id,
         title=row.title,
         state=ArchiveState(row.state),
-        source=row.source,
-        recid=row.recid,
+        source=row.source or None,
+        recid=row.recid or None,
         origin=row.origin,
         restricted=row.restricted,
         size=row.size,
+        step=row.step or None,
+        cause=row.cause or None,
         created=row.created_at,
         updated=row.updated_at,
         links=links.archive_links(row.id),
+    )
+
+
+def facets(found: Facets) -> FacetsAnswer:
+    """Counts to narrow a list by."""
+    return FacetsAnswer(
+        total=found.total,
+        bytes=found.bytes,
+        exact=found.exact,
+        facets={
+            dimension: [FacetValue(value=value, count=count) for value, count in counts]
+            for dimension, counts in found.counts.items()
+        },
     )
 
 

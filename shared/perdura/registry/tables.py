@@ -70,11 +70,6 @@ class Archive(Base):
         Index(None, "state", "created_at", "id"),
         Index(None, "resource_id"),
         Index(None, "content_sha256", postgresql_where=text("content_sha256 IS NOT NULL")),
-        Index(
-            "ix_archive_search",
-            text("to_tsvector('simple', title || ' ' || coalesce(metadata ->> 'description', ''))"),
-            postgresql_using="gin",
-        ),
     )
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import PerduraError
 from perdura.premis import seal
-from perdura.registry import deposits, duties, outbox
+from perdura.registry import archive_index, deposits, duties, outbox
 from perdura.runtime.environment import Environment
 
 _log = logging.getLogger(__name__)
@@ -24,6 +24,7 @@ BATCH = 100
 SEAL_INTERVAL = timedelta(seconds=30)
 WATCH_INTERVAL = timedelta(seconds=5)
 PRUNE_INTERVAL = timedelta(hours=1)
+FOLD_INTERVAL = timedelta(seconds=15)
 
 
 def tick(environment: Environment) -> Sequence[CloudEvent]:
@@ -34,6 +35,7 @@ def tick(environment: Environment) -> Sequence[CloudEvent]:
         "sweep": timedelta(seconds=environment.settings.sweep_seconds),
         "seal": SEAL_INTERVAL,
         "prune": PRUNE_INTERVAL,
+        "fold": FOLD_INTERVAL,
     }
     with environment.engine.begin() as connection:
         due = duties.due(connection, intervals)
@@ -48,6 +50,9 @@ def tick(environment: Environment) -> Sequence[CloudEvent]:
     if "prune" in due:
         with environment.engine.begin() as connection:
             outbox.prune(connection, timedelta(days=environment.settings.keep_messages_days))
+    if "fold" in due:
+        with environment.engine.begin() as connection:
+            archive_index.fold(connection)
     return events
 
 

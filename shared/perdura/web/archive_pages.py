@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_origin
 from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import Response
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from perdura.accounts.principals import Permission
 from perdura.api import cursors, presentation
-from perdura.api.models.archives import ArchiveQuery
+from perdura.api.models.archives import ArchiveFilter, ArchiveQuery
 from perdura.api.problems import invalid, not_found
-from perdura.api.queries import archives, events, files
+from perdura.api.queries import archives, events, facets, files, finding
 from perdura.registry import archives as registry
-from perdura.registry.transitions import ArchiveState
 from perdura.web.visit import Visit, see_other
 
 FILES_SHOWN = 100
@@ -31,51 +31,55 @@ def start(visit: Visit) -> Response:
 def listing(visit: Visit) -> Response:
     """Archives, newest first; every filter is in the address."""
     visit.require(Permission.READ)
-    query = _query(visit)
-    criteria = archives.Criteria(states=tuple(query.state), source=query.source or None, text=query.q)
-    rows = archives.page(
+    query = read_query(visit, ArchiveQuery)
+    rows = finding.page(
         visit.connection,
         visit.principal,
-        criteria,
+        query.criteria(),
         limit=query.limit + 1,
         after=cursors.decode_moment(query.cursor) if query.cursor else None,
     )
     shown = rows[: query.limit]
     following = None
     if len(rows) > query.limit:
-        cursor = cursors.encode_moment(shown[-1].created_at, shown[-1].id)
-        following = _address(query, cursor=cursor)
-    counts = archives.counts_by_state(visit.connection, visit.principal, criteria)
+        following = address(query, {"cursor": cursors.encode_moment(shown[-1].created_at, shown[-1].id)})
     return visit.page(
         "archives.html",
         query=query,
         archives=[presentation.summary(row) for row in shown],
-        counts=[(state, counts.get(state, 0)) for state in ArchiveState if counts.get(state)],
-        total=sum(counts.values()),
-        sources=archives.sources(visit.connection),
+        found=presentation.facets(facets.facets(visit.connection, visit.principal, query.criteria())),
         following=following,
-        address=lambda state: _address(query, state=[state] if state is not None else []),
-        filtered=bool(query.state or query.source or query.q),
+        address=lambda **changes: address(query, changes),
+        toggled=lambda name, value: address(query, {name: _toggled(getattr(query, name), value)}),
+        exports={kind: address(query, {"type": kind}, at="/api/v1/archives/export") for kind in ("csv", "ndjson")},
+        filtered=bool(query.given()),
     )
 
 
-def _query(visit: Visit) -> ArchiveQuery:
-    sent: dict[str, Any] = {
-        name: value for name, value in visit.request.args.items() if value and name in ArchiveQuery.model_fields
-    }
-    if "state" in sent:
-        sent["state"] = [state for state in visit.request.args.getlist("state") if state]
+Query = TypeVar("Query", bound=BaseModel)
+
+
+def read_query(visit: Visit, model: type[Query]) -> Query:
+    """The address's parameters as a model; what was left empty in a form is as if it were not there."""
+    sent: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        values = [value for value in visit.request.args.getlist(name) if value]
+        if values:
+            sent[name] = values if get_origin(field.annotation) is list else values[-1]
     try:
-        return ArchiveQuery.model_validate(sent)
+        return model.model_validate(sent)
     except ValidationError as error:
         raise invalid(error, "query") from None
 
 
-def _address(query: ArchiveQuery, **changes: Any) -> str:
+def address(query: ArchiveFilter, changes: Mapping[str, Any], *, at: str = "/archives") -> str:
     """The address of the same list with some filters changed; paging starts again unless a cursor is given."""
-    values = query.model_dump(exclude_defaults=True, mode="json") | {"cursor": None} | changes
-    given = {name: value for name, value in values.items() if value}
-    return "/archives" + (f"?{urlencode(given, doseq=True)}" if given else "")
+    given = {name: value for name, value in (query.given() | dict(changes)).items() if value}
+    return at + (f"?{urlencode(given, doseq=True)}" if given else "")
+
+
+def _toggled(values: list[str], value: str) -> list[str]:
+    return [other for other in values if other != value] if value in values else [*values, value]
 
 
 def show(visit: Visit, archive_id: UUID) -> Response:

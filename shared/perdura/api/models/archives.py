@@ -2,24 +2,64 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Literal
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from perdura.api.models.base import Answer, Checksums, Page, PlainText, Request, Search
-from perdura.api.naming import PackageId
+from perdura.api.naming import CollectionId, PackageId
+from perdura.api.queries.criteria import Criteria
 from perdura.outcome import PackageKind, StepState
 from perdura.registry.transitions import ArchiveState
 
+StepCondition = Annotated[str, Field(pattern=r"^[a-z]{1,40}(-[a-z]{1,40})?(:[a-z_]{1,40})?$", max_length=100)]
+Name = Annotated[PlainText, Field(min_length=1, max_length=200)]
+
 
 class ArchiveFilter(Request):
-    """Which Archives: all conditions have to hold."""
+    """Which Archives: all that is given has to hold; of several values of one parameter, any."""
 
     state: list[ArchiveState] = Field(default_factory=list, description="Any of these states.")
-    source: PlainText | None = Field(None, max_length=200, description="Name of the Source.")
-    q: Search | None = Field(None, description="Words of title or description, or a recid or Archive id.")
+    source: list[Name] = Field(default_factory=list, description="Any of these Sources.")
+    origin: list[Name] = Field(default_factory=list, description="deposit, upload, harvest or announcement.")
+    collection: CollectionId | None = Field(None, description="Members of this collection.")
+    step: list[StepCondition] = Field(
+        default_factory=list,
+        description="`name:state` of the last attempt of a step, or a `name` in any state; all have to hold.",
+        max_length=10,
+    )
+    cause: list[Name] = Field(default_factory=list, description="Any of these error codes has stopped it.")
+    format: list[Name] = Field(default_factory=list, description="It holds files of any of these PRONOM identifiers.")
+    created_from: date | None = Field(None, description="Created on this day (UTC) or later.")
+    created_to: date | None = Field(None, description="Created on this day (UTC) or before.")
+    size_min: int | None = Field(None, ge=0, le=2**62, description="At least so many bytes.")
+    size_max: int | None = Field(None, ge=0, le=2**62, description="At most so many bytes.")
+    q: Search | None = Field(None, description="Words of title or metadata, or a recid or Archive id.")
+
+    def criteria(self) -> Criteria:
+        """The filter as criteria of a query."""
+        return Criteria(
+            states=tuple(self.state),
+            sources=tuple(self.source),
+            origins=tuple(self.origin),
+            causes=tuple(self.cause),
+            steps=tuple(self.step),
+            formats=tuple(self.format),
+            collection=self.collection,
+            created_from=self.created_from,
+            created_to=self.created_to,
+            size_min=self.size_min,
+            size_max=self.size_max,
+            text=self.q,
+        )
+
+    def given(self) -> dict[str, Any]:
+        """What was asked for, as JSON that can be kept."""
+        return ArchiveFilter.model_dump(
+            self, mode="json", exclude_defaults=True, include=set(ArchiveFilter.model_fields)
+        )
 
 
 class ArchiveQuery(ArchiveFilter, Page):
@@ -37,6 +77,8 @@ class ArchiveSummary(Answer):
     origin: str = Field(description="How it came: deposit, upload, harvest or announcement.")
     restricted: bool
     size: int | None = Field(description="Bytes of its newest AIP, else of its newest SIP.")
+    step: str | None = Field(description="The step of its pipeline that it has reached.")
+    cause: str | None = Field(description="Error code of what has stopped it.")
     created: datetime
     updated: datetime
     links: dict[str, str]
@@ -47,6 +89,32 @@ class ArchivePage(Answer):
 
     items: list[ArchiveSummary]
     next: str | None = Field(description="Cursor of the next page; null on the last.")
+
+
+class ExportQuery(ArchiveFilter):
+    """An export of a filtered listing."""
+
+    type: Literal["csv", "ndjson"] = Field("csv", description="Comma-separated values, or JSON lines.")
+
+
+class FacetValue(Answer):
+    """One value to narrow a list by."""
+
+    value: str
+    count: int
+
+
+class FacetsAnswer(Answer):
+    """How many Archives match, by everything a list can be narrowed by.
+
+    Each facet leaves its own criterion out of account. When `exact` is false, 10,000 Archives were counted and all
+    counts are lower bounds.
+    """
+
+    total: int
+    bytes: int
+    exact: bool
+    facets: dict[str, list[FacetValue]]
 
 
 class PackageAnswer(Answer):

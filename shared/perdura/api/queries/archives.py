@@ -1,117 +1,18 @@
-"""Archives: listings by keyset, counts, and everything that one Archive's page shows."""
+"""One Archive: everything that its page shows."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, literal_column, or_, select, tuple_
+from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from perdura.accounts.principals import Principal
 from perdura.accounts.rights import visible_archives
 from perdura.api.queries.rows import AnyRow
 from perdura.registry.tables import Archive, Copy, Package, Publication, Resource, Step
-
-_SEARCHED = "to_tsvector('simple', archive.title || ' ' || coalesce(archive.metadata ->> 'description', ''))"
-"""The very expression of the index `ix_archive_search`."""
-
-_WORD = re.compile(r"\w+")
-
-
-@dataclass(frozen=True, slots=True)
-class Criteria:
-    """Which Archives are wanted; an empty criterion lets all through."""
-
-    states: tuple[str, ...] = ()
-    source: str | None = None
-    text: str | None = None
-
-
-def _matches(text: str) -> ColumnElement[bool]:
-    """Archives whose text has a word beginning with each word of `text`, or whose id or recid it is."""
-    terms = " & ".join(f"{word}:*" for word in _WORD.findall(text))
-    ways: list[ColumnElement[bool]] = [Resource.recid == text.strip()]
-    if terms:
-        vector: ColumnElement[Any] = literal_column(_SEARCHED)
-        ways.append(vector.bool_op("@@")(func.to_tsquery(literal_column("'simple'"), terms)))
-    with suppress(ValueError):
-        ways.append(Archive.id == UUID(text.strip()))
-    return or_(*ways)
-
-
-def _conditions(criteria: Criteria, principal: Principal) -> list[ColumnElement[bool]]:
-    conditions = [visible_archives(principal)]
-    if criteria.states:
-        conditions.append(Archive.state.in_(criteria.states))
-    if criteria.source is not None:
-        conditions.append(Resource.source == criteria.source)
-    if criteria.text is not None and criteria.text.strip():
-        conditions.append(_matches(criteria.text))
-    return conditions
-
-
-def _newest_size() -> ColumnElement[int | None]:
-    """Bytes of the newest AIP, else of the newest other package, of the Archive of the outer query."""
-    return (
-        select(Package.size)
-        .where(Package.archive_id == Archive.id)
-        .order_by(Package.kind, Package.created_at.desc())
-        .limit(1)
-        .correlate(Archive)
-        .scalar_subquery()
-    )
-
-
-def page(
-    connection: Connection,
-    principal: Principal,
-    criteria: Criteria,
-    *,
-    limit: int,
-    after: tuple[datetime, UUID] | None,
-) -> Sequence[AnyRow]:
-    """At most `limit` Archives, newest first, after the one with the sort key `after`."""
-    statement = (
-        select(
-            Archive.id,
-            Archive.title,
-            Archive.state,
-            Archive.origin,
-            Archive.restricted,
-            Archive.created_at,
-            Archive.updated_at,
-            Resource.source,
-            Resource.recid,
-            _newest_size().label("size"),
-        )
-        .outerjoin(Resource, Resource.id == Archive.resource_id)
-        .where(*_conditions(criteria, principal))
-        .order_by(Archive.created_at.desc(), Archive.id.desc())
-        .limit(limit)
-    )
-    if after is not None:
-        statement = statement.where(tuple_(Archive.created_at, Archive.id) < after)
-    return connection.execute(statement).all()
-
-
-def counts_by_state(connection: Connection, principal: Principal, criteria: Criteria) -> Mapping[str, int]:
-    """How many Archives match in each state; the states in `criteria` are left out of account."""
-    rest = Criteria(source=criteria.source, text=criteria.text)
-    statement = select(Archive.state, func.count()).where(*_conditions(rest, principal)).group_by(Archive.state)
-    if rest.source is not None or rest.text is not None:
-        statement = statement.outerjoin_from(Archive, Resource, Resource.id == Archive.resource_id)
-    return {row[0]: row[1] for row in connection.execute(statement)}
-
-
-def sources(connection: Connection) -> Sequence[str]:
-    """Names of the Sources from which something was harvested."""
-    return connection.execute(select(Resource.source).distinct().order_by(Resource.source)).scalars().all()
 
 
 @dataclass(frozen=True, slots=True)

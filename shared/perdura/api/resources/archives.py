@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from flask import Response
+
 from perdura.accounts.principals import Permission
-from perdura.api import cursors, links, presentation
+from perdura.api import cursors, exporting, links, presentation
 from perdura.api.models.archives import (
     ArchiveAnswer,
+    ArchiveFilter,
     ArchivePage,
     ArchiveQuery,
+    ExportQuery,
+    FacetsAnswer,
     FileFilter,
     FilePage,
     RecallAnswer,
@@ -19,7 +24,7 @@ from perdura.api.models.archives import (
 )
 from perdura.api.operations import Call, Section
 from perdura.api.problems import not_found
-from perdura.api.queries import archives, files
+from perdura.api.queries import archives, facets, files, finding
 from perdura.registry import archives as registry
 
 section = Section("Archives")
@@ -29,12 +34,12 @@ section = Section("Archives")
 def list_archives(call: Call, query: ArchiveQuery) -> ArchivePage:
     """List Archives, newest first.
 
-    All filters have to hold; `state` may be repeated. Follow `next` to go on: a page costs the same at any depth.
+    All filters have to hold. Follow `next` to go on: a page costs the same at any depth.
     """
-    rows = archives.page(
+    rows = finding.page(
         call.connection,
         call.principal,
-        archives.Criteria(states=tuple(query.state), source=query.source, text=query.q),
+        query.criteria(),
         limit=query.limit + 1,
         after=cursors.decode_moment(query.cursor) if query.cursor else None,
     )
@@ -44,6 +49,18 @@ def list_archives(call: Call, query: ArchiveQuery) -> ArchivePage:
         items=[presentation.summary(row) for row in shown],
         next=cursors.encode_moment(shown[-1].created_at, shown[-1].id) if more else None,
     )
+
+
+@section.get("/archives/facets", permission=Permission.READ)
+def get_facets(call: Call, query: ArchiveFilter) -> FacetsAnswer:
+    """How many Archives match a filter, by state, source, origin, step, cause and format."""
+    return presentation.facets(facets.facets(call.connection, call.principal, query.criteria()))
+
+
+@section.get("/archives/export", permission=Permission.READ, media=("text/csv", "application/x-ndjson"))
+def export_archives(call: Call, query: ExportQuery) -> Response:
+    """All Archives that match a filter, as CSV or as JSON lines, newest first, streamed."""
+    return exporting.stream(call, query)
 
 
 @section.get("/archives/<uuid:archive_id>", permission=Permission.READ)

@@ -1,0 +1,113 @@
+"""Which Archives are wanted: the criteria of every list, export, bulk job and collection, as conditions of SQL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Text, cast, exists, func, literal_column, or_
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from perdura.outcome import StepState
+from perdura.registry.archive_index import ArchiveIndex
+from perdura.registry.tables import CollectionMember
+
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """All that are given have to hold; of several values of one, any, except that every `steps` has to hold.
+
+    `steps` are `name` or `name:state`; dates are days in UTC, both included; sizes are bytes, both included.
+    """
+
+    states: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+    formats: tuple[str, ...] = ()
+    collection: UUID | None = None
+    created_from: date | None = None
+    created_to: date | None = None
+    size_min: int | None = None
+    size_max: int | None = None
+    text: str | None = None
+
+    @property
+    def countable(self) -> bool:
+        """Whether counters answer how many there are: nothing is asked for that they do not know."""
+        return self == replace(
+            Criteria(), states=self.states, sources=self.sources, origins=self.origins, causes=self.causes
+        )
+
+    @property
+    def empty(self) -> bool:
+        """Whether every Archive is wanted."""
+        return self == Criteria()
+
+
+def conditions(criteria: Criteria) -> list[ColumnElement[bool]]:
+    """The criteria as conditions on `archive_index`."""
+    index = ArchiveIndex
+    found: list[ColumnElement[bool]] = []
+    for column, values in (
+        (index.state, criteria.states),
+        (index.source, criteria.sources),
+        (index.origin, criteria.origins),
+        (index.cause, criteria.causes),
+    ):
+        if values:
+            found.append(column.in_(values) if len(values) > 1 else column == values[0])
+    for step in criteria.steps:
+        ways = [step] if ":" in step else [f"{step}:{state}" for state in StepState]
+        found.append(index.steps.op("&&")(_texts(ways)))
+    if criteria.causes:
+        found.append(index.cause != literal_column("''"))
+    if criteria.formats:
+        found.append(index.formats.op("&&")(_texts(criteria.formats)))
+    if criteria.collection is not None:
+        found.append(
+            exists().where(
+                CollectionMember.collection_id == criteria.collection, CollectionMember.archive_id == index.archive_id
+            )
+        )
+    if criteria.created_from is not None:
+        found.append(index.created_at >= _midnight(criteria.created_from))
+    if criteria.created_to is not None:
+        found.append(index.created_at < _midnight(criteria.created_to) + timedelta(days=1))
+    if criteria.size_min is not None:
+        found.append(index.size >= criteria.size_min)
+    if criteria.size_max is not None:
+        found.append(index.size <= criteria.size_max)
+    if criteria.text is not None and criteria.text.strip():
+        found.append(_matches(criteria.text.strip()))
+    return found
+
+
+def _texts(values: Sequence[str]) -> ColumnElement[Any]:
+    return cast(list(values), ARRAY(Text))
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), UTC)
+
+
+def _matches(text: str) -> ColumnElement[bool]:
+    """Archives whose texts have a word beginning with each word of `text`, or whose id or recid it is."""
+    terms = " & ".join(f"{word}:*" for word in _WORD.findall(text))
+    ways: list[ColumnElement[bool]] = []
+    if terms:
+        vector: ColumnElement[Any] = ArchiveIndex.search.expression
+        ways.append(vector.bool_op("@@")(func.to_tsquery(literal_column("'simple'"), terms)))
+    if not any(character.isspace() for character in text):
+        ways.append((ArchiveIndex.recid == text) & (ArchiveIndex.recid != literal_column("''")))
+    with suppress(ValueError):
+        ways.append(ArchiveIndex.archive_id == UUID(text))
+    return or_(*ways)

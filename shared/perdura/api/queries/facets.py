@@ -1,0 +1,170 @@
+"""How many Archives match, by everything a list can be narrowed to.
+
+Exact, from counters, whatever the number of Archives; where a search asks for what no counter knows, the first
+`SAMPLE` matches are counted instead, and the answer says so.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import func, select, text, true
+from sqlalchemy.engine import Connection
+
+from perdura.accounts.principals import Principal
+from perdura.accounts.rights import visible_archives
+from perdura.api.queries.criteria import Criteria, conditions
+from perdura.api.queries.finding import only_visible
+from perdura.api.queries.rows import AnyRow
+from perdura.registry.archive_index import ArchiveIndex
+
+SAMPLE = 10_000
+"""Archives that are counted one by one at most."""
+
+FORMATS = 20
+"""Formats that are counted, the most frequent first."""
+
+DIMENSIONS: Mapping[str, str] = {
+    "state": "states",
+    "source": "sources",
+    "origin": "origins",
+    "step": "steps",
+    "cause": "causes",
+}
+"""Column of the counters → member of the criteria."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facets:
+    """Counts by dimension and value; each leaves its own dimension's criterion out of account.
+
+    `total` and `bytes` are of what matches everything. When not `exact`, all are lower bounds.
+    """
+
+    total: int
+    bytes: int
+    exact: bool
+    counts: Mapping[str, Sequence[tuple[str, int]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """So many Archives that agree in every dimension."""
+
+    values: Mapping[str, str]
+    archives: int
+    bytes: int
+
+
+def facets(connection: Connection, principal: Principal, criteria: Criteria) -> Facets:
+    """Counts for a list with these criteria, in at most three statements."""
+    everything = visible_archives(principal).compare(true())
+    wide = replace(criteria, states=(), sources=(), origins=(), causes=())
+    if wide.countable:
+        cells, exact = _counted(connection, everything=everything), True
+        if not everything:
+            granted, exact = _sampled(connection, principal, wide, restricted=True)
+            cells += granted
+    else:
+        cells, exact = _sampled(connection, principal, wide)
+    if criteria.empty and everything:
+        formats = _holders(connection)
+    else:
+        formats = _sampled_formats(connection, principal, criteria)
+    found = tally(cells, criteria, exact=exact)
+    return replace(found, counts={**found.counts, "format": formats})
+
+
+def tally(cells: Iterable[Cell], criteria: Criteria, *, exact: bool) -> Facets:
+    """Counts by dimension from cells, each without its own criterion."""
+    wanted = {
+        dimension: frozenset(values)
+        for dimension, member in DIMENSIONS.items()
+        if dimension != "step" and (values := getattr(criteria, member))
+    }
+    counters: dict[str, Counter[str]] = {dimension: Counter() for dimension in DIMENSIONS}
+    total = size = 0
+    for cell in cells:
+        missed = [dimension for dimension, values in wanted.items() if cell.values[dimension] not in values]
+        if not missed:
+            total, size = total + cell.archives, size + cell.bytes
+        for dimension, counter in counters.items():
+            if cell.values[dimension] and (not missed or missed == [dimension]):
+                counter[cell.values[dimension]] += cell.archives
+    counts = {
+        dimension: [(value, number) for value, number in counter.most_common() if number > 0]
+        for dimension, counter in counters.items()
+    }
+    return Facets(total, size, exact, counts)
+
+
+_COUNTED = text("""
+    SELECT state, source, origin, step, cause, sum(archives)::bigint AS archives, sum(bytes)::bigint AS bytes
+    FROM (
+        SELECT state, source, origin, step, cause, archives, bytes FROM archive_count
+        WHERE NOT restricted OR :everything
+        UNION ALL
+        SELECT state, source, origin, step, cause, archives, bytes FROM archive_change
+        WHERE NOT restricted OR :everything
+    ) AS counted
+    GROUP BY 1, 2, 3, 4, 5 HAVING sum(archives) > 0
+""")
+
+
+def _counted(connection: Connection, *, everything: bool) -> list[Cell]:
+    return [_cell(row) for row in connection.execute(_COUNTED, {"everything": everything})]
+
+
+def _cell(row: AnyRow) -> Cell:
+    return Cell({dimension: getattr(row, dimension) for dimension in DIMENSIONS}, int(row.archives), int(row.bytes))
+
+
+def _sampled(
+    connection: Connection, principal: Principal, criteria: Criteria, *, restricted: bool = False
+) -> tuple[list[Cell], bool]:
+    index = ArchiveIndex
+    matches = only_visible(
+        select(index.state, index.source, index.origin, index.step, index.cause, index.size).where(
+            *conditions(criteria)
+        ),
+        principal,
+    )
+    if restricted:
+        matches = matches.where(index.restricted)
+    some = matches.limit(SAMPLE + 1).subquery()
+    columns = [some.c[dimension] for dimension in DIMENSIONS]
+    rows = connection.execute(
+        select(
+            *columns, func.count().label("archives"), func.coalesce(func.sum(some.c.size), 0).label("bytes")
+        ).group_by(*columns)
+    ).all()
+    cells = [_cell(row) for row in rows]
+    return cells, sum(cell.archives for cell in cells) <= SAMPLE
+
+
+_HOLDERS = text("""
+    SELECT name, sum(count)::bigint AS archives FROM (
+        SELECT name, count FROM daily_count WHERE measure = 'holder'
+        UNION ALL SELECT name, count FROM daily_change WHERE measure = 'holder'
+    ) AS counted GROUP BY name HAVING sum(count) > 0 ORDER BY 2 DESC, 1 LIMIT :limit
+""")
+
+
+def _holders(connection: Connection) -> list[tuple[str, int]]:
+    return [(row.name, row.archives) for row in connection.execute(_HOLDERS, {"limit": FORMATS})]
+
+
+def _sampled_formats(connection: Connection, principal: Principal, criteria: Criteria) -> list[tuple[str, int]]:
+    wide = replace(criteria, formats=())
+    matches = only_visible(select(ArchiveIndex.formats).where(*conditions(wide)), principal)
+    some = matches.limit(SAMPLE // 10).subquery()
+    held = select(func.unnest(some.c.formats).label("name")).subquery()
+    rows = connection.execute(
+        select(held.c.name, func.count())
+        .group_by(held.c.name)
+        .order_by(func.count().desc(), held.c.name)
+        .limit(FORMATS)
+    )
+    return [(row[0], row[1]) for row in rows]

@@ -1,0 +1,186 @@
+"""Finding Archives: filters, facets, exports; counters that say the same as counting."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from werkzeug.test import Client
+
+from perdura.api.queries.criteria import Criteria
+from perdura.api.queries.facets import Cell, tally
+from perdura.ids import new_id
+from perdura.registry import archive_index
+from tests.contract.test_api.world import World, bearer
+
+
+@pytest.fixture
+def named(world: World) -> dict[str, str]:
+    """Three Archives that differ in everything."""
+    zenodo = world.resource("zenodo", "4711")
+    one = world.archive(
+        title="Temperature profiles", resource_id=zenodo, origin="harvest",
+        created_at=datetime(2026, 1, 5, 12, tzinfo=UTC),
+        metadata_={"creators": [{"name": "Curie, Marie"}], "description": "Atlantic"},
+    )  # fmt: skip
+    two = world.archive(title="Loss maps", state="failed", created_at=datetime(2026, 2, 1, tzinfo=UTC))
+    three = world.archive(title="Loss of signal", state="waiting", created_at=datetime(2026, 2, 2, tzinfo=UTC))
+    world.aip(one, {"data/objects/a.txt": b"x" * 5000})
+    world.step(one, "ingest", 0, "completed", finished_at=datetime(2026, 1, 6, tzinfo=UTC))
+    world.step(two, "ingest", 0, "completed")
+    world.step(two, "preserve", 1, "failed", error_code="no-space", finished_at=datetime(2026, 2, 3, tzinfo=UTC))
+    world.step(three, "archive", 2, "waiting")
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE package_file SET format_key = 'x-fmt/111', format_name = 'Plain text'"))
+        connection.execute(text("UPDATE package SET kind = kind"))
+    return {str(one): "one", str(two): "two", str(three): "three"}
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("state=failed&state=waiting", {"two", "three"}),
+        ("source=zenodo", {"one"}),
+        ("source=zenodo&source=cds", {"one"}),
+        ("origin=harvest", {"one"}),
+        ("step=ingest:completed", {"one", "two"}),
+        ("step=ingest:completed&step=preserve", {"two"}),
+        ("cause=no-space", {"two"}),
+        ("format=x-fmt/111", {"one"}),
+        ("format=fmt/18", set()),
+        ("created_from=2026-02-01", {"two", "three"}),
+        ("created_to=2026-02-01", {"one", "two"}),
+        ("created_from=2026-01-05&created_to=2026-01-05", {"one"}),
+        ("size_min=5000", {"one"}),
+        ("size_max=10", set()),
+        ("q=curie", {"one"}),
+        ("q=loss", {"two", "three"}),
+        ("q=los+map", {"two"}),
+        ("q=4711", {"one"}),
+        ("q=loss&state=waiting", {"three"}),
+    ],
+)
+def test_every_filter_finds_what_it_should(
+    world: World, registry: Client, named: dict[str, str], query: str, expected: set[str]
+) -> None:
+    page = registry.get(f"/api/v1/archives?{query}", headers=bearer()).get_json()
+    assert {named[item["id"]] for item in page["items"]} == expected
+    found = registry.get(f"/api/v1/archives/facets?{query}", headers=bearer()).get_json()
+    assert found["total"] == len(expected)
+    assert found["exact"]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["step=a%3Ab%3Ac", "created_from=yesterday", "size_min=-1", "collection=1", "state=odd", "q=a&q=b", "limit=9999"],
+)
+def test_a_wrong_filter_names_its_field(registry: Client, query: str) -> None:
+    for path in ("archives", "archives/facets", "archives/export"):
+        answer = registry.get(f"/api/v1/{path}?{query}", headers=bearer())
+        assert answer.status_code == 422
+        assert answer.get_json()["errors"][0]["field"].startswith(f"query.{query.split('=')[0]}")
+
+
+def test_facets_leave_their_own_criterion_out_of_account(registry: Client, named: dict[str, str]) -> None:
+    found = registry.get("/api/v1/archives/facets?state=failed", headers=bearer()).get_json()
+    states = {facet["value"]: facet["count"] for facet in found["facets"]["state"]}
+    assert states == {"completed": 1, "failed": 1, "waiting": 1}
+    assert found["facets"]["cause"] == [{"value": "no-space", "count": 1}]
+    assert found["facets"]["source"] == []
+    everything = registry.get("/api/v1/archives/facets", headers=bearer()).get_json()
+    assert everything["facets"]["format"] == [{"value": "x-fmt/111", "count": 1}]
+
+
+def test_counters_agree_with_counting_whatever_happens_at_once(world: World) -> None:
+    ids = [world.archive(state="queued") for _ in range(8)]
+
+    def churn(number: int) -> None:
+        for round_ in range(12):
+            archive = ids[(number + round_) % len(ids)]
+            with world.engine.begin() as connection:
+                connection.execute(
+                    text("UPDATE archive SET state = CASE state WHEN 'queued' THEN 'running' ELSE 'queued' END "
+                         "WHERE id = :id"), {"id": archive},
+                )  # fmt: skip
+                connection.execute(
+                    text("INSERT INTO step (id, archive_id, name, position, attempt) VALUES "
+                         "(:step, :id, 'ingest', 0, :n)"),
+                    {"step": new_id(), "id": archive, "n": 1 + number * 100 + round_},
+                )  # fmt: skip
+            if round_ % 4 == 0:
+                with world.engine.begin() as connection:
+                    archive_index.fold(connection)
+
+    threads = [threading.Thread(target=churn, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with world.engine.connect() as connection:
+        counted = connection.execute(text(
+            "SELECT state, sum(archives) FROM (SELECT * FROM archive_count UNION ALL "
+            "SELECT state, source, restricted, origin, step, cause, archives, bytes FROM archive_change) AS c "
+            "GROUP BY state HAVING sum(archives) <> 0 ORDER BY 1"
+        )).all()  # fmt: skip
+        real = connection.execute(text("SELECT state, count(*) FROM archive GROUP BY state ORDER BY 1")).all()
+        stale = connection.execute(
+            text("""
+            SELECT count(*) FROM archive_index AS kept JOIN archive_index_source AS source USING (archive_id)
+            WHERE (kept.state, kept.steps, kept.step) IS DISTINCT FROM (source.state, source.steps, source.step)
+        """)
+        ).scalar_one()
+    assert counted == real
+    assert stale == 0
+
+
+def test_an_index_made_anew_is_the_same(world: World, named: dict[str, str]) -> None:
+    queries = ("SELECT * FROM archive_index ORDER BY archive_id", "SELECT * FROM package_format ORDER BY 1, 2")
+
+    def read() -> list[Any]:
+        with world.engine.connect() as connection:
+            return [connection.execute(text(query)).all() for query in queries]
+
+    before = read()
+    with world.engine.begin() as connection:
+        connection.execute(text("SELECT archive_index_rebuild()"))
+    assert read() == before
+
+
+def test_an_export_holds_every_match_and_no_formula(world: World, registry: Client) -> None:
+    for number in range(1203):
+        world.archive(title="=cmd()" if number == 0 else f"Number {number}")
+    answer = registry.get("/api/v1/archives/export?origin=deposit", headers=bearer())
+    rows = list(csv.DictReader(io.StringIO(answer.text)))
+    assert len({row["id"] for row in rows}) == 1203
+    assert rows[-1]["title"] == "'=cmd()"
+    lines = registry.get("/api/v1/archives/export?type=ndjson&q=1202", headers=bearer()).text.splitlines()
+    assert [json.loads(line)["title"] for line in lines] == ["Number 1202"]
+
+
+def test_a_list_takes_few_statements(world: World, registry: Client, named: dict[str, str]) -> None:
+    for path in ("/api/v1/archives?q=loss", "/api/v1/archives/facets?q=loss", "/api/v1/archives/facets"):
+        counting = world.statements()
+        seen = next(counting)
+        assert registry.get(path, headers=bearer()).status_code == 200
+        counting.close()
+        assert len(seen) <= 4
+
+
+def test_counts_that_are_lower_bounds_say_so() -> None:
+    cells = [Cell({"state": "failed", "source": "", "origin": "upload", "step": "", "cause": "x"}, 3, 10)]
+    found = tally(cells, Criteria(states=("completed",)), exact=False)
+    assert (found.total, found.exact) == (0, False)
+    assert found.counts["state"] == [("failed", 3)]
+    assert found.counts["cause"] == []
+
+
+def test_hostile_metadata_can_be_searched_and_breaks_nothing(world: World, registry: Client) -> None:
+    archive = world.archive(title="x" * 5000, metadata_={"deep": [[["needle"]]], "big": "word " * 300_000})
+    page = registry.get("/api/v1/archives?q=needle", headers=bearer()).get_json()
+    assert [item["id"] for item in page["items"]] in ([str(archive)], [])
