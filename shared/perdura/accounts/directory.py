@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from perdura.database import AnyRow
 from perdura.ids import new_id
 from perdura.settings import Settings
 
+NOTE_USE_AFTER = timedelta(seconds=60)
 LOCAL = "local"
 """Kind of the account that the administrator's token opens."""
 
@@ -48,6 +50,19 @@ def sign_in(connection: Connection, identity: Identity) -> AnyRow:
     )
     statement = statement.on_conflict_do_update(index_elements=["issuer", "subject"], set_=said)
     return connection.execute(statement.returning(*Account.__table__.c)).one()
+
+
+def recall(connection: Connection, identity: Identity) -> AnyRow:
+    """The account of an identity that shows itself with every request: written to only when something is new."""
+    row = connection.execute(
+        select(Account.__table__).where(Account.issuer == identity.issuer, Account.subject == identity.subject)
+    ).one_or_none()
+    if row is None or row.seen_at is None or datetime.now(UTC) - row.seen_at > NOTE_USE_AFTER:
+        return sign_in(connection, identity)
+    told = (row.name, row.email, frozenset(row.groups), frozenset(row.claimed_roles))
+    if told != (identity.name, identity.email, identity.groups, identity.roles):
+        return sign_in(connection, identity)
+    return row
 
 
 def principal_of(account: AnyRow, means: str, scopes: Iterable[str] | None = None) -> Principal:

@@ -21,12 +21,13 @@ _EVERYTHING = Principal("", frozenset({Role.ADMINISTRATOR}), "nothing", LOCAL_AD
 
 
 def done(call: Call, action: str, status: int) -> None:
-    """Record a changing act, in its transaction."""
-    if call.request.method in SAFE_METHODS:
-        return
+    """Record a changing act in its transaction, or that a page has refused it."""
     request = call.request
+    if request.method in SAFE_METHODS and not call.audited:
+        return
+    outcome = DENIED if status in {401, 403} else DONE
     act = Act(
-        action, DONE, request.method, request.path, status, (str(identifier) for identifier in call.objects),
+        action, outcome, request.method, request.path, status, (str(identifier) for identifier in call.objects),
         call.detail, request.remote_addr,
     )  # fmt: skip
     audit.record(call.connection, call.principal, act)

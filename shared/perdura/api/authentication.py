@@ -7,14 +7,16 @@ from dataclasses import dataclass
 
 from flask import Request
 
+from perdura.accounts import directory, tokens
 from perdura.accounts import sessions as kept
-from perdura.accounts import tokens
+from perdura.accounts.claims import identity_of
 from perdura.accounts.credentials import TOKEN_PREFIX
 from perdura.accounts.principals import ANONYMOUS, Permission, Principal, administrator, is_admin_token
 from perdura.accounts.sessions import Session
 from perdura.api.problems import Problem
 from perdura.api.services import Services
 from perdura.api.sessions import CSRF_HEADER, check_csrf, cookie_name
+from perdura.clients import oidc
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="perdura"'}
 _LONGEST_CREDENTIALS = 8192
@@ -60,7 +62,21 @@ def _bearer(request: Request, credentials: str, services: Services) -> Principal
             return tokens.holder(connection, credentials, request.remote_addr, services.settings)
     if is_admin_token(credentials, services.settings):
         return administrator("token")
+    if services.settings.oidc_issuer and credentials.count(".") == 2:
+        return _service(credentials, services)
     return None
+
+
+def _service(token: str, services: Services) -> Principal | None:
+    """The program, or the person behind one, whom an access token of the identity provider names."""
+    try:
+        claims = oidc.provider(services.settings).access_claims(token)
+    except oidc.SignInRefused:
+        return None
+    identity = identity_of(claims, services.settings, kind="service")
+    with services.engine.begin() as connection:
+        account = directory.recall(connection, identity)
+    return None if account.disabled_at is not None else directory.principal_of(account, "service")
 
 
 def api_caller(request: Request, services: Services) -> Caller:

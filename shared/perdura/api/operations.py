@@ -43,6 +43,8 @@ class Call:
     """Ids of the things that the request is about, for the audit log: those it named, and those it made."""
     detail: dict[str, Any] = field(default_factory=dict)
     """What else the audit log should say of a changing request; never a secret."""
+    audited: bool = False
+    """Whether it goes into the audit log although its method is a reading one."""
     _transaction: ExitStack = field(default_factory=ExitStack)
 
     @cached_property
