@@ -5,11 +5,13 @@ from werkzeug.wrappers import Response
 
 from perdura.runtime.delivery import StepRunner
 from perdura.runtime.function import Function
-from perdura.steps import ingest
+from perdura.runtime.units import UnitRunner
+from perdura.steps import ingest, ingest_units
 
 FUNCTION = Function(
     "ingest",
     steps={"org.perdura.ingest.requested.v1": StepRunner("ingest", ingest.run)},
+    units={"org.perdura.ingest.requested.v1": UnitRunner("ingest", ingest_units.run)},
     notifications=True,
 )
 

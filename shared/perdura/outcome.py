@@ -80,6 +80,40 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkUnit:
+    """A part of a step that another invocation does; `checkpoint` says what, and how far it is."""
+
+    key: str
+    checkpoint: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class UnitView:
+    """A work unit as its step sees it: `is_lost` when nobody has worked on it for longer than anybody may."""
+
+    state: str
+    checkpoint: Mapping[str, Any]
+    result: Mapping[str, Any]
+    is_lost: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to do of it."""
+        return self.state == StepState.COMPLETED
+
+
+@dataclass(frozen=True, slots=True)
+class UnitOutcome:
+    """What one invocation did of a unit. `result` holds `done`, for the progress: `what` was done, of `total`."""
+
+    done: bool
+    checkpoint: Mapping[str, Any]
+    result: Mapping[str, Any]
+    what: str = ""
+    total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class StepView:
     """The step being run: its number of attempt, its input, and the checkpoint its last invocation left."""
 
@@ -89,6 +123,7 @@ class StepView:
     input: Mapping[str, Any] = field(default_factory=dict)
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     created_at: datetime | None = None
+    units: Mapping[str, UnitView] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +199,8 @@ class Outcome:
     facts: tuple[Fact, ...] = ()
     findings: tuple[Finding, ...] = ()
     archive: ArchiveChange | None = None
+    units: tuple[WorkUnit, ...] = ()
+    """Parts of a WAITING step that other invocations do; the last one to end asks for the step again."""
     checkpoint: Mapping[str, Any] | None = None
     poll_at: datetime | None = None
     error_code: str | None = None

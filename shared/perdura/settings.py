@@ -92,6 +92,15 @@ class Settings(BaseSettings):
         0, ge=0, description="Proxies in front whose X-Forwarded-For is believed, for the log and limits of addresses."
     )
 
+    # Packages
+    verify_unit_bytes: int = Field(
+        64 * 2**30, ge=1, description="Bytes of a package that one invocation verifies; larger ones are divided."
+    )
+
+    package_limits: dict[str, int | bool] = Field(
+        default_factory=dict, description="Limits of packages that are not the default (docs/packages.md), as JSON."
+    )
+
     # Tape
     tape_fts_url: str | None = Field(
         None,

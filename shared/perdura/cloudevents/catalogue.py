@@ -54,10 +54,11 @@ class HarvestRequested(Data):
 
 
 class IngestRequested(Data):
-    """Asks to ingest: a step of an Archive, or from outside an object that lies in the drop zone."""
+    """Asks to ingest: a step of an Archive or one unit of it, or from outside an object of the drop zone."""
 
     archive: UUID | None = None
     step: UUID | None = None
+    unit: Text | None = None
     bucket: Text | None = None
     key: Text | None = None
     version_id: Text | None = None

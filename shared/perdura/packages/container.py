@@ -77,3 +77,14 @@ class Container(Protocol):
     def read(self, index: int) -> Iterator[memoryview]:
         """The bytes of one member, checked as in `tasks`."""
         ...
+
+    def resume(self, index: int, offset: int, /) -> Iterator[memoryview] | None:
+        """The bytes of one member from an offset on; None when it is compressed and has to be read whole.
+
+        The container's own checksum of the member is left to the caller: see `crc`.
+        """
+        ...
+
+    def crc(self, index: int, /) -> int | None:
+        """The CRC-32 that the container keeps of a member, if it keeps one."""
+        ...

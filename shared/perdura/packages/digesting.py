@@ -24,13 +24,16 @@ def digest(
     wanted: Callable[[int], bool],
     deliver: Deliver,
     progress: Callable[[int], None] = lambda _: None,
+    enough: Callable[[], bool] = lambda: False,
 ) -> None:
     """Digest every wanted member; `progress` is told the bytes of each member that is done.
+
+    When `enough` says so no more members are begun: those done are then the first ones, as they lie.
 
     Raises the error of the first member (in the order in which they lie) that has one, whatever the number of
     threads, so that a verdict does not depend on it (packages.md 2.1).
     """
-    tasks = _Queue(container.tasks(wanted))
+    tasks = _Queue(container.tasks(wanted), enough)
     threads = [
         threading.Thread(target=_work, args=(tasks, algorithms, deliver, progress), name=f"digest-{n}", daemon=True)
         for n in range(1, container.parallelism or processors())
@@ -46,14 +49,15 @@ def digest(
 class _Queue:
     """Hands out tasks in order; after a failure it hands out no more, but those before it are finished."""
 
-    def __init__(self, tasks: Iterable[Task]) -> None:
+    def __init__(self, tasks: Iterable[Task], enough: Callable[[], bool]) -> None:
         self._tasks = enumerate(tasks)
+        self._enough = enough
         self._lock = threading.Lock()
         self._failures: list[tuple[int, BaseException]] = []
 
     def take(self) -> tuple[int, Task] | None:
         with self._lock:
-            return None if self._failures else next(self._tasks, None)
+            return None if self._failures or self._enough() else next(self._tasks, None)
 
     def fail(self, number: int, error: BaseException) -> None:
         with self._lock:

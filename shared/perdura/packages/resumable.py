@@ -1,4 +1,4 @@
-"""SHA-2 digests that can be put down and taken up again by another process (packages.md 4.3).
+"""SHA-2, SHA-1 and MD5 digests that can be put down and taken up again by another process (packages.md 4.3).
 
 A digest over an object of any size then fits into invocations of ten minutes. libcrypto still exports the functions
 that work on a plain struct owned by the caller; the state is saved in a portable form, at whole blocks only: the chain
@@ -27,7 +27,7 @@ _ROOM = 512
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """One digest: names of its functions, block and digest size in bytes, word size, bytes of the C struct."""
+    """One digest: names of its functions, block and digest size in bytes, word size, bytes of the C struct, words."""
 
     name: str
     function: str
@@ -35,15 +35,15 @@ class _Kind:
     digest: int
     word: int
     struct_size: int
-
-    @property
-    def words(self) -> int:
-        """Chain values: always eight."""
-        return 8
+    words: int = 8
 
 
 _KINDS = {
+    "md5": _Kind("md5", "MD5", 64, 16, 4, 92, 4),
+    "sha1": _Kind("sha1", "SHA1", 64, 20, 4, 96, 5),
+    "sha224": _Kind("sha224", "SHA224", 64, 28, 4, 112),
     "sha256": _Kind("sha256", "SHA256", 64, 32, 4, 112),
+    "sha384": _Kind("sha384", "SHA384", 128, 48, 8, 216),
     "sha512": _Kind("sha512", "SHA512", 128, 64, 8, 216),
 }
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from perdura.errors import NotStored, ObjectChanged, Rejected, StoreUnavailable
 from perdura.packages.rules import PackageRejected
 from perdura.packages.source import Leaf
+from perdura.storage.store import ObjectRef
 
 if TYPE_CHECKING:
-    from perdura.storage.store import ObjectRef, Store
+    from perdura.storage.store import Store
 
 _CHUNK = 1 << 20
 
@@ -179,6 +180,20 @@ class StoredPrefix:
         self._bucket = bucket
         self._prefix = prefix if prefix.endswith("/") or not prefix else prefix + "/"
         self._refs: dict[str, ObjectRef] = {}
+        self._pinned: list[Leaf] | None = None
+
+    @property
+    def pins(self) -> list[tuple[str, int, str | None]]:
+        """What `leaves` found: path, size and ETag of each object."""
+        sizes = {leaf.path: leaf.size for leaf in self._pinned or self.leaves()}
+        return [(path, size, self._refs[path].etag) for path, size in sizes.items()]
+
+    def pin(self, pins: Iterable[tuple[str, int, str | None]]) -> None:
+        """Take what another process found for what is there; reading notices an object that was replaced since."""
+        self._pinned = []
+        for path, size, etag in pins:
+            self._refs[path] = ObjectRef(self._bucket, self._prefix + path, etag=etag)
+            self._pinned.append(Leaf(path, size))
 
     @property
     def name(self) -> str:
@@ -187,6 +202,9 @@ class StoredPrefix:
 
     def leaves(self) -> Iterator[Leaf]:
         """All objects by key; raises StoreUnavailable."""
+        if self._pinned is not None:
+            yield from self._pinned
+            return
         for info in self._store.list(self._bucket, self._prefix):
             path = info.ref.key[len(self._prefix) :]
             if path:

@@ -94,6 +94,14 @@ class TarGzipContainer:
         for _, chunks in self._pass(lambda candidate: candidate == index, index):
             yield from chunks
 
+    def resume(self, _index: int, _offset: int, /) -> None:
+        """One stream: it cannot be entered in the middle."""
+        return
+
+    def crc(self, _index: int, /) -> None:
+        """Only the stream as a whole has a checksum."""
+        return
+
     def _pass(self, wanted: Callable[[int], bool], last: int) -> Iterator[tuple[int, Iterable[memoryview]]]:
         stream = GzipForward(self._source, self._limits)
         for index, member in enumerate(walk(stream, self._limits, PlainNames(self._limits))):

@@ -70,6 +70,15 @@ class TarContainer:
         if padding > limits.padding or source.read(stream.position, padding).strip(b"\0"):
             raise PackageRejected("tar-end", detail="something follows its end")
 
+    @classmethod
+    def surveyed(cls, source: ByteSource, members: Sequence[TarMember], plain: bool) -> TarContainer:
+        """A container whose headers were walked before: its members, and whether all their names were plain."""
+        container = cls.__new__(cls)
+        container._source = source
+        container._members = list(members)
+        container.has_plain_names = plain
+        return container
+
     @property
     def members(self) -> Sequence[TarMember]:
         """All members in order."""
@@ -104,6 +113,15 @@ class TarContainer:
         """The bytes of one member."""
         member = self._members[index]
         return prefetched(self._source, member.start, member.size)
+
+    def resume(self, index: int, offset: int) -> Iterator[memoryview]:
+        """The bytes of one member from an offset on."""
+        member = self._members[index]
+        return prefetched(self._source, member.start + offset, member.size - offset)
+
+    def crc(self, _index: int, /) -> None:
+        """A tar keeps no checksum of its members."""
+        return
 
     def _span(self, run: list[int]) -> Task:
         def read(buffer: memoryview) -> Iterator[tuple[int, Iterable[memoryview]]]:

@@ -85,6 +85,14 @@ class TreeContainer:
         if size != member.size:
             raise ObjectChanged("a file was changed while it was being read")
 
+    def resume(self, index: int, offset: int) -> Iterator[memoryview]:
+        """The bytes of one file from an offset on."""
+        return self._source.stream(self._members[index].path, offset)
+
+    def crc(self, _index: int, /) -> None:
+        """Nothing keeps a checksum here."""
+        return
+
     def _batch(self, batch: list[int]) -> Task:
         def read(buffer: memoryview) -> Iterator[tuple[int, Iterable[memoryview]]]:
             for index in batch:

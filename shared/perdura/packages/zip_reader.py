@@ -120,11 +120,26 @@ class ZipContainer:
 
         return run
 
-    def _stream(self, index: int) -> Iterator[memoryview]:
+    def resume(self, index: int, offset: int) -> Iterator[memoryview] | None:
+        """The bytes of a stored member from an offset on."""
+        member = self._members[index]
+        if member.method != records.STORED:
+            return None
+        return prefetched(self._source, self._body(index) + offset, member.stored - offset)
+
+    def crc(self, index: int) -> int:
+        """The CRC-32 of a member."""
+        return self._members[index].crc
+
+    def _body(self, index: int) -> int:
+        """Where the body of a member begins, its local header checked."""
         member, stop = self._members[index], self._stops[index]
         head = memoryview(self._source.read(member.start, min(_FURTHEST_BODY, stop - member.start)))
-        body = member.start + self._check_header(index, head, tail=self._source.read(stop - _TAIL, _TAIL))
-        chunks = prefetched(self._source, body, member.stored)
+        return member.start + self._check_header(index, head, tail=self._source.read(stop - _TAIL, _TAIL))
+
+    def _stream(self, index: int) -> Iterator[memoryview]:
+        member = self._members[index]
+        chunks = prefetched(self._source, self._body(index), member.stored)
         if member.method == records.STORED:
             yield from self._checked(member, chunks)
         else:

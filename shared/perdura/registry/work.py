@@ -24,6 +24,7 @@ from perdura.outcome import (
     PackageKind,
     StepState,
     StepView,
+    UnitView,
 )
 from perdura.registry.transitions import ERRANDS, ArchiveState, archive_state_after, expected_before
 
@@ -51,7 +52,7 @@ class Next:
     name: str | None = None
 
 
-_VIEW = """
+VIEW = """
     step.id AS step_id, step.name, step.attempt, step.input, step.checkpoint, step.position, step.deliveries,
     step.cause, step.created_at AS step_created_at, archive.id AS archive_id, archive.title, archive.metadata,
     archive.restricted, archive.pipeline, archive.created_at AS archive_created_at,
@@ -61,8 +62,12 @@ _VIEW = """
     (SELECT jsonb_agg(to_jsonb(copy)) FROM copy JOIN package ON package.id = copy.package_id
      WHERE package.archive_id = archive.id) AS copies,
     EXISTS (SELECT FROM step AS earlier WHERE earlier.archive_id = archive.id
-            AND earlier.state = 'completed_with_warnings') AS warned
+            AND earlier.state = 'completed_with_warnings') AS warned,
+    (SELECT jsonb_object_agg(key, jsonb_build_object('state', unit.state, 'checkpoint', unit.checkpoint,
+            'result', unit.result, 'lost', unit.state <> 'completed' AND unit.run_at < clock_timestamp()))
+     FROM work_unit AS unit WHERE unit.step_id = step.id) AS units
 """
+"""What `archive_of` reads of a row of `step` and `archive`."""
 
 _START = text(f"""
     UPDATE step SET state = 'running', started_at = coalesce(started_at, clock_timestamp()),
@@ -70,11 +75,11 @@ _START = text(f"""
         poll_at = clock_timestamp() + interval '15 minutes', cause = CAST(:cause AS jsonb)
     FROM archive
     WHERE step.id = :step AND archive.id = step.archive_id AND step.state = ANY(:expected)
-    RETURNING {_VIEW}
+    RETURNING {VIEW}
 """)  # noqa: S608 - a constant of this module
 
 _WAITING = text(f"""
-    SELECT {_VIEW} FROM step JOIN archive ON archive.id = step.archive_id
+    SELECT {VIEW} FROM step JOIN archive ON archive.id = step.archive_id
     WHERE step.name = :name AND step.state = 'waiting' AND step.poll_at <= clock_timestamp()
     ORDER BY step.poll_at LIMIT :limit FOR UPDATE OF step SKIP LOCKED
 """)  # noqa: S608 - a constant of this module
@@ -99,8 +104,14 @@ def waiting(connection: Connection, name: str, limit: int) -> list[Started]:
 
 
 def _started(row: Row[Any]) -> Started:
+    cause = from_carried(row.cause) if row.cause else None
+    return Started(archive_of(row), tuple(row.pipeline), row.position, row.deliveries, row.warned, cause)
+
+
+def archive_of(row: Row[Any]) -> ArchiveView:
+    """An Archive and one of its steps, as a step sees them."""
     source, recid = row.resource or (None, None)
-    view = ArchiveView(
+    return ArchiveView(
         id=row.archive_id,
         title=row.title,
         source=source,
@@ -117,10 +128,13 @@ def _started(row: Row[Any]) -> Started:
             input=row.input,
             checkpoint=row.checkpoint,
             created_at=row.step_created_at,
+            units={key: _unit(value) for key, value in (row.units or {}).items()},
         ),
     )
-    cause = from_carried(row.cause) if row.cause else None
-    return Started(view, tuple(row.pipeline), row.position, row.deliveries, row.warned, cause)
+
+
+def _unit(value: Mapping[str, Any]) -> UnitView:
+    return UnitView(value["state"], value["checkpoint"], value["result"] or {}, value["lost"])
 
 
 def _package(value: Mapping[str, Any]) -> Package:
@@ -154,7 +168,8 @@ def _copy(value: Mapping[str, Any]) -> Copy:
 _CLOSE = text("""
     UPDATE step SET state = :state, output = output || CAST(:output AS jsonb), findings = CAST(:findings AS jsonb),
         checkpoint = coalesce(CAST(:checkpoint AS jsonb), checkpoint), error_code = :code, error_message = :message,
-        poll_at = coalesce(CAST(:poll_at AS timestamptz), clock_timestamp() + interval '1 minute'), progress = NULL,
+        poll_at = coalesce(CAST(:poll_at AS timestamptz), clock_timestamp() + interval '1 minute'),
+        progress = CASE WHEN :state = 'waiting' THEN progress END,
         finished_at = CASE WHEN :final THEN clock_timestamp() END, updated_at = clock_timestamp()
     WHERE id = :step AND state = ANY(:expected)
 """)

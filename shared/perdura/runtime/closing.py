@@ -18,7 +18,7 @@ from perdura.errors import PerduraError
 from perdura.ids import derived_id
 from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.premis import log, model
-from perdura.registry import outbox, work
+from perdura.registry import outbox, units, work
 from perdura.registry.transitions import ArchiveState
 
 UNSUCCESSFUL = frozenset({StepState.FAILED, StepState.BLOCKED})
@@ -77,6 +77,8 @@ def close(
     archive, cause = started.archive, finished or started.cause
     outcome = with_failure_event(outcome, archive, function, now)
     following = work.close(connection, started, outcome)
+    if outcome.units:
+        units.put(connection, archive.step.id, outcome.units)
     if outcome.events:
         log.append(connection, outcome.events, actor=function)
     events = [
@@ -102,6 +104,10 @@ def _told(
                 (following.step, started.deliveries if continued else 0),
             )
         )
+    told += [
+        (request_type(step.name), {"archive": archive, "step": step.id, "unit": unit.key}, (step.id, unit.key))
+        for unit in outcome.units
+    ]
     told += [(fact.type, fact.data, (step.id, n)) for n, fact in enumerate(outcome.facts)]
     if outcome.state in UNSUCCESSFUL:
         told.append(("org.perdura.step.failed.v1", _failure(archive, step.id, step.name, outcome), step.id))

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property
 from typing import Any
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from perdura.database import engine
 from perdura.ids import derived_id
 from perdura.outcome import ArchiveView
 from perdura.ports import FormatIdentifier, Ports, Progress, TapeSystem, VirusScanner
-from perdura.registry import work
+from perdura.registry import units, work
 from perdura.registry.intents import RegistryIntents
 from perdura.runtime.emitter import Emitter
 from perdura.runtime.statements import count_on
@@ -96,7 +96,7 @@ class Environment:
             clock=SystemClock(),
             deadline=TimeBudget(self.settings.invocation_seconds),
             intents=RegistryIntents(self.engine, step.id),
-            progress=_progress(self.engine, archive),
+            progress=self._progress(archive),
             derived=lambda name: derived_id(step.id, step.attempt, name),
             identifier=self.identifier if "identifier" in needs else None,
             scanner=self.scanner if "scanner" in needs else None,
@@ -104,8 +104,17 @@ class Environment:
             extras=extras,
         )
 
+    def _progress(self, archive: ArchiveView) -> Progress:
+        step = archive.step.id
+        return _seldom(self.engine, lambda c, what, done, total: work.note_progress(c, step, what, done, total))
 
-def _progress(database: Engine, archive: ArchiveView) -> Progress:
+    def unit_progress(self, archive: ArchiveView, unit: str) -> Progress:
+        """Notes how far one work unit is, and with that its step."""
+        step = archive.step.id
+        return _seldom(self.engine, lambda c, what, done, total: units.note_progress(c, step, unit, what, done, total))
+
+
+def _seldom(database: Engine, write: Callable[[Connection, str, int, int | None], None]) -> Progress:
     """Writes progress at most once a second, and never during the first: short steps cost no statement."""
     last = time.monotonic()
 
@@ -116,7 +125,7 @@ def _progress(database: Engine, archive: ArchiveView) -> Progress:
         last = time.monotonic()
         try:
             with database.begin() as connection:
-                work.note_progress(connection, archive.step.id, what, done, total)
+                write(connection, what, done, total)
         except SQLAlchemyError:
             return  # Progress is a courtesy; the closing transaction will tell of a database that is gone.
 

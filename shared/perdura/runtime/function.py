@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from pydantic import ValidationError
 from sqlalchemy.exc import SQLAlchemyError
@@ -28,6 +29,7 @@ from perdura.runtime.admission import admit_harvest, admit_ingest, arrived
 from perdura.runtime.answers import Answer, answer, problem, without_event
 from perdura.runtime.delivery import Delivered, StepRunner
 from perdura.runtime.environment import Environment, environment
+from perdura.runtime.units import UnitRunner
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ Intake = Callable[[Environment, CloudEvent], Sequence[CloudEvent]]
 
 
 class Function:
-    """One deployable: its name, the steps it runs by CloudEvent type, and what it does at a tick.
+    """One deployable: its name, the steps (and units of them) it runs by CloudEvent type, what it does at a tick.
 
     `intake` takes any other CloudEvent (only the log wants that); `notifications` lets storage notifications in.
     """
@@ -46,12 +48,14 @@ class Function:
         name: str,
         *,
         steps: Mapping[str, StepRunner] | None = None,
+        units: Mapping[str, UnitRunner] | None = None,
         tick: Tick | None = None,
         intake: Intake | None = None,
         notifications: bool = False,
     ) -> None:
         self.name = name
         self.steps = dict(steps or {})
+        self._units = dict(units or {})
         unknown = set(self.steps) - set(CATALOGUE)
         if unknown:
             raise ValueError(f"not in the catalogue: {sorted(unknown)}")
@@ -122,12 +126,20 @@ class Function:
                 return Delivered(Answer.DONE, admit_harvest(surroundings, event, data))
             case IngestRequested(step=None):
                 return Delivered(Answer.DONE, admit_ingest(surroundings, data))
+            case IngestRequested(step=UUID() as step, unit=str() as unit):
+                return self._unit(surroundings, event, step, unit)
             case HarvestRequested() | IngestRequested() | StepRequested():
                 if data.step is None:
                     raise Rejected("The request names no step.", code="incomplete-request")
                 return runner.deliver(surroundings, event, data.step)
             case _:
                 raise Rejected(f"{event.type} asks for no step.", code="impossible-request")
+
+    def _unit(self, surroundings: Environment, event: CloudEvent, step: UUID, unit: str) -> Delivered:
+        runner = self._units.get(event.type)
+        if runner is None:
+            raise Rejected(f"{event.type} has no units here.", code="impossible-request")
+        return runner.deliver(surroundings, event, step, unit)
 
     def _other(self, surroundings: Environment, event: CloudEvent) -> Delivered:
         if self._intake is not None:

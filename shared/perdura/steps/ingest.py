@@ -7,12 +7,10 @@ judged; nothing is removed from the drop zone. A rejected SIP stays retrievable 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from perdura import __version__
-from perdura.errors import Rejected
 from perdura.outcome import (
     ArchiveChange,
     ArchiveView,
@@ -26,12 +24,12 @@ from perdura.outcome import (
 )
 from perdura.packages.package import Finding as PackageFinding
 from perdura.packages.package import Report, Verdict
-from perdura.packages.sources import StoredObject, StoredPrefix
-from perdura.packages.verify import verify
+from perdura.packages.verify import digested, examine
 from perdura.ports import Ports
 from perdura.premis.model import FAILURE, SUCCESS, WARNING, Event, Identifier
 from perdura.premis.model import Outcome as EventOutcome
-from perdura.storage.store import ObjectInfo, ObjectRef
+from perdura.steps import ingest_units
+from perdura.steps.ingest_custody import source_of, take_custody, unlike_announced
 
 NOTES = 20
 """Findings quoted in a PREMIS event; the report in the registry has them all."""
@@ -42,57 +40,28 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
 
     Raises Retryable errors of the store; what is wrong with the package is an outcome, not an error.
     """
-    sip = archive.package(PackageKind.SIP) or _take_custody(archive, ports)
+    if archive.step.units:
+        gathered = ingest_units.gathered(archive, ports)
+        return gathered if isinstance(gathered, Outcome) else _judged(archive, *gathered, ports)
+    sip = archive.package(PackageKind.SIP) or take_custody(archive, ports)
     if isinstance(sip, Outcome):
         return sip
-    report = verify(_source(sip, ports), progress=lambda done, total: ports.progress("verifying", done, total))
+    examined = examine(source_of(sip, ports), limits=ingest_units.limits_of(ports))
+    if isinstance(examined, Report):
+        return _judged(archive, sip, examined, None, ports)
+    divided = ingest_units.divided(archive, sip, examined, ports)
+    if divided is not None:
+        return divided
+    report = digested(examined, lambda done, total: ports.progress("verifying", done, total))
+    return _judged(archive, sip, report, None, ports)
+
+
+def _judged(archive: ArchiveView, sip: Package, report: Report, sha256: str | None, ports: Ports) -> Outcome:
     sip = replace(sip, container=report.container, accepted=accepted(report))
+    finding = unlike_announced(archive, sip, ports, sha256)
+    if finding is not None:
+        return _rejected(archive, replace(sip, accepted=False), (finding,), ports)
     return judge(archive, sip, report, ports)
-
-
-def _take_custody(archive: ArchiveView, ports: Ports) -> Package | Outcome:
-    """Copy the deposited object out of reach of its depositor, after comparing it with what was announced."""
-    told = archive.step.input
-    if "key" not in told:
-        raise Rejected("There is no complete SIP to ingest: a light one has to be completed first.", code="no-sip")
-    found = ports.store.head(told["bucket"], told["key"])
-    finding = _unlike_announced(told, found, ports)
-    kept = ports.store.copy(found.ref, ports.settings.bucket_sips, f"{archive.id}/sip", found.size)
-    sip = Package(
-        id=ports.derived("sip"),
-        kind=PackageKind.SIP,
-        bucket=kept.ref.bucket,
-        key=kept.ref.key,
-        container="unknown",
-        size=kept.size,
-        version_id=kept.ref.version_id,
-        etag=kept.ref.etag,
-        checksums={"sha256": told["expected_sha256"]} if told.get("expected_sha256") else {},
-    )
-    if finding is None:
-        return sip
-    return _rejected(archive, replace(sip, accepted=False), (finding,), ports)
-
-
-def _unlike_announced(told: Mapping[str, Any], found: ObjectInfo, ports: Ports) -> Finding | None:
-    size, sha256 = told.get("expected_size"), told.get("expected_sha256")
-    if size is not None and size != found.size:
-        message = f"{found.size} bytes arrived; the depositor announced {size}."
-        return Finding("size-not-as-announced", message)
-    if sha256 is not None:
-        digest = hashlib.sha256()
-        for chunk in ports.store.stream(found.ref):
-            digest.update(chunk)
-        if digest.hexdigest() != sha256.lower():
-            message = f"SHA-256 of what arrived is {digest.hexdigest()}; the depositor announced {sha256}."
-            return Finding("checksum-not-as-announced", message)
-    return None
-
-
-def _source(sip: Package, ports: Ports) -> StoredObject | StoredPrefix:
-    if sip.key.endswith("/"):
-        return StoredPrefix(ports.store, sip.bucket, sip.key)
-    return StoredObject(ports.store, ObjectRef(sip.bucket, sip.key, sip.version_id, sip.etag), sip.size)
 
 
 def accepted(report: Report) -> bool:

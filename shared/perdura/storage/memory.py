@@ -12,6 +12,7 @@ from typing import Self
 
 from perdura.errors import Broken, NotStored, ObjectChanged
 from perdura.storage.digests import Digests
+from perdura.storage.memory_uploads import MemoryUploads
 from perdura.storage.store import NOTHING, ObjectInfo, ObjectRef, Writer, Written
 
 
@@ -33,6 +34,12 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._objects: dict[tuple[str, str], list[_Version]] = {}
         self._counter = 0
+        self._uploads = MemoryUploads(self)
+
+    @property
+    def uploads(self) -> MemoryUploads:
+        """Uploads in parts."""
+        return self._uploads
 
     def head(self, bucket: str, key: str, version_id: str | None = None) -> ObjectInfo:
         """What is stored there; raises NotStored."""

@@ -15,12 +15,12 @@ from urllib.parse import quote
 from perdura.errors import Broken, StoreUnavailable
 from perdura.settings import Settings
 from perdura.storage.endpoint import new_client, translated
-from perdura.storage.multipart import MultipartWriter, part_size
+from perdura.storage.multipart import MultipartWriter
 from perdura.storage.ranges import RangeReader
 from perdura.storage.store import NOTHING, ObjectInfo, ObjectRef, Writer, Written
+from perdura.storage.uploads import S3Uploads, copy_on
 
 _ONE_REQUEST_COPY = 5 * 2**30
-_COPY_PART = 2**30
 
 
 class S3Store:
@@ -33,11 +33,17 @@ class S3Store:
         if settings.s3_public_endpoint and settings.s3_public_endpoint != settings.s3_endpoint:
             self._public = new_client(settings, settings.s3_public_endpoint)
         self._ranges = RangeReader(self._internal_url)
+        self._uploads = S3Uploads(self.client, self._public, self.head)
 
     @property
     def settings(self) -> Settings:
         """The settings it was made from."""
         return self._settings
+
+    @property
+    def uploads(self) -> S3Uploads:
+        """Uploads in parts that outlive this process."""
+        return self._uploads
 
     def close(self) -> None:
         """Close all connections."""
@@ -137,30 +143,14 @@ class S3Store:
             with translated():
                 answer = self.client.copy_object(Bucket=bucket, Key=key, **source)
             return self.head(bucket, key, answer.get("VersionId"))
-        with translated():
-            upload_id = self.client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
-        upload = {"Bucket": bucket, "Key": key, "UploadId": upload_id}
+        upload = self.uploads.begin(bucket, key)
         try:
-            with translated():
-                parts = [
-                    {"PartNumber": number, "ETag": self._copy_part(upload, source, number, start, size)}
-                    for number, start in enumerate(range(0, size, max(_COPY_PART, part_size(size))), 1)
-                ]
-                answer = self.client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+            copied = copy_on(self.uploads, ref, upload, size)
         except BaseException:
-            with translated():
-                self.client.abort_multipart_upload(**upload)
+            self.uploads.abort(upload)
             raise
-        return self.head(bucket, key, answer.get("VersionId"))
-
-    def _copy_part(
-        self, upload: Mapping[str, str], source: Mapping[str, Any], number: int, start: int, size: int
-    ) -> str:
-        end = min(start + max(_COPY_PART, part_size(size)), size) - 1
-        answer = self.client.upload_part_copy(
-            **upload, **source, PartNumber=number, CopySourceRange=f"bytes={start}-{end}"
-        )
-        return str(answer["CopyPartResult"]["ETag"])
+        assert copied is not None, "nothing said stop"
+        return copied
 
     def delete(self, ref: ObjectRef) -> None:
         """Remove one object or version; removing what is not there is no error."""

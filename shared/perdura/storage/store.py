@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType, TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from perdura.storage.uploads import Uploads
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -67,6 +70,11 @@ class Writer(Protocol):
 
 class Store(Protocol):
     """Object storage. Every method raises StoreUnavailable when the store does not answer as it should."""
+
+    @property
+    def uploads(self) -> Uploads:
+        """Uploads in parts that outlive this process."""
+        ...
 
     def head(self, bucket: str, key: str, version_id: str | None = None) -> ObjectInfo:
         """What is stored there, with `ref` pinned; raises NotStored."""
