@@ -96,7 +96,6 @@ class Settings(BaseSettings):
     verify_unit_bytes: int = Field(
         64 * 2**30, ge=1, description="Bytes of a package that one invocation verifies; larger ones are divided."
     )
-
     package_limits: dict[str, int | bool] = Field(
         default_factory=dict, description="Limits of packages that are not the default (docs/packages.md), as JSON."
     )
