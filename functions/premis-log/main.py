@@ -1,18 +1,20 @@
 """premis-log: the PREMIS log over HTTP, and the place where events and dead letters arrive as CloudEvents."""
 
+import json
 from collections.abc import Sequence
 
 from flask import Request
 from sqlalchemy import Connection
 from werkzeug.wrappers import Response
 
+from perdura.cloudevents.build import to_json
 from perdura.cloudevents.message import CloudEvent
 from perdura.premis import intake, service
 from perdura.premis.model import Event
 from perdura.runtime.answers import HEALTH_PATHS
 from perdura.runtime.environment import Environment, environment
 from perdura.runtime.function import Function
-from perdura.runtime.recording import tell
+from perdura.runtime.recording import announcement, tell
 
 
 def record(surroundings: Environment, event: CloudEvent) -> Sequence[CloudEvent]:
@@ -31,8 +33,12 @@ def handle(request: Request) -> Response:
     surroundings = environment()
     told: list[CloudEvent] = []
 
-    def recorded(connection: Connection, events: list[Event]) -> None:
+    def one(event: Event) -> str:
+        told.append(announcement([event]))
+        return json.dumps(to_json(told[0]))
+
+    def many(connection: Connection, events: list[Event]) -> None:
         told.extend(tell(connection, events))
 
-    response = service.respond(request, surroundings.engine, surroundings.settings, recorded=recorded)
-    return surroundings.emitter.after_response(response, told)
+    response = service.respond(request, surroundings.engine, surroundings.settings, telling=service.Telling(one, many))
+    return surroundings.emitter.after_response(response, told if response.status_code < 300 else [])

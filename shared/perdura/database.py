@@ -1,20 +1,36 @@
-"""The database: one engine per process.
+"""The database: one engine per process, and one beside it for statements that stand alone.
 
 PostgreSQL 15 or later through pg8000; no extension is needed (embedded-services.md 1.3).
 """
 
 from __future__ import annotations
 
-from functools import cache
+import re
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from functools import cache, lru_cache
 from typing import Any, TypeAlias
+from weakref import WeakKeyDictionary
 
-from sqlalchemy import Row, create_engine
+from pg8000.converters import make_params
+from sqlalchemy import Row, create_engine, event
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import InvalidatePoolError
 
 from perdura.settings import Settings
 
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 """A row of any columns, read by name; the statement that made it is in the same module."""
+
+PREPARED = 64
+"""Statements that a connection of `standing_alone` keeps prepared; the one not used for longest makes room."""
+
+IDLE = 5.0
+"""Seconds after which a connection of `standing_alone` is asked whether it still works before it is used."""
+
+_MARK = re.compile("%[s%]")
+_alone: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
 
 
 @cache
@@ -27,5 +43,87 @@ def engine(settings: Settings) -> Engine:
         pool_timeout=10,
         pool_pre_ping=True,
         pool_recycle=1800,
-        connect_args={"timeout": settings.database_statement_timeout, "application_name": "perdura"},
+        connect_args=_connect_args(settings),
     )
+
+
+def standing_alone(beside: Engine, settings: Settings) -> Engine:
+    """The engine for statements that each are their own transaction, on the database of `beside`.
+
+    Its connections keep statements prepared, so that one costs one message to the server and back, where a
+    transaction with an unprepared one costs six. It lives and is disposed of with `beside`.
+    """
+    known = _alone.get(beside)
+    if known is not None:
+        return known
+    made = create_engine(
+        beside.url,
+        isolation_level="AUTOCOMMIT",
+        pool_size=settings.database_pool_size,
+        max_overflow=0,
+        pool_timeout=10,
+        pool_recycle=1800,
+        pool_use_lifo=True,
+        connect_args=_connect_args(settings),
+    )
+    event.listen(made, "do_execute", _execute_prepared)
+    event.listen(made, "checkin", _left)
+    event.listen(made, "checkout", _ask_idle(made))
+    event.listen(beside, "engine_disposed", lambda _: made.dispose())
+    return _alone.setdefault(beside, made)
+
+
+def _connect_args(settings: Settings) -> dict[str, Any]:
+    return {"timeout": settings.database_statement_timeout, "application_name": "perdura"}
+
+
+def _left(_connection: Any, record: Any) -> None:
+    record.info["left"] = time.monotonic()
+
+
+def _ask_idle(pooled: Engine) -> Any:
+    def ask(connection: Any, record: Any, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get("left", time.monotonic()) < IDLE:
+            return
+        try:
+            alive = pooled.dialect.do_ping(connection)
+        except pooled.dialect.loaded_dbapi.Error:
+            alive = False
+        if not alive:
+            raise InvalidatePoolError("the database has closed the connection")
+
+    return ask
+
+
+def _execute_prepared(cursor: Any, statement: str, parameters: Sequence[Any], _context: Any) -> bool:
+    """Run a statement on a cursor of pg8000 as one that the connection keeps prepared."""
+    connection = cursor._c
+    known: OrderedDict[str, Any] = connection.__dict__.setdefault("prepared", OrderedDict())
+    prepared = known.get(statement)
+    if prepared is None:
+        if len(known) >= PREPARED:
+            name, *_ = known.popitem(last=False)[1]
+            connection.close_prepared_statement(name)
+        prepared = known[statement] = connection.prepare_statement(_numbered(statement), ())
+    known.move_to_end(statement)
+    name, columns, converters = prepared
+    values = make_params(connection.py_types, parameters)
+    done = connection.execute_named(name, values, columns, converters, statement)
+    cursor._context = done
+    cursor._row_iter = iter(done.rows or ())
+    return True
+
+
+@lru_cache(maxsize=512)
+def _numbered(statement: str) -> str:
+    """A statement with `%s` as PostgreSQL writes it: `$1`, `$2` …"""
+    count = 0
+
+    def mark(found: re.Match[str]) -> str:
+        nonlocal count
+        if found[0] == "%%":
+            return "%"
+        count += 1
+        return f"${count}"
+
+    return _MARK.sub(mark, statement)

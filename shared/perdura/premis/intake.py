@@ -36,7 +36,7 @@ def record(connection: Connection, event: CloudEvent) -> list[Event]:
     taken = set(log.append_free(connection, events, actor=event.source[:1000]))
     if taken:
         _log.info("events recorded before", extra={"event": event.id, "known": len(taken)})
-    return [each for each in events if each.identifier_value not in taken]
+    return [each for position, each in enumerate(events) if position not in taken]
 
 
 def requested(event: CloudEvent) -> list[Event]:

@@ -21,17 +21,19 @@ MOST = 1000
 
 def tell(connection: Connection, events: Sequence[Event], cause: CloudEvent | None = None) -> list[CloudEvent]:
     """Write `premis.recorded` for these events to the outbox; returns the CloudEvents to emit after the commit."""
-    told = [
-        build(
-            TYPE,
-            {"events": [event.id for event in events[begin : begin + MOST]]},
-            source=SOURCE,
-            at=datetime.now(UTC),
-            cause=cause,
-            key=begin if cause else new_id(),
-        )
-        for begin in range(0, len(events), MOST)
-    ]
+    told = [announcement(events[begin : begin + MOST], cause, begin) for begin in range(0, len(events), MOST)]
     if told:
         outbox.write(connection, told)
     return told
+
+
+def announcement(events: Sequence[Event], cause: CloudEvent | None = None, key: int = 0) -> CloudEvent:
+    """The CloudEvent that tells of at most MOST events; `key` tells those of one cause apart."""
+    return build(
+        TYPE,
+        {"events": [event.id for event in events]},
+        source=SOURCE,
+        at=datetime.now(UTC),
+        cause=cause,
+        key=key if cause else new_id(),
+    )

@@ -20,6 +20,7 @@ from sqlalchemy.engine import Engine
 from werkzeug.test import Client, TestResponse
 from werkzeug.wrappers import Request
 
+from perdura.database import standing_alone
 from perdura.premis import service
 from perdura.settings import Settings
 from tests.contract.test_premis.xsd import assert_valid
@@ -230,7 +231,8 @@ def test_post(client: Client) -> None:
 
 def test_a_post_is_one_statement(engine: Engine) -> None:
     seen: list[str] = []
-    sqlalchemy_event.listen(engine, "before_cursor_execute", lambda *arguments: seen.append(arguments[2]))
+    alone = standing_alone(engine, OPEN)
+    sqlalchemy_event.listen(alone, "before_cursor_execute", lambda *arguments: seen.append(arguments[2]))
     new(client_of(engine))
     assert len(seen) == 1
 

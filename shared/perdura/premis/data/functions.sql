@@ -1,7 +1,10 @@
--- Adds versions of events: one call, one statement, any number of events. Gives back the identifiers that are taken;
--- nothing of those is stored. The plans are kept by the session, which an unnamed statement's would not be.
-CREATE OR REPLACE FUNCTION premis_append(events json, links json, kinds json, recorded timestamptz, actor_name text)
-RETURNS TABLE (taken text) LANGUAGE plpgsql AS $$
+-- Adds events: one call, any number of events. Gives back the ordinals of those whose identifiers are taken; nothing of
+-- them is stored. `told` are the CloudEvents that tell of each (`id` of the event, `event`), put into the outbox with it.
+-- The plans are kept by the session, which an unnamed statement's would not be.
+DROP FUNCTION IF EXISTS premis_append(json, json, json, timestamptz, text);
+CREATE OR REPLACE FUNCTION premis_append(events json, links json, kinds json, recorded timestamptz, actor_name text,
+                                         told jsonb)
+RETURNS TABLE (taken integer) LANGUAGE plpgsql AS $$
 BEGIN
     RETURN QUERY
     WITH input AS MATERIALIZED (
@@ -57,14 +60,25 @@ BEGIN
         FROM input JOIN head ON head.sequence = input.seq
         GROUP BY 1, 2
     )
-    SELECT input.i FROM input LEFT JOIN head ON head.sequence = input.seq
+    SELECT input.o FROM input LEFT JOIN head ON head.sequence = input.seq
     WHERE head.sequence IS NULL ORDER BY input.o;
+    IF told IS NOT NULL THEN
+        INSERT INTO outbox (id, event, next_at)
+        SELECT (n.event ->> 'id')::uuid, n.event, clock_timestamp() + interval '5 seconds'
+        FROM jsonb_to_recordset(told) AS n(id uuid, event jsonb)
+        JOIN premis_event e ON e.event_id = n.id AND e.recorded_at = recorded
+        ON CONFLICT DO NOTHING;
+    END IF;
 END $$;
 
--- The same for one event: plain inserts, whose plans cost next to nothing. False when the identifier is taken.
+-- The same for one event: plain inserts, whose plans cost next to nothing. False when the identifier is taken. `told`
+-- is the CloudEvent that tells of it, put into the outbox with it.
+DROP FUNCTION IF EXISTS premis_append_one(uuid, text, bigint, timestamptz, text, text, text, text, text, text, text[],
+    text[], text[], text[], timestamptz, text);
 CREATE OR REPLACE FUNCTION premis_append_one(new_id uuid, name text, kind bigint, happened timestamptz,
     premis text, rendered text, sent text, leaf_text text, shown_objects text, type_text text, outcome_texts text[],
-    object_keys text[], bare_names text[], agent_keys text[], recorded timestamptz, actor_name text)
+    object_keys text[], bare_names text[], agent_keys text[], recorded timestamptz, actor_name text,
+    told jsonb)
 RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     seq bigint := nextval('premis_sequence');
@@ -93,6 +107,10 @@ BEGIN
         VALUES (agent_keys[i], kind, happened, name, new_id, seq);
     END LOOP;
     INSERT INTO premis_count_delta (day, kind_id, n) VALUES ((happened AT TIME ZONE 'UTC')::date, kind, 1);
+    IF told IS NOT NULL THEN
+        INSERT INTO outbox (id, event, next_at)
+        VALUES ((told ->> 'id')::uuid, told, clock_timestamp() + interval '5 seconds') ON CONFLICT (id) DO NOTHING;
+    END IF;
     RETURN true;
 END $$;
 

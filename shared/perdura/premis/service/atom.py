@@ -8,6 +8,7 @@ from datetime import datetime
 from urllib.parse import quote
 
 from perdura.premis.agents import StoredAgent
+from perdura.premis.listed import Listed, moment
 from perdura.premis.log import Stored
 from perdura.premis.model import rfc3339
 from perdura.premis.service.call import Urls
@@ -68,17 +69,19 @@ def event_entry(event: Stored, urls: Urls, author: str, version: str | None) -> 
 
 
 def event_feed(
-    events: Sequence[Stored], urls: Urls, author: str, version: str | None, paging: Paging, updated: datetime
+    events: Sequence[Listed], urls: Urls, author: str, version: str | None, paging: Paging, updated: datetime
 ) -> str:
     """A page of the event collection."""
     parts = [_feed_start(urls.collection("event"), "Event Entry Feed", author, updated, paging)]
     base = quoted(urls.base)
     for event in events:
-        title = escaped(event.identifier)
-        encoded = quote(event.identifier, safe="")
+        identifier = event.identifier
+        title, encoded = (identifier, identifier) if identifier.isalnum() and identifier.isascii() else (
+            escaped(identifier), quote(identifier, safe="")
+        )  # fmt: skip
         parts.append(
             f"<entry><title>{title}</title><id>{base}/APP/event/{encoded}/</id>"
-            f"<published>{rfc3339(event.recorded_at)}</published><updated>{rfc3339(event.changed_at)}</updated>"
+            f"<published>{moment(event.recorded_micro)}</published><updated>{moment(event.changed_micro)}</updated>"
             f'<link rel="alternate" type="text/html" href="{base}/event/{encoded}/"/>'
             f'<content type="application/xml">{event.xml_in(version)}</content></entry>\n'
         )

@@ -106,19 +106,20 @@ def _record(
     sent = [each.sent for each in right]
     taken = set(log.append_free(connection, events, actor=actor, sent=sent, recorded_at=now))
     if taken and not lenient:
-        raise DuplicateEvent(sorted(taken))
-    if call.recorded is not None:
-        call.recorded(connection, [event for event in events if event.identifier_value not in taken])
+        raise DuplicateEvent([events[position].identifier_value for position in sorted(taken)])
+    if call.telling is not None:
+        call.telling.many(connection, [event for position, event in enumerate(events) if position not in taken])
     if lenient:
-        outcomes += [_outcome(each, taken) for each in chunk]
+        refused = {right[position].number for position in taken}
+        outcomes += [_outcome(each, each.number in refused) for each in chunk]
     return len(events) - len(taken)
 
 
-def _outcome(entry: _Entry, taken: set[str]) -> dict[str, Any]:
+def _outcome(entry: _Entry, taken: bool) -> dict[str, Any]:
     if entry.event is None:
         return {"entry": entry.number, "status": 400, "message": entry.problem}
     identifier = entry.event.identifier_value
-    if identifier in taken:
+    if taken:
         return {"entry": entry.number, "identifier": identifier, "status": 409, "message": "exists"}
     return {"entry": entry.number, "identifier": identifier, "status": 201}
 

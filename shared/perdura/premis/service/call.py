@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from typing import Any
 from urllib.parse import parse_qsl, quote
 from zoneinfo import ZoneInfo
 
@@ -15,7 +14,10 @@ from sqlalchemy.engine import Connection, Engine
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wrappers import Request, Response
 
+from perdura.database import standing_alone
 from perdura.errors import PerduraError
+from perdura.premis.gathering import Gathering, gathering
+from perdura.premis.model import Event
 from perdura.settings import Settings
 
 SHOWN = 200
@@ -24,7 +26,18 @@ SHOWN = 200
 ATOM = "application/atom+xml"
 TEXT = "text/plain; charset=utf-8"
 
-Recorded = Callable[[Connection, list[Any]], None]
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How others hear of events, from the outbox that is written in the transaction that records them.
+
+    `one` gives the JSON of the CloudEvent that tells of one event, `many` writes those of several.
+    """
+
+    one: Callable[[Event], str]
+    many: Callable[[Connection, list[Event]], None]
+
+
 Authorise = Callable[[Request], str | None]
 
 
@@ -71,7 +84,7 @@ class Call:
     engine: Engine
     settings: Settings
     urls: Urls
-    recorded: Recorded | None = None
+    telling: Telling | None = None
     authorise: Authorise | None = None
     query: list[tuple[str, str]] = field(default_factory=list)
 
@@ -87,7 +100,12 @@ class Call:
 
     def reading(self) -> Connection:
         """A connection for statements that each stand alone; use it as a context."""
-        return self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        return standing_alone(self.engine, self.settings).connect()
+
+    @property
+    def gathering(self) -> Gathering:
+        """Where single events are added to the log."""
+        return gathering(standing_alone(self.engine, self.settings))
 
     def parameters(self, *known: str) -> dict[str, str]:
         """Parameters that are not blank, the last of each name, in the order sent."""

@@ -13,9 +13,9 @@ from werkzeug.wrappers import Response
 
 from perdura.premis import log, query, vocabulary
 from perdura.premis.json_form import BadJson, event_from_json
-from perdura.premis.log import DuplicateEvent, Stored
+from perdura.premis.listed import instant
+from perdura.premis.log import Stored
 from perdura.premis.model import Event
-from perdura.premis.rows import kind_of
 from perdura.premis.service import atom, batch, parameters
 from perdura.premis.service.call import ATOM, Call, Refused, as_json, refusal, shown
 from perdura.premis.service.parameters import Ordering, Window, link
@@ -24,7 +24,6 @@ from perdura.premis.xml import (
     NotXml,
     canonical,
     event_from,
-    event_xml,
     events_in,
     is_uuid,
     parse,
@@ -67,7 +66,7 @@ def feed(call: Call) -> Response:
     url = call.urls.collection("event")
     links = _links(url, sent, parameters.sent_with_blanks(call, parameters.FEED), wanted, order, page)
     paging = atom.Paging(links, page.total, wanted.offset + 1, wanted.size)
-    updated = max((event.changed_at for event in page.events), default=datetime(1970, 1, 1, tzinfo=UTC))
+    updated = instant(max((event.changed_micro for event in page.events), default=0))
     author = call.settings.premis_author
     response = Response(
         atom.event_feed(page.events, call.urls, author, version, paging, updated), content_type=atom.FEED_TYPE
@@ -90,15 +89,12 @@ def create(call: Call) -> Response:
         raise Refused(413, f"The body is larger than {call.settings.body_limit} bytes.")
     now = datetime.now(UTC)
     event, sent = _sent_json(call, data, now) if media.endswith("json") else _sent_xml(call, data, now)
-    try:
-        record(call, [event], [sent], actor, now)
-    except DuplicateEvent:
-        location = call.urls.member("event", event.identifier_value)
-        return refusal(
-            call.request, 409, f"An event with id='{event.identifier_value}' exists.", {"Location": location}
-        )
-    stored = _fresh(event, now)
-    location = call.urls.member("event", stored.identifier)
+    told = call.telling.one(event) if call.telling is not None else None
+    stored = call.gathering.add(event, actor=actor, sent=sent, told=told)
+    location = call.urls.member("event", event.identifier_value)
+    if stored is None:
+        message = f"An event with id='{event.identifier_value}' exists."
+        return refusal(call.request, 409, message, {"Location": location})
     if media.endswith("json"):
         response = as_json({"id": location, "identifier": stored.identifier}, 201)
     else:
@@ -137,8 +133,8 @@ def put(call: Call, identifier: str) -> Response:
         log.replace(
             connection, stored, event, actor=actor, sent=canonical(element) if complete else None, recorded_at=now
         )
-        if call.recorded is not None:
-            call.recorded(connection, [event])
+        if call.telling is not None:
+            call.telling.many(connection, [event])
         current = log.find(connection, stored.event_id)
     if current is None:
         raise Refused(404, "Event not found")
@@ -155,17 +151,6 @@ def delete(call: Call, identifier: str) -> Response:
         _unchanged(call, stored)
         log.delete(connection, stored, actor=actor)
     return _entry(call, stored, None, 200)
-
-
-def record(call: Call, events: list[Event], sent: list[str | None], actor: str, now: datetime) -> None:
-    """Add events in a transaction of their own; one statement, unless somebody wants to hear of them."""
-    if call.recorded is None:
-        with call.reading() as connection:
-            log.append(connection, events, actor=actor, sent=sent, recorded_at=now)
-        return
-    with call.engine.begin() as connection:
-        log.append(connection, events, actor=actor, sent=sent, recorded_at=now)
-        call.recorded(connection, events)
 
 
 def found(connection: Connection, identifier: str) -> Stored | None:
@@ -200,15 +185,6 @@ def _strict(call: Call, event: Event) -> None:
     for outcome in event.outcomes:
         if outcome.outcome and outcome.outcome not in vocabulary.known_values(vocabulary.EVENT_OUTCOME):
             raise Refused(422, f"eventOutcome {shown(outcome.outcome)!r} is in no vocabulary known here.")
-
-
-def _fresh(event: Event, now: datetime) -> Stored:
-    """What was just recorded, as it will be read."""
-    _, type_, outcomes = kind_of(event)
-    return Stored(
-        event.id, event.identifier_value, 0, 0, event.at, now, now, 1, event.version, type_, tuple(outcomes), "",
-        event_xml(event),
-    )  # fmt: skip
 
 
 def _entry(call: Call, stored: Stored, version: str | None, status: int) -> Response:

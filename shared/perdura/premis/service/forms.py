@@ -14,6 +14,7 @@ from werkzeug.wrappers import Response
 from perdura.premis import agents as registered
 from perdura.premis import log, query
 from perdura.premis.json_form import agent_to_json, event_to_json
+from perdura.premis.listed import moment
 from perdura.premis.log import Stored
 from perdura.premis.model import Identifier, rfc3339
 from perdura.premis.service import agents, atom, events, parameters
@@ -134,7 +135,7 @@ def _lines(call: Call) -> Iterator[bytes]:
         with call.reading() as connection:
             page = query.page(connection, query.Filter(), order=query.Order.ADDED, limit=EXPORTED, place=place)
         for event in page.events:
-            line = event_to_json(event.event) | {"recorded": rfc3339(event.recorded_at)}
+            line = event_to_json(event.event) | {"recorded": moment(event.recorded_micro)}
             yield json.dumps(line, ensure_ascii=False).encode() + b"\n"
         if not page.more:
             return

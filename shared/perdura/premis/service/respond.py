@@ -20,9 +20,9 @@ from perdura.premis.service.call import (
     Authorise,
     Call,
     Handler,
-    Recorded,
     Refused,
     Route,
+    Telling,
     Urls,
     parsed_query,
     refusal,
@@ -40,18 +40,18 @@ def respond(
     engine: Engine,
     settings: Settings,
     *,
-    recorded: Recorded | None = None,
+    telling: Telling | None = None,
     authorise: Authorise | None = None,
 ) -> Response:
     """Answer a request to the log. Never raises.
 
-    `recorded` is called inside the transaction that recorded events, `authorise` names who a request may write as.
+    `telling` says how others hear of what is recorded, `authorise` names who a request may write as.
     """
     try:
         raw = _raw_path(request)
         query = parsed_query(request.query_string.decode("utf-8", "replace"))
         urls = Urls(_base(request, settings))
-        call = Call(request, raw, engine, settings, urls, recorded, authorise, query)
+        call = Call(request, raw, engine, settings, urls, telling, authorise, query)
         response = _dispatch(call)
     except Refused as error:
         response = refusal(request, error.status, error.message, error.headers)

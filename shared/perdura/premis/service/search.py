@@ -17,7 +17,7 @@ from werkzeug.wrappers import Response
 from perdura.errors import Broken
 from perdura.premis import query, vocabulary
 from perdura.premis.dates import BadDate, Period, period
-from perdura.premis.log import Stored
+from perdura.premis.listed import Listed, moment
 from perdura.premis.model import rfc3339
 from perdura.premis.query import PAGE, Filter, Order
 from perdura.premis.service import parameters
@@ -183,13 +183,13 @@ def _day_or_instant(instant: datetime) -> str:
     return shown_instant[:10] if shown_instant.endswith("T00:00:00Z") else shown_instant
 
 
-def _entry(event: Stored) -> dict[str, Any]:
+def _entry(event: Listed) -> dict[str, Any]:
     return {
-        "date": rfc3339(event.at),
+        "date": moment(event.at_micro),
         "event_type": event.type,
         "identifier": event.identifier,
         "linked_objects": event.objects,
-        "outcome": event.outcomes[0] if event.outcomes else "",
+        "outcome": event.outcome,
     }
 
 

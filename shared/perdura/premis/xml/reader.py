@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 from uuid import UUID, uuid4
 
 from lxml import etree
@@ -16,7 +17,7 @@ from lxml import etree
 from perdura.errors import Rejected
 from perdura.premis.dates import event_date
 from perdura.premis.model import Agent, Attributes, Detail, Event, Identifier, Outcome, Term
-from perdura.premis.xml.names import ATOM, NAMESPACES, V2, V3, XLINK
+from perdura.premis.xml.names import ATOM, NAMESPACES, V1_0, XLINK
 
 DEFAULT_IDENTIFIER_TYPE = "http://purl.org/net/untl/vocabularies/identifier-qualifiers/#UUID"
 DEFAULT_AGENT_TYPE = "PES:Agent"
@@ -160,17 +161,18 @@ def agent_from(element: etree._Element, *, partial: bool = False) -> Agent:
 
 
 def _contents(root: etree._Element, kind: str) -> list[etree._Element]:
-    name = etree.QName(root)
-    if name.localname == kind and name.namespace not in (ATOM, None):
+    namespace, _, name = root.tag.rpartition("}")
+    namespace = namespace[1:]
+    if name == kind and namespace not in (ATOM, ""):
         _version(root)
         return [root]
-    if name.localname == "premis" and name.namespace in NAMESPACES:
-        return [each for each in _children(root) if each.tag == f"{{{name.namespace}}}{kind}"]
-    if name.namespace not in (ATOM, None) or name.localname not in ("entry", "feed", kind):
-        raise BadPremis(f"{name.localname[:200]}: expected an Atom entry or a PREMIS {kind} element.")
-    if name.localname == kind:
+    if name == "premis" and namespace in NAMESPACES:
+        return [each for each in _children(root) if each.tag == f"{{{namespace}}}{kind}"]
+    if namespace not in (ATOM, "") or name not in ("entry", "feed", kind):
+        raise BadPremis(f"{name[:200]}: expected an Atom entry or a PREMIS {kind} element.")
+    if name == kind:
         _version(root)
-    entries = [root] if name.localname == "entry" else list(_named(root, "entry"))
+    entries = [root] if name == "entry" else list(_named(root, "entry"))
     return [_content(entry, kind) for entry in entries]
 
 
@@ -189,7 +191,7 @@ def _content(entry: etree._Element, kind: str) -> etree._Element:
 
 def _named(parent: etree._Element, name: str) -> Iterator[etree._Element]:
     """Children of that name in the Atom namespace or in none."""
-    return (child for child in _children(parent) if child.tag in (f"{{{ATOM}}}{name}", name))
+    return iter(parent.iterchildren(f"{{{ATOM}}}{name}", name))
 
 
 def _local(element: etree._Element) -> str:
@@ -200,15 +202,15 @@ def _local(element: etree._Element) -> str:
 
 def _children(element: etree._Element) -> Iterator[etree._Element]:
     """Child elements; comments and processing instructions are no elements."""
-    return (child for child in element if isinstance(child.tag, str))
+    return iter(element.iterchildren("*"))
 
 
 def _version(element: etree._Element) -> str:
-    namespace = etree.QName(element).namespace
-    version = NAMESPACES.get(namespace or "")
+    namespace = element.tag[1:].rpartition("}")[0]
+    version = NAMESPACES.get(namespace)
     if version is None:
         accepted = ", ".join(NAMESPACES)
-        raise BadPremis(f"Namespace {(namespace or '')[:200]!r} is not PREMIS; accepted are {accepted}.")
+        raise BadPremis(f"Namespace {namespace[:200]!r} is not PREMIS; accepted are {accepted}.")
     return version
 
 
@@ -239,7 +241,8 @@ def _term(element: etree._Element) -> str:
 
 
 def _attributes(element: etree._Element) -> Attributes:
-    return tuple((str(name), str(value)) for name, value in element.attrib.items())
+    attributes = element.attrib
+    return tuple((str(name), str(value)) for name, value in attributes.items()) if attributes else ()
 
 
 def _event_identifier(parts: dict[str, list[etree._Element]], default_type: str) -> tuple[str, str, Attributes]:
@@ -255,19 +258,26 @@ def _event_identifier(parts: dict[str, list[etree._Element]], default_type: str)
 
 
 def _identifier(element: etree._Element, name: str, default_type: str, *, mandatory: bool = True) -> Identifier:
-    type_, value, roles = "", "", []
-    role_name = f"{name.removesuffix('Identifier')}Role"
+    type_name, value_name, role_name = _names(name)
+    type_, value = "", ""
+    roles: list[str] = []
     for child in _children(element):
         local = _local(child)
-        if local == f"{name}Type":
+        if local == type_name:
             type_ = _term(child)
-        elif local == f"{name}Value":
+        elif local == value_name:
             value = _bounded(child)
         elif local == role_name:
             roles.append(_term(child))
     if not value and mandatory:
         raise BadPremis(f"{name}Value is missing or empty.")
     return Identifier(type_ or default_type, value, tuple(filter(None, roles)), _attributes(element))
+
+
+@lru_cache(maxsize=32)
+def _names(name: str) -> tuple[str, str, str]:
+    """Names of the parts of an identifier element: type, value, role."""
+    return f"{name}Type", f"{name}Value", f"{name.removesuffix('Identifier')}Role"
 
 
 def _linking(element: etree._Element, kind: str) -> Identifier:
@@ -301,7 +311,7 @@ def _detail(element: etree._Element, name: str, text_name: str | None = None) ->
     """
     texts: list[str] = []
     extensions: list[str] = []
-    first_version = etree.QName(element).namespace not in (V2, V3, "http://www.loc.gov/premis/v2")
+    first_version = element.tag.startswith("{" + V1_0)
     for child in _children(element):
         local = _local(child)
         if local == (text_name or name):
@@ -311,7 +321,9 @@ def _detail(element: etree._Element, name: str, text_name: str | None = None) ->
         elif local == "mdSec" or first_version:
             extensions.append(_serialised(child))
     loose = "".join([element.text or "", *(child.tail or "" for child in element)]).strip(_BLANK)
-    text = "\n".join(filter(None, [*texts, loose]))
+    if loose:
+        texts.append(loose)
+    text = texts[0] if len(texts) == 1 else "\n".join(filter(None, texts))
     return Detail(text, tuple(extensions)) if extensions else text
 
 

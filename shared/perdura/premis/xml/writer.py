@@ -24,6 +24,7 @@ _XLINK_WORDS = {
     "actuate": {"onLoad", "onRequest", "other", "none"},
 }
 _MD_SEC = re.compile(r"<(?:[\w.-]+:)?mdSec[\s/>]")
+_SPECIAL = re.compile("[^\t\n\x20-%\x27-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -114,6 +115,8 @@ def agent_xml(agent: Agent, version: str | None = None) -> str:
 
 def escaped(text: str) -> str:
     """Text as XML character data; characters that XML cannot hold become U+FFFD."""
+    if _SPECIAL.search(text) is None:
+        return str(text)
     if _NOT_XML.search(text):
         text = _NOT_XML.sub("�", text)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")

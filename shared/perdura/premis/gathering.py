@@ -1,0 +1,138 @@
+"""Concurrent writers share statements: what comes while one statement runs is added together by the next.
+
+A commit waits for the disk, and a statement for one event costs PostgreSQL several times what an event of many does.
+So no writer waits for more than the statement under way and its own, and a single writer waits for nobody.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from weakref import WeakKeyDictionary
+
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import DBAPIError
+
+from perdura.errors import Retryable
+from perdura.premis import log
+from perdura.premis.log import Stored
+from perdura.premis.model import Event
+
+MOST = 200
+"""Events that one statement adds."""
+
+_gatherings: WeakKeyDictionary[Engine, Gathering] = WeakKeyDictionary()
+_making = threading.Lock()
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """One event of one writer, what became of it, and the signal that it is done, or that its writer leads."""
+
+    event: Event
+    sent: str | None
+    actor: str
+    told: str | None
+    woken: threading.Lock = field(default_factory=threading.Lock)
+    done: bool = False
+    stored: Stored | None = None
+    error: Exception | None = None
+
+
+class Gathering:
+    """Adds single events to the log of one engine, whose statements must each be their own transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._waiting: list[_Waiting] = []
+        self._led = False
+
+    def add(self, event: Event, *, actor: str, sent: str | None = None, told: str | None = None) -> Stored | None:
+        """Add one event, committed when this returns; None when its identifier is taken.
+
+        `sent` and `told` are those of `log.append_one`. Raises what the database raises; nothing is then stored.
+        """
+        mine = _Waiting(event, sent, actor, told)
+        mine.woken.acquire()
+        with self._lock:
+            self._waiting.append(mine)
+            leads = not self._led
+            self._led = True
+        if not leads:
+            mine.woken.acquire()
+        if not mine.done:
+            self._lead(mine)
+        if mine.error is not None:
+            raise mine.error
+        return mine.stored
+
+    def _lead(self, mine: _Waiting) -> None:
+        """Add everything that waits, my own first among it; then wake those it was of, and a next leader."""
+        with self._lock:
+            taken, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+        try:
+            self._record(taken)
+        except BaseException:
+            for each in taken:
+                each.error = each.error or Retryable("The event was not recorded: the process ends.")
+            raise
+        finally:
+            with self._lock:
+                follower = self._waiting[0] if self._waiting else None
+                self._led = follower is not None
+            for each in taken:
+                each.done = True
+                if each is not mine:
+                    each.woken.release()
+            if follower is not None:
+                follower.woken.release()
+
+    def _record(self, waiting: Sequence[_Waiting]) -> None:
+        for actor in dict.fromkeys(each.actor for each in waiting):
+            of_actor = [each for each in waiting if each.actor == actor]
+            if len(of_actor) > 1 and self._together(of_actor, actor):
+                continue
+            for each in of_actor:
+                self._alone(each)
+
+    def _together(self, waiting: Sequence[_Waiting], actor: str) -> bool:
+        """Whether several events were added at once; if not, nothing was."""
+        now = datetime.now(UTC)
+        told = [{"id": str(each.event.id), "event": json.loads(each.told)} for each in waiting if each.told]
+        try:
+            with self._engine.connect() as connection:
+                taken = log.append_free(
+                    connection,
+                    [each.event for each in waiting],
+                    actor=actor,
+                    sent=[each.sent for each in waiting],
+                    recorded_at=now,
+                    told=json.dumps(told) if told else None,
+                )
+        except DBAPIError:
+            return False
+        for position, each in enumerate(waiting):
+            each.stored = None if position in taken else log.fresh(each.event, now)
+        return True
+
+    def _alone(self, waiting: _Waiting) -> None:
+        try:
+            with self._engine.connect() as connection:
+                waiting.stored = log.append_one(
+                    connection, waiting.event, actor=waiting.actor, sent=waiting.sent, told=waiting.told
+                )
+        except Exception as error:
+            waiting.error = error
+
+
+def gathering(engine: Engine) -> Gathering:
+    """The gathering of an engine, the same for all its threads."""
+    with _making:
+        found = _gatherings.get(engine)
+        if found is None:
+            found = _gatherings[engine] = Gathering(engine)
+        return found

@@ -1,0 +1,56 @@
+"""What a page of events is asked for by: filters, orders, places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+PAGE = 200
+
+
+class Order(StrEnum):
+    """What events are ordered by; the identifier is the tie-break of all but the order of logging."""
+
+    DATE = "event_date_time"
+    IDENTIFIER = "event_identifier"
+    TYPE = "event_type"
+    OUTCOME = "event_outcome"
+    ADDED = "event_added"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What events must match, all of it. `type` and `outcome` are parts of values, the others whole values.
+
+    `start` is inclusive, `end` exclusive. `named_object` also matches the bare name of an ARK.
+    """
+
+    type: str | None = None
+    outcome: str | None = None
+    exact_type: str | None = None
+    exact_outcome: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+    object: str | None = None
+    named_object: str | None = None
+    agent: str | None = None
+
+    @property
+    def linked(self) -> bool:
+        """Whether only events that name an object or an agent match."""
+        return any(each is not None for each in (self.object, self.named_object, self.agent))
+
+    @property
+    def of_kind(self) -> bool:
+        """Whether type or outcome matter."""
+        return any(each is not None for each in (self.type, self.outcome, self.exact_type, self.exact_outcome))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page begins: after (or before) an event given by its order key."""
+
+    key: tuple[Any, ...]
+    backwards: bool = False

@@ -1,0 +1,83 @@
+"""How many events match, and on which day a page begins, from the maintained counts (premis.md 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, time, timedelta
+
+from sqlalchemy.engine import Connection
+
+from perdura.premis.query.filters import Filter
+from perdura.premis.query.sql import Sql
+
+
+def total(connection: Connection) -> int:
+    """How many events there are."""
+    return located(connection, Filter(), None, None, False)[0]
+
+
+def located(
+    connection: Connection, matching: Filter, ids: Sequence[int] | None, offset: int | None, descending: bool
+) -> tuple[int, int, date | None]:
+    """(matches, matches skipped, day to begin with): found by the counts per day, edges of days by an index range."""
+    start, end = matching.start, matching.end
+    first = start.astimezone(UTC).date() if start else None
+    if start is not None and first is not None and not _midnight(start):
+        first += timedelta(days=1) if first < date.max else timedelta()
+    last = end.astimezone(UTC).date() if end else None
+    whole = (start is None or _midnight(start)) and (end is None or _midnight(end))
+    sql = Sql()
+    sql.add("WITH d AS (SELECT day, sum(n) AS n FROM (")
+    for number, table in enumerate(("premis_count", "premis_count_delta")):
+        sql.add("UNION ALL" if number else "").add("SELECT day, n FROM").add(table).add("WHERE true")
+        if first is not None:
+            sql.add("AND day >= %s", first)
+        if last is not None:
+            sql.add("AND day < %s", last)
+        if ids is not None:
+            sql.add("AND kind_id = ANY (CAST(%s AS bigint[]))", list(ids))
+    sql.add(") c GROUP BY day) SELECT (SELECT coalesce(sum(n), 0) FROM d)")
+    if not whole:
+        sql.add("+ (SELECT count(*) FROM premis_event WHERE")
+        _edges(sql, matching)
+        if ids is not None:
+            sql.add("AND kind_id = ANY (CAST(%s AS bigint[]))", list(ids))
+        sql.add(")")
+    if offset is None or not whole:
+        sql.add(", 0, NULL::date")
+        found = sql.run(connection).one()
+        return int(found[0]), 0, None
+    sql.add(", w.upto - w.n, w.day FROM (SELECT day, n, sum(n) OVER (ORDER BY day")
+    sql.add("DESC" if descending else "").add(") AS upto FROM d) w WHERE w.upto > %s ORDER BY upto LIMIT 1", offset)
+    found = sql.run(connection).first()
+    if found is None:
+        return located(connection, matching, ids, None, descending)[0], 0, None
+    return int(found[0]), int(found[1]), found[2]
+
+
+def _edges(sql: Sql, matching: Filter) -> None:
+    """The parts of a period that are no whole days."""
+    start = matching.start
+    end = matching.end
+    edges = []
+    first_end = None
+    if start is not None and not _midnight(start):
+        day = start.astimezone(UTC).date()
+        first_end = datetime.combine(day, time(), UTC) + timedelta(days=1) if day < date.max else None
+        edges.append((start, min(end, first_end) if end and first_end else (end or first_end)))
+    if end is not None and not _midnight(end):
+        begin = datetime.combine(end.astimezone(UTC).date(), time(), UTC)
+        begin = max(begin, start) if start else begin
+        if first_end is None or begin >= first_end:
+            edges.append((begin, end))
+    sql.add("(")
+    for number, (low, high) in enumerate(edges):
+        sql.add("OR" if number else "").add("(at >= %s", low)
+        if high is not None:
+            sql.add("AND at < %s", high)
+        sql.add(")")
+    sql.add(")")
+
+
+def _midnight(instant: datetime) -> bool:
+    return instant.astimezone(UTC).time() == time()

@@ -1,0 +1,15 @@
+"""The PREMIS log: one statement records an event and what tells of it."""
+
+from __future__ import annotations
+
+from alembic import op
+
+from perdura.premis import schema
+
+revision = "0005"
+down_revision = "0004"
+
+
+def upgrade() -> None:
+    """Replace the functions of the log."""
+    schema.create(op.get_bind())
