@@ -55,18 +55,31 @@ class Clock:
         return False
 
 
-class Intents:
-    """Intents that are noted nowhere: the registry has its own benchmark."""
+class Jobs:
+    """A register that notes nothing: the registry has its own benchmark."""
 
-    def declare(self, _key: str, intent: Any) -> Any:
-        """Give the intent back."""
-        return intent
+    def paused(self) -> None:
+        """Nothing is paused."""
 
-    def confirm(self, _key: str, _result: Any) -> None:
+    def admit(self, _order: Any, _limit: int) -> bool:
+        """Every job may be asked for."""
+        return True
+
+    def accepted(self, _key: str, _job: str) -> None:
         """Note nothing."""
 
-    def confirmed(self, _key: str) -> None:
-        """Nothing is known."""
+    def wishes(self, _keys: Any) -> dict[str, Any]:
+        """Nobody wishes anything."""
+        return {}
+
+    def granted(self, _key: str) -> None:
+        """Note nothing."""
+
+    def seen(self, _states: Any, _over: Any) -> None:
+        """Note nothing."""
+
+    def slot(self, _package: UUID) -> None:
+        """Nothing is in a container."""
 
 
 class SourceUrls:
@@ -227,10 +240,11 @@ def main() -> int:
                 store=SourceUrls(source.url),  # type: ignore[arg-type]
                 clock=Clock(),
                 deadline=Clock(),
-                intents=Intents(),
+                intents=Jobs(),  # type: ignore[arg-type]
                 progress=lambda *_: None,
                 derived=lambda name: derived_id(name),
                 tape=tape,
+                tape_jobs=Jobs(),
             )
             seconds, mebibytes = many(ports, options.aips)
             rate = options.aips / seconds

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from perdura.packages.tape_container import Slot
 from perdura.settings import Settings
 from perdura.storage.store import Store
 
@@ -152,6 +153,18 @@ class Staging:
     error: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TapeCredentials:
+    """What opens the tape system to us: a certificate's name or `token`, and until when.
+
+    `proxy_expires_at` is the end of the proxy that FTS holds of the certificate.
+    """
+
+    holder: str
+    expires_at: datetime | None
+    proxy_expires_at: datetime | None = None
+
+
 class TapeSystem(Protocol):
     """Archives files to tape; what it says of itself is checked by `residency` (fts-cta.md)."""
 
@@ -175,6 +188,14 @@ class TapeSystem(Protocol):
         """Stop jobs; a file already copied may still reach tape."""
         ...
 
+    def set_priority(self, job_ids: Sequence[str], priority: int) -> None:
+        """Change the priority (1 to 5) of jobs that are not over."""
+        ...
+
+    def renew(self) -> TapeCredentials:
+        """Make our credentials last while jobs are open (delegate anew where that is due), and describe them."""
+        ...
+
     def stage(self, paths: Sequence[str], lifetime: int) -> str:
         """Ask for files on disk for `lifetime` seconds; gives back the request's id."""
         ...
@@ -189,6 +210,74 @@ class TapeSystem(Protocol):
 
     def release(self, request: str, paths: Sequence[str]) -> None:
         """Let the tape system evict staged files."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerFile:
+    """A container of AIPs as a file on tape, and where one AIP lies in it."""
+
+    slot: Slot
+    path: str
+    size: int
+    adler32: str
+
+
+@dataclass(frozen=True, slots=True)
+class TapeOrder:
+    """A job about to be asked for: its key, the file on tape, and the Archive or the container it is for."""
+
+    key: str
+    path: str
+    size: int
+    priority: int
+    archive: UUID | None = None
+    container: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a person asked of a job: to be cancelled (by whom), or another priority."""
+
+    cancelled_by: str | None = None
+    priority: int | None = None
+
+
+class TapeJobs(Protocol):
+    """The register of the jobs we asked for: noted before the tape system is asked (architecture §3.3).
+
+    Every call is committed at once. A job counts as in flight from `admit` until `seen` says that it is over.
+    """
+
+    def paused(self) -> str | None:
+        """Why no new jobs may be submitted; None when they may."""
+        ...
+
+    def admit(self, order: TapeOrder, limit: int) -> bool:
+        """Note that a job will be asked for; False, and nothing noted, while `limit` others are in flight.
+
+        0 is no limit. A key noted before is admitted again.
+        """
+        ...
+
+    def accepted(self, key: str, job_id: str) -> None:
+        """Note the answer of the tape system."""
+        ...
+
+    def wishes(self, keys: Sequence[str]) -> Mapping[str, Wish]:
+        """What people asked of these jobs."""
+        ...
+
+    def granted(self, key: str) -> None:
+        """Note that another priority was set as wished."""
+        ...
+
+    def seen(self, states: Mapping[str, TapeJob], over: Sequence[str]) -> None:
+        """Note the states of jobs by key, and which of all are over for us."""
+        ...
+
+    def slot(self, package: UUID) -> ContainerFile | None:
+        """The container that an AIP was put into, the newest if there were several."""
         ...
 
 
@@ -211,4 +300,5 @@ class Ports:
     identifier: FormatIdentifier | None = None
     scanner: VirusScanner | None = None
     tape: TapeSystem | None = None
+    tape_jobs: TapeJobs | None = None
     extras: Mapping[str, Any] | None = None

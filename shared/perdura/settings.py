@@ -136,6 +136,16 @@ class Settings(BaseSettings):
     tape_attempts: int = Field(3, ge=1, description="Copies tried for one AIP before a person is asked.")
     tape_priority: int = Field(3, ge=1, le=5, description="Priority of archive jobs, 1 to 5.")
     tape_paused: bool = Field(False, description="Submit no new archive jobs; those under way are followed.")
+    tape_jobs_in_flight: int = Field(0, ge=0, description="Archive jobs that may be open at once; 0: no limit.")
+    tape_group_below: int = Field(
+        0, ge=0, description="AIPs of fewer bytes are put on tape together, in containers; 0 groups none."
+    )
+    tape_group_size: int = Field(5 * 10**9, ge=1, description="Largest container in bytes.")
+    tape_group_seconds: Seconds = Field(3600, description="Seconds a small AIP waits for others to fill a container.")
+    tape_drill_days: Seconds = Field(
+        30, description="Days between restore drills: copies on tape are recalled and verified; 0: none."
+    )
+    tape_drill_copies: int = Field(3, ge=1, le=1000, description="Copies recalled in one restore drill, by chance.")
     tape_largest: int = Field(10**12, ge=1, description="Largest file in bytes that the tape system takes.")
     tape_gateway_url: str | None = Field(
         None, description="URL of the AIP gateway as FTS reaches it; unset gives FTS presigned URLs."

@@ -94,7 +94,7 @@ class Gateway:
         with patch("perdura.runtime.environment.environment", lambda: services):
             return create_app("handle", str(MAIN), "http")
 
-    def find(self, package: Any) -> Held | None:
+    def find(self, _kind: str, package: Any) -> Held | None:
         return self.held if package == self.held.package else None
 
 

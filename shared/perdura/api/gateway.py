@@ -1,8 +1,9 @@
 """The AIP gateway: the `davs://` service from which FTS reads AIPs (fts-cta.md 8).
 
-It serves AIPs and nothing else of the store, by `GET`, `HEAD` and `PROPFIND`. Whoever asks shows a token bound to one
-path, some methods and a time, or the certificate of an allowed robot (or a proxy of it). Size and ADLER32 come from the
-registry; the bytes by redirection to the store, or through the gateway where the store cannot be reached from outside.
+It serves AIPs, and containers of small AIPs, and nothing else of the store, by `GET`, `HEAD` and `PROPFIND`. Whoever
+asks shows a token bound to one path, some methods and a time, or the certificate of an allowed robot (or a proxy of
+it). Size and ADLER32 come from the registry; the bytes by redirection to the store, or through the gateway where the
+store cannot be reached from outside. A container is put together while it is read.
 """
 
 from __future__ import annotations
@@ -21,14 +22,17 @@ from uuid import UUID
 from xml.sax.saxutils import escape
 
 from cryptography import x509
-from sqlalchemy import Engine, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Request, Response
 
 from perdura.clients.tape_tokens import mint, read
 from perdura.clients.tape_x509 import holder_dn
 from perdura.errors import StoreUnavailable
+from perdura.packages.tape_container import Member
+from perdura.registry import tape_containers
 from perdura.settings import Settings
+from perdura.storage.digests import adler32
 from perdura.storage.store import ObjectRef, Store
 
 log = logging.getLogger(__name__)
@@ -38,21 +42,32 @@ LONGEST_SIGNATURE = 7 * 86400
 SLOWEST = 5_000_000
 BODY_LIMIT = 1 << 16
 HEADER_LIMIT = 64 << 10
-PATH = re.compile(r"/aips/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\.tar$")
+PATH = re.compile(r"/(aips|containers)/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\.tar$")
 DURATION = re.compile(r"PT(?=\d)(?:(\d{1,6})H)?(?:(\d{1,8})M)?(?:(\d{1,9})S)?$")
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})$")
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """One AIP as the registry knows it."""
+    """One AIP as the registry knows it: an object of the store. Or a container of AIPs, which is stored nowhere:
+    `archive` and `ref` are then None, and `parts` gives its bytes from `start` to `end`.
+    """
 
     package: UUID
-    archive: UUID
-    ref: ObjectRef
+    archive: UUID | None
+    ref: ObjectRef | None
     size: int
     adler32: str | None
     created_at: datetime
+    parts: Callable[[Store, int, int], Iterator[bytes]] | None = None
+
+    def chunks(self, store: Store, start: int, end: int) -> Iterator[bytes]:
+        """The bytes from `start` to `end`."""
+        if self.parts is not None:
+            yield from self.parts(store, start, end)
+        elif self.ref is not None:
+            for chunk in store.stream(self.ref, start, end - start):
+                yield bytes(chunk)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +82,8 @@ class Access:
     held: Held | None
 
 
-Find = Callable[[UUID], Held | None]
+Find = Callable[[str, UUID], Held | None]
+"""Looks up `aips` or `containers` by id."""
 Audit = Callable[[Access], None]
 
 
@@ -108,21 +124,60 @@ def note(access: Access) -> None:
 
 
 def find_in(engine: Engine) -> Find:
-    """Looks AIPs up in the registry."""
-    sql = text("""
-        SELECT id, archive_id, bucket, key, version_id, etag, size, checksums, created_at
-        FROM package WHERE id = :id AND kind = 'AIP' AND accepted
-    """)
+    """Looks AIPs and containers up in the registry."""
 
-    def find(package: UUID) -> Held | None:
+    def find(kind: str, identifier: UUID) -> Held | None:
         with engine.connect() as connection:
-            row = connection.execute(sql, {"id": package}).one_or_none()
-        if row is None:
-            return None
-        ref = ObjectRef(row.bucket, row.key, row.version_id, row.etag)
-        return Held(row.id, row.archive_id, ref, row.size, row.checksums.get("adler32"), row.created_at)
+            return (_container if kind == "containers" else _aip)(connection, identifier)
 
     return find
+
+
+_AIP = text("""
+    SELECT id, archive_id, bucket, key, version_id, etag, size, checksums, created_at
+    FROM package WHERE id = :id AND kind = 'AIP' AND accepted
+""")
+
+
+def _aip(connection: Connection, package: UUID) -> Held | None:
+    row = connection.execute(_AIP, {"id": package}).one_or_none()
+    if row is None:
+        return None
+    ref = ObjectRef(row.bucket, row.key, row.version_id, row.etag)
+    return Held(row.id, row.archive_id, ref, row.size, row.checksums.get("adler32"), row.created_at)
+
+
+def _container(connection: Connection, identifier: UUID) -> Held | None:
+    stored = tape_containers.find(connection, identifier)
+    if stored is None:
+        return None
+    container = stored.container
+    if (container.size, container.adler32) != (stored.size, stored.adler32):
+        log.error("container %s is no longer what was promised to the tape system", identifier)
+        return None
+
+    def parts(store: Store, start: int, end: int) -> Iterator[bytes]:
+        for part, first, last in container.ranged(start, end):
+            if isinstance(part, bytes):
+                yield part[first:last]
+            else:
+                yield from _member(store, stored.objects[part.package], part, first, last)
+
+    return Held(identifier, None, None, stored.size, stored.adler32, container.created_at, parts)
+
+
+def _member(store: Store, ref: ObjectRef, member: Member, first: int, last: int) -> Iterator[bytes]:
+    """The bytes of one AIP of a container. One that is damaged breaks the stream off before its last byte is given."""
+    value, held = 1, b""
+    for chunk in store.stream(ref, first, last - first):
+        if held:
+            yield held
+        held = bytes(chunk)
+        value = adler32(held, value)
+    if last - first == member.size and f"{value:08x}" != member.adler32:
+        log.error("the AIP %s in the store is damaged: ADLER32 %08x, not %s", member.package, value, member.adler32)
+        raise StoreUnavailable("an AIP of the container is damaged")
+    yield held
 
 
 def _answer(request: Request, path: str, services: Services, find: Find) -> tuple[str | None, Response, Held | None]:
@@ -143,7 +198,7 @@ def _answer(request: Request, path: str, services: Services, find: Find) -> tupl
     if who is None:
         return dn, _refusal(403), None
     match = PATH.match(path)
-    held = find(UUID(match[1])) if match else None
+    held = find(match[1], UUID(match[2])) if match else None
     if held is None:
         return who, _refusal(404), None
     if request.method == "PROPFIND":
@@ -206,7 +261,7 @@ def _described(request: Request, held: Held) -> dict[str, str]:
 
 def _content(request: Request, services: Services, held: Held) -> Response:
     headers = _described(request, held)
-    if not services.settings.tape_gateway_proxy:
+    if held.ref is not None and not services.settings.tape_gateway_proxy:
         seconds = min(LONGEST_SIGNATURE, 3600 + held.size // SLOWEST)
         headers |= {"Location": services.store.presigned_get(held.ref, seconds), "Content-Length": "0"}
         return Response(status=307, headers=headers)
@@ -221,12 +276,9 @@ def _content(request: Request, services: Services, held: Held) -> Response:
         status = 206
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{held.size}"
 
-    def chunks() -> Iterator[bytes]:
-        for chunk in services.store.stream(held.ref, start, end - start):
-            yield bytes(chunk)
-
     headers["Content-Length"] = str(end - start)
-    return Response(chunks(), status=status, headers=headers, mimetype="application/x-tar")
+    body = held.chunks(services.store, start, end)
+    return Response(body, status=status, headers=headers, mimetype="application/x-tar")
 
 
 def _properties(path: str, held: Held) -> Response:

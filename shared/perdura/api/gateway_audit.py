@@ -50,8 +50,9 @@ def premis_event(access: Access, at: datetime) -> Event:
         details=(f"{access.method} {access.path}: {access.bytes} bytes for {access.who}, {how}",),
         outcomes=(Outcome(),),
         agents=(SOFTWARE,),
-        objects=(
-            Identifier("UUID", str(access.held.package), ("source",)),
-            Identifier("UUID", str(access.held.archive)),
+        objects=tuple(
+            Identifier("UUID", str(each), roles)
+            for each, roles in ((access.held.package, ("source",)), (access.held.archive, ()))
+            if each is not None
         ),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from perdura.clients.fts_delegation import ProxyDelegator
 from perdura.clients.tape_endpoint import Locality, TapeEndpoint
 from perdura.clients.tape_x509 import load
 from perdura.errors import Broken
-from perdura.ports import Residency, Staging, TapeJob, TapeRequest
+from perdura.ports import Residency, Staging, TapeCredentials, TapeJob, TapeRequest
 from perdura.settings import Settings
 
 WAITING = frozenset({"TOKEN_PREP", "SUBMITTED", "READY", "ACTIVE", "STAGING", "STARTED", "ON_HOLD", "FORCE_START"})
@@ -34,9 +35,10 @@ class FtsTape:
         archive_timeout: int,
         priority: int = 3,
         token: Callable[[], str] | None = None,
+        delegator: ProxyDelegator | None = None,
     ) -> None:
         """`destination` is the URL of our directory as FTS shall write to it (`davs://…/perdura`)."""
-        self._token = token
+        self._token, self._delegator = token, delegator
         self.fts, self.endpoint = fts, endpoint
         self._destination = destination.rstrip("/")
         self._base = "/" + urlsplit(destination).path.strip("/")
@@ -101,6 +103,20 @@ class FtsTape:
     def cancel(self, job_ids: Sequence[str]) -> None:
         """Stop jobs. A file already copied may still reach tape."""
         self.fts.cancel(job_ids)
+
+    def set_priority(self, job_ids: Sequence[str], priority: int) -> None:
+        """Change the priority of jobs that are not over."""
+        self.fts.set_priority(job_ids, priority)
+
+    def renew(self) -> TapeCredentials:
+        """Delegate anew where the proxy at FTS is missing or ends soon; with a token, see that there is one."""
+        if self._delegator is None:
+            if self._token is not None:
+                self._token()
+            return TapeCredentials("token", None)
+        now = datetime.now(UTC)
+        ends = now + timedelta(days=self._delegator.robot.days_left(now))
+        return TapeCredentials(self._delegator.robot.dn, ends, self._delegator.keep_fresh(self.fts, now))
 
     def residency(self, paths: Sequence[str]) -> Mapping[str, Residency]:
         """Locality, size and ADLER32 of files, from the endpoint itself."""
@@ -216,6 +232,7 @@ def tape_system(settings: Settings) -> FtsTape | None:
         archive_timeout=int(settings.tape_archive_timeout),
         priority=settings.tape_priority,
         token=token,
+        delegator=delegator,
     )
 
 

@@ -151,6 +151,7 @@ _ERRAND = text("""
     SELECT :step, held.id, :name,
            :first + (SELECT count(*) FROM step WHERE archive_id = :archive AND position >= :first),
            CAST(:input AS jsonb), clock_timestamp() + interval '1 minute' FROM held
+    ON CONFLICT (id) DO NOTHING RETURNING id
 """)
 
 _ON_TAPE = text("""
@@ -159,8 +160,12 @@ _ON_TAPE = text("""
 """)
 
 
-def recall(connection: Connection, archive: UUID, *, file: str | None = None, drill: bool = False) -> Begun:
+def recall(
+    connection: Connection, archive: UUID, *, file: str | None = None, drill: bool = False, step: UUID | None = None
+) -> Begun:
     """Ask for an Archive's AIP, or one file of it, to be brought back from tape; a drill keeps nothing.
+
+    A `step` of that id that was asked for before is left alone.
 
     Raises NotFound, or Conflict when the Archive has no copy on tape.
     """
@@ -169,12 +174,14 @@ def recall(connection: Connection, archive: UUID, *, file: str | None = None, dr
         raise NotFound("There is no such Archive.")
     if not on_tape:
         raise Conflict("The Archive has no copy on tape to recall.", code="no-tape-copy")
-    step = new_id()
+    step = step or new_id()
     wanted = {**({"file": file} if file else {}), **({"drill": True} if drill else {})}
-    connection.execute(
+    made = connection.execute(
         _ERRAND,
         {"archive": archive, "step": step, "name": "recall", "first": ERRAND_POSITION, "input": json.dumps(wanted)},
     )
+    if made.one_or_none() is None:
+        return Begun(archive, ())
     return Begun(archive, (ask(connection, archive, step, "recall", 1, SOURCE),))
 
 

@@ -162,6 +162,11 @@ class Step(Base):
         UniqueConstraint("archive_id", "position", "attempt"),
         Index("ix_step_waiting", "name", "poll_at", postgresql_where=text("state = 'waiting'")),
         Index("ix_step_unfinished", "poll_at", postgresql_where=text("state IN ('queued', 'running', 'waiting')")),
+        Index(
+            "ix_step_recalled",
+            text("(output #>> '{recall,expires_at}')"),
+            postgresql_where=text("name = 'recall' AND state = 'completed'"),
+        ),
         Index("ix_step_unsuccessful", "error_code", "updated_at", postgresql_where=text("error_code IS NOT NULL")),
     )
 

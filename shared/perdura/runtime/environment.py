@@ -18,6 +18,7 @@ from perdura.outcome import ArchiveView
 from perdura.ports import FormatIdentifier, Ports, Progress, TapeSystem, VirusScanner
 from perdura.registry import units, work
 from perdura.registry.intents import RegistryIntents
+from perdura.registry.tape_jobs import RegistryTapeJobs
 from perdura.runtime.emitter import Emitter
 from perdura.runtime.statements import count_on
 from perdura.settings import Settings, settings
@@ -101,6 +102,7 @@ class Environment:
             identifier=self.identifier if "identifier" in needs else None,
             scanner=self.scanner if "scanner" in needs else None,
             tape=self.tape if "tape" in needs else None,
+            tape_jobs=RegistryTapeJobs(self.engine) if "tape" in needs else None,
             extras=extras,
         )
 

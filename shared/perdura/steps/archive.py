@@ -1,9 +1,9 @@
 """Archive: copies the AIP to tape through FTS and proves that it is there (fts-cta.md 10).
 
-The intent is declared before FTS is asked, under a job key that always gives the same job; a lost answer or a killed
-worker therefore never makes a second copy. FTS's FINISHED is not believed: the step completes when the tape endpoint
-itself says that a file of the right size and ADLER32 is on tape. Another attempt is first written down in the
-checkpoint and submitted at the next look, so that it too is asked for at most once.
+The job is noted before FTS is asked, under a key that always gives the same job; a lost answer or a killed worker
+therefore never makes a second copy. FTS's FINISHED is not believed: the step completes when the tape endpoint itself
+says that a file of the right size and ADLER32 is on tape. Another attempt is first written down in the checkpoint and
+submitted at the next look, so that it too is asked for at most once. Small AIPs wait for others to fill a container.
 """
 
 from __future__ import annotations
@@ -11,61 +11,27 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from perdura.errors import Broken, PerduraError, Rejected, Retryable
-from perdura.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, PackageKind, StepState
-from perdura.ports import Ports, Residency, TapeJob, TapeRequest, TapeSystem
-from perdura.steps.archive_decisions import Act, Decision, Expected, next_look, on_job, on_residency
-from perdura.steps.archive_events import Told, archived_events, attempt_failed, told_without_tape
-from perdura.steps.archive_source import adler32_of, source_of
+from perdura.errors import Broken, PerduraError, Rejected
+from perdura.outcome import ArchiveView, Outcome, Package, PackageKind, StepState
+from perdura.ports import Ports, Residency, TapeJob, TapeJobs, TapeSystem
+from perdura.steps.archive_decisions import Act, Decision, on_job, on_residency
+from perdura.steps.archive_events import told_without_tape
+from perdura.steps.archive_outcomes import blocked, completed, next_round, waiting
+from perdura.steps.archive_source import adler32_of
+from perdura.steps.archive_submission import PAUSED_SECONDS, paused, submit, submit_all
+from perdura.steps.archive_transfer import Transfer, restored, resumed, whole
 
 log = logging.getLogger(__name__)
 QUICK_LOOKS = (0.25, 0.4)
 """Seconds to wait before each look that `run` itself takes, when the tape system is a fast one."""
 FAST = 1.0
 """A tape system that may be asked again after so many seconds counts as fast."""
-PAUSED_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Transfer:
-    """One AIP on its way to tape: what the checkpoint remembers between two looks.
-
-    `phase` is `submit` (nothing asked yet in this round), `job` (FTS works) or `tape` (the file is there and waits
-    for tape, with no job any more).
-    """
-
-    archive: ArchiveView
-    aip: Package
-    path: str
-    adler32: str
-    phase: str = "submit"
-    round: int = 1
-    job: str | None = None
-    looks: int = 0
-    complaints: int = 0
-    on_disk_since: str | None = None
-
-    @property
-    def expected(self) -> Expected:
-        """What must be on tape."""
-        return Expected(self.aip.size, self.adler32)
-
-    @property
-    def job_key(self) -> str:
-        """AIP, copy and attempt: the same key never starts a second job (fts-cta.md 2.8)."""
-        return f"{self.aip.id}:tape:{self.archive.step.attempt}.{self.round}"
-
-    def checkpoint(self) -> dict[str, Any]:
-        """The same as JSON."""
-        return {
-            "aip": str(self.aip.id), "path": self.path, "adler32": self.adler32, "phase": self.phase,
-            "round": self.round, "job": self.job, "looks": self.looks, "complaints": self.complaints,
-            "on_disk_since": self.on_disk_since,
-        }  # fmt: skip
+GROUPED = frozenset({"adler32", "sha256", "sha512"})
+"""Checksums without which an AIP is not put into a container."""
 
 
 def run(archive: ArchiveView, ports: Ports) -> Outcome:
@@ -83,23 +49,30 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     if not 0 < aip.size <= ports.settings.tape_largest:
         message = f"The tape system takes files of 1 to {ports.settings.tape_largest} bytes; this AIP has {aip.size}."
         return Outcome(StepState.BLOCKED, error_code="size-refused-by-tape", message=message)
+    jobs = register(ports)
+    now = ports.clock.now()
     transfer = _taken_up(archive, aip, ports)
+    if transfer.phase == "group":
+        return waiting(transfer, now, ports, "tape-group", ports.settings.tape_group_seconds)
     if transfer.phase == "submit":
-        if archive.step.attempt > 1 and (settled := _there_already(transfer, tape, ports)) is not None:
+        if archive.step.attempt > 1 and (settled := _there_already(transfer, tape, jobs, ports)) is not None:
             return settled
-        if ports.settings.tape_paused:
-            return _waiting(transfer, ports.clock.now(), ports, "tape-paused", PAUSED_SECONDS)
-        transfer = _submitted(transfer, tape, ports)
+        if (reason := paused(jobs, ports)) is not None:
+            return waiting(transfer, now, ports, "tape-paused", PAUSED_SECONDS, said=reason)
+        submitted = submit(transfer, tape, jobs, ports)
+        if submitted is None:
+            return waiting(transfer, now, ports, "tape-busy")
+        transfer = submitted
     fast = ports.settings.tape_poll_seconds <= FAST
     for pause in QUICK_LOOKS if fast else ():
         time.sleep(pause)
-        outcome = _looked([transfer], tape, ports)[0]
+        outcome = _looked([transfer], tape, jobs, ports)[0]
         if outcome.state is not StepState.WAITING:
             return outcome
-        transfer = _restored(archive, aip, outcome.checkpoint or {})
+        transfer = restored(archive, aip, outcome.checkpoint or {})
         if transfer.phase == "submit":
             return outcome
-    return _waiting(transfer, ports.clock.now(), ports, "submitted")
+    return waiting(transfer, ports.clock.now(), ports, "submitted")
 
 
 def poll(archives: Sequence[ArchiveView], ports: Ports) -> Sequence[tuple[ArchiveView, Outcome]]:
@@ -113,117 +86,114 @@ def poll(archives: Sequence[ArchiveView], ports: Ports) -> Sequence[tuple[Archiv
         later = now + timedelta(seconds=PAUSED_SECONDS)
         message = "The tape system is no longer configured."
         return [(each, Outcome(StepState.WAITING, poll_at=later, message=message)) for each in archives]
-    transfers = [_resumed(archive) for archive in archives]
-    outcomes: dict[Any, Outcome] = {}
-    for transfer in transfers:
-        if transfer.phase == "submit":
-            outcomes[transfer.archive.id] = _submitted_now(transfer, tape, ports)
+    jobs = register(ports)
+    transfers = [_alone(resumed(archive)) for archive in archives]
+    asking = [transfer for transfer in transfers if transfer.phase == "submit"]
     looking = [transfer for transfer in transfers if transfer.phase != "submit"]
+    outcomes: dict[Any, Outcome] = {}
+    for transfer, outcome in zip(asking, submit_all(asking, tape, jobs, ports), strict=True):
+        outcomes[transfer.archive.id] = outcome
     try:
-        looked = _looked(looking, tape, ports)
+        looked = _looked(looking, tape, jobs, ports)
     except PerduraError as error:
         log.warning("the tape system could not be asked: %s", error.message)
-        looked = [_waiting(transfer, now, ports, error.code) for transfer in looking]
+        looked = [waiting(transfer, now, ports, error.code, said=error.message) for transfer in looking]
     outcomes |= {transfer.archive.id: outcome for transfer, outcome in zip(looking, looked, strict=True)}
     return [(archive, outcomes[archive.id]) for archive in archives]
+
+
+def register(ports: Ports) -> TapeJobs:
+    """The register of jobs; raises Broken where the runtime gave none."""
+    if ports.tape_jobs is None:
+        raise Broken("The register of tape jobs is missing.", code="tape-configuration")
+    return ports.tape_jobs
 
 
 def _taken_up(archive: ArchiveView, aip: Package, ports: Ports) -> Transfer:
     """A new transfer, or the one a killed worker had begun."""
     if archive.step.checkpoint.get("path"):
-        return _restored(archive, aip, archive.step.checkpoint)
-    return Transfer(archive, aip, f"{archive.id}/{aip.id}.tar", adler32_of(aip, ports))
+        return restored(archive, aip, archive.step.checkpoint)
+    settings = ports.settings
+    small = aip.size < settings.tape_group_below and settings.tape_gateway_url is not None
+    grouped = small and archive.step.attempt == 1 and set(aip.checksums) >= GROUPED
+    return whole(archive, aip, adler32_of(aip, ports), "group" if grouped else "submit")
 
 
-def _resumed(archive: ArchiveView) -> Transfer:
-    checkpoint = archive.step.checkpoint
-    aip = next((package for package in archive.packages if str(package.id) == checkpoint.get("aip")), None)
-    if aip is None:
-        raise Broken("The package that waits for tape is no longer in the registry.", code="no-aip")
-    return _restored(archive, aip, checkpoint)
+def _alone(transfer: Transfer) -> Transfer:
+    """An AIP that found no others in its time goes to tape as a file of its own."""
+    return replace(transfer, phase="submit") if transfer.phase == "group" else transfer
 
 
-def _restored(archive: ArchiveView, aip: Package, checkpoint: Mapping[str, Any]) -> Transfer:
-    return Transfer(
-        archive,
-        aip,
-        checkpoint["path"],
-        checkpoint["adler32"],
-        phase=checkpoint["phase"],
-        round=checkpoint["round"],
-        job=checkpoint["job"],
-        looks=checkpoint["looks"],
-        complaints=checkpoint["complaints"],
-        on_disk_since=checkpoint["on_disk_since"],
-    )
+def _there_already(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -> Outcome | None:
+    """The outcome when an earlier attempt's file, or the container it was in, is at the destination; else None."""
+    candidates = [transfer]
+    held = jobs.slot(transfer.aip.id)
+    if held is not None:
+        inside = replace(transfer, path=held.path, size=held.size, adler32=held.adler32, slot=held.slot)
+        candidates.insert(0, inside)
+    residency = tape.residency([each.path for each in candidates])
+    for candidate in candidates:
+        found = residency.get(candidate.path)
+        if found is not None and (found.on_disk or found.on_tape):
+            return _on_found(replace(candidate, phase="tape"), found, tape, ports)
+    return None
 
 
-def _submitted(transfer: Transfer, tape: TapeSystem, ports: Ports) -> Transfer:
-    """Declare the intent, ask FTS, confirm; raises what the tape system raises."""
-    key = f"tape:{transfer.job_key}"
-    ports.intents.declare(key, {"path": transfer.path, "job_key": transfer.job_key})
-    source = source_of(transfer.aip, ports)
-    job = tape.submit(
-        TapeRequest(
-            job_key=transfer.job_key,
-            source_url=source.url,
-            destination_path=transfer.path,
-            size=transfer.aip.size,
-            adler32=transfer.adler32,
-            metadata={"archive": str(transfer.archive.id), "aip": str(transfer.aip.id), "round": str(transfer.round)},
-            source_token=source.token,
-            verify_source=source.tells_checksum,
-            priority=ports.settings.tape_priority,
-        )
-    )
-    ports.intents.confirm(key, {"job": job})
-    return replace(transfer, phase="job", job=job, looks=0)
-
-
-def _submitted_now(transfer: Transfer, tape: TapeSystem, ports: Ports) -> Outcome:
-    """Submit the round that the checkpoint announced; what fails is tried at the next look or shown to a person."""
-    now = ports.clock.now()
-    if ports.settings.tape_paused:
-        return _waiting(transfer, now, ports, "tape-paused", PAUSED_SECONDS)
-    try:
-        return _waiting(_submitted(transfer, tape, ports), now, ports, "submitted")
-    except Retryable as error:
-        return _waiting(transfer, now, ports, error.code)
-    except PerduraError as error:
-        decision = Decision(Act.OPERATOR, error.code, error.message)
-        return _blocked(transfer, decision, now)
-
-
-def _there_already(transfer: Transfer, tape: TapeSystem, ports: Ports) -> Outcome | None:
-    """The outcome when an earlier attempt's file is at the destination; None when there is none."""
-    found = tape.residency([transfer.path]).get(transfer.path)
-    if found is None or not (found.on_disk or found.on_tape):
-        return None
-    return _on_found(replace(transfer, phase="tape"), found, ports)
-
-
-def _looked(transfers: Sequence[Transfer], tape: TapeSystem, ports: Ports) -> list[Outcome]:
+def _looked(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, ports: Ports) -> list[Outcome]:
     """One look at each: jobs in bulk, then the residency of those whose job is not all that counts."""
-    ids = [transfer.job for transfer in transfers if transfer.phase == "job" and transfer.job]
-    jobs = tape.jobs(ids) if ids else {}
-    decisions = [_decided(transfer, jobs) for transfer in transfers]
-    asked = [t.path for t, d in zip(transfers, decisions, strict=True) if d.act in (Act.INSPECT, Act.MONITOR)]
-    found = tape.residency(asked) if asked else {}
-    return [
-        _on_found(transfer, found.get(transfer.path), ports, decision)
+    if not transfers:
+        return []
+    keys = {transfer.job: transfer.job_key for transfer in transfers if transfer.phase == "job" and transfer.job}
+    cancelled = _wishes(keys, tape, jobs)
+    found = tape.jobs(list(keys)) if keys else {}
+    decisions = [_decided(transfer, found, cancelled) for transfer in transfers]
+    asked = {t.path for t, d in zip(transfers, decisions, strict=True) if d.act in (Act.INSPECT, Act.MONITOR)}
+    there = tape.residency(sorted(asked)) if asked else {}
+    outcomes = [
+        _on_found(transfer, there.get(transfer.path), tape, ports, decision)
         if decision.act in (Act.INSPECT, Act.MONITOR)
         else _acted(transfer, decision, ports)
         for transfer, decision in zip(transfers, decisions, strict=True)
     ]
+    over = [t.job_key for t, outcome in zip(transfers, outcomes, strict=True) if not _goes_on(t, outcome)]
+    jobs.seen({keys[job]: state for job, state in found.items()}, over)
+    return outcomes
 
 
-def _decided(transfer: Transfer, jobs: Mapping[str, TapeJob]) -> Decision:
+def _goes_on(transfer: Transfer, outcome: Outcome) -> bool:
+    """Whether the transfer's job is still to be followed."""
+    checkpoint = outcome.checkpoint or {}
+    same = checkpoint.get("phase") == "job" and checkpoint.get("job") == transfer.job
+    return outcome.state is StepState.WAITING and same
+
+
+def _wishes(keys: Mapping[str, str], tape: TapeSystem, jobs: TapeJobs) -> dict[str, str]:
+    """Do what people asked of these jobs; gives back by whom jobs were cancelled, by job id."""
+    wishes = jobs.wishes(list(keys.values())) if keys else {}
+    wished = {job: wishes[key] for job, key in keys.items() if key in wishes}
+    for job, wish in wished.items():
+        if wish.priority is not None and wish.cancelled_by is None:
+            tape.set_priority([job], wish.priority)
+            jobs.granted(keys[job])
+    cancelled = {job: wish.cancelled_by for job, wish in wished.items() if wish.cancelled_by is not None}
+    if cancelled:
+        tape.cancel(list(cancelled))
+    return cancelled
+
+
+def _decided(transfer: Transfer, jobs: Mapping[str, TapeJob], cancelled: Mapping[str, str]) -> Decision:
     if transfer.phase == "tape" or transfer.job is None:
         return Decision(Act.MONITOR, "on-disk")
-    return on_job(jobs.get(transfer.job) or TapeJob(transfer.job, "unknown"), transfer.expected)
+    job = jobs.get(transfer.job) or TapeJob(transfer.job, "unknown")
+    if job.state == "cancelled" and transfer.job in cancelled:
+        message = f"{cancelled[transfer.job]} cancelled the job; what was copied before may still reach tape"
+        return Decision(Act.OPERATOR, "cancelled-on-request", message)
+    return on_job(job, transfer.expected)
 
 
-def _on_found(transfer: Transfer, found: Residency | None, ports: Ports, cause: Decision | None = None) -> Outcome:
+def _on_found(
+    transfer: Transfer, found: Residency | None, tape: TapeSystem, ports: Ports, cause: Decision | None = None
+) -> Outcome:
     """Act on the residency; a job that is over (`cause`) leaves a file that only has to reach tape."""
     now = ports.clock.now()
     since = datetime.fromisoformat(transfer.on_disk_since) if transfer.on_disk_since else now
@@ -235,14 +205,15 @@ def _on_found(transfer: Transfer, found: Residency | None, ports: Ports, cause: 
         complaints=transfer.complaints,
     )
     if decision.act is Act.DONE and found is not None:
-        return _completed(transfer, found, cause, ports)
+        already = cause is not None and cause.code in ("already-archived", "destination-exists")
+        return completed(transfer, found, already or transfer.job is None, tape, ports)
     if decision.act is Act.MONITOR:
         complaints = transfer.complaints + 1 if found is not None and found.error else 0
         transfer = replace(
             transfer, phase="tape", on_disk_since=since.isoformat(), complaints=complaints, looks=transfer.looks + 1
         )
         said = cause.message if cause is not None and cause.message and cause.code != "on-disk" else decision.message
-        return _waiting(transfer, now, ports, decision.code, said=said)
+        return waiting(transfer, now, ports, decision.code, said=said)
     if decision.act is Act.RESUBMIT and cause is not None and cause.message:
         decision = replace(decision, message=f"{cause.message}. {decision.message}")
     return _acted(transfer, decision, ports)
@@ -253,87 +224,10 @@ def _acted(transfer: Transfer, decision: Decision, ports: Ports) -> Outcome:
     if decision.alarm:
         log.error("%s: %s", decision.code, decision.message, extra={"archive": transfer.archive.id})
     if decision.act is Act.WAIT:
-        return _waiting(replace(transfer, looks=transfer.looks + 1), now, ports, decision.code)
+        return waiting(replace(transfer, looks=transfer.looks + 1), now, ports, decision.code)
     if decision.act is Act.RESUBMIT and transfer.round < ports.settings.tape_attempts:
-        return _next_round(transfer, decision, ports)
+        return next_round(transfer, decision, now, ports)
     if decision.act is Act.RESUBMIT:
         message = f"{decision.message} ({transfer.round} attempts)"
-        return _blocked(transfer, replace(decision, message=message), now)
-    return _blocked(transfer, decision, now)
-
-
-def _next_round(transfer: Transfer, decision: Decision, ports: Ports) -> Outcome:
-    now = ports.clock.now()
-    event = attempt_failed(Told(transfer.archive, transfer.aip, now), decision, transfer.round, transfer.job)
-    following = replace(transfer, phase="submit", round=transfer.round + 1, job=None, looks=0, on_disk_since=None)
-    outcome = _waiting(following, now, ports, decision.code, said=decision.message)
-    poll_at = next_look(now, transfer.round - 1, ports.settings.tape_poll_seconds, ports.settings.tape_poll_longest)
-    return replace(outcome, events=(event,), poll_at=poll_at)
-
-
-def _waiting(
-    transfer: Transfer, now: datetime, ports: Ports, code: str, seconds: float | None = None, said: str = ""
-) -> Outcome:
-    first, longest = ports.settings.tape_poll_seconds, ports.settings.tape_poll_longest
-    poll_at = now + timedelta(seconds=seconds) if seconds else next_look(now, transfer.looks, first, longest)
-    output = {"tape": {"waiting_for": code, "job": transfer.job, "round": transfer.round}}
-    return Outcome(
-        StepState.WAITING,
-        checkpoint=transfer.checkpoint(),
-        poll_at=poll_at,
-        output=output,
-        findings=(Finding(code, said, "warning"),) if said else (),
-    )
-
-
-def _blocked(transfer: Transfer, decision: Decision, now: datetime) -> Outcome:
-    event = attempt_failed(Told(transfer.archive, transfer.aip, now), decision, transfer.round, transfer.job)
-    facts: tuple[Fact, ...] = ()
-    if decision.check_source:
-        request = {"package": str(transfer.aip.id), "location": "object-store"}
-        facts = (Fact("org.perdura.fixity.requested.v1", request),)
-    return Outcome(
-        StepState.BLOCKED,
-        error_code=decision.code,
-        message=decision.message,
-        findings=(Finding(decision.code, decision.message),),
-        events=(event,),
-        facts=facts,
-        checkpoint=transfer.checkpoint(),
-    )
-
-
-def _completed(transfer: Transfer, found: Residency, cause: Decision | None, ports: Ports) -> Outcome:
-    now = ports.clock.now()
-    tape = ports.tape
-    assert tape is not None
-    uri = tape.uri(transfer.path)
-    told = Told(transfer.archive, transfer.aip, now)
-    already = cause is not None and cause.code == "already-archived"
-    monitor = ports.settings.tape_status_url
-    output: dict[str, Any] = {
-        "uri": uri,
-        "job": transfer.job,
-        "round": transfer.round,
-        "locality": "DISK_AND_TAPE" if found.on_disk else "TAPE",
-    }
-    if monitor and transfer.job:
-        output["monitor"] = f"{monitor.rstrip('/')}/fts3/ftsmon/#/job/{transfer.job}"
-    return Outcome(
-        StepState.COMPLETED,
-        copies=(Copy(transfer.aip.id, "tape", uri, transfer.aip.size, {"adler32": transfer.adler32}, now),),
-        events=archived_events(told, uri, transfer.job, transfer.adler32, found, already=already),
-        facts=(
-            Fact(
-                "org.perdura.aip.archived.v1",
-                {
-                    "archive": str(transfer.archive.id),
-                    "package": str(transfer.aip.id),
-                    "uri": uri,
-                    "adler32": transfer.adler32,
-                },
-            ),
-        ),
-        output={"tape": output},
-        checkpoint=transfer.checkpoint(),
-    )
+        return blocked(transfer, replace(decision, message=message), now)
+    return blocked(transfer, decision, now)

@@ -12,6 +12,7 @@ from perdura.ports import Residency
 from perdura.premis.model import FAILURE, SUCCESS, WARNING, Event, Identifier
 from perdura.premis.model import Outcome as EventOutcome
 from perdura.steps.archive_decisions import Decision
+from perdura.steps.archive_transfer import Transfer
 
 SOFTWARE = Identifier("software", f"perdura/{__version__} archive-cta", ("executing program",))
 NO_TAPE = "no-tape-configured"
@@ -42,20 +43,23 @@ class Told:
         )
 
 
-def archived_events(
-    told: Told, uri: str, job: str | None, adler32: str, found: Residency, *, already: bool
-) -> tuple[Event, ...]:
-    """Replication, and that the tape system itself confirmed the copy."""
-    how = "found at its place already; not copied again" if already else f"copied by FTS job {job}"
+def archived_events(told: Told, uri: str, transfer: Transfer, found: Residency, *, already: bool) -> tuple[Event, ...]:
+    """Replication, and that the tape system itself confirmed the file; `uri` is that of the file on tape."""
+    how = "found at its place already; not copied again" if already else f"copied by FTS job {transfer.job}"
+    where = f"copy on tape: {uri}"
+    if transfer.slot is not None:
+        slot = transfer.slot
+        where += f", in container {slot.container} at byte {slot.offset}, {slot.length} bytes"
     locality = "disk and tape" if found.on_disk else "tape"
+    known = "as in the registry" if transfer.slot is None else "as combined from the AIPs of the container"
     return (
-        told.event("replication", "replication", (f"copy on tape: {uri}", how), SUCCESS, ()),
+        told.event("replication", "replication", (where, how), SUCCESS, ()),
         told.event(
             "tape-fixity",
             "fixity check",
             (f"residency, size and ADLER32 of {uri} as the tape endpoint tells them",),
             SUCCESS,
-            (f"on {locality}; {found.size} bytes; ADLER32 {adler32}, as in the registry",),
+            (f"on {locality}; {found.size} bytes; ADLER32 {transfer.adler32}, {known}",),
         ),
     )
 

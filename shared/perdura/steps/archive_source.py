@@ -8,6 +8,7 @@ from perdura.clients.tape_tokens import mint
 from perdura.errors import Broken
 from perdura.outcome import Package
 from perdura.ports import Ports
+from perdura.steps.archive_transfer import Transfer
 from perdura.storage.digests import adler32
 from perdura.storage.store import ObjectRef
 
@@ -28,26 +29,24 @@ class Source:
     tells_checksum: bool
 
 
-def source_of(aip: Package, ports: Ports) -> Source:
-    """Where to read the AIP; raises Broken when the gateway has no secret."""
-    seconds = min(LONGEST_SIGNATURE, 2 * DAY + aip.size // SLOWEST)
+def source_of(transfer: Transfer, ports: Ports) -> Source:
+    """Where to read the file; raises Broken when the gateway has no secret, or a container has no gateway."""
+    aip = transfer.aip
+    seconds = min(LONGEST_SIGNATURE, 2 * DAY + transfer.size // SLOWEST)
     gateway = ports.settings.tape_gateway_url
+    if gateway is None and transfer.slot is not None:
+        raise Broken("containers of AIPs are read through the AIP gateway, which is not set", code="tape-configuration")
     if gateway is None:
         ref = ObjectRef(aip.bucket, aip.key, aip.version_id, aip.etag)
         return Source(ports.store.presigned_get(ref, seconds), None, False)
     if ports.settings.tape_gateway_secret is None:
         raise Broken("PERDURA_TAPE_GATEWAY_URL is set, PERDURA_TAPE_GATEWAY_SECRET is not", code="tape-configuration")
-    path = gateway_path(aip)
+    path = f"/aips/{aip.id}.tar" if transfer.slot is None else f"/containers/{transfer.slot.container}.tar"
     token = None
     if ports.settings.tape_certificate is None:
         secret = ports.settings.tape_gateway_secret.get_secret_value()
         token = mint(secret, path, READING, int(ports.clock.now().timestamp()) + seconds, "archive-cta")
     return Source(gateway.rstrip("/") + path, token, True)
-
-
-def gateway_path(aip: Package) -> str:
-    """The path of an AIP at the gateway."""
-    return f"/aips/{aip.id}.tar"
 
 
 def adler32_of(aip: Package, ports: Ports) -> str:

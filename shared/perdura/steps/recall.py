@@ -1,8 +1,8 @@
 """Recall: brings an AIP, or one file of it, back from tape, and rehearses doing so (fts-cta.md 9).
 
 The tape system stages the file on its disk; it is then read by range into the store and hashed on the way, compared
-with the registry, and released. What was recalled stays in the store for some days. A drill reads and hashes
-everything and keeps nothing: it proves that the copy on tape can be restored.
+with the registry, and released. What was recalled stays in the store for some days; the runtime removes it. A drill
+reads and hashes everything and keeps nothing: it proves that the copy on tape can be restored.
 
 Input of the step: `file` names one file of the AIP; `drill` true asks for a drill; without either the whole AIP.
 """
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from perdura.errors import Broken, NotFound, NotStored, PerduraError, Rejected
+from perdura.errors import Broken, NotFound, NotStored, PerduraError, Rejected, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, StepState
 from perdura.packages.aip_index import decode
 from perdura.ports import Ports, Staging, TapeSystem
@@ -26,6 +28,13 @@ from perdura.storage.digests import adler32
 from perdura.storage.store import ObjectRef
 
 log = logging.getLogger(__name__)
+QUICK_LOOKS = (0.2, 0.3, 0.5)
+"""Seconds to wait before each further look of one run, when the tape system is a fast one."""
+FAST = 1.0
+"""A tape system that may be asked again after so many seconds counts as fast."""
+IN_CONTAINER = re.compile(r"(?P<path>containers/[0-9a-f-]{36}\.tar)#offset=(?P<offset>\d+)&length=\d+$")
+READINGS = 3
+"""Times the same staged file is read before it is staged anew."""
 ROUNDS = 3
 """Stage requests made before a person is asked."""
 PREFIX = "recalled/"
@@ -52,69 +61,44 @@ class Recall:
     aip: Package
     copy: Copy
     path: str
+    offset: int = 0
     request: str | None = None
     round: int = 1
     looks: int = 0
     since: str | None = None
+    broken: int = 0
+    """Readings of this round that broke off."""
 
     def checkpoint(self) -> dict[str, Any]:
         """The same as JSON."""
         return {
             "aip": str(self.aip.id), "path": self.path, "request": self.request, "round": self.round,
-            "looks": self.looks, "since": self.since,
+            "looks": self.looks, "since": self.since, "broken": self.broken,
         }  # fmt: skip
 
 
 def run(archive: ArchiveView, ports: Ports) -> Outcome:
-    """Ask for the file on disk; COMPLETED at once when it is there already.
+    """Ask for the file on disk and look; what is on disk is read at once. WAITING: to be run again later.
 
-    Raises Rejected when the Archive has no copy on tape or the AIP no such file, Broken without a tape system,
-    Retryable when the tape system or the store does not answer.
+    A look that fails changes nothing. Raises Rejected when the Archive has no copy on tape or the AIP no such file,
+    Broken without a tape system, Retryable when the store does not answer.
     """
     tape = _tape(ports)
     found = _taken_up(archive)
     target_of(found, ports)
-    if found.request is None:
-        found = _staged(found, tape, ports)
-    progress = _progress(tape, found)
+    try:
+        if found.request is None:
+            found = _staged(found, tape, ports)
+        progress = _progress(tape, found)
+        for pause in QUICK_LOOKS if ports.settings.tape_poll_seconds <= FAST else ():
+            if progress is None or progress.on_disk or progress.error is not None:
+                break
+            time.sleep(pause)
+            progress = _progress(tape, found)
+    except UpstreamUnavailable as error:
+        log.warning("recall: %s", error.message, extra={"archive": archive.id})
+        return _waiting(replace(found, looks=found.looks + 1), ports, error.code, error.message)
     return _looked(found, progress, tape, ports)
-
-
-def poll(archives: Sequence[ArchiveView], ports: Ports) -> Sequence[tuple[ArchiveView, Outcome]]:
-    """Look at waiting recalls; what is on disk is read at once. A look that fails changes nothing."""
-    outcomes: list[tuple[ArchiveView, Outcome]] = []
-    for archive in archives:
-        found = _taken_up(archive)
-        try:
-            tape = _tape(ports)
-            if found.request is None:
-                found = _staged(found, tape, ports)
-            outcome = _looked(found, _progress(tape, found), tape, ports)
-        except PerduraError as error:
-            log.warning("recall: %s", error.message, extra={"archive": archive.id})
-            outcome = _waiting(found, ports, error.code)
-        outcomes.append((archive, outcome))
-    return outcomes
-
-
-def expire(ports: Ports) -> int:
-    """Remove what was recalled more than `tape_recall_days` ago from the store; gives back how many objects."""
-    before = ports.clock.now() - timedelta(days=ports.settings.tape_recall_days)
-    removed = 0
-    for info in ports.store.list(ports.settings.bucket_dips, PREFIX):
-        if info.modified is not None and info.modified < before:
-            ports.store.delete(ObjectRef(info.ref.bucket, info.ref.key))
-            removed += 1
-    return removed
-
-
-def drill_sample(copies: Iterable[Copy], count: int, seed: str) -> list[Copy]:
-    """Copies on tape to be rehearsed: chosen by chance, but the same ones for the same `seed` (a date, say)."""
-
-    def lot(copy: Copy) -> bytes:
-        return hashlib.sha256(f"{seed}:{copy.package_id}".encode()).digest()
-
-    return sorted((copy for copy in copies if copy.location == "tape"), key=lot)[:count]
 
 
 def target_of(found: Recall, ports: Ports) -> Target:
@@ -123,7 +107,7 @@ def target_of(found: Recall, ports: Ports) -> Target:
     base = f"{PREFIX}{found.archive.id}/{found.aip.id}"
     if wanted is None:
         drill = bool(found.archive.step.input.get("drill"))
-        return Target(0, found.aip.size, found.aip.checksums, None if drill else f"{base}.tar", True)
+        return Target(found.offset, found.aip.size, found.aip.checksums, None if drill else f"{base}.tar", True)
     if found.aip.index_key is None:
         raise Rejected("This AIP has no index; it can only be recalled as a whole.", code="no-aip-index")
     ref = ObjectRef(found.aip.bucket, found.aip.index_key)
@@ -131,7 +115,8 @@ def target_of(found: Recall, ports: Ports) -> Target:
     for entry in entries:
         member = entry.member
         if member.path == wanted:
-            return Target(member.offset, member.size, dict(member.digests), f"{base}/{member.path}", False)
+            start = found.offset + member.offset
+            return Target(start, member.size, dict(member.digests), f"{base}/{member.path}", False)
     raise NotFound(f"The AIP has no file {wanted!r}.")
 
 
@@ -156,17 +141,25 @@ def _taken_up(archive: ArchiveView) -> Recall:
     aip = next((package for package in archive.packages if copy and package.id == copy.package_id), None)
     if copy is None or aip is None:
         raise Rejected("This Archive has no copy on tape.", code="no-tape-copy")
-    path = checkpoint.get("path") or f"{archive.id}/{aip.id}.tar"
+    path, offset = place_on_tape(copy, f"{archive.id}/{aip.id}.tar")
     return Recall(
         archive,
         aip,
         copy,
         path,
+        offset,
         request=checkpoint.get("request"),
         round=checkpoint.get("round", 1),
         looks=checkpoint.get("looks", 0),
         since=checkpoint.get("since"),
+        broken=checkpoint.get("broken", 0),
     )
+
+
+def place_on_tape(copy: Copy, own_path: str) -> tuple[str, int]:
+    """The file on tape that holds a copy, and where the AIP begins in it: in a container, its address says so."""
+    match = IN_CONTAINER.search(copy.uri)
+    return (own_path, 0) if match is None else (match["path"], int(match["offset"]))
 
 
 def _staged(found: Recall, tape: TapeSystem, ports: Ports) -> Recall:
@@ -204,7 +197,7 @@ def _again(found: Recall, said: str, ports: Ports) -> Outcome:
     if found.round >= ROUNDS:
         message = f"The AIP cannot be brought back from tape: {said} ({found.round} requests)"
         return _stopped(found, StepState.BLOCKED, "staging-failed", message, ports)
-    following = replace(found, request=None, round=found.round + 1)
+    following = replace(found, request=None, round=found.round + 1, broken=0)
     return _waiting(following, ports, "staging-again", said)
 
 
@@ -222,7 +215,10 @@ def _waiting(found: Recall, ports: Ports, code: str, said: str = "") -> Outcome:
 def _read(found: Recall, tape: TapeSystem, ports: Ports) -> Outcome:
     """Read the file from the tape system's disk, hash it, keep it, release it."""
     target = target_of(found, ports)
-    result = _copied(found, target, tape, ports)
+    try:
+        result = _copied(found, target, tape, ports)
+    except UpstreamUnavailable as error:
+        return _broke_off(found, error.message, ports)
     try:
         tape.release(str(found.request), [found.path])
     except PerduraError as error:
@@ -231,6 +227,12 @@ def _read(found: Recall, tape: TapeSystem, ports: Ports) -> Outcome:
     if result.wrong:
         return _damaged(found, result, ports)
     return _completed(found, target, result, ports)
+
+
+def _broke_off(found: Recall, said: str, ports: Ports) -> Outcome:
+    if found.broken + 1 >= READINGS:
+        return _again(found, said, ports)
+    return _waiting(replace(found, broken=found.broken + 1, looks=found.looks + 1), ports, "reading-again", said)
 
 
 def _copied(found: Recall, target: Target, tape: TapeSystem, ports: Ports) -> Recalled:

@@ -12,7 +12,17 @@ from uuid import UUID, uuid5
 from perdura.errors import NotStored, UpstreamUnavailable
 from perdura.ids import NAMESPACE, derived_id
 from perdura.outcome import ArchiveView, Package, PackageKind, StepView
-from perdura.ports import Ports, Residency, Staging, TapeJob, TapeRequest
+from perdura.ports import (
+    ContainerFile,
+    Ports,
+    Residency,
+    Staging,
+    TapeCredentials,
+    TapeJob,
+    TapeOrder,
+    TapeRequest,
+    Wish,
+)
 from perdura.settings import Settings
 from perdura.storage.memory import MemoryStore
 
@@ -34,6 +44,7 @@ class FakeTape:
     submissions: list[str] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     stages: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    priorities: dict[str, int] = field(default_factory=dict)
     down: bool = False
     refuse: Exception | None = None
     counter: Iterator[int] = field(default_factory=itertools.count)
@@ -78,6 +89,14 @@ class FakeTape:
             if job in self.states and self.states[job].state in ("active", "archiving"):
                 self.states[job] = TapeJob(job, "cancelled", "Job canceled by the user", cancelled_by_user=True)
 
+    def set_priority(self, job_ids: Sequence[str], priority: int) -> None:
+        self._answers()
+        self.priorities |= dict.fromkeys(job_ids, priority)
+
+    def renew(self) -> TapeCredentials:
+        self._answers()
+        return TapeCredentials("token", None)
+
     def stage(self, paths: Sequence[str], lifetime: int) -> str:
         self._answers()
         request = f"stage-{next(self.counter)}"
@@ -105,6 +124,49 @@ class FakeTape:
     def _answers(self) -> None:
         if self.down:
             raise UpstreamUnavailable("FTS did not answer", code="fts-unavailable")
+
+
+@dataclass
+class FakeTapeJobs:
+    """A register of tape jobs in memory."""
+
+    orders: dict[str, TapeOrder] = field(default_factory=dict)
+    accepted_as: dict[str, str] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
+    over: set[str] = field(default_factory=set)
+    wished: dict[str, Wish] = field(default_factory=dict)
+    pause: str | None = None
+    slots: dict[UUID, ContainerFile] = field(default_factory=dict)
+
+    def paused(self) -> str | None:
+        return self.pause
+
+    def admit(self, order: TapeOrder, limit: int) -> bool:
+        if order.key not in self.orders and limit and len(self.in_flight) >= limit:
+            return False
+        self.orders[order.key] = order
+        self.over.discard(order.key)
+        return True
+
+    @property
+    def in_flight(self) -> set[str]:
+        return set(self.orders) - self.over
+
+    def accepted(self, key: str, job_id: str) -> None:
+        self.accepted_as.setdefault(key, job_id)
+
+    def wishes(self, keys: Sequence[str]) -> Mapping[str, Wish]:
+        return {key: self.wished[key] for key in keys if key in self.wished}
+
+    def granted(self, key: str) -> None:
+        del self.wished[key]
+
+    def seen(self, states: Mapping[str, TapeJob], over: Sequence[str]) -> None:
+        self.states |= {key: job.state for key, job in states.items()}
+        self.over |= set(over)
+
+    def slot(self, package: UUID) -> ContainerFile | None:
+        return self.slots.get(package)
 
 
 @dataclass
@@ -167,6 +229,7 @@ def ports(tape: Any, store: Any, *, clock: FakeClock | None = None, extras: Any 
         progress=lambda what, done, total: None,
         derived=lambda name: derived_id(STEP, 1, name),
         tape=tape,
+        tape_jobs=FakeTapeJobs(),
         extras=extras,
     )
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from perdura.clients.fts import FtsRefused
 from perdura.errors import Rejected, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Outcome, StepState
-from perdura.ports import Ports, Residency, TapeJob
+from perdura.packages.tape_container import Slot
+from perdura.ports import ContainerFile, Ports, Residency, TapeJob, TapeOrder, Wish
 from perdura.steps import archive as step
-from tests.unit.tape.fakes import AIP, ARCHIVE, FakeClock, FakeTape, PresigningStore, aip, archive, ports
+from tests.unit.tape.fakes import AIP, ARCHIVE, FakeClock, FakeTape, FakeTapeJobs, PresigningStore, aip, archive, ports
 
 DATA = b"an AIP" * 1000
 
@@ -42,6 +45,12 @@ class Bench:
         return outcome
 
     @property
+    def jobs(self) -> FakeTapeJobs:
+        found = self.ports.tape_jobs
+        assert isinstance(found, FakeTapeJobs)
+        return found
+
+    @property
     def job(self) -> str:
         return str(self.view.step.checkpoint["job"])
 
@@ -67,12 +76,12 @@ def test_a_copy_counts_when_the_endpoint_confirms_it() -> None:
     assert bench.tape.submissions == [f"{AIP}:tape:1.1"]
 
 
-def test_the_intent_is_declared_before_fts_is_asked() -> None:
+def test_the_job_is_noted_before_fts_is_asked() -> None:
     bench = Bench()
     bench.tape.down = True
     with pytest.raises(UpstreamUnavailable):
         bench.run()
-    assert list(bench.ports.intents.declared) == [f"tape:{AIP}:tape:1.1"]  # type: ignore[attr-defined]
+    assert list(bench.jobs.orders) == [f"{AIP}:tape:1.1"]
 
 
 def test_a_run_repeated_after_a_crash_asks_for_the_same_job() -> None:
@@ -268,3 +277,130 @@ def test_the_gateway_is_the_source_when_there_is_one() -> None:
     assert request.source_url == f"https://gw.example.org:8443/aips/{AIP}.tar"
     assert request.source_token
     assert request.verify_source
+
+
+def test_no_more_jobs_than_allowed_are_in_flight() -> None:
+    bench = Bench(tape_jobs_in_flight=1)
+    bench.jobs.admit(TapeOrder("another", "p", 1, 3), 0)
+    assert bench.run().output["tape"]["waiting_for"] == "tape-busy"
+    assert bench.poll().output["tape"]["waiting_for"] == "tape-busy"
+    assert bench.tape.submissions == []
+    bench.jobs.seen({}, ["another"])
+    assert bench.poll().output["tape"]["waiting_for"] == "submitted"
+    bench.tape.tick()
+    assert bench.poll().state is StepState.COMPLETED
+    assert bench.jobs.in_flight == set()
+
+
+def test_a_person_pauses_and_resumes_the_destination() -> None:
+    bench = Bench()
+    bench.jobs.pause = "paused by Ada: new drives"
+    waiting = bench.run()
+    assert waiting.output["tape"]["waiting_for"] == "tape-paused"
+    assert waiting.findings[0].message == "paused by Ada: new drives"
+    assert bench.tape.submissions == []
+    bench.jobs.pause = None
+    bench.poll()
+    assert len(bench.tape.submissions) == 1
+
+
+def test_a_person_cancels_a_job_and_may_try_again_later() -> None:
+    bench = Bench()
+    bench.run()
+    bench.jobs.wished[f"{AIP}:tape:1.1"] = Wish(cancelled_by="Ada")
+    outcome = bench.poll()
+    assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "cancelled-on-request")
+    assert (outcome.message or "").startswith("Ada cancelled the job")
+    assert outcome.events[0].outcomes[0].outcome == "fail"
+    assert bench.jobs.in_flight == set()
+    bench.view = archive(bench.package, attempt=2)
+    assert bench.run().state is StepState.WAITING
+    assert bench.tape.submissions == [f"{AIP}:tape:1.1", f"{AIP}:tape:2.1"]
+
+
+def test_a_job_that_was_done_before_it_was_cancelled_counts() -> None:
+    bench = Bench()
+    bench.run()
+    bench.tape.tick()
+    bench.jobs.wished[f"{AIP}:tape:1.1"] = Wish(cancelled_by="Ada")
+    assert bench.poll().state is StepState.COMPLETED
+
+
+def test_another_priority_is_set_once() -> None:
+    bench = Bench()
+    bench.run()
+    bench.jobs.wished[f"{AIP}:tape:1.1"] = Wish(priority=5)
+    assert bench.poll().state is StepState.WAITING
+    assert bench.tape.priorities == {bench.job: 5}
+    assert bench.jobs.wished == {}
+
+
+GROUPING = {"tape_group_below": 10**6, "tape_gateway_url": "https://gateway", "tape_gateway_secret": "s" * 32}
+
+
+def test_a_small_aip_waits_for_company_and_goes_alone_when_none_comes() -> None:
+    bench = Bench(**GROUPING)
+    bench.package = replace(bench.package, checksums={**bench.package.checksums, "sha512": "0" * 128})
+    bench.view = archive(bench.package)
+    waiting = bench.run()
+    assert waiting.output["tape"]["waiting_for"] == "tape-group"
+    assert waiting.poll_at == bench.clock.now() + timedelta(hours=1)
+    assert bench.poll().output["tape"]["waiting_for"] == "submitted"
+    assert bench.tape.submissions == [f"{AIP}:tape:1.1"]
+
+
+def in_container(bench: Bench, number: int, container: UUID) -> ArchiveView:
+    """An Archive whose AIP was put into a container."""
+    package = replace(bench.package, id=UUID(int=number))
+    checkpoint = {
+        "aip": str(package.id), "path": f"containers/{container}.tar", "size": 5000, "adler32": "0a0b0c0d",
+        "phase": "submit", "round": 1, "job": None, "looks": 0, "complaints": 0, "on_disk_since": None,
+        "slot": [str(container), 1536 + number, package.size],
+    }  # fmt: skip
+    view = archive(package, checkpoint=checkpoint)
+    return replace(view, id=UUID(int=number + 100))
+
+
+def test_the_aips_of_a_container_share_one_job_and_each_is_told() -> None:
+    bench = Bench(**GROUPING)
+    container = UUID("0198f000-0000-7000-8000-000000000001")
+    views = [in_container(bench, number, container) for number in range(3)]
+    outcomes = step.poll(views, bench.ports)
+    assert bench.tape.submissions == [f"{container}:tape:1"]
+    (request,) = bench.tape.requests.values()
+    assert request.source_url == f"https://gateway/containers/{container}.tar"
+    assert (request.size, request.adler32) == (5000, "0a0b0c0d")
+    path = f"containers/{container}.tar"
+    (job,) = bench.tape.states
+    bench.tape.states[job] = TapeJob(job, "finished")
+    bench.tape.places[path] = Residency(path, False, True, 5000, "0a0b0c0d")
+    views = [replace(v, step=replace(v.step, checkpoint=o.checkpoint or {})) for v, o in outcomes]
+    for number, (_, outcome) in enumerate(step.poll(views, bench.ports)):
+        assert outcome.state is StepState.COMPLETED
+        (copy,) = outcome.copies
+        assert copy.uri.endswith(f"/{path}#offset={1536 + number}&length={len(DATA)}")
+        assert (copy.size, copy.checksums["adler32"]) == (len(DATA), bench.package.checksums["adler32"])
+        assert str(container) in outcome.events[0].details[0]
+
+
+def test_a_later_attempt_finds_the_container_that_reached_tape_after_all() -> None:
+    bench = Bench(**GROUPING)
+    container = UUID("0198f000-0000-7000-8000-000000000001")
+    path = f"containers/{container}.tar"
+    bench.jobs.slots[AIP] = ContainerFile(Slot(container, 1536, len(DATA)), path, 5000, "0a0b0c0d")
+    bench.tape.places[path] = Residency(path, False, True, 5000, "0a0b0c0d")
+    bench.view = archive(bench.package, attempt=2)
+    outcome = bench.run()
+    assert outcome.state is StepState.COMPLETED
+    assert bench.tape.submissions == []
+
+
+def test_where_fts_does_not_answer_the_others_are_not_tried() -> None:
+    bench = Bench(tape_paused=True)
+    bench.run()
+    bench.ports = replace(bench.ports, settings=bench.ports.settings.model_copy(update={"tape_paused": False}))
+    bench.tape.refuse = UpstreamUnavailable("FTS did not answer", code="fts-unavailable")
+    other = replace(bench.view, id=UUID(int=7))
+    outcomes = step.poll([bench.view, other], bench.ports)
+    assert [outcome.output["tape"]["waiting_for"] for _, outcome in outcomes] == ["fts-unavailable"] * 2
+    assert len(bench.tape.submissions) == 1

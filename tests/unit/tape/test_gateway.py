@@ -49,7 +49,7 @@ class Gateway:
         )
         self.services = SimpleNamespace(settings=settings, store=self.store)
 
-    def find(self, package: UUID) -> Held | None:
+    def find(self, _kind: str, package: UUID) -> Held | None:
         if package != AIP:
             return None
         p = self.package

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from perdura.errors import Broken, NotFound, Rejected
+from perdura.errors import Broken, NotFound, Rejected, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Copy, Outcome, StepState
 from perdura.packages.aip_index import SCHEMA
 from perdura.ports import Staging
@@ -43,10 +44,6 @@ class Bench:
     def run(self) -> Outcome:
         return self._took(step.run(self.view, self.ports))
 
-    def poll(self) -> Outcome:
-        ((_, outcome),) = step.poll([self.view], self.ports)
-        return self._took(outcome)
-
     def _took(self, outcome: Outcome) -> Outcome:
         if outcome.checkpoint is not None:
             self.view = replace(self.view, step=replace(self.view.step, checkpoint=outcome.checkpoint))
@@ -74,8 +71,8 @@ def test_staging_takes_time() -> None:
     bench = Bench()
     bench.staging(Staging(False), Staging(False), Staging(True))
     assert bench.run().state is StepState.WAITING
-    assert bench.poll().state is StepState.WAITING
-    assert bench.poll().state is StepState.COMPLETED
+    assert bench.run().state is StepState.WAITING
+    assert bench.run().state is StepState.COMPLETED
     assert len(bench.tape.stages) == 1
 
 
@@ -117,8 +114,8 @@ def test_a_failed_stage_request_is_made_again_a_few_times() -> None:
     bench = Bench()
     bench.staging(*[Staging(False, "drive failure")] * 3)
     assert bench.run().state is StepState.WAITING
-    assert bench.poll().state is StepState.WAITING
-    outcome = bench.poll()
+    assert bench.run().state is StepState.WAITING
+    outcome = bench.run()
     assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "staging-failed")
     assert len(bench.tape.stages) == 3
 
@@ -129,17 +126,51 @@ def test_a_forgotten_stage_request_is_made_again() -> None:
     bench.run()
     del bench.tape.staged
     bench.tape.stages.clear()
-    assert bench.poll().output["recall"]["waiting_for"] == "staging-again"
-    assert bench.poll().state is StepState.COMPLETED
+    assert bench.run().output["recall"]["waiting_for"] == "staging-again"
+    assert bench.run().state is StepState.COMPLETED
 
 
-def test_a_poll_that_fails_changes_nothing() -> None:
+def test_a_look_that_fails_changes_nothing() -> None:
     bench = Bench()
     bench.staging(Staging(False))
-    before = bench.run().checkpoint
+    before = dict(bench.run().checkpoint or {})
     del bench.tape.staged
     bench.tape.down = True
-    assert bench.poll().checkpoint == before
+    failed = bench.run()
+    assert failed.state is StepState.WAITING
+    assert {**(failed.checkpoint or {}), "looks": 0} == {**before, "looks": 0}
+    assert failed.findings[0].message == "FTS did not answer"
+
+
+def test_a_reading_that_breaks_off_is_done_again_and_then_staged_anew() -> None:
+    bench = Bench()
+    read = bench.tape.read
+
+    def broken(path: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        yield b"x"
+        raise UpstreamUnavailable("broke off")
+
+    bench.tape.read = broken  # type: ignore[method-assign]
+    assert [bench.run().output["recall"]["waiting_for"] for _ in range(3)] == [
+        "reading-again", "reading-again", "staging-again",
+    ]  # fmt: skip
+    assert list(bench.store.list("perdura-dips", "")) == []
+    bench.tape.read = read  # type: ignore[method-assign]
+    assert bench.run().state is StepState.COMPLETED
+    assert len(bench.tape.stages) == 2
+
+
+@pytest.mark.parametrize("wanted", [{}, {"file": "data/one.bin"}, {"drill": True}])
+def test_an_aip_comes_back_out_of_a_container(wanted: dict[str, Any]) -> None:
+    bench = Bench(**wanted)
+    path = "containers/0198f000-0000-7000-8000-000000000001.tar"
+    bench.tape.files = {path: b"\0" * 1536 + DATA + b"\0" * 700}
+    uri = f"davs://tape.example.org/perdura/{path}#offset=1536&length={len(DATA)}"
+    bench.view = replace(bench.view, copies=(replace(bench.view.copies[0], uri=uri),))
+    outcome = bench.run()
+    assert outcome.state is StepState.COMPLETED, outcome
+    assert bench.tape.released == [path]
+    assert outcome.output["recall"]["bytes"] == (1000 if "file" in wanted else len(DATA))
 
 
 def test_what_cannot_be_recalled_is_refused() -> None:
@@ -150,22 +181,3 @@ def test_what_cannot_be_recalled_is_refused() -> None:
         step.run(replace(bench.view, copies=()), bench.ports)
     with pytest.raises(Broken):
         step.run(bench.view, replace(bench.ports, tape=None))
-
-
-def test_recalled_copies_expire() -> None:
-    bench = Bench()
-    bench.run()
-    assert step.expire(bench.ports) == 0
-    bench.clock.at = next(bench.store.list("perdura-dips", "recalled/")).modified  # type: ignore[assignment]
-    bench.clock.forward(days=8)
-    assert step.expire(bench.ports) == 1
-    assert list(bench.store.list("perdura-dips", "")) == []
-
-
-def test_a_sample_for_drills_is_drawn_by_chance_and_can_be_drawn_again() -> None:
-    copies = [Copy(AIP.__class__(int=n), "tape", "u", 1, {}) for n in range(50)]
-    copies.append(Copy(AIP, "object-store", "u", 1, {}))
-    first = step.drill_sample(copies, 5, "2026-11-24")
-    assert first == step.drill_sample(reversed(copies), 5, "2026-11-24")
-    assert first != step.drill_sample(copies, 5, "2026-11-25")
-    assert all(copy.location == "tape" for copy in first)

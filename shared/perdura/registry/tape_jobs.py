@@ -1,0 +1,125 @@
+"""The register of tape jobs: the adapter of `perdura.ports.TapeJobs` on the registry."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from sqlalchemy import Engine, text
+
+from perdura.packages.tape_container import Slot
+from perdura.ports import ContainerFile, TapeJob, TapeOrder, Wish
+
+LOCATION = "tape"
+"""The destination as `copy.location` names it."""
+
+_ADMIT = text("""
+    INSERT INTO tape_job (key, archive_id, container_id, path, size, priority)
+    SELECT :key, :archive, :container, :path, :size, :priority
+    WHERE :limit = 0 OR EXISTS (SELECT FROM tape_job WHERE key = :key) OR :limit > (
+        SELECT count(*) FROM tape_job WHERE ended_at IS NULL
+            AND coalesce(looked_at, submitted_at, intended_at) > clock_timestamp() - interval '1 day')
+    ON CONFLICT (key) DO UPDATE SET ended_at = NULL
+    RETURNING key
+""")
+"""A job that nobody has looked at for a day takes no place: its step was ended by other means."""
+
+_SEEN = text("""
+    UPDATE tape_job SET looked_at = clock_timestamp(), state = coalesce(seen.state, tape_job.state),
+        reason = coalesce(seen.reason, tape_job.reason), ended_at = CASE WHEN seen.over THEN clock_timestamp() END
+    FROM jsonb_to_recordset(CAST(:seen AS jsonb)) AS seen (key text, state text, reason text, over boolean)
+    WHERE tape_job.key = seen.key
+""")
+
+
+class RegistryTapeJobs:
+    """Notes jobs at once, in transactions of their own, so that they survive the death of the step."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def paused(self) -> str | None:
+        """Why no new jobs may be submitted; None when they may."""
+        with self._engine.connect() as connection:
+            row = connection.execute(
+                text("SELECT paused_by, pause_reason FROM tape_destination WHERE location = :at AND paused_at NOTNULL"),
+                {"at": LOCATION},
+            ).one_or_none()
+        return None if row is None else f"paused by {row.paused_by}: {row.pause_reason}"
+
+    def admit(self, order: TapeOrder, limit: int) -> bool:
+        """Note that a job will be asked for, unless `limit` others are in flight."""
+        with self._engine.begin() as connection:
+            if limit:
+                # One at a time, or two could take the last place.
+                connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('perdura tape_job', 0))"))
+            row = connection.execute(
+                _ADMIT,
+                {
+                    "key": order.key, "archive": order.archive, "container": order.container, "path": order.path,
+                    "size": order.size, "priority": order.priority, "limit": limit,
+                },
+            )  # fmt: skip
+            return row.one_or_none() is not None
+
+    def accepted(self, key: str, job_id: str) -> None:
+        """Note the answer of the tape system."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                text("""
+                    UPDATE tape_job SET job_id = :job, state = 'active', submitted_at = clock_timestamp()
+                    WHERE key = :key AND job_id IS NULL
+                """),
+                {"key": key, "job": job_id},
+            )
+
+    def wishes(self, keys: Sequence[str]) -> Mapping[str, Wish]:
+        """What people asked of these jobs."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                text("""
+                    SELECT key, cancelled_by, wanted_priority FROM tape_job
+                    WHERE key = ANY(:keys) AND (cancelled_by NOTNULL OR wanted_priority NOTNULL)
+                """),
+                {"keys": list(keys)},
+            )
+            return {row.key: Wish(row.cancelled_by, row.wanted_priority) for row in rows}
+
+    def granted(self, key: str) -> None:
+        """Note that another priority was set as wished."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                text("UPDATE tape_job SET priority = wanted_priority, wanted_priority = NULL WHERE key = :key"),
+                {"key": key},
+            )
+
+    def seen(self, states: Mapping[str, TapeJob], over: Sequence[str]) -> None:
+        """Note the states of jobs by key, and which of all are over for us."""
+        items = [
+            {
+                "key": key,
+                "state": states[key].state if key in states else None,
+                "reason": states[key].reason if key in states else None,
+                "over": key in over,
+            }
+            for key in {*states, *over}
+        ]
+        if items:
+            with self._engine.begin() as connection:
+                connection.execute(_SEEN, {"seen": json.dumps(items)})
+
+    def slot(self, package: UUID) -> ContainerFile | None:
+        """The newest container that an AIP was put into."""
+        with self._engine.connect() as connection:
+            row = connection.execute(
+                text("""
+                    SELECT container_id, m."offset", m.size AS length, c.path, c.size, c.adler32
+                    FROM tape_container_member AS m JOIN tape_container AS c ON c.id = container_id
+                    WHERE package_id = :package ORDER BY c.created_at DESC LIMIT 1
+                """),
+                {"package": package},
+            ).one_or_none()
+        if row is None:
+            return None
+        return ContainerFile(Slot(row.container_id, row.offset, row.length), row.path, row.size, row.adler32)

@@ -1,0 +1,98 @@
+"""Asking the tape system for copies: noted before it is asked, within the limit of jobs in flight, at most once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from perdura.errors import PerduraError, Retryable, UpstreamUnavailable
+from perdura.outcome import Outcome
+from perdura.ports import Ports, TapeJobs, TapeOrder, TapeRequest, TapeSystem
+from perdura.steps.archive_decisions import Act, Decision
+from perdura.steps.archive_outcomes import blocked, waiting
+from perdura.steps.archive_source import source_of
+from perdura.steps.archive_transfer import Transfer
+
+PAUSED_SECONDS = 60.0
+"""How long a transfer waits that may not be submitted now."""
+
+
+def submit(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -> Transfer | None:
+    """Note the order, ask for the job, note the answer; None when as many jobs as are allowed are in flight.
+
+    Raises what the tape system raises; whoever asks again for the same round gets the same job.
+    """
+    settings = ports.settings
+    order = TapeOrder(
+        key=transfer.job_key,
+        path=transfer.path,
+        size=transfer.size,
+        priority=settings.tape_priority,
+        archive=transfer.archive.id if transfer.slot is None else None,
+        container=transfer.slot.container if transfer.slot else None,
+    )
+    if not jobs.admit(order, settings.tape_jobs_in_flight):
+        return None
+    source = source_of(transfer, ports)
+    metadata = {"archive": str(transfer.archive.id), "aip": str(transfer.aip.id), "round": str(transfer.round)}
+    if transfer.slot is not None:
+        metadata = {"container": str(transfer.slot.container), "round": str(transfer.round)}
+    job = tape.submit(
+        TapeRequest(
+            job_key=transfer.job_key,
+            source_url=source.url,
+            destination_path=transfer.path,
+            size=transfer.size,
+            adler32=transfer.adler32,
+            metadata=metadata,
+            source_token=source.token,
+            verify_source=source.tells_checksum,
+            priority=settings.tape_priority,
+        )
+    )
+    jobs.accepted(transfer.job_key, job)
+    return replace(transfer, phase="job", job=job, looks=0)
+
+
+def paused(jobs: TapeJobs, ports: Ports) -> str | None:
+    """Why nothing may be submitted now."""
+    return "paused by PERDURA_TAPE_PAUSED" if ports.settings.tape_paused else jobs.paused()
+
+
+def submit_all(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, ports: Ports) -> list[Outcome]:
+    """Submit the rounds that checkpoints announced, one outcome each.
+
+    AIPs of one container share one job, asked for once. Where the tape system does not answer, the others are not
+    tried either: they wait for the next look. What it refuses is shown to a person.
+    """
+    if not transfers:
+        return []
+    now = ports.clock.now()
+    reason = paused(jobs, ports)
+    unavailable: PerduraError | None = None
+    asked: dict[str, str] = {}
+    outcomes: list[Outcome] = []
+    for transfer in transfers:
+        if reason is not None:
+            outcomes.append(waiting(transfer, now, ports, "tape-paused", PAUSED_SECONDS, said=reason))
+            continue
+        if unavailable is not None:
+            outcomes.append(waiting(transfer, now, ports, unavailable.code))
+            continue
+        try:
+            job = asked.get(transfer.job_key)
+            submitted = replace(transfer, phase="job", job=job, looks=0) if job else submit(transfer, tape, jobs, ports)
+        except Retryable as error:
+            unavailable = error if isinstance(error, UpstreamUnavailable) else None
+            outcomes.append(waiting(transfer, now, ports, error.code, said=error.message))
+            continue
+        except PerduraError as error:
+            jobs.seen({}, [transfer.job_key])
+            outcomes.append(blocked(transfer, Decision(Act.OPERATOR, error.code, error.message), now))
+            continue
+        if submitted is None:
+            outcomes.append(waiting(transfer, now, ports, "tape-busy", ports.settings.tape_poll_seconds or None))
+            continue
+        asked[transfer.job_key] = str(submitted.job)
+        outcomes.append(waiting(submitted, now, ports, "submitted"))
+    return outcomes

@@ -1,0 +1,96 @@
+"""One AIP on its way to tape: what the checkpoint of its step remembers between two looks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from perdura.errors import Broken
+from perdura.outcome import ArchiveView, Package
+from perdura.packages.tape_container import Slot
+from perdura.steps.archive_decisions import Expected
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """An AIP, and the file on tape that it becomes or becomes part of.
+
+    `phase` is `group` (waits for other small AIPs), `submit` (nothing asked yet in this round), `job` (FTS works) or
+    `tape` (the file is there and waits for tape, with no job any more). `path`, `size` and `adler32` are those of the
+    file on tape: the AIP itself, or the container that holds it at `slot`.
+    """
+
+    archive: ArchiveView
+    aip: Package
+    path: str
+    size: int
+    adler32: str
+    phase: str = "submit"
+    round: int = 1
+    job: str | None = None
+    looks: int = 0
+    complaints: int = 0
+    on_disk_since: str | None = None
+    slot: Slot | None = None
+
+    @property
+    def expected(self) -> Expected:
+        """What must be on tape."""
+        return Expected(self.size, self.adler32)
+
+    @property
+    def job_key(self) -> str:
+        """File and attempt: the same key never starts a second job (fts-cta.md 2.8)."""
+        if self.slot is not None:
+            return f"{self.slot.container}:tape:{self.round}"
+        return f"{self.aip.id}:tape:{self.archive.step.attempt}.{self.round}"
+
+    @property
+    def fragment(self) -> str:
+        """Where the AIP lies in the file on tape, for the address of its copy; empty when it is the whole file."""
+        return "" if self.slot is None else f"#offset={self.slot.offset}&length={self.slot.length}"
+
+    def checkpoint(self) -> dict[str, Any]:
+        """The same as JSON."""
+        slot = self.slot
+        return {
+            "aip": str(self.aip.id), "path": self.path, "size": self.size, "adler32": self.adler32,
+            "phase": self.phase, "round": self.round, "job": self.job, "looks": self.looks,
+            "complaints": self.complaints, "on_disk_since": self.on_disk_since,
+            "slot": None if slot is None else [str(slot.container), slot.offset, slot.length],
+        }  # fmt: skip
+
+
+def resumed(archive: ArchiveView) -> Transfer:
+    """The transfer that the checkpoint describes; raises Broken when its package is gone."""
+    checkpoint = archive.step.checkpoint
+    aip = next((package for package in archive.packages if str(package.id) == checkpoint.get("aip")), None)
+    if aip is None:
+        raise Broken("The package that waits for tape is no longer in the registry.", code="no-aip")
+    return restored(archive, aip, checkpoint)
+
+
+def restored(archive: ArchiveView, aip: Package, checkpoint: Mapping[str, Any]) -> Transfer:
+    """The transfer of an AIP as a checkpoint describes it."""
+    slot = checkpoint.get("slot")
+    return Transfer(
+        archive,
+        aip,
+        checkpoint["path"],
+        checkpoint.get("size", aip.size),
+        checkpoint["adler32"],
+        phase=checkpoint["phase"],
+        round=checkpoint["round"],
+        job=checkpoint["job"],
+        looks=checkpoint["looks"],
+        complaints=checkpoint["complaints"],
+        on_disk_since=checkpoint["on_disk_since"],
+        slot=None if slot is None else Slot(UUID(slot[0]), slot[1], slot[2]),
+    )
+
+
+def whole(archive: ArchiveView, aip: Package, adler32: str, phase: str = "submit") -> Transfer:
+    """The transfer of an AIP as a file of its own."""
+    return Transfer(archive, aip, f"{archive.id}/{aip.id}.tar", aip.size, adler32, phase)

@@ -1,0 +1,324 @@
+"""Tape in the registry: jobs within their limit, containers, drills, expiry; and the tick that does the duties."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+import zlib
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, text
+from werkzeug.test import EnvironBuilder
+from werkzeug.wrappers import Request
+
+from perdura.api import gateway, gateway_audit
+from perdura.clients.tape_tokens import mint
+from perdura.errors import StoreUnavailable
+from perdura.ids import new_id
+from perdura.packages.tape_container import Container
+from perdura.ports import TapeJob, TapeOrder
+from perdura.registry import tape_containers, tape_duties
+from perdura.registry.tape_jobs import RegistryTapeJobs
+from perdura.runtime import tape
+from perdura.runtime.environment import Environment
+from perdura.settings import Settings
+from tests.unit.tape.fakes import FakeTape, PresigningStore
+
+pytestmark = pytest.mark.stack
+SECRET = "s" * 32
+
+
+class World:
+    """A registry, a store and a tape system in memory, as the function `archive-cta` sees them."""
+
+    def __init__(self, database: Engine, **settings: Any) -> None:
+        self.database = database
+        self.store = PresigningStore()
+        self.tape = FakeTape()
+        values = {"tape_gateway_url": "http://gateway", "tape_gateway_secret": SECRET, "tape_drill_days": 0} | settings
+        self.environment = Environment(Settings(**values))
+        vars(self.environment).update(engine=database, store=self.store, tape=self.tape)
+
+    def aip(self, content: bytes, *, on_tape: bool = False) -> tuple[UUID, UUID]:
+        """An Archive and its AIP; gives back their ids."""
+        archive, package = new_id(), new_id()
+        written = self.store.put("perdura-aips", f"{package}.tar", content)
+        checksums = {
+            "sha256": hashlib.sha256(content).hexdigest(), "sha512": hashlib.sha512(content).hexdigest(),
+            "adler32": f"{zlib.adler32(content):08x}",
+        }  # fmt: skip
+        values = {
+            "archive": archive, "package": package, "key": f"{package}.tar", "size": len(content),
+            "version": written.info.ref.version_id, "etag": written.info.ref.etag, "checksums": json.dumps(checksums),
+        }  # fmt: skip
+        with self.database.begin() as connection:
+            connection.execute(
+                text("""INSERT INTO archive (id, state, pipeline, origin)
+                    VALUES (:archive, 'waiting', '["ingest", "preserve", "archive", "publish"]', 'deposit')"""),
+                values,
+            )
+            connection.execute(
+                text("""INSERT INTO package (id, archive_id, kind, bucket, key, version_id, etag, container, size,
+                        checksums, accepted)
+                    VALUES (:package, :archive, 'AIP', 'perdura-aips', :key, :version, :etag, 'tar', :size,
+                        CAST(:checksums AS jsonb), true)"""),
+                values,
+            )
+            if on_tape:
+                self.tape.files[f"{archive}/{package}.tar"] = content
+                connection.execute(
+                    text("""INSERT INTO copy (package_id, location, uri, size, checksums)
+                        VALUES (:package, 'tape', 'davs://tape/x.tar', :size, CAST(:checksums AS jsonb))"""),
+                    values,
+                )
+        return archive, package
+
+    def waits_for_company(self, archive: UUID, package: UUID, since: timedelta = timedelta()) -> None:
+        """A step that waits for other small AIPs."""
+        checkpoint = {
+            "aip": str(package), "path": f"{archive}/{package}.tar", "size": 1, "adler32": "00000001",
+            "phase": "group", "round": 1, "job": None, "looks": 0, "complaints": 0, "on_disk_since": None,
+        }  # fmt: skip
+        with self.database.begin() as connection:
+            connection.execute(
+                text("""INSERT INTO step (id, archive_id, name, position, state, checkpoint, started_at, poll_at)
+                    VALUES (:id, :archive, 'archive', 2, 'waiting', CAST(:checkpoint AS jsonb), :at, :poll)"""),
+                {
+                    "id": new_id(), "archive": archive, "checkpoint": json.dumps(checkpoint),
+                    "at": datetime.now(UTC) - since, "poll": datetime.now(UTC) + timedelta(hours=1),
+                },
+            )  # fmt: skip
+
+    def rows(self, statement: str, **values: Any) -> list[Any]:
+        with self.database.connect() as connection:
+            return list(connection.execute(text(statement), values))
+
+    def due(self) -> None:
+        """The time of every waiting step has come."""
+        with self.database.begin() as connection:
+            connection.execute(text("UPDATE step SET poll_at = clock_timestamp() WHERE state = 'waiting'"))
+
+
+def order(key: str) -> TapeOrder:
+    return TapeOrder(key, f"{key}.tar", 10, 3)
+
+
+def test_only_so_many_jobs_are_admitted_however_many_ask_at_once(database: Engine) -> None:
+    jobs = RegistryTapeJobs(database)
+    admitted: list[bool] = []
+
+    def ask(number: int) -> None:
+        admitted.append(jobs.admit(order(f"k{number}"), 2))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(admitted) == 2
+    first = next(iter(jobs_in(database)))
+    assert jobs.admit(order(first), 2), "a job admitted before is admitted again"
+    jobs.seen({first: TapeJob("j", "finished")}, [first])
+    assert jobs.admit(order("later"), 2)
+    assert not jobs.admit(order("too many"), 2)
+
+
+def jobs_in(database: Engine) -> list[str]:
+    with database.connect() as connection:
+        return list(connection.execute(text("SELECT key FROM tape_job ORDER BY key")).scalars())
+
+
+def test_what_a_job_did_is_kept(database: Engine) -> None:
+    jobs = RegistryTapeJobs(database)
+    jobs.admit(order("a"), 0)
+    jobs.accepted("a", "job-1")
+    jobs.accepted("a", "job-2")
+    jobs.seen({"a": TapeJob("job-1", "failed", "DESTINATION [5] wrong")}, ["a"])
+    with database.connect() as connection:
+        row = connection.execute(text("SELECT * FROM tape_job")).one()
+    assert (row.job_id, row.state, row.reason) == ("job-1", "failed", "DESTINATION [5] wrong")
+    assert row.submitted_at is not None
+    assert row.ended_at is not None
+
+
+def test_small_aips_go_to_tape_together_and_come_back_one_by_one(database: Engine) -> None:
+    world = World(database, tape_group_below=10**6, tape_group_seconds=3600, tape_poll_seconds=30)
+    contents = [b"a" * 1000, b"b" * 700, b"c" * 2000]
+    made = [world.aip(content) for content in contents]
+    for archive, package in made:
+        world.waits_for_company(archive, package, timedelta(hours=2))
+    tape.tick(world.environment)
+    (row,) = world.rows("SELECT * FROM tape_container")
+    assert world.tape.submissions == [f"{row.id}:tape:1"]
+    (request,) = world.tape.requests.values()
+    world.tape.fetch = lambda _: read(world, request.source_url, str(request.source_token))
+    world.tape.tick()
+    assert len(world.tape.files[row.path]) == row.size
+    world.due()
+    tape.tick(world.environment)
+    assert {each.state for each in world.rows("SELECT state FROM step WHERE name = 'archive'")} == {"completed"}
+    whole = world.tape.files[row.path]
+    for (_, package), content in zip(made, contents, strict=True):
+        (copy,) = world.rows("SELECT uri FROM copy WHERE package_id = :id AND location = 'tape'", id=package)
+        offset, length = (int(part.partition("=")[2]) for part in copy.uri.partition("#")[2].split("&"))
+        assert whole[offset : offset + length] == content
+    details = world.rows("SELECT xml FROM premis_log WHERE xml LIKE '%in container%'")
+    assert len(details) == 3
+
+
+def read(world: World, url: str, token: str, **headers: str) -> bytes:
+    """What the gateway gives FTS."""
+    path = url.removeprefix("http://gateway")
+    environ = EnvironBuilder(path, headers={"Authorization": f"Bearer {token}", **headers}).get_environ()
+    found = gateway.respond(
+        Request(environ), world.environment, gateway.find_in(world.database), gateway_audit.Audit(world.database)
+    )
+    assert found.status_code in (200, 206), found.status_code
+    return found.get_data()
+
+
+def filled(world: World, contents: list[bytes]) -> Container:
+    for content in contents:
+        world.waits_for_company(*world.aip(content), timedelta(hours=2))
+    with world.database.begin() as connection:
+        (container,) = tape_containers.fill(connection, largest=10**6, seconds=3600)
+    return container
+
+
+def test_the_gateway_gives_ranges_of_a_container_and_audits_them(database: Engine) -> None:
+    world = World(database)
+    container = filled(world, [b"x" * 5000, b"y" * 100])
+    path = f"/containers/{container.id}.tar"
+    token = mint(SECRET, path, ("GET",), int(datetime.now(UTC).timestamp()) + 60, "fts")
+    whole = read(world, path, token)
+    assert f"{zlib.adler32(whole):08x}" == container.adler32
+    assert read(world, path, token, Range="bytes=600-4000") == whole[600:4001]
+    events = world.rows("SELECT xml FROM premis_log")
+    assert len(events) == 2
+    assert f"GET {path}: {container.size} bytes for fts, streamed through the gateway" in events[0].xml
+
+
+def test_a_damaged_aip_breaks_the_container_off(database: Engine) -> None:
+    world = World(database)
+    container = filled(world, [b"x" * 5000, b"y" * 100])
+    found = gateway.find_in(database)("containers", container.id)
+    assert found is not None
+    (damaged, _) = container.members
+    with world.database.begin() as connection:
+        wrong = world.store.put("perdura-aips", f"{damaged.package}.tar", b"z" * 5000).info.ref
+        connection.execute(
+            text("UPDATE package SET etag = :etag, version_id = :version WHERE id = :id"),
+            {"etag": wrong.etag, "version": wrong.version_id, "id": damaged.package},
+        )
+    found = gateway.find_in(database)("containers", container.id)
+    assert found is not None
+    given: list[bytes] = []
+    with pytest.raises(StoreUnavailable, match="damaged"):
+        given.extend(found.chunks(world.store, 0, found.size))
+    assert sum(map(len, given)) < container.slots[damaged.package].offset + 5000
+
+
+def test_a_container_that_is_not_full_waits(database: Engine) -> None:
+    world = World(database)
+    for content in (b"a", b"b"):
+        world.waits_for_company(*world.aip(content))
+    with database.begin() as connection:
+        assert tape_containers.fill(connection, largest=10**6, seconds=3600) == []
+        assert len(tape_containers.fill(connection, largest=10**6, seconds=0)) == 1
+
+
+def test_a_drill_recalls_a_sample_once_a_day(database: Engine) -> None:
+    world = World(database, tape_drill_days=30, tape_drill_copies=2)
+    for number in range(4):
+        world.aip(bytes([number]) * 100, on_tape=True)
+    world.aip(b"not on tape")
+    assert len(tape.drill(world.environment)) == 2
+    assert tape.drill(world.environment) == []
+    drills = world.rows("SELECT input FROM step WHERE name = 'recall'")
+    assert [drill.input for drill in drills] == [{"drill": True}] * 2
+
+
+def test_the_tick_begins_drills_on_its_own(database: Engine) -> None:
+    world = World(database, tape_drill_days=30)
+    world.aip(b"one", on_tape=True)
+    told = [event.type for event in tape.tick(world.environment)]
+    assert told == ["org.perdura.recall.requested.v1"]
+    assert tape.tick(world.environment) == []
+
+
+@pytest.fixture
+def restored(database: Engine) -> tuple[World, UUID, str]:
+    """A recalled copy in the store whose time is over."""
+    world = World(database)
+    archive, package = world.aip(b"restored", on_tape=True)
+    key = f"recalled/{archive}/{package}.tar"
+    world.store.put("perdura-dips", key, b"restored")
+    recalled_step(world, archive, package, key, timedelta(days=-1), 1000)
+    return world, archive, key
+
+
+def recalled_step(world: World, archive: UUID, package: UUID, key: str, left: timedelta, position: int) -> None:
+    expires = (datetime.now(UTC) + left).isoformat()
+    output = {"recall": {"bucket": "perdura-dips", "key": key, "bytes": 8, "expires_at": expires}}
+    with world.database.begin() as connection:
+        connection.execute(
+            text("""INSERT INTO step (id, archive_id, name, position, state, output, checkpoint)
+                VALUES (:id, :archive, 'recall', :position, 'completed', CAST(:output AS jsonb),
+                    CAST(:checkpoint AS jsonb))"""),
+            {
+                "id": new_id(), "archive": archive, "position": position, "output": json.dumps(output),
+                "checkpoint": json.dumps({"aip": str(package)}),
+            },
+        )  # fmt: skip
+
+
+def test_a_recalled_copy_is_removed_when_its_time_is_over_and_the_log_says_so(
+    restored: tuple[World, UUID, str],
+) -> None:
+    world, archive, key = restored
+    told = [event.type for event in tape.expire(world.environment)]
+    assert told == ["org.perdura.premis.recorded.v1"]
+    assert list(world.store.list("perdura-dips", "")) == []
+    assert len(list(world.store.list("perdura-aips", ""))) == 1
+    (step,) = world.rows("SELECT output FROM step WHERE archive_id = :id", id=archive)
+    assert step.output["recall"]["removed_at"]
+    (event,) = world.rows("SELECT xml FROM premis_log")
+    assert "deletion" in event.xml
+    assert key in event.xml
+    assert tape.expire(world.environment) == []
+
+
+def test_a_copy_that_was_recalled_again_stays(restored: tuple[World, UUID, str]) -> None:
+    world, archive, key = restored
+    package = UUID(key.rpartition("/")[2].removesuffix(".tar"))
+    recalled_step(world, archive, package, key, timedelta(days=3), 1001)
+    tape.expire(world.environment)
+    assert [info.ref.key for info in world.store.list("perdura-dips", "")] == [key]
+    assert world.rows("SELECT xml FROM premis_log") == []
+
+
+def test_credentials_are_looked_at_while_jobs_are_open(database: Engine) -> None:
+    world = World(database)
+    tape.renew(world.environment)
+    assert world.rows("SELECT * FROM tape_destination") == []
+    RegistryTapeJobs(database).admit(order("a"), 0)
+    tape.renew(world.environment)
+    (row,) = world.rows("SELECT credentials FROM tape_destination")
+    assert row.credentials["holder"] == "token"
+    world.tape.down = True
+    tape.renew(world.environment)
+    (row,) = world.rows("SELECT credentials FROM tape_destination")
+    assert row.credentials["error"] == "fts-unavailable: FTS did not answer"
+
+
+def test_jobs_open_are_known(database: Engine) -> None:
+    jobs = RegistryTapeJobs(database)
+    with database.connect() as connection:
+        assert not tape_duties.jobs_open(connection)
+    jobs.admit(order("a"), 0)
+    with database.connect() as connection:
+        assert tape_duties.jobs_open(connection)
