@@ -38,3 +38,14 @@ def file_content(archive_id: UUID, package_id: UUID, path: str) -> str:
 def deposit(deposit_id: UUID) -> str:
     """A deposit."""
     return f"{API}/deposits/{deposit_id}"
+
+
+def schedule_links(schedule_id: UUID) -> dict[str, str]:
+    """A schedule and its runs."""
+    return {"self": f"{API}/schedules/{schedule_id}", "runs": f"{API}/schedules/{schedule_id}/runs"}
+
+
+def run_links(run_id: UUID, schedule_id: UUID) -> dict[str, str]:
+    """A run, its records and its schedule."""
+    base = f"{API}/runs/{run_id}"
+    return {"self": base, "items": f"{base}/items", "schedule": f"{API}/schedules/{schedule_id}"}

@@ -53,6 +53,12 @@ class HarvestRequested(Data):
     recid: Text | None = None
 
 
+class HarvestRunRequested(Data):
+    """Asks to list the records of one run of a schedule."""
+
+    run: UUID
+
+
 class IngestRequested(Data):
     """Asks to ingest: a step of an Archive or one unit of it, or from outside an object of the drop zone."""
 
@@ -216,6 +222,7 @@ CATALOGUE: dict[str, EventType] = {
     entry.name: entry
     for entry in (
         _type("harvest.requested", HarvestRequested, request=True),
+        _type("harvest.run.requested", HarvestRunRequested, request=True),
         _type("ingest.requested", IngestRequested, request=True),
         _type("preserve.requested", PreserveRequested, request=True),
         _type("archive.requested", ArchiveRequested, request=True),

@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from perdura.cloudevents.message import CloudEvent
-from perdura.errors import Broken, Conflict, Rejected, Retryable
+from perdura.errors import Broken, Conflict, PerduraError, Rejected, Retryable
 from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.ports import Ports
 from perdura.registry import inbox, outbox, work
@@ -29,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 Run = Callable[[ArchiveView, Ports], Outcome]
 Extras = Callable[[Environment, ArchiveView], Mapping[str, Any]]
+Settle = Callable[[Connection, ArchiveView, Outcome], Sequence[UUID]]
+GoOn = Callable[[Environment, Sequence[UUID]], Sequence[CloudEvent]]
 
 INTERNAL = "An internal error occurred; the operator's log has the details."
 
@@ -47,12 +50,18 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class StepRunner:
-    """Runs one step module for the function called `function`, with the adapters it `needs`."""
+    """Runs one step module for the function called `function`, with the adapters it `needs`.
+
+    `settle` notes in the closing transaction what else the outcome decides (the item of a run); what it returns is
+    handed to `go_on` after the commit, for what may follow at once and is found by the tick otherwise.
+    """
 
     function: str
     run: Run
     needs: frozenset[str] = field(default_factory=frozenset)
     extras: Extras | None = None
+    settle: Settle | None = None
+    go_on: GoOn | None = None
 
     def deliver(self, environment: Environment, event: CloudEvent, step: UUID) -> Delivered:
         """Work on `event`, which asks for `step`: at most one worker at a time, at most once with effect."""
@@ -92,7 +101,7 @@ class StepRunner:
                 return self._later(environment, started, error)
             faults.reach(self.function, "after-effect")
             try:
-                events = close(connection, started, outcome, function=self.function, finished=event)
+                events, further = self._close(connection, started, outcome, event)
             except Conflict as error:
                 transaction.rollback()
                 _log.info("%s", error.message, extra={"event": event.id, "step": step})
@@ -106,7 +115,22 @@ class StepRunner:
         _log.info(
             "step %s", outcome.state, extra={"archive": started.archive.id, "step": step, "code": outcome.error_code}
         )
-        return Delivered(Answer.DONE, events)
+        return Delivered(Answer.DONE, [*events, *self._go_on(environment, further)])
+
+    def _close(
+        self, connection: Connection, started: work.Started, outcome: Outcome, event: CloudEvent
+    ) -> tuple[list[CloudEvent], Sequence[UUID]]:
+        events = close(connection, started, outcome, function=self.function, finished=event)
+        return events, self.settle(connection, started.archive, outcome) if self.settle else ()
+
+    def _go_on(self, environment: Environment, further: Sequence[UUID]) -> Sequence[CloudEvent]:
+        if self.go_on is None or not further:
+            return ()
+        try:
+            return self.go_on(environment, further)
+        except (SQLAlchemyError, PerduraError) as error:
+            _log.warning("left to the tick: %s", type(error).__name__)
+            return ()
 
     def _run(self, environment: Environment, started: work.Started) -> Outcome:
         """The step's own outcome, or what its error means; raises Retryable for what will pass."""
@@ -149,7 +173,8 @@ class StepRunner:
             return self._later(environment, started, Retryable(INTERNAL, code="internal-error"))
         outcome = unsuccessful(Broken(INTERNAL, code="internal-error"), StepState.BLOCKED)
         with environment.engine.begin() as connection:
-            return Delivered(Answer.DONE, close(connection, started, outcome, function=self.function, finished=event))
+            events, _ = self._close(connection, started, outcome, event)
+        return Delivered(Answer.DONE, events)
 
     def _later(self, environment: Environment, started: work.Started, error: Retryable) -> Delivered:
         after = error.retry_after or min(2.0 ** min(started.deliveries, 8), 300.0)

@@ -35,12 +35,14 @@ _log = logging.getLogger(__name__)
 
 Tick = Callable[[Environment], Sequence[CloudEvent]]
 Intake = Callable[[Environment, CloudEvent], Sequence[CloudEvent]]
+Handler = Callable[[Environment, CloudEvent], Delivered]
 
 
 class Function:
     """One deployable: its name, the steps (and units of them) it runs by CloudEvent type, what it does at a tick.
 
-    `intake` takes any other CloudEvent (only the log wants that); `notifications` lets storage notifications in.
+    `requests` handles CloudEvents that ask for something else than a step of an Archive, by type. `intake` takes any
+    other CloudEvent (only the log wants that); `notifications` lets storage notifications in.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Function:
         *,
         steps: Mapping[str, StepRunner] | None = None,
         units: Mapping[str, UnitRunner] | None = None,
+        requests: Mapping[str, Handler] | None = None,
         tick: Tick | None = None,
         intake: Intake | None = None,
         notifications: bool = False,
@@ -56,7 +59,8 @@ class Function:
         self.name = name
         self.steps = dict(steps or {})
         self._units = dict(units or {})
-        unknown = set(self.steps) - set(CATALOGUE)
+        self._requests = dict(requests or {})
+        unknown = {*self.steps, *self._requests} - set(CATALOGUE)
         if unknown:
             raise ValueError(f"not in the catalogue: {sorted(unknown)}")
         self._tick = tick
@@ -117,6 +121,9 @@ class Function:
     def _dispatch(self, surroundings: Environment, event: CloudEvent) -> Delivered:
         if event.type == TICK and self._tick is not None:
             return Delivered(Answer.DONE, self._tick(surroundings))
+        handler = self._requests.get(event.type)
+        if handler is not None:
+            return handler(surroundings, event)
         runner = self.steps.get(event.type)
         if runner is None:
             return self._other(surroundings, event)

@@ -15,7 +15,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import PerduraError
 from perdura.premis import seal
+<<<<<<< HEAD
 from perdura.registry import archive_index, deposits, duties, outbox
+=======
+from perdura.registry import deposits, duties, outbox
+from perdura.runtime import schedules
+>>>>>>> ce44579 (Take harvest schedules)
 from perdura.runtime.environment import Environment
 
 _log = logging.getLogger(__name__)
@@ -24,7 +29,11 @@ BATCH = 100
 SEAL_INTERVAL = timedelta(seconds=30)
 WATCH_INTERVAL = timedelta(seconds=5)
 PRUNE_INTERVAL = timedelta(hours=1)
+<<<<<<< HEAD
 FOLD_INTERVAL = timedelta(seconds=15)
+=======
+HARVEST_INTERVAL = timedelta(seconds=5)
+>>>>>>> ce44579 (Take harvest schedules)
 
 
 def tick(environment: Environment) -> Sequence[CloudEvent]:
@@ -35,7 +44,11 @@ def tick(environment: Environment) -> Sequence[CloudEvent]:
         "sweep": timedelta(seconds=environment.settings.sweep_seconds),
         "seal": SEAL_INTERVAL,
         "prune": PRUNE_INTERVAL,
+<<<<<<< HEAD
         "fold": FOLD_INTERVAL,
+=======
+        "harvest": HARVEST_INTERVAL,
+>>>>>>> ce44579 (Take harvest schedules)
     }
     with environment.engine.begin() as connection:
         due = duties.due(connection, intervals)
@@ -43,6 +56,8 @@ def tick(environment: Environment) -> Sequence[CloudEvent]:
     if "watch" in due:
         with environment.engine.begin() as connection:
             events += duties.ask_again(connection, "/perdura/relay", BATCH)
+    if "harvest" in due:
+        events += schedules.tick(environment)
     if "sweep" in due:
         events += sweep_drop_zone(environment)
     if "seal" in due:

@@ -75,7 +75,7 @@ def by_id(source: str, recid: str, settings: Settings, *, base_url: str | None =
     base = profile.base_url or (base_url or "")
     if not base and profile.protocol not in _WITHOUT_BASE:
         raise UnknownSource(f"{profile.name} needs the address of the record.")
-    if base_url and profile.loopback and not _loopback_allowed(base_url, settings):
+    if base_url and profile.loopback and not loopback_allowed(base_url, settings):
         raise UnknownSource(f"{profile.name} is not available here.")
     return Recognised(profile, recid, base, f"{base}/records/{recid}" if base else recid)
 
@@ -103,7 +103,7 @@ def _by_url(url: str, settings: Settings) -> Recognised:
     for profile in profiles(settings).values():
         own = urlsplit(profile.base_url)
         if profile.loopback:
-            matches = _loopback_allowed(url, settings)
+            matches = loopback_allowed(url, settings)
         else:
             matches = own.hostname == host and own.port == port
         if not matches:
@@ -119,7 +119,8 @@ def _by_url(url: str, settings: Settings) -> Recognised:
     raise UnknownSource(f"{host} is not a configured source, or {path[:80]} is not the address of a record there.")
 
 
-def _loopback_allowed(url: str, settings: Settings) -> bool:
+def loopback_allowed(url: str, settings: Settings) -> bool:
+    """Whether this is an address of this machine, and those may be harvested."""
     host = (urlsplit(url).hostname or "").lower()
     if not settings.allow_loopback_upstreams:
         return False

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from urllib.parse import urlencode
 
 from perdura.clients.http import HttpClient
+from perdura.errors import Rejected
+from perdura.settings import Settings
 from perdura.sources import oai
-from perdura.sources.profile import Profile
-from perdura.sources.search import WINDOW, Hit, invenio_hits
+from perdura.sources.catalogue import loopback_allowed
+from perdura.sources.profile import Profile, profiles
+from perdura.sources.search import WINDOW, accepted, invenio_hits
+
+BY_SEARCH = frozenset({"inveniordm", "opendata"})
+"""Protocols whose search can be narrowed to a window of time."""
 
 PAGE = 200
 """Hits of one page of a listing."""
@@ -18,12 +24,16 @@ PAGE = 200
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One record in a listing. `revision` changes with the record; `deleted` where the upstream says so."""
+    """One record in a listing. `revision` changes with the record; `deleted` where the upstream says so.
+
+    `at` is the time by which the listing is ordered, where the upstream shows it.
+    """
 
     recid: str
     revision: str
     title: str | None = None
     deleted: bool = False
+    at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +45,43 @@ class ListedPage:
     total: int | None
 
 
-def count(profile: Profile, query: str, client: HttpClient) -> int:
-    """How many hits a search has."""
-    return _search(profile, query, 1, 1, client)[0].total or 0
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How large the answer to a search is: its hits, the time of the first, and an id from its midst."""
+
+    total: int
+    oldest: datetime | None
+    middle_id: str | None
 
 
-def by_search(profile: Profile, query: str, client: HttpClient, *, on: str = "updated") -> Iterator[ListedPage]:
-    """All pages of a search of at most 10,000 hits, oldest change first; a record that moves meanwhile comes twice."""
+def extent(profile: Profile, base_url: str, query: str, client: HttpClient, *, on: str = "updated") -> Extent:
+    """Ask how many hits a search has; where they are more than it shows, what it can be cut by."""
+    first = _search(profile, base_url, query, 1, 1, client, on)
+    total = first.total or 0
+    if total <= WINDOW:
+        return Extent(total, None, None)
+    middle = _search(profile, base_url, query, WINDOW // PAGE // 2, PAGE, client, on)
+    recids = sorted(record.recid for record in middle.records)
+    oldest = first.records[0].at if first.records else None
+    return Extent(total, oldest, recids[len(recids) // 2] if recids else None)
+
+
+def by_search(
+    profile: Profile, base_url: str, query: str, client: HttpClient, *, on: str = "updated"
+) -> Iterator[ListedPage]:
+    """All pages of a search of at most 10,000 hits, oldest first; a record that moves meanwhile comes twice."""
     seen = 0
-    for page in range(1, WINDOW // PAGE + 1):
-        listed, hits = _search(profile, query, page, PAGE, client, "updated-asc" if on == "updated" else "oldest")
-        yield listed
-        seen += len(hits)
-        if not hits or seen >= (listed.total or 0):
+    for number in range(1, WINDOW // PAGE + 1):
+        page = _search(profile, base_url, query, number, PAGE, client, on)
+        yield page
+        seen += len(page.records)
+        if not page.records or seen >= (page.total or 0):
             return
 
 
 def by_oai(
     profile: Profile,
+    base_url: str,
     client: HttpClient,
     *,
     since: datetime | None,
@@ -61,22 +90,67 @@ def by_oai(
     prefix: str = "oai_dc",
 ) -> Iterator[ListedPage]:
     """All pages of `ListIdentifiers`; identifiers of this source lose the part that every one has."""
-    endpoint = profile.base_url + (profile.oai_path or "")
+    endpoint = base_url + (profile.oai_path or "")
     for page in oai.walk(client, endpoint, prefix=prefix, since=since, until=until, set_name=set_name):
         records = tuple(
-            Listed(header.identifier.removeprefix(profile.oai_prefix or ""), header.datestamp, deleted=header.deleted)
+            Listed(
+                _own_id(header.identifier, profile),
+                header.datestamp,
+                deleted=header.deleted,
+                at=_time(header.datestamp),
+            )
             for header in page.headers
         )
         yield ListedPage(records, page.answer.body, page.complete_size)
 
 
+def _own_id(identifier: str, profile: Profile) -> str:
+    """The record id in an OAI identifier (`oai:<namespace>:<id>`), for sources whose records are asked for by it."""
+    if profile.oai_prefix:
+        return identifier.removeprefix(profile.oai_prefix)
+    if profile.protocol == "oai-pmh" or not identifier.startswith("oai:"):
+        return identifier
+    return identifier.split(":", 2)[-1]
+
+
 def _search(
-    profile: Profile, query: str, page: int, page_size: int, client: HttpClient, sort: str = "updated-asc"
-) -> tuple[ListedPage, tuple[Hit, ...]]:
+    profile: Profile, base_url: str, query: str, page: int, page_size: int, client: HttpClient, on: str
+) -> ListedPage:
+    sort = "updated-asc" if on == "updated" else "oldest"
     arguments = {"q": query, "size": page_size, "page": page, "sort": sort}
-    answer = client.get(
-        f"{profile.base_url}{profile.invenio.search}?{urlencode(arguments)}", headers={"Accept": "application/json"}
+    answer = accepted(
+        client.get(f"{base_url}{profile.invenio.search}?{urlencode(arguments)}", headers={"Accept": "application/json"})
     )
     hits = invenio_hits(answer.json(), profile, page)
-    records = tuple(Listed(hit.recid, hit.revision or hit.updated or "", hit.title) for hit in hits.hits)
-    return ListedPage(records, answer.body, hits.total), hits.hits
+    records = tuple(
+        Listed(
+            hit.recid, hit.revision or hit.updated or "", hit.title, at=_time(hit.updated if on == "updated" else None)
+        )
+        for hit in hits.hits
+    )
+    return ListedPage(records, answer.body, hits.total)
+
+
+def _time(value: str | None) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(value) if value else None
+    except ValueError:
+        return None
+    return found.replace(tzinfo=UTC) if found and found.tzinfo is None else found
+
+
+def check_source(source: str, way: str, settings: Settings, *, base_url: str | None) -> Profile:
+    """The profile of a source, if it can be asked in this way what changed; raises Rejected (`unknown-source`, …)."""
+    profile = profiles(settings).get(source)
+    if profile is None:
+        raise Rejected(f"There is no source “{source}”.", code="unknown-source")
+    if way == "search" and profile.protocol not in BY_SEARCH:
+        raise Rejected(f"{profile.name} cannot be asked by search what changed.", code="not-listed-so")
+    if way == "oai-pmh" and profile.oai_path is None:
+        raise Rejected(f"{profile.name} has no OAI-PMH.", code="not-listed-so")
+    if profile.base_url:
+        if base_url is not None and base_url.rstrip("/") != profile.base_url:
+            raise Rejected(f"{profile.name} has an address of its own.", code="unknown-source")
+    elif base_url is None or not loopback_allowed(base_url, settings):
+        raise Rejected(f"{profile.name} needs the address of an instance that may be asked.", code="unknown-source")
+    return profile

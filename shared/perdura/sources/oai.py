@@ -87,12 +87,13 @@ def walk(
 ) -> Iterator[Page]:
     """All pages of `ListIdentifiers` or `ListRecords` for a window; nothing when the window is empty.
 
-    A dead token starts again from the greatest datestamp seen, inclusive: items may then come twice, and the caller
-    removes duplicates by identifier and datestamp. Raises UpstreamRefused, UpstreamUnavailable.
+    A dead token starts again: from the greatest datestamp seen, inclusive, as long as the list came in their order
+    (the protocol promises none), else from the beginning. Items may then come twice, and the caller removes duplicates
+    by identifier and datestamp. Raises UpstreamRefused, UpstreamUnavailable.
     """
-    greatest = stamp(since) if since else ""
+    greatest = begin = stamp(since) if since else ""
     arguments = _first(verb, prefix, greatest, until, set_name)
-    restarts = 0
+    restarts, ordered = 0, True
     for _ in range(PAGES):
         try:
             root, answer = request(client, endpoint, arguments)
@@ -102,10 +103,12 @@ def walk(
             if error.name != "badResumptionToken" or "resumptionToken" not in arguments or restarts >= 5:
                 raise
             restarts += 1
-            arguments = _first(verb, prefix, greatest, until, set_name)
+            arguments = _first(verb, prefix, greatest if ordered else begin, until, set_name)
             continue
         page = _page(root, answer, verb)
-        greatest = max([greatest, *(header.datestamp for header in page.headers)])
+        stamps = [greatest, *(header.datestamp for header in page.headers)]
+        ordered = ordered and stamps == sorted(stamps)
+        greatest = max(stamps)
         yield page
         if page.token is None:
             return

@@ -113,13 +113,13 @@ def _invenio(profile: Profile, query: str, page: int, page_size: int, sort: str 
     answer = client.get(
         f"{profile.base_url}{profile.invenio.search}?{urlencode(arguments)}", headers={"Accept": "application/json"}
     )
-    return invenio_hits(_accepted(answer).json(), profile, page)
+    return invenio_hits(accepted(answer).json(), profile, page)
 
 
 def _marcxml(profile: Profile, query: str, page: int, page_size: int, sort: str | None, client: HttpClient) -> Hits:
     first = page_size * (page - 1) + 1
     arguments = {"p": query, "of": "xm", "rg": page_size, "jrec": first, **({"sf": sort} if sort else {})}
-    answer = _accepted(client.get(f"{profile.base_url}/search?{urlencode(arguments)}"))
+    answer = accepted(client.get(f"{profile.base_url}/search?{urlencode(arguments)}"))
     total = _TOTAL.search(answer.body)
     root = parse_xml(answer.body, profile.name, recover=True)
     hits = []
@@ -143,7 +143,7 @@ def _marcxml(profile: Profile, query: str, page: int, page_size: int, sort: str 
 def _indico(profile: Profile, query: str, page: int, page_size: int, sort: str | None, client: HttpClient) -> Hits:
     del page_size, sort  # Indico has pages of ten, in an order of its own.
     arguments = [("q", query), ("type", "event"), ("page", str(page))]
-    value = mapping(_accepted(client.get(f"{profile.base_url}/search/api/search?{urlencode(arguments)}")).json())
+    value = mapping(accepted(client.get(f"{profile.base_url}/search/api/search?{urlencode(arguments)}")).json())
     hits = tuple(
         Hit(
             source=profile.id,
@@ -156,7 +156,8 @@ def _indico(profile: Profile, query: str, page: int, page_size: int, sort: str |
     return Hits(size(value.get("total")) or len(hits), page, hits)
 
 
-def _accepted(answer: Answer) -> Answer:
+def accepted(answer: Answer) -> Answer:
+    """The answer of a search; raises Rejected (`search-query`), UpstreamRefused, UpstreamUnavailable."""
     if answer.status == 400:
         raise Rejected("The repository does not understand this query.", code="search-query")
     if answer.status != 200:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from perdura.errors import Rejected
+from perdura.registry.run_states import OPEN_RUNS, ItemState, RunState
 
 WINDOW_HITS = 10_000
 """Hits that a search shows of one query."""
@@ -51,31 +52,21 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One listed record: its id, its revision (or datestamp), the id that its versions share."""
+    """One listed record: its id, its revision (or datestamp; empty where the upstream tells none)."""
 
     recid: str
     revision: str
-    parent: str | None = None
+    title: str | None = None
     deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the registry knows of a record: the revision last harvested, and the one being harvested now."""
+    """What the registry knows of a record: the revisions it was last harvested under (its own, and that of the
+    listing), and the one being harvested now."""
 
-    harvested: str | None = None
+    harvested: tuple[str, ...] = ()
     in_work: str | None = None
-
-
-class RunState(StrEnum):
-    """States of a run."""
-
-    LISTING = "listing"
-    RUNNING = "running"
-    PAUSED = "paused"
-    CANCELLED = "cancelled"
-    COMPLETED = "completed"
-    COMPLETED_WITH_FAILURES = "completed_with_failures"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,27 +75,42 @@ class Counts:
 
     queued: int = 0
     running: int = 0
+    waiting: int = 0
     done: int = 0
     unchanged: int = 0
+    deleted: int = 0
     failed: int = 0
+    cancelled: int = 0
+
+    @classmethod
+    def of(cls, numbers: Mapping[ItemState, int]) -> Counts:
+        """Counts from numbers by state."""
+        return cls(**{str(state): number for state, number in numbers.items()})
 
     @property
     def finished(self) -> int:
-        """Items that will not move any more by themselves."""
-        return self.done + self.unchanged + self.failed
+        """Items that the run has done with."""
+        return self.waiting + self.done + self.unchanged + self.deleted + self.failed + self.cancelled
+
+    @property
+    def harvested(self) -> int:
+        """Items that an Archive was made for."""
+        return self.running + self.waiting + self.done + self.failed
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How a run may behave: items at the same time, items in all, and the failures that stop it.
 
-    A run pauses when at least `failures_at_least` items failed and they are more than `failure_share` of the finished.
+    A run pauses when at least `failures_at_least` items failed and they are more than `failure_share` of the finished;
+    failures that a person has `forgiven` do not count.
     """
 
     concurrency: int = 4
     records: int | None = None
     failures_at_least: int = 10
     failure_share: float = 0.25
+    forgiven: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,24 +203,25 @@ def _verdict(item: Item, known: Known) -> Verdict:
     if item.deleted:
         # An upstream's deletion never deletes ours: it is noted, nothing is fetched (harvesting.md 6.12).
         return Verdict.DELETED
-    if item.revision == known.in_work:
+    if known.in_work is not None and item.revision == known.in_work:
         return Verdict.IN_WORK
-    if item.revision == known.harvested:
+    if item.revision and item.revision in known.harvested:
         return Verdict.UNCHANGED
     return Verdict.HARVEST
 
 
 def advance(state: RunState, counts: Counts, limits: Limits) -> Advance:
     """How a run goes on: start as many items as it may, pause when too much fails, end when nothing is left."""
-    if state in (RunState.PAUSED, RunState.CANCELLED, RunState.COMPLETED, RunState.COMPLETED_WITH_FAILURES):
+    if state is RunState.PAUSED or state not in OPEN_RUNS:
         return Advance(0, state)
-    if counts.failed >= limits.failures_at_least and counts.failed > limits.failure_share * counts.finished:
-        return Advance(0, RunState.PAUSED, f"{counts.failed} of {counts.finished} items failed")
+    failed = counts.failed - limits.forgiven
+    if failed >= limits.failures_at_least and failed > limits.failure_share * (counts.finished - limits.forgiven):
+        return Advance(0, RunState.PAUSED, f"{failed} of {counts.finished} items failed")
     room = max(0, limits.concurrency - counts.running)
     if limits.records is not None:
-        room = min(room, max(0, limits.records - counts.running - counts.finished))
+        room = min(room, max(0, limits.records - counts.harvested))
     start = min(room, counts.queued)
-    exhausted = counts.queued == 0 or (limits.records is not None and counts.finished >= limits.records)
+    exhausted = counts.queued == 0 or (limits.records is not None and counts.harvested >= limits.records)
     if state is RunState.RUNNING and exhausted and counts.running == 0 and start == 0:
         return Advance(0, RunState.COMPLETED_WITH_FAILURES if counts.failed else RunState.COMPLETED)
     return Advance(start, state)
@@ -223,7 +230,9 @@ def advance(state: RunState, counts: Counts, limits: Limits) -> Advance:
 def search_query(query: str, window: Window, on: str = "updated") -> str:
     """The search of a window in the syntax of Invenio: naive UTC seconds, end excluded."""
     if on not in ("updated", "created"):
-        raise Rejected("A schedule follows the time of change (`updated`) or of creation (`created`).")
+        raise Rejected(
+            "A schedule follows the time of change (`updated`) or of creation (`created`).", code="schedule-follows"
+        )
     start = window.start.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S") if window.start else "*"
     end = window.end.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
     parts = [f"({query})"] if query.strip() else []

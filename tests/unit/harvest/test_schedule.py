@@ -92,7 +92,12 @@ def test_one_second_is_cut_by_ids() -> None:
 
 
 def test_what_is_known_is_not_harvested_again() -> None:
-    known = {"a": Known(harvested="3"), "b": Known(harvested="1"), "c": Known(in_work="2"), "e": Known(harvested="1")}
+    known = {
+        "a": Known(harvested=("3",)),
+        "b": Known(harvested=("1",)),
+        "c": Known(in_work="2"),
+        "e": Known(harvested=("1",)),
+    }
     items = [Item("a", "3"), Item("b", "2"), Item("c", "2"), Item("d", "1"), Item("e", "1", deleted=True)]
     assert {item.recid: verdict for item, verdict in judge(items, known)} == {
         "a": Verdict.UNCHANGED,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from perdura.api.operations import Operation
-from perdura.api.resources import archives, deposits, events, harvests, health, packages
+from perdura.api.resources import archives, deposits, events, harvests, health, packages, schedules
 
 OPERATIONS: tuple[Operation, ...] = (
     *archives.section.operations,
@@ -11,5 +11,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *packages.section.operations,
     *deposits.section.operations,
     *harvests.section.operations,
+    *schedules.section.operations,
     *health.section.operations,
 )
