@@ -64,8 +64,9 @@ class Schedule(Base):
     failures_at_least: Mapped[int] = mapped_column(Integer, server_default="10")
     failure_share: Mapped[float] = mapped_column(Float, server_default="0.25")
     state: Mapped[str] = mapped_column(Text, server_default=ScheduleState.ACTIVE)
-    owner: Mapped[str] = mapped_column(Text)
-    """Who made it: harvests use this person's credentials."""
+    owner: Mapped[UUID | None] = mapped_column()
+    """Account that made it: harvests use its credentials."""
+    owner_name: Mapped[str] = mapped_column(Text)
     done_until: Mapped[datetime | None] = _instant()
     """Every record changed before this instant has been queued."""
     next_at: Mapped[datetime | None] = _instant()
@@ -175,7 +176,8 @@ class Credential(Base):
     """A person's credential for one source, encrypted with a key that only the environment knows."""
 
     __tablename__ = "credential"
-    owner: Mapped[str] = mapped_column(Text)
+    owner: Mapped[UUID] = mapped_column()
+    """An account."""
     source: Mapped[str] = mapped_column(Text)
     key_id: Mapped[str] = mapped_column(Text)
     ciphertext: Mapped[bytes] = mapped_column(LargeBinary)

@@ -216,8 +216,9 @@ def note_page(
 _ADD = text("""
     INSERT INTO harvest_item (run_id, recid, batch, source, revision, title, state, archive_id)
     SELECT :run, recid, :batch, :source, revision, title, state, archive_id
-    FROM jsonb_to_recordset(CAST(:items AS jsonb)) WITH ORDINALITY
-        AS i (recid text, revision text, title text, state text, archive_id uuid, n bigint) ORDER BY n
+    FROM ROWS FROM (jsonb_to_recordset(CAST(:items AS jsonb))
+        AS (recid text, revision text, title text, state text, archive_id uuid)) WITH ORDINALITY
+        AS i (recid, revision, title, state, archive_id, n) ORDER BY n
     ON CONFLICT (run_id, recid) DO UPDATE SET revision = excluded.revision, title = excluded.title,
         updated_at = clock_timestamp()
     WHERE harvest_item.state = 'queued'
@@ -301,7 +302,9 @@ _SETTLE = text("""
         WHERE archive_id = :archive AND state <> 'cancelled' RETURNING run_id, source, recid, revision
     ), known AS (
         INSERT INTO harvested (source, recid, revision, listed, fingerprint, archive_id)
-        SELECT DISTINCT ON (source, recid) source, recid, CAST(:revision AS text), listed, :fingerprint, CAST(:archive AS uuid) FROM (
+        SELECT DISTINCT ON (source, recid) source, recid, CAST(:revision AS text), listed, :fingerprint,
+            CAST(:archive AS uuid)
+        FROM (
             SELECT source, recid, revision AS listed FROM settled
             UNION ALL SELECT CAST(:source AS text), CAST(:recid AS text), NULL
         ) AS names (source, recid, listed)

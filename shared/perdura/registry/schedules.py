@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row, TextClause, text
 from sqlalchemy.exc import IntegrityError
 
 from perdura.errors import Conflict, NotFound
@@ -42,22 +42,28 @@ class Wanted:
 COLUMNS = tuple(Wanted.__dataclass_fields__)
 """The columns that people set."""
 
-_CREATE = text(
-    f"""
-    INSERT INTO schedule (id, {", ".join(COLUMNS)}, owner, done_until, next_at)
-    VALUES (:id, {", ".join(f":{name}" for name in COLUMNS)}, :owner, :done_until, :next_at)
-""".replace(":pipeline", "CAST(:pipeline AS jsonb)")
-)  # noqa: S608 - names of our own columns
+_CREATE = (
+    f"INSERT INTO schedule (id, owner, owner_name, done_until, next_at, {', '.join(COLUMNS)}) "  # noqa: S608 - our own
+    f"VALUES (:id, :owner, :owner_name, :done_until, :next_at, {', '.join(f':{name}' for name in COLUMNS)})"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The account that made a schedule (None: nobody in particular), and its name for people."""
+
+    account: UUID | None
+    name: str
 
 
 def create(
-    connection: Connection, wanted: Wanted, *, owner: str, since: datetime | None, next_at: datetime | None
+    connection: Connection, wanted: Wanted, *, owner: Owner, since: datetime | None, next_at: datetime | None
 ) -> UUID:
     """Keep a new schedule; its first window begins at `since` (None: at the beginning). Raises Conflict, NotFound."""
     schedule = new_id()
     values = _values({name: getattr(wanted, name) for name in COLUMNS})
-    given = {"id": schedule, "owner": owner, "done_until": since, "next_at": next_at}
-    _guarded(connection, _CREATE, {**values, **given}, wanted.name)
+    given = {"id": schedule, "owner": owner.account, "owner_name": owner.name, "done_until": since, "next_at": next_at}
+    _guarded(connection, _statement(_CREATE), {**values, **given}, wanted.name)
     return schedule
 
 
@@ -65,16 +71,15 @@ def change(connection: Connection, schedule: UUID, values: Mapping[str, Any], *,
     """Change some columns of a schedule. Raises Conflict when the name is taken, NotFound."""
     sets = ", ".join(f"{name} = :{name}" for name in values if name in COLUMNS)
     statement = f"UPDATE schedule SET {sets}, next_at = :next_at, updated_at = clock_timestamp() WHERE id = :id"  # noqa: S608 - names of our own columns
-    statement = statement.replace(":pipeline", "CAST(:pipeline AS jsonb)")
     _guarded(
         connection,
-        text(statement),
+        _statement(statement),
         {**_values(values), "id": schedule, "next_at": next_at},
         str(values.get("name", "")),
     )
 
 
-def _guarded(connection: Connection, statement: Any, values: Mapping[str, Any], name: str) -> None:
+def _guarded(connection: Connection, statement: TextClause, values: Mapping[str, Any], name: str) -> None:
     try:
         with connection.begin_nested():
             done = connection.execute(statement, dict(values))
@@ -84,6 +89,10 @@ def _guarded(connection: Connection, statement: Any, values: Mapping[str, Any], 
         raise Conflict(f"There is a schedule called {name!r} already.", code="name-taken") from error
     if done.rowcount != 1:
         raise NotFound("There is no such schedule.")
+
+
+def _statement(sql: str) -> TextClause:
+    return text(sql.replace(":pipeline", "CAST(:pipeline AS jsonb)"))
 
 
 def _values(values: Mapping[str, Any]) -> dict[str, Any]:

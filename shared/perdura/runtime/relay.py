@@ -15,12 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import PerduraError
 from perdura.premis import seal
-<<<<<<< HEAD
 from perdura.registry import archive_index, deposits, duties, outbox
-=======
-from perdura.registry import deposits, duties, outbox
 from perdura.runtime import schedules
->>>>>>> ce44579 (Take harvest schedules)
 from perdura.runtime.environment import Environment
 
 _log = logging.getLogger(__name__)
@@ -29,11 +25,8 @@ BATCH = 100
 SEAL_INTERVAL = timedelta(seconds=30)
 WATCH_INTERVAL = timedelta(seconds=5)
 PRUNE_INTERVAL = timedelta(hours=1)
-<<<<<<< HEAD
 FOLD_INTERVAL = timedelta(seconds=15)
-=======
 HARVEST_INTERVAL = timedelta(seconds=5)
->>>>>>> ce44579 (Take harvest schedules)
 
 
 def tick(environment: Environment) -> Sequence[CloudEvent]:
@@ -44,11 +37,8 @@ def tick(environment: Environment) -> Sequence[CloudEvent]:
         "sweep": timedelta(seconds=environment.settings.sweep_seconds),
         "seal": SEAL_INTERVAL,
         "prune": PRUNE_INTERVAL,
-<<<<<<< HEAD
         "fold": FOLD_INTERVAL,
-=======
         "harvest": HARVEST_INTERVAL,
->>>>>>> ce44579 (Take harvest schedules)
     }
     with environment.engine.begin() as connection:
         due = duties.due(connection, intervals)

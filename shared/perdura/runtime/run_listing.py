@@ -185,18 +185,17 @@ def _batch_listed(walk: _Walk, batch: Batch) -> bool:
         ordered, shifted, begun_with = True, False, None
         last = batch.starts
         for page in _pages(walk, batch):
-            number += 1
-            total = page.total
+            number, total = number + 1, page.total
             begun_with = total if begun_with is None else begun_with
+            # A record that is changed while we walk leaves the window, and those after it move up: begin again there.
+            shifted = walk.way == "search" and total != begun_with
             times = [record.at for record in page.records]
             ordered = ordered and None not in times and times == sorted(times, key=_known_time)
-            if ordered and times and times[-1] is not None:
-                last = max(times[-1].replace(microsecond=0), last or times[-1])
+            if ordered and not shifted and times and times[-1] is not None:
+                last = max(times[-1].replace(microsecond=0), last or BEGINNING)
             _keep(walk, batch, page, number, last if ordered else None)
             if walk.deadline.near():
                 return False
-            # A record that is changed while we walk leaves the window, and those after it move up: begin again.
-            shifted = walk.way == "search" and total != begun_with
             if shifted:
                 break
         if not shifted:

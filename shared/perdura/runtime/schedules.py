@@ -163,7 +163,7 @@ def _created(connection: Connection, run: Row[Any], item: Row[Any]) -> archives.
         "recid": item.recid,
         "base_url": run.base_url,
         "known": item.fingerprint,
-        "requested_by": run.owner,
+        "requested_by": str(run.owner) if run.owner else None,
         "run": str(run.id),
     }
     return archives.create(

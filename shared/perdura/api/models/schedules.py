@@ -14,7 +14,9 @@ from perdura.registry.run_states import ItemState, RunState, ScheduleState
 Name = Annotated[PlainText, Field(min_length=1, max_length=200)]
 Cron = Annotated[
     PlainText,
-    Field(max_length=100, description="Five fields in UTC: minute, hour, day, month, weekday; or `@daily` and its like."),
+    Field(
+        max_length=100, description="Five fields in UTC (minute, hour, day, month, weekday), or `@daily` and the like."
+    ),
 ]
 Query = Annotated[PlainText, Field(max_length=2000, description="A search in the syntax of the source.")]
 Pipeline = Annotated[list[PlainText], Field(min_length=1, max_length=10)]
@@ -137,7 +139,7 @@ class ScheduleAnswer(Answer):
     failures_at_least: int
     failure_share: float
     base_url: str | None
-    owner: str
+    owner: str = Field(description="Who made it; its harvests use this person's credentials.")
     done_until: datetime | None = Field(description="Every record changed before this instant has been queued.")
     next: datetime | None = Field(description="When it is due next; none while it is paused or retired.")
     created: datetime

@@ -20,10 +20,7 @@ def page(
     """At most `limit` schedules, newest first; without a state all that are not retired."""
     wanted = Schedule.state == state if state else Schedule.state != ScheduleState.RETIRED
     statement = (
-        select(Schedule.__table__)
-        .where(wanted)
-        .order_by(Schedule.created_at.desc(), Schedule.id.desc())
-        .limit(limit)
+        select(Schedule.__table__).where(wanted).order_by(Schedule.created_at.desc(), Schedule.id.desc()).limit(limit)
     )
     if after is not None:
         statement = statement.where(tuple_(Schedule.created_at, Schedule.id) < after)
@@ -86,9 +83,7 @@ def counts(connection: Connection, run_ids: Sequence[UUID]) -> Mapping[UUID, Map
     return found
 
 
-def items(
-    connection: Connection, run_id: UUID, *, state: ItemState | None, limit: int, after: int
-) -> Sequence[AnyRow]:
+def items(connection: Connection, run_id: UUID, *, state: ItemState | None, limit: int, after: int) -> Sequence[AnyRow]:
     """At most `limit` items of a run in the order of their listing, after a position."""
     statement = (
         select(HarvestItem.__table__)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from perdura.accounts.principals import Permission
 from perdura.api import cursors, links
 from perdura.api.models.schedules import (
     BatchAnswer,
@@ -26,7 +27,6 @@ from perdura.api.models.schedules import (
     ScheduleRequest,
 )
 from perdura.api.operations import Call, Section
-from perdura.api.principals import Permission
 from perdura.api.problems import not_found
 from perdura.api.queries import schedules as queries
 from perdura.api.queries.rows import AnyRow
@@ -67,7 +67,8 @@ def create_schedule(call: Call, body: ScheduleRequest) -> ScheduleAnswer:
         pipeline=pipeline,
     )
     since = _utc(body.since)
-    schedule = registry.create(call.connection, wanted, owner=call.principal.name, since=since, next_at=due)
+    owner = registry.Owner(call.principal.account, call.principal.name)
+    schedule = registry.create(call.connection, wanted, owner=owner, since=since, next_at=due)
     if body.paused:
         registry.put_state(call.connection, schedule, ScheduleState.PAUSED, None)
     return _schedule(call, schedule)
@@ -243,7 +244,7 @@ def _schedules(call: Call, rows: Iterable[AnyRow]) -> list[ScheduleAnswer]:
             failures_at_least=row.failures_at_least,
             failure_share=row.failure_share,
             base_url=row.base_url,
-            owner=row.owner,
+            owner=row.owner_name,
             done_until=row.done_until,
             next=row.next_at if row.state == ScheduleState.ACTIVE else None,
             created=row.created_at,
@@ -296,4 +297,6 @@ def _run_members(row: AnyRow, counts: Any) -> dict[str, Any]:
 
 def _changed(call: Call, run_id: UUID, items: int = 0) -> RunChanged:
     row = run_registry.find(call.connection, run_id)
-    return RunChanged(run=run_id, state=RunState(row.state), items=items, links=links.run_links(run_id, row.schedule_id))
+    return RunChanged(
+        run=run_id, state=RunState(row.state), items=items, links=links.run_links(run_id, row.schedule_id)
+    )

@@ -32,7 +32,8 @@ def upgrade() -> None:
         sa.Column("failures_at_least", sa.Integer(), server_default="10", nullable=False),
         sa.Column("failure_share", sa.Float(), server_default="0.25", nullable=False),
         sa.Column("state", sa.Text(), server_default="active", nullable=False),
-        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Uuid(), nullable=True),
+        sa.Column("owner_name", sa.Text(), nullable=False),
         sa.Column("done_until", sa.DateTime(timezone=True), nullable=True),
         sa.Column("next_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column(
@@ -174,7 +175,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_harvested_archive_id"), "harvested", ["archive_id"], unique=False)
     op.create_table(
         "credential",
-        sa.Column("owner", sa.Text(), nullable=False),
+        sa.Column("owner", sa.Uuid(), nullable=False),
         sa.Column("source", sa.Text(), nullable=False),
         sa.Column("key_id", sa.Text(), nullable=False),
         sa.Column("ciphertext", sa.LargeBinary(), nullable=False),
