@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import Field
 
 from perdura.api.models.base import Answer, Page, PlainText, Request
+from perdura.api.naming import CollectionId
 from perdura.registry.run_states import ItemState, RunState, ScheduleState
 
 Name = Annotated[PlainText, Field(min_length=1, max_length=200)]
@@ -42,7 +43,7 @@ class ScheduleRequest(Request):
     cron: Cron
     since: datetime | None = Field(None, description="Begin with records from here on; none: from the beginning.")
     pipeline: Pipeline | None = Field(None, description="Steps of each Archive; none: the standard harvest.")
-    collection: UUID | None = Field(None, description="Collection that the Archives join.")
+    collection: CollectionId | None = Field(None, description="Collection that the Archives join.")
     record_limit: RecordLimit | None = None
     concurrency: Concurrency = 4
     overlap_seconds: Overlap = 600
@@ -64,7 +65,7 @@ class ScheduleChange(Request):
     follows: Literal["updated", "created"] | None = None
     cron: Cron | None = None
     pipeline: Pipeline | None = None
-    collection: UUID | None = None
+    collection: CollectionId | None = None
     record_limit: RecordLimit | None = None
     concurrency: Concurrency | None = None
     overlap_seconds: Overlap | None = None

@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import func, select, tuple_
+from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.engine import Connection
 
 from perdura.api.queries.rows import AnyRow
@@ -37,7 +38,7 @@ def latest_runs(connection: Connection, schedules: Sequence[UUID]) -> Mapping[UU
     statement = (
         select(HarvestRun.__table__)
         .where(HarvestRun.schedule_id.in_(schedules))
-        .distinct(HarvestRun.schedule_id)
+        .ext(distinct_on(HarvestRun.schedule_id))
         .order_by(HarvestRun.schedule_id, HarvestRun.created_at.desc())
     )
     return {row.schedule_id: row for row in connection.execute(statement)}

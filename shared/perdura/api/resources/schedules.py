@@ -30,6 +30,7 @@ from perdura.api.operations import Call, Section
 from perdura.api.problems import not_found
 from perdura.api.queries import schedules as queries
 from perdura.api.queries.rows import AnyRow
+from perdura.errors import Rejected
 from perdura.registry import runs as run_registry
 from perdura.registry import schedules as registry
 from perdura.registry.run_states import RunState, ScheduleState
@@ -147,9 +148,9 @@ def get_run(call: Call, run_id: UUID) -> RunDetail:
     return _run(call, run_id)
 
 
-@section.get("/runs/<uuid:run_id>/items", permission=Permission.READ)
+@section.get("/runs/<uuid:run_id>/items", permission=Permission.READ_RESTRICTED)
 def list_run_items(call: Call, run_id: UUID, query: ItemQuery) -> ItemPage:
-    """Records of a run in the order of their listing."""
+    """Records of a run in the order of their listing, restricted ones among them."""
     run_registry.find(call.connection, run_id)
     after = cursors.decode_sequence(query.cursor) if query.cursor is not None else 0
     rows = queries.items(call.connection, run_id, state=query.state, limit=query.limit + 1, after=after)
@@ -206,7 +207,7 @@ def _check_pipeline(steps: Iterable[str]) -> None:
     steps = tuple(steps)
     check_pipeline(steps)
     if steps[0] != "harvest":
-        check_pipeline(("harvest", *steps))
+        raise Rejected("The pipeline of a schedule begins with `harvest`.", code="impossible-pipeline")
 
 
 def _utc(moment: datetime | None) -> datetime | None:
