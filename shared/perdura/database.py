@@ -33,17 +33,23 @@ _MARK = re.compile("%[s%]")
 _alone: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
 
 
-@cache
 def engine(settings: Settings) -> Engine:
     """The engine of this process; connections are opened when first needed, so importing costs nothing."""
+    return _engine(
+        settings.database_url.get_secret_value(), settings.database_pool_size, settings.database_statement_timeout
+    )
+
+
+@cache
+def _engine(url: str, pool_size: int, timeout: float) -> Engine:
     return create_engine(
-        settings.database_url.get_secret_value(),
-        pool_size=settings.database_pool_size,
+        url,
+        pool_size=pool_size,
         max_overflow=0,
         pool_timeout=10,
         pool_pre_ping=True,
         pool_recycle=1800,
-        connect_args=_connect_args(settings),
+        connect_args=_connect_args(timeout),
     )
 
 
@@ -64,7 +70,7 @@ def standing_alone(beside: Engine, settings: Settings) -> Engine:
         pool_timeout=10,
         pool_recycle=1800,
         pool_use_lifo=True,
-        connect_args=_connect_args(settings),
+        connect_args=_connect_args(settings.database_statement_timeout),
     )
     event.listen(made, "do_execute", _execute_prepared)
     event.listen(made, "checkin", _left)
@@ -73,8 +79,8 @@ def standing_alone(beside: Engine, settings: Settings) -> Engine:
     return _alone.setdefault(beside, made)
 
 
-def _connect_args(settings: Settings) -> dict[str, Any]:
-    return {"timeout": settings.database_statement_timeout, "application_name": "perdura"}
+def _connect_args(timeout: float) -> dict[str, Any]:
+    return {"timeout": timeout, "application_name": "perdura"}
 
 
 def _left(_connection: Any, record: Any) -> None:
