@@ -13,6 +13,8 @@ from perdura.settings import Settings
 class Permission(StrEnum):
     """What an operation asks of its caller; also the scopes of a token."""
 
+    SELF = "self"
+    """See and manage one's own account; everybody with one holds it. A token without it can make no other token."""
     READ = "read"
     READ_RESTRICTED = "read-restricted"
     DEPOSIT = "deposit"
@@ -63,6 +65,8 @@ class Principal:
     def permissions(self) -> frozenset[Permission]:
         """Everything that any of the roles may do, as far as the scopes of a token reach."""
         held: frozenset[Permission] = frozenset().union(*(PERMISSIONS[role] for role in self.roles))
+        if self.account is not None:
+            held |= {Permission.SELF}
         return held if self.scopes is None else held & self.scopes
 
     def may(self, permission: Permission) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from flask import Request, Response
 
 from perdura.api import dispatch, documentation, openapi
-from perdura.api.headers import secure
+from perdura.api.headers import allow_origin, secure
 from perdura.api.problems import Problem, method_not_allowed, problem_of, respond_with
 from perdura.api.services import Services
 from perdura.runtime.environment import environment
@@ -26,6 +26,7 @@ def respond(request: Request, services: Services | None = None) -> Response:
     except Exception as error:
         response = _refuse(request, problem_of(error), services)
     secure(response, services.settings)
+    allow_origin(request, response, services.settings)
     if request.method == "HEAD" and not response.direct_passthrough:
         response.response = []
     return response

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from perdura.accounts import audit, rights
 from perdura.accounts.audit import DENIED, DONE, Act
 from perdura.accounts.principals import LOCAL_ADMINISTRATOR, Principal, Role
+from perdura.api.addresses import address_of
 from perdura.api.naming import Hidden
 from perdura.api.operations import Call
 from perdura.api.problems import Problem
@@ -28,7 +29,7 @@ def done(call: Call, action: str, status: int) -> None:
     outcome = DENIED if status in {401, 403} else DONE
     act = Act(
         action, outcome, request.method, request.path, status, (str(identifier) for identifier in call.objects),
-        call.detail, request.remote_addr,
+        call.detail, address_of(request, call.services.settings),
     )  # fmt: skip
     audit.record(call.connection, call.principal, act)
 
@@ -48,7 +49,7 @@ def denied(request: Request, services: Services, principal: Principal, action: s
                 return
             act = Act(
                 action, DENIED, request.method, request.path, problem.status, objects,
-                {"reason": problem.code}, request.remote_addr,
+                {"reason": problem.code}, address_of(request, services.settings),
             )  # fmt: skip
             audit.record(connection, principal, act)
     except SQLAlchemyError as error:

@@ -13,6 +13,8 @@ from perdura.accounts.claims import identity_of
 from perdura.accounts.credentials import TOKEN_PREFIX
 from perdura.accounts.principals import ANONYMOUS, Permission, Principal, administrator, is_admin_token
 from perdura.accounts.sessions import Session
+from perdura.api import limits
+from perdura.api.addresses import address_of
 from perdura.api.problems import Problem
 from perdura.api.services import Services
 from perdura.api.sessions import CSRF_HEADER, check_csrf, cookie_name
@@ -35,13 +37,14 @@ STRANGER = Caller(ANONYMOUS)
 
 
 def caller_of(request: Request, services: Services) -> Caller:
-    """The caller; wrong credentials are refused with 401 instead of being taken for none."""
+    """The caller; wrong credentials are refused with 401 instead of being taken for none, and many with 429."""
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     if scheme:
         principal = None
         if scheme.lower() == "bearer":
             principal = _bearer(request, credentials.strip()[:_LONGEST_CREDENTIALS], services)
         if principal is None:
+            limits.spend(ANONYMOUS, address_of(request, services.settings), services.settings)
             raise Problem(401, "The token is not valid.", "invalid-token", headers=_CHALLENGE)
         return Caller(principal)
     cookie = request.cookies.get(cookie_name(services.settings))
@@ -59,7 +62,7 @@ def caller_of(request: Request, services: Services) -> Caller:
 def _bearer(request: Request, credentials: str, services: Services) -> Principal | None:
     if credentials.startswith(TOKEN_PREFIX):
         with services.engine.begin() as connection:
-            return tokens.holder(connection, credentials, request.remote_addr, services.settings)
+            return tokens.holder(connection, credentials, address_of(request, services.settings), services.settings)
     if is_admin_token(credentials, services.settings):
         return administrator("token")
     if services.settings.oidc_issuer and credentials.count(".") == 2:

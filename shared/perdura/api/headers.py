@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from werkzeug.wrappers import Response
+from werkzeug.wrappers import Request, Response
 
 from perdura.settings import Settings
 
@@ -38,6 +38,28 @@ def secure(response: Response, settings: Settings) -> None:
         response.headers.setdefault("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
     if settings.base_url.startswith("https://"):
         response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+
+
+CORS_SENT = "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, If-Range, Range"
+CORS_SHOWN = (
+    "Content-Disposition, Content-Range, ETag, Idempotency-Replayed, Location, RateLimit, RateLimit-Policy, Retry-After"
+)
+
+
+def allow_origin(request: Request, response: Response, settings: Settings) -> None:
+    """Let pages of the configured origins use the API (Fetch standard §3.2): with tokens, never with our cookie."""
+    if not request.path.startswith("/api/") or not settings.cors_origins:
+        return
+    response.vary.add("Origin")
+    origin = request.headers.get("Origin")
+    if origin is None or origin not in settings.cors_origins.split():
+        return
+    response.headers["Access-Control-Allow-Origin"] = origin
+    response.headers["Access-Control-Expose-Headers"] = CORS_SHOWN
+    if request.method == "OPTIONS":
+        response.headers["Access-Control-Allow-Methods"] = response.headers.get("Allow", "GET")
+        response.headers["Access-Control-Allow-Headers"] = CORS_SENT
+        response.headers["Access-Control-Max-Age"] = "600"
 
 
 def _origin(url: str) -> str:

@@ -10,6 +10,8 @@ from uuid import UUID
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from perdura import __version__
+from perdura.api import idempotency
+from perdura.api.conditions import CHANGING
 from perdura.api.operations import Operation
 from perdura.api.problems import MEDIA_TYPE
 from perdura.api.resources import OPERATIONS
@@ -25,6 +27,7 @@ _PROBLEMS = {
     403: "The caller may not do this.",
     404: "There is no such thing, or the caller may not see it.",
     409: "The state of the thing does not allow this.",
+    412: "It has changed since the `If-Match` that was sent.",
     413: "The body is too large.",
     415: "The body is not of the right media type.",
     422: "Values are wrong; `errors` names each field.",
@@ -135,6 +138,10 @@ def _parameters(operation: Operation, components: dict[str, Any]) -> list[dict[s
         }
         for _, name in _VARIABLE.findall(operation.rule)
     ]
+    if operation.method == "POST":
+        parameters.append(_header(idempotency.HEADER, "Makes a repetition be answered as the first time, for a day."))
+    if operation.method in CHANGING:
+        parameters.append(_header("If-Match", "Entity tag of what is to be changed; 412 if it is another."))
     if operation.query is None:
         return parameters
     schema = components[operation.query.__name__]
@@ -149,6 +156,10 @@ def _parameters(operation: Operation, components: dict[str, Any]) -> list[dict[s
             }
         )
     return parameters
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": {"type": "string"}}
 
 
 def _without_null(member: dict[str, Any]) -> dict[str, Any]:
@@ -187,15 +198,19 @@ def _responses(operation: Operation, references: _References) -> dict[str, Any]:
 
 
 def _problems_of(operation: Operation) -> list[int]:
-    found = {503}
+    found = {429, 503}
     if operation.permission is not None:
         found |= {401, 403}
+    if operation.method in CHANGING:
+        found.add(412)
     if "<" in operation.rule:
         found.add(404)
     if operation.query is not None:
         found.add(422)
     if operation.body is not None:
-        found |= {400, 413, 415, 422}
+        found |= {400, 404, 413, 415, 422}
+    if operation.method == "POST":
+        found.add(400)
     if operation.method != "GET" or operation.media:
         found.add(409)
     if operation.method != "GET":

@@ -86,6 +86,8 @@ class Operation:
     media: tuple[str, ...] = ()
     """Media types of an answer that is not described by a model."""
     variables: tuple[tuple[str, type], ...] = ()
+    confidential: bool = False
+    """Whether its answer holds a secret, and is not kept for a repetition of the request."""
 
     @property
     def name(self) -> str:
@@ -139,6 +141,7 @@ class Section:
         permission: Permission | None,
         status: int = 200,
         media: tuple[str, ...] = (),
+        confidential: bool = False,
     ) -> Callable[[Handler], Handler]:
         def declare(handler: Handler) -> Handler:
             hints = get_type_hints(handler)
@@ -158,6 +161,7 @@ class Section:
                     answer=answer if isinstance(answer, type) and issubclass(answer, BaseModel) else None,
                     media=media,
                     variables=tuple(hints.items()),
+                    confidential=confidential,
                 )
             )
             return handler

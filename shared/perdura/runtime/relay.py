@@ -12,6 +12,7 @@ from itertools import islice
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from perdura.accounts import forgetting
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import PerduraError
 from perdura.premis import seal
@@ -55,6 +56,7 @@ def tick(environment: Environment) -> Sequence[CloudEvent]:
     if "prune" in due:
         with environment.engine.begin() as connection:
             outbox.prune(connection, timedelta(days=environment.settings.keep_messages_days))
+            forgetting.forget(connection, environment.settings)
     if "fold" in due:
         with environment.engine.begin() as connection:
             archive_index.fold(connection)

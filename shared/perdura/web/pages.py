@@ -11,7 +11,8 @@ from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 
 from perdura.accounts.principals import ANONYMOUS, Permission
-from perdura.api import auditing, naming, sessions
+from perdura.api import auditing, limits, naming, sessions
+from perdura.api.addresses import address_of
 from perdura.api.authentication import STRANGER, Caller, caller_of
 from perdura.api.problems import Problem, method_not_allowed, not_found
 from perdura.api.services import Services
@@ -67,6 +68,7 @@ def respond(request: Request, services: Services) -> Response:
     caller = STRANGER
     try:
         caller = caller_of(request, services)
+        limits.spend(caller.principal, address_of(request, services.settings), services.settings)
         response = _answer(request, services, caller, page, variables)
     except Problem as problem:
         auditing.denied(request, services, caller.principal, _name(page), problem)

@@ -76,6 +76,8 @@ class World:
             access_url="http://access.test",
             s3_endpoint="http://store.test:8333",
             allow_loopback_upstreams=False,
+            rate_limit=0,
+            rate_limit_strangers=0,
         )
     )
     store: MemoryStore = field(default_factory=MemoryStore)

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from perdura.api.operations import Operation
-from perdura.api.resources import archives, deposits, events, harvests, health, packages, schedules
+from perdura.api.resources import (
+    archives,
+    audit,
+    deposits,
+    events,
+    grants,
+    harvests,
+    health,
+    packages,
+    schedules,
+    settings,
+    users,
+)
 
 OPERATIONS: tuple[Operation, ...] = (
     *archives.section.operations,
@@ -12,5 +24,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *deposits.section.operations,
     *harvests.section.operations,
     *schedules.section.operations,
+    *users.section.operations,
+    *grants.section.operations,
+    *audit.section.operations,
+    *settings.section.operations,
     *health.section.operations,
 )

@@ -1,0 +1,22 @@
+"""The address a request came from, as far as it can be believed."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from flask import Request
+
+from perdura.settings import Settings
+
+
+def address_of(request: Request, settings: Settings) -> str | None:
+    """The client's address: what the outermost of our own proxies saw, never what the client says of itself."""
+    seen = request.remote_addr
+    if settings.proxies:
+        forwarded = [part.strip() for part in ",".join(request.headers.getlist("X-Forwarded-For")).split(",")]
+        if len(forwarded) >= settings.proxies:
+            seen = forwarded[-settings.proxies]
+    try:
+        return str(ipaddress.ip_address(seen or ""))
+    except ValueError:
+        return None

@@ -1,0 +1,203 @@
+"""What holds for every request: repetition, conditions, limits, other origins, bounds; also each hole of the peer."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from werkzeug.test import Client
+
+from perdura.accounts import forgetting
+from perdura.settings import Settings
+from tests.contract.test_api.world import BASE, TOKEN, World, bearer
+
+DEPOSITS, TOKENS = "/api/v1/deposits", "/api/v1/users/me/tokens"
+BODY = {"filename": "a.zip", "size": 1}
+
+
+def _keyed(key: str, header: Mapping[str, str] | None = None) -> dict[str, str]:
+    return {**(header or bearer()), "Idempotency-Key": key}
+
+
+def _count(world: World, table: str) -> int:
+    with world.engine.connect() as connection:
+        return int(connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one())
+
+
+def test_a_repeated_post_is_done_once_and_answered_alike(world: World, registry: Client) -> None:
+    first = registry.post(DEPOSITS, headers=_keyed('"k-1"'), json=BODY)
+    again = registry.post(DEPOSITS, headers=_keyed("k-1"), json=BODY)
+    assert (again.status_code, again.data) == (201, first.data)
+    assert (first.headers.get("Idempotency-Replayed"), again.headers["Idempotency-Replayed"]) == (None, "true")
+    assert _count(world, "deposit") == 1
+    assert len(world.audited()) == 1
+
+
+def test_keys_of_two_callers_are_two_keys(world: World, registry: Client) -> None:
+    one, two = world.bearer("depositor"), world.bearer("depositor")
+    assert registry.post(DEPOSITS, headers=_keyed("k", one), json=BODY).status_code == 201
+    assert registry.post(DEPOSITS, headers=_keyed("k", two), json=BODY).status_code == 201
+    assert _count(world, "deposit") == 2
+
+
+def test_a_key_belongs_to_one_request(world: World, registry: Client) -> None:
+    registry.post(DEPOSITS, headers=_keyed("k"), json=BODY)
+    other = registry.post(DEPOSITS, headers=_keyed("k"), json={**BODY, "size": 2})
+    assert other.status_code == 422
+    assert other.json is not None
+    assert other.json["errors"][0]["field"] == "header.Idempotency-Key"
+    assert _count(world, "deposit") == 1
+
+
+def test_what_failed_may_be_sent_again_with_its_key(world: World, registry: Client) -> None:
+    archive = world.archive(state="completed")
+    step = world.step(archive, "ingest", 0, "completed")
+    retry = f"/api/v1/archives/{archive}/retry"
+    assert registry.post(retry, headers=_keyed("k")).status_code == 409
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE step SET state = 'failed' WHERE id = :id"), {"id": step})
+        connection.execute(text("UPDATE archive SET state = 'failed'"))
+    assert registry.post(retry, headers=_keyed("k")).status_code == 202
+    assert registry.post(retry, headers=_keyed("k")).status_code == 202
+    assert _count(world, "step") == 2
+
+
+def test_twenty_at_once_with_one_key_are_done_once(world: World) -> None:
+    answers: list[int] = []
+
+    def send() -> None:
+        answers.append(world.registry().post(DEPOSITS, headers=_keyed("k"), json=BODY).status_code)
+
+    threads = [threading.Thread(target=send) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(answers) == {201}
+    assert _count(world, "deposit") == 1
+
+
+def test_a_secret_is_not_kept_for_a_repetition(world: World, registry: Client) -> None:
+    sent = {"name": "x", "scopes": ["read"]}
+    made = registry.post(TOKENS, headers=_keyed("k"), json=sent).json
+    assert made is not None
+    assert registry.post(TOKENS, headers=_keyed("k"), json=sent).status_code == 409
+    assert _count(world, "token") == 1
+    with world.engine.connect() as connection:
+        assert made["token"] not in str(connection.execute(text("SELECT * FROM idempotency_key")).all())
+
+
+@pytest.mark.parametrize("key", ["", '""', "a b", "x" * 256, "ü"])
+def test_a_key_that_cannot_be_is_refused(registry: Client, key: str) -> None:
+    assert registry.post(DEPOSITS, headers=_keyed(key), json=BODY).status_code == 400
+
+
+def test_keys_are_forgotten_after_a_day(world: World, registry: Client) -> None:
+    registry.post(DEPOSITS, headers=_keyed("k"), json=BODY)
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE idempotency_key SET created_at = created_at - interval '25 hours'"))
+    assert registry.post(DEPOSITS, headers=_keyed("k"), json=BODY).status_code == 201
+    assert _count(world, "deposit") == 2
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE idempotency_key SET created_at = created_at - interval '25 hours'"))
+        forgetting.forget(connection, world.settings)
+    assert _count(world, "idempotency_key") == 0
+
+
+def test_a_change_may_ask_for_what_was_seen_to_be_there_still(world: World, registry: Client) -> None:
+    account = world.account("viewer")
+    address = f"/api/v1/users/{account}"
+    tag = registry.get(address, headers=bearer()).headers["ETag"]
+    assert not tag.startswith("W/")
+    seen = {**bearer(), "If-Match": tag}
+    changed = registry.patch(address, headers=seen, json={"roles": ["depositor"]})
+    assert changed.status_code == 200
+    assert changed.headers["ETag"] == registry.get(address, headers=bearer()).headers["ETag"] != tag
+    late = registry.patch(address, headers=seen, json={"roles": ["archivist"]})
+    assert late.status_code == 412
+    assert late.headers["ETag"] == changed.headers["ETag"]
+    assert registry.patch(address, headers={**bearer(), "If-Match": "*"}, json={}).status_code == 200
+    assert registry.get(address, headers={**bearer(), "If-None-Match": changed.headers["ETag"]}).status_code == 304
+
+
+def test_two_who_saw_the_same_do_not_both_change_it(world: World) -> None:
+    address = f"/api/v1/users/{world.account('viewer')}"
+    seen = {**bearer(), "If-Match": world.registry().get(address, headers=bearer()).headers["ETag"]}
+    answers: list[int] = []
+
+    def change(role: str) -> None:
+        answers.append(world.registry().patch(address, headers=seen, json={"roles": [role]}).status_code)
+
+    threads = [threading.Thread(target=change, args=(role,)) for role in ("depositor", "archivist", "auditor")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(answers) == [200, 412, 412]
+
+
+def _with(world: World, **values: Any) -> World:
+    settings = {"admin_token": TOKEN, "base_url": BASE, "rate_limit": 0, "rate_limit_strangers": 0, **values}
+    return World(world.engine, Settings(**settings))
+
+
+def test_a_caller_is_slowed_down_and_told_when_to_go_on(world: World) -> None:
+    limited = _with(world, rate_limit=7)
+    header, other = world.bearer("viewer"), world.bearer("viewer")
+    answers = [limited.registry().get("/api/v1/archives", headers=header) for _ in range(8)]
+    assert [answer.status_code for answer in answers] == [200] * 7 + [429]
+    assert answers[0].headers["RateLimit-Policy"] == '"callers";q=7;w=60'
+    assert answers[0].headers["RateLimit"].startswith('"callers";r=6;t=')
+    assert 1 <= int(answers[7].headers["Retry-After"]) <= 9
+    assert answers[7].mimetype == "application/problem+json"
+    assert limited.registry().get("/api/v1/archives", headers=other).status_code == 200
+
+
+def test_guessing_tokens_is_slowed_down_and_does_not_fill_the_audit_log(world: World) -> None:
+    limited = _with(world, rate_limit_strangers=5)
+    answers = [
+        limited.registry().get("/api/v1/archives", headers=bearer(f"perdura_{number}")).status_code
+        for number in range(20)
+    ]
+    assert answers == [401] * 5 + [429] * 15
+    assert len(world.audited()) == 5
+    assert limited.registry().get("/api/v1/archives", headers=bearer()).status_code == 200
+
+
+def test_no_other_origin_may_read_answers_unless_it_is_configured(world: World, registry: Client) -> None:
+    """The peer lets every site call its API."""
+    header = {**bearer(), "Origin": "https://app.example"}
+    closed = registry.get("/api/v1/archives", headers=header).headers
+    assert not [name for name in closed.keys() if name.startswith("Access-Control")]  # noqa: SIM118
+    opened = _with(world, cors_origins="https://app.example https://b.example").registry()
+    answer = opened.get("/api/v1/archives", headers=header)
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+    assert "Origin" in answer.headers["Vary"]
+    asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "POST"}
+    preflight = opened.options(DEPOSITS, headers=asked)
+    assert preflight.status_code == 204
+    assert "POST" in preflight.headers["Access-Control-Allow-Methods"]
+    assert "Authorization" in preflight.headers["Access-Control-Allow-Headers"]
+    for origin in ("https://evil.example", "null", "https://app.example.evil"):
+        refused = opened.get("/api/v1/archives", headers={**bearer(), "Origin": origin})
+        assert "Access-Control-Allow-Origin" not in refused.headers
+
+
+@pytest.mark.parametrize("limit", ["100000", "201", "0", "-1", "abc", "", "1e9", "1" * 400])
+def test_a_page_is_as_large_as_its_request_may_ask_and_no_other(world: World, registry: Client, limit: str) -> None:
+    """The peer's page size is that of the whole process, and `?size=abc` a 500."""
+    for _ in range(3):
+        world.archive()
+    answer = registry.get(f"/api/v1/archives?limit={limit}", headers=bearer())
+    assert answer.status_code == 422
+    assert answer.json is not None
+    assert answer.json["errors"][0]["field"] == "query.limit"
+    page = registry.get("/api/v1/archives?limit=2", headers=bearer()).json
+    whole = registry.get("/api/v1/archives", headers=bearer()).json
+    assert page is not None
+    assert whole is not None
+    assert (len(page["items"]), len(whole["items"])) == (2, 3)
