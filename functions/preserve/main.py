@@ -1,23 +1,39 @@
-"""preserve: makes an AIP that stands on its own out of an accepted SIP."""
+"""preserve: makes an AIP that stands on its own out of an accepted SIP, by one of its engines."""
+
+from collections.abc import Sequence
 
 from flask import Request
 from werkzeug.wrappers import Response
 
-from perdura.runtime.delivery import StepRunner
-from perdura.runtime.extras import earlier_events
+from perdura.cloudevents.message import CloudEvent
+from perdura.runtime import archivematica
+from perdura.runtime.delivery import StepRunner, poll_waiting
+from perdura.runtime.environment import Environment
+from perdura.runtime.extras import of_preserve
 from perdura.runtime.function import Function
 from perdura.steps import preserve
 
+NAME = "preserve"
+
+
+def look_again(environment: Environment) -> Sequence[CloudEvent]:
+    """Look at everything that waits for an Archivematica."""
+    archivematica.probe(environment)
+    return poll_waiting(environment, NAME, "preserve", preserve.poll, frozenset({"fleet"}))
+
+
 FUNCTION = Function(
-    "preserve",
+    NAME,
     steps={
         "org.perdura.preserve.requested.v1": StepRunner(
-            "preserve", preserve.run, frozenset({"identifier", "scanner"}), earlier_events
+            NAME, preserve.run, frozenset({"identifier", "scanner", "fleet"}), of_preserve
         )
     },
+    tick=look_again,
+    intake=archivematica.stored,
 )
 
 
 def handle(request: Request) -> Response:
-    """Answer one request: a CloudEvent or a probe."""
+    """Answer one request: a CloudEvent, a tick, a callback of a Storage Service or a probe."""
     return FUNCTION.respond(request)

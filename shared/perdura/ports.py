@@ -8,7 +8,9 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from perdura.fleet import Fleet
 from perdura.packages.tape_container import Slot
+from perdura.premis.model import Event
 from perdura.settings import Settings
 from perdura.storage.store import Store
 
@@ -301,4 +303,8 @@ class Ports:
     scanner: VirusScanner | None = None
     tape: TapeSystem | None = None
     tape_jobs: TapeJobs | None = None
+    fleet: Fleet | None = None
+    record: Callable[[Sequence[Event]], None] = lambda _: None
+    """Adds events that happened elsewhere to the log at once, in batches: those that are there already stay as they
+    are, so that it may be done again; for histories too long for one transaction."""
     extras: Mapping[str, Any] | None = None

@@ -165,6 +165,50 @@ class Settings(BaseSettings):
     )
     clamd: str | None = Field(None, description="clamd address: host:port or a socket path; unset: no scanner.")
 
+    # Preservation
+    preserve_engine: str = Field(
+        "builtin",
+        pattern="^(builtin|archivematica|a3m)$",
+        description="What makes AIPs where nothing else was asked for: builtin, archivematica or a3m.",
+    )
+    preserve_profile: str = Field(
+        "perdura",
+        pattern="^(perdura|eark)$",
+        description="Layout of the built-in engine's AIPs where nothing else was asked for: perdura or eark.",
+    )
+    archivematica: str | None = Field(
+        None, description="TOML file that describes the Archivematicas to use (docs/archivematica.md)."
+    )
+    archivematica_poll_seconds: Seconds = Field(
+        2, description="First interval between looks at a package in an Archivematica; it doubles."
+    )
+    archivematica_poll_longest: Seconds = Field(
+        60, description="Longest interval between looks at a package in an Archivematica."
+    )
+    archivematica_patience_seconds: Seconds = Field(
+        3600, gt=0, description="Seconds without a sign of life for every package ahead before a person is asked."
+    )
+    archivematica_bytes_per_second: float = Field(
+        1_000_000,
+        gt=0,
+        description="Speed an Archivematica is expected to have at least; large packages get more time.",
+    )
+    archivematica_decision_hours: float = Field(
+        72, gt=0, description="Hours a package may wait for a decision in a dashboard before its step is blocked."
+    )
+    archivematica_failures: int = Field(
+        5, ge=1, description="Failures in a row after which an Archivematica gets no new work for a while."
+    )
+    archivematica_pause_seconds: Seconds = Field(
+        900, description="Seconds an Archivematica rests after such failures before one package is tried."
+    )
+    seven_zip: str | None = Field(
+        None, description="Path of a 7-Zip program; with it the inside of .7z AIPs is verified too."
+    )
+    scratch_bytes: int = Field(
+        4 * 2**30, ge=0, description="Bytes of local disk that one invocation may use where a tool needs files."
+    )
+
     allow_loopback_upstreams: bool = Field(
         False, description="Let harvests reach loopback addresses (the demo's repository only)."
     )

@@ -29,7 +29,7 @@ def due(connection: Connection, intervals: Mapping[str, timedelta]) -> set[str]:
     return {row.duty for row in rows}
 
 
-POLLED = frozenset({"archive"})
+POLLED = frozenset({"archive", "preserve"})
 """Steps whose function polls them in bulk at its own ticks (ADR 3)."""
 
 _STUCK = text("""

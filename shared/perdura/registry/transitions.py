@@ -39,7 +39,8 @@ STEP_TRANSITIONS: dict[StepState, frozenset[StepState]] = {
     # running → running: a worker took over from one that was killed.
     StepState.RUNNING: frozenset(StepState),
     # waiting → running: the outside system is looked at again by running the step, where nothing polls in bulk.
-    StepState.WAITING: frozenset(StepState) - {StepState.QUEUED},
+    # waiting → queued: a look in bulk found that there is work to do, which is asked for as a run of its own.
+    StepState.WAITING: frozenset(StepState),
     StepState.BLOCKED: frozenset({StepState.CANCELLED}),
     StepState.COMPLETED: frozenset(),
     StepState.COMPLETED_WITH_WARNINGS: frozenset(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache, cached_property
@@ -13,9 +13,12 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from perdura.database import engine
+from perdura.fleet import Fleet
 from perdura.ids import derived_id
 from perdura.outcome import ArchiveView
 from perdura.ports import FormatIdentifier, Ports, Progress, TapeSystem, VirusScanner
+from perdura.premis import log
+from perdura.premis.model import Event
 from perdura.registry import units, work
 from perdura.registry.intents import RegistryIntents
 from perdura.registry.tape_jobs import RegistryTapeJobs
@@ -88,6 +91,25 @@ class Environment:
 
         return tape_system(self.settings)
 
+    @cached_property
+    def fleet(self) -> Fleet:
+        """The Archivematicas that are configured, and the book of what was sent to them."""
+        from perdura.clients.archivematica.connect import ConnectedArchivematica
+        from perdura.clients.archivematica.instances import read_instances
+        from perdura.registry.archivematica import SubmissionBook
+
+        settings = self.settings
+        book = SubmissionBook(
+            self.engine, limit=settings.archivematica_failures, pause=settings.archivematica_pause_seconds
+        )
+        found = read_instances(settings.archivematica)
+        return Fleet({each.name: ConnectedArchivematica(each) for each in found}, book)
+
+    def record(self, events: Sequence[Event]) -> None:
+        """Add events that happened elsewhere to the log, in a transaction of their own; known ones stay as they are."""
+        with self.engine.begin() as connection:
+            log.append_free(connection, events, actor="preserve")
+
     def ports(self, archive: ArchiveView, needs: frozenset[str], extras: Mapping[str, Any] | None = None) -> Ports:
         """The ports of one invocation for one Archive; only the adapters that the function needs are made."""
         step = archive.step
@@ -103,6 +125,8 @@ class Environment:
             scanner=self.scanner if "scanner" in needs else None,
             tape=self.tape if "tape" in needs else None,
             tape_jobs=RegistryTapeJobs(self.engine) if "tape" in needs else None,
+            fleet=self.fleet if "fleet" in needs else None,
+            record=self.record,
             extras=extras,
         )
 

@@ -7,11 +7,13 @@ from typing import Any
 
 from perdura.outcome import ArchiveView
 from perdura.premis import log
+from perdura.registry import preservation
 from perdura.runtime.environment import Environment
 
 
-def earlier_events(environment: Environment, archive: ArchiveView) -> Mapping[str, Any]:
-    """The PREMIS events recorded for the Archive so far, oldest first: an AIP carries its own history."""
+def of_preserve(environment: Environment, archive: ArchiveView) -> Mapping[str, Any]:
+    """How an Archive is to be preserved, and its PREMIS events so far, oldest first: an AIP carries its history."""
     with environment.engine.connect() as connection:
         stored = log.events_of(connection, archive_id=archive.id, limit=1000)
-    return {"earlier_events": [each.event for each in stored]}
+        wish = preservation.wish(connection, archive.id)
+    return {"earlier_events": [each.event for each in stored], "wish": wish}

@@ -39,6 +39,7 @@ class Declarations:
             for path in _KEPT
             if path in submission.layout.index
         }
+        self._index = submission.layout.index
         self._manifests = self._read_manifests(submission)
 
     def text(self, path: str) -> bytes | None:
@@ -67,6 +68,13 @@ class Declarations:
         for manifest in self._manifests:
             for path in manifest.absent:
                 yield Finding("file-missing", f"{path} is listed in {manifest.name} but not there", path=path)
+
+    def payload(self, algorithm: str) -> Iterator[tuple[str, str]]:
+        """(path, hex digest) of every payload file that the manifest of that algorithm lists."""
+        paths = {number: path for path, number in self._index.items()}
+        for manifest in self._manifests:
+            if not manifest.is_tag and manifest.algorithm == algorithm:
+                yield from ((paths[number], digest.hex()) for number, digest in manifest.digests.items())
 
     def compare(self, number: int, path: str, computed: Callable[[str], str]) -> Iterator[Finding]:
         """Every declared digest of a file that is not the computed one.

@@ -1,0 +1,143 @@
+"""Archivematica's dashboard: starting transfers, and what became of them (archivematica.md 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from perdura.clients.archivematica.exchange import POST_SECONDS, Exchange, Reply
+from perdura.fleet import (
+    Ambiguous,
+    ArchivematicaRefused,
+    ArchivematicaUnavailable,
+    FailedJob,
+    NotSent,
+    Probe,
+    Stage,
+    Start,
+    Unit,
+    UnitState,
+)
+
+REFUSED_WITHIN = 10.0
+"""Seconds within which `Package cannot be created` means that nothing was created (1.2)."""
+
+
+class Dashboard:
+    """The API of one dashboard."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def probe(self) -> Probe:
+        """Version and identity; also proves the key. Raises as `Exchange.ask`."""
+        reply = self._exchange.raw("GET", "/api/v2beta/package/")
+        version = reply.headers.get("x-archivematica-version")
+        if reply.status >= 500 and version is None:
+            raise ArchivematicaUnavailable(f"Archivematica answered {reply.status}. {reply.said()}".strip())
+        if version is None:
+            raise ArchivematicaUnavailable(f"What answers at {self._exchange.url} is no Archivematica dashboard.")
+        return Probe(version, reply.headers.get("x-archivematica-id", ""))
+
+    def start(self, start: Start, key: str) -> UUID:
+        """Start a transfer under the idempotency key `key`; gives back its id.
+
+        Raises NotSent and ArchivematicaRefused when nothing was started, Ambiguous when that cannot be known.
+        """
+        try:
+            reply = self._exchange.raw(
+                "POST",
+                "/api/v2beta/package/",
+                json=start.body(),
+                headers={"Idempotency-Key": key},
+                timeout=POST_SECONDS,
+            )
+        except NotSent:
+            raise
+        except ArchivematicaUnavailable as error:
+            raise Ambiguous(f"It is not known whether the transfer was started: {error.message}") from error
+        return self._started(reply)
+
+    def _started(self, reply: Reply) -> UUID:
+        said = reply.said()
+        if reply.status == 202:
+            try:
+                return UUID(str(reply.document()["id"]))
+            except (ArchivematicaUnavailable, KeyError, TypeError, ValueError) as error:
+                raise Ambiguous("A transfer was started, but the answer does not say which.") from error
+        if reply.status == 409:
+            raise Ambiguous(f"The same request is still being worked on. {said}".strip())
+        if reply.status == 500 and said == "Package cannot be created" and reply.took < REFUSED_WITHIN:
+            raise ArchivematicaRefused("Archivematica says: Package cannot be created.", 500)
+        if reply.status >= 500 or reply.status < 400:
+            raise Ambiguous(f"Archivematica answered {reply.status} to a new transfer. {said}".strip())
+        raise ArchivematicaRefused(f"Archivematica refuses the transfer ({reply.status}). {said}".strip(), reply.status)
+
+    def status(self, stage: Stage, unit: UUID) -> Unit:
+        """State of a unit; raises ArchivematicaUnavailable, ArchivematicaRefused."""
+        reply = self._exchange.ask("GET", f"/api/{stage}/status/{unit}/")
+        if reply.status == 400:
+            return Unit(UnitState.UNKNOWN if "Cannot fetch" in reply.said() else UnitState.NO_STATUS)
+        if reply.status != 200:
+            raise ArchivematicaUnavailable(f"Archivematica answered {reply.status} to a status call.")
+        found = reply.document()
+        try:
+            state = UnitState(found["status"])
+            microservice, sip = str(found.get("microservice") or ""), found.get("sip_uuid")
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArchivematicaUnavailable("Archivematica's status cannot be understood.") from error
+        return Unit(state, microservice[:SHOWN], str(sip) if sip else None, str(found.get("name") or "")[:SHOWN])
+
+    def failed_jobs(self, unit: UUID) -> tuple[FailedJob, ...]:
+        """Jobs of a unit that failed, with their failed tasks; empty when there are no jobs at all."""
+        reply = self._exchange.ask("GET", f"/api/v2beta/jobs/{unit}/", params={"detailed": "1"})
+        if reply.status == 400:
+            return ()
+        return tuple(_failed_job(job) for job in _listed(reply.document()) if job.get("status") == "FAILED")
+
+    def has_jobs(self, unit: UUID) -> bool:
+        """Whether anything was ever done for a unit."""
+        return self._exchange.ask("GET", f"/api/v2beta/jobs/{unit}/").status == 200
+
+    def waiting(self) -> Mapping[str, tuple[str, str]]:
+        """Units that wait for a person: name → (id, question)."""
+        found = self._exchange.ask("GET", "/api/ingest/waiting").document()
+        return {
+            str(each.get("sip_name")): (str(each.get("sip_uuid")), str(each.get("microservice")))
+            for each in _listed(found.get("results") if isinstance(found, dict) else None)
+        }
+
+    def completed(self, stage: Stage) -> Sequence[UUID]:
+        """Ids of finished units that are not hidden."""
+        found = self._exchange.ask("GET", f"/api/{stage}/completed").document()
+        results = found.get("results") if isinstance(found, dict) else None
+        return [UUID(each) for each in results or () if isinstance(each, str)]
+
+    def configurations(self) -> Sequence[str]:
+        """Names of the processing configurations that are there."""
+        found = self._exchange.ask("GET", "/api/processing-configuration/").document()
+        names = found.get("processing_configurations") if isinstance(found, dict) else None
+        return [str(name) for name in names or ()]
+
+    def hide(self, stage: Stage, unit: UUID) -> None:
+        """Take a finished unit out of the dashboard's lists; that it was hidden before is as good."""
+        self._exchange.ask("DELETE", f"/api/{stage}/{unit}/delete/")
+
+
+SHOWN = 300
+
+
+def _listed(found: object) -> list[Mapping[str, Any]]:
+    if not isinstance(found, list):
+        raise ArchivematicaUnavailable("Archivematica's answer cannot be understood.")
+    return [each for each in found if isinstance(each, dict)]
+
+
+def _failed_job(job: Mapping[str, Any]) -> FailedJob:
+    tasks = tuple(
+        (str(task.get("file_name") or "")[:SHOWN], int(task["exit_code"]))
+        for task in job.get("tasks") or ()
+        if isinstance(task.get("exit_code"), int) and task["exit_code"] != 0
+    )
+    return FailedJob(UUID(str(job["uuid"])), str(job.get("name"))[:SHOWN], str(job.get("microservice"))[:SHOWN], tasks)

@@ -1,0 +1,144 @@
+"""One bounded HTTP exchange with a dashboard or a Storage Service: time-outs, sizes, errors; nothing secret is told."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from pydantic import SecretStr
+
+from perdura import __version__
+from perdura.fleet import ArchivematicaRefused, ArchivematicaUnavailable, NotSent
+
+CONNECT_SECONDS, READ_SECONDS, POST_SECONDS = 5.0, 30.0, 45.0
+"""The dashboard gives up on its server after 30 s (archivematica.md 1.2): a POST is given longer than that."""
+LARGEST = 64 * 2**20
+"""Bytes of an answer read whole: job lists of large transfers are the longest."""
+SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer read whole; header names in lower case, `took` in seconds."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    took: float = 0.0
+
+    def document(self) -> Any:
+        """The body as JSON; raises ArchivematicaUnavailable for anything else (a proxy's page, an answer cut off)."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError) as error:
+            raise ArchivematicaUnavailable(
+                f"Archivematica answered {self.status} with something that is not JSON."
+            ) from error
+
+    def said(self) -> str:
+        """The message of an error, at most 200 characters; never a traceback."""
+        try:
+            found = json.loads(self.body)
+        except (ValueError, RecursionError):
+            return ""
+        text = (
+            (found.get("message") or found.get("error_message") or found.get("error"))
+            if isinstance(found, dict)
+            else ""
+        )
+        return " ".join(str(text or "").split())[:SHOWN]
+
+
+class Exchange:
+    """Speaks to one service under one API key. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        url: str,
+        user: str,
+        key: SecretStr,
+        *,
+        ca: str | None = None,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._authorization = f"ApiKey {user}:{key.get_secret_value()}"
+        self._client = httpx.Client(
+            base_url=self.url,
+            headers={"User-Agent": f"perdura/{__version__}", "Accept": "*/*"},
+            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+            verify=_trust(ca),
+            trust_env=False,
+            follow_redirects=False,
+            transport=transport,
+        )
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def ask(self, method: str, path: str, **more: Any) -> Reply:
+        """One request, its answer read whole.
+
+        Raises NotSent, ArchivematicaUnavailable (no answer, or 5xx: the caller decides what may have happened),
+        ArchivematicaRefused with code `archivematica-credentials` for 401 and 403.
+        """
+        reply = self.raw(method, path, **more)
+        if reply.status >= 500:
+            raise ArchivematicaUnavailable(f"Archivematica answered {reply.status}. {reply.said()}".strip())
+        return reply
+
+    def raw(self, method: str, path: str, **more: Any) -> Reply:
+        """The same, with answers of 5xx given back."""
+        begun = time.monotonic()
+        headers = {"Authorization": self._authorization, **more.pop("headers", {})}
+        try:
+            with self._client.stream(method, path, headers=headers, **more) as answer:
+                body = bytearray()
+                for chunk in answer.iter_bytes():
+                    body += chunk
+                    if len(body) > LARGEST:
+                        raise ArchivematicaUnavailable(f"Archivematica's answer is larger than {LARGEST} bytes.")
+                reply = Reply(
+                    answer.status_code,
+                    {name.lower(): value for name, value in answer.headers.items()},
+                    bytes(body),
+                    time.monotonic() - begun,
+                )
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise NotSent(f"Archivematica cannot be reached at {self.url}: {type(error).__name__}.") from error
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ArchivematicaUnavailable(f"Archivematica did not answer {method}: {type(error).__name__}.") from error
+        if reply.status in (401, 403):
+            raise ArchivematicaRefused(
+                f"Archivematica does not let us in ({reply.status}). {reply.said()}".strip(),
+                reply.status,
+                code="archivematica-credentials",
+            )
+        return reply
+
+    @contextmanager
+    def stream(self, path: str, **more: Any) -> Iterator[Iterator[bytes]]:
+        """The body of a GET as it comes, in chunks; raises as `ask`, and ArchivematicaRefused for 4xx."""
+        try:
+            with self._client.stream("GET", path, headers={"Authorization": self._authorization}, **more) as answer:
+                if answer.status_code >= 500:
+                    raise ArchivematicaUnavailable(f"Archivematica answered {answer.status_code}.")
+                if answer.status_code != 200:
+                    raise ArchivematicaRefused(f"Archivematica answered {answer.status_code}.", answer.status_code)
+                yield answer.iter_raw(1 << 20)
+        except httpx.HTTPError as error:
+            raise ArchivematicaUnavailable(f"Archivematica broke off: {type(error).__name__}.") from error
+
+
+def _trust(ca: str | None) -> Any:
+    if ca is None:
+        return True
+    import ssl
+
+    return ssl.create_default_context(cafile=ca)

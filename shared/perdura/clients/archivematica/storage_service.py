@@ -1,0 +1,97 @@
+"""Archivematica's Storage Service: package records, browsing, pointer files, bytes (archivematica.md 2)."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from perdura.clients.archivematica.exchange import Exchange
+from perdura.fleet import ArchivematicaRefused, ArchivematicaUnavailable, Stored
+
+DOWNLOAD_SECONDS = 900.0
+"""Reading an AIP may begin with the service fetching it to its own disk."""
+PAGE, MOST_PAGES = 100, 50
+
+
+class StorageService:
+    """The API of one Storage Service."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    def location(self, location: str) -> Mapping[str, Any] | None:
+        """A location's record, or None when there is no such one."""
+        reply = self._exchange.ask("GET", f"/api/v2/location/{location}/")
+        return reply.document() if reply.status == 200 else None
+
+    def holds(self, location: str, folder: str, entry: str) -> bool:
+        """Whether `folder` of a location (relative to it) has that entry: what is not visible never starts (2.4)."""
+        asked = {"path": base64.b64encode(folder.encode()).decode()} if folder else {}
+        reply = self._exchange.ask("GET", f"/api/v2/location/{location}/browse/", params=asked)
+        if reply.status != 200:
+            raise ArchivematicaRefused(
+                f"The transfer source cannot be browsed ({reply.status}). {reply.said()}".strip(), reply.status
+            )
+        found = reply.document().get("entries") or ()
+        return base64.b64encode(entry.encode()).decode() in found
+
+    def package(self, package: UUID) -> Stored | None:
+        """A package's record, or None when there is none (yet)."""
+        reply = self._exchange.ask("GET", f"/api/v2/file/{package}/")
+        return _stored(reply.document()) if reply.status == 200 else None
+
+    def stored_as(self, name: str, since: datetime) -> tuple[Stored, ...]:
+        """AIPs stored since then whose file name begins with `name`; the service cannot be asked by name."""
+        asked: dict[str, Any] = {
+            "package_type": "AIP",
+            "stored_date__gte": since.strftime("%Y-%m-%dT%H:%M:%S"),
+            "limit": PAGE,
+        }
+        found: list[Stored] = []
+        for page in range(MOST_PAGES):
+            reply = self._exchange.ask("GET", "/api/v2/file/", params={**asked, "offset": page * PAGE})
+            document = reply.document()
+            objects = document.get("objects") if isinstance(document, dict) else None
+            if reply.status != 200 or objects is None:
+                raise ArchivematicaUnavailable(f"The list of packages cannot be had ({reply.status}).")
+            found += [each for each in map(_stored, objects) if each.name.startswith(f"{name}-")]
+            if not (document.get("meta") or {}).get("next"):
+                break
+        return tuple(found)
+
+    def pointer(self, package: UUID) -> bytes | None:
+        """The pointer file of a compressed AIP; None when it has none."""
+        reply = self._exchange.ask("GET", f"/api/v2/file/{package}/pointer_file/")
+        return reply.body if reply.status == 200 else None
+
+    def download(self, package: UUID) -> AbstractContextManager[Iterator[bytes]]:
+        """The package as a stream. Never asked by HEAD, which would send the body too (2.6)."""
+        return self._exchange.stream(f"/api/v2/file/{package}/download/", timeout=DOWNLOAD_SECONDS)
+
+    def extract(self, package: UUID, path: str) -> AbstractContextManager[Iterator[bytes]]:
+        """One file of a package as a stream."""
+        return self._exchange.stream(
+            f"/api/v2/file/{package}/extract_file/",
+            params={"relative_path_to_file": path},
+            timeout=DOWNLOAD_SECONDS,
+        )
+
+
+def _stored(found: Any) -> Stored:
+    try:
+        related = tuple(UUID(str(each).strip("/").rpartition("/")[2]) for each in found.get("related_packages") or ())
+        return Stored(
+            UUID(found["uuid"]),
+            str(found["package_type"]),
+            str(found["status"]),
+            str(found.get("current_full_path") or ""),
+            int(found.get("size") or 0),
+            str(found.get("origin_pipeline") or ""),
+            related,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArchivematicaUnavailable("The Storage Service's record cannot be understood.") from error

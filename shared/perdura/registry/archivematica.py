@@ -1,0 +1,326 @@
+"""The book of Archivematicas and submissions: the adapter of `perdura.fleet.Submissions` on the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, Row, text
+
+from perdura.errors import Conflict, NotFound
+from perdura.fleet import IN_FLIGHT, Probe, Submission, Terms
+from perdura.ids import derived_id
+
+PATIENCE_OF_QUEUE = 120.0
+"""Seconds after which an older submission that nobody looked at no longer holds up younger ones."""
+
+_COLUMNS = (
+    "id, archive_id, step_id, name, size, wanted, queued_at, state, instance, configuration, path, ahead, ahead_bytes, "
+    "tries, sent_at, transfer, sip, status, microservice, moved_at, outcome"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceState:
+    """What is known of one instance, with what is in flight there."""
+
+    name: str
+    mode: str
+    reason: str
+    paused_until: datetime | None
+    failures: int
+    reachable: bool
+    version: str | None
+    checked_at: datetime | None
+    packages: int
+    bytes: int
+
+
+class SubmissionBook:
+    """Keeps the book; `limit` failures in a row pause an instance for `pause` seconds."""
+
+    def __init__(self, engine: Engine, *, limit: int, pause: float) -> None:
+        self._engine = engine
+        self._limit = limit
+        self._pause = pause
+
+    def queue(self, archive: UUID, step: UUID, name: str, size: int, wanted: str | None) -> Submission:
+        """The submission of that step, made when there is none."""
+        with self._engine.begin() as connection:
+            row = connection.execute(
+                text(f"""
+                    INSERT INTO archivematica_submission (id, archive_id, step_id, name, size, wanted)
+                    VALUES (:id, :archive, :step, :name, :size, :wanted)
+                    ON CONFLICT (step_id) DO UPDATE SET looked_at = clock_timestamp()
+                    RETURNING {_COLUMNS}
+                """),  # noqa: S608 - a constant of this module
+                {
+                    "id": derived_id("archivematica", step),
+                    "archive": archive,
+                    "step": step,
+                    "name": name,
+                    "size": size,
+                    "wanted": wanted,
+                },
+            ).one()
+        return _submission(row)
+
+    def of_step(self, step: UUID) -> Submission | None:
+        """The submission of a step."""
+        with self._engine.connect() as connection:
+            found = connection.execute(
+                text(f"SELECT {_COLUMNS} FROM archivematica_submission WHERE step_id = :step"),  # noqa: S608
+                {"step": step},
+            ).one_or_none()
+        return _submission(found) if found else None
+
+    def earlier(self, archive: UUID, step: UUID) -> Sequence[Submission]:
+        """What other steps of the Archive ever sent to an Archivematica, newest first."""
+        with self._engine.connect() as connection:
+            found = connection.execute(
+                text(f"""
+                    SELECT {_COLUMNS} FROM archivematica_submission
+                    WHERE archive_id = :archive AND step_id <> :step AND sent_at IS NOT NULL ORDER BY queued_at DESC
+                """),  # noqa: S608
+                {"archive": archive, "step": step},
+            ).all()
+        return [_submission(row) for row in found]
+
+    def reserve(self, submission: Submission, offers: Sequence[Terms]) -> Submission | str:
+        """Keep a place at the least-loaded instance; or the reason why there is none now.
+
+        First come, first served: whoever is queued longer and looked lately goes first.
+        """
+        with self._engine.begin() as connection:
+            connection.execute(
+                text("""
+                    INSERT INTO archivematica_instance (name) SELECT unnest(CAST(:names AS text[]))
+                    ON CONFLICT (name) DO NOTHING
+                """),
+                {"names": sorted(terms.name for terms in offers)},
+            )
+            states = {each.name: each for each in _states(connection, lock=True)}
+            connection.execute(
+                text("UPDATE archivematica_submission SET looked_at = clock_timestamp() WHERE id = :id"),
+                {"id": submission.id},
+            )
+            usable = [(terms, states[terms.name]) for terms in offers if _refusal(states[terms.name]) is None]
+            if not usable:
+                reasons = sorted({f"{terms.name}: {_refusal(states[terms.name])}" for terms in offers})
+                return "; ".join(reasons) or "no Archivematica is configured"
+            room = [(terms, state) for terms, state in usable if _has_room(terms, state, submission.size)]
+            if not room:
+                return "every Archivematica has as much to do as it may have"
+            if self._somebody_before(connection, submission, len(room)):
+                return "others were queued before"
+            terms, state = min(
+                room, key=lambda each: (each[1].packages / each[0].packages, each[1].bytes, each[0].name)
+            )
+            kept = replace(
+                submission,
+                state="reserved",
+                instance=terms.name,
+                configuration=submission.configuration or terms.configuration,
+                ahead=state.packages,
+                ahead_bytes=state.bytes,
+            )
+            _write(connection, kept)
+        return kept
+
+    def _somebody_before(self, connection: Connection, submission: Submission, places: int) -> bool:
+        """Whether so many older submissions wait, each as likely to take the place."""
+        before = connection.execute(
+            text("""
+                SELECT count(*) FROM archivematica_submission AS other JOIN step ON step.id = other.step_id
+                WHERE other.state = 'queued' AND (other.queued_at, other.id) < (:queued, CAST(:id AS uuid))
+                    AND step.state IN ('queued', 'running', 'waiting')
+                    AND other.looked_at > clock_timestamp() - interval '1 second' * :patience
+                    AND (other.wanted IS NULL OR other.wanted IS NOT DISTINCT FROM CAST(:wanted AS text))
+            """),
+            {
+                "queued": submission.queued_at,
+                "id": submission.id,
+                "patience": PATIENCE_OF_QUEUE,
+                "wanted": submission.wanted,
+            },
+        ).scalar_one()
+        return int(before) >= places
+
+    def note(self, submission: Submission) -> None:
+        """Write down what changed."""
+        with self._engine.begin() as connection:
+            _write(connection, submission)
+
+    def met(self, instance: str, failure: str | None) -> None:
+        """Count a failure of an instance, or a success, which ends the counting; too many pause it for a while."""
+        with self._engine.begin() as connection:
+            if failure is None:
+                connection.execute(
+                    text("""
+                        UPDATE archivematica_instance SET failures = 0, reason = '', paused_until = NULL,
+                            mode = 'active', updated_at = clock_timestamp()
+                        WHERE name = :name AND (failures > 0 OR paused_until IS NOT NULL)
+                            AND (mode = 'active' OR paused_until IS NOT NULL)
+                    """),
+                    {"name": instance},
+                )
+                return
+            connection.execute(
+                text("""
+                    UPDATE archivematica_instance SET failures = failures + 1, updated_at = clock_timestamp(),
+                        reason = CASE WHEN mode = 'active' OR paused_until IS NOT NULL THEN :reason ELSE reason END,
+                        mode = CASE WHEN mode = 'active' AND failures + 1 >= :limit THEN 'paused' ELSE mode END,
+                        paused_until = CASE WHEN failures + 1 >= :limit
+                            AND (mode = 'active' OR paused_until IS NOT NULL)
+                            THEN clock_timestamp() + interval '1 second' * :pause ELSE paused_until END
+                    WHERE name = :name
+                """),
+                {"name": instance, "reason": failure[:500], "limit": self._limit, "pause": self._pause},
+            )
+
+    def seen(self, instance: str, probe: Probe | None, reason: str = "") -> None:
+        """Note that an instance answered with `probe`, or did not, and why."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                text("""
+                    INSERT INTO archivematica_instance (name, reachable, version, pipeline, reason, checked_at)
+                    VALUES (:name, :reachable, :version, :pipeline, :reason, clock_timestamp())
+                    ON CONFLICT (name) DO UPDATE SET reachable = excluded.reachable,
+                        version = coalesce(excluded.version, archivematica_instance.version),
+                        pipeline = coalesce(excluded.pipeline, archivematica_instance.pipeline),
+                        reason = CASE WHEN archivematica_instance.mode = 'active' THEN excluded.reason
+                            ELSE archivematica_instance.reason END,
+                        checked_at = excluded.checked_at, updated_at = clock_timestamp()
+                """),
+                {
+                    "name": instance,
+                    "reachable": probe is not None,
+                    "version": probe.version if probe else None,
+                    "pipeline": probe.pipeline if probe else None,
+                    "reason": reason[:500],
+                },
+            )
+
+    def stalled(self, instance: str, silence: float) -> bool:
+        """Whether nothing in flight at an instance showed a sign of life for `silence` seconds."""
+        with self._engine.connect() as connection:
+            return bool(
+                connection.execute(
+                    text("""
+                        SELECT max(coalesce(moved_at, sent_at)) < clock_timestamp() - interval '1 second' * :silence
+                        FROM archivematica_submission WHERE instance = :name AND state IN ('unsure', 'followed')
+                    """),
+                    {"name": instance, "silence": silence},
+                ).scalar_one()
+            )
+
+
+def instances(connection: Connection) -> list[InstanceState]:
+    """Every instance that was ever used, by name."""
+    return _states(connection)
+
+
+def set_mode(connection: Connection, name: str, mode: str, reason: str, known: Sequence[str]) -> InstanceState:
+    """Let an instance work (`active`), finish what it has (`draining`), or rest (`paused`), by a person's decision.
+
+    Raises NotFound for an instance that is neither configured (`known`) nor in the book.
+    """
+    if name not in known and name not in {each.name for each in _states(connection)}:
+        raise NotFound(f"There is no Archivematica called {name!r}.")
+    connection.execute(
+        text("""
+            INSERT INTO archivematica_instance (name, mode, reason) VALUES (:name, :mode, :reason)
+            ON CONFLICT (name) DO UPDATE SET mode = excluded.mode, reason = excluded.reason, paused_until = NULL,
+                failures = 0, updated_at = clock_timestamp()
+        """),
+        {"name": name, "mode": mode, "reason": reason[:500]},
+    )
+    return next(each for each in _states(connection) if each.name == name)
+
+
+def stored(connection: Connection, package: UUID, name: str) -> bool:
+    """Look sooner at the submission that a Storage Service says it stored: a hint, of which nothing is believed.
+
+    Raises Conflict for a name that is not one of ours.
+    """
+    if not 0 < len(name) <= 200:
+        raise Conflict("That is no name of a package.")
+    done = connection.execute(
+        text("""
+            UPDATE step SET poll_at = clock_timestamp(), updated_at = clock_timestamp()
+            FROM archivematica_submission AS s
+            WHERE s.step_id = step.id AND step.state = 'waiting' AND s.state IN ('unsure', 'followed')
+                AND (s.sip = :package OR s.name = :name)
+        """),
+        {"package": package, "name": name},
+    )
+    return bool(done.rowcount)
+
+
+_STATES = """
+    SELECT name, mode, reason, paused_until, failures, reachable, version, checked_at,
+        paused_until IS NOT NULL AND paused_until <= clock_timestamp() AS on_trial,
+        (SELECT count(*) FROM archivematica_submission WHERE instance = i.name AND state = ANY(:in_flight)) AS packages,
+        (SELECT coalesce(sum(size), 0) FROM archivematica_submission
+         WHERE instance = i.name AND state = ANY(:in_flight)) AS bytes
+    FROM archivematica_instance AS i ORDER BY name
+"""
+
+
+def _states(connection: Connection, *, lock: bool = False) -> list[InstanceState]:
+    """All instances; one whose pause is over counts as active with a single place while nothing is in flight."""
+    if lock:
+        connection.execute(text("SELECT name FROM archivematica_instance ORDER BY name FOR UPDATE"))
+    found = connection.execute(text(_STATES), {"in_flight": list(IN_FLIGHT)})
+    return [
+        InstanceState(
+            row.name,
+            "trial" if row.mode == "paused" and row.on_trial else row.mode,
+            row.reason,
+            row.paused_until,
+            row.failures,
+            row.reachable,
+            row.version,
+            row.checked_at,
+            int(row.packages),
+            int(row.bytes),
+        )
+        for row in found
+    ]
+
+
+def _refusal(state: InstanceState) -> str | None:
+    """Why nothing new goes to an instance; None when it takes work."""
+    if state.mode in {"draining", "paused"}:
+        return f"{state.mode}{f' ({state.reason})' if state.reason else ''}"
+    if state.mode == "trial" and state.packages:
+        return "on trial after a pause"
+    if not state.reachable:
+        return f"unreachable ({state.reason})" if state.reason else "unreachable"
+    return None
+
+
+def _has_room(terms: Terms, state: InstanceState, size: int) -> bool:
+    fits = terms.bytes is None or state.bytes + size <= terms.bytes
+    return state.packages < terms.packages and fits
+
+
+def _write(connection: Connection, submission: Submission) -> None:
+    values: dict[str, Any] = asdict(submission)
+    connection.execute(
+        text("""
+            UPDATE archivematica_submission SET state = :state, instance = :instance, configuration = :configuration,
+                path = :path, ahead = :ahead, ahead_bytes = :ahead_bytes, tries = :tries, sent_at = :sent_at,
+                transfer = :transfer, sip = :sip, status = :status, microservice = :microservice, moved_at = :moved_at,
+                outcome = :outcome, looked_at = clock_timestamp()
+            WHERE id = :id
+        """),
+        {name: value for name, value in values.items() if name not in {"archive", "step", "queued_at", "wanted"}},
+    )
+
+
+def _submission(row: Row[Any]) -> Submission:
+    return Submission(*tuple(row))
