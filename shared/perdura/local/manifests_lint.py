@@ -201,7 +201,7 @@ def _catalogue(triggers: Sequence[Document], declared: set[str]) -> Iterator[Fin
         if event_type not in declared:
             yield lint("spec", f"{event_type} has no EventType")
     for event_type in {name for trigger in triggers for name in _exact_types(trigger["spec"].get("filters") or ())}:
-        if event_type not in CATALOGUE:
+        if event_type not in CATALOGUE and event_type not in declared:
             yield lint("spec", f"a Trigger waits for {event_type}, which nobody declares")
 
 
