@@ -152,6 +152,6 @@ def test_facts_are_not_routed_and_not_reported(base: list[Document]) -> None:
 
 def test_ticks_come_every_second_on_one_machine(base: list[Document]) -> None:
     pings = build_topology(base).pings
-    assert {ping.sink["ref"]["name"] for ping in pings} == {"relay", "archive-cta"}
+    assert {ping.sink["ref"]["name"] for ping in pings} == {"relay", "archive-cta", "preserve"}
     for ping in pings:
         assert ping.schedule.fields[0] == frozenset(range(60))
