@@ -24,7 +24,7 @@ chaos: $(INSTALLED) ## Kill every function at every point, and the engines, in m
 	@$(PYTHON) -m pytest tests/chaos -m chaos
 
 test-peers: $(INSTALLED) ## Run against other projects' software, where it can be installed
-	@$(PYTHON) -m pytest tests/peers -m peers
+	@$(PYTHON) -m pytest tests -m peers
 
 lint: $(INSTALLED) ## Check style, types and the direction of imports
 	@$(VENV)/bin/ruff check .

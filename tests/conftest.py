@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from perdura.errors import Broken
 from perdura.local import postgres
 from perdura.registry import migrate
+from tests.peers.inveniordm import peer
 
 _UNSAFE_BUT_FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_connections=100")
 _numbers = count()
@@ -112,3 +113,13 @@ def database(database_url: str) -> Iterator[Engine]:
     engine = create_engine(database_url)
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def inveniordm() -> Iterator[peer.Peer]:
+    """A real InvenioRDM v14, empty at the beginning of the session."""
+    try:
+        with peer.running() as running:
+            yield running
+    except peer.Unavailable as error:
+        pytest.skip(str(error))

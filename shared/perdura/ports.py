@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -283,6 +284,42 @@ class TapeJobs(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """The record of an Archive at an access system: its id there, and how far it is.
+
+    `draft`, `in-review`, `published` or `withdrawn`; `details` are addresses and identifiers by name.
+    """
+
+    record: str
+    state: str
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+Hold = Callable[[], None]
+"""Confirms that a lock is still held; raises Retryable when it was lost."""
+
+
+class Placements(Protocol):
+    """What the registry knows of records on access systems, and the lock under which one is made."""
+
+    def hold(self, destination: str, resource: str) -> AbstractContextManager[Hold]:
+        """Be the only one that publishes this resource at this destination; raises Retryable when another is."""
+        ...
+
+    def known(self, destination: str, archive: UUID) -> Placed | None:
+        """What was noted last."""
+        ...
+
+    def note(self, destination: str, archive: UUID, placed: Placed) -> None:
+        """Note a record at once, outside the closing transaction."""
+        ...
+
+    def collections(self, archive: UUID) -> Sequence[str]:
+        """Names of the Collections an Archive belongs to."""
+        ...
+
+
 Progress = Callable[[str, int, int | None], None]
 """Called with (what, done, total or None); shown in the timeline; may be called often, is written rarely."""
 
@@ -307,4 +344,5 @@ class Ports:
     record: Callable[[Sequence[Event]], None] = lambda _: None
     """Adds events that happened elsewhere to the log at once, in batches: those that are there already stay as they
     are, so that it may be done again; for histories too long for one transaction."""
+    placements: Placements | None = None
     extras: Mapping[str, Any] | None = None

@@ -22,6 +22,10 @@ from perdura.premis.model import Event
 from perdura.registry import units, work
 from perdura.registry.intents import RegistryIntents
 from perdura.registry.tape_jobs import RegistryTapeJobs
+from perdura.ports import FormatIdentifier, Placements, Ports, Progress, TapeSystem, VirusScanner
+from perdura.registry import work
+from perdura.registry.intents import RegistryIntents
+from perdura.registry.placements import RegistryPlacements
 from perdura.runtime.emitter import Emitter
 from perdura.runtime.statements import count_on
 from perdura.settings import Settings, settings
@@ -110,6 +114,11 @@ class Environment:
         with self.engine.begin() as connection:
             log.append_free(connection, events, actor="preserve")
 
+    @cached_property
+    def placements(self) -> Placements:
+        """Records on access systems."""
+        return RegistryPlacements(self.engine)
+
     def ports(self, archive: ArchiveView, needs: frozenset[str], extras: Mapping[str, Any] | None = None) -> Ports:
         """The ports of one invocation for one Archive; only the adapters that the function needs are made."""
         step = archive.step
@@ -127,6 +136,7 @@ class Environment:
             tape_jobs=RegistryTapeJobs(self.engine) if "tape" in needs else None,
             fleet=self.fleet if "fleet" in needs else None,
             record=self.record,
+            placements=self.placements if "placements" in needs else None,
             extras=extras,
         )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -17,8 +18,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from tests.conftest import free_port
 
 SERVER = Path(__file__).parent / "server"
 INSTALL_SECONDS = 1500
@@ -71,12 +70,12 @@ def running(**settings: str) -> Iterator[Peer]:
     python = install()
     state = Path(tempfile.mkdtemp(prefix="perdura-inveniordm-"))
     state.chmod(0o755)
-    transfer = free_port()
+    transfer = _free_port()
     environment = {
         "RDM_STATE": str(state),
         "RDM_VENV": str(python.parent.parent),
         "RDM_TRANSFER_HOSTS": f"127.0.0.1:{transfer}",
-        **{f"RDM_{name}PORT": str(free_port()) for name in ("", "SEARCH_", "PG_", "REDIS_")},
+        **{f"RDM_{name}PORT": str(_free_port()) for name in ("", "SEARCH_", "PG_", "REDIS_")},
         **settings,
     }
     try:
@@ -110,6 +109,13 @@ def _run(verb: str, environment: Mapping[str, str], seconds: float) -> None:
         raise Unavailable(f"InvenioRDM: `run {verb}` did not end within {seconds} s") from error
     if done.returncode != 0:
         raise Unavailable(f"InvenioRDM: `run {verb}`: {(done.stderr or done.stdout).strip()[-400:]}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
 
 
 def main() -> int:

@@ -1,0 +1,127 @@
+"""Drafts, records, versions, review and search of one InvenioRDM (inveniordm.md 1.2, 1.6, 1.9, 1.10)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from perdura.clients.inveniordm.model import Record, record_of
+from perdura.clients.inveniordm.wire import RdmNotFound, RdmRefused, Wire
+
+RO_CRATE = 'application/ld+json;profile="https://w3id.org/ro/crate/1.1"'
+FOUND = 100
+"""Hits of one search that are looked at: drafts and versions of one Resource, the last changed first."""
+
+
+class Records:
+    """Requests about records; every method raises the errors of `wire`."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def check_token(self) -> None:
+        """Ask a private route, because a public one answers 200 to a wrong token (inveniordm.md 1.1)."""
+        self._wire.json("GET", "/api/user/records", params={"size": 1})
+
+    def find(self, query: str, *, own: bool = True) -> Sequence[Record]:
+        """Own drafts and records (or all public records) that a query finds, versions included."""
+        path = "/api/user/records" if own else "/api/records"
+        value = self._wire.json(
+            "GET", path, params={"q": query, "allversions": "true", "size": FOUND, "sort": "updated-desc"}
+        )
+        hits = value.get("hits", {}).get("hits", []) if isinstance(value, Mapping) else []
+        return [record_of(hit) for hit in hits]
+
+    def create(self, body: Any, *, media_type: str = "application/json") -> Record:
+        """A new draft; `media_type` may be `RO_CRATE`. Look at `errors` of what comes back."""
+        return self._record("POST", "/api/records", body=body, headers={"Content-Type": media_type})
+
+    def draft(self, record_id: str) -> Record | None:
+        """The draft of that id, if there is one."""
+        try:
+            return self._record("GET", _path(record_id, "draft"))
+        except RdmNotFound:
+            return None
+
+    def update(self, record_id: str, body: Any, revision: int | None = None) -> Record:
+        """Replace the draft whole; with `revision` only while nobody else changed it (RdmChanged otherwise)."""
+        headers = {"If-Match": str(revision)} if revision is not None else {}
+        return self._record("PUT", _path(record_id, "draft"), body=body, headers=headers)
+
+    def edit(self, record_id: str) -> Record:
+        """Open the draft of a published record; the same one however often it is asked for."""
+        return self._record("POST", _path(record_id, "draft"))
+
+    def discard(self, record_id: str) -> None:
+        """Throw a draft away; one that is not there is as good."""
+        try:
+            self._wire.json("DELETE", _path(record_id, "draft"))
+        except RdmNotFound:
+            return
+
+    def publish(self, record_id: str) -> Record | None:
+        """Publish a draft; None when the server says there is no draft: published before, or discarded."""
+        try:
+            return self._record("POST", _path(record_id, "draft/actions/publish"))
+        except RdmNotFound:
+            return None
+
+    def record(self, record_id: str) -> Record | None:
+        """The published record, None when it is not published; raises RdmGone for a deleted one."""
+        try:
+            return self._record("GET", _path(record_id))
+        except RdmNotFound:
+            return None
+
+    def new_version(self, record_id: str) -> Record:
+        """The next draft of the record's family; the same one when asked for one after the other."""
+        return self._record("POST", _path(record_id, "versions"))
+
+    def delete(self, record_id: str, reason: str, note: str) -> None:
+        """Delete a published record and leave a tombstone; only administrators may (inveniordm.md 1.6)."""
+        body = {"removal_reason": {"id": reason}, "note": note, "is_visible": True}
+        self._wire.json("DELETE", _path(record_id, "delete"), body=body)
+
+    def community(self, slug: str) -> str:
+        """The id of a community by its name in addresses."""
+        value = self._wire.json("GET", f"/api/communities/{quote(slug, safe='')}")
+        return str(value["id"])
+
+    def put_review(self, record_id: str, community: str) -> str:
+        """Say which community shall review the draft; gives the id of the request."""
+        body = {"receiver": {"community": community}, "type": "community-submission"}
+        return str(self._wire.json("PUT", _path(record_id, "draft/review"), body=body)["id"])
+
+    def submit_review(self, record_id: str, note: str) -> None:
+        """Hand the draft in for review; a submission that was handed in before is as good."""
+        body = {"payload": {"content": note, "format": "html"}}
+        self._wire.json("POST", _path(record_id, "draft/actions/submit-review"), body=body)
+
+    def request_status(self, request_id: str) -> str:
+        """State of a request: `created`, `submitted`, `accepted`, `declined`, `cancelled`, `expired`."""
+        value = self._wire.json("GET", f"/api/requests/{quote(request_id, safe='')}")
+        return str(value.get("status") or "")
+
+    def add_to_community(self, record_id: str, community: str) -> None:
+        """Ask for a published record to be included in a community."""
+        body = {"communities": [{"id": community}]}
+        self._wire.json("POST", _path(record_id, "communities"), body=body)
+
+    def _record(self, method: str, path: str, **more: Any) -> Record:
+        value = self._wire.json(method, path, **more)
+        try:
+            return record_of(value)
+        except ValueError as error:
+            raise RdmRefused(f"{self._wire.host} answered {method} without a record.", 200) from error
+
+
+def phrase(value: str) -> str:
+    """A value as a quoted phrase of a query."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _path(record_id: str, action: str = "") -> str:
+    path = f"/api/records/{quote(record_id, safe='')}"
+    return f"{path}/{action}" if action else path

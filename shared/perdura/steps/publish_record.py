@@ -1,0 +1,229 @@
+"""One record on an InvenioRDM for one package, however often it is asked for (inveniordm.md 4).
+
+The caller holds the lock on (destination, resource). Whatever the death of an earlier worker left behind is looked up
+first: what the registry noted, then our own drafts and records at the server. A good status is never believed: files
+are compared by MD5 and size after their commit, and the record is read back after it was published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from perdura.clients.inveniordm.files import Files
+from perdura.clients.inveniordm.model import FileEntry, Record
+from perdura.clients.inveniordm.records import Records, phrase
+from perdura.clients.inveniordm.wire import RdmChanged, RdmRefused, RdmUnknown, Wire
+from perdura.errors import Broken, Rejected
+from perdura.ports import Hold
+from perdura.steps.publish_transfer import Sending, Wanted, place_files, unlike
+
+NOTED = 3
+"""Tries of the final update while somebody else changes the draft."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is to be published: the whole body of the record, its files, and by what it is recognised.
+
+    `package` is an identifier the body carries, `resource` one that all versions of a Resource carry (None: there is
+    only this one). `in_custom_fields` says where they stand. An empty `files` means a record of metadata only.
+    """
+
+    package: str
+    resource: str | None
+    body: Mapping[str, Any]
+    files: Sequence[Wanted]
+    sending: Sending
+    in_custom_fields: bool = False
+    community: str | None = None
+    review: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A published record that was read back, or (`in_review`) one that waits for its curators."""
+
+    record: Record
+    request: str | None = None
+
+    @property
+    def in_review(self) -> bool:
+        """Whether somebody has to accept it first."""
+        return self.request is not None
+
+
+class Publisher:
+    """Publishes one order. `note` is told of the record as soon as there is one; `hold` confirms the lock."""
+
+    def __init__(self, wire: Wire, order: Order, note: Callable[[Record, str | None], None], hold: Hold) -> None:
+        self._records, self._files, self._host = Records(wire), Files(wire), wire.host
+        self._order, self._note, self._hold = order, note, hold
+        self._newest: Record | None = None
+
+    def publish(self, known: str | None = None, request: str | None = None) -> Done:
+        """Bring the order to its end; `known` is the record noted before, `request` its request for review.
+
+        Raises what the server's answers mean (`clients.inveniordm.wire`), Rejected for what cannot be published,
+        Broken when the published record does not hold what was sent.
+        """
+        record = self._found(known)
+        fresh = record is None and self._newest is None
+        if record is None:
+            record = self._begun()
+        if record.published:
+            return self._proven(record)
+        if request is not None:
+            waiting = self._reviewed(record, request)
+            if waiting is not None:
+                return waiting
+        self._note(record, None)
+        _refuse(record)
+        place_files(self._files, record.id, self._order.files, self._order.sending, empty=fresh)
+        record = self._described(record)
+        if self._order.community and self._order.review:
+            return self._handed_in(record)
+        return self._proven(self._published(record))
+
+    def _found(self, known: str | None) -> Record | None:
+        """The record of this very package: noted by us, or found at the server."""
+        if known is not None:
+            record = self._records.record(known)
+            if record is not None and record.identifies(self._order.package):
+                return record
+            if record is None and (draft := self._records.draft(known)) is not None:
+                return self._in_its_family(draft, self._search())
+        hits = self._search()
+        ours = [hit for hit in hits if hit.identifies(self._order.package)]
+        published = [hit for hit in ours if hit.published]
+        if published:
+            return max(published, key=lambda hit: hit.index)
+        self._newest = self._newest_version(hits)
+        return self._in_its_family(ours[0], hits) if ours else None
+
+    def _in_its_family(self, draft: Record, hits: Sequence[Record]) -> Record | None:
+        """The draft, unless the Resource was published meanwhile in another family: then it is thrown away."""
+        self._newest = self._newest_version(hits)
+        if self._newest is None or self._newest.parent == draft.parent:
+            return draft
+        self._records.discard(draft.id)
+        return None
+
+    def _newest_version(self, hits: Sequence[Record]) -> Record | None:
+        """The newest published version of the Resource at this destination."""
+        resource = self._order.resource
+        versions = [hit for hit in hits if hit.published and resource is not None and hit.identifies(resource)]
+        return max(versions, key=lambda hit: hit.index, default=None)
+
+    def _search(self) -> Sequence[Record]:
+        """Own drafts and records of the package and of its Resource, versions included, in one request."""
+        package, resource = phrase(self._order.package), self._order.resource
+        if self._order.in_custom_fields:
+            also = f" OR custom_fields.oais\\:source_id:{phrase(resource)}" if resource else ""
+            return self._records.find(f"custom_fields.oais\\:aip_id:{package}{also}")
+        also = f" OR metadata.identifiers.identifier:{phrase(resource)}" if resource else ""
+        return self._records.find(f"metadata.identifiers.identifier:{package}{also}")
+
+    def _begun(self) -> Record:
+        """A new draft that carries our ids from its first moment, or the draft of the next version."""
+        self._hold()
+        if self._newest is not None:
+            return self._records.new_version(self._newest.id)
+        try:
+            return self._records.create(self._order.body)
+        except RdmUnknown as error:
+            if self._order.body.get("pids") and "500" in error.message:
+                raise Broken(
+                    f"{error.message} With an external DOI this means that the instance does not register DOIs.",
+                    code="external-doi-refused",
+                ) from error
+            raise
+
+    def _described(self, record: Record) -> Record:
+        """The draft with the whole body. What a person added meanwhile, and we do not set, stays."""
+        body: Mapping[str, Any] = self._order.body
+        for attempt in range(1, NOTED + 1):
+            try:
+                updated = self._records.update(record.id, body, record.revision)
+            except RdmChanged:
+                current = self._records.draft(record.id)
+                if attempt == NOTED or current is None:
+                    raise
+                record = current
+                body = {**body, "metadata": {**current.metadata, **body["metadata"]}}
+            else:
+                _refuse(updated)
+                return updated
+        raise AssertionError("unreachable")
+
+    def _published(self, draft: Record) -> Record:
+        self._hold()
+        record = self._records.publish(draft.id) or self._records.record(draft.id)
+        if record is None or not record.published:
+            raise RdmUnknown(f"{self._host}: the draft {draft.id} is gone and no record took its place.", retry_after=5)
+        self._note(record, None)
+        return record
+
+    def _include(self, record: Record) -> None:
+        """Ask for the record to be included in the community, unless it is; an open request is as good."""
+        community = self._records.community(self._order.community or "")
+        if community in record.communities:
+            return
+        try:
+            self._records.add_to_community(record.id, community)
+        except RdmRefused as error:
+            if "already" not in error.message.lower():
+                raise
+
+    def _handed_in(self, draft: Record) -> Done:
+        community = self._records.community(self._order.community or "")
+        request = self._records.put_review(draft.id, community)
+        self._note(draft, request)
+        self._records.submit_review(draft.id, f"Preserved package {self._order.package}.")
+        return Done(draft, request)
+
+    def _reviewed(self, draft: Record, request: str) -> Done | None:
+        """How the review of a draft stands; None when it was never handed in, so that it has to be done again."""
+        match self._records.request_status(request):
+            case "submitted":
+                return Done(draft, request)
+            case "accepted":
+                raise RdmUnknown(f"{self._host}: {draft.id} was accepted and is not published yet.", retry_after=5)
+            case "declined" | "cancelled" | "expired" as status:
+                raise Rejected(f"{self._host}: the request for review {request} was {status}.", code="review-declined")
+            case _:
+                return None
+
+    def _proven(self, record: Record) -> Done:
+        """The record as it can be read by everybody; raises Broken when it is not what was sent."""
+        current = self._records.record(record.id)
+        if current is None or not current.identifies(self._order.package):
+            raise Broken(
+                f"{self._host}: the record {record.id} does not carry {self._order.package}.", code="not-our-record"
+            )
+        stored = self._files.list(record.id, draft=False) if self._order.files else ()
+        wrong = list(_differences(stored, self._order.files))
+        if wrong:
+            raise Broken(f"{self._host}: {record.id} was published with {'; '.join(wrong[:5])}.", code="wrong-bytes")
+        if self._order.community and not self._order.review:
+            self._include(current)
+        return Done(current)
+
+
+def _differences(stored: Sequence[FileEntry], wanted: Sequence[Wanted]) -> Sequence[str]:
+    found = {entry.key: entry for entry in stored}
+    expected = {file.key for file in wanted}
+    problems = [f"{key} which was not sent" for key in found.keys() - expected]
+    for file in wanted:
+        entry = found.get(file.key)
+        reason = "missing" if entry is None else unlike(entry, file)
+        if reason is not None:
+            problems.append(f"{file.key} {reason}")
+    return problems
+
+
+def _refuse(record: Record) -> None:
+    """What a server names in `errors` is not in the draft, however good its status: never go on without it."""
+    if record.errors:
+        raise RdmRefused(f"The draft {record.id} was taken with errors: {' '.join(record.errors)}", 201)

@@ -1,0 +1,529 @@
+"""A fake InvenioRDM for unit speed: the behaviour that a publisher has to survive, in memory (inveniordm.md 6.3).
+
+It is kept honest by the replay of recorded exchanges (`test_replay.py`) and by running the same suite as the real one.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import itertools
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import unquote
+
+import httpx
+
+from tests.contract.test_inveniordm.rules import Errors, Invalid, judged
+
+TOKENS = {"publisher": "token-publisher", "other": "token-other", "archiver": "token-archiver", "admin": "token-admin"}
+FAILED = "File upload transfer failed."
+
+
+@dataclass
+class Entry:
+    """A file of a draft or record."""
+
+    key: str
+    size: int | None = None
+    content: bytes | None = None
+    committed: bool = False
+    transfer: str = "L"
+    parts: dict[int, bytes] = field(default_factory=dict)
+    plan: tuple[int, int] = (0, 0)
+    declared: str | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def checksum(self) -> str | None:
+        """MD5 as the server tells it; with multipart a declared one is believed."""
+        if not self.committed or self.content is None:
+            return None
+        if self.transfer == "M" and self.declared:
+            return self.declared
+        return f"md5:{hashlib.md5(self.content).hexdigest()}"
+
+
+@dataclass
+class Item:
+    """One record with its draft."""
+
+    id: str
+    parent: str
+    index: int
+    owner: str
+    draft: dict[str, Any] | None = None
+    published: dict[str, Any] | None = None
+    files: dict[str, Entry] = field(default_factory=dict)
+    errors: Errors = field(default_factory=list)
+    revision: int = 4
+    tombstone: dict[str, Any] | None = None
+    review: str | None = None
+
+
+@dataclass
+class Fake:
+    """The server: `transport()` for a client, and switches for its moods."""
+
+    url: str = "http://rdm.test"
+    max_content: int = 100 * 2**20
+    max_files: int = 100
+    quota: int = 10**10
+    items: dict[str, Item] = field(default_factory=dict)
+    requests: dict[str, dict[str, Any]] = field(default_factory=dict)
+    communities: dict[str, str] = field(default_factory=lambda: {"archive": "community-1"})
+    preservations: list[dict[str, Any]] = field(default_factory=list)
+    storm: int = 0
+    """Answers 429 to so many requests."""
+    storm_wait: str = "1"
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    _numbers: Any = field(default_factory=lambda: itertools.count(1))
+
+    def transport(self) -> httpx.BaseTransport:
+        """A transport that reaches this server."""
+        return httpx.MockTransport(self._respond)
+
+    def _respond(self, request: httpx.Request) -> httpx.Response:
+        request.read()
+        path = request.url.raw_path.decode().partition("?")[0]
+        self.calls.append((request.method, path))
+        if self.storm > 0:
+            self.storm -= 1
+            return _answer(429, {"status": 429, "message": "3 per 1 minute"}, {"Retry-After": self.storm_wait})
+        user = next((name for name, token in TOKENS.items() if _bearer(request) == token), None)
+        for method, pattern, handler in _ROUTES:
+            match = re.fullmatch(pattern, path)
+            if match and method == request.method:
+                try:
+                    return handler(self, request, user, *map(unquote, match.groups()))
+                except Invalid as error:
+                    return _refusal(400, error.message, error.errors)
+                except Refused as error:
+                    return _refusal(error.status, error.message, error.errors, error.more)
+        return _refusal(404, "The requested URL was not found on the server.")
+
+    # --- drafts and records
+
+    def create(self, request: httpx.Request, user: str | None) -> httpx.Response:
+        if user is None:
+            raise Refused(403, "Permission denied.")
+        body = _json(request)
+        stored, errors = judged(body, self._dois())
+        number = next(self._numbers)
+        item = Item(f"{number:05d}-fake0", f"{number:05d}-paren", 1, user, errors=errors)
+        item.draft = self._draft(body, stored)
+        self.items[item.id] = item
+        return self._shown(201, item, item.draft, errors=errors)
+
+    def put(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        item = self._own(identifier, user, draft=True)
+        expected = request.headers.get("If-Match")
+        if expected is not None and not expected.isdecimal():
+            raise Refused(400, "A validation error occurred.", [{"field": "if_match", "messages": ["Not a number"]}])
+        if expected is not None and int(expected) != item.revision:
+            raise Refused(412, f"Revision id provided({expected}) doesn't match record's one({item.revision})")
+        body = _json(request)
+        stored, errors = judged(body, self._dois())
+        assert item.draft is not None
+        pids = item.draft["pids"] if "pids" not in body else stored["pids"]
+        item.draft = {**self._draft(body, stored), "pids": pids}
+        item.errors = errors
+        if item.draft["files"]["enabled"] and not item.files:
+            errors.append({"field": "files.enabled", "messages": [_MISSING]})
+        item.revision += 1
+        return self._shown(200, item, item.draft, errors=errors)
+
+    def get_draft(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        item = self._own(identifier, user, draft=True)
+        return self._shown(200, item, item.draft, errors=[])
+
+    def get_record(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        return self._shown(200, item := self._readable(identifier, user), item.published)
+
+    def discard(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        item = self._own(identifier, user, draft=True)
+        item.draft = None
+        if item.published is None:
+            del self.items[identifier]
+        return httpx.Response(204)
+
+    def edit(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        item = self._own(identifier, user)
+        item.draft = item.draft or copy.deepcopy(item.published)
+        return self._shown(201, item, item.draft)
+
+    def publish(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        if identifier in self.items and self.items[identifier].draft is None:
+            raise Refused(404, "Not found.")
+        item = self._own(identifier, user, draft=True)
+        if item.review is not None:
+            raise Refused(400, "You cannot publish a draft with an open review request. Cancel it first.")
+        self._publish(item)
+        return self._shown(202, item, item.published)
+
+    def _publish(self, item: Item) -> None:
+        assert item.draft is not None
+        if any(not entry.committed for entry in item.files.values()):
+            raise Refused(400, "One or more files have not completed their transfer, please wait.")
+        if item.draft["files"]["enabled"] and not item.files:
+            raise Refused(400, "A validation error occurred.", [{"field": "files.enabled", "messages": [_MISSING]}])
+        standing = [error for error in item.errors if error["field"] != "files.enabled"]
+        if standing:
+            raise Refused(400, "A validation error occurred.", standing)
+        pids = {**item.draft["pids"], "oai": {"identifier": f"oai:rdm.test:{item.id}", "provider": "oai"}}
+        pids.setdefault("doi", {"identifier": f"10.5072/{item.id}", "provider": "datacite"})
+        item.published, item.draft = {**item.draft, "pids": pids}, None
+
+    def versions(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        item = self._own(identifier, user)
+        family = [other for other in self.items.values() if other.parent == item.parent]
+        following = next((other for other in family if other.published is None and other.draft is not None), None)
+        if following is None:
+            newest = max(family, key=lambda other: other.index)
+            assert newest.published is not None
+            number = next(self._numbers)
+            following = Item(f"{number:05d}-fake0", item.parent, newest.index + 1, item.owner)
+            copied = copy.deepcopy(newest.published)
+            copied["metadata"].pop("version", None)
+            following.draft = {**copied, "pids": {}}
+            self.items[following.id] = following
+        return self._shown(201, following, following.draft)
+
+    def delete_record(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        if user != "admin":
+            raise Refused(403, "Permission denied.")
+        item = self.items[identifier]
+        told = _json(request)
+        item.tombstone = {
+            "note": told.get("note", ""),
+            "removal_reason": told["removal_reason"],
+            "removal_date": "2026-11-24T12:00:00Z",
+            "is_visible": True,
+        }
+        return httpx.Response(204)
+
+    def find(self, request: httpx.Request, user: str | None) -> httpx.Response:
+        if user is None:
+            raise Refused(403, "Permission denied.")
+        wanted = re.findall(r'"((?:[^"\\]|\\.)*)"', request.url.params.get("q", ""))
+        hits = []
+        for item in self.items.values():
+            told = item.published or item.draft
+            if item.owner != user or told is None or item.tombstone is not None:
+                continue
+            if not wanted or any(value in json.dumps(told, ensure_ascii=False) for value in wanted):
+                hits.append(self._value(item, told))
+        return _answer(200, {"hits": {"hits": hits[::-1], "total": len(hits)}}, {"Retry-After": "59"})
+
+    def _draft(self, body: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
+        enabled = bool((body.get("files") or {"enabled": True}).get("enabled", True))
+        return {**stored, "files": {"enabled": enabled}}
+
+    def _dois(self) -> set[str]:
+        published = [item.published for item in self.items.values() if item.published]
+        return {told["pids"]["doi"]["identifier"] for told in published if "doi" in told["pids"]}
+
+    def _own(self, identifier: str, user: str | None, *, draft: bool = False) -> Item:
+        item = self.items.get(identifier)
+        if item is not None and item.tombstone is not None:
+            raise Refused(410, "Record deleted", more={"tombstone": item.tombstone})
+        if item is None or (draft and item.draft is None and user in (item.owner, "admin")):
+            raise Refused(404, "The persistent identifier does not exist.")
+        if user not in (item.owner, "admin"):
+            raise Refused(403, "Permission denied.")
+        return item
+
+    def _readable(self, identifier: str, user: str | None) -> Item:
+        item = self.items.get(identifier)
+        if item is None or (item.published is None and item.tombstone is None):
+            raise Refused(404, "The persistent identifier does not exist.")
+        if item.tombstone is not None:
+            raise Refused(410, "Record deleted", more={"tombstone": item.tombstone})
+        assert item.published is not None
+        if item.published["access"]["record"] == "restricted" and user not in (item.owner, "admin"):
+            raise Refused(403, "Permission denied.")
+        return item
+
+    def _value(self, item: Item, told: dict[str, Any]) -> dict[str, Any]:
+        status = "published" if item.published else ("new_version_draft" if item.index > 1 else "draft")
+        request = self.requests.get(item.review or "")
+        if request is not None and not item.published:
+            status = {"submitted": "in_review", "declined": "declined"}.get(request["status"], status)
+        latest = max(
+            (other.index for other in self.items.values() if other.parent == item.parent and other.published), default=0
+        )
+        return {
+            "id": item.id,
+            "revision_id": item.revision,
+            "parent": {
+                "id": item.parent,
+                "communities": {"ids": list(told.get("communities", []))},
+                **({"review": {"id": item.review}} if item.review else {}),
+            },
+            "versions": {"index": item.index, "is_latest": item.index == latest},
+            "is_published": item.published is not None,
+            "status": status,
+            "links": {"self_html": f"{self.url}/records/{item.id}"},
+            **{name: told[name] for name in ("metadata", "custom_fields", "access", "pids", "files")},
+        }
+
+    def _shown(
+        self, status: int, item: Item, told: dict[str, Any] | None, errors: Errors | None = None
+    ) -> httpx.Response:
+        assert told is not None
+        value = self._value(item, told) | ({"errors": errors} if errors else {})
+        return _answer(status, value, {"ETag": f'"{item.revision}"', "Retry-After": "59"})
+
+    # --- files
+
+    def list_files(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        return self._files(200, self._own(identifier, user, draft=True))
+
+    def record_files(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        item = self._readable(identifier, user)
+        if item.published and item.published["access"]["files"] == "restricted" and user not in (item.owner, "admin"):
+            raise Refused(403, "Permission denied.")
+        return self._files(200, item)
+
+    def announce(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        item, told = self._own(identifier, user, draft=True), _json(request)
+        if not isinstance(told, list):
+            raise Refused(400, "A validation error occurred.")
+        if len(item.files) + len(told) > self.max_files:
+            raise Refused(400, "Uploading selected files will result in exceeding the max amount per record.")
+        for number, entry in enumerate(told):
+            if "key" not in entry:
+                missing = {"field": f"{number}.key", "messages": ["Missing data for required field."]}
+                raise Refused(400, "A validation error occurred.", [missing])
+            if entry["key"] in item.files:
+                raise Refused(400, f"File with key {entry['key']} already exists.")
+            made = Entry(entry["key"], entry.get("size"), declared=entry.get("checksum"))
+            transfer = entry.get("transfer") or {"type": "L"}
+            made.transfer, made.metadata = transfer["type"], entry.get("metadata") or {}
+            if made.transfer == "F":
+                raise Refused(403, "Permission denied.")
+            if made.transfer == "M":
+                made.plan = self._plan(made, transfer, number)
+            item.files[made.key] = made
+        return self._files(201, item)
+
+    def _plan(self, made: Entry, transfer: dict[str, Any], number: int) -> tuple[int, int]:
+        if "parts" not in transfer:
+            missing = {"field": f"{number}.transfer.parts", "messages": ["Missing data for required field."]}
+            raise Refused(400, "A validation error occurred.", [missing])
+        if made.size is None:
+            raise Refused(400, "Multipart file transfer requires file size.")
+        if "part_size" not in transfer:
+            raise Refused(400, "Multipart file transfer to local storage requires part_size.")
+        return transfer["parts"], transfer["part_size"]
+
+    def one_file(self, request: httpx.Request, user: str | None, identifier: str, key: str) -> httpx.Response:
+        item = self._own(identifier, user, draft=True)
+        return _answer(200, self._entry(item, self._file(item, key)))
+
+    def delete_file(self, request: httpx.Request, user: str | None, identifier: str, key: str) -> httpx.Response:
+        item = self._own(identifier, user, draft=True)
+        if item.published is not None:
+            raise Refused(403, "Bucket is locked for modifications.")
+        self._file(item, key)
+        del item.files[key]
+        return httpx.Response(204)
+
+    def content(self, request: httpx.Request, user: str | None, identifier: str, key: str) -> httpx.Response:
+        item = self._own(identifier, user, draft=True)
+        if request.headers.get("Content-Type") != "application/octet-stream":
+            raise Refused(415, "Invalid 'Content-Type' header. Expected one of: application/octet-stream")
+        entry, data = self._file(item, key), request.content
+        if len(data) > self.max_content:
+            raise Refused(413, "The data value transmitted exceeds the capacity limit.")
+        if len(key) > 255:
+            raise Refused(400, "Filename is too long.")
+        if entry.committed or entry.transfer == "M":
+            del item.files[key]
+            return _answer(200, {**self._entry(item, entry), "errors": FAILED})
+        if sum(len(other.content or b"") for other in item.files.values()) + len(data) > self.quota:
+            raise Refused(400, "Bucket quota exceeded.")
+        entry.content = data
+        return _answer(200, self._entry(item, entry))
+
+    def part(self, request: httpx.Request, user: str | None, identifier: str, key: str, part: str) -> httpx.Response:
+        item = self._own(identifier, user, draft=True)
+        entry, number, data = self._file(item, key), int(part), request.content
+        count, size = entry.plan
+        expected = (entry.size or 0) - (count - 1) * size if number == count else size
+        if number > count or len(data) != expected:
+            return _answer(200, {**self._entry(item, entry), "errors": FAILED})
+        entry.parts[number] = data
+        return _answer(200, self._entry(item, entry))
+
+    def commit(self, request: httpx.Request, user: str | None, identifier: str, key: str) -> httpx.Response:
+        item = self._own(identifier, user, draft=True)
+        entry = self._file(item, key)
+        if entry.transfer == "M" and not entry.committed:
+            count, size = entry.plan
+            holes = [entry.parts.get(number, b"\0" * size) for number in range(1, count + 1)]
+            entry.content = b"".join(holes)[: entry.size]
+        if entry.content is None:
+            raise Refused(500, "The server encountered an internal error and was unable to complete your request.")
+        entry.committed, entry.size = True, len(entry.content)
+        return _answer(200, self._entry(item, entry))
+
+    def _file(self, item: Item, key: str) -> Entry:
+        if key not in item.files:
+            raise Refused(404, f"Record '{item.id}' has no file '{key}'.")
+        return item.files[key]
+
+    def _entry(self, item: Item, entry: Entry) -> dict[str, Any]:
+        value: dict[str, Any] = {
+            "key": entry.key,
+            "size": entry.size,
+            "status": "completed" if entry.committed else "pending",
+            "checksum": entry.checksum(),
+            "metadata": entry.metadata,
+            "transfer": {"type": "L" if entry.committed else entry.transfer},
+        }
+        if entry.transfer == "M" and not entry.committed:
+            base = f"{self.url}/api/records/{item.id}/draft/files/{entry.key}/content"
+            value["links"] = {"parts": [{"part": n, "url": f"{base}/{n}"} for n in range(1, entry.plan[0] + 1)]}
+        return value
+
+    def _files(self, status: int, item: Item) -> httpx.Response:
+        entries = [self._entry(item, entry) for entry in item.files.values()]
+        return _answer(status, {"enabled": True, "entries": entries})
+
+    # --- communities, and the status of preservation
+
+    def community(self, request: httpx.Request, user: str | None, slug: str) -> httpx.Response:
+        if slug not in self.communities:
+            raise Refused(404, "The persistent identifier does not exist.")
+        return _answer(200, {"id": self.communities[slug], "slug": slug})
+
+    def review(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        item = self._own(identifier, user, draft=True)
+        item.review = item.review or f"request-{next(self._numbers)}"
+        self.requests.setdefault(item.review, {"id": item.review, "status": "created", "record": item.id})
+        return _answer(200, self.requests[item.review])
+
+    def submit(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        item = self._own(identifier, user, draft=True)
+        self.requests[item.review or ""]["status"] = "submitted"
+        return _answer(202, self.requests[item.review or ""])
+
+    def request(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        return _answer(200, self.requests[identifier])
+
+    def accept(self, request_id: str) -> None:
+        """What a curator does."""
+        item = self.items[self.requests[request_id]["record"]]
+        self.requests[request_id]["status"] = "accepted"
+        self._publish(item)
+
+    def include(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        item = self._own(identifier, user)
+        assert item.published is not None
+        told = _json(request)["communities"]
+        known = item.published.setdefault("communities", [])
+        if any(entry["id"] in known for entry in told):
+            already = {"field": "communities", "messages": ["The record is already included in this community."]}
+            raise Refused(400, "A validation error occurred.", [already])
+        known += [entry["id"] for entry in told]
+        return _answer(200, {"processed": [{"community_id": entry["id"]} for entry in told]})
+
+    def preserved(self, request: httpx.Request, user: str | None) -> httpx.Response:
+        if user is None:
+            raise Refused(401, "The server could not verify that you are authorized to access the URL requested.")
+        if user != "archiver":
+            raise Refused(403, "You don't have the permission to access the requested resource.")
+        told = _json(request)
+        if not isinstance(told, dict):
+            raise Refused(400, "{'_schema': ['Invalid input type.']}")
+        known = {"pid", "status", "revision_id", "harvest_timestamp", "archive_timestamp", "uri", "path", "description"}
+        if told.keys() - known:
+            raise Refused(400, str({name: ["Unknown field."] for name in told.keys() - known}))
+        if told.get("status") not in {"P", "I", "F", "D"}:
+            raise Refused(400, "{'status': ['Must be one of: P, I, F, D.']}")
+        if told["pid"] not in self.items:
+            raise Refused(404, "")
+        if any(len(told.get(name) or "") > 255 for name in ("uri", "path")):
+            raise Refused(500, "The server encountered an internal error.")
+        identity = ("pid", "revision_id", "archive_timestamp")
+        for row in self.preservations:
+            if "archive_timestamp" in told and all(row.get(name) == told.get(name) for name in identity):
+                if row == told:
+                    raise Refused(409, "The same preservation info has already been received for the given PID")
+                row.clear()
+                row.update(told)
+                return _answer(202, {"message": "Accepted.", "status": 202})
+        self.preservations.append(told)
+        return _answer(202, {"message": "Accepted.", "status": 202})
+
+
+_MISSING = "Missing uploaded files. To disable files for this record please mark it as metadata-only."
+
+
+class Refused(Exception):
+    """A refusal with its status."""
+
+    def __init__(
+        self, status: int, message: str, errors: Errors | None = None, more: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.message, self.errors, self.more = status, message, errors, more
+
+
+def _bearer(request: httpx.Request) -> str:
+    return request.headers.get("Authorization", "").removeprefix("Bearer ")
+
+
+def _json(request: httpx.Request) -> Any:
+    if not request.content:
+        return {}
+    if request.headers.get("Content-Type") not in ("application/json", None):
+        raise Refused(415, "Invalid 'Content-Type' header. Expected one of: application/json")
+    try:
+        return json.loads(request.content)
+    except ValueError as error:
+        raise Refused(400, "Unable to decode JSON data in request body.") from error
+
+
+def _answer(status: int, value: Any, headers: dict[str, str] | None = None) -> httpx.Response:
+    return httpx.Response(status, json=value, headers=headers)
+
+
+def _refusal(
+    status: int, message: str, errors: Errors | None = None, more: dict[str, Any] | None = None
+) -> httpx.Response:
+    value = {"status": status, "message": message} | ({"errors": errors} if errors else {}) | (more or {})
+    return _answer(status, value)
+
+
+_RECORD = r"/api/records/([^/]+)"
+_FILE = rf"{_RECORD}/draft/files/([^/]+)"
+_ROUTES: list[tuple[str, str, Any]] = [
+    ("POST", "/api/records", Fake.create),
+    ("GET", "/api/user/records", Fake.find),
+    ("GET", "/api/records", Fake.find),
+    ("GET", _RECORD, Fake.get_record),
+    ("GET", rf"{_RECORD}/draft", Fake.get_draft),
+    ("PUT", rf"{_RECORD}/draft", Fake.put),
+    ("POST", rf"{_RECORD}/draft", Fake.edit),
+    ("DELETE", rf"{_RECORD}/draft", Fake.discard),
+    ("POST", rf"{_RECORD}/draft/actions/publish", Fake.publish),
+    ("POST", rf"{_RECORD}/versions", Fake.versions),
+    ("DELETE", rf"{_RECORD}/delete", Fake.delete_record),
+    ("GET", rf"{_RECORD}/draft/files", Fake.list_files),
+    ("GET", rf"{_RECORD}/files", Fake.record_files),
+    ("POST", rf"{_RECORD}/draft/files", Fake.announce),
+    ("GET", _FILE, Fake.one_file),
+    ("DELETE", _FILE, Fake.delete_file),
+    ("PUT", rf"{_FILE}/content", Fake.content),
+    ("PUT", rf"{_FILE}/content/(\d+)", Fake.part),
+    ("POST", rf"{_FILE}/commit", Fake.commit),
+    ("GET", "/api/communities/([^/]+)", Fake.community),
+    ("PUT", rf"{_RECORD}/draft/review", Fake.review),
+    ("POST", rf"{_RECORD}/draft/actions/submit-review", Fake.submit),
+    ("GET", "/api/requests/([^/]+)", Fake.request),
+    ("POST", rf"{_RECORD}/communities", Fake.include),
+    ("POST", "/api/hooks/receivers/preservation/events/", Fake.preserved),
+]
