@@ -8,7 +8,8 @@ from perdura.runtime.delivery import StepRunner
 from perdura.runtime.function import Function
 from perdura.steps import publish
 
-FUNCTION = Function("publish", steps={"org.perdura.publish.requested.v1": StepRunner("publish", publish.run)})
+ACCESS = frozenset({"placements"})
+FUNCTION = Function("publish", steps={"org.perdura.publish.requested.v1": StepRunner("publish", publish.run, ACCESS)})
 
 
 def handle(request: Request) -> Response:

@@ -160,6 +160,14 @@ class Settings(BaseSettings):
     tape_gateway_proxy: bool = Field(False, description="Stream through the gateway instead of redirecting to S3.")
     tape_recall_days: float = Field(7, gt=0, description="Days for which a recalled AIP stays in the object store.")
 
+    # Access
+    access: str | None = Field(
+        None, description="TOML file of the access systems to publish on and of who is told; see docs/access.md."
+    )
+    access_link_secret: SecretStr | None = Field(
+        None, description="Key that signs links to single files which expire; unset: there are none."
+    )
+
     virus_scan: str = Field(
         "preferred", pattern="^(required|preferred|off)$", description="required, preferred or off."
     )

@@ -217,7 +217,8 @@ _GO_ON = text("""
         ON CONFLICT (id) DO NOTHING
     ), published AS (
         INSERT INTO publication (archive_id, destination, url)
-        SELECT :archive, :destination, :url WHERE CAST(:url AS text) IS NOT NULL
+        SELECT :archive, destination, url
+        FROM jsonb_to_recordset(CAST(:publications AS jsonb)) AS p (destination text, url text)
         ON CONFLICT (archive_id, destination) DO UPDATE SET url = excluded.url
     )
     UPDATE archive SET state = coalesce(CAST(:state AS text), state), updated_at = clock_timestamp(),
@@ -277,7 +278,6 @@ def _go_on(connection: Connection, started: Started, outcome: Outcome) -> Next:
     archive, change = started.archive, outcome.archive
     last = started.position + 1 >= len(started.pipeline)
     following = _next(started, last=last, state=outcome.state, rejected=bool(change and change.rejected))
-    publication: Mapping[str, str] = outcome.output.get("publication") or {}
     resource = derived_id("resource", change.source, change.recid) if change and change.recid else None
     connection.execute(
         _GO_ON,
@@ -294,8 +294,7 @@ def _go_on(connection: Connection, started: Started, outcome: Outcome) -> Next:
             "resource": resource,
             "source": change.source if change else None,
             "recid": change.recid if change else None,
-            "destination": publication.get("destination"),
-            "url": publication.get("url"),
+            "publications": json.dumps(outcome.output.get("publications") or []),
         },
     )
     return following

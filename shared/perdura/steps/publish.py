@@ -1,154 +1,108 @@
-"""publish: an AIP becomes usable on the built-in access pages, which read its files by range out of the tar.
+"""publish: an AIP becomes findable and usable at every destination that is meant for it.
 
-Nothing is copied: the dissemination package is derived from the AIP at every request. Before the address is given
-out, the AIP's index is read and a sample of its files is fetched the way a reader will fetch them and compared with
-their digests, so that no page ever offers what cannot be had.
+Each destination is published on by itself: what fails at one does not keep another from its record, and a step that is
+run again finds what was done and does it not twice.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
-from perdura import __version__
-from perdura.errors import Broken, NotStored
+from perdura.clients.destinations import Destination, access_configuration
+from perdura.clients.inveniordm.wire import Wire
+from perdura.errors import Broken, PerduraError, Retryable
 from perdura.outcome import ArchiveView, Fact, Finding, Outcome, Package, PackageKind, StepState
-from perdura.packages.aip_index import Entry, decode
 from perdura.ports import Ports
-from perdura.premis.model import FAILURE, SUCCESS, Event, Identifier
-from perdura.premis.model import Outcome as EventOutcome
-from perdura.storage.store import ObjectRef, Store
+from perdura.premis.model import FAILURE
+from perdura.steps import publish_invenio, publish_pages
+from perdura.steps.publish_result import Result, disseminated
 
-DESTINATION = "access-pages"
-SAMPLE_FILES = 16
-SAMPLE_BYTES = 64 * 2**20
-"""Bytes read at most for the check; files that do not fit are passed over, one file is always read."""
-
-SOFTWARE = Identifier("software", f"perdura/{__version__} publish", ("executing program",))
+Connect = Callable[[Destination], Wire]
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What the check found: files of the AIP in all, those that were read, those that were wrong."""
-
-    files: int
-    read: int
-    findings: tuple[Finding, ...]
+def connect(destination: Destination) -> Wire:
+    """A connection to the InvenioRDM of a destination; raises Broken when its token is missing."""
+    token = destination.token.read() if destination.token else ""
+    return Wire(destination.url, token, upload_hosts=destination.upload_hosts, verify=destination.ca or True)
 
 
-def run(archive: ArchiveView, ports: Ports) -> Outcome:
-    """Publish the Archive's AIP on the access pages; a restricted Archive is left unpublished, and says so.
+def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outcome:
+    """Publish the Archive's AIP at its destinations.
 
-    Raises Broken when there is no AIP or no index to publish from.
+    Raises Broken when there is no AIP, Retryable when a destination has to be asked again later.
     """
     aip = archive.package(PackageKind.AIP)
     if aip is None:
         raise Broken("There is no AIP to publish.", code="no-aip")
-    if archive.restricted:
-        return Outcome(output={"publication": None, "withheld": "The Archive is restricted."})
-    if aip.index_key is None:
-        return _published(archive, aip, None, ports)
-    checked = check(aip, aip.index_key, ports.store)
-    if checked.findings:
-        return _unreadable(archive, aip, checked, ports)
-    return _published(archive, aip, checked, ports)
+    collections = ports.placements.collections(archive.id) if ports.placements else ()
+    configuration = access_configuration(ports.settings.access)
+    results: list[Result] = []
+    later: Retryable | None = None
+    for destination in configuration.destinations(archive.source, collections):
+        try:
+            results.append(_published(archive, aip, destination, ports, connect))
+        except Retryable as error:
+            later = later or error
+        except PerduraError as error:
+            results.append(_failed(archive, aip, destination, error, ports))
+    if later is not None:
+        raise later
+    return _outcome(archive, results)
 
 
-def check(aip: Package, index_key: str, store: Store) -> Checked:
-    """Read a sample of the AIP's files by range and compare it with the digests of the index."""
-    try:
-        index = store.head(aip.bucket, index_key)
-    except NotStored:
-        raise Broken("The index of the AIP is not in the store.", code="no-index") from None
-    header, entries = decode(lines(store.stream(index.ref)))
-    wanted = sample_positions(header.members)
-    chosen = affordable([entry for position, entry in enumerate(entries) if position in wanted])
-    ref = ObjectRef(aip.bucket, aip.key, aip.version_id, aip.etag)
-    wrong = tuple(
-        Finding("unreadable-file", "Its bytes are not those of the index.", path=entry.member.path)
-        for entry in chosen
-        if _sha256(store.stream(ref, entry.member.offset, entry.member.size)) != entry.member.digests["sha256"]
+def _published(archive: ArchiveView, aip: Package, destination: Destination, ports: Ports, connect: Connect) -> Result:
+    if destination.type == "access-pages":
+        return publish_pages.publish(archive, aip, ports)
+    with connect(destination) as wire:
+        return publish_invenio.publish(archive, aip, destination, wire, ports)
+
+
+def _failed(archive: ArchiveView, aip: Package, destination: Destination, error: PerduraError, ports: Ports) -> Result:
+    event = disseminated(
+        archive, aip, ports, destination.id, "not published", FAILURE, f"{error.code}: {error.message}"
     )
-    return Checked(header.members, len(chosen), wrong)
+    return Result(destination.id, error=error, events=(event,))
 
 
-def lines(chunks: Iterable[bytes | memoryview]) -> Iterator[bytes]:
-    """The lines of a text that comes in chunks, without their ends."""
-    rest = b""
-    for chunk in chunks:
-        *whole, rest = (rest + bytes(chunk)).split(b"\n")
-        yield from whole
-    if rest:
-        yield rest
-
-
-def sample_positions(members: int) -> frozenset[int]:
-    """At most SAMPLE_FILES positions, spread evenly over so many members; the same ones every time."""
-    count = min(SAMPLE_FILES, members)
-    return frozenset(position * members // count for position in range(count))
-
-
-def affordable(entries: Sequence[Entry]) -> list[Entry]:
-    """Those entries, in their order, that fit into SAMPLE_BYTES; the smallest one when none does."""
-    chosen: list[Entry] = []
-    room = SAMPLE_BYTES
-    for entry in entries:
-        if entry.member.size <= room:
-            chosen.append(entry)
-            room -= entry.member.size
-    if chosen or not entries:
-        return chosen
-    return [min(entries, key=lambda entry: entry.member.size)]
-
-
-def _sha256(chunks: Iterable[memoryview]) -> str:
-    digest = hashlib.sha256()
-    for chunk in chunks:
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _published(archive: ArchiveView, aip: Package, checked: Checked | None, ports: Ports) -> Outcome:
-    url = f"{ports.settings.access_url.rstrip('/')}/archives/{archive.id}"
-    note = (
-        f"{checked.read} of {checked.files} files read by range and found as their digests say"
-        if checked is not None
-        else "the AIP has no index: it can be had as a whole only"
-    )
+def _outcome(archive: ArchiveView, results: Sequence[Result]) -> Outcome:
+    """What the destinations come to: failed or blocked when one is, waiting while one waits, else completed."""
+    failures = [(result.destination, result.error) for result in results if result.error is not None]
+    waiting = [result.look_at for result in results if result.look_at is not None]
+    findings = tuple(finding for result in results for finding in result.findings)
+    state, code, message = StepState.COMPLETED, None, None
+    if failures:
+        blocked = any(isinstance(error, Broken) for _, error in failures)
+        state = StepState.BLOCKED if blocked else StepState.FAILED
+        code = failures[0][1].code
+        message = "; ".join(f"{name}: {error.message}" for name, error in failures)
+    elif waiting:
+        state = StepState.WAITING
+    elif any(finding.severity == "warning" for finding in findings):
+        state = StepState.COMPLETED_WITH_WARNINGS
     return Outcome(
+        state=state,
         output={
-            "publication": {"url": url, "destination": DESTINATION},
-            "checked": {"files": checked.files, "read": checked.read} if checked is not None else None,
+            "publications": [
+                {"destination": result.destination, "url": result.url} for result in results if result.url
+            ],
+            "destinations": {result.destination: dict(result.output) for result in results},
         },
-        events=(_event(archive, aip, ports, f"published at {url}", SUCCESS, note),),
-        facts=(
+        packages=tuple(package for result in results for package in result.packages),
+        events=tuple(event for result in results for event in result.events),
+        facts=tuple(
             Fact(
                 "org.perdura.dip.published.v1",
-                {"archive": str(archive.id), "destination": DESTINATION, "url": url},
-            ),
+                {"archive": str(archive.id), "destination": result.destination, "url": result.url},
+            )
+            for result in results
+            if result.url
         ),
-    )
-
-
-def _unreadable(archive: ArchiveView, aip: Package, checked: Checked, ports: Ports) -> Outcome:
-    message = f"{len(checked.findings)} of {checked.read} files read out of the AIP are not what the index says."
-    return Outcome(
-        state=StepState.FAILED,
-        error_code="unreadable-aip",
+        findings=findings if not failures else (*findings, *_as_findings(failures)),
+        poll_at=min(waiting) if waiting and not failures else None,
+        error_code=code,
         message=message,
-        findings=checked.findings,
-        events=(_event(archive, aip, ports, "not published", FAILURE, message),),
     )
 
 
-def _event(archive: ArchiveView, aip: Package, ports: Ports, detail: str, outcome: str, note: str) -> Event:
-    return Event(
-        id=ports.derived("premis/dissemination"),
-        type="dissemination",
-        at=ports.clock.now(),
-        details=(detail,),
-        outcomes=(EventOutcome(outcome, (note,)),),
-        agents=(SOFTWARE,),
-        objects=(Identifier("UUID", str(aip.id), ("source",)), Identifier("UUID", str(archive.id))),
-    )
+def _as_findings(failures: Sequence[tuple[str, PerduraError]]) -> Sequence[Finding]:
+    return [Finding(error.code, error.message, path=name) for name, error in failures]

@@ -38,7 +38,7 @@ class Wanted:
     key: str
     size: int
     sha256: str | None
-    read: Callable[[int, int], Iterator[Chunk]]
+    read: Callable[[int, int], Iterable[Chunk]]
     link: Callable[[], str] | None = None
     details: Mapping[str, Any] = field(default_factory=dict)
     md5: str | None = None

@@ -14,8 +14,9 @@ from perdura.api.problems import Problem, not_found
 from perdura.api.queries import events, files, published
 from perdura.api.queries.rows import AnyRow
 from perdura.api.resources.packages import file_extent, package_extent
+from perdura.packages import zip_stream
 from perdura.storage.store import ObjectRef
-from perdura.web import schema_org, signposting, zipping
+from perdura.web import schema_org, signposting
 from perdura.web.description import Description
 from perdura.web.holdings import OBJECTS, Holding, holding
 from perdura.web.reading import Reading
@@ -184,7 +185,7 @@ def zipped(reading: Reading, archive_id: UUID) -> Response:
     if len(rows) > ZIPPED_FILES or any(row.offset is None for row in rows):
         raise Problem(409, "These files cannot be had as a zip; take the whole package.", "not-zippable")
     entries = [_zip_entry(reading, description, package, row) for row in rows]
-    whole = zipping.length(entries)
+    whole = zip_stream.length(entries)
     tag = f"zip-{package.checksums.get('sha256', package.id)}"
     response = Response(mimetype="application/zip")
     response.headers["Content-Disposition"] = disposition("attachment", f"{archive_id}.zip")
@@ -199,13 +200,13 @@ def zipped(reading: Reading, archive_id: UUID) -> Response:
         response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{whole}"
     response.content_length = stop - start
     if reading.request.method != "HEAD":
-        response.response = zipping.window(zipping.stream(entries, package.created_at), start, stop)
+        response.response = zip_stream.window(zip_stream.stream(entries, package.created_at), start, stop)
         response.direct_passthrough = True
     return response
 
 
-def _zip_entry(reading: Reading, description: Description, package: AnyRow, row: AnyRow) -> zipping.Entry:
+def _zip_entry(reading: Reading, description: Description, package: AnyRow, row: AnyRow) -> zip_stream.Entry:
     ref = ObjectRef(package.bucket, package.key, package.version_id, package.etag)
     store, offset, size = reading.store, row.offset, row.size
     name = f"{description.id}/{holding(row, description.url).path}"
-    return zipping.Entry(name, size, lambda: store.stream(ref, offset, size) if size else ())
+    return zip_stream.Entry(name, size, lambda: store.stream(ref, offset, size) if size else ())

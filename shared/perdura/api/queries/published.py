@@ -11,13 +11,13 @@ from sqlalchemy import ColumnElement, Select, func, select, tuple_
 from sqlalchemy.engine import Connection
 
 from perdura.api.queries.rows import AnyRow
+from perdura.clients.destinations import ACCESS_PAGES
 from perdura.outcome import PackageKind
 from perdura.registry.tables import Archive, Package, Publication, Resource
-from perdura.steps.publish import DESTINATION
 
 
 def _conditions() -> tuple[ColumnElement[bool], ...]:
-    return (Publication.destination == DESTINATION, Archive.restricted.is_(False))
+    return (Publication.destination == ACCESS_PAGES, Archive.restricted.is_(False))
 
 
 def _published() -> Select[*tuple[Any, ...]]:

@@ -83,6 +83,14 @@ class Records:
         body = {"removal_reason": {"id": reason}, "note": note, "is_visible": True}
         self._wire.json("DELETE", _path(record_id, "delete"), body=body)
 
+    def knows(self, vocabulary: str, value: str) -> bool:
+        """Whether the instance has a value in a vocabulary; it refuses a draft that carries an unknown one."""
+        try:
+            self._wire.json("GET", f"/api/vocabularies/{quote(vocabulary, safe='')}/{quote(value, safe='')}")
+        except RdmNotFound:
+            return False
+        return True
+
     def community(self, slug: str) -> str:
         """The id of a community by its name in addresses."""
         value = self._wire.json("GET", f"/api/communities/{quote(slug, safe='')}")

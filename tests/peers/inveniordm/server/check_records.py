@@ -7,6 +7,7 @@ Values of controlled vocabularies are not looked up (they are database relations
 import json
 import sys
 
+import invenio_config.default as common
 import invenio_rdm_records.config as rdm
 import invenio_records_resources.config as resources
 from flask import Flask
@@ -19,7 +20,7 @@ from marshmallow import ValidationError
 def application():
     """A bare application with the modules' default configuration."""
     app = Flask("check")
-    for module in (resources, rdm):
+    for module in (common, resources, rdm):
         app.config.update({name: getattr(module, name) for name in dir(module) if name.isupper()})
     InvenioI18N(app)
     InvenioRecordsResources(app)

@@ -27,13 +27,16 @@ _UNIX = 3 << 8
 _MODE = 0o100644 << 16
 
 
+Chunks = Callable[[], Iterable[bytes | memoryview]]
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One file: its path, its size in bytes, and how to get its bytes (exactly that many)."""
 
     path: str
     size: int
-    chunks: Callable[[], Iterable[bytes | memoryview]]
+    chunks: Chunks
 
 
 class Truncated(Exception):
@@ -48,8 +51,11 @@ def length(entries: Sequence[Entry]) -> int:
     return payload + 2 * names + each * len(entries) + _END64.size + _LOCATOR.size + _END.size
 
 
-def stream(entries: Sequence[Entry], modified: datetime) -> Iterator[bytes]:
-    """The zip in chunks. Raises Truncated when a file has another size than its entry says."""
+def stream(entries: Sequence[Entry], modified: datetime) -> Iterator[bytes | memoryview]:
+    """The zip in chunks, each valid until the next one is asked for.
+
+    Raises Truncated when a file has another size than its entry says.
+    """
     time, date = _dos(modified)
     central: list[bytes] = []
     position = 0
@@ -63,7 +69,7 @@ def stream(entries: Sequence[Entry], modified: datetime) -> Iterator[bytes]:
         for chunk in entry.chunks():
             crc = zlib.crc32(chunk, crc)
             sent += len(chunk)
-            yield bytes(chunk)
+            yield chunk
         if sent != entry.size:
             raise Truncated(entry.path)
         yield _DESCRIPTOR.pack(b"PK\x07\x08", crc, sent, sent)
@@ -90,13 +96,13 @@ def _end(count: int, size: int, position: int) -> bytes:
     )
 
 
-def window(chunks: Iterable[bytes], start: int, stop: int) -> Iterator[bytes]:
+def window(chunks: Iterable[bytes | memoryview], start: int, stop: int) -> Iterator[bytes]:
     """Bytes `start` to `stop` (excluded) of a stream."""
     position = 0
     for chunk in chunks:
         begin, end = max(start - position, 0), min(stop - position, len(chunk))
         if begin < end:
-            yield chunk[begin:end]
+            yield bytes(chunk[begin:end])
         position += len(chunk)
         if position >= stop:
             return

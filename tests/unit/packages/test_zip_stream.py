@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from perdura.web.zipping import Entry, Truncated, length, stream, window
+from perdura.packages.zip_stream import Entry, Truncated, length, stream, window
 
 AT = datetime(2026, 11, 24, 12, 30, 42, tzinfo=UTC)
 

@@ -1,0 +1,151 @@
+"""The dissemination package: files of an AIP chosen by a policy, as they are, or written as one zip.
+
+A DIP is derived, never invented: its PREMIS document says from which AIP (relationship *derivation*, *has source*),
+and the act is an event in the log. The zip is streamed from store to store; nothing of it is held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+
+from lxml import etree
+
+from perdura import __version__
+from perdura.clients.destinations import Choice
+from perdura.errors import Broken, NotStored, Rejected
+from perdura.outcome import Package, PackageKind
+from perdura.packages import zip_stream
+from perdura.packages.aip_index import Entry, Header, decode
+from perdura.ports import Ports
+from perdura.premis.model import SUCCESS, Event, Identifier, Outcome
+from perdura.premis.xml.writer import document, object_element
+from perdura.storage.runs import Runs
+from perdura.storage.store import ObjectRef, Store
+
+OBJECTS = "data/objects/"
+"""Folder of an AIP that holds what was deposited."""
+
+Read = Callable[[int, int], Iterator[memoryview]]
+"""Gives the bytes of a file from an offset on, so many of them."""
+
+_PREMIS = "{http://www.loc.gov/premis/v3}"
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A file of a DIP: its name there, and where it lies in the AIP."""
+
+    name: str
+    entry: Entry
+
+
+def index_of(aip: Package, store: Store) -> tuple[Header, Iterator[Entry]]:
+    """The index of an AIP; raises Broken when it is not in the store."""
+    try:
+        info = store.head(aip.bucket, aip.index_key or "")
+    except NotStored:
+        raise Broken("The index of the AIP is not in the store.", code="no-index") from None
+    return decode(lines(store.stream(info.ref)))
+
+
+def lines(chunks: Iterable[bytes | memoryview]) -> Iterator[bytes]:
+    """The lines of a text that comes in chunks, without their ends."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + bytes(chunk)).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest
+
+
+def choose(entries: Iterable[Entry], choice: Choice) -> list[Chosen]:
+    """The files of a DIP, in the order of the AIP.
+
+    Raises Rejected when none is left, or when names without folders fall together.
+    """
+    chosen: list[Chosen] = []
+    names: set[str] = set()
+    for entry in entries:
+        path = entry.member.path
+        if not path.startswith(OBJECTS):
+            continue
+        path = path.removeprefix(OBJECTS)
+        if not _matches(path, choice.include) or _matches(path, choice.exclude):
+            continue
+        name = path.rpartition("/")[2] if choice.names == "flat" else path
+        if name in names:
+            raise Rejected(f"Two files of the DIP would be called {name!r}; keep their folders.", code="dip-names")
+        names.add(name)
+        chosen.append(Chosen(name, entry))
+    if not chosen:
+        raise Rejected("The policy of this destination chooses no file of the AIP.", code="dip-empty")
+    return chosen
+
+
+def _matches(path: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in patterns)
+
+
+def runs(aip: Package, chosen: Sequence[Chosen], store: Store) -> Runs:
+    """A reader for the bytes of these files."""
+    ref = ObjectRef(aip.bucket, aip.key, aip.version_id, aip.etag)
+    return Runs(store, ref, [(each.entry.member.offset, each.entry.member.size) for each in chosen])
+
+
+def write_zip(aip: Package, chosen: Sequence[Chosen], destination: str, ports: Ports, at: datetime) -> Package:
+    """The DIP as one stored zip: its files below `objects/`, `premis.xml` beside them.
+
+    `at` is the instant of the making: the same attempt of a step always writes the same bytes under the same key.
+    """
+    dip = ports.derived(f"dip {destination}")
+    reader = runs(aip, chosen, ports.store)
+    premis = premis_document(str(dip), aip, made_event(str(dip), aip, destination, len(chosen), ports, at))
+
+    def bytes_of(entry: Entry) -> zip_stream.Chunks:
+        return lambda: reader.read(entry.member.offset, entry.member.size)
+
+    entries = [zip_stream.Entry("premis.xml", len(premis), lambda: (premis,))]
+    entries += [
+        zip_stream.Entry(f"objects/{each.name}", each.entry.member.size, bytes_of(each.entry)) for each in chosen
+    ]
+    size = zip_stream.length(entries)
+    key = f"{aip.id}/{dip}.zip"
+    with ports.store.writer(
+        ports.settings.bucket_dips, key, size=size, algorithms=("sha256", "md5"), content_type="application/zip"
+    ) as writer:
+        for chunk in zip_stream.stream(entries, at):
+            writer.write(chunk)
+        written = writer.finish()
+    ref = written.info.ref
+    return Package(dip, PackageKind.DIP, ref.bucket, ref.key, "zip", size, ref.version_id, ref.etag, written.checksums)
+
+
+def made_event(dip: str, aip: Package, destination: str, files: int, ports: Ports, at: datetime) -> Event:
+    """The making of a DIP: what it was made of, and for whom."""
+    return Event(
+        id=ports.derived(f"premis/dip {destination}"),
+        type="information package creation",
+        at=at,
+        details=(f"A DIP of {files} files was made of the AIP for {destination}",),
+        outcomes=(Outcome(SUCCESS, ("every file is as it lies in the AIP",)),),
+        agents=(Identifier("software", f"perdura/{__version__} publish", ("executing program",)),),
+        objects=(Identifier("UUID", str(aip.id), ("source",)), Identifier("UUID", dip, ("outcome",))),
+    )
+
+
+def premis_document(dip: str, aip: Package, event: Event) -> bytes:
+    """PREMIS 3.0 of a DIP: a representation derived from the AIP, and the event that made it."""
+    representation = object_element([Identifier("UUID", dip)])
+    representation.set("{http://www.w3.org/2001/XMLSchema-instance}type", "premis:representation")
+    relationship = etree.SubElement(representation, f"{_PREMIS}relationship")
+    etree.SubElement(relationship, f"{_PREMIS}relationshipType").text = "derivation"
+    etree.SubElement(relationship, f"{_PREMIS}relationshipSubType").text = "has source"
+    for stem, value in (("relatedObject", str(aip.id)), ("relatedEvent", str(event.id))):
+        identifier = etree.SubElement(relationship, f"{_PREMIS}{stem}Identifier")
+        etree.SubElement(identifier, f"{_PREMIS}{stem}IdentifierType").text = "UUID"
+        etree.SubElement(identifier, f"{_PREMIS}{stem}IdentifierValue").text = value
+    root = document([representation], [event], ())
+    return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True))

@@ -1,0 +1,155 @@
+"""The body of a record on InvenioRDM: what the Source tells, what is required, and where the package is preserved."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from perdura.clients.destinations import Destination
+from perdura.outcome import ArchiveView, Package
+from perdura.steps.mapping.model import Mapped
+from perdura.steps.mapping.values import doi as doi_of
+from perdura.steps.mapping.values import related
+
+MOST_CREATORS = 1000
+SHOWN_FORMATS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of the package beside its description."""
+
+    archive: ArchiveView
+    aip: Package
+    formats: Sequence[str]
+    sizes: Sequence[str]
+    preserved_at: datetime
+    organisation: str
+    landing_page: str
+    embargo: date | None = None
+
+
+def package_id(aip: Package) -> str:
+    """The identifier by which a record of this package is recognised."""
+    return f"urn:uuid:{aip.id}"
+
+
+def resource_id(archive: ArchiveView) -> str | None:
+    """The identifier that records of all versions of a Resource carry; None for an Archive without a Source."""
+    return f"oais:{archive.source}:{archive.recid}" if archive.source and archive.recid else None
+
+
+def body(mapped: Mapped, facts: Facts, destination: Destination, *, files: bool) -> dict[str, Any]:
+    """The whole body of the record (inveniordm.md 1.2, 4)."""
+    metadata = _completed(mapped, facts, destination)
+    found: dict[str, Any] = {
+        "access": access(facts, destination),
+        "files": {"enabled": files},
+        "metadata": metadata,
+    }
+    if destination.naming == "custom-fields":
+        found["custom_fields"] = _custom_fields(facts)
+    else:
+        own = [{"scheme": "urn", "identifier": package_id(facts.aip)}]
+        resource = resource_id(facts.archive)
+        if resource is not None:
+            own.append({"scheme": "other", "identifier": resource})
+        others = [entry for entry in metadata.get("identifiers", []) if entry not in own]
+        metadata["identifiers"] = own + others
+    external = _external_doi(metadata, destination)
+    if external is not None:
+        found["pids"] = {"doi": {"identifier": external, "provider": "external"}}
+    return found
+
+
+def access(facts: Facts, destination: Destination) -> dict[str, Any]:
+    """Who may see record and files. Files under an embargo are always restricted: the flag alone protects nothing."""
+    record = "restricted" if facts.archive.restricted else destination.record_access
+    files = "restricted" if record == "restricted" or facts.embargo else destination.files_access
+    found: dict[str, Any] = {"record": record, "files": files}
+    if facts.embargo is not None:
+        found["embargo"] = {
+            "active": True,
+            "until": facts.embargo.isoformat(),
+            "reason": "Embargoed at the source.",
+        }
+    return found
+
+
+def _completed(mapped: Mapped, facts: Facts, destination: Destination) -> dict[str, Any]:
+    """The metadata with everything that InvenioRDM requires, and what preservation adds."""
+    metadata = dict(mapped.metadata)
+    archive = facts.archive
+    title = str(metadata.get("title") or archive.title or archive.id).strip()
+    metadata["title"] = title if len(title) >= 3 else f"{title} ({archive.source or archive.id})"
+    if len(metadata.get("description", "   ")) < 3:
+        mapped.miss("description", metadata.pop("description"), "InvenioRDM takes no description so short.")
+    metadata.setdefault("publication_date", facts.preserved_at.date().isoformat())
+    metadata["publisher"] = destination.publisher or metadata.get("publisher") or facts.organisation
+    metadata.setdefault("resource_type", {"id": destination.resource_type})
+    creators = metadata.get("creators") or [
+        {"person_or_org": {"type": "organizational", "name": metadata["publisher"]}}
+    ]
+    metadata["creators"] = creators[:MOST_CREATORS]
+    if len(creators) > MOST_CREATORS:
+        mapped.miss("creators", f"{len(creators) - MOST_CREATORS} more", "A record holds so many creators only.")
+    _add(metadata, "contributors", {
+        "person_or_org": {"type": "organizational", "name": facts.organisation}, "role": {"id": "datacurator"},
+    })  # fmt: skip
+    _add(metadata, "dates", {
+        "date": facts.preserved_at.date().isoformat(), "type": {"id": "other"}, "description": "Preserved",
+    })  # fmt: skip
+    _add(metadata, "additional_descriptions", {"description": _technical(facts), "type": {"id": "technical-info"}})
+    source = archive.metadata.get("url")
+    _add(metadata, "related_identifiers", related(source, "isderivedfrom"))
+    _add(metadata, "related_identifiers", related(facts.landing_page, "isdescribedby"))
+    for name, values in (("formats", facts.formats[:SHOWN_FORMATS]), ("sizes", facts.sizes)):
+        for value in values:
+            _add(metadata, name, value)
+    return metadata
+
+
+def _add(metadata: dict[str, Any], name: str, value: Any) -> None:
+    if value is not None and value not in metadata.get(name, []):
+        metadata[name] = [*metadata.get(name, []), value]
+
+
+def _technical(facts: Facts) -> str:
+    digests = ", ".join(f"{name} {value}" for name, value in sorted(facts.aip.checksums.items()))
+    return f"<p>Archival package {facts.aip.id} of Archive {facts.archive.id}: {facts.aip.size} bytes, {digests}.</p>"
+
+
+def _custom_fields(facts: Facts) -> dict[str, Any]:
+    aip = facts.aip
+    found: dict[str, Any] = {
+        "oais:aip_id": package_id(aip),
+        "oais:artifacts": [
+            {
+                "type": "AIP",
+                "link": facts.landing_page,
+                "path": f"s3://{aip.bucket}/{aip.key}",
+                "checksum": f"sha256:{aip.checksums['sha256']}" if "sha256" in aip.checksums else "",
+                "timestamp": facts.preserved_at.isoformat(),
+            }
+        ],
+    }
+    if "sha256" in aip.checksums:
+        found["oais:fixity"] = f"sha256:{aip.checksums['sha256']}"
+    resource = resource_id(facts.archive)
+    if resource is not None:
+        found["oais:source_id"] = resource
+    return found
+
+
+def _external_doi(metadata: dict[str, Any], destination: Destination) -> str | None:
+    """The Source's DOI as the record's own, where the destination takes it; it is then no further identifier."""
+    if destination.doi != "external":
+        return None
+    entries: Sequence[Mapping[str, Any]] = metadata.get("identifiers", [])
+    found = next((entry for entry in entries if entry.get("scheme") == "doi"), None)
+    if found is None:
+        return None
+    metadata["identifiers"] = [entry for entry in entries if entry is not found]
+    return doi_of(found["identifier"])

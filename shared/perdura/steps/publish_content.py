@@ -1,0 +1,149 @@
+"""What is sent to an access system by the policy of a destination: files of the AIP, and what describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+
+from perdura.clients.destinations import Destination
+from perdura.clients.inveniordm.records import Records
+from perdura.clients.inveniordm.wire import Wire
+from perdura.outcome import ArchiveView, Package
+from perdura.packages.aip_index import Entry
+from perdura.ports import Ports
+from perdura.premis.model import Event
+from perdura.steps import dip
+from perdura.steps.mapping import choose, other
+from perdura.steps.mapping.model import Mapped
+from perdura.steps.publish_body import Facts
+from perdura.steps.publish_transfer import Wanted, check_keys
+from perdura.storage.runs import Runs
+from perdura.storage.store import ObjectRef
+
+METADATA_NAMES = ("metadata", "datacite", "dc.", "dublin", "marc", "ro-crate-metadata", "record", "sip.json")
+METADATA_FILES = 20
+BESIDE_THE_AIP = ("data/metadata/METS.xml", "manifest-sha512.txt")
+"""Files of an AIP that are sent beside it, so that nobody has to fetch it whole to know what is in it."""
+
+
+def entries(aip: Package, ports: Ports) -> list[Entry]:
+    return list(dip.index_of(aip, ports.store)[1]) if aip.index_key else []
+
+
+def files(
+    archive: ArchiveView, aip: Package, destination: Destination, entries: Sequence[Entry], ports: Ports
+) -> tuple[list[Wanted], tuple[Package, ...], tuple[Event, ...]]:
+    """What is sent by the policy of the destination, and the DIP that was made for it."""
+    if destination.content == "metadata":
+        return [], (), ()
+    if destination.content == "aip" or not entries:
+        return _aip_files(archive, aip, entries, ports), (), ()
+    chosen = dip.choose(entries, destination.dip)
+    reader = dip.runs(aip, chosen, ports.store)
+    files = [
+        Wanted(each.name, each.entry.member.size, each.entry.member.digests["sha256"], _reading(reader, each.entry))
+        for each in chosen
+    ]
+    if destination.container == "files" and len(files) <= destination.most_files and check_keys(files) is None:
+        return files, (), ()
+    package = dip.write_zip(aip, chosen, destination.id, ports, archive.step.created_at or ports.clock.now())
+    at = archive.step.created_at or ports.clock.now()
+    event = dip.made_event(str(package.id), aip, destination.id, len(chosen), ports, at)
+    return [_object(package, f"{archive.id}.zip", ports)], (package,), (event,)
+
+
+def _aip_files(archive: ArchiveView, aip: Package, entries: Sequence[Entry], ports: Ports) -> list[Wanted]:
+    suffix = aip.key.rpartition("/")[2].partition(".")[2] or aip.container
+    beside = [entry for entry in entries if entry.member.path in BESIDE_THE_AIP]
+    reader = dip.runs(aip, [dip.Chosen("", entry) for entry in beside], ports.store)
+    return [
+        _object(aip, f"{archive.id}.{suffix}", ports),
+        *(
+            Wanted(
+                entry.member.path.rpartition("/")[2],
+                entry.member.size,
+                entry.member.digests["sha256"],
+                _reading(reader, entry),
+            )
+            for entry in beside
+        ),
+    ]
+
+
+def _reading(reader: Runs, entry: Entry) -> dip.Read:
+    return lambda offset, length: reader.read(entry.member.offset + offset, length)
+
+
+def _object(package: Package, key: str, ports: Ports) -> Wanted:
+    """A package as one file, which a server may also fetch from the object store itself."""
+    ref = ObjectRef(package.bucket, package.key, package.version_id, package.etag)
+    return Wanted(
+        key,
+        package.size,
+        package.checksums.get("sha256"),
+        lambda offset, length: ports.store.stream(ref, offset, length),
+        link=lambda: ports.store.presigned_get(ref, 6 * 3600),
+        details={name: package.checksums[name] for name in ("sha256", "sha512") if name in package.checksums},
+        md5=package.checksums.get("md5"),
+    )
+
+
+def mapped(archive: ArchiveView, aip: Package, entries: Sequence[Entry], ports: Ports) -> Mapped:
+    """The description of the record, out of the documents that came with the submission and the registry."""
+    found = [other.short_description(archive.metadata, archive.title)]
+    ref = ObjectRef(aip.bucket, aip.key, aip.version_id, aip.etag)
+    for entry in [entry for entry in entries if _is_metadata(entry)][:METADATA_FILES]:
+        data = ports.store.read(ref, entry.member.offset, entry.member.size)
+        mapped = choose.read(entry.member.path, data)
+        if mapped is not None:
+            found.append(mapped)
+    return choose.merged(found)
+
+
+def _is_metadata(entry: Entry) -> bool:
+    """Whether a file is likely to describe the record: it lies in `meta/`, or is called like metadata."""
+    path = entry.member.path
+    name = path.rpartition("/")[2].lower()
+    if entry.member.size > choose.LARGEST or not name.endswith((".json", ".jsonld", ".xml")):
+        return False
+    named = name.startswith(
+        ("metadata", "datacite", "dc.", "dublin", "marc", "ro-crate-metadata", "record", "sip.json")
+    )
+    return path.startswith("data/") and (named or "/meta/" in path)
+
+
+def without_unknown_languages(mapped: Mapped, wire: Wire) -> None:
+    """A language that the instance does not know would have the whole draft refused."""
+    languages = mapped.metadata.get("languages")
+    if not languages:
+        return
+    records = Records(wire)
+    kept = [entry for entry in languages if records.knows("languages", entry["id"])]
+    for entry in languages:
+        if entry not in kept:
+            mapped.miss("languages", entry["id"], "The access system does not know it.")
+    mapped.metadata["languages"] = kept
+
+
+def facts(archive: ArchiveView, aip: Package, entries: Sequence[Entry], ports: Ports) -> Facts:
+    objects = [entry for entry in entries if entry.member.path.startswith(dip.OBJECTS)]
+    size = sum(entry.member.size for entry in objects)
+    return Facts(
+        archive=archive,
+        aip=aip,
+        formats=sorted({entry.format_name for entry in objects if entry.format_name}),
+        sizes=[f"{len(objects)} files, {size} bytes"] if objects else [],
+        preserved_at=archive.step.created_at or ports.clock.now(),
+        organisation=ports.settings.organisation,
+        landing_page=f"{ports.settings.access_url.rstrip('/')}/archives/{archive.id}",
+        embargo=embargo_of(archive, ports.clock.now()),
+    )
+
+
+def embargo_of(archive: ArchiveView, now: datetime) -> date | None:
+    """The day on which an embargo ends, while it lasts."""
+    try:
+        until = date.fromisoformat(str(archive.metadata.get("embargo_until"))[:10])
+    except ValueError:
+        return None
+    return until if until > now.astimezone(UTC).date() else None

@@ -1,0 +1,143 @@
+"""An Archive at a destination that is an InvenioRDM: what is sent there by its policy, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from perdura.clients.destinations import Destination
+from perdura.clients.inveniordm.model import Record
+from perdura.clients.inveniordm.wire import RdmGone, Wire
+from perdura.errors import Broken, Rejected
+from perdura.outcome import ArchiveView, Finding, Package
+from perdura.ports import Placed, Placements, Ports
+from perdura.premis.model import SUCCESS, Event, Identifier
+from perdura.steps import publish_content as content
+from perdura.steps.mapping.model import Mapped
+from perdura.steps.publish_body import body, package_id, resource_id
+from perdura.steps.publish_record import Done, Order, Publisher
+from perdura.steps.publish_result import Result, disseminated
+from perdura.steps.publish_transfer import Sending
+
+REVIEW_LOOK = timedelta(minutes=5)
+REPORTED = 50
+"""Values without a place in the record that are named; the number of all is always told."""
+
+
+def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: Wire, ports: Ports) -> Result:
+    """Publish exactly once; see `publish_record` for how, and for what is raised."""
+    if archive.restricted and destination.restricted == "withhold":
+        return Result(destination.id, output={"withheld": "The Archive is restricted."})
+    placements = ports.placements
+    if placements is None:
+        raise Broken("The publication on an access system needs the registry.", code="no-registry")
+    with placements.hold(destination.id, resource_id(archive) or package_id(aip)) as hold:
+        known = placements.known(destination.id, archive.id)
+        if known is not None and known.state == "withdrawn":
+            raise Rejected(_withdrawn(destination, known), code="access-system-record-withdrawn")
+        entries = content.entries(aip, ports)
+        files, packages, events = content.files(archive, aip, destination, entries, ports)
+        mapped = content.mapped(archive, aip, entries, ports)
+        content.without_unknown_languages(mapped, wire)
+        facts = content.facts(archive, aip, entries, ports)
+        order = Order(
+            package=package_id(aip),
+            resource=resource_id(archive),
+            body=body(mapped, facts, destination, files=bool(files)),
+            files=files,
+            sending=Sending(
+                destination.multipart_above, destination.part_size, destination.fetch, progress=ports.progress
+            ),
+            in_custom_fields=destination.naming == "custom-fields",
+            community=destination.community,
+            review=destination.review,
+        )
+
+        def note(record: Record, request: str | None) -> None:
+            state = "published" if record.published else "in-review" if request else "draft"
+            placements.note(destination.id, archive.id, _placed(record, state, request))
+
+        try:
+            publisher = Publisher(wire, order, note, hold)
+            request = known.details.get("request") if known is not None else None
+            done = publisher.publish(known.record if known else None, request)
+        except RdmGone as gone:
+            _note_withdrawal(placements, destination, archive, known, gone)
+            raise
+        note(done.record, done.request)
+    return _result(archive, aip, destination, done, mapped, order, (packages, events), ports)
+
+
+def _result(
+    archive: ArchiveView,
+    aip: Package,
+    destination: Destination,
+    done: Done,
+    mapped: Mapped,
+    order: Order,
+    made: tuple[tuple[Package, ...], tuple[Event, ...]],
+    ports: Ports,
+) -> Result:
+    record = done.record
+    output = {
+        "record": record.id,
+        "parent": record.parent,
+        "revision": record.revision,
+        "version": record.index,
+        "doi": record.doi,
+        "oai": record.oai,
+        "files": len(order.files),
+        "metadata_from": mapped.form,
+        "unmapped": len(mapped.unmapped),
+    }
+    packages, events = made
+    if done.in_review:
+        look_at = ports.clock.now() + REVIEW_LOOK
+        return Result(destination.id, look_at=look_at, output={**output, "request": done.request}, packages=packages)
+    event = disseminated(
+        archive,
+        aip,
+        ports,
+        destination.id,
+        f"published on {destination.id} as {record.url}",
+        SUCCESS,
+        f"{len(order.files)} files compared by size and MD5 with what was sent; the record was read back",
+        more=(Identifier("InvenioRDM record", record.id, ("outcome",)),),
+    )
+    return Result(
+        destination.id,
+        url=record.url or f"{destination.url}/records/{record.id}",
+        output=output,
+        findings=tuple(_reported(mapped, destination)),
+        events=(*events, event),
+        packages=packages,
+    )
+
+
+def _reported(mapped: Mapped, destination: Destination) -> Iterator[Finding]:
+    """What could not be mapped, for the timeline; it warns of nothing, for the AIP holds all of it."""
+    for unmapped in mapped.unmapped[:REPORTED]:
+        message = f"{unmapped.value}: {unmapped.reason}"
+        yield Finding("metadata-not-mapped", message, "info", f"{destination.id}: {unmapped.path}")
+
+
+def _placed(record: Record, state: str, request: str | None) -> Placed:
+    details = {"url": record.url, "parent": record.parent, "doi": record.doi, "oai": record.oai, "request": request}
+    return Placed(record.id, state, {name: value for name, value in details.items() if value})
+
+
+def _note_withdrawal(
+    placements: Placements, destination: Destination, archive: ArchiveView, known: Placed | None, gone: RdmGone
+) -> None:
+    if known is None:
+        return
+    tombstone = {"reason": gone.tombstone.reason, "note": gone.tombstone.note, "at": gone.tombstone.removed_at}
+    placements.note(
+        destination.id, archive.id, Placed(known.record, "withdrawn", {**known.details, "tombstone": tombstone})
+    )
+
+
+def _withdrawn(destination: Destination, known: Placed) -> str:
+    stone = known.details.get("tombstone") or {}
+    said = ", ".join(str(stone[name]) for name in ("reason", "note", "at") if stone.get(name))
+    return f"The record {known.record} was withdrawn from {destination.id} ({said or 'no reason given'})."

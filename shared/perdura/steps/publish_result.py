@@ -1,0 +1,52 @@
+"""What became of an Archive at one destination, and the event that tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from perdura import __version__
+from perdura.errors import PerduraError
+from perdura.outcome import ArchiveView, Finding, Package
+from perdura.ports import Ports
+from perdura.premis.model import Event, Identifier, Outcome
+
+SOFTWARE = Identifier("software", f"perdura/{__version__} publish", ("executing program",))
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """`url` when it is published, `look_at` when somebody there has to accept it first, `error` when it failed."""
+
+    destination: str
+    url: str | None = None
+    look_at: datetime | None = None
+    error: PerduraError | None = None
+    output: Mapping[str, Any] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    events: tuple[Event, ...] = ()
+    packages: tuple[Package, ...] = ()
+
+
+def disseminated(
+    archive: ArchiveView,
+    aip: Package,
+    ports: Ports,
+    destination: str,
+    detail: str,
+    outcome: str,
+    *notes: str,
+    more: tuple[Identifier, ...] = (),
+) -> Event:
+    """The event of a publication, or of one that did not come about."""
+    return Event(
+        id=ports.derived(f"premis/dissemination {destination}"),
+        type="dissemination",
+        at=ports.clock.now(),
+        details=(detail,),
+        outcomes=(Outcome(outcome, notes),),
+        agents=(SOFTWARE,),
+        objects=(Identifier("UUID", str(aip.id), ("source",)), Identifier("UUID", str(archive.id)), *more),
+    )
