@@ -16,16 +16,13 @@ from perdura.database import engine
 from perdura.fleet import Fleet
 from perdura.ids import derived_id
 from perdura.outcome import ArchiveView
-from perdura.ports import FormatIdentifier, Ports, Progress, TapeSystem, VirusScanner
+from perdura.ports import FormatIdentifier, Placements, Ports, Progress, TapeSystem, VirusScanner
 from perdura.premis import log
 from perdura.premis.model import Event
 from perdura.registry import units, work
 from perdura.registry.intents import RegistryIntents
-from perdura.registry.tape_jobs import RegistryTapeJobs
-from perdura.ports import FormatIdentifier, Placements, Ports, Progress, TapeSystem, VirusScanner
-from perdura.registry import work
-from perdura.registry.intents import RegistryIntents
 from perdura.registry.placements import RegistryPlacements
+from perdura.registry.tape_jobs import RegistryTapeJobs
 from perdura.runtime.emitter import Emitter
 from perdura.runtime.statements import count_on
 from perdura.settings import Settings, settings
