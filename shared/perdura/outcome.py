@@ -52,6 +52,8 @@ class Package:
     checksums: Mapping[str, str] = field(default_factory=dict)
     accepted: bool = True
     index_key: str | None = None
+    retain_until: datetime | None = None
+    """Until when the store refuses to delete this version."""
 
 
 @dataclass(frozen=True, slots=True)

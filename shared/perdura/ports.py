@@ -52,6 +52,14 @@ class Intents(Protocol):
         ...
 
 
+class Contents(Protocol):
+    """Which content is held already, so that the same deposit is not kept twice."""
+
+    def claim(self, sha256: str) -> UUID | None:
+        """The other Archive that holds this content; None when it is now this one's. Committed at once."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Identification:
     """The format of one file. `key` is a PRONOM PUID, or None; `tentative` when only the name spoke for it."""
@@ -336,6 +344,7 @@ class Ports:
     progress: Progress
     derived: Callable[[str], UUID]
     """Derives an id from the step, its attempt and a name: the same in every run of the same attempt."""
+    contents: Contents | None = None
     identifier: FormatIdentifier | None = None
     scanner: VirusScanner | None = None
     tape: TapeSystem | None = None

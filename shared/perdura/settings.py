@@ -27,6 +27,12 @@ class Settings(BaseSettings):
     s3_access_key: str | None = Field(None, description="Access key of the object store.")
     s3_secret_key: SecretStr | None = Field(None, description="Secret key of the object store.")
     s3_region: str = Field("us-east-1", description="Region of the object store.")
+    s3_ca: str | None = Field(None, description="PEM file of the authorities that vouch for an https object store.")
+    s3_checksums: str = Field(
+        "when_required",
+        pattern="^(when_required|when_supported)$",
+        description="when_supported sends a CRC with every upload; many stores refuse its trailer over https.",
+    )
     s3_public_endpoint: str | None = Field(
         None,
         description="URL of the store as depositors reach it; presigned URLs carry it. Default: s3_endpoint.",
@@ -95,6 +101,14 @@ class Settings(BaseSettings):
     # Packages
     verify_unit_bytes: int = Field(
         64 * 2**30, ge=1, description="Bytes of a package that one invocation verifies; larger ones are divided."
+    )
+    duplicate_deposits: str = Field(
+        "answer",
+        pattern="^(answer|keep)$",
+        description="A deposit whose content is here already: answer with the Archive that has it, or keep it again.",
+    )
+    aip_retention_days: float = Field(
+        0, ge=0, description="Days for which the object store itself refuses to delete an AIP (Object Lock); 0: none."
     )
     package_limits: dict[str, int | bool] = Field(
         default_factory=dict, description="Limits of packages that are not the default (docs/packages.md), as JSON."

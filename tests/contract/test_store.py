@@ -14,11 +14,12 @@ import pytest
 from perdura.errors import Broken, NotStored, ObjectChanged
 from perdura.ids import new_id
 from perdura.settings import Settings
-from perdura.storage import buckets
+from perdura.storage import buckets, uploads
 from perdura.storage.capabilities import probe
 from perdura.storage.memory import MemoryStore
 from perdura.storage.s3 import S3Store
 from perdura.storage.store import ObjectRef, Store
+from perdura.storage.uploads import Upload
 
 MIB = 2**20
 BUCKET = "perdura-incoming"
@@ -162,6 +163,43 @@ def test_names_of_every_kind_are_kept_apart(store: Store, key: str) -> None:
     for name in names:
         assert store.read(store.head(BUCKET, name).ref) == name.encode()
     assert {entry.ref.key for entry in store.list(BUCKET, key)} == set(names)
+
+
+def test_an_upload_is_continued_by_whoever_knows_its_name(store: Store, key: str) -> None:
+    source = store.put(BUCKET, key + "-source", os.urandom(5 * MIB) + b"the end").info
+    upload = store.uploads.begin(BUCKET, key)
+    assert store.uploads.parts(upload) == []
+    store.uploads.copy_part(upload, 2, source.ref, 5 * MIB, 7)
+    assert [(part.number, part.size) for part in store.uploads.parts(upload)] == [(2, 7)]
+    with pytest.raises(NotStored):
+        store.head(BUCKET, key)
+    store.uploads.copy_part(Upload(BUCKET, key, upload.id), 1, source.ref, 0, 5 * MIB)
+    made = store.uploads.complete(upload, store.uploads.parts(upload))
+    assert made.size == source.size
+    assert store.read(made.ref) == store.read(source.ref)
+    with pytest.raises(NotStored):
+        store.uploads.parts(upload)
+
+
+def test_an_upload_that_is_given_up_leaves_nothing(store: Store, key: str) -> None:
+    upload = store.uploads.begin(BUCKET, key)
+    store.uploads.abort(upload)
+    store.uploads.abort(upload)
+    with pytest.raises(NotStored):
+        store.head(BUCKET, key)
+
+
+def test_a_long_copy_goes_on_where_it_stopped(store: Store, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uploads, "_COPY_PART", 5 * MIB)
+    monkeypatch.setattr(uploads, "part_size", lambda _: 5 * MIB)
+    source = store.put(BUCKET, key + "-source", os.urandom(12 * MIB)).info
+    upload = store.uploads.begin(BUCKET, key)
+    looks = iter([False, True])
+    assert uploads.copy_on(store.uploads, source.ref, upload, source.size, lambda: next(looks)) is None
+    assert [part.number for part in store.uploads.parts(upload)] == [1]
+    copied = uploads.copy_on(store.uploads, source.ref, upload, source.size)
+    assert copied is not None
+    assert store.read(copied.ref) == store.read(source.ref)
 
 
 @pytest.mark.stack

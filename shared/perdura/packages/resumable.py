@@ -47,6 +47,9 @@ _KINDS = {
     "sha512": _Kind("sha512", "SHA512", 128, 64, 8, 216),
 }
 
+ALGORITHMS = tuple(_KINDS)
+"""Digests that can be resumed where libcrypto allows it."""
+
 
 class ResumableDigest:
     """A digest in progress whose state can be saved whenever `length` is a multiple of `block`."""

@@ -25,6 +25,14 @@ class Announced:
     key: str
 
 
+def expect_parts(connection: Connection, deposit: UUID, upload_id: str, part_size: int) -> None:
+    """Note that a deposit comes in parts of so many bytes, and what the store calls their upload."""
+    connection.execute(
+        text("UPDATE deposit SET upload_id = :upload, part_size = :size WHERE id = :id"),
+        {"id": deposit, "upload": upload_id, "size": part_size},
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """An object in the drop zone: what the store says of it (packages.md C8: one state of one object)."""

@@ -88,6 +88,8 @@ class Package(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     checksums: Mapped[dict[str, str]] = mapped_column(JSONB)
     accepted: Mapped[bool] = mapped_column(Boolean)
+    retain_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """Until when the store refuses to delete this version (Object Lock)."""
     index_key: Mapped[str | None] = mapped_column(Text)
     created_at: Mapped[datetime] = _created()
     __table_args__ = (
@@ -213,9 +215,15 @@ class Deposit(Base):
     filename: Mapped[str] = mapped_column(Text)
     size: Mapped[int | None] = mapped_column(BigInteger)
     sha256: Mapped[str | None] = mapped_column(Text)
+    upload_id: Mapped[str | None] = mapped_column(Text)
+    """Of an upload in parts: what the store calls it."""
+    part_size: Mapped[int | None] = mapped_column(BigInteger)
     received_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[datetime] = _created()
-    __table_args__ = (UniqueConstraint("bucket", "key"),)
+    __table_args__ = (
+        UniqueConstraint("bucket", "key"),
+        Index("ix_deposit_sha256", "sha256", postgresql_where=text("sha256 IS NOT NULL")),
+    )
 
 
 class Publication(Base):

@@ -150,6 +150,7 @@ def _package(value: Mapping[str, Any]) -> Package:
         checksums=value["checksums"],
         accepted=value["accepted"],
         index_key=value["index_key"],
+        retain_until=datetime.fromisoformat(value["retain_until"]) if value.get("retain_until") else None,
     )
 
 
@@ -177,14 +178,16 @@ _CLOSE = text("""
 _KEEP = text("""
     WITH kept AS (
         INSERT INTO package (id, archive_id, kind, bucket, key, version_id, etag, container, size, checksums,
-                             accepted, index_key)
-        SELECT id, :archive, kind, bucket, key, version_id, etag, container, size, checksums, accepted, index_key
+                             accepted, index_key, retain_until)
+        SELECT id, :archive, kind, bucket, key, version_id, etag, container, size, checksums, accepted, index_key,
+            retain_until
         FROM jsonb_to_recordset(CAST(:packages AS jsonb)) AS p (id uuid, kind text, bucket text, key text,
             version_id text, etag text, container text, size bigint, checksums jsonb, accepted boolean,
-            index_key text)
+            index_key text, retain_until timestamptz)
         ON CONFLICT (id) DO UPDATE SET version_id = excluded.version_id, etag = excluded.etag,
             size = excluded.size, checksums = excluded.checksums, accepted = excluded.accepted,
-            bucket = excluded.bucket, key = excluded.key, index_key = excluded.index_key
+            bucket = excluded.bucket, key = excluded.key, index_key = excluded.index_key,
+            retain_until = excluded.retain_until
         RETURNING id
     )
     INSERT INTO copy (package_id, location, uri, size, checksums, verified_at)

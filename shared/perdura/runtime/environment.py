@@ -20,6 +20,7 @@ from perdura.ports import FormatIdentifier, Placements, Ports, Progress, TapeSys
 from perdura.premis import log
 from perdura.premis.model import Event
 from perdura.registry import units, work
+from perdura.registry.contents import RegistryContents
 from perdura.registry.intents import RegistryIntents
 from perdura.registry.placements import RegistryPlacements
 from perdura.registry.tape_jobs import RegistryTapeJobs
@@ -125,6 +126,7 @@ class Environment:
             clock=SystemClock(),
             deadline=TimeBudget(self.settings.invocation_seconds),
             intents=RegistryIntents(self.engine, step.id),
+            contents=RegistryContents(self.engine, archive.id),
             progress=self._progress(archive),
             derived=lambda name: derived_id(step.id, step.attempt, name),
             identifier=self.identifier if "identifier" in needs else None,

@@ -16,7 +16,7 @@ from perdura.accounts import forgetting
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import PerduraError
 from perdura.premis import seal
-from perdura.registry import archive_index, deposits, duties, outbox
+from perdura.registry import archive_index, deposits, duties, outbox, store_capabilities
 from perdura.runtime import schedules
 from perdura.runtime.environment import Environment
 
@@ -26,6 +26,7 @@ BATCH = 100
 SEAL_INTERVAL = timedelta(seconds=30)
 WATCH_INTERVAL = timedelta(seconds=5)
 PRUNE_INTERVAL = timedelta(hours=1)
+PROBE_INTERVAL = timedelta(days=1)
 FOLD_INTERVAL = timedelta(seconds=15)
 HARVEST_INTERVAL = timedelta(seconds=5)
 
@@ -38,6 +39,7 @@ def tick(environment: Environment) -> Sequence[CloudEvent]:
         "sweep": timedelta(seconds=environment.settings.sweep_seconds),
         "seal": SEAL_INTERVAL,
         "prune": PRUNE_INTERVAL,
+        "probe": PROBE_INTERVAL,
         "fold": FOLD_INTERVAL,
         "harvest": HARVEST_INTERVAL,
     }
@@ -51,6 +53,8 @@ def tick(environment: Environment) -> Sequence[CloudEvent]:
         events += schedules.tick(environment)
     if "sweep" in due:
         events += sweep_drop_zone(environment)
+    if "probe" in due:
+        probe_store(environment)
     if "seal" in due:
         seal.tick(environment.engine, environment.store, environment.settings)
     if "prune" in due:
@@ -96,3 +100,18 @@ def sweep_drop_zone(environment: Environment) -> list[CloudEvent]:
     except (PerduraError, SQLAlchemyError) as error:
         _log.warning("the drop zone could not be swept: %s", error)
     return events
+
+
+def probe_store(environment: Environment) -> None:
+    """Try what the object store can do and record it; correctness never rests on the answer."""
+    from perdura.storage.capabilities import probe
+    from perdura.storage.s3 import S3Store
+
+    if not isinstance(environment.store, S3Store):
+        return
+    try:
+        found = probe(environment.store)
+        with environment.engine.begin() as connection:
+            store_capabilities.record(connection, environment.settings.s3_endpoint, found)
+    except (PerduraError, SQLAlchemyError) as error:
+        _log.warning("the object store could not be probed: %s", error)

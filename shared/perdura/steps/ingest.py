@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from perdura import __version__
 from perdura.outcome import (
@@ -46,7 +47,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     sip = archive.package(PackageKind.SIP) or take_custody(archive, ports)
     if isinstance(sip, Outcome):
         return sip
-    examined = examine(source_of(sip, ports), limits=ingest_units.limits_of(ports))
+    examined = examine(source_of(sip, ports), limits=ingest_units.limits_of(ports), algorithms=ingest_units.IDENTITY)
     if isinstance(examined, Report):
         return _judged(archive, sip, examined, None, ports)
     divided = ingest_units.divided(archive, sip, examined, ports)
@@ -61,7 +62,26 @@ def _judged(archive: ArchiveView, sip: Package, report: Report, sha256: str | No
     finding = unlike_announced(archive, sip, ports, sha256)
     if finding is not None:
         return _rejected(archive, replace(sip, accepted=False), (finding,), ports)
-    return judge(archive, sip, report, ports)
+    outcome = judge(archive, sip, report, ports)
+    existing = _existing(archive, outcome, ports)
+    return outcome if existing is None else _duplicate(archive, sip, existing, ports)
+
+
+def _existing(archive: ArchiveView, outcome: Outcome, ports: Ports) -> UUID | None:
+    """The Archive that holds the same payload, for a deposit; a harvest is a version of its Resource in any case."""
+    content = outcome.archive.content_sha256 if outcome.archive else None
+    if content is None or "key" not in archive.step.input or ports.contents is None:
+        return None
+    if ports.settings.duplicate_deposits == "keep":
+        return None
+    return ports.contents.claim(content)
+
+
+def _duplicate(archive: ArchiveView, sip: Package, existing: UUID, ports: Ports) -> Outcome:
+    """The same content is kept already: the depositor is told where, and nothing is kept twice."""
+    finding = Finding("duplicate-content", f"The same content is kept already, as Archive {existing}.")
+    outcome = _rejected(archive, replace(sip, accepted=False), (finding,), ports)
+    return replace(outcome, output={**outcome.output, "duplicate_of": str(existing)})
 
 
 def accepted(report: Report) -> bool:
@@ -150,14 +170,14 @@ def reference(package: Package) -> dict[str, Any]:
 
 
 def content_digest(files: tuple[File, ...]) -> str | None:
-    """SHA-256 over the sorted paths, sizes and strongest digests of the payload: the same in every container."""
+    """SHA-256 over the sorted paths, sizes and SHA-256 of the payload: the same in every container, however declared.
+
+    None where there is no payload: all empty bags are not one deposit.
+    """
     total = hashlib.sha256()
     for file in sorted(files, key=lambda file: file.path):
-        strongest = next((a for a in ("sha512", "sha256", "sha1", "md5", "adler32") if a in file.checksums), None)
-        if strongest is None:
-            return None
-        total.update(f"{file.path}\0{file.size}\0{strongest}\0{file.checksums[strongest]}\n".encode())
-    return total.hexdigest()
+        total.update(f"{file.path}\0{file.size}\0{file.checksums['sha256']}\n".encode())
+    return total.hexdigest() if files else None
 
 
 def _finding(finding: PackageFinding) -> Finding:

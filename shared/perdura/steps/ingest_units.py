@@ -29,6 +29,9 @@ from perdura.steps.ingest_custody import from_json, pinned, source_of, to_json
 WHOLE = "whole"
 """The unit that computes the SHA-256 of the whole object, which its depositor announced."""
 
+IDENTITY = ("sha256",)
+"""Digests that are computed of every file, whatever the manifests have: content is known by them."""
+
 _LOOK_AGAIN = timedelta(minutes=10)
 _CHUNK = 1 << 20
 
@@ -199,7 +202,7 @@ def gathered(archive: ArchiveView, ports: Ports) -> tuple[Package, Report, str |
         return _waiting(archive, units, ports)
     sip, limits = _sip(archive), limits_of(ports)
     source, table = source_of(sip, ports), _survey(archive, ports)
-    examined = examine(source, limits=limits, opened=lambda: reopen(table, source, limits))
+    examined = examine(source, limits=limits, algorithms=IDENTITY, opened=lambda: reopen(table, source, limits))
     sha256 = units[WHOLE].result.get("sha256") if WHOLE in units else None
     if isinstance(examined, Report):
         return sip, examined, sha256

@@ -41,8 +41,9 @@ def is_trusted_path(endpoint: str | None) -> bool:
 def new_client(settings: Settings, endpoint: str | None) -> Any:
     """A boto3 S3 client for that endpoint URL (None: AWS); safe to share between threads.
 
-    Checksums only where the protocol requires them: servers older than 2025 answer 411 to checksum trailers
-    (embedded-services.md 4.3). Addressing by path, because our bucket names need no DNS that way.
+    Checksums only where the protocol requires them, unless the settings say otherwise: servers older than 2025 answer
+    411 to checksum trailers (embedded-services.md 4.3). Addressing is by path:
+    bucket names need no DNS then.
     """
     config = Config(
         region_name=settings.s3_region,
@@ -51,7 +52,7 @@ def new_client(settings: Settings, endpoint: str | None) -> Any:
         read_timeout=60,
         retries={"mode": "standard", "total_max_attempts": 4},
         max_pool_connections=32,
-        request_checksum_calculation="when_required",
+        request_checksum_calculation=settings.s3_checksums,
         response_checksum_validation="when_required",
         s3={"addressing_style": "path", "payload_signing_enabled": not is_trusted_path(endpoint)},
     )
@@ -62,6 +63,7 @@ def new_client(settings: Settings, endpoint: str | None) -> Any:
         endpoint_url=endpoint,
         aws_access_key_id=settings.s3_access_key,
         aws_secret_access_key=secret,
+        verify=settings.s3_ca,
         config=config,
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -93,7 +95,7 @@ class MultipartWriter:
         names = {"Bucket": self._target["Bucket"], "Key": self._target["Key"]}
         if self._upload_id is None:
             with translated():
-                answer = self._client.put_object(**self._target, Body=bytes(self._part))
+                answer = self._client.put_object(**self._target, Body=bytes(self._part), **self._md5(self._part))
         else:
             if self._part:
                 self._send()
@@ -128,8 +130,16 @@ class MultipartWriter:
                 UploadId=self._upload_id,
                 PartNumber=number,
                 Body=body,
+                **self._md5(body),
             )
         return str(answer["ETag"])
+
+    def _md5(self, body: bytearray) -> dict[str, str]:
+        """Content-MD5, without which AWS refuses what is to be locked (S3 Object Lock)."""
+        if "ObjectLockMode" not in self._target:
+            return {}
+        digest = hashlib.md5(body, usedforsecurity=False).digest()
+        return {"ContentMD5": base64.b64encode(digest).decode()}
 
     def _close(self) -> None:
         self._over = True

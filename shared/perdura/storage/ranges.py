@@ -36,11 +36,12 @@ class _Transient(Exception):
 class RangeReader:
     """Reads ranges of objects; safe to use from several threads.
 
-    `presign` gives the URL that reads a reference for so many seconds.
+    `presign` gives the URL that reads a reference for so many seconds; `ca` is a PEM file of authorities.
     """
 
-    def __init__(self, presign: Callable[[ObjectRef, int], str], pause: float = 0.2) -> None:
+    def __init__(self, presign: Callable[[ObjectRef, int], str], ca: str | None = None, pause: float = 0.2) -> None:
         self._presign = presign
+        self._ca = ca
         self._pause = pause
         self._lock = threading.Lock()
         self._idle: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
@@ -173,7 +174,7 @@ class RangeReader:
             if idle:
                 return idle.pop()
         if url.scheme == "https":
-            self._tls = self._tls or ssl.create_default_context()
+            self._tls = self._tls or ssl.create_default_context(cafile=self._ca)
             return http.client.HTTPSConnection(url.netloc, timeout=_TIMEOUT, context=self._tls)
         return http.client.HTTPConnection(url.netloc, timeout=_TIMEOUT)
 

@@ -32,7 +32,7 @@ class S3Store:
         self._public: Any = self.client
         if settings.s3_public_endpoint and settings.s3_public_endpoint != settings.s3_endpoint:
             self._public = new_client(settings, settings.s3_public_endpoint)
-        self._ranges = RangeReader(self._internal_url)
+        self._ranges = RangeReader(self._internal_url, settings.s3_ca)
         self._uploads = S3Uploads(self.client, self._public, self.head)
 
     @property

@@ -6,10 +6,14 @@ from io import BytesIO
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 from werkzeug.test import Client, TestResponse
 
 from perdura.ids import new_id
+from perdura.storage.uploads import Upload
 from tests.contract.test_api.world import BASE, World, bearer, csrf_of, sign_in
+
+MIB = 2**20
 
 
 def _post(registry: Client, address: str, body: Any) -> TestResponse:
@@ -48,6 +52,89 @@ def test_nothing_begins_before_all_bytes_are_there(world: World, registry: Clien
     short = registry.post(told["links"]["complete"], headers=bearer())
     assert (short.status_code, short.get_json()["type"]) == (409, "urn:perdura:problem:size-differs")
     assert world.emitter.sent == []
+
+
+class TestInParts:
+    """Uploads in parts: listed, resumed, joined once."""
+
+    def begin(self, world: World, registry: Client, size: int) -> tuple[dict[str, Any], Upload]:
+        told = _post(registry, "/api/v1/deposits", {"filename": "b.zip", "size": size, "parts": True}).get_json()
+        assert told["upload"] is None
+        with world.engine.connect() as connection:
+            row = connection.execute(
+                text("SELECT bucket, key, upload_id FROM deposit WHERE id = :id"), {"id": told["id"]}
+            ).one()
+        return told, Upload(row.bucket, row.key, row.upload_id)
+
+    def parts(self, registry: Client, told: dict[str, Any], **query: int) -> dict[str, Any]:
+        with registry.get(told["links"]["parts"], headers=bearer(), query_string=query) as answer:
+            assert answer.status_code == 200
+            return dict(answer.get_json())
+
+    def complete(self, registry: Client, told: dict[str, Any]) -> TestResponse:
+        with registry.post(told["links"]["complete"], headers=bearer()) as answer:
+            answer.get_data()
+            return answer
+
+    def test_parts_are_listed_until_they_have_arrived(self, world: World, registry: Client) -> None:
+        told, upload = self.begin(world, registry, 40 * MIB)
+        shown = self.parts(registry, told)
+        assert (shown["count"], shown["part_size"], shown["received"]) == (3, 16 * MIB, 0)
+        assert [(part["number"], part["offset"], part["size"]) for part in shown["items"]] == [
+            (1, 0, 16 * MIB),
+            (2, 16 * MIB, 16 * MIB),
+            (3, 32 * MIB, 8 * MIB),
+        ]
+        assert all(part["url"] and not part["received"] for part in shown["items"])
+        world.store.uploads.take(upload, 2, bytes(16 * MIB))
+        world.store.uploads.take(upload, 3, bytes(5))
+        assert [part["received"] for part in self.parts(registry, told)["items"]] == [False, True, False]
+
+    def test_parts_are_listed_in_pages(self, world: World, registry: Client) -> None:
+        told, _ = self.begin(world, registry, 40 * MIB)
+        page = self.parts(registry, told, limit=2)
+        assert ([part["number"] for part in page["items"]], page["next"]) == ([1, 2], 3)
+        page = self.parts(registry, told, first=3)
+        assert ([part["number"] for part in page["items"]], page["next"]) == ([3], None)
+
+    def test_a_deposit_is_complete_when_all_parts_are(self, world: World, registry: Client) -> None:
+        told, upload = self.begin(world, registry, 17 * MIB)
+        world.store.uploads.take(upload, 1, bytes(16 * MIB))
+        early = self.complete(registry, told)
+        assert (early.status_code, early.get_json()["type"]) == (409, "urn:perdura:problem:parts-missing")
+        assert world.emitter.sent == []
+        world.store.uploads.take(upload, 2, bytes(MIB))
+        assert [self.complete(registry, told).status_code for _ in range(2)] == [202, 202]
+        assert [event.type for event in world.emitter.sent] == ["org.perdura.ingest.requested.v1"]
+        assert world.store.head(upload.bucket, upload.key).size == 17 * MIB
+
+    def test_what_needs_more_than_one_request_comes_in_parts_unasked(self, registry: Client) -> None:
+        told = _post(registry, "/api/v1/deposits", {"filename": "b.zip", "size": 5 * 2**40}).get_json()
+        shown = self.parts(registry, told, first=9_000)
+        assert shown["count"] <= 10_000
+        assert told["upload"] is None
+
+    def test_another_deposit_has_no_parts(self, registry: Client) -> None:
+        told = _post(registry, "/api/v1/deposits", {"filename": "b.zip", "size": 5}).get_json()
+        with registry.get(f"{told['links']['self']}/parts", headers=bearer()) as answer:
+            assert (answer.status_code, answer.get_json()["type"]) == (409, "urn:perdura:problem:not-in-parts")
+
+
+def test_a_file_that_was_accepted_before_is_answered_with_its_archive(world: World, registry: Client) -> None:
+    body = {"filename": "bag.zip", "size": 5, "sha256": "a" * 64}
+    first = _post(registry, "/api/v1/deposits", body).get_json()
+    assert not first["existing"]
+    second = _post(registry, "/api/v1/deposits", body).get_json()
+    assert not second["existing"], "nobody knows yet whether the first is accepted"
+    with world.engine.begin() as connection:
+        connection.execute(
+            text("UPDATE archive SET state = 'completed', content_sha256 = 'b' WHERE id = :id"),
+            {"id": first["archive"]},
+        )
+    third = _post(registry, "/api/v1/deposits", body).get_json()
+    assert (third["existing"], third["archive"], third["upload"]) == (True, first["archive"], None)
+    other = _post(registry, "/api/v1/deposits", {**body, "size": 6}).get_json()
+    assert not other["existing"]
 
 
 @pytest.mark.parametrize(

@@ -126,3 +126,66 @@ def test_a_problem_is_told_with_the_fields_that_are_wrong(run: Run, registry: Fa
     result = run("deposit", str(package))
     assert result.exit_code == 1
     assert "Unprocessable (422): too large; body.size: > 5" in result.output
+
+
+class TestInParts:
+    """What is large is sent in parts, and can be resumed."""
+
+    @pytest.fixture(autouse=True)
+    def _in_parts(self, registry: FakeRegistry, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("perdura.commands.deposit.LARGE", 10)
+        package.write_bytes(bytes(range(250)) * 4)
+        registry.on("POST /api/v1/deposits", (201, {"id": "d1", "archive": "a1", "upload": None}))
+        registry.on("GET /api/v1/deposits/d1/parts", (200, self.page(registry)))
+        for number in (1, 2, 3):
+            registry.on(f"PUT /incoming/d1/{number}", (200, b""))
+
+    def page(self, registry: FakeRegistry, received: tuple[int, ...] = ()) -> dict[str, object]:
+        items = [
+            {
+                "number": number,
+                "offset": (number - 1) * 400,
+                "size": 400 if number < 3 else 200,
+                "received": number in received,
+                "url": f"{registry.url}/incoming/d1/{number}",
+            }
+            for number in (1, 2, 3)
+        ]
+        return {"items": items, "next": None}
+
+    def test_every_part_is_sent(self, run: Run, registry: FakeRegistry, package: Path) -> None:
+        assert run("deposit", str(package)).exit_code == 0
+        assert json.loads(registry.sent("POST", "/api/v1/deposits")[0])["parts"] is True
+        sent = [registry.sent("PUT", f"/incoming/d1/{number}") for number in (1, 2, 3)]
+        assert b"".join(part for (part,) in sent) == package.read_bytes()
+        assert len(registry.sent("POST", "/api/v1/deposits/d1/complete")) == 1
+
+    def test_a_broken_upload_says_how_to_go_on(self, run: Run, registry: FakeRegistry, package: Path) -> None:
+        registry.on("PUT /incoming/d1/2", (403, b""))
+        result = run("deposit", str(package))
+        assert result.exit_code == 1
+        assert "--resume d1" in result.output
+        assert registry.sent("POST", "/api/v1/deposits/d1/complete") == []
+
+    def test_what_has_arrived_is_not_sent_again(self, run: Run, registry: FakeRegistry, package: Path) -> None:
+        registry.on("GET /api/v1/deposits/d1/parts", (200, self.page(registry, received=(1, 3))))
+        told = {"filename": "bag.zip", "size": 1000, "sha256": hashlib.sha256(package.read_bytes()).hexdigest()}
+        registry.on("GET /api/v1/deposits/d1", (200, {"id": "d1", "archive": "a1", **told}))
+        assert run("deposit", str(package), "--resume", "d1").exit_code == 0
+        assert [len(registry.sent("PUT", f"/incoming/d1/{number}")) for number in (1, 2, 3)] == [0, 1, 0]
+        assert registry.sent("POST", "/api/v1/deposits") == []
+
+    def test_another_file_does_not_go_on_with_it(self, run: Run, registry: FakeRegistry, package: Path) -> None:
+        told = {"filename": "bag.zip", "size": 1000, "sha256": "0" * 64}
+        registry.on("GET /api/v1/deposits/d1", (200, {"id": "d1", "archive": "a1", **told}))
+        result = run("deposit", str(package), "--resume", "d1")
+        assert (result.exit_code, registry.sent("PUT", "/incoming/d1/1")) == (2, [])
+        assert "not what the deposit was begun with" in result.output
+
+
+def test_a_file_that_is_here_already_is_not_sent(run: Run, registry: FakeRegistry, package: Path) -> None:
+    registry.on("POST /api/v1/deposits", (201, {"id": "d0", "archive": "a0", "existing": True, "upload": None}))
+    result = run("deposit", str(package))
+    assert (result.exit_code, result.stdout) == (0, "archive a0\n")
+    assert registry.sent("PUT", "/incoming/d1") == []
+    assert registry.sent("POST", "/api/v1/deposits/d0/complete") == []

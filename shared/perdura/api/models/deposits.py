@@ -27,12 +27,17 @@ FileName = Annotated[PlainText, Field(min_length=1), AfterValidator(_file_name)]
 
 
 class DepositRequest(Request):
-    """The announcement of one package: a BagIt bag as zip, tar or tar.gz."""
+    """The announcement of one package: a BagIt bag as zip, tar or tar.gz.
+
+    `sha256` is compared with what arrives. `parts` asks for an upload in parts, which can be resumed; above 5 GiB it is
+    always one.
+    """
 
     filename: FileName
     size: int = Field(ge=1, le=LARGEST_DEPOSIT, description="Bytes that will be sent.")
     sha256: Sha256 | None = None
     title: PlainText | None = Field(None, max_length=500)
+    parts: bool = False
 
 
 class UploadAnswer(Answer):
@@ -45,12 +50,41 @@ class UploadAnswer(Answer):
 
 
 class DepositCreated(Answer):
-    """An announced deposit."""
+    """An announced deposit; `existing` when that very file is here already: nothing is to be sent then."""
 
     id: UUID
     archive: UUID
-    upload: UploadAnswer
+    existing: bool = False
+    upload: UploadAnswer | None = Field(description="None where the file is sent in parts, or not at all.")
     links: dict[str, str]
+
+
+class PartsQuery(Request):
+    """Which parts to tell of."""
+
+    first: int = Field(1, ge=1, le=10_000)
+    limit: int = Field(100, ge=1, le=1_000)
+
+
+class PartAnswer(Answer):
+    """One part: the bytes `offset` to `offset + size` of the file."""
+
+    number: int
+    offset: int
+    size: int
+    received: bool
+    url: str | None = Field(description="Send the part there by `PUT`; None when it has arrived.")
+
+
+class PartsAnswer(Answer):
+    """An upload in parts: send those that have not arrived, in any order, then complete the deposit."""
+
+    count: int
+    part_size: int
+    received: int
+    items: list[PartAnswer]
+    next: int | None = Field(description="Number of the part to ask for next.")
+    expires: datetime
 
 
 class DepositAnswer(Answer):
@@ -64,6 +98,7 @@ class DepositAnswer(Answer):
     created: datetime
     received: datetime | None
     state: ArchiveState = Field(description="State of its Archive.")
+    duplicate_of: UUID | None = Field(description="The Archive that had the same content before.")
     links: dict[str, str]
 
 

@@ -7,61 +7,112 @@ from uuid import UUID
 
 from perdura.accounts.principals import Permission
 from perdura.api import links
-from perdura.api.models.deposits import Accepted, DepositAnswer, DepositCreated, DepositRequest, UploadAnswer
+from perdura.api.models.deposits import (
+    Accepted,
+    DepositAnswer,
+    DepositCreated,
+    DepositRequest,
+    PartAnswer,
+    PartsAnswer,
+    PartsQuery,
+    UploadAnswer,
+)
 from perdura.api.operations import Call, Section
 from perdura.api.problems import Problem, not_found
 from perdura.api.queries import deposits
+from perdura.api.queries.rows import AnyRow
 from perdura.errors import NotStored
 from perdura.registry import archives as registry_archives
 from perdura.registry import deposits as registry
 from perdura.registry.deposits import Arrival
 from perdura.registry.transitions import ArchiveState
+from perdura.storage.multipart import part_size
+from perdura.storage.uploads import Upload
 
 section = Section("Deposits")
 
 UPLOAD_SECONDS = 24 * 3600
 """How long a presigned upload may begin."""
 
+LARGEST_PUT = 5 * 2**30
+"""Bytes that S3 takes in one request."""
+
 
 @section.post("/deposits", permission=Permission.DEPOSIT, status=201)
 def create_deposit(call: Call, body: DepositRequest) -> DepositCreated:
     """Announce a package and get the address to send it to.
 
-    Send the bytes as one `PUT` to `upload.url` with exactly the headers of `upload.headers`, then complete the
-    deposit. A `sha256` given here is compared with what arrives.
+    Send the bytes as one `PUT` to `upload.url` with exactly the headers of `upload.headers`, or in parts (see
+    `links.parts`), then complete the deposit. A `sha256` given here is compared with what arrives; a file of that
+    digest that was accepted before is not wanted again: `existing` is true then, and `archive` is the one that has it.
     """
+    settings = call.services.settings
+    if body.sha256 is not None and settings.duplicate_deposits == "answer":
+        earlier = deposits.of_the_same_file(call.connection, call.principal, body.sha256, body.size)
+        if earlier is not None:
+            return DepositCreated(
+                id=earlier.id, archive=earlier.archive_id, existing=True, upload=None,
+                links=_links(earlier.id, earlier.archive_id),
+            )  # fmt: skip
     announced = registry.announce(
         call.connection,
-        bucket=call.services.settings.bucket_incoming,
+        bucket=settings.bucket_incoming,
         filename=body.filename,
         size=body.size,
         sha256=body.sha256,
         title=body.title,
     )
     call.made(announced.archive)
-    url = call.services.store.presigned_put(announced.bucket, announced.key, UPLOAD_SECONDS, public=True)
-    return DepositCreated(
-        id=announced.id,
-        archive=announced.archive,
-        upload=UploadAnswer(
-            url=url,
-            headers={},
-            expires=datetime.now(UTC) + timedelta(seconds=UPLOAD_SECONDS),
-        ),
-        links={
-            "self": links.deposit(announced.id),
-            "complete": f"{links.deposit(announced.id)}/complete",
-            "archive": links.archive(announced.archive),
-        },
+    addresses = _links(announced.id, announced.archive)
+    addresses["complete"] = f"{links.deposit(announced.id)}/complete"
+    upload = None
+    if body.parts or body.size > LARGEST_PUT:
+        begun = call.services.store.uploads.begin(announced.bucket, announced.key)
+        registry.expect_parts(call.connection, announced.id, begun.id, part_size(body.size))
+        addresses["parts"] = f"{links.deposit(announced.id)}/parts"
+    else:
+        url = call.services.store.presigned_put(announced.bucket, announced.key, UPLOAD_SECONDS, public=True)
+        upload = UploadAnswer(url=url, headers={}, expires=_expiry())
+    return DepositCreated(id=announced.id, archive=announced.archive, upload=upload, links=addresses)
+
+
+@section.get("/deposits/<uuid:deposit_id>/parts", permission=Permission.DEPOSIT)
+def list_deposit_parts(call: Call, deposit_id: UUID, query: PartsQuery) -> PartsAnswer:
+    """The parts of a deposit that is sent in parts: those that have arrived, and where to send the others.
+
+    An upload that broke off is resumed by asking again. What was not completed within seven days is forgotten.
+    """
+    row = _found(call, deposit_id)
+    if row.upload_id is None:
+        raise Problem(409, "This deposit is sent by one request, not in parts.", "not-in-parts")
+    uploads, upload = call.services.store.uploads, Upload(row.bucket, row.key, row.upload_id)
+    try:
+        arrived = {part.number: part for part in uploads.parts(upload)}
+    except NotStored:
+        raise Problem(409, "The upload is over: it was completed or given up.", "upload-over") from None
+    count = -(-row.size // row.part_size)
+    last = min(query.first + query.limit - 1, count)
+    items = []
+    for number in range(query.first, last + 1):
+        offset = (number - 1) * row.part_size
+        size = min(row.part_size, row.size - offset)
+        received = number in arrived and arrived[number].size == size
+        url = None if received else uploads.presigned(upload, number, UPLOAD_SECONDS)
+        items.append(PartAnswer(number=number, offset=offset, size=size, received=received, url=url))
+    return PartsAnswer(
+        count=count,
+        part_size=row.part_size,
+        received=len(arrived),
+        items=items,
+        next=last + 1 if last < count else None,
+        expires=_expiry(),
     )
 
 
 @section.get("/deposits/<uuid:deposit_id>", permission=Permission.READ)
 def get_deposit(call: Call, deposit_id: UUID) -> DepositAnswer:
     """A deposit and the state of the Archive it became."""
-    row = deposits.find(call.connection, call.principal, deposit_id)
-    if row is None:
-        raise not_found("deposit")
+    row = _found(call, deposit_id)
     return DepositAnswer(
         id=row.id,
         archive=row.archive_id,
@@ -71,16 +122,18 @@ def get_deposit(call: Call, deposit_id: UUID) -> DepositAnswer:
         created=row.created_at,
         received=row.received_at,
         state=ArchiveState(row.state),
-        links={"self": links.deposit(row.id), "archive": links.archive(row.archive_id)},
+        duplicate_of=row.duplicate_of,
+        links=_links(row.id, row.archive_id)
+        | ({"duplicate": links.archive(row.duplicate_of)} if row.duplicate_of else {}),
     )
 
 
 @section.post("/deposits/<uuid:deposit_id>/complete", permission=Permission.DEPOSIT, status=202)
 def complete_deposit(call: Call, deposit_id: UUID) -> Accepted:
     """Say that the bytes are there, so that the ingest begins. Saying it twice changes nothing."""
-    row = deposits.find(call.connection, call.principal, deposit_id)
-    if row is None:
-        raise not_found("deposit")
+    row = _found(call, deposit_id)
+    if row.upload_id is not None:
+        _join_parts(call, row)
     try:
         stored = call.services.store.head(row.bucket, row.key)
     except NotStored:
@@ -96,3 +149,39 @@ def complete_deposit(call: Call, deposit_id: UUID) -> Accepted:
     )
     call.emit(begun.events)
     return Accepted(archive=begun.archive, links=links.archive_links(begun.archive))
+
+
+def _join_parts(call: Call, row: AnyRow) -> None:
+    """Have the store make one object of the parts; one that was made already is left to the look at the object."""
+    uploads, upload = call.services.store.uploads, Upload(row.bucket, row.key, row.upload_id)
+    try:
+        arrived = uploads.parts(upload)
+    except NotStored:
+        return
+    count = -(-row.size // row.part_size)
+    sizes = {part.number: part.size for part in arrived}
+    missing = [
+        number
+        for number in range(1, count + 1)
+        if sizes.get(number) != min(row.part_size, row.size - (number - 1) * row.part_size)
+    ]
+    if missing:
+        listed = ", ".join(str(number) for number in missing[:10])
+        detail = f"{len(missing)} of {count} parts have not arrived or are incomplete: {listed}."
+        raise Problem(409, detail, "parts-missing")
+    uploads.complete(upload, [part for part in arrived if part.number <= count])
+
+
+def _found(call: Call, deposit_id: UUID) -> AnyRow:
+    row = deposits.find(call.connection, call.principal, deposit_id)
+    if row is None:
+        raise not_found("deposit")
+    return row
+
+
+def _links(deposit: UUID, archive: UUID) -> dict[str, str]:
+    return {"self": links.deposit(deposit), "archive": links.archive(archive)}
+
+
+def _expiry() -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=UPLOAD_SECONDS)
