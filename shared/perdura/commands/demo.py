@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,8 @@ def _bag(folder: Path) -> Path:
     if not any(folder.iterdir()):
         for source in package.glob("*.py"):
             shutil.copy(source, folder / source.name)
+    # A deposit of the same content would be answered with the Archive of the last demonstration.
+    (folder / "demonstration.txt").write_text(f"Made at {datetime.now(UTC).isoformat()}\n", encoding="utf-8")
     bagit.make_bag(str(folder), {"External-Description": "Documents of Perdura"}, checksums=["sha256", "sha512"])
     return folder
 
