@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from uuid import UUID
 
@@ -79,6 +79,12 @@ class Plan:
         """Where the files of the SIP go."""
         return aip_eark.layout(str(self.aip)) if self.profile == EARK else PLAIN
 
+    @property
+    def retain_until(self) -> datetime | None:
+        """Until when the store is to refuse to delete the AIP; None where no retention is wanted."""
+        days = self.ports.settings.aip_retention_days
+        return self.created + timedelta(days=days) if days else None
+
 
 @dataclass(frozen=True, slots=True)
 class History:
@@ -100,7 +106,9 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
         return _blocked(plan.scanning.reason or "the scanner's database is missing, too old, or only a test one")
     bucket = ports.settings.bucket_aips
     with (
-        ports.store.writer(bucket, plan.key, algorithms=_WHOLE, content_type="application/x-tar") as sink,
+        ports.store.writer(
+            bucket, plan.key, algorithms=_WHOLE, content_type="application/x-tar", retain_until=plan.retain_until
+        ) as sink,
         AipWriter(sink, str(archive.id), archive.created_at or plan.created) as aip,
     ):
         submission = open_submission(ports.store, plan.sip)
@@ -325,6 +333,7 @@ def _outcome(
         etag=ref.etag,
         checksums=dict(written.checksums),
         index_key=_index(plan, described, written),
+        retain_until=plan.retain_until,
     )
     files = tuple(_file(member, found) for member, found in described if member.path.startswith("data/"))
     findings = (*_unscanned(plan, copied), *history.told.findings)
