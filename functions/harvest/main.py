@@ -5,6 +5,7 @@ from werkzeug.wrappers import Response
 
 from perdura.runtime import run_listing, schedules
 from perdura.runtime.delivery import StepRunner
+from perdura.runtime.extras import harvesting
 from perdura.runtime.function import Function
 from perdura.steps import harvest
 
@@ -12,7 +13,7 @@ FUNCTION = Function(
     "harvest",
     steps={
         "org.perdura.harvest.requested.v1": StepRunner(
-            "harvest", harvest.run, settle=schedules.settled, go_on=schedules.go_on
+            "harvest", harvest.run, extras=harvesting, settle=schedules.settled, go_on=schedules.go_on
         )
     },
     requests={schedules.LIST_REQUEST: run_listing.deliver},

@@ -247,6 +247,10 @@ class Settings(BaseSettings):
     harvest_open: bool = Field(
         False, description="Let harvests follow landing pages of any public host by Signposting."
     )
+    credential_keys: SecretStr | None = Field(
+        None,
+        description="Keys that encrypt credentials for sources (base64, 32 bytes each), one a word, newest first.",
+    )
     organisation: str = Field("Perdura", description="Name of the institution; agent of its events.")
 
     # PREMIS log

@@ -14,7 +14,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, Self
@@ -68,7 +68,11 @@ class Budget(Protocol):
     """Decides whether a host may be asked now, and learns from its answers."""
 
     def take(self, host: str) -> None:
-        """Take one request; raises UpstreamUnavailable with `retry_after` when there is none left."""
+        """Take one request and one connection; raises UpstreamUnavailable with `retry_after` when none is left."""
+        ...
+
+    def give(self, host: str) -> None:
+        """Give the connection back."""
         ...
 
     def learn(self, host: str, status: int, headers: Headers) -> None:
@@ -335,16 +339,33 @@ class HttpClient:
             sent |= self._credentials
         try:
             exchange = self._network.send(method, url, sent, content)
-        except FAILURES as error:
-            raise UpstreamUnavailable(f"{host} could not be reached ({_said(error)}).") from error
-        except UnicodeError as error:
-            raise UpstreamRefused("The address is not a valid URL.", code="destination-refused") from error
-        if self._budget is not None:
-            self._budget.learn(host, exchange.status, exchange.headers)
+            if self._budget is not None:
+                exchange = _giving_back(exchange, self._budget, host)
+                self._budget.learn(host, exchange.status, exchange.headers)
+        except BaseException as error:
+            if self._budget is not None:
+                self._budget.give(host)
+            if isinstance(error, FAILURES):
+                raise UpstreamUnavailable(f"{host} could not be reached ({_said(error)}).") from error
+            if isinstance(error, UnicodeError):
+                raise UpstreamRefused("The address is not a valid URL.", code="destination-refused") from error
+            raise
         return exchange
 
 
-def _said(error: Exception) -> str:
+def _giving_back(exchange: Exchange, budget: Budget, host: str) -> Exchange:
+    """The exchange, at whose end the connection is given back once."""
+    left = [host]
+
+    def close() -> None:
+        exchange.close()
+        if left:
+            budget.give(left.pop())
+
+    return replace(exchange, close=close)
+
+
+def _said(error: BaseException) -> str:
     """What kind of failure it was, without what a server may have put into its text."""
     return getattr(error, "verify_message", None) or type(error).__name__
 

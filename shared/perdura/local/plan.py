@@ -135,6 +135,7 @@ def _environment(home: Home, environ: Mapping[str, str], url: Mapping[str, str],
     environment |= {
         "PERDURA_ADMIN_TOKEN": home.secret("admin-token"),
         "PERDURA_LOG_SIGNING_KEYS": home.seed("log-signing-key"),
+        "PERDURA_CREDENTIAL_KEYS": home.seed("credential-key"),
         "PERDURA_S3_NOTIFICATION_TOKEN": home.secret("notification-token"),
         "PERDURA_ALLOW_LOOPBACK_UPSTREAMS": "true",
         "K_SINK": f"{url['broker']}{BROKER_PATH}",

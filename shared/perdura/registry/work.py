@@ -316,15 +316,21 @@ def _next(started: Started, *, last: bool, state: StepState, rejected: bool) -> 
     return Next(archive_state, derived_id("step", started.archive.id, position, 1), started.pipeline[position])
 
 
-def postpone(connection: Connection, step: UUID, code: str, message: str, retry_after: float) -> None:
-    """Note why an invocation could not finish and that the step will be tried again."""
+def postpone(
+    connection: Connection, step: UUID, code: str, message: str, retry_after: float, *, counted: bool = True
+) -> None:
+    """Note why an invocation could not finish and that the step will be tried again.
+
+    An invocation that is not `counted` did not fail: an outside system asked it to come back later.
+    """
     connection.execute(
         text("""
             UPDATE step SET state = 'queued', error_code = :code, error_message = :message,
+                deliveries = deliveries - CASE WHEN CAST(:counted AS boolean) THEN 0 ELSE 1 END,
                 poll_at = clock_timestamp() + interval '1 second' * :after, updated_at = clock_timestamp()
             WHERE id = :step AND state = 'running'
         """),
-        {"step": step, "code": code, "message": message, "after": retry_after},
+        {"step": step, "code": code, "message": message, "after": retry_after, "counted": counted},
     )
 
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from perdura.cloudevents.message import CloudEvent
-from perdura.errors import Broken, Conflict, PerduraError, Rejected, Retryable
+from perdura.errors import Broken, Conflict, PerduraError, Rejected, Retryable, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.ports import Ports
 from perdura.registry import inbox, outbox, work
@@ -139,7 +139,7 @@ class StepRunner:
             extras = self.extras(environment, archive) if self.extras else None
             outcome = self.run(archive, environment.ports(archive, self.needs, extras))
         except Retryable as error:
-            if started.deliveries >= environment.settings.retry_limit:
+            if started.deliveries >= environment.settings.retry_limit and not _asked_to_wait(error):
                 raised = Broken(f"{error.message} (tried {started.deliveries} times)", code=error.code)
                 return unsuccessful(raised, StepState.BLOCKED)
             raise
@@ -180,8 +180,14 @@ class StepRunner:
         after = error.retry_after or min(2.0 ** min(started.deliveries, 8), 300.0)
         _log.warning("%s", error.message, extra={"archive": started.archive.id, "code": error.code})
         with environment.engine.begin() as connection:
-            work.postpone(connection, started.archive.step.id, error.code, error.message, after)
+            counted = not _asked_to_wait(error)
+            work.postpone(connection, started.archive.step.id, error.code, error.message, after, counted=counted)
         return Delivered(Answer.UNAVAILABLE, retry_after=after)
+
+
+def _asked_to_wait(error: Retryable) -> bool:
+    """Whether an upstream said when to come back: keeping to it is no failed try, however often it says so."""
+    return isinstance(error, UpstreamUnavailable) and error.retry_after is not None
 
 
 def poll_waiting(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from perdura.outcome import ArchiveView
 from perdura.premis import log
-from perdura.registry import preservation
+from perdura.registry import credentials, preservation
+from perdura.runtime.budget import registry_budget
 from perdura.runtime.environment import Environment
 
 
@@ -17,3 +19,23 @@ def of_preserve(environment: Environment, archive: ArchiveView) -> Mapping[str, 
         stored = log.events_of(connection, archive_id=archive.id, limit=1000)
         wish = preservation.wish(connection, archive.id)
     return {"earlier_events": [each.event for each in stored], "wish": wish}
+
+
+def harvesting(environment: Environment, archive: ArchiveView) -> Mapping[str, Any]:
+    """What a harvest needs beside the Archive: the requester's `credential` of a source, and its `rate_budget`."""
+    requester = archive.step.input.get("requested_by")
+
+    def credential(source: str) -> str | None:
+        if not isinstance(requester, str):
+            return None
+        return credential_of(environment, UUID(requester), source)
+
+    return {"credential": credential, "rate_budget": lambda profile: registry_budget(environment.engine, profile)}
+
+
+def credential_of(environment: Environment, owner: UUID | None, source: str) -> str | None:
+    """The credential that an account keeps for a source, if it does."""
+    if owner is None:
+        return None
+    with environment.engine.begin() as connection:
+        return credentials.use(connection, environment.settings, owner, source)

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from perdura.clients.http import Budget, HttpClient
+from perdura.clients.http import HttpClient
 from perdura.cloudevents.build import build
 from perdura.cloudevents.catalogue import HarvestRunRequested
 from perdura.cloudevents.message import CloudEvent
@@ -25,8 +25,10 @@ from perdura.registry import inbox, outbox, runs, schedules
 from perdura.registry.run_states import ItemState, RunState
 from perdura.registry.runs import Batch, NewItem, Seen
 from perdura.runtime.answers import Answer
+from perdura.runtime.budget import registry_budget
 from perdura.runtime.delivery import Delivered
 from perdura.runtime.environment import Environment, TimeBudget
+from perdura.runtime.extras import credential_of
 from perdura.runtime.schedules import LIST_REQUEST, SOURCE, move
 from perdura.sources import listing
 from perdura.sources.catalogue import Recognised
@@ -79,9 +81,7 @@ class _Interrupted(Exception):
     """The run was paused or cancelled meanwhile."""
 
 
-def deliver(
-    environment: Environment, event: CloudEvent, *, token: str | None = None, budget: Budget | None = None
-) -> Delivered:
+def deliver(environment: Environment, event: CloudEvent) -> Delivered:
     """List the run that `event` asks for: at most one worker at a time."""
     run = HarvestRunRequested.model_validate(event.data).run
     with environment.engine.connect() as connection, connection.begin() as transaction:
@@ -93,7 +93,7 @@ def deliver(
             case inbox.Claim.OURS:
                 pass
         try:
-            events = _continued(event, run) if _listed(environment, run, token, budget) is False else []
+            events = _continued(event, run) if _listed(environment, run) is False else []
         except Retryable as error:
             transaction.rollback()
             return _later(environment, run, error)
@@ -125,7 +125,7 @@ def _stopped(environment: Environment, run: UUID, error: Rejected) -> None:
         runs.put_state(connection, run, RunState.PAUSED, expected=[RunState.LISTING], reason=error.message)
 
 
-def _listed(environment: Environment, run_id: UUID, token: str | None, budget: Budget | None) -> bool:
+def _listed(environment: Environment, run_id: UUID) -> bool:
     """List what is pending of a run; False when time ran out before the end."""
     with environment.engine.begin() as connection:
         run = runs.find(connection, run_id)
@@ -138,7 +138,11 @@ def _listed(environment: Environment, run_id: UUID, token: str | None, budget: B
         raise Rejected(f"There is no source “{run.source}” any more.", code="unknown-source")
     base_url = profile.base_url or run.base_url or ""
     record = Recognised(profile, "", base_url, base_url)
-    with client_for(record, settings, token=token, budget=budget) as client:
+    token = credential_of(environment, run.owner, run.source)
+    with (
+        registry_budget(environment.engine, profile) as budget,
+        client_for(record, settings, token=token, budget=budget) as client,
+    ):
         walk = _Walk(
             environment=environment,
             run=run_id,

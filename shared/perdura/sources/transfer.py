@@ -53,7 +53,14 @@ class FileRefused(Rejected):
 
 
 class OutOfTime(Exception):
-    """The invocation's time is nearly used: stop, and let the next one begin this file again."""
+    """The invocation's time is nearly used: stop, and let the next one begin this file again.
+
+    `done` counts the files that are stored: what the next one need not do.
+    """
+
+    def __init__(self, done: int = 0) -> None:
+        super().__init__(done)
+        self.done = done
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -53,8 +54,12 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     if archive.step.input.get("engine") == harvest_bic.ENGINE:
         return harvest_bic.run(archive, ports, record)
     for _ in range(MOVES + 1):
-        token = _token(archive, ports, record)
-        with connected(record, ports.settings, store=ports.store, token=token, budget=_budget(ports)) as upstream:
+        with (
+            _budget(ports, record) as budget,
+            connected(
+                record, ports.settings, store=ports.store, token=_token(ports, record), budget=budget
+            ) as upstream,
+        ):
             try:
                 return _harvested(archive, ports, upstream)
             except Moved as moved:
@@ -72,15 +77,16 @@ def _record(archive: ArchiveView, ports: Ports) -> Recognised:
     raise Rejected("A harvest needs a url, or a source and a recid.", code="incomplete-request")
 
 
-def _token(archive: ArchiveView, ports: Ports, record: Recognised) -> str | None:
-    """The credential for this source, when the runtime supplies them: `extras["credential"](archive, source)`."""
+def _token(ports: Ports, record: Recognised) -> str | None:
+    """The credential for this source, when the runtime supplies them: `extras["credential"](source)`."""
     lookup = (ports.extras or {}).get("credential")
-    return lookup(archive, record.source) if callable(lookup) else None
+    return lookup(record.source) if callable(lookup) else None
 
 
-def _budget(ports: Ports) -> Budget | None:
-    """The rate budget that all workers share, when the runtime supplies one as `extras["rate_budget"]`."""
-    return (ports.extras or {}).get("rate_budget")
+def _budget(ports: Ports, record: Recognised) -> AbstractContextManager[Budget | None]:
+    """The rate budget that all workers share, when the runtime supplies one: `extras["rate_budget"](profile)`."""
+    supply = (ports.extras or {}).get("rate_budget")
+    return supply(record.profile) if callable(supply) else nullcontext()
 
 
 def _harvested(archive: ArchiveView, ports: Ports, upstream: Upstream) -> Outcome:
@@ -103,8 +109,8 @@ def _harvested(archive: ArchiveView, ports: Ports, upstream: Upstream) -> Outcom
         )
     except RecordChanged:
         return _again(archive)
-    except OutOfTime:
-        return Outcome(state=StepState.QUEUED, checkpoint={**archive.step.checkpoint, "continued": True})
+    except OutOfTime as stopped:
+        return Outcome(state=StepState.QUEUED, checkpoint={**archive.step.checkpoint, "done": stopped.done})
     if refusals:
         return _failed(archive, ports, stored.plan, refusals)
     return _assembled(archive, ports, stored, receipt)

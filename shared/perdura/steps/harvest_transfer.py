@@ -63,7 +63,7 @@ def transferred(
     if retryable is not None:
         raise retryable
     if out_of_time:
-        raise OutOfTime
+        raise OutOfTime(count)
     receipts = [done[number] for number in sorted(done)]
     fetched = tuple(item for receipt in receipts for item in receipt.fetched)
     return Receipt(fetched, tuple(item for receipt in receipts for item in receipt.missing)), refusals
