@@ -25,6 +25,7 @@ from perdura.registry.run_states import ScheduleState
 from perdura.runtime import function, relay, run_listing, schedules
 from perdura.runtime.delivery import StepRunner
 from perdura.runtime.environment import Environment
+from perdura.runtime.extras import harvesting
 from perdura.settings import Settings
 from perdura.steps import harvest
 from perdura.storage.memory import MemoryStore
@@ -128,7 +129,7 @@ def platform(database: Engine, database_url: str, monkeypatch: pytest.MonkeyPatc
     environment = Environment(Settings(database_url=database_url, allow_loopback_upstreams=True))
     vars(environment).update(engine=database, store=MemoryStore(), emitter=emitter)
     monkeypatch.setattr(function, "environment", lambda: environment)
-    runner = StepRunner("harvest", harvest.run, settle=schedules.settled, go_on=schedules.go_on)
+    runner = StepRunner("harvest", harvest.run, extras=harvesting, settle=schedules.settled, go_on=schedules.go_on)
     unit = function.Function("harvest", steps={HARVEST: runner}, requests={schedules.LIST_REQUEST: run_listing.deliver})
 
     @Request.application
@@ -318,6 +319,7 @@ def test_a_listing_that_fails_loses_no_window(platform: Platform) -> None:
     platform.upstream.routes.clear()
     with platform.engine.begin() as connection:
         connection.execute(text("UPDATE harvest_run SET look_at = clock_timestamp()"))
+        connection.execute(text("UPDATE host_budget SET blocked_until = 0, tokens = burst"))
     platform.tick()
     platform.work()
     assert platform.counts(run) == {"done": 3}
