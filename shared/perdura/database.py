@@ -6,6 +6,7 @@ PostgreSQL 15 or later through pg8000; no extension is needed (embedded-services
 from __future__ import annotations
 
 import re
+import socket
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -42,7 +43,7 @@ def engine(settings: Settings) -> Engine:
 
 @cache
 def _engine(url: str, pool_size: int, timeout: float) -> Engine:
-    return create_engine(
+    made = create_engine(
         url,
         pool_size=pool_size,
         max_overflow=0,
@@ -51,6 +52,17 @@ def _engine(url: str, pool_size: int, timeout: float) -> Engine:
         pool_recycle=1800,
         connect_args=_connect_args(timeout),
     )
+    event.listen(made, "connect", send_at_once)
+    return made
+
+
+def send_at_once(connection: Any, _record: Any = None) -> None:
+    """Let the socket of a new connection send the rest of a long statement at once.
+
+    Otherwise whatever exceeds the driver's buffer of 8 KiB waits 40 ms for the server to acknowledge the beginning.
+    """
+    if connection._usock.family != socket.AF_UNIX:
+        connection._usock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 def standing_alone(beside: Engine, settings: Settings) -> Engine:
@@ -72,6 +84,7 @@ def standing_alone(beside: Engine, settings: Settings) -> Engine:
         pool_use_lifo=True,
         connect_args=_connect_args(settings.database_statement_timeout),
     )
+    event.listen(made, "connect", send_at_once)
     event.listen(made, "do_execute", _execute_prepared)
     event.listen(made, "checkin", _left)
     event.listen(made, "checkout", _ask_idle(made))

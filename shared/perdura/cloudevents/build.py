@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -44,7 +43,7 @@ def build(
         type=event_type,
         subject=f"archive/{archive}" if archive else None,
         time=at,
-        data=json.loads(model.model_dump_json(exclude_none=True)),
+        data=model.model_dump(mode="json", exclude_none=True),
         extensions=extensions,
     )
 

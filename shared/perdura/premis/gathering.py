@@ -20,6 +20,7 @@ from perdura.errors import Retryable
 from perdura.premis import log
 from perdura.premis.log import Stored
 from perdura.premis.model import Event
+from perdura.premis.rows import row
 
 MOST = 200
 """Events that one statement adds."""
@@ -103,20 +104,19 @@ class Gathering:
         """Whether several events were added at once; if not, nothing was."""
         now = datetime.now(UTC)
         told = [{"id": str(each.event.id), "event": json.loads(each.told)} for each in waiting if each.told]
+        rows = [
+            row(each.event, ordinal=position, sent=each.sent, recorded_at=now, actor=actor)
+            for position, each in enumerate(waiting)
+        ]
         try:
             with self._engine.connect() as connection:
-                taken = log.append_free(
-                    connection,
-                    [each.event for each in waiting],
-                    actor=actor,
-                    sent=[each.sent for each in waiting],
-                    recorded_at=now,
-                    told=json.dumps(told) if told else None,
+                taken = log.append_rows(
+                    connection, rows, actor=actor, recorded_at=now, told=json.dumps(told) if told else None
                 )
         except DBAPIError:
             return False
         for position, each in enumerate(waiting):
-            each.stored = None if position in taken else log.fresh(each.event, now)
+            each.stored = None if position in taken else log.fresh(each.event, rows[position], now)
         return True
 
     def _alone(self, waiting: _Waiting) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from perdura.errors import Conflict
 from perdura.premis.model import Event
-from perdura.premis.rows import DELETED, REPLACED, Row, kind_of, leaf, object_key, row
+from perdura.premis.rows import DELETED, REPLACED, Row, leaf, object_key, row
 from perdura.premis.xml import event_from, event_xml, parse
 
 
@@ -114,13 +114,20 @@ def append_free(
         row(event, ordinal=number, sent=original, recorded_at=recorded, actor=actor)
         for number, (event, original) in enumerate(zip(events, originals, strict=True))
     ]
+    return append_rows(connection, rows, actor=actor, recorded_at=recorded, told=told)
+
+
+def append_rows(
+    connection: Connection, rows: Sequence[Row], *, actor: str, recorded_at: datetime, told: str | None = None
+) -> list[int]:
+    """What `append_free` does, with rows made before: their ordinals are their positions."""
     found = connection.exec_driver_sql(
         "SELECT taken FROM premis_append(%s, %s, %s, %s, %s, CAST(%s AS jsonb))",
         (
             _json([each.event for each in rows]),
             _json([link for each in rows for link in each.links]),
             _json(_kinds(rows)),
-            recorded,
+            recorded_at,
             actor,
             told,
         ),
@@ -152,16 +159,15 @@ def append_one(
         _array(link["ag"] for link in one.links if "ag" in link),
         *(recorded, actor, told),
     )
-    return fresh(event, recorded) if connection.exec_driver_sql(_APPEND_ONE, values).scalar_one() else None
+    return fresh(event, one, recorded) if connection.exec_driver_sql(_APPEND_ONE, values).scalar_one() else None
 
 
-def fresh(event: Event, recorded_at: datetime) -> Stored:
+def fresh(event: Event, made: Row, recorded_at: datetime) -> Stored:
     """An event that was just recorded, as it will be read; its places in the log are not known here."""
-    _, type_, outcomes = kind_of(event)
-    xml, objects = event_xml(event), ", ".join(dict.fromkeys(each.value for each in event.objects))
+    _, type_, outcomes = made.kind
     return Stored(
         event.id, event.identifier_value, 0, 0, event.at, recorded_at, recorded_at, 1, event.version, type_,
-        tuple(outcomes), objects, xml,
+        tuple(outcomes), made.event["b"], made.event["x"],
     )  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from perdura.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-BATCH = 20_000
+BATCH = 50_000
 """Leaves that one transaction adds."""
 
 AT_LEAST_EVERY = timedelta(days=1)
@@ -57,6 +57,22 @@ class Bucket(Protocol):
     def list(self, bucket: str, prefix: str, start_after: str = ...) -> Iterable[Any]:
         """Objects below a prefix, by key."""
         ...
+
+
+_ADD_LEAVES = """
+    WITH found AS MATERIALIZED (
+        SELECT u.sequence, u.recorded_at, sha256(decode('00', 'hex') || l.leaf) AS hash,
+               row_number() OVER (ORDER BY u.recorded_at, u.sequence) AS n
+        FROM (SELECT sequence, recorded_at FROM premis_unsealed ORDER BY recorded_at, sequence LIMIT %s) u
+        JOIN premis_log l ON l.sequence = u.sequence AND l.recorded_at = u.recorded_at
+    ),
+    added AS (
+        INSERT INTO premis_leaf (leaf_index, sequence, recorded_at, hash)
+        SELECT CAST(%s AS bigint) + n - 1, sequence, recorded_at, hash FROM found ORDER BY n
+    ),
+    taken AS (DELETE FROM premis_unsealed u USING found WHERE u.sequence = found.sequence)
+    SELECT count(*), string_agg(hash, ''::bytea ORDER BY n) FROM found
+"""
 
 
 def tick(engine: Engine, store: Bucket, settings: Settings) -> Sealed:
@@ -130,29 +146,18 @@ def _announce(connection: Connection, settings: Settings) -> None:
 
 
 def _add_leaves(connection: Connection) -> int:
-    """Turn rows of the log that have no leaf into leaves, in the order they were recorded; one transaction."""
-    found = connection.exec_driver_sql(
-        "SELECT u.sequence, u.recorded_at, l.leaf FROM "
-        "(SELECT sequence, recorded_at FROM premis_unsealed ORDER BY recorded_at, sequence LIMIT %s) u "
-        "JOIN premis_log l ON l.sequence = u.sequence AND l.recorded_at = u.recorded_at "
-        "ORDER BY u.recorded_at, u.sequence",
-        (BATCH,),
-    ).all()
-    if not found:
+    """Turn rows of the log that have no leaf into leaves, in the order they were recorded; one transaction.
+
+    The database hashes them: what leaves it is 32 bytes a leaf.
+    """
+    size = tree_size(connection)
+    added, joined = connection.exec_driver_sql(_ADD_LEAVES, (BATCH, size)).one()
+    if not added:
         connection.rollback()
         return 0
-    size = tree_size(connection)
-    hashes = [merkle.leaf_hash(leaf) for _, _, leaf in found]
+    hashes = [joined[at : at + tiles.HASH] for at in range(0, len(joined), tiles.HASH)]
     tree = tiles.TiledTree(connection)
     changed = tiles.extended(tree.load(tiles.frontier(size)), size, hashes)
-    sequences = [sequence for sequence, _, _ in found]
-    connection.exec_driver_sql(
-        "INSERT INTO premis_leaf (leaf_index, sequence, recorded_at, hash) "
-        "SELECT %s + n - 1, s, u.recorded_at, decode(h, 'hex') FROM unnest(CAST(%s AS bigint[]), CAST(%s AS text[])) "
-        "WITH ORDINALITY AS w(s, h, n) JOIN premis_unsealed u ON u.sequence = s",
-        (size, sequences, [each.hex() for each in hashes]),
-    )
-    connection.exec_driver_sql("DELETE FROM premis_unsealed WHERE sequence = ANY (CAST(%s AS bigint[]))", (sequences,))
     connection.exec_driver_sql(
         "INSERT INTO premis_tile (level, tile_index, hashes) SELECT l, i, decode(h, 'hex') "
         "FROM unnest(CAST(%s AS int[]), CAST(%s AS bigint[]), CAST(%s AS text[])) AS w(l, i, h) "
@@ -160,11 +165,11 @@ def _add_leaves(connection: Connection) -> int:
         (
             [level for level, _ in changed],
             [index for _, index in changed],
-            [hashes.hex() for hashes in changed.values()],
+            "{" + ",".join(hashes.hex() for hashes in changed.values()) + "}",
         ),
     )
     connection.commit()
-    return len(found)
+    return int(added)
 
 
 def _sign(connection: Connection, store: Bucket, settings: Settings, keys: Sequence[Signer]) -> int:

@@ -4,7 +4,7 @@
 DROP FUNCTION IF EXISTS premis_append(json, json, json, timestamptz, text);
 CREATE OR REPLACE FUNCTION premis_append(events json, links json, kinds json, recorded timestamptz, actor_name text,
                                          told jsonb)
-RETURNS TABLE (taken integer) LANGUAGE plpgsql AS $$
+RETURNS TABLE (taken integer) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     RETURN QUERY
     WITH input AS MATERIALIZED (

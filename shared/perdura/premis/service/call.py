@@ -145,7 +145,7 @@ class Call:
         if length is not None and length > limit:
             raise too_large
         try:
-            data: bytes = self.request.stream.read(limit + 1)
+            data: bytes = self.request.stream.read(limit + 1 if length is None else length)
         except ClientDisconnected as error:
             raise Refused(400, "The body ended early.") from error
         if len(data) > limit:
