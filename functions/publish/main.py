@@ -1,15 +1,23 @@
-"""publish: makes a preserved Archive findable and usable, and serves the built-in access pages."""
+"""publish: makes a preserved Archive findable and usable, and serves the built-in access pages, and tells Sources."""
 
 from flask import Request
 from werkzeug.wrappers import Response
 
+from perdura.runtime import notices
 from perdura.runtime.answers import HEALTH_PATHS, alive
 from perdura.runtime.delivery import StepRunner
 from perdura.runtime.function import Function
-from perdura.steps import publish
+from perdura.steps import notify, publish
 
 ACCESS = frozenset({"placements"})
-FUNCTION = Function("publish", steps={"org.perdura.publish.requested.v1": StepRunner("publish", publish.run, ACCESS)})
+FUNCTION = Function(
+    "publish",
+    steps={
+        "org.perdura.publish.requested.v1": StepRunner("publish", publish.run, ACCESS),
+        "org.perdura.notify.requested.v1": StepRunner("publish", notify.run, ACCESS),
+    },
+    intake=notices.plan,
+)
 
 
 def handle(request: Request) -> Response:

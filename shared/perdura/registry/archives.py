@@ -174,15 +174,18 @@ def recall(
         raise NotFound("There is no such Archive.")
     if not on_tape:
         raise Conflict("The Archive has no copy on tape to recall.", code="no-tape-copy")
-    step = step or new_id()
     wanted = {**({"file": file} if file else {}), **({"drill": True} if drill else {})}
+    return errand(connection, archive, "recall", json.dumps(wanted), step or new_id())
+
+
+def errand(connection: Connection, archive: UUID, name: str, step_input: str, step: UUID) -> Begun:
+    """Ask for a step beside the pipeline of an Archive; one of that id that was asked for before is left alone."""
     made = connection.execute(
-        _ERRAND,
-        {"archive": archive, "step": step, "name": "recall", "first": ERRAND_POSITION, "input": json.dumps(wanted)},
+        _ERRAND, {"archive": archive, "step": step, "name": name, "first": ERRAND_POSITION, "input": step_input}
     )
     if made.one_or_none() is None:
         return Begun(archive, ())
-    return Begun(archive, (ask(connection, archive, step, "recall", 1, SOURCE),))
+    return Begun(archive, (ask(connection, archive, step, name, 1, SOURCE),))
 
 
 def ask(connection: Connection, archive: UUID, step: UUID, name: str, attempt: int, source: str) -> CloudEvent:

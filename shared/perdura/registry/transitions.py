@@ -59,11 +59,12 @@ FOLLOWERS: dict[str, frozenset[str]] = {
 }
 """Which step may directly follow which in a pipeline."""
 
-ERRANDS = frozenset({"recall"})
-"""Steps that are asked for beside a pipeline: what becomes of them does not change the state of the Archive."""
-
 ERRAND_POSITION = 1000
-"""Positions of errands begin here, behind those of any pipeline."""
+"""Positions of errands begin here, behind those of any pipeline.
+
+Errands are steps that are asked for beside a pipeline (`recall`, `notify`, `withdraw`): what becomes of them does not
+change the state of the Archive.
+"""
 
 FIRST_STEPS = frozenset({"harvest", "ingest"})
 

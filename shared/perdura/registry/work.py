@@ -26,7 +26,7 @@ from perdura.outcome import (
     StepView,
     UnitView,
 )
-from perdura.registry.transitions import ERRANDS, ArchiveState, archive_state_after, expected_before
+from perdura.registry.transitions import ERRAND_POSITION, ArchiveState, archive_state_after, expected_before
 
 _FILES_PER_STATEMENT = 10_000
 
@@ -304,7 +304,7 @@ def _go_on(connection: Connection, started: Started, outcome: Outcome) -> Next:
 
 
 def _next(started: Started, *, last: bool, state: StepState, rejected: bool) -> Next:
-    if started.archive.step.name in ERRANDS:
+    if started.position >= ERRAND_POSITION:
         continued = state is StepState.QUEUED
         return Next(None, started.archive.step.id, started.archive.step.name) if continued else Next(None)
     archive_state = archive_state_after(state, last=last, rejected=rejected, warned_before=started.warned)

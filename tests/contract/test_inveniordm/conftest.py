@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contract.test_inveniordm.fake import Fake
+from tests.contract.test_inveniordm.fake import TOKENS, Fake
 from tests.contract.test_inveniordm.world import Target
 
 REAL = pytest.param("real", marks=[pytest.mark.peers, pytest.mark.timeout(1800)])
@@ -23,9 +23,7 @@ def fake() -> Fake:
 def target(request: pytest.FixtureRequest) -> Any:
     """A server with the users `publisher`, `other`, `archiver` and `admin`."""
     if request.param == "fake":
-        from tests.contract.test_inveniordm.fake import TOKENS
-
         server: Fake = request.getfixturevalue("fake")
-        return Target(server.url, TOKENS, server.transport)
+        return Target(server.url, TOKENS, server.transport, server)
     peer = request.getfixturevalue("inveniordm")
     return Target(peer.url, peer.tokens, httpx.HTTPTransport)

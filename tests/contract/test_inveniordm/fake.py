@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import httpx
 
-from tests.contract.test_inveniordm.rules import Errors, Invalid, judged
+from tests.contract.test_inveniordm.rules import LANGUAGES, Errors, Invalid, judged
 
 TOKENS = {"publisher": "token-publisher", "other": "token-other", "archiver": "token-archiver", "admin": "token-admin"}
 FAILED = "File upload transfer failed."
@@ -165,12 +165,17 @@ class Fake:
     def _publish(self, item: Item) -> None:
         assert item.draft is not None
         if any(not entry.committed for entry in item.files.values()):
-            raise Refused(400, "One or more files have not completed their transfer, please wait.")
-        if item.draft["files"]["enabled"] and not item.files:
-            raise Refused(400, "A validation error occurred.", [{"field": "files.enabled", "messages": [_MISSING]}])
-        standing = [error for error in item.errors if error["field"] != "files.enabled"]
+            message = "One or more files have not completed their transfer, please wait."
+            edited = [{"field": "files", "messages": [message]}] if item.published else None
+            raise Refused(400, message, edited)
+        dropped = ("Unknown field.", "Missing publisher field required for DOI registration.")
+        standing = [
+            error for error in item.errors if error["field"] != "files.enabled" and error["messages"][0] not in dropped
+        ]
         if standing:
             raise Refused(400, "A validation error occurred.", standing)
+        if item.draft["files"]["enabled"] and not item.files:
+            raise Refused(400, "A validation error occurred.", [{"field": "files.enabled", "messages": [_MISSING]}])
         pids = {**item.draft["pids"], "oai": {"identifier": f"oai:rdm.test:{item.id}", "provider": "oai"}}
         pids.setdefault("doi", {"identifier": f"10.5072/{item.id}", "provider": "datacite"})
         item.published, item.draft = {**item.draft, "pids": pids}, None
@@ -202,6 +207,9 @@ class Fake:
             "is_visible": True,
         }
         return httpx.Response(204)
+
+    def delete_own(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        raise Refused(403, "Permission denied.")
 
     def find(self, request: httpx.Request, user: str | None) -> httpx.Response:
         if user is None:
@@ -294,14 +302,18 @@ class Fake:
             raise Refused(400, "Uploading selected files will result in exceeding the max amount per record.")
         for number, entry in enumerate(told):
             if "key" not in entry:
-                missing = {"field": f"{number}.key", "messages": ["Missing data for required field."]}
-                raise Refused(400, "A validation error occurred.", [missing])
+                wrong = [{"field": f"{number}.key", "messages": ["Missing data for required field."]}]
+                wrong += [{"field": f"{number}.{name}", "messages": ["Unknown field."]} for name in entry]
+                raise Refused(400, "A validation error occurred.", wrong)
             if entry["key"] in item.files:
                 raise Refused(400, f"File with key {entry['key']} already exists.")
             made = Entry(entry["key"], entry.get("size"), declared=entry.get("checksum"))
             transfer = entry.get("transfer") or {"type": "L"}
             made.transfer, made.metadata = transfer["type"], entry.get("metadata") or {}
-            if made.transfer == "F":
+            if made.transfer not in ("L", "M", "F", "R"):
+                wrong = [{"field": f"{number}.transfer.type", "messages": [f"Unsupported value: {made.transfer}"]}]
+                raise Refused(400, "A validation error occurred.", wrong)
+            if made.transfer in ("F", "R"):
                 raise Refused(403, "Permission denied.")
             if made.transfer == "M":
                 made.plan = self._plan(made, transfer, number)
@@ -324,7 +336,7 @@ class Fake:
 
     def delete_file(self, request: httpx.Request, user: str | None, identifier: str, key: str) -> httpx.Response:
         item = self._own(identifier, user, draft=True)
-        if item.published is not None:
+        if item.published is not None and self._file(item, key).committed:
             raise Refused(403, "Bucket is locked for modifications.")
         self._file(item, key)
         del item.files[key]
@@ -399,6 +411,11 @@ class Fake:
             raise Refused(404, "The persistent identifier does not exist.")
         return _answer(200, {"id": self.communities[slug], "slug": slug})
 
+    def language(self, request: httpx.Request, user: str | None, code: str) -> httpx.Response:
+        if code not in LANGUAGES:
+            raise Refused(404, "The persistent identifier does not exist.")
+        return _answer(200, {"id": code})
+
     def review(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
         item = self._own(identifier, user, draft=True)
         item.review = item.review or f"request-{next(self._numbers)}"
@@ -413,11 +430,11 @@ class Fake:
     def request(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
         return _answer(200, self.requests[identifier])
 
-    def accept(self, request_id: str) -> None:
-        """What a curator does."""
-        item = self.items[self.requests[request_id]["record"]]
-        self.requests[request_id]["status"] = "accepted"
-        self._publish(item)
+    def decide(self, request_id: str, decision: str) -> None:
+        """What a curator does: `accept` or `decline`."""
+        self.requests[request_id]["status"] = f"{decision}ed" if decision == "accept" else "declined"
+        if decision == "accept":
+            self._publish(self.items[self.requests[request_id]["record"]])
 
     def include(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
         item = self._own(identifier, user)
@@ -457,6 +474,14 @@ class Fake:
                 return _answer(202, {"message": "Accepted.", "status": 202})
         self.preservations.append(told)
         return _answer(202, {"message": "Accepted.", "status": 202})
+
+    def told(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        if user != "archiver":
+            raise Refused(403, "User does not have permission for the requested action: read.")
+        if identifier not in self.items:
+            raise Refused(404, "")
+        rows = [row for row in self.preservations if row["pid"] == identifier]
+        return _answer(200, {"hits": {"hits": rows[::-1], "total": len(rows)}})
 
 
 _MISSING = "Missing uploaded files. To disable files for this record please mark it as metadata-only."
@@ -511,6 +536,7 @@ _ROUTES: list[tuple[str, str, Any]] = [
     ("DELETE", rf"{_RECORD}/draft", Fake.discard),
     ("POST", rf"{_RECORD}/draft/actions/publish", Fake.publish),
     ("POST", rf"{_RECORD}/versions", Fake.versions),
+    ("DELETE", _RECORD, Fake.delete_own),
     ("DELETE", rf"{_RECORD}/delete", Fake.delete_record),
     ("GET", rf"{_RECORD}/draft/files", Fake.list_files),
     ("GET", rf"{_RECORD}/files", Fake.record_files),
@@ -521,9 +547,11 @@ _ROUTES: list[tuple[str, str, Any]] = [
     ("PUT", rf"{_FILE}/content/(\d+)", Fake.part),
     ("POST", rf"{_FILE}/commit", Fake.commit),
     ("GET", "/api/communities/([^/]+)", Fake.community),
+    ("GET", "/api/vocabularies/languages/([^/]+)", Fake.language),
     ("PUT", rf"{_RECORD}/draft/review", Fake.review),
     ("POST", rf"{_RECORD}/draft/actions/submit-review", Fake.submit),
     ("GET", "/api/requests/([^/]+)", Fake.request),
     ("POST", rf"{_RECORD}/communities", Fake.include),
+    ("GET", rf"{_RECORD}/preservations", Fake.told),
     ("POST", "/api/hooks/receivers/preservation/events/", Fake.preserved),
 ]

@@ -38,6 +38,8 @@ def judged(body: dict[str, Any], dois: set[str]) -> tuple[dict[str, Any], Errors
     access = _access(body.get("access"))
     errors: Errors = []
     kept = _metadata(metadata, errors)
+    if "metadata" not in body:
+        errors = [error for error in errors if error["field"] == "metadata.publisher"]
     custom = _custom_fields(dict(body.get("custom_fields") or {}), errors)
     pids = _pids(dict(body.get("pids") or {}), dois, errors)
     until = (access.get("embargo") or {}).get("until")

@@ -16,11 +16,14 @@ from perdura.clients.inveniordm.wire import (
     RdmGone,
     RdmRefused,
     RdmTooLarge,
+    RdmUnavailable,
     RdmUnknown,
+    Wire,
 )
 from perdura.errors import Broken, Rejected
 from perdura.steps.publish_record import Publisher
 from perdura.steps.publish_transfer import Sending
+from tests.contract.test_inveniordm.fake import TOKENS, Fake
 from tests.contract.test_inveniordm.world import FILES, Died, Package, Target, file_of, md5s
 
 CALLS = 11
@@ -317,15 +320,62 @@ def test_restricted_files_are_not_shown_to_strangers(target: Target) -> None:
     assert target.digests(done.record.id) == md5s(FILES)
 
 
-def test_content_above_the_limit_goes_in_parts(fake, target: Target, request: pytest.FixtureRequest) -> None:
-    if target.url != fake.url:
-        pytest.skip("the real server's limit of 100 MiB is tested by test_limits.py")
-    fake.max_content = 1000
-    package = Package(files={"big.bin": os.urandom(5000)}, sending=replace(QUICK, part_size=900))
+def test_content_above_the_limit_goes_in_parts(target: Target) -> None:
+    """A server says 413 above its limit of content (100 MiB on the real one); then parts are sent."""
+    size = 101 * 2**20
+    if target.server is not None:
+        target.server.max_content, size = 1000, 5000
+    patient = replace(QUICK, multipart_above=2**40, part_size=64 * 2**20 if target.server is None else 900)
+    package = Package(files={"big.bin": os.urandom(size)}, sending=patient)
     done = target.publish(package)
     assert target.digests(done.record.id) == md5s(package.files)
     with target.wire() as wire:
         draft = Records(wire).create(package.order().body)
         Files(wire).announce(draft.id, [{"key": "x"}])
-        with pytest.raises(RdmTooLarge):
-            Files(wire).send(draft.id, "x", file_of("x", b"x" * 2000).whole, 2000)
+        with pytest.raises(RdmTooLarge, match="413"):
+            Files(wire).send(draft.id, "x", file_of("x", package.files["big.bin"]).whole, size)
+
+
+def test_more_files_than_a_record_holds_are_refused_in_the_servers_words(target: Target) -> None:
+    package = Package(files={f"{number}.txt": b"x" for number in range(101)})
+    with pytest.raises(RdmRefused, match="exceeding the max amount per record"):
+        target.publish(package)
+    assert target.published(package.resource) == []
+
+
+def test_a_full_bucket_is_a_failure_and_can_be_mended(fake: Fake) -> None:
+    target = Target(fake.url, TOKENS, fake.transport, fake)
+    package = Package()
+    fake.quota = 100
+    with pytest.raises(RdmRefused, match="Bucket quota exceeded"):
+        target.publish(package)
+    fake.quota = 10**6
+    assert target.digests(target.publish(package).record.id) == md5s(FILES)
+
+
+@pytest.mark.parametrize(("storm", "wait", "survives"), [(2, "1", True), (1, "3600", False), (500, "1", False)])
+def test_a_busy_server_is_waited_for_briefly_or_left_alone(fake: Fake, storm: int, wait: str, survives: bool) -> None:
+    target = Target(fake.url, TOKENS, fake.transport, fake)
+    package = Package()
+    fake.storm, fake.storm_wait = storm, wait
+    if survives:
+        assert target.publish(package).record.published
+        return
+    with pytest.raises(RdmUnavailable, match="429") as busy:
+        target.publish(package)
+    assert busy.value.retry_after == float(wait)
+    fake.storm = 0
+    target.publish(package)
+    assert len(target.published(package.resource)) == 1
+
+
+def test_retry_after_on_a_good_answer_is_not_waited_for(fake: Fake) -> None:
+    slept: list[float] = []
+    with Wire(fake.url, TOKENS["publisher"], transport=fake.transport(), sleep=slept.append) as wire:
+        Records(wire).find("x")
+    assert slept == []
+
+
+def test_parts_go_to_no_host_that_the_operator_did_not_name(fake: Fake) -> None:
+    with Wire(fake.url, "secret", transport=fake.transport()) as wire, pytest.raises(Broken, match="upload hosts"):
+        wire.send_part("https://storage.elsewhere.test/part", lambda: iter([b"x"]), 1)

@@ -16,6 +16,7 @@ from perdura.clients.inveniordm.wire import Wire
 from perdura.ids import new_id
 from perdura.steps.publish_record import Done, Order, Publisher
 from perdura.steps.publish_transfer import Sending, Wanted
+from tests.contract.test_inveniordm.fake import Fake
 
 FILES = {"report ü.pdf": b"%PDF-1.7 once upon a time", "data/table 1.csv": b"a,b\n1,2\n" * 1000}
 
@@ -108,6 +109,8 @@ class Target:
     url: str
     tokens: Mapping[str, str]
     transport: Callable[[], httpx.BaseTransport]
+    server: Fake | None = None
+    """The fake, when it is no real one."""
 
     def wire(self, user: str = "publisher", *, token: str | None = None, **mortal: Any) -> Wire:
         """A connection as a user; `after` and `lose` make it a mortal one."""
@@ -137,6 +140,28 @@ class Target:
         with self.wire() as wire:
             hits = Records(wire).find(f'metadata.identifiers.identifier:"{resource}"')
         return [hit for hit in hits if not hit.published]
+
+    def community(self) -> str:
+        """A community of its own on a real server, whose curator is `admin`."""
+        if self.server is not None:
+            return "archive"
+        slug = f"archive-{new_id()}"
+        body = {
+            "slug": slug,
+            "metadata": {"title": "Archive"},
+            "access": {"visibility": "public", "member_policy": "open", "record_submission_policy": "open"},
+        }
+        with self.wire("admin") as wire:
+            wire.json("POST", "/api/communities", body=body)
+        return slug
+
+    def decide(self, request: str, decision: str) -> None:
+        """What a curator does: `accept` or `decline`."""
+        if self.server is not None:
+            self.server.decide(request, decision)
+            return
+        with self.wire("admin") as wire:
+            wire.json("POST", f"/api/requests/{request}/actions/{decision}", body={})
 
     def digests(self, record: str) -> dict[str, str | None]:
         """MD5 of each file of a published record, as the server tells it."""

@@ -16,6 +16,7 @@ from perdura.local.broker.topology import build_topology
 from perdura.local.manifests_check import check
 from perdura.local.manifests_kustomize import Document, read_documents, render
 from perdura.local.manifests_schema import Schemas, read_schemas
+from perdura.runtime.notices import FACTS
 from perdura.settings import Settings
 from tests.shared_data import SHARED, reference_data
 
@@ -144,10 +145,10 @@ def test_routing(base: list[Document], thing: str) -> None:
     assert subscribers(base, f"org.perdura.{thing}.v1") == [ROUTES[thing]]
 
 
-def test_facts_are_not_routed_and_not_reported(base: list[Document]) -> None:
+def test_facts_go_to_whoever_tells_sources_and_are_not_reported(base: list[Document]) -> None:
     for event_type, entry in CATALOGUE.items():
         if not entry.request:
-            assert subscribers(base, event_type) == []
+            assert subscribers(base, event_type) == (["publish"] if event_type in FACTS else [])
 
 
 def test_ticks_come_every_second_on_one_machine(base: list[Document]) -> None:

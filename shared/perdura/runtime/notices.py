@@ -1,0 +1,92 @@
+"""Which notifications the facts of the system lead to: each becomes an errand of its Archive, once.
+
+`sip.accepted` tells that work has begun (I), `aip.archived` that an AIP is safe (P), or `aip.created` where no tape is
+planned; `archive.completed` catches what those missed. `step.failed` tells of a failure (F), unless an AIP exists and
+only its publication failed. Deletions (D) are told by whoever carries them out, with `tell`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from perdura.clients.destinations import access_configuration
+from perdura.cloudevents.message import CloudEvent
+from perdura.ids import derived_id
+from perdura.registry import archives
+from perdura.runtime.environment import Environment
+
+FACTS = {
+    "org.perdura.sip.accepted.v1": "I",
+    "org.perdura.aip.created.v1": "P",
+    "org.perdura.aip.archived.v1": "P",
+    "org.perdura.archive.completed.v1": "P",
+    "org.perdura.step.failed.v1": "F",
+}
+_OF_PRESERVATION = frozenset({"harvest", "ingest", "preserve", "archive"})
+"""Steps whose failure means that the material is not safe."""
+
+_ABOUT = text("""
+    SELECT archive.pipeline, resource.source,
+           ARRAY(SELECT collection.name FROM collection_member JOIN collection ON collection.id = collection_id
+                 WHERE collection_member.archive_id = archive.id) AS collections
+    FROM archive LEFT JOIN resource ON resource.id = archive.resource_id WHERE archive.id = :archive
+""")
+
+
+def plan(environment: Environment, event: CloudEvent) -> Sequence[CloudEvent]:
+    """Ask for the notifications that a fact leads to; the same fact again leads to nothing more."""
+    status = FACTS.get(event.type)
+    data = event.data if isinstance(event.data, Mapping) else {}
+    if status is None or not access_configuration(environment.settings.access).notification:
+        return ()
+    if status == "F" and data.get("name") not in _OF_PRESERVATION:
+        return ()
+    archive = UUID(str(data["archive"]))
+    cause = str(data.get("step")) if status == "F" else ""
+    at = event.time or datetime.now(UTC)
+    reason = f"{data.get('code')}: {data.get('message')}"[:500] if status == "F" else None
+    with environment.engine.begin() as connection:
+        about = connection.execute(_ABOUT, {"archive": archive}).one_or_none()
+        if about is None:
+            return ()
+        if event.type == "org.perdura.aip.created.v1" and "archive" in about.pipeline:
+            return ()
+        return tell(connection, environment, archive, status, at, cause=cause, reason=reason)
+
+
+def tell(
+    connection: Connection,
+    environment: Environment,
+    archive: UUID,
+    status: str,
+    at: datetime,
+    *,
+    cause: str = "",
+    only: str | None = None,
+    reason: str | None = None,
+) -> Sequence[CloudEvent]:
+    """Ask for one errand `notify` for everybody who is to be told; `only` names one of them.
+
+    The same Archive, status and `cause` are told once: give a new cause to send again. Runs in the caller's
+    transaction.
+    """
+    about = connection.execute(_ABOUT, {"archive": archive}).one_or_none()
+    if about is None:
+        return ()
+    configuration = access_configuration(environment.settings.access)
+    events: list[CloudEvent] = []
+    for entry in configuration.notifications(about.source, about.collections, status):
+        if only is not None and entry.id != only:
+            continue
+        told: dict[str, Any] = {"notification": entry.id, "status": status, "at": at.isoformat()}
+        if reason:
+            told["reason"] = reason
+        step = derived_id("notify", archive, status, entry.id, cause)
+        events += archives.errand(connection, archive, "notify", json.dumps(told), step).events
+    return events

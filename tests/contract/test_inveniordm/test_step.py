@@ -1,0 +1,289 @@
+"""The step `publish` at destinations of every policy, on the fake and on a real InvenioRDM."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import threading
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from perdura.clients.inveniordm.files import Files
+from perdura.clients.inveniordm.records import Records
+from perdura.errors import Retryable
+from perdura.ids import new_id
+from perdura.outcome import ArchiveView, PackageKind, StepState
+from perdura.registry.placements import RegistryPlacements
+from perdura.steps import publish
+from perdura.storage.memory import MemoryStore
+from tests.contract.test_inveniordm.ports import MemoryPlacements, ports_for, preserved
+from tests.contract.test_inveniordm.world import Target, md5s
+
+RECORD = {
+    "metadata": {
+        "title": "Beam profile measurements",
+        "publication_date": "2024-03-05",
+        "publisher": "CERN",
+        "resource_type": {"id": "dataset"},
+        "creators": [
+            {
+                "person_or_org": {
+                    "type": "personal", "family_name": "Carberry", "given_name": "Josiah",
+                    "identifiers": [{"scheme": "orcid", "identifier": "0000-0002-1825-0097"}],
+                }
+            }
+        ],
+        "languages": [{"id": "eng"}, {"id": "qqq"}],
+        "rights": [{"id": "cc-by-4.0", "title": {"en": "Creative Commons Attribution 4.0"}}],
+        "imprint": {"pages": "12"},
+    }
+}  # fmt: skip
+FILES = {
+    "meta/metadata.json": json.dumps(RECORD).encode(),
+    "content/profile ü.csv": b"t,x\n0,1\n" * 500,
+    "content/deep/plot.png": b"\x89PNG" + bytes(2000),
+}
+
+
+@pytest.fixture
+def access(tmp_path: Path, target: Target, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Writes the file that describes one destination of the server under test."""
+    monkeypatch.setenv("LIBRARY_TOKEN", target.tokens["publisher"])
+
+    def write(**policy: Any) -> Path:
+        lines = [f"{name} = {json.dumps(value)}" for name, value in policy.items() if not isinstance(value, dict)]
+        tables = [
+            f"[destination.{name}]\n" + "\n".join(f"{key} = {json.dumps(inner)}" for key, inner in value.items())
+            for name, value in policy.items()
+            if isinstance(value, dict)
+        ]
+        path = tmp_path / f"{new_id()}.toml"
+        path.write_text(
+            '[[destination]]\nid = "library"\ntype = "inveniordm"\ntoken = { env = "LIBRARY_TOKEN" }\n'
+            + f'url = "{target.url}"\n' + "\n".join([*lines, *tables])
+        )  # fmt: skip
+        return path
+
+    return write
+
+
+def run(target: Target, store: MemoryStore, archive: ArchiveView, path: Path, placements: Any = None) -> Any:
+    """One invocation of the step."""
+    ports = ports_for(store, path, placements, archive.step.id)
+    return publish.run(archive, ports, lambda destination: target.wire())
+
+
+def test_files_of_the_aip_become_a_record_described_by_its_source(target: Target, access: Callable[..., Path]) -> None:
+    store = MemoryStore()
+    archive = preserved(store, FILES)
+    outcome = run(target, store, archive, access(dip={"include": ["content/*"]}))
+    assert outcome.state is StepState.COMPLETED, outcome.message
+    told = outcome.output["destinations"]["library"]
+    assert target.digests(told["record"]) == md5s(
+        {name: data for name, data in FILES.items() if name.startswith("content/")}
+    )
+    with target.wire() as wire:
+        metadata = Records(wire).record(told["record"]).metadata
+    assert metadata["title"] == "Beam profile measurements"
+    assert metadata["creators"][0]["person_or_org"]["family_name"] == "Carberry"
+    assert [entry["id"] for entry in metadata["languages"]] == ["eng"]
+    assert {"scheme": "other", "identifier": f"oais:cds:{archive.recid}"} in metadata["identifiers"]
+    assert any(e["identifier"].startswith("https://repository") for e in metadata["related_identifiers"])
+    unmapped = {finding.path: finding.message for finding in outcome.findings}
+    assert "12" in unmapped["library: metadata.imprint"]
+    assert "does not know it" in unmapped["library: languages"]
+    (event,) = outcome.events
+    assert (event.type, event.objects[-1].value) == ("dissemination", told["record"])
+    assert outcome.output["publications"][0]["destination"] == "library"
+
+
+def test_the_whole_aip_can_be_published_with_what_explains_it(target: Target, access: Callable[..., Path]) -> None:
+    store = MemoryStore()
+    archive = preserved(store, FILES)
+    outcome = run(target, store, archive, access(content="aip", naming="custom-fields", multipart_above=5000))
+    record = outcome.output["destinations"]["library"]["record"]
+    aip = archive.package(PackageKind.AIP)
+    assert aip is not None
+    with target.wire() as wire:
+        files = {entry.key: entry for entry in Files(wire).list(record, draft=False)}
+        fields = Records(wire).record(record).custom_fields
+    assert set(files) == {f"{archive.id}.tar", "METS.xml", "manifest-sha512.txt"}
+    assert files[f"{archive.id}.tar"].size == aip.size
+    assert fields["oais:aip_id"] == f"urn:uuid:{aip.id}"
+    assert fields["oais:artifacts"][0]["checksum"] == f"sha256:{aip.checksums['sha256']}"
+
+
+def test_a_dip_with_too_many_files_is_one_zip_with_its_own_history(target: Target, access: Callable[..., Path]) -> None:
+    store = MemoryStore()
+    archive = preserved(store, {f"content/{number:04d}.txt": str(number).encode() for number in range(150)})
+    outcome = run(target, store, archive, access())
+    (dip,) = outcome.packages
+    data = store.read(store.head(dip.bucket, dip.key).ref)
+    assert dip.kind is PackageKind.DIP
+    assert dip.checksums["sha256"] == hashlib.sha256(data).hexdigest()
+    with zipfile.ZipFile(io.BytesIO(data)) as opened:
+        assert len(opened.namelist()) == 151
+        assert opened.read("objects/content/0149.txt") == b"149"
+        premis = opened.read("premis.xml").decode()
+    aip = archive.package(PackageKind.AIP)
+    assert aip is not None
+    assert "derivation" in premis
+    assert "has source" in premis
+    assert str(aip.id) in premis
+    record = outcome.output["destinations"]["library"]["record"]
+    assert target.digests(record) == {f"{archive.id}.zip": hashlib.md5(data).hexdigest()}
+    made, published = outcome.events
+    assert made.type == "information package creation"
+    assert [identifier.roles for identifier in made.objects] == [("source",), ("outcome",)]
+    assert published.type == "dissemination"
+
+
+def test_metadata_alone_can_be_published(target: Target, access: Callable[..., Path]) -> None:
+    store = MemoryStore()
+    outcome = run(target, store, preserved(store, FILES), access(content="metadata"))
+    assert outcome.state is StepState.COMPLETED
+    assert outcome.output["destinations"]["library"]["files"] == 0
+
+
+def test_an_ro_crate_describes_its_record(target: Target, access: Callable[..., Path]) -> None:
+    crate = {
+        "@context": "https://w3id.org/ro/crate/1.1/context",
+        "@graph": [
+            {"@id": "ro-crate-metadata.json", "@type": "CreativeWork", "about": {"@id": "./"}},
+            {
+                "@id": "./", "@type": "Dataset", "name": "A crate of beams", "datePublished": "2023-05-01T10:00:00Z",
+                "description": "Everything about beams", "license": {"@id": "https://example.org/licence"},
+                "author": [{"@id": "https://orcid.org/0000-0002-1825-0097"}], "keywords": "beam, optics",
+            },
+            {"@id": "https://orcid.org/0000-0002-1825-0097", "@type": "Person", "name": "Carberry, Josiah"},
+            {"@id": "https://example.org/licence", "@type": "CreativeWork", "name": "Our licence"},
+        ],
+    }  # fmt: skip
+    store = MemoryStore()
+    archive = preserved(store, {"ro-crate-metadata.json": json.dumps(crate).encode(), "beam.csv": b"1"})
+    outcome = run(target, store, archive, access())
+    told = outcome.output["destinations"]["library"]
+    assert told["metadata_from"] == "RO-Crate"
+    with target.wire() as wire:
+        metadata = Records(wire).record(told["record"]).metadata
+    assert (metadata["title"], metadata["publication_date"]) == ("A crate of beams", "2023-05-01")
+    assert [subject["subject"] for subject in metadata["subjects"]] == ["beam", "optics"]
+
+
+def test_an_embargo_shuts_the_files_and_shows_the_record(target: Target, access: Callable[..., Path]) -> None:
+    store = MemoryStore()
+    archive = preserved(store, FILES)
+    archive = replace(archive, metadata={**archive.metadata, "embargo_until": "2990-01-01"})
+    outcome = run(target, store, archive, access())
+    with target.wire() as wire:
+        record = Records(wire).record(outcome.output["destinations"]["library"]["record"])
+    assert record.access["files"] == "restricted"
+    assert record.access["embargo"]["until"] == "2990-01-01"
+
+
+@pytest.mark.parametrize(("policy", "published"), [("withhold", False), ("restrict", True)])
+def test_restricted_archives_are_withheld_or_restricted_there(
+    target: Target, access: Callable[..., Path], policy: str, published: bool
+) -> None:
+    store = MemoryStore()
+    archive = replace(preserved(store, FILES), restricted=True)
+    outcome = run(target, store, archive, access(restricted=policy))
+    assert bool(outcome.output["publications"]) is published
+    if published:
+        with target.wire() as wire:
+            record = Records(wire).record(outcome.output["destinations"]["library"]["record"])
+        assert record.access["record"] == "restricted"
+
+
+def test_a_record_that_was_withdrawn_there_is_not_made_anew(target: Target, access: Callable[..., Path]) -> None:
+    store, placements = MemoryStore(), MemoryPlacements()
+    archive, path = preserved(store, FILES), access()
+    first = run(target, store, archive, path, placements)
+    with target.wire("admin") as wire:
+        Records(wire).delete(first.output["destinations"]["library"]["record"], "retracted", "by its author")
+    for _ in range(2):
+        outcome = run(target, store, archive, path, placements)
+        assert outcome.state is StepState.FAILED
+        assert outcome.error_code == "access-system-record-withdrawn"
+    assert placements.known("library", archive.id).state == "withdrawn"
+    assert "by its author" in outcome.message
+
+
+def test_what_fails_at_one_destination_is_told_and_keeps_no_other_from_its_record(
+    target: Target, access: Callable[..., Path]
+) -> None:
+    store = MemoryStore()
+    path = access(resource_type="nope")
+    path.write_text(path.read_text() + '\n[[destination]]\nid = "access-pages"\ntype = "access-pages"\n')
+    outcome = run(target, store, preserved(store, {"a.txt": b"a"}), path)
+    assert outcome.state is StepState.FAILED
+    assert "Invalid value nope" in outcome.message
+    assert [publication["destination"] for publication in outcome.output["publications"]] == ["access-pages"]
+    assert [event.outcomes[0].outcome for event in outcome.events] == ["fail", "success"]
+
+
+def test_a_community_reviews_before_publication(target: Target, access: Callable[..., Path]) -> None:
+    store, placements = MemoryStore(), MemoryPlacements()
+    archive, path = preserved(store, FILES), access(community=target.community(), review=True)
+    outcome = run(target, store, archive, path, placements)
+    assert outcome.state is StepState.WAITING
+    assert outcome.poll_at is not None
+    request = outcome.output["destinations"]["library"]["request"]
+    assert run(target, store, archive, path, placements).state is StepState.WAITING
+    target.decide(request, "accept")
+    outcome = run(target, store, archive, path, placements)
+    assert outcome.state is StepState.COMPLETED, outcome.message
+    assert len(target.published(f"oais:cds:{archive.recid}")) == 1
+
+
+def test_a_review_that_was_declined_is_a_failure(target: Target, access: Callable[..., Path]) -> None:
+    store, placements = MemoryStore(), MemoryPlacements()
+    archive, path = preserved(store, FILES), access(community=target.community(), review=True)
+    outcome = run(target, store, archive, path, placements)
+    target.decide(outcome.output["destinations"]["library"]["request"], "decline")
+    outcome = run(target, store, archive, path, placements)
+    assert (outcome.state, outcome.error_code) == (StepState.FAILED, "review-declined")
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_two_deliveries_at_once_make_one_record_each_version(
+    target: Target, access: Callable[..., Path], database: Engine, same: bool
+) -> None:
+    """Two workers on one Archive, and on two Archives of one Resource: the lock of the registry lets one in."""
+    store, path = MemoryStore(), access()
+    first = preserved(store, FILES)
+    second = first if same else replace(preserved(store, {"other.txt": b"o"}), source="cds", recid=first.recid)
+    with database.begin() as connection:
+        for archive in {first.id, second.id}:
+            connection.execute(
+                text("INSERT INTO archive (id, pipeline, origin) VALUES (:id, '[]', 'test')"), {"id": archive}
+            )
+    outcomes: list[Any] = []
+    start = threading.Barrier(2)
+
+    def work(archive: ArchiveView) -> None:
+        start.wait()
+        for _ in range(200):
+            try:
+                outcomes.append(run(target, store, archive, path, RegistryPlacements(database)))
+            except Retryable:
+                threading.Event().wait(0.1)
+            else:
+                return
+
+    workers = [threading.Thread(target=work, args=(archive,)) for archive in (first, second)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [outcome.state for outcome in outcomes] == [StepState.COMPLETED] * 2
+    records = target.published(f"oais:cds:{first.recid}")
+    assert [record.index for record in records] == ([1] if same else [1, 2])
+    assert len({record.parent for record in records}) == 1
