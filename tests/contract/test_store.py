@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import ssl
 import zlib
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 import pytest
 
 from perdura.errors import Broken, NotStored, ObjectChanged
 from perdura.ids import new_id
+from perdura.packages.sources import StoredObject
+from perdura.packages.verify import verify
 from perdura.settings import Settings
 from perdura.storage import buckets, uploads
 from perdura.storage.capabilities import probe
@@ -20,19 +24,40 @@ from perdura.storage.memory import MemoryStore
 from perdura.storage.s3 import S3Store
 from perdura.storage.store import ObjectRef, Store
 from perdura.storage.uploads import Upload
+from tests.corpus.tree import as_archive, bag, with_tag_manifest
 
 MIB = 2**20
 BUCKET = "perdura-incoming"
 
 
-@pytest.fixture(params=["memory", pytest.param("seaweedfs", marks=pytest.mark.stack)])
+SERVERS = [
+    pytest.param("seaweedfs", marks=pytest.mark.stack),
+    pytest.param("ceph", marks=pytest.mark.peers),
+    pytest.param("ceph-https", marks=pytest.mark.peers),
+]
+
+
+def settings_of(server: str, request: pytest.FixtureRequest) -> Settings:
+    if server == "seaweedfs":
+        return request.getfixturevalue("seaweedfs")  # type: ignore[no-any-return]
+    gateway = request.getfixturevalue("ceph")
+    return gateway.tls if server == "ceph-https" else gateway.plain  # type: ignore[no-any-return]
+
+
+@pytest.fixture(params=["memory", *SERVERS])
 def store(request: pytest.FixtureRequest) -> Iterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
         return
-    real = S3Store(request.getfixturevalue("seaweedfs"))
+    real = S3Store(settings_of(request.param, request))
     yield real
     real.close()
+
+
+@pytest.fixture(params=SERVERS)
+def server(request: pytest.FixtureRequest) -> Settings:
+    """Settings that reach one of the servers."""
+    return settings_of(request.param, request)
 
 
 @pytest.fixture
@@ -202,49 +227,83 @@ def test_a_long_copy_goes_on_where_it_stopped(store: Store, key: str, monkeypatc
     assert store.read(copied.ref) == store.read(source.ref)
 
 
-@pytest.mark.stack
 class TestAgainstAServer:
     """What only a server can show."""
 
-    def test_presigned_urls_work_and_name_the_download(self, seaweedfs: Settings, key: str) -> None:
-        store = S3Store(seaweedfs)
-        status, _ = _request("PUT", store.presigned_put(BUCKET, key, 60), b"by url")
+    def test_presigned_urls_work_and_name_the_download(self, server: Settings, key: str) -> None:
+        store = S3Store(server)
+        status, _ = _request(server, "PUT", store.presigned_put(BUCKET, key, 60), b"by url")
         assert status == 200
         url = store.presigned_get(store.head(BUCKET, key).ref, 60, filename="Übersicht 1.pdf")
-        status, headers = _request("GET", url)
+        status, headers = _request(server, "GET", url)
         assert status == 200
         assert headers["Content-Disposition"].endswith("filename*=UTF-8''%C3%9Cbersicht%201.pdf")
         store.close()
 
-    def test_buckets_are_made_once(self, seaweedfs: Settings) -> None:
-        states = {state.name: state for state in buckets.create(seaweedfs)}
-        assert not any(state.created for state in states.values())
-        assert states[seaweedfs.bucket_aips].versions
-        assert states[seaweedfs.bucket_log].object_lock
+    def test_parts_are_taken_by_url(self, server: Settings, key: str) -> None:
+        store = S3Store(server)
+        upload = store.uploads.begin(BUCKET, key)
+        content = os.urandom(5 * MIB) + b"the end"
+        for number, piece in ((2, content[5 * MIB :]), (1, content[: 5 * MIB])):
+            status, _ = _request(server, "PUT", store.uploads.presigned(upload, number, 60), piece)
+            assert status == 200
+        made = store.uploads.complete(upload, store.uploads.parts(upload))
+        assert store.read(made.ref) == content
+        store.close()
 
-    def test_the_probe_finds_what_the_server_can(self, seaweedfs: Settings) -> None:
-        store = S3Store(seaweedfs)
+    def test_buckets_are_made_once(self, server: Settings) -> None:
+        states = {state.name: state for state in buckets.create(server)}
+        assert not any(state.created for state in states.values())
+        assert states[server.bucket_aips].versions
+        assert states[server.bucket_log].object_lock
+
+    def test_the_probe_finds_what_the_server_can(self, server: Settings) -> None:
+        store = S3Store(server)
         found = probe(store)
         assert found.reads_ranges
         assert found.versions
         assert found.object_lock
         assert found.verifies_md5
-        assert not list(store.list(seaweedfs.bucket_aips, ".perdura-probe/"))
+        assert not list(store.list(server.bucket_aips, ".perdura-probe/"))
         store.close()
 
-    def test_versions_are_read_by_their_id(self, seaweedfs: Settings, key: str) -> None:
-        store = S3Store(seaweedfs)
-        first = store.put(seaweedfs.bucket_aips, key, b"first").info.ref
-        second = store.put(seaweedfs.bucket_aips, key, b"second").info.ref
+    def test_versions_are_read_by_their_id(self, server: Settings, key: str) -> None:
+        store = S3Store(server)
+        first = store.put(server.bucket_aips, key, b"first").info.ref
+        second = store.put(server.bucket_aips, key, b"second").info.ref
         assert first.version_id != second.version_id
         assert store.read(first) == b"first"
         assert store.read(second) == b"second"
         store.close()
 
+    @pytest.mark.parametrize("size", [5, 17 * MIB])
+    def test_what_is_retained_cannot_be_deleted(self, server: Settings, key: str, size: int) -> None:
+        store = S3Store(server)
+        until = datetime.now(UTC) + timedelta(minutes=5)
+        with store.writer(server.bucket_aips, key, retain_until=until) as writer:
+            writer.write(bytes(size))
+            ref = writer.finish().info.ref
+        assert ref.version_id is not None
+        with pytest.raises(Broken):
+            store.delete(ref)
+        assert store.head(server.bucket_aips, key, ref.version_id).size == size
+        store.close()
 
-def _request(method: str, url: str, body: bytes | None = None) -> tuple[int, dict[str, str]]:
+    def test_a_bag_is_verified_where_it_lies(self, server: Settings, key: str) -> None:
+        store = S3Store(server)
+        for kind in ("zip", "tar", "tar.gz"):
+            info = store.put(BUCKET, f"{key}.{kind}", as_archive(with_tag_manifest(bag()), kind)).info
+            assert verify(StoredObject(store, info.ref, info.size)).verdict == "valid"
+        store.close()
+
+
+def _request(server: Settings, method: str, url: str, body: bytes | None = None) -> tuple[int, dict[str, str]]:
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=30)
+    if parts.scheme == "https":
+        tls = ssl.create_default_context(cafile=server.s3_ca)
+        connection: http.client.HTTPConnection = http.client.HTTPSConnection(parts.netloc, timeout=30, context=tls)
+    else:
+        connection = http.client.HTTPConnection(parts.netloc, timeout=30)
     connection.request(method, f"{parts.path}?{parts.query}", body)
     answer = connection.getresponse()
     answer.read()

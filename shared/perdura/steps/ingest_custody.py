@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from perdura.errors import NotStored, Rejected
+from perdura.errors import NotStored, ObjectChanged, Rejected
 from perdura.outcome import ArchiveView, Finding, Outcome, Package, PackageKind, StepState
 from perdura.packages.sources import StoredObject, StoredPrefix
 from perdura.ports import Ports
@@ -45,6 +45,8 @@ def _copy_on(
     try:
         copied = copy_on(uploads, found.ref, upload, found.size, ports.deadline.near)
         if copied is not None:
+            if ports.store.head(found.ref.bucket, found.ref.key).ref.etag != found.ref.etag:
+                raise ObjectChanged("the deposited object was replaced while it was being copied")
             return _kept(copied, told, ports)
         parts = len(uploads.parts(upload))
     except NotStored:
