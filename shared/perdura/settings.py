@@ -107,6 +107,11 @@ class Settings(BaseSettings):
         pattern="^(answer|keep)$",
         description="A deposit whose content is here already: answer with the Archive that has it, or keep it again.",
     )
+    fetch_hosts: str = Field(
+        "",
+        description="Hosts, one a word, from which files are fetched that only fetch.txt of a bag names (https); "
+        "empty refuses such bags.",
+    )
     aip_retention_days: float = Field(
         0, ge=0, description="Days for which the object store itself refuses to delete an AIP (Object Lock); 0: none."
     )

@@ -25,12 +25,13 @@ from perdura.outcome import (
 )
 from perdura.packages.package import Finding as PackageFinding
 from perdura.packages.package import Report, Verdict
-from perdura.packages.verify import digested, examine
+from perdura.packages.verify import Examination, digested, examine
 from perdura.ports import Ports
 from perdura.premis.model import FAILURE, SUCCESS, WARNING, Event, Identifier
 from perdura.premis.model import Outcome as EventOutcome
 from perdura.steps import ingest_units
-from perdura.steps.ingest_custody import source_of, take_custody, unlike_announced
+from perdura.steps.ingest_custody import source_of, take_custody, taken, unlike_announced
+from perdura.steps.ingest_fetch import completed
 
 NOTES = 20
 """Findings quoted in a PREMIS event; the report in the registry has them all."""
@@ -44,12 +45,34 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     if archive.step.units:
         gathered = ingest_units.gathered(archive, ports)
         return gathered if isinstance(gathered, Outcome) else _judged(archive, *gathered, ports)
-    sip = archive.package(PackageKind.SIP) or take_custody(archive, ports)
+    sip = archive.package(PackageKind.SIP) or taken(archive) or take_custody(archive, ports)
     if isinstance(sip, Outcome):
         return sip
     examined = examine(source_of(sip, ports), limits=ingest_units.limits_of(ports), algorithms=ingest_units.IDENTITY)
     if isinstance(examined, Report):
         return _judged(archive, sip, examined, None, ports)
+    match completed(archive, sip, examined, ports):
+        case Outcome() as later:
+            return later
+        case Finding() as refused:
+            return _rejected(archive, replace(sip, accepted=False), (refused,), ports)
+        case (Package() as whole, Event() as event):
+            unlike = unlike_announced(archive, sip, ports)
+            if unlike is not None:
+                return _rejected(archive, replace(sip, accepted=False), (unlike,), ports)
+            outcome = _verified(archive, whole, ports)
+            return replace(outcome, events=(event, *outcome.events))
+        case _:
+            return _verified(archive, sip, ports, examined)
+
+
+def _verified(archive: ArchiveView, sip: Package, ports: Ports, examined: Examination | None = None) -> Outcome:
+    """Verify a SIP in this invocation, or have its units done."""
+    if examined is None:
+        found = examine(source_of(sip, ports), limits=ingest_units.limits_of(ports), algorithms=ingest_units.IDENTITY)
+        if isinstance(found, Report):
+            return _judged(archive, sip, found, None, ports)
+        examined = found
     divided = ingest_units.divided(archive, sip, examined, ports)
     if divided is not None:
         return divided
