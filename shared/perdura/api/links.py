@@ -49,3 +49,18 @@ def run_links(run_id: UUID, schedule_id: UUID) -> dict[str, str]:
     """A run, its records and its schedule."""
     base = f"{API}/runs/{run_id}"
     return {"self": base, "items": f"{base}/items", "schedule": f"{API}/schedules/{schedule_id}"}
+
+
+def job(job_id: UUID) -> str:
+    """A job."""
+    return f"{API}/jobs/{job_id}"
+
+
+def collection(collection_id: UUID) -> str:
+    """A collection."""
+    return f"{API}/collections/{collection_id}"
+
+
+def pipeline(name: str) -> str:
+    """A named pipeline."""
+    return f"{API}/pipelines/{quote(name, safe='')}"

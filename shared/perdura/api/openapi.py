@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import cache
 from typing import Any
@@ -73,8 +74,10 @@ def document() -> dict[str, Any]:
         path = _VARIABLE.sub(r"{\2}", operation.rule)
         paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, references, components)
     queries = {operation.query.__name__ for operation in OPERATIONS if operation.query is not None}
+    used = json.dumps([components, paths])
     for name in queries:
-        components.pop(name, None)
+        if f'"{_REFERENCE.format(model=name)}"' not in used:
+            components.pop(name, None)
     components["Problem"] = _PROBLEM_SCHEMA
     return {
         "openapi": "3.1.0",

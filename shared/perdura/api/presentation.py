@@ -30,9 +30,9 @@ from perdura.api.queries.rows import AnyRow
 from perdura.outcome import PackageKind, StepState
 from perdura.premis.log import Stored
 from perdura.premis.model import Identifier
+from perdura.registry import steering
 from perdura.registry.transitions import ERRAND_POSITION, ArchiveState
 
-RETRIABLE = frozenset({StepState.FAILED, StepState.BLOCKED})
 FINAL = frozenset(
     {
         ArchiveState.COMPLETED,
@@ -99,14 +99,17 @@ def archive(record: ArchiveRecord) -> ArchiveAnswer:
         error=error_of(last) if last is not None else None,
         publication=publications[0] if publications else None,
         publications=publications,
-        actions=actions(row.state, last.state if last is not None else None),
+        actions=[
+            str(act)
+            for act in steering.legal(
+                row.state,
+                row.pipeline,
+                last.position if last is not None else None,
+                last.state if last is not None else None,
+            )
+        ],
         links=links.archive_links(row.id),
     )
-
-
-def actions(state: str, last_step: str | None) -> list[str]:
-    """What makes sense to ask for: a rejected package stays as it is, so trying it again would change nothing."""
-    return ["retry"] if last_step in RETRIABLE and state != ArchiveState.REJECTED else []
 
 
 def plan(pipeline: Sequence[str], steps: Sequence[AnyRow]) -> list[PlannedStep]:

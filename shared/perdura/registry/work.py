@@ -62,7 +62,7 @@ VIEW = """
     (SELECT jsonb_agg(to_jsonb(copy)) FROM copy JOIN package ON package.id = copy.package_id
      WHERE package.archive_id = archive.id) AS copies,
     EXISTS (SELECT FROM step AS earlier WHERE earlier.archive_id = archive.id
-            AND earlier.state = 'completed_with_warnings') AS warned,
+            AND (earlier.state = 'completed_with_warnings' OR earlier.output ? 'skipped_by')) AS warned,
     (SELECT jsonb_object_agg(key, jsonb_build_object('state', unit.state, 'checkpoint', unit.checkpoint,
             'result', unit.result, 'lost', unit.state <> 'completed' AND unit.run_at < clock_timestamp()))
      FROM work_unit AS unit WHERE unit.step_id = step.id) AS units

@@ -32,7 +32,7 @@ def world(engine: Engine) -> World:
     """An installation whose registry is empty; the log keeps its events, for it takes none back."""
     with engine.begin() as connection:
         names = [table.name for table in Base.metadata.sorted_tables if not table.name.startswith("premis_")]
-        connection.execute(text(f"TRUNCATE {', '.join(names)}"))
+        connection.execute(text(f"TRUNCATE {', '.join(names)} CASCADE"))
         connection.execute(
             insert(Account).values(
                 id=LOCAL_ADMINISTRATOR, kind="local", issuer="local", subject="administrator", name="administrator",

@@ -22,10 +22,13 @@ from perdura.api.models.archives import (
     RetryAnswer,
     StepList,
 )
+from perdura.api.models.steering import ActAnswer, RunRequest
 from perdura.api.operations import Call, Section
 from perdura.api.problems import not_found
 from perdura.api.queries import archives, facets, files, finding
 from perdura.registry import archives as registry
+from perdura.registry import steering
+from perdura.registry.archives import Begun
 
 section = Section("Archives")
 
@@ -112,6 +115,32 @@ def retry_archive(call: Call, archive_id: UUID) -> RetryAnswer:
     begun = registry.retry(call.connection, archive_id)
     call.emit(begun.events)
     return RetryAnswer(archive=archive_id, links=links.archive_links(archive_id))
+
+
+@section.post("/archives/<uuid:archive_id>/skip", permission=Permission.OPERATE, status=202)
+def skip_step(call: Call, archive_id: UUID) -> ActAnswer:
+    """Go on without the failed or blocked step.
+
+    409 when the last step is neither; 422 when what follows needs it.
+    """
+    return _begun(call, steering.skip(call.connection, archive_id, by=call.principal.name))
+
+
+@section.post("/archives/<uuid:archive_id>/cancel", permission=Permission.OPERATE, status=202)
+def cancel_archive(call: Call, archive_id: UUID) -> ActAnswer:
+    """Stop an Archive where it is; what was written stays. 409 when nothing is under way."""
+    return _begun(call, steering.cancel(call.connection, archive_id, by=call.principal.name))
+
+
+@section.post("/archives/<uuid:archive_id>/run", permission=Permission.OPERATE, status=202)
+def run_steps(call: Call, archive_id: UUID, body: RunRequest) -> ActAnswer:
+    """Run more steps behind a finished pipeline. 409 while it is not finished; 422 when they cannot follow."""
+    return _begun(call, steering.run(call.connection, archive_id, body.steps))
+
+
+def _begun(call: Call, begun: Begun) -> ActAnswer:
+    call.emit(begun.events)
+    return ActAnswer(archive=begun.archive, links=links.archive_links(begun.archive))
 
 
 @section.post("/archives/<uuid:archive_id>/recalls", permission=Permission.OPERATE, status=202)

@@ -1,0 +1,212 @@
+"""Acts on Archives: one by one, and many as a job; pipelines; collections."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from werkzeug.test import Client
+
+from perdura.errors import Retryable
+from perdura.ids import new_id
+from perdura.registry import jobs, steering
+from perdura.registry.steering import Act
+from perdura.runtime import jobs as running
+from tests.contract.test_api.world import World, bearer
+
+PIPELINE = ["ingest", "preserve", "archive", "publish"]
+
+
+def _post(client: Client, path: str, body: Any = None, **more: Any) -> Any:
+    return client.post(f"/api/v1{path}", json=body, headers=bearer(), **more)
+
+
+def _get(client: Client, path: str) -> Any:
+    return client.get(f"/api/v1{path}", headers=bearer()).get_json()
+
+
+def _failed(world: World, name: str = "archive", **values: Any) -> Any:
+    archive = world.archive(state="failed", **values)
+    position = PIPELINE.index(name)
+    for before in range(position):
+        world.step(archive, PIPELINE[before], before, "completed")
+    world.step(archive, name, position, "failed", error_code="no-space", error_message="No space.")
+    return archive
+
+
+def test_only_what_makes_sense_is_offered() -> None:
+    assert steering.legal("failed", PIPELINE, 2, "failed") == [Act.RETRY, Act.SKIP]
+    assert steering.legal("failed", PIPELINE, 0, "failed") == [Act.RETRY]
+    assert steering.legal("rejected", PIPELINE, 0, "failed") == []
+    assert steering.legal("running", PIPELINE, 1, "running") == [Act.CANCEL]
+    assert steering.legal("blocked", PIPELINE, 2, "blocked") == [Act.RETRY, Act.SKIP, Act.CANCEL]
+    assert steering.legal("completed", PIPELINE, 3, "completed") == [Act.RUN]
+    assert steering.legal("completed", [*PIPELINE, "notify"], 4, "completed") == []
+    assert steering.legal("awaiting_upload", PIPELINE, None, None) == [Act.CANCEL]
+
+
+def test_a_skipped_step_is_left_out_and_remembered(world: World, registry: Client) -> None:
+    archive = _failed(world)
+    assert _get(registry, f"/archives/{archive}")["actions"] == ["retry", "skip"]
+    assert _post(registry, f"/archives/{archive}/skip").status_code == 202
+    steps = _get(registry, f"/archives/{archive}/steps")["items"]
+    assert [(step["name"], step["attempt"], step["state"]) for step in steps[2:]] == [
+        ("archive", 1, "failed"), ("archive", 2, "cancelled"), ("publish", 1, "queued"),
+    ]  # fmt: skip
+    assert steps[3]["output"] == {"skipped_by": "administrator"}
+    with world.engine.connect() as connection:
+        asked = connection.execute(text("SELECT event ->> 'type' FROM outbox")).scalars().all()
+    assert asked == ["org.perdura.publish.requested.v1"]
+    assert _get(registry, f"/archives/{archive}")["state"] == "running"
+    assert _post(registry, f"/archives/{archive}/skip").status_code == 409
+
+
+def test_a_needed_step_cannot_be_skipped(world: World, registry: Client) -> None:
+    archive = _failed(world, "ingest")
+    answer = _post(registry, f"/archives/{archive}/skip")
+    assert (answer.status_code, answer.get_json()["type"]) == (422, "urn:perdura:problem:needed-step")
+
+
+def test_skipping_the_last_step_ends_with_a_warning(world: World, registry: Client) -> None:
+    archive = _failed(world, "publish")
+    _post(registry, f"/archives/{archive}/skip")
+    assert _get(registry, f"/archives/{archive}")["state"] == "completed_with_warnings"
+
+
+def test_what_is_cancelled_stops_once(world: World, registry: Client) -> None:
+    archive = world.archive(state="waiting")
+    world.step(archive, "ingest", 0, "waiting")
+    assert _post(registry, f"/archives/{archive}/cancel").status_code == 202
+    assert _get(registry, f"/archives/{archive}")["state"] == "cancelled"
+    assert _post(registry, f"/archives/{archive}/cancel").status_code == 409
+
+
+def test_more_steps_run_behind_a_finished_pipeline_only(world: World, registry: Client) -> None:
+    archive = world.archive(state="completed")
+    for position, name in enumerate(PIPELINE):
+        world.step(archive, name, position, "completed")
+    assert _post(registry, f"/archives/{archive}/run", {"steps": ["ingest"]}).status_code == 422
+    assert _post(registry, f"/archives/{archive}/run", {"steps": []}).status_code == 422
+    assert _post(registry, f"/archives/{archive}/run", {"steps": ["notify"]}).status_code == 202
+    assert [step["name"] for step in _get(registry, f"/archives/{archive}")["pipeline"]] == [*PIPELINE, "notify"]
+    assert _post(registry, f"/archives/{archive}/run", {"steps": ["notify"]}).status_code == 409
+
+
+def test_a_job_does_what_its_plan_said(world: World, registry: Client) -> None:
+    failed = [_failed(world) for _ in range(120)]
+    world.archive(state="completed")
+    wanted = {"act": "retry", "filter": {"q": "title"}}
+    plan = _post(registry, "/jobs/plan", wanted).get_json()
+    assert (plan["total"], plan["eligible"], plan["states"]) == (121, 120, {"failed": 120, "completed": 1})
+    job = _post(registry, "/jobs", wanted).get_json()
+    assert (job["state"], job["total"]) == ("queued", 120)
+    late = _failed(world)
+    events = running.tick(world)  # type: ignore[arg-type]
+    job = _get(registry, f"/jobs/{job['id']}")
+    assert (job["state"], job["done"], job["failed"]) == ("completed", 120, 0)
+    assert len(events) == 120
+    assert _get(registry, f"/archives/{failed[0]}")["state"] == "running"
+    assert _get(registry, f"/archives/{late}")["state"] == "failed"
+    again = _post(registry, "/jobs", {"act": "cancel", "archives": [str(failed[0])]}).get_json()
+    assert again["total"] == 1
+
+
+def test_items_that_fail_say_why_and_stop_nothing(world: World, registry: Client) -> None:
+    good, needed = _failed(world), _failed(world, "ingest")
+    job = _post(registry, "/jobs", {"act": "skip", "archives": [str(good), str(needed)]}).get_json()
+    running.tick(world)  # type: ignore[arg-type]
+    items = _get(registry, f"/jobs/{job['id']}/items")["items"]
+    assert [(item["archive"], item["state"], item["code"]) for item in items] == [
+        (str(good), "done", None), (str(needed), "failed", "needed-step"),
+    ]  # fmt: skip
+    assert len(_get(registry, f"/jobs/{job['id']}/items?state=failed")["items"]) == 1
+
+
+def test_a_passing_trouble_leaves_the_rest_for_later(world: World) -> None:
+    with world.engine.begin() as connection:
+        job = jobs.make(connection, "odd", [{"subject": str(n)} for n in range(3)], by="me")
+    tries: list[str] = []
+
+    def worker(_connection: Any, _given: Any, item: jobs.Item, _by: str) -> jobs.Done:
+        tries.append(item.subject)
+        if item.subject == "1" and tries.count("1") == 1:
+            raise Retryable("Not now.")
+        return jobs.Done(None)
+
+    for more in (False, True, False):
+        with world.engine.begin() as connection:
+            assert jobs.work(connection, {"odd": worker})[0] is more
+    assert tries == ["0", "1", "1", "2"]
+    with world.engine.connect() as connection:
+        row = connection.execute(text("SELECT state, done FROM job WHERE id = :id"), {"id": job}).one()
+    assert tuple(row) == ("completed", 3)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"act": "retry"},
+        {"act": "burn", "filter": {}},
+        {"act": "run", "filter": {}},
+        {"act": "retry", "filter": {}, "archives": [str(new_id())]},
+        {"act": "collect", "filter": {}},
+        {"act": "retry", "filter": {"colour": "red"}},
+        {"act": "retry", "archives": []},
+    ],
+)
+def test_a_job_that_makes_no_sense_is_refused_with_its_field(registry: Client, body: dict[str, Any]) -> None:
+    for path in ("/jobs", "/jobs/plan"):
+        answer = _post(registry, path, body)
+        assert answer.status_code == 422
+        assert answer.get_json()["errors"][0]["field"].startswith("body")
+
+
+def test_an_empty_job_and_an_ended_job_are_conflicts(world: World, registry: Client) -> None:
+    assert _post(registry, "/jobs", {"act": "retry", "filter": {}}).status_code == 409
+    archive = _failed(world)
+    job = _post(registry, "/jobs", {"act": "retry", "archives": [str(archive)]}).get_json()
+    assert _post(registry, f"/jobs/{job['id']}/cancel").get_json()["state"] == "cancelled"
+    assert _post(registry, f"/jobs/{job['id']}/cancel").status_code == 409
+    assert running.tick(world) == []  # type: ignore[arg-type]
+
+
+def test_pipelines_are_checked_before_they_are_kept(world: World, registry: Client) -> None:
+    plan = _post(registry, "/pipelines/plan", {"steps": ["ingest", "preserve"]}).get_json()
+    assert plan == {"legal": True, "reason": None, "next": ["archive", "notify", "publish"]}
+    refused = _post(registry, "/pipelines/plan", {"steps": ["archive"]}).get_json()
+    assert not refused["legal"]
+    put = registry.put("/api/v1/pipelines/light", json={"steps": ["ingest", "preserve"]}, headers=bearer())
+    assert put.status_code == 200
+    bad = registry.put("/api/v1/pipelines/light", json={"steps": ["publish"]}, headers=bearer())
+    assert bad.status_code == 422
+    assert "light" in [item["name"] for item in _get(registry, "/pipelines")["items"]]
+    assert registry.delete("/api/v1/pipelines/light", headers=bearer()).status_code == 204
+    assert registry.delete("/api/v1/pipelines/deposit", headers=bearer()).status_code == 409
+    assert registry.get("/api/v1/pipelines/light", headers=bearer()).status_code == 404
+
+
+def test_a_collection_is_filled_by_list_and_by_filter(world: World, registry: Client) -> None:
+    one, two = world.archive(title="one"), world.archive(title="two", state="failed")
+    collection = _post(registry, "/collections", {"name": "Theses", "description": "All of them"}).get_json()
+    assert _post(registry, "/collections", {"name": "Theses"}).status_code == 409
+    members = f"/collections/{collection['id']}/members"
+    assert _post(registry, members, {"archives": [str(one)]}).get_json() == {"changed": 1}
+    assert _post(registry, members, {"archives": [str(one), str(new_id())]}).status_code == 404
+    _post(registry, "/jobs", {"act": "collect", "filter": {"q": "two"}, "collection": collection["id"]})
+    running.tick(world)  # type: ignore[arg-type]
+    assert _get(registry, f"/collections/{collection['id']}")["archives"] == 2
+    found = _get(registry, f"/archives?collection={collection['id']}&state=failed")["items"]
+    assert [item["id"] for item in found] == [str(two)]
+    summary = _get(registry, f"/collections/{collection['id']}/summary")
+    assert (summary["total"], {f["value"]: f["count"] for f in summary["facets"]["state"]}) == (
+        2, {"completed": 1, "failed": 1},
+    )  # fmt: skip
+    assert _post(registry, f"{members}/remove", {"archives": [str(one)]}).get_json() == {"changed": 1}
+    changed = registry.patch(
+        f"/api/v1/collections/{collection['id']}", json={"name": "Dissertations"}, headers=bearer()
+    )
+    assert changed.get_json()["name"] == "Dissertations"
+    assert [item["name"] for item in _get(registry, "/collections?q=dissert")["items"]] == ["Dissertations"]
+    assert registry.delete(f"/api/v1/collections/{collection['id']}", headers=bearer()).status_code == 204
+    assert _get(registry, f"/archives/{one}")["id"] == str(one)
