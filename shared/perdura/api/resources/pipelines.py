@@ -54,7 +54,7 @@ def list_pipelines(call: Call) -> PipelineList:
     return PipelineList(items=[_answer(row) for row in rows])
 
 
-@section.post("/pipelines/plan", permission=Permission.READ)
+@section.post("/pipelines/plan", permission=Permission.OPERATE)
 def plan_pipeline(call: Call, body: PipelinePlanRequest) -> PipelinePlanAnswer:
     """Say whether steps form a pipeline, and what may follow. Nothing is stored."""
     del call
