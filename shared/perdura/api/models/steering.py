@@ -83,7 +83,7 @@ class JobPage(Answer):
     next: str | None
 
 
-class ItemQuery(Page):
+class JobItemQuery(Page):
     """A page of a job's items."""
 
     state: Literal["queued", "done", "failed"] | None = None

@@ -8,10 +8,10 @@ from perdura.accounts.principals import Permission
 from perdura.api import cursors, links
 from perdura.api.models.base import Page
 from perdura.api.models.steering import (
-    ItemQuery,
     JobAnswer,
     JobItemAnswer,
     JobItemPage,
+    JobItemQuery,
     JobPage,
     JobRequest,
     PlanAnswer,
@@ -120,7 +120,7 @@ def get_job(call: Call, job_id: UUID) -> JobAnswer:
 
 
 @section.get("/jobs/<uuid:job_id>/items", permission=Permission.READ)
-def list_job_items(call: Call, job_id: UUID, query: ItemQuery) -> JobItemPage:
+def list_job_items(call: Call, job_id: UUID, query: JobItemQuery) -> JobItemPage:
     """What became of each thing of a job."""
     found(call, job_id)
     after = cursors.decode_sequence(query.cursor) if query.cursor else None
