@@ -148,6 +148,19 @@ class Settings(BaseSettings):
         description="PEM file of the certificate's key, unencrypted.",
     )
     tape_ca: str | None = Field(None, description="PEM file of the certification authorities of FTS and the endpoint.")
+    tape_transport: str = Field(
+        "own",
+        pattern="^(own|fts3)$",
+        description="How FTS is spoken to: own, or fts3 (the package of that name; extra fts3-rest).",
+    )
+    tape_token_url: str | None = Field(
+        None,
+        description="Token endpoint (OAuth 2.0): tokens for FTS and the tape endpoint by client credentials.",
+    )
+    tape_client_id: str | None = Field(None, description="Our client id at that issuer.")
+    tape_client_secret: SecretStr | None = Field(None, description="Our client secret at that issuer.")
+    tape_token_scope: str = Field("", description="Scopes to ask for, one a word.")
+    tape_token_audience: str = Field("", description="Audience to ask for.")
     tape_poll_seconds: Seconds = Field(1, description="First interval between looks at a tape job; it doubles.")
     tape_poll_longest: Seconds = Field(300, description="Longest interval between looks at a tape job.")
     tape_archive_timeout: Seconds = Field(4 * 86400, gt=0, description="Seconds FTS waits for a file to reach tape.")

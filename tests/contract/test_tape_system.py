@@ -7,8 +7,12 @@ import os
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -81,15 +85,40 @@ def until_final(tape: TapeSystem, job: str, seconds: float = 10) -> TapeJob:
     return state
 
 
+def transports() -> list[Any]:
+    """Both ways to speak to FTS; the package is an extra (`make test-peers` runs this suite with it)."""
+    missing = find_spec("fts3") is None
+    return ["own", pytest.param("fts3", marks=pytest.mark.skipif(missing, reason="fts3 is not installed"))]
+
+
+Emulators = Callable[[str], Surroundings]
+
+
 @pytest.fixture(scope="module")
-def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundings]:
-    state = tmp_path_factory.mktemp("tape")
+def emulators(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulators]:
+    """The emulated tape system by transport, each started when first wanted."""
+    with ExitStack() as stack:
+
+        @cache
+        def emulated(transport: str) -> Surroundings:
+            return stack.enter_context(emulated_system(tmp_path_factory.mktemp("tape"), transport))
+
+        yield emulated
+
+
+@contextmanager
+def emulated_system(state: Path, transport: str) -> Iterator[Surroundings]:
     server = TapeServer(state, token="secret", model=QUICK, pace=PACE)
     server.start()
     sources: dict[str, bytes] = {}
     source = source_server(sources)
     tape = tape_system(
-        Settings(tape_fts_url=server.fts_url, tape_endpoint_url=server.endpoint_url, tape_token="secret")
+        Settings(
+            tape_fts_url=server.fts_url,
+            tape_endpoint_url=server.endpoint_url,
+            tape_token="secret",
+            tape_transport=transport,
+        )
     )
     assert tape is not None
     yield Surroundings(
@@ -100,18 +129,22 @@ def emulated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Surroundings]
     server.stop()
 
 
-@pytest.fixture
-def emulator(emulated: Surroundings) -> Iterator[Surroundings]:
+@pytest.fixture(params=transports())
+def emulator(request: pytest.FixtureRequest, emulators: Emulators) -> Iterator[Surroundings]:
     """The emulated system, without the faults that a test before put in force."""
+    emulated = emulators(request.param)
     yield emulated
     assert emulated.faults is not None
     emulated.faults.unlink(missing_ok=True)
 
 
-@pytest.fixture(params=["fake", "fts"])
-def system(request: pytest.FixtureRequest) -> Iterator[Surroundings]:
-    if request.param == "fts":
-        yield request.getfixturevalue("emulator")
+@pytest.fixture(params=["fake", *transports()])
+def system(request: pytest.FixtureRequest, emulators: Emulators) -> Iterator[Surroundings]:
+    if request.param != "fake":
+        emulated = emulators(request.param)
+        yield emulated
+        assert emulated.faults is not None
+        emulated.faults.unlink(missing_ok=True)
         return
     sources: dict[str, bytes] = {}
     fake = FakeTape(fetch=lambda url: sources[url.removeprefix("http://sources").partition("?")[0]])
@@ -176,6 +209,20 @@ def test_a_cancelled_job_says_who_cancelled_it(system: Surroundings) -> None:
     state = system.tape.jobs([job])[job]
     assert state.state == "cancelled"
     assert state.cancelled_by_user
+
+
+def test_another_priority_is_taken(system: Surroundings) -> None:
+    if system.faults is not None:
+        system.inject({"effect": "never-archived", "match": "prior.tar"})
+    job = system.tape.submit(system.request("prior.tar", b"prior"))
+    system.tape.set_priority([job], 5)
+    assert system.tape.jobs([job])[job].state in ("active", "archiving")
+    if system.server is not None:
+        assert (system.server.ledger.job(job) or {})["priority"] == 5
+
+
+def test_credentials_are_described(system: Surroundings) -> None:
+    assert system.tape.renew().holder == "token"
 
 
 def test_an_answer_lost_after_submission_makes_no_second_job(emulator: Surroundings) -> None:

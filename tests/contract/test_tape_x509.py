@@ -21,9 +21,8 @@ from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from perdura.api.gateway import Access, Held
 from perdura.clients.fts import FtsRefused
-from perdura.clients.fts_delegation import ProxyDelegator, termination
 from perdura.clients.tape import FtsTape, tape_system
-from perdura.clients.tape_x509 import load
+from perdura.clients.tape_checks import check_offline, check_online
 from perdura.local.tape.fts.daemon import Pace
 from perdura.local.tape.http import Request, Response, Server, tls_context
 from perdura.local.tape.library import Model
@@ -32,6 +31,7 @@ from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.settings import Settings
 from perdura.steps import archive as step
 from perdura.storage.store import ObjectRef
+from tests.contract.test_tape_system import transports
 from tests.unit.tape.fakes import AIP, ARCHIVE, NOW, PresigningStore, aip, archive, ports
 from tests.unit.tape.pki import robot, tls_directory
 
@@ -118,8 +118,12 @@ class World:
         return outcome
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+# The package leaves its certificate files open.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@pytest.fixture(params=transports())
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     pki = tmp_path / "pki"
     pki.mkdir()
     tls_directory(pki)
@@ -131,6 +135,7 @@ def world(tmp_path: Path) -> Iterator[World]:
     store = PresigningStore()
     package = aip(store, DATA)
     values: dict[str, Any] = {
+        "tape_transport": request.param,
         "tape_fts_url": server.fts_url,
         "tape_endpoint_url": server.endpoint_url,
         "tape_certificate": certificate,
@@ -172,16 +177,31 @@ def test_a_wrong_checksum_at_the_source_stops_before_a_byte_moves(world: World) 
 
 
 def test_a_proxy_is_renewed_before_it_ends(world: World) -> None:
-    fts = world.tape.fts
-    robot_files = world.ports.settings.tape_certificate, world.ports.settings.tape_key
-    delegator = ProxyDelegator(load(*robot_files))
-    identity = fts.identity()
+    identity = world.tape.fts.identity()
     assert (identity.dn, identity.method) == (DN, "certificate")
-    assert termination(fts, identity) is None
-    ends = delegator.keep_fresh(fts)
-    assert delegator.keep_fresh(fts) == ends
+    found = world.tape.renew()
+    assert found.holder == DN
+    assert found.expires_at is not None
+    assert found.proxy_expires_at is not None
+    assert world.tape.renew().proxy_expires_at == found.proxy_expires_at
     world.server.ledger.keep_note("proxy", DN, {"expires": time.time() + 600})
-    assert delegator.keep_fresh(fts) >= ends
+    renewed = world.tape.renew().proxy_expires_at
+    assert renewed is not None
+    assert renewed >= found.proxy_expires_at
+
+
+def test_the_checks_see_that_everything_works_and_what_does_not(world: World) -> None:
+    settings = world.ports.settings
+    found = [*check_offline(settings), *check_online(settings)]
+    assert {check.subject: check.verdict for check in found} == {
+        "tape certificate": "ok", "FTS": "ok", "FTS delegation": "ok", "tape endpoint": "ok",
+    }, found  # fmt: skip
+    assert DN in found[1].found
+    world.server.ledger.keep_note("banned-dn", DN, {"by": "somebody"})
+    banned = list(check_online(settings))
+    assert (banned[0].verdict, banned[0].subject) == ("failure", "FTS")
+    lost = settings.model_copy(update={"tape_ca": "/nowhere/ca.pem"})
+    assert "failure" in {check.verdict for check in check_offline(lost)}
 
 
 def test_without_credentials_nothing_is_asked(world: World) -> None:

@@ -79,3 +79,21 @@ def test_jobs_are_shown_cancelled_and_unknown(results: dict[str, Any]) -> None:
     assert results["unknown"] == "NotFound"
     assert results["refused"] == "ClientError"
     assert results["listed"] == []
+
+
+def test_the_contract_of_tape_holds_over_the_package(interpreter: str) -> None:
+    """The same suite as over our own transport, with the package beside our dependencies."""
+    find = [interpreter, "-c", "import fts3, os; print(os.path.dirname(list(fts3.__path__)[0]))"]
+    packages = subprocess.run(find, capture_output=True, text=True, check=True).stdout.strip()
+    suites = ["tests/contract/test_tape_system.py", "tests/contract/test_tape_x509.py"]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-rs", "-k", "fts3", *suites],
+        cwd=Path(__file__).resolve().parents[2],
+        env={**os.environ, "PYTHONPATH": packages},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+    assert "skipped" not in done.stdout, done.stdout[-3000:]

@@ -13,6 +13,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Protocol
 
 import httpx
@@ -99,6 +100,46 @@ class Delegator(Protocol):
         """Delegate anew; raises FtsUnavailable or FtsRefused."""
         ...
 
+    def keep_fresh(self, client: FtsClient, now: datetime | None = None) -> datetime:
+        """Delegate anew where that is due; gives back when the present proxy ends."""
+        ...
+
+
+class FtsTransport(Protocol):
+    """What the tape system needs of an FTS server; two transports do it, one contract suite holds for both."""
+
+    def identity(self) -> Identity:
+        """Who FTS takes us for."""
+        ...
+
+    def submit(self, document: Mapping[str, Any], sid: str) -> str:
+        """Submit a job under `sid`; the same `sid` is always the same job."""
+        ...
+
+    def jobs(self, job_ids: Sequence[str]) -> dict[str, FtsJob]:
+        """States of jobs with their files."""
+        ...
+
+    def archived(self, job_id: str) -> FtsJob | None:
+        """A job that FTS moved to its archive."""
+        ...
+
+    def cancel(self, job_ids: Sequence[str]) -> None:
+        """Cancel jobs."""
+        ...
+
+    def set_priority(self, job_ids: Sequence[str], priority: int) -> None:
+        """Change the priority of jobs."""
+        ...
+
+    def renew(self) -> datetime | None:
+        """Keep the proxy at FTS fresh; gives back when it ends, None with a token."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections."""
+        ...
+
 
 class FtsClient:
     """The REST interface of one FTS server. Safe to use from several threads.
@@ -158,17 +199,12 @@ class FtsClient:
         """
         with self._lock:
             if self._identity is None:
-                document = _decoded(_accepted(self.request("GET", "/whoami")))
-                if document.get("method") == "unauthenticated" or not document.get("vos_id"):
-                    raise FtsRefused("FTS does not accept our credentials", 401, code="fts-not-authenticated")
-                self._identity = Identity(
-                    dn=document["user_dn"],
-                    method=document["method"],
-                    vo=document["vos"][0],
-                    vo_id=uuid.UUID(document["vos_id"][0]),
-                    delegation_id=document["delegation_id"],
-                )
+                self._identity = identity_from(_decoded(_accepted(self.request("GET", "/whoami"))))
             return self._identity
+
+    def renew(self) -> datetime | None:
+        """Delegate when the proxy at FTS is missing or ends soon; gives back when it ends, None with a token."""
+        return None if self._delegator is None else self._delegator.keep_fresh(self)
 
     def submit(self, document: Mapping[str, Any], sid: str) -> str:
         """Submit a job under `sid` and give back its id; asking again with the same `sid` makes no second job.
@@ -215,7 +251,7 @@ class FtsClient:
                 raise _refusal(answer)
             items = _decoded(answer)
             for item in items if isinstance(items, list) else [items]:
-                job = _job(item)
+                job = job_from(item)
                 found[job.job_id] = job
         missing = set(job_ids) - set(found)
         if missing:
@@ -225,7 +261,7 @@ class FtsClient:
     def archived(self, job_id: str) -> FtsJob | None:
         """A job that FTS moved to its archive after the retention time; None when there is none."""
         answer = self.request("GET", f"/archive/{job_id}")
-        return None if answer.status_code == 404 else _job(_decoded(_accepted(answer)))
+        return None if answer.status_code == 404 else job_from(_decoded(_accepted(answer)))
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         """Cancel jobs; final and unknown ones are left as they are."""
@@ -293,7 +329,21 @@ def _decoded(answer: httpx.Response) -> Any:
         raise FtsUnavailable(f"FTS answered {answer.status_code} with something cut off or not JSON") from error
 
 
-def _job(item: Mapping[str, Any]) -> FtsJob:
+def identity_from(document: Mapping[str, Any]) -> Identity:
+    """The answer of `GET /whoami`; raises FtsRefused for the anonymous one (fts-cta.md 2.8)."""
+    if document.get("method") == "unauthenticated" or not document.get("vos_id"):
+        raise FtsRefused("FTS does not accept our credentials", 401, code="fts-not-authenticated")
+    return Identity(
+        dn=document["user_dn"],
+        method=document["method"],
+        vo=document["vos"][0],
+        vo_id=uuid.UUID(document["vos_id"][0]),
+        delegation_id=document["delegation_id"],
+    )
+
+
+def job_from(item: Mapping[str, Any]) -> FtsJob:
+    """One job as FTS shows it, or its error for that job."""
     if "job_state" not in item:
         return FtsJob(str(item["job_id"]), None, f"{item.get('http_status')}: {item.get('http_message')}")
     files = tuple(

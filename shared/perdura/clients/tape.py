@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from perdura.clients.fts import FtsClient, FtsFile, FtsJob
+from perdura.clients.fts import FtsClient, FtsFile, FtsJob, FtsTransport
 from perdura.clients.fts_delegation import ProxyDelegator
 from perdura.clients.tape_endpoint import Locality, TapeEndpoint
-from perdura.clients.tape_x509 import load
+from perdura.clients.tape_oauth import token_source
+from perdura.clients.tape_x509 import Robot, load
 from perdura.errors import Broken
 from perdura.ports import Residency, Staging, TapeCredentials, TapeJob, TapeRequest
 from perdura.settings import Settings
@@ -28,17 +28,17 @@ class FtsTape:
 
     def __init__(
         self,
-        fts: FtsClient,
+        fts: FtsTransport,
         endpoint: TapeEndpoint,
         destination: str,
         *,
         archive_timeout: int,
         priority: int = 3,
         token: Callable[[], str] | None = None,
-        delegator: ProxyDelegator | None = None,
+        robot: Robot | None = None,
     ) -> None:
         """`destination` is the URL of our directory as FTS shall write to it (`davs://…/perdura`)."""
-        self._token, self._delegator = token, delegator
+        self._token, self._robot = token, robot
         self.fts, self.endpoint = fts, endpoint
         self._destination = destination.rstrip("/")
         self._base = "/" + urlsplit(destination).path.strip("/")
@@ -110,13 +110,11 @@ class FtsTape:
 
     def renew(self) -> TapeCredentials:
         """Delegate anew where the proxy at FTS is missing or ends soon; with a token, see that there is one."""
-        if self._delegator is None:
+        if self._robot is None:
             if self._token is not None:
                 self._token()
             return TapeCredentials("token", None)
-        now = datetime.now(UTC)
-        ends = now + timedelta(days=self._delegator.robot.days_left(now))
-        return TapeCredentials(self._delegator.robot.dn, ends, self._delegator.keep_fresh(self.fts, now))
+        return TapeCredentials(self._robot.dn, self._robot.expires_at, self.fts.renew())
 
     def residency(self, paths: Sequence[str]) -> Mapping[str, Residency]:
         """Locality, size and ADLER32 of files, from the endpoint itself."""
@@ -212,17 +210,11 @@ def tape_system(settings: Settings) -> FtsTape | None:
     if not endpoint_url:
         raise Broken("PERDURA_TAPE_FTS_URL is set but PERDURA_TAPE_ENDPOINT_URL is not", code="tape-configuration")
     tls = client_tls(settings)
-    token = None
-    if settings.tape_token is not None:
-        secret = settings.tape_token.get_secret_value()
-
-        def token() -> str:
-            return secret
-
-    delegator = None
+    token = token_source(settings)
+    robot = None
     if settings.tape_certificate and settings.tape_key and token is None:
-        delegator = ProxyDelegator(load(settings.tape_certificate, settings.tape_key))
-    fts = FtsClient(settings.tape_fts_url, token=token, tls=tls, delegator=delegator)
+        robot = load(settings.tape_certificate, settings.tape_key)
+    fts = _transport(settings, token, tls, robot)
     endpoint = TapeEndpoint(endpoint_url, token=token, tls=tls)
     there = endpoint_url.rstrip("/").replace("https://", "davs://", 1)
     return FtsTape(
@@ -232,8 +224,21 @@ def tape_system(settings: Settings) -> FtsTape | None:
         archive_timeout=int(settings.tape_archive_timeout),
         priority=settings.tape_priority,
         token=token,
-        delegator=delegator,
+        robot=robot,
     )
+
+
+def _transport(
+    settings: Settings, token: Callable[[], str] | None, tls: ssl.SSLContext, robot: Robot | None
+) -> FtsTransport:
+    """The transport that the settings choose."""
+    url = str(settings.tape_fts_url)
+    if settings.tape_transport == "fts3":
+        from perdura.clients.fts_package import PackageFtsClient
+
+        certificate, key = (settings.tape_certificate, settings.tape_key) if robot else (None, None)
+        return PackageFtsClient(url, token=token, certificate=certificate, key=key, ca=settings.tape_ca)
+    return FtsClient(url, token=token, tls=tls, delegator=ProxyDelegator(robot) if robot else None)
 
 
 def client_tls(settings: Settings) -> ssl.SSLContext:

@@ -47,10 +47,14 @@ class Robot:
         """Its name in slash form."""
         return slash_dn(self.certificate.subject)
 
+    @property
+    def expires_at(self) -> datetime:
+        """When the first certificate of the chain expires."""
+        return min(certificate.not_valid_after_utc for certificate in self.chain)
+
     def days_left(self, now: datetime) -> float:
-        """Days until the first certificate of the chain expires; negative afterwards."""
-        ends = min(certificate.not_valid_after_utc for certificate in self.chain)
-        return (ends - now).total_seconds() / 86400
+        """Days until then; negative afterwards."""
+        return (self.expires_at - now).total_seconds() / 86400
 
 
 def slash_dn(name: x509.Name) -> str:

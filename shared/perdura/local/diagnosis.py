@@ -14,8 +14,10 @@ from pathlib import Path
 
 from perdura.errors import Broken
 from perdura.local import assets, ports, postgres, seaweedfs
+from perdura.local.plan import TAPE_NAMES
 from perdura.local.state import LONGEST_SOCKET_NAME, SOCKET_PATH_LIMIT, open_home, remembered_ports
 from perdura.local.status import ProcessState, StackState, read_status
+from perdura.settings import Settings
 
 NEEDED_DISK = 2 * 2**30
 NEEDED_MEMORY = 3 * 2**30
@@ -56,7 +58,7 @@ def diagnose(root: Path, environ: Mapping[str, str] = os.environ) -> list[Diagno
         lambda: _scanner(environ),
         lambda: _running(root),
     ]
-    return [check() for check in checks]
+    return [*(check() for check in checks), *_tape(environ)]
 
 
 def _python() -> Diagnosis:
@@ -157,6 +159,20 @@ def _scanner(environ: Mapping[str, str]) -> Diagnosis:
         return Diagnosis(Level.FINE, "virus scanner", f"clamd at {address}")
     found = "none configured; packages are kept unscanned and their events say so"
     return Diagnosis(Level.WARNING, "virus scanner", found, "run clamd and set PERDURA_CLAMD")
+
+
+def _tape(environ: Mapping[str, str]) -> list[Diagnosis]:
+    """The tape system, where an existing one is named: credentials, what FTS says of us, the Tape REST API."""
+    if not any(name in environ for name in TAPE_NAMES):
+        return [Diagnosis(Level.FINE, "tape", "the local tape library")]
+    from perdura.clients.tape_checks import check_offline, check_online
+
+    levels = {"ok": Level.FINE, "warning": Level.WARNING, "failure": Level.FAILURE}
+    configuration = Settings()  # type: ignore[call-arg]
+    return [
+        Diagnosis(levels[check.verdict], check.subject, check.found, check.remedy)
+        for check in (*check_offline(configuration), *check_online(configuration))
+    ]
 
 
 def _running(root: Path) -> Diagnosis:

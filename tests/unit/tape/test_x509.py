@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import subprocess
 import time
@@ -117,7 +118,12 @@ def test_the_command_imports_and_checks(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert DN in done.output
     files = str(tmp_path / "secrets/robot.pem"), str(tmp_path / "secrets/robot.key")
-    assert "valid for 39" in CliRunner().invoke(tape, ["credentials", "check", *files]).output
+    checked = CliRunner().invoke(tape, ["credentials", "check", *files])
+    assert checked.exit_code == 0, checked.output
+    assert re.search(r"RSA 2048, 39\d days left", checked.output)
+    Path(files[1]).chmod(0o644)
+    assert "chmod 600" in CliRunner().invoke(tape, ["credentials", "check", *files]).output
+    assert CliRunner().invoke(tape, ["credentials", "check", files[0], files[0]]).exit_code == 1
     assert CliRunner().invoke(tape, [*command, "wrong"]).exit_code == 1
 
 

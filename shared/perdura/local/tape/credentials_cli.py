@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from perdura.clients.tape_x509 import Robot, from_p12, load, store
+from perdura.clients.tape_checks import check_robot
+from perdura.clients.tape_x509 import Robot, from_p12, store
 from perdura.errors import PerduraError
-
-WARN_DAYS = 30
+from perdura.local.state import open_home
 
 
 @click.group()
@@ -20,10 +20,18 @@ def credentials() -> None:
 
 @credentials.command(name="import")
 @click.argument("p12", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--to", "directory", type=click.Path(path_type=Path, file_okay=False), default=Path(".perdura/secrets"))
+@click.option(
+    "--to",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Where robot.pem and robot.key go. Default: the secrets of the stack.",
+)
 @click.password_option("--password", confirmation_prompt=False, prompt="Password of the PKCS#12 file")
-def import_p12(p12: Path, directory: Path, password: str) -> None:
+@click.pass_obj
+def import_p12(root: Path, p12: Path, directory: Path | None, password: str) -> None:
     """Turn a PKCS#12 file (also one with RC2) into robot.pem and robot.key, mode 0600."""
+    directory = directory or open_home(root).root / "secrets"
     try:
         robot = from_p12(p12.read_bytes(), password.encode() or None)
         certificate, key = store(robot, directory)
@@ -34,21 +42,33 @@ def import_p12(p12: Path, directory: Path, password: str) -> None:
 
 
 @credentials.command()
-@click.argument("certificate", type=click.Path(exists=True, dir_okay=False))
-@click.argument("key", type=click.Path(exists=True, dir_okay=False))
-def check(certificate: str, key: str) -> None:
-    """Check a certificate and its key: RSA of 2048 bits or more, belonging together, not expired."""
-    try:
-        robot = load(certificate, key)
-    except PerduraError as error:
-        raise click.ClickException(error.message) from error
-    _describe(robot)
+@click.argument("certificate", type=click.Path(exists=True, dir_okay=False), required=False)
+@click.argument("key", type=click.Path(exists=True, dir_okay=False), required=False)
+def check(certificate: str | None, key: str | None) -> None:
+    """Check a certificate and its key, and what FTS and the tape endpoint say of us.
+
+    The certificate has to be RSA of 2048 bits or more, belong to its key, and last. Without arguments those that the
+    settings name are taken. FTS and the endpoint are asked where PERDURA_TAPE_FTS_URL (or FTS_INSTANCE) names one.
+    """
+    from perdura.clients.tape_checks import check_offline, check_online
+    from perdura.settings import Settings
+
+    settings = Settings()  # type: ignore[call-arg]
+    if certificate or key:
+        settings = settings.model_copy(update={"tape_certificate": certificate, "tape_key": key, "tape_token": None})
+    found = [*check_offline(settings), *(check_online(settings) if settings.tape_fts_url else ())]
+    for each in found:
+        click.echo(f"{each.verdict:<8} {each.subject:<18} {each.found}")
+        if each.remedy:
+            click.echo(f"{'':<27} {each.remedy}")
+    if any(each.verdict == "failure" for each in found):
+        raise click.exceptions.Exit(1)
 
 
 def _describe(robot: Robot) -> None:
-    days = robot.days_left(datetime.now(UTC))
-    click.echo(f"{robot.dn}\nvalid for {days:.0f} days")
-    if days < 0:
-        raise click.ClickException("the certificate has expired")
-    if days < WARN_DAYS:
-        click.echo(f"warning: fewer than {WARN_DAYS} days left; ask for a new one under the same name", err=True)
+    found = check_robot(robot, datetime.now(UTC))
+    click.echo(found.found)
+    if found.verdict == "failure":
+        raise click.ClickException(found.remedy)
+    if found.remedy:
+        click.echo(f"warning: {found.remedy}", err=True)
