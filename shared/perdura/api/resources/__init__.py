@@ -17,6 +17,7 @@ from perdura.api.resources import (
     pipelines,
     schedules,
     settings,
+    tape,
     users,
 )
 
@@ -31,8 +32,9 @@ OPERATIONS: tuple[Operation, ...] = (
     *grants.section.operations,
     *audit.section.operations,
     *settings.section.operations,
-    *jobs.section.operations,
     *collections.section.operations,
+    *jobs.section.operations,
     *pipelines.section.operations,
+    *tape.section.operations,
     *health.section.operations,
 )

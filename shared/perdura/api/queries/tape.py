@@ -1,0 +1,68 @@
+"""What is known of tape: the destination as a whole, and its jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from perdura.registry.tape_jobs import LOCATION
+
+_OVERVIEW = text("""
+    SELECT d.paused_by, d.pause_reason, d.paused_at, d.credentials, d.credentials_at,
+        (SELECT count(*) FROM tape_job WHERE ended_at IS NULL) AS in_flight,
+        (SELECT coalesce(jsonb_object_agg(why, number), '{}') FROM (
+            SELECT coalesce(output #>> '{tape,waiting_for}', 'unknown') AS why, count(*) AS number
+            FROM step WHERE name = 'archive' AND state = 'waiting' GROUP BY 1) AS waits) AS waiting,
+        on_tape.copies, on_tape.bytes, on_tape.oldest,
+        (SELECT count(*) FROM tape_container) AS containers,
+        (SELECT done_at FROM heartbeat WHERE duty = 'tape-drill') AS drilled_at
+    FROM (SELECT count(*) AS copies, coalesce(sum(size), 0) AS bytes, min(verified_at) AS oldest
+          FROM copy WHERE location = :location) AS on_tape
+    LEFT JOIN tape_destination AS d ON d.location = :location
+""")
+
+_DRILLS = text("""
+    SELECT id, archive_id, state, finished_at FROM step
+    WHERE name = 'recall' AND input @> '{"drill": true}' ORDER BY created_at DESC LIMIT 20
+""")
+
+_RESTORED = text("""
+    SELECT id, archive_id, output -> 'recall' AS recall FROM step
+    WHERE name = 'recall' AND state = 'completed' AND output #>> '{recall,expires_at}' > ''
+        AND output #>> '{recall,removed_at}' IS NULL
+    ORDER BY output #>> '{recall,expires_at}' LIMIT 50
+""")
+
+
+def overview(connection: Connection) -> Row[Any]:
+    """The destination, its jobs, and the copies on tape, in one row."""
+    return connection.execute(_OVERVIEW, {"location": LOCATION}).one()
+
+
+def drills(connection: Connection) -> Sequence[Row[Any]]:
+    """The latest restore drills."""
+    return connection.execute(_DRILLS).all()
+
+
+def restored(connection: Connection) -> Sequence[Row[Any]]:
+    """Recalled copies in the object store."""
+    return connection.execute(_RESTORED).all()
+
+
+def jobs(
+    connection: Connection, *, still_open: bool | None, limit: int, after: tuple[datetime, str] | None
+) -> Sequence[Row[Any]]:
+    """Jobs, newest first, after a (time, key)."""
+    moment, key = after or (None, None)
+    return connection.execute(
+        text("""
+            SELECT * FROM tape_job
+            WHERE (CAST(:open AS boolean) IS NULL OR (ended_at IS NULL) = :open)
+                AND (CAST(:moment AS timestamptz) IS NULL OR (intended_at, key) < (:moment, :key))
+            ORDER BY intended_at DESC, key DESC LIMIT :limit
+        """),
+        {"open": still_open, "moment": moment, "key": key, "limit": limit},
+    ).all()

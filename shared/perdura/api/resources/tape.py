@@ -1,0 +1,184 @@
+"""Tape, for operators: how the destination is, its jobs, and what may be asked of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from flask import Response
+from sqlalchemy import Row
+
+from perdura.accounts.principals import Permission
+from perdura.api import cursors
+from perdura.api.models.tape import (
+    CredentialsAnswer,
+    DrillAnswer,
+    PauseAnswer,
+    PauseRequest,
+    PriorityRequest,
+    RestoredAnswer,
+    TapeAnswer,
+    TapeJobAnswer,
+    TapeJobPage,
+    TapeJobQuery,
+)
+from perdura.api.operations import Call, Section
+from perdura.api.queries import tape as queries
+from perdura.registry import tape_wishes
+
+section = Section("Tape")
+METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@section.get("/tape", permission=Permission.OPERATE)
+def get_tape(call: Call) -> TapeAnswer:
+    """How the tape destination is: jobs in flight, what waits, copies, drills, recalled copies, credentials."""
+    return _overview(call)
+
+
+@section.get("/tape/metrics", permission=Permission.OPERATE, media=(METRICS,))
+def get_tape_metrics(call: Call) -> Response:
+    """The figures of the tape destination for Prometheus, among them the days left of our certificate."""
+    found = _overview(call)
+    figures: list[tuple[str, str, float | None]] = [
+        ("perdura_tape_jobs_in_flight", "Jobs open at FTS.", found.in_flight),
+        ("perdura_tape_paused", "1 while no new jobs are submitted.", float(found.pause is not None)),
+        ("perdura_tape_copies", "Copies on tape.", found.copies),
+        ("perdura_tape_bytes", "Bytes of the copies on tape.", found.bytes),
+        ("perdura_tape_waiting", "Archives that wait for tape.", sum(found.waiting.values())),
+    ]
+    if found.credentials is not None:
+        days = found.credentials.days_left
+        figures.append(("perdura_tape_certificate_days_left", "Days until the robot certificate expires.", days))
+    lines = [
+        f"# HELP {name} {meaning}\n# TYPE {name} gauge\n{name} {value:g}\n"
+        for name, meaning, value in figures
+        if value is not None
+    ]
+    return Response("".join(lines), content_type=METRICS)
+
+
+@section.post("/tape/pause", permission=Permission.OPERATE)
+def pause_tape(call: Call, body: PauseRequest) -> TapeAnswer:
+    """Submit no new jobs to tape until resumed; those under way are followed to their end."""
+    tape_wishes.pause(call.connection, body.reason, call.principal.name)
+    call.detail["reason"] = body.reason
+    return _overview(call)
+
+
+@section.post("/tape/resume", permission=Permission.OPERATE)
+def resume_tape(call: Call) -> TapeAnswer:
+    """Submit jobs to tape again."""
+    tape_wishes.resume(call.connection)
+    return _overview(call)
+
+
+@section.get("/tape/jobs", permission=Permission.OPERATE)
+def list_tape_jobs(call: Call, query: TapeJobQuery) -> TapeJobPage:
+    """Jobs asked of the tape system, newest first, with its own words."""
+    after = cursors.decode(query.cursor, 2) if query.cursor else None
+    place = (_moment(after[0]), after[1]) if after else None
+    rows = queries.jobs(call.connection, still_open=query.open, limit=query.limit + 1, after=place)
+    shown = rows[: query.limit]
+    more = len(rows) > query.limit
+    return TapeJobPage(
+        items=[_job(row, call.services.settings.tape_status_url) for row in shown],
+        next=cursors.encode(shown[-1].intended_at.isoformat(), shown[-1].key) if more else None,
+    )
+
+
+@section.post("/tape/jobs/<uuid:job_id>/cancel", permission=Permission.OPERATE, status=202)
+def cancel_tape_job(call: Call, job_id: UUID) -> None:
+    """Cancel a job at the next look; its step is then blocked, and may be retried. 409 when the job is over.
+
+    What was copied to the tape system before may still reach tape; a retry finds it.
+    """
+    call.objects.append(job_id)
+    tape_wishes.cancel(call.connection, job_id, call.principal.name)
+
+
+@section.post("/tape/jobs/<uuid:job_id>/priority", permission=Permission.OPERATE, status=202)
+def prioritise_tape_job(call: Call, job_id: UUID, body: PriorityRequest) -> None:
+    """Give a job another priority at the next look. 409 when the job is over."""
+    call.objects.append(job_id)
+    call.detail["priority"] = body.priority
+    tape_wishes.prioritise(call.connection, job_id, body.priority)
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise cursors.malformed() from None
+
+
+def _overview(call: Call) -> TapeAnswer:
+    settings = call.services.settings
+    row = queries.overview(call.connection)
+    drilled = row.drilled_at + timedelta(days=settings.tape_drill_days) if row.drilled_at else None
+    return TapeAnswer(
+        pause=PauseAnswer(by=row.paused_by, reason=row.pause_reason, since=row.paused_at) if row.paused_at else None,
+        in_flight=row.in_flight,
+        limit=settings.tape_jobs_in_flight,
+        waiting=row.waiting,
+        copies=row.copies,
+        bytes=int(row.bytes),
+        containers=row.containers,
+        oldest_verification=row.oldest,
+        drills=[
+            DrillAnswer(archive=each.archive_id, step=each.id, state=each.state, finished=each.finished_at)
+            for each in queries.drills(call.connection)
+        ],
+        next_drill=drilled if settings.tape_drill_days else None,
+        restored=[_restored(each) for each in queries.restored(call.connection)],
+        credentials=_credentials(row),
+    )
+
+
+def _restored(row: Row[Any]) -> RestoredAnswer:
+    found = row.recall
+    return RestoredAnswer(
+        archive=row.archive_id,
+        step=row.id,
+        bucket=found["bucket"],
+        key=found["key"],
+        bytes=found["bytes"],
+        expires=found["expires_at"],
+    )
+
+
+def _credentials(row: Row[Any]) -> CredentialsAnswer | None:
+    if row.credentials is None:
+        return None
+    expires = row.credentials.get("expires_at")
+    left = (datetime.fromisoformat(expires) - datetime.now(UTC)).total_seconds() / 86400 if expires else None
+    return CredentialsAnswer(
+        holder=row.credentials.get("holder"),
+        expires=expires,
+        days_left=None if left is None else round(left, 1),
+        proxy_expires=row.credentials.get("proxy_expires_at"),
+        error=row.credentials.get("error"),
+        checked=row.credentials_at,
+    )
+
+
+def _job(row: Row[Any], monitor: str | None) -> TapeJobAnswer:
+    return TapeJobAnswer(
+        key=row.key,
+        job=row.job_id,
+        archive=row.archive_id,
+        container=row.container_id,
+        path=row.path,
+        size=row.size,
+        priority=row.priority,
+        state=row.state,
+        reason=row.reason,
+        wanted_priority=row.wanted_priority,
+        cancelled_by=row.cancelled_by,
+        intended=row.intended_at,
+        submitted=row.submitted_at,
+        looked_at=row.looked_at,
+        ended=row.ended_at,
+        monitor=f"{monitor.rstrip('/')}/fts3/ftsmon/#/job/{row.job_id}" if monitor and row.job_id else None,
+    )
