@@ -25,7 +25,7 @@ COMMANDS = {
     "demo": ("perdura.commands.demo", "demo", "See one deposit and one harvest go all the way."),
     "bag": ("perdura.bag_cli", "bag", "Make and verify BagIt bags."),
     "broker": ("perdura.local.broker.cli", "broker", "The local broker of CloudEvents."),
-    "tape": ("perdura.local.tape.cli", "tape", "The local tape library."),
+    "tape": ("perdura.commands.tape", "tape", "Tape: the local library, credentials, jobs."),
     "log": ("perdura.premis.cli", "log", "Check the sealed PREMIS log."),
     "manifests": ("perdura.local.manifests_cli", "manifests", "Check the manifests for Knative."),
     "completion": ("perdura.commands.completion", "completion", "Print the completion script of a shell."),

@@ -61,3 +61,19 @@ def test_the_command_shows_drives_queue_and_residency(stack: Stack, on_tape: str
     words = stack.command("tape", "status").stdout
     assert "drive1" in words
     assert "queue: 0 to archive, 0 to recall" in words
+
+
+def test_an_operator_pauses_looks_and_resumes(stack: Stack, on_tape: str) -> None:
+    assert "paused by administrator: new drives" in stack.command("tape", "pause", "new drives").stdout
+    waiting = stack.deposit(bag_tar({"later.txt": b"later"}), title="Later")
+
+    def paused() -> bool | None:
+        return "waiting, tape-paused: 1" in stack.command("tape", "show").stdout or None
+
+    stack.until(paused, 60, every=0.5)
+    assert stack.archive(waiting)["state"] == "waiting"
+    assert stack.command("tape", "resume").returncode == 0
+    assert stack.finished(waiting)["state"] == "completed", stack.steps(waiting)
+    jobs = stack.command("tape", "jobs", "--all").stdout.splitlines()
+    assert len(jobs) >= 2
+    assert all(" finished " in line for line in jobs), jobs

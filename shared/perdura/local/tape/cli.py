@@ -25,7 +25,7 @@ tls_option = click.option(
 
 @click.group()
 def tape() -> None:
-    """The local tape library: an FTS3 server and a tape endpoint."""
+    """Tape: the local library (an FTS3 server and a tape endpoint), credentials, and the jobs of the destination."""
 
 
 @tape.command()

@@ -1,0 +1,94 @@
+"""`perdura tape`: the local library, the robot certificate, and the orders of operators over the API."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from perdura.commands import api
+from perdura.local.tape.cli import tape
+
+
+@tape.command()
+@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@api.options
+@click.pass_obj
+def show(root: Path, as_json: bool, url: str | None, token: str | None) -> None:
+    """Show the destination: jobs in flight, what waits, drills, recalled copies, credentials."""
+    found = api.connect(root, url, token).get("/tape")
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    if found["pause"]:
+        click.echo(f"PAUSED by {found['pause']['by']}: {found['pause']['reason']}")
+    limit = f" of at most {found['limit']}" if found["limit"] else ""
+    click.echo(f"jobs in flight: {found['in_flight']}{limit}")
+    for why, count in sorted(found["waiting"].items()):
+        click.echo(f"waiting, {why}: {count}")
+    click.echo(f"copies on tape: {found['copies']}, {found['bytes']} bytes, {found['containers']} containers")
+    for drill in found["drills"][:5]:
+        click.echo(f"drill of {drill['archive']}: {drill['state']} {drill['finished'] or ''}")
+    for copy in found["restored"]:
+        click.echo(f"recalled: {copy['bucket']}/{copy['key']} until {copy['expires']}")
+    credentials = found["credentials"]
+    if credentials and credentials["error"]:
+        click.echo(f"credentials: {credentials['error']}")
+    elif credentials:
+        left = "" if credentials["days_left"] is None else f", {credentials['days_left']} days left"
+        click.echo(f"credentials: {credentials['holder']}{left}")
+
+
+@tape.command()
+@click.option("--all", "everything", is_flag=True, help="Also those that are over.")
+@click.option("--limit", default=50, show_default=True, help="At most so many.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, one document per line.")
+@api.options
+@click.pass_obj
+def jobs(root: Path, everything: bool, limit: int, as_json: bool, url: str | None, token: str | None) -> None:
+    """List jobs at FTS, newest first."""
+    registry = api.connect(root, url, token)
+    for job in registry.items("/tape/jobs", limit, **({} if everything else {"open": "true"})):
+        line = f"{job['job'] or '-':<36} {job['state']:<10} {job['priority']} {job['path']} {job['reason'] or ''}"
+        click.echo(json.dumps(job) if as_json else line.rstrip())
+
+
+@tape.command()
+@click.argument("reason")
+@api.options
+@click.pass_obj
+def pause(root: Path, reason: str, url: str | None, token: str | None) -> None:
+    """Submit nothing new to tape; what is under way is followed. REASON is shown to everybody who waits."""
+    held = api.connect(root, url, token).post("/tape/pause", {"reason": reason})["pause"]
+    click.echo(f"paused by {held['by']}: {held['reason']}")
+
+
+@tape.command()
+@api.options
+@click.pass_obj
+def resume(root: Path, url: str | None, token: str | None) -> None:
+    """Submit to tape again."""
+    api.connect(root, url, token).post("/tape/resume")
+    click.echo("resumed")
+
+
+@tape.command()
+@click.argument("job")
+@api.options
+@click.pass_obj
+def cancel(root: Path, job: str, url: str | None, token: str | None) -> None:
+    """Cancel a JOB at the next look. What was copied before may still reach tape; a retry finds it."""
+    api.connect(root, url, token).post(f"/tape/jobs/{job}/cancel")
+    click.echo("will be cancelled")
+
+
+@tape.command()
+@click.argument("job")
+@click.argument("priority", type=click.IntRange(1, 5))
+@api.options
+@click.pass_obj
+def priority(root: Path, job: str, priority: int, url: str | None, token: str | None) -> None:
+    """Give a JOB another PRIORITY, 1 (last) to 5 (first), at the next look."""
+    api.connect(root, url, token).post(f"/tape/jobs/{job}/priority", {"priority": priority})
+    click.echo("will be changed")
