@@ -33,7 +33,7 @@ from perdura.steps import archive as step
 from perdura.storage.store import ObjectRef
 from tests.contract.test_tape_system import transports
 from tests.unit.tape.fakes import AIP, ARCHIVE, NOW, PresigningStore, aip, archive, ports
-from tests.unit.tape.pki import robot, tls_directory
+from tests.unit.tape.pki import expired, robot, tls_directory
 
 QUICK = Model(mount=0.01, seek=0.001, keep=0.0, rate=0)
 DN = "/DC=ch/DC=test/OU=Users/CN=000001/CN=Robot: Perdura"
@@ -202,6 +202,40 @@ def test_the_checks_see_that_everything_works_and_what_does_not(world: World) ->
     assert (banned[0].verdict, banned[0].subject) == ("failure", "FTS")
     lost = settings.model_copy(update={"tape_ca": "/nowhere/ca.pem"})
     assert "failure" in {check.verdict for check in check_offline(lost)}
+
+
+def test_a_certificate_that_expires_on_the_way_loses_no_job(world: World) -> None:
+    """What was asked for goes on at FTS; here everything waits and says why, and goes on with a new certificate."""
+    (world.server.faults.path).write_text('[{"effect": "never-archived", "match": ""}]')
+    outcome = step.run(world.view, world.ports)
+    world.view = replace(world.view, step=replace(world.view.step, checkpoint=outcome.checkpoint or {}))
+    robot_now = world.tape._robot
+    assert robot_now is not None
+    world.tape._robot = replace(robot_now, chain=(expired().certificate,))
+    ((_, waiting),) = step.poll([world.view], world.ports)
+    assert waiting.state is StepState.WAITING
+    assert waiting.output["tape"]["waiting_for"] == "tape-certificate-expired"
+    assert f"the robot certificate {DN} expired on" in waiting.findings[0].message
+    assert waiting.checkpoint == world.view.step.checkpoint
+    new = step.run(archive(world.view.packages[0]), world.ports)
+    assert new.output["tape"]["waiting_for"] == "tape-certificate-expired"
+    world.tape._robot = robot_now
+    world.server.faults.path.unlink()
+    with world.server.library._condition:
+        world.server.library._archives += [e.path for e in world.server.library.catalogue.to_archive()]
+        world.server.library._condition.notify()
+    assert world.archive().state is StepState.COMPLETED
+    assert len(world.server.ledger.jobs(None, unfinished=False)) == 1
+
+
+def test_a_proxy_that_ends_soon_is_replaced_at_submission(world: World) -> None:
+    """419 of FTS: delegated anew, the same job asked for again."""
+    world.tape.fts.renew()
+    world.server.ledger.keep_note("proxy", DN, {"expires": time.time() + 600})
+    assert world.archive().state is StepState.COMPLETED
+    ends = world.tape.fts.renew()
+    assert ends is not None
+    assert ends.timestamp() > time.time() + 36 * 3600
 
 
 def test_without_credentials_nothing_is_asked(world: World) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,11 +17,17 @@ from perdura.clients.fts_delegation import ProxyDelegator
 from perdura.clients.tape_endpoint import Locality, TapeEndpoint
 from perdura.clients.tape_oauth import token_source
 from perdura.clients.tape_x509 import Robot, load
-from perdura.errors import Broken
+from perdura.errors import Broken, UpstreamUnavailable
 from perdura.ports import Residency, Staging, TapeCredentials, TapeJob, TapeRequest
 from perdura.settings import Settings
 
 WAITING = frozenset({"TOKEN_PREP", "SUBMITTED", "READY", "ACTIVE", "STAGING", "STARTED", "ON_HOLD", "FORCE_START"})
+
+
+class CertificateExpired(UpstreamUnavailable):
+    """Our certificate is over; what waits for tape goes on when there is a new one."""
+
+    code = "tape-certificate-expired"
 
 
 class FtsTape:
@@ -58,7 +65,16 @@ class FtsTape:
 
     def submit(self, request: TapeRequest) -> str:
         """Ask FTS to copy a file to tape; the same `job_key` always gives the same job id."""
+        self._certificate_lasts()
         return self.fts.submit(self.document(request), request.job_key)
+
+    def _certificate_lasts(self) -> None:
+        """Say plainly what would else look like a server that does not answer; raises CertificateExpired."""
+        if self._robot is not None and self._robot.expires_at <= datetime.now(UTC):
+            raise CertificateExpired(
+                f"the robot certificate {self._robot.dn} expired on {self._robot.expires_at:%Y-%m-%d}; "
+                "import a new one under the same name, and everything goes on"
+            )
 
     def document(self, request: TapeRequest) -> dict[str, Any]:
         """The job as FTS wants it (fts-cta.md 10.1): never overwrite, wait for tape, report what is there."""
@@ -94,6 +110,7 @@ class FtsTape:
 
     def jobs(self, job_ids: Sequence[str]) -> Mapping[str, TapeJob]:
         """States of many jobs; a job FTS no longer lists is looked for in its archive."""
+        self._certificate_lasts()
         found = {job_id: translated(job) for job_id, job in self.fts.jobs(job_ids).items()}
         for job_id, job in found.items():
             if job.state == "unknown" and (archived := self.fts.archived(job_id)) is not None:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from perdura.errors import Broken, PerduraError, Rejected
+from perdura.errors import Broken, PerduraError, Rejected, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Outcome, Package, PackageKind, StepState
 from perdura.ports import Ports, Residency, TapeJob, TapeJobs, TapeSystem
 from perdura.steps.archive_decisions import Act, Decision, on_job, on_residency
@@ -37,8 +37,8 @@ GROUPED = frozenset({"adler32", "sha256", "sha512"})
 def run(archive: ArchiveView, ports: Ports) -> Outcome:
     """Ask FTS to copy the AIP and wait for it; COMPLETED at once when a fast tape system already has it.
 
-    Without a tape system: COMPLETED_WITH_WARNINGS and the finding `no-tape-configured`. Raises Rejected without an
-    AIP, Retryable when FTS does not answer, Broken when FTS refuses.
+    Without a tape system: COMPLETED_WITH_WARNINGS and the finding `no-tape-configured`. WAITING also when FTS does not
+    answer. Raises Rejected without an AIP, Broken when FTS refuses, Retryable when the store does not answer.
     """
     aip = archive.package(PackageKind.AIP)
     if aip is None:
@@ -59,14 +59,21 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
             return settled
         if (reason := paused(jobs, ports)) is not None:
             return waiting(transfer, now, ports, "tape-paused", PAUSED_SECONDS, said=reason)
-        submitted = submit(transfer, tape, jobs, ports)
+        try:
+            submitted = submit(transfer, tape, jobs, ports)
+        except UpstreamUnavailable as error:
+            # However long it lasts: the tick asks again for all that wait, and nobody has to retry them by hand.
+            return waiting(replace(transfer, looks=1), now, ports, error.code, said=error.message)
         if submitted is None:
             return waiting(transfer, now, ports, "tape-busy")
         transfer = submitted
     fast = ports.settings.tape_poll_seconds <= FAST
     for pause in QUICK_LOOKS if fast else ():
         time.sleep(pause)
-        outcome = _looked([transfer], tape, jobs, ports)[0]
+        try:
+            outcome = _looked([transfer], tape, jobs, ports)[0]
+        except UpstreamUnavailable:
+            break
         if outcome.state is not StepState.WAITING:
             return outcome
         transfer = restored(archive, aip, outcome.checkpoint or {})

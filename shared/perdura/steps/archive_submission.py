@@ -84,7 +84,8 @@ def submit_all(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, 
             submitted = replace(transfer, phase="job", job=job, looks=0) if job else submit(transfer, tape, jobs, ports)
         except Retryable as error:
             unavailable = error if isinstance(error, UpstreamUnavailable) else None
-            outcomes.append(waiting(transfer, now, ports, error.code, said=error.message))
+            later = replace(transfer, looks=transfer.looks + 1)
+            outcomes.append(waiting(later, now, ports, error.code, said=error.message))
             continue
         except PerduraError as error:
             jobs.seen({}, [transfer.job_key])

@@ -103,6 +103,13 @@ def robot(common_name: str = "Robot: Perdura") -> Pair:
     return certificate(subject, rsa_key(3), authority())
 
 
+@cache
+def expired() -> Pair:
+    """The robot's certificate of last year."""
+    subject = name("DC=ch", "DC=test", "OU=Users", "CN=000001", "CN=Robot: Perdura")
+    return certificate(subject, rsa_key(3), authority(), days=-0.5)
+
+
 def tls_directory(directory: Path) -> Path:
     """`ca.pem`, `host.pem` and `host.key`, as `perdura tape serve --tls-dir` wants them."""
     host().write(directory, "host")

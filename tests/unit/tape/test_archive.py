@@ -79,8 +79,9 @@ def test_a_copy_counts_when_the_endpoint_confirms_it() -> None:
 def test_the_job_is_noted_before_fts_is_asked() -> None:
     bench = Bench()
     bench.tape.down = True
-    with pytest.raises(UpstreamUnavailable):
-        bench.run()
+    waiting = bench.run()
+    assert waiting.output["tape"]["waiting_for"] == "fts-unavailable"
+    assert waiting.findings[0].message == "FTS did not answer"
     assert list(bench.jobs.orders) == [f"{AIP}:tape:1.1"]
 
 
