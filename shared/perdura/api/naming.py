@@ -112,6 +112,20 @@ def _of_lists(annotation: Any) -> Iterator[Any]:
             yield from _of_lists(choice)
 
 
+def names_things(model: type[BaseModel]) -> bool:
+    """Whether a body or query of this kind may name things that can be hidden."""
+    return any(
+        any(isinstance(mark, Thing) for mark in info.metadata) or _marks_things(info.annotation)
+        for info in model.model_fields.values()
+    )
+
+
+def _marks_things(annotation: Any) -> bool:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return names_things(annotation)
+    return any(isinstance(choice, Thing) or _marks_things(choice) for choice in get_args(annotation))
+
+
 def check(connection: Connection, principal: Principal, named: Iterable[Named]) -> tuple[Named, ...]:
     """The named things, all of which the caller may see; raises Hidden otherwise."""
     wanted = tuple(named)

@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from perdura import __version__
-from perdura.api import idempotency
+from perdura.api import idempotency, naming
 from perdura.api.conditions import CHANGING
 from perdura.api.operations import Operation
 from perdura.api.problems import MEDIA_TYPE
@@ -206,12 +206,13 @@ def _problems_of(operation: Operation) -> list[int]:
         found |= {401, 403}
     if operation.method in CHANGING:
         found.add(412)
-    if "<" in operation.rule:
+    models = [model for model in (operation.query, operation.body) if model is not None]
+    if "<" in operation.rule or any(naming.names_things(model) for model in models):
         found.add(404)
     if operation.query is not None:
         found.add(422)
     if operation.body is not None:
-        found |= {400, 404, 413, 415, 422}
+        found |= {400, 413, 415, 422}
     if operation.method == "POST":
         found.add(400)
     if operation.method != "GET" or operation.media:

@@ -52,6 +52,17 @@ def test_ids_are_found_at_any_depth() -> None:
     ]
 
 
+def test_it_is_known_which_requests_may_name_hidden_things() -> None:
+    class Plain(BaseModel):
+        run: PlainId
+        names: list[str] = []
+
+    class Deep(BaseModel):
+        parts: list[Part] | None = None
+
+    assert [naming.names_things(model) for model in (Bulk, Deep, Part, Plain)] == [True, True, True, False]
+
+
 def test_variables_of_a_path_are_known_by_their_names() -> None:
     variables = {"archive_id": A, "package_id": B, "token_id": C, "path": "a/b", "name": "x"}
     assert list(naming.in_path(variables)) == [Named(Thing.ARCHIVE, A), Named(Thing.PACKAGE, B)]

@@ -62,7 +62,7 @@ def get_package_content(call: Call, archive_id: UUID, package_id: UUID, query: C
 @section.get(
     "/archives/<uuid:archive_id>/packages/<uuid:package_id>/files/<path:path>",
     permission=Permission.READ,
-    media=(OCTETS,),
+    media=("*/*",),
 )
 def get_file_content(call: Call, archive_id: UUID, package_id: UUID, path: str, query: FileQuery) -> Response:
     """One payload file, read out of its package by range; nothing else of the package is touched."""
