@@ -16,7 +16,17 @@ from perdura.api.addresses import address_of
 from perdura.api.authentication import STRANGER, Caller, caller_of
 from perdura.api.problems import Problem, method_not_allowed, not_found
 from perdura.api.services import Services
-from perdura.web import adding, archive_pages, event_pages, failure_pages, signing_in, uploading
+from perdura.web import (
+    account_pages,
+    adding,
+    administration,
+    archive_pages,
+    audit_pages,
+    event_pages,
+    failure_pages,
+    signing_in,
+    uploading,
+)
 from perdura.web.visit import Visit
 
 Page = Callable[..., Response]
@@ -50,6 +60,21 @@ def _routes() -> Map:
             get("/failures", failure_pages.listing),
             post("/failures/retry", failure_pages.retry_group),
             get("/events", event_pages.listing),
+            get("/audit", audit_pages.listing),
+            get("/account", account_pages.show),
+            post("/account/tokens", account_pages.make_token),
+            post("/account/tokens/<uuid:token_id>/end", account_pages.end_token),
+            get("/administration", administration.start),
+            get("/administration/users", administration.list_users),
+            get("/administration/users/<uuid:user_id>", administration.show_user),
+            post("/administration/users/<uuid:user_id>", administration.change_user),
+            post("/administration/users/<uuid:user_id>/tokens/<uuid:token_id>/end", administration.end_token),
+            get("/administration/grants", administration.list_grants),
+            post("/administration/grants", administration.give_grant),
+            post("/administration/grants/<uuid:grant_id>/take", administration.take_grant),
+            get("/administration/pipelines", administration.list_pipelines),
+            post("/administration/pipelines", administration.save_pipeline),
+            get("/administration/settings", administration.list_settings),
         ],
         strict_slashes=False,
         merge_slashes=False,

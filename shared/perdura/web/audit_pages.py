@@ -1,0 +1,36 @@
+"""The audit log for people."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from flask import Response
+from pydantic import ValidationError
+
+from perdura.accounts.principals import Permission
+from perdura.api.models.accounts import AuditQuery
+from perdura.api.problems import invalid
+from perdura.api.resources.audit import list_audit
+from perdura.web.visit import Visit
+
+FILTERS = ("user", "action", "outcome", "object")
+
+
+def listing(visit: Visit) -> Response:
+    """What was done and what was denied, newest first; every filter is in the address."""
+    visit.require(Permission.AUDIT)
+    sent: dict[str, Any] = {
+        name: value for name in (*FILTERS, "cursor") if (value := visit.request.args.get(name, "").strip())
+    }
+    try:
+        page = list_audit(visit, AuditQuery.model_validate(sent))
+    except ValidationError as error:
+        raise invalid(error, "query") from None
+    following = f"/audit?{urlencode({**sent, 'cursor': page.next})}" if page.next else None
+    return visit.page(
+        "audit.html",
+        entries=page.items,
+        wanted={name: sent.get(name, "") for name in FILTERS},
+        following=following,
+    )

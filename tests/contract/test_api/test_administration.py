@@ -1,0 +1,158 @@
+"""The pages of accounts, administration and the audit log; they work without JavaScript."""
+
+from __future__ import annotations
+
+import html
+import re
+from uuid import UUID
+
+import pytest
+from werkzeug.test import Client
+
+from tests.contract.test_api.test_rights import _become as become
+from tests.contract.test_api.world import BASE, World, bearer, csrf_of, sign_in
+
+PAGES = [
+    "/administration/users",
+    "/administration/grants",
+    "/administration/pipelines",
+    "/administration/settings",
+]
+
+
+@pytest.fixture
+def browser(world: World, registry: Client) -> Client:
+    """A browser that is signed in as the administrator."""
+    sign_in(registry)
+    return registry
+
+
+def _post(browser: Client, address: str, **fields: object) -> tuple[int, str]:
+    csrf = csrf_of(browser.get("/account", base_url=BASE))
+    answer = browser.post(address, data={"csrf": csrf, **fields}, base_url=BASE)
+    return answer.status_code, html.unescape(answer.text)
+
+
+@pytest.mark.parametrize("address", [*PAGES, "/account", "/audit"])
+def test_the_administrator_sees_every_page(browser: Client, address: str) -> None:
+    answer = browser.get(address, base_url=BASE)
+    assert answer.status_code == 200
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    assert not re.search(r"<script(?! src=)|style=|\son\w+=", answer.text)
+
+
+@pytest.mark.parametrize(
+    ("role", "seen"),
+    [
+        ("viewer", {"/account"}),
+        ("depositor", {"/account"}),
+        ("archivist", {"/account"}),
+        ("auditor", {"/account", "/audit"}),
+        ("administrator", {"/account", "/audit", *PAGES}),
+    ],
+)
+def test_every_role_sees_its_own_pages(world: World, browser: Client, role: str, seen: set[str]) -> None:
+    become(world, role)
+    for address in (*PAGES, "/account", "/audit"):
+        expected = 200 if address in seen else 403
+        assert browser.get(address, base_url=BASE).status_code == expected, address
+    start = browser.get("/archives", base_url=BASE).text
+    assert ("Administration" in start) is (role == "administrator")
+    assert ("Audit log" in start) is ("/audit" in seen)
+
+
+def test_a_token_is_made_shown_once_and_ended(world: World, browser: Client) -> None:
+    status, page = _post(browser, "/account/tokens", name="nightly <b>", days="30", scope=["read"])
+    assert status == 200
+    secret = re.findall(r'value="(perdura_[^"]+)"', page)[0]
+    assert world.registry().get("/api/v1/archives", headers=bearer(secret)).status_code == 200
+    again = browser.get("/account", base_url=BASE).text
+    assert secret not in again
+    assert "nightly &lt;b&gt;" in again
+    ends = re.findall(r'action="(/account/tokens/[^"]+/end)"', again)
+    assert _post(browser, ends[0])[0] == 303
+    assert world.registry().get("/api/v1/archives", headers=bearer(secret)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"name": "", "days": "30", "scope": ["read"]}, "form.name"),
+        ({"name": "x", "days": "30"}, "form.scopes"),
+        ({"name": "x", "days": "soon", "scope": ["read"]}, "form.days"),
+        ({"name": "x", "days": "30", "scope": ["emperor"]}, "form.scopes.0"),
+    ],
+)
+def test_what_is_wrong_with_a_token_is_said_on_its_form(browser: Client, fields: dict[str, object], said: str) -> None:
+    status, page = _post(browser, "/account/tokens", **fields)
+    assert status == 422
+    assert said in page
+
+
+def test_roles_are_given_and_accounts_shut_and_opened(world: World, browser: Client) -> None:
+    account = world.account("viewer", name="Grace <Hopper>")
+    theirs, address = bearer(world.token(account)), f"/administration/users/{account}"
+    assert "Grace &lt;Hopper&gt;" in browser.get("/administration/users?q=grace", base_url=BASE).text
+    assert _post(browser, address, role=["archivist", "auditor"])[0] == 303
+    me = world.registry().get("/api/v1/users/me", headers=theirs).json
+    assert me is not None
+    assert me["roles"] == ["archivist", "auditor"]
+    assert _post(browser, address, disabled="yes")[0] == 303
+    assert world.registry().get("/api/v1/users/me", headers=theirs).status_code == 401
+    assert _post(browser, address, disabled="no")[0] == 303
+    token = re.findall(rf'action="({address}/tokens/[^"]+/end)"', browser.get(address, base_url=BASE).text)[0]
+    assert _post(browser, token)[0] == 303
+    assert world.registry().get("/api/v1/users/me", headers=theirs).status_code == 401
+    log = browser.get("/audit", base_url=BASE).text
+    assert "administration.change_user" in log
+    assert "administration.end_token" in log
+
+
+def test_a_grant_is_given_and_taken_back(world: World, browser: Client) -> None:
+    account, archive = world.account("viewer"), world.archive(restricted=True)
+    theirs = bearer(world.token(account))
+    fields = {"holder_kind": "user", "holder": str(account), "object_kind": "archive", "object": str(archive)}
+    assert _post(browser, "/administration/grants", **fields)[0] == 303
+    assert world.registry().get(f"/api/v1/archives/{archive}", headers=theirs).status_code == 200
+    page = browser.get("/administration/grants", base_url=BASE).text
+    take = re.findall(r'action="(/administration/grants/[^"]+/take)"', page)[0]
+    assert _post(browser, take)[0] == 303
+    assert world.registry().get(f"/api/v1/archives/{archive}", headers=theirs).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"holder_kind": "user", "holder": "nobody", "object_kind": "archive", "object": str(UUID(int=1))},
+        {"holder_kind": "group", "holder": "g", "object_kind": "archive", "object": str(UUID(int=1))},
+        {"holder_kind": "x", "holder": "g", "object_kind": "y", "object": "z"},
+    ],
+)
+def test_what_is_wrong_with_a_grant_is_said_on_its_form(browser: Client, fields: dict[str, str]) -> None:
+    status, page = _post(browser, "/administration/grants", **fields)
+    assert status in {404, 422}
+    assert 'role="alert"' in page
+
+
+def test_a_pipeline_is_saved_when_its_steps_can_follow_one_another(world: World, browser: Client) -> None:
+    good = {"name": "quick", "steps": "ingest preserve", "description": "No tape."}
+    assert _post(browser, "/administration/pipelines", **good)[0] == 303
+    assert 'value="ingest preserve"' in browser.get("/administration/pipelines", base_url=BASE).text
+    status, page = _post(browser, "/administration/pipelines", name="wrong", steps="publish ingest", description="")
+    assert status == 422
+    assert "cannot begin with" in page
+    assert world.audited()[-1].action == "administration.save_pipeline"
+
+
+def test_forms_of_another_site_change_nothing(world: World, browser: Client) -> None:
+    account = world.account("viewer")
+    for address in ("/account/tokens", f"/administration/users/{account}", "/administration/grants"):
+        assert browser.post(address, data={"csrf": "wrong", "role": "administrator"}, base_url=BASE).status_code == 403
+    assert [entry.outcome for entry in world.audited()][-3:] == ["denied"] * 3
+
+
+def test_settings_are_shown_without_secrets(browser: Client) -> None:
+    page = browser.get("/administration/settings", base_url=BASE).text
+    assert "PERDURA_ADMIN_TOKEN" in page
+    assert "set, and secret" in page
+    assert "the-administrators-token" not in page
