@@ -40,5 +40,16 @@ def handle(request: Request) -> Response:
     def many(connection: Connection, events: list[Event]) -> None:
         told.extend(tell(connection, events))
 
-    response = service.respond(request, surroundings.engine, surroundings.settings, telling=service.Telling(one, many))
+    def writer(token: str) -> str | None:
+        from perdura.api.authentication import writer_in_log  # only who writes pays for importing it
+
+        return writer_in_log(token, surroundings)
+
+    response = service.respond(
+        request,
+        surroundings.engine,
+        surroundings.settings,
+        telling=service.Telling(one, many),
+        authorise=writer,
+    )
     return surroundings.emitter.after_response(response, told if response.status_code < 300 else [])

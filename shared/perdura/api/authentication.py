@@ -21,7 +21,7 @@ from perdura.api.sessions import CSRF_HEADER, check_csrf, cookie_name
 from perdura.clients import oidc
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="perdura"'}
-_LONGEST_CREDENTIALS = 8192
+_LONGEST_TOKEN = 8192
 _log = logging.getLogger("perdura.accounts")
 
 
@@ -42,7 +42,7 @@ def caller_of(request: Request, services: Services) -> Caller:
     if scheme:
         principal = None
         if scheme.lower() == "bearer":
-            principal = _bearer(request, credentials.strip()[:_LONGEST_CREDENTIALS], services)
+            principal = holder_of(credentials.strip(), services, address_of(request, services.settings))
         if principal is None:
             limits.spend(ANONYMOUS, address_of(request, services.settings), services.settings)
             raise Problem(401, "The token is not valid.", "invalid-token", headers=_CHALLENGE)
@@ -59,14 +59,20 @@ def caller_of(request: Request, services: Services) -> Caller:
     return Caller(found.principal, found.session)
 
 
-def _bearer(request: Request, credentials: str, services: Services) -> Principal | None:
-    if credentials.startswith(TOKEN_PREFIX):
+def holder_of(token: str, services: Services, address: str | None = None) -> Principal | None:
+    """Who holds a bearer token: personal, of the identity provider, or the administrator's; None if it is not good.
+
+    Raises UpstreamUnavailable when the provider's keys are needed and cannot be had.
+    """
+    if len(token) > _LONGEST_TOKEN:
+        return None
+    if token.startswith(TOKEN_PREFIX):
         with services.engine.begin() as connection:
-            return tokens.holder(connection, credentials, address_of(request, services.settings), services.settings)
-    if is_admin_token(credentials, services.settings):
+            return tokens.holder(connection, token, address, services.settings)
+    if is_admin_token(token, services.settings):
         return administrator("token")
-    if services.settings.oidc_issuer and credentials.count(".") == 2:
-        return _service(credentials, services)
+    if services.settings.oidc_issuer and token.count(".") == 2:
+        return _service(token, services)
     return None
 
 
@@ -97,3 +103,12 @@ def check_permission(principal: Principal, permission: Permission | None) -> Non
     if principal.means == "nothing":
         raise Problem(401, "Send `Authorization: Bearer <token>`.", "unauthenticated", headers=_CHALLENGE)
     raise Problem(403, f"This needs the permission {permission.value!r}.", "forbidden")
+
+
+def writer_in_log(token: str, services: Services) -> str | None:
+    """The name under which the holder of a token may write to the PREMIS log; None if they may not.
+
+    Only tokens count there, never a cookie: its pages are of another origin and have no token in their forms.
+    """
+    principal = holder_of(token, services)
+    return principal.name if principal is not None and principal.may(Permission.OPERATE) else None

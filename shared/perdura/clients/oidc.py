@@ -11,7 +11,7 @@ import base64
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -42,6 +42,17 @@ class SignInRefused(Rejected):
 
 
 @dataclass(frozen=True, slots=True)
+class Registration:
+    """Us as the provider knows us, and what we accept of it."""
+
+    issuer: str
+    client_id: str
+    secret: str | None = field(repr=False)
+    scopes: str
+    audience: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Metadata:
     """What a provider says of itself."""
 
@@ -56,13 +67,11 @@ class Metadata:
 
 
 class Provider:
-    """The configured identity provider, as this process knows it. Safe to use from several threads."""
+    """An identity provider, as this process knows it. Safe to use from several threads."""
 
-    def __init__(self, settings: Settings) -> None:
-        if not settings.oidc_issuer:
-            raise Broken("No identity provider is configured: PERDURA_OIDC_ISSUER is not set.")
-        self._settings = settings
-        self._issuer = settings.oidc_issuer
+    def __init__(self, registration: Registration) -> None:
+        self._us = registration
+        self._issuer = registration.issuer
         self._metadata: tuple[float, Metadata] | None = None
         self._keys: tuple[float, KeySet] | None = None
 
@@ -79,9 +88,9 @@ class Provider:
         endpoint = self.metadata().authorization_endpoint
         parameters = {
             "response_type": "code",
-            "client_id": self._settings.oidc_client_id,
+            "client_id": self._us.client_id,
             "redirect_uri": redirect_uri,
-            "scope": self._settings.oidc_scopes,
+            "scope": self._us.scopes,
             "state": state,
             "nonce": nonce,
             "code_challenge": challenge_of(verifier),
@@ -99,28 +108,28 @@ class Provider:
             "code_verifier": verifier,
         }
         headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-        secret = self._settings.oidc_client_secret
+        secret = self._us.secret
         if secret is None or "client_secret_basic" not in metadata.authentication:
-            form["client_id"] = self._settings.oidc_client_id
+            form["client_id"] = self._us.client_id
         if secret is not None and "client_secret_basic" in metadata.authentication:
-            pair = f"{quote(self._settings.oidc_client_id, safe='')}:{quote(secret.get_secret_value(), safe='')}"
+            pair = f"{quote(self._us.client_id, safe='')}:{quote(secret, safe='')}"
             headers["Authorization"] = f"Basic {base64.b64encode(pair.encode()).decode()}"
         elif secret is not None:
-            form["client_secret"] = secret.get_secret_value()
+            form["client_secret"] = secret
         answer = self._ask("POST", metadata.token_endpoint, headers, urlencode(form).encode())
         tokens = _object(answer, "sign-in")
-        claims = self._claims(tokens.get("id_token"), audience=self._settings.oidc_client_id)
+        claims = self._claims(tokens.get("id_token"), audience=self._us.client_id)
         if claims.get("nonce") != nonce:
             raise SignInRefused("The sign-in does not belong to this browser. Begin again.")
-        if claims.get("azp", self._settings.oidc_client_id) != self._settings.oidc_client_id:
+        if claims.get("azp", self._us.client_id) != self._us.client_id:
             raise SignInRefused("The identity provider signed somebody in to another application.")
         return self._completed(claims, tokens.get("access_token"))
 
     def access_claims(self, token: str) -> Mapping[str, Any]:
         """The claims of an access token (JWT) that a program sends; raises SignInRefused."""
-        if self._settings.oidc_audience is None:
+        if self._us.audience is None:
             raise SignInRefused("Access tokens of the identity provider are not accepted here.")
-        return self._claims(token, audience=self._settings.oidc_audience)
+        return self._claims(token, audience=self._us.audience)
 
     def _claims(self, token: object, *, audience: str) -> dict[str, Any]:
         if not isinstance(token, str):
@@ -214,7 +223,22 @@ def _metadata(issuer: str, said: Mapping[str, Any]) -> Metadata:
         raise Broken(f"The identity provider's discovery lacks {error}.") from None
 
 
-@cache
 def provider(settings: Settings) -> Provider:
-    """The provider of this process."""
-    return Provider(settings)
+    """The configured provider, one for the process; raises Broken when there is none."""
+    if not settings.oidc_issuer:
+        raise Broken("No identity provider is configured: PERDURA_OIDC_ISSUER is not set.")
+    secret = settings.oidc_client_secret
+    return _provider(
+        Registration(
+            issuer=settings.oidc_issuer,
+            client_id=settings.oidc_client_id,
+            secret=secret.get_secret_value() if secret is not None else None,
+            scopes=settings.oidc_scopes,
+            audience=settings.oidc_audience,
+        )
+    )
+
+
+@cache
+def _provider(registration: Registration) -> Provider:
+    return Provider(registration)

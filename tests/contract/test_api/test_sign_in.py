@@ -216,4 +216,4 @@ def test_a_provider_is_asked_over_tls_only(world: World, issuer: str) -> None:
 def test_discovery_has_to_name_the_configured_issuer(world: World, provider: IdentityProvider) -> None:
     settings = _settings(provider, oidc_issuer=provider.issuer.replace("127.0.0.1", "localhost"))
     with pytest.raises(oidc.Broken, match="calls itself"):
-        oidc.Provider(settings).metadata()
+        oidc.provider(settings).metadata()

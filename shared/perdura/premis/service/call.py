@@ -38,7 +38,7 @@ class Telling:
     many: Callable[[Connection, list[Event]], None]
 
 
-Authorise = Callable[[Request], str | None]
+Authorise = Callable[[str], str | None]
 
 
 class Refused(PerduraError):
@@ -119,17 +119,24 @@ class Call:
 
     def writer(self) -> str:
         """Who writes: raises Refused 401 or 403 unless they may."""
-        if self.authorise is not None and (name := self.authorise(self.request)) is not None:
-            return name
         sent = self.request.headers.get("Authorization", "")
-        token = self.settings.admin_token
-        if token is not None and _same(sent, f"Bearer {token.get_secret_value()}"):
-            return "administrator"
+        scheme, _, token = sent.partition(" ")
+        if scheme.lower() == "bearer" and (name := self.holder(token.strip())) is not None:
+            return name
         if self.settings.premis_open_writes and not sent:
             return f"http:{self.request.remote_addr or 'unknown'}"
         if sent:
             raise Refused(403, "This token may not write.")
         raise Refused(401, "Writing needs a bearer token.", {"WWW-Authenticate": 'Bearer realm="PREMIS log"'})
+
+    def holder(self, token: str) -> str | None:
+        """Who may write with this token; the administrator's own is good only while no identity provider is set."""
+        if self.authorise is not None:
+            return self.authorise(token)
+        own = self.settings.admin_token
+        if own is None or self.settings.oidc_issuer or not _same(token, own.get_secret_value()):
+            return None
+        return "administrator"
 
     def reader(self) -> None:
         """Raises Refused unless the sender may read."""

@@ -1,0 +1,58 @@
+"""Who may write to the PREMIS log: those whose token allows them to operate, and nobody by a cookie."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from flask import Request
+from werkzeug.test import Client
+
+from perdura.accounts.principals import Permission
+from perdura.api.authentication import writer_in_log
+from perdura.ids import new_id
+from perdura.premis import service
+from perdura.settings import Settings
+from tests.contract.test_api.world import BASE, TOKEN, World, bearer, sign_in
+
+
+def _log(world: World) -> Client:
+    def application(environ: Any, start: Any) -> Any:
+        answer = service.respond(
+            Request(environ), world.engine, world.settings, authorise=lambda token: writer_in_log(token, world)
+        )
+        return answer(environ, start)
+
+    return Client(application)
+
+
+def _write(client: Client, header: dict[str, str]) -> int:
+    event = {"type": "fixity check", "date": "2026-01-01T00:00:00Z", "outcome": "success"}
+    sent = event | {"identifier": str(new_id()), "objects": [str(new_id())]}
+    return client.post("/APP/event/", headers=header, json=sent).status_code
+
+
+@pytest.mark.parametrize(
+    ("role", "allowed"),
+    [("viewer", False), ("depositor", False), ("auditor", False), ("archivist", True), ("administrator", True)],
+)
+def test_writing_needs_the_right_to_operate(world: World, role: str, allowed: bool) -> None:
+    status = _write(_log(world), world.bearer(role))
+    assert (status != 403) is allowed
+    assert _write(_log(world), world.bearer(role, scopes=[Permission.READ])) == 403
+
+
+def test_the_administrators_token_writes_until_a_provider_is_configured(world: World) -> None:
+    assert _write(_log(world), bearer()) not in {401, 403}
+    configured = Settings(admin_token=TOKEN, base_url=BASE, oidc_issuer="https://id.test")  # type: ignore[call-arg]
+    assert _write(_log(World(world.engine, configured)), bearer()) == 403
+
+
+def test_a_cookie_of_the_registry_writes_nothing(world: World) -> None:
+    registry = world.registry()
+    sign_in(registry)
+    cookie = registry.get_cookie("perdura_session", domain="registry.test")
+    assert cookie is not None
+    log = _log(world)
+    log.set_cookie("perdura_session", cookie.value)
+    assert _write(log, {}) == 401
