@@ -46,7 +46,7 @@ def examined(browser: Browser, stack: Stack, request: pytest.FixtureRequest) -> 
     context.close()
 
 
-def _findings(page: Page) -> list[str]:
+def findings(page: Page) -> list[str]:
     page.add_script_tag(path=AXE)
     result: dict[str, Any] = page.evaluate("rules => axe.run({ runOnly: { type: 'tag', values: rules } })", RULES)
     return [
@@ -64,8 +64,8 @@ def test_no_page_shuts_anybody_out(examined: Page, stack: Stack, archive: str) -
         examined.goto(target if target.startswith("http") else stack.urls["registry"] + target)
         for summary in examined.locator("main details > summary").all()[:5]:
             summary.click()
-        if findings := _findings(examined):
-            found[address] = findings
+        if wrong := findings(examined):
+            found[address] = wrong
         if wide := examined.evaluate(WIDE):
             found.setdefault(address, []).append(f"the page scrolls sideways: {wide}")
     assert found == {}, json.dumps(found, indent=1)
