@@ -95,6 +95,46 @@ def test_a_grant_shows_one_archive_and_no_other(
     assert registry.get(f"/api/v1/archives/{restricted['archive']}", headers=stranger).status_code == 404
 
 
+@pytest.mark.parametrize("act", ["retry", "cancel", "skip"])
+def test_a_bulk_act_reaches_no_further_than_single_ones(
+    world: World, registry: Client, restricted: dict[str, Any], act: str
+) -> None:
+    """At the peer anybody started pipelines on restricted Archives by the bulk route."""
+    open_one = world.archive(state="failed")
+    world.step(open_one, "ingest", 0, "failed")
+    header = world.bearer("archivist", scopes=[Permission.READ, Permission.OPERATE])
+    listed = {"act": act, "archives": [str(open_one), str(restricted["archive"])]}
+    for address in ("/api/v1/jobs/plan", "/api/v1/jobs"):
+        answer = registry.post(address, headers=header, json=listed)
+        assert answer.status_code == 404
+        assert answer.json is not None
+        assert [error["field"] for error in answer.json["errors"]] == ["body.archives.1"]
+    planned = registry.post("/api/v1/jobs/plan", headers=header, json={"act": act, "filter": {}}).json
+    assert planned is not None
+    assert planned["total"] == 1
+
+
+def test_the_items_of_a_job_hide_what_its_reader_may_not_see(
+    world: World, registry: Client, restricted: dict[str, Any]
+) -> None:
+    world.step(open_one := world.archive(state="failed"), "ingest", 0, "failed")
+    made = registry.post("/api/v1/jobs", headers=world.bearer("archivist"), json={"act": "retry", "filter": {}}).json
+    assert made is not None
+    narrow = world.bearer("archivist", scopes=[Permission.READ, Permission.OPERATE])
+    items = registry.get(f"/api/v1/jobs/{made['id']}/items", headers=narrow).json
+    assert items is not None
+    assert [item["archive"] for item in items["items"]] == [str(open_one)]
+    assert str(restricted["archive"]) not in registry.get(f"/jobs/{made['id']}", headers=narrow).text
+
+
+def test_who_lacks_the_permission_acts_on_nothing_in_bulk_either(
+    world: World, registry: Client, restricted: dict[str, Any]
+) -> None:
+    sent = {"act": "cancel", "archives": [str(world.archive())]}
+    for role in ("viewer", "depositor", "auditor"):
+        assert registry.post("/api/v1/jobs", headers=world.bearer(role), json=sent).status_code == 403
+
+
 def test_a_grant_gives_sight_and_no_power(world: World, registry: Client, restricted: dict[str, Any]) -> None:
     account = world.account("viewer")
     world.grant(account_id=account, archive_id=restricted["archive"])

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
+from sqlalchemy import or_, select, tuple_
 from sqlalchemy.engine import Connection
 
 from perdura.accounts.principals import Permission, Principal
@@ -93,10 +93,22 @@ def find(connection: Connection, principal: Principal, job_id: UUID) -> AnyRow |
 
 
 def items(
-    connection: Connection, job_id: UUID, *, limit: int, after: int | None = None, state: str | None = None
+    connection: Connection,
+    principal: Principal,
+    job_id: UUID,
+    *,
+    limit: int,
+    after: int | None = None,
+    state: str | None = None,
 ) -> Sequence[AnyRow]:
-    """At most `limit` items of a job, in their order."""
-    statement = select(JobItem.__table__).where(JobItem.job_id == job_id).order_by(JobItem.position).limit(limit)
+    """At most `limit` items of a job, in their order, without those about Archives that the principal may not see."""
+    seen = select(Archive.id).where(Archive.id == JobItem.archive_id, visible_archives(principal)).exists()
+    statement = (
+        select(JobItem.__table__)
+        .where(JobItem.job_id == job_id, or_(JobItem.archive_id.is_(None), seen))
+        .order_by(JobItem.position)
+        .limit(limit)
+    )
     if after is not None:
         statement = statement.where(JobItem.position > after)
     if state is not None:

@@ -124,7 +124,7 @@ def list_job_items(call: Call, job_id: UUID, query: JobItemQuery) -> JobItemPage
     """What became of each thing of a job."""
     found(call, job_id)
     after = cursors.decode_sequence(query.cursor) if query.cursor else None
-    rows = jobs.items(call.connection, job_id, limit=query.limit + 1, after=after, state=query.state)
+    rows = jobs.items(call.connection, call.principal, job_id, limit=query.limit + 1, after=after, state=query.state)
     shown = rows[: query.limit]
     return JobItemPage(
         items=[
