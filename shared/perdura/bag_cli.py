@@ -33,7 +33,7 @@ class _WrongCall(click.UsageError):
     exit_code = UNREADABLE
 
 
-class _Command(click.Command):
+class Command(click.Command):
     """A wrong call ends with status 3 like everything that could not be read: 1 and 2 are verdicts."""
 
     def make_context(
@@ -54,7 +54,7 @@ def bag() -> None:
     """
 
 
-@bag.command(cls=_Command)
+@bag.command(cls=Command)
 @click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 @click.option("--profile", "profile_name", help="BagIt profile that must hold: a JSON file or an identifier.")
@@ -68,11 +68,11 @@ def verify(path: str, as_json: bool, profile_name: str | None, limits: tuple[str
     """
     from perdura.packages.verify import verify as verify_package
 
-    with _failing_as_unreadable():
+    with failing_as_unreadable():
         chosen = _limits(limits)
         profile = _profile(profile_name) if profile_name else None
         with _bar(quiet or as_json, "Verifying") as progress:
-            report = verify_package(_source(path), limits=chosen, profile=profile, progress=progress)
+            report = verify_package(source_at(path), limits=chosen, profile=profile, progress=progress)
     if as_json:
         click.echo(json.dumps(_as_json(path, report), ensure_ascii=False))
     else:
@@ -80,7 +80,7 @@ def verify(path: str, as_json: bool, profile_name: str | None, limits: tuple[str
     sys.exit(_STATUS[report.verdict])
 
 
-@bag.command(cls=_Command)
+@bag.command(cls=Command)
 @click.argument("directory")
 @click.argument("target")
 @click.option("--algorithm", "-a", "algorithms", multiple=True, help="Manifest algorithm [sha256 and sha512].")
@@ -95,7 +95,7 @@ def make(directory: str, target: str, algorithms: tuple[str, ...], info: tuple[s
     from perdura.packages.make import plan_bag
     from perdura.packages.sources import LocalTree
 
-    with _failing_as_unreadable():
+    with failing_as_unreadable():
         elements = [_element(text) for text in info]
         source = LocalTree(directory)
         with _bar(quiet, "Hashing") as progress:
@@ -104,14 +104,14 @@ def make(directory: str, target: str, algorithms: tuple[str, ...], info: tuple[s
     click.echo(f"{target}: {plan.files} files, {plan.bytes} bytes")
 
 
-@bag.command(cls=_Command)
+@bag.command(cls=Command)
 @click.argument("file", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print the profile as JSON.")
 def profile(file: str | None, as_json: bool) -> None:
     """Check a BagIt profile FILE (or identifier), or list the profiles that are installed."""
     from perdura.packages.profiles import installed
 
-    with _failing_as_unreadable():
+    with failing_as_unreadable():
         chosen = [_profile(file)] if file else list(installed().values())
     for one in chosen:
         if as_json:
@@ -121,17 +121,17 @@ def profile(file: str | None, as_json: bool) -> None:
 
 
 @contextmanager
-def _failing_as_unreadable() -> Iterator[None]:
+def failing_as_unreadable() -> Iterator[None]:
     from perdura.errors import PerduraError
 
     try:
         yield
     except PerduraError as error:
-        click.secho(f"{error.code}: {_shown(error.message)}", fg="red", err=True)
+        click.secho(f"{error.code}: {shown(error.message)}", fg="red", err=True)
         sys.exit(UNREADABLE)
 
 
-def _source(path: str) -> ByteSource | TreeSource:
+def source_at(path: str) -> ByteSource | TreeSource:
     from perdura.packages.sources import LocalFile, LocalTree
 
     if path.startswith("s3://"):
@@ -146,7 +146,7 @@ def _stored(url: str) -> ByteSource | TreeSource:
     from perdura.settings import settings
     from perdura.storage.s3 import S3Store
 
-    bucket, key = _bucket_and_key(url)
+    bucket, key = bucket_and_key(url)
     store = S3Store(settings())
     if key and not key.endswith("/"):
         try:
@@ -158,7 +158,7 @@ def _stored(url: str) -> ByteSource | TreeSource:
     return StoredPrefix(store, bucket, key)
 
 
-def _bucket_and_key(url: str) -> tuple[str, str]:
+def bucket_and_key(url: str) -> tuple[str, str]:
     bucket = urlsplit(url).netloc
     return bucket, url[len(f"s3://{bucket}/") :]
 
@@ -178,7 +178,7 @@ def _write(plan: BagPlan, source: TreeSource, target: str) -> None:
 
         if suffix not in kinds:
             raise Rejected("in object storage a bag is written as .tar or .zip", code="unknown-target")
-        bucket, key = _bucket_and_key(target)
+        bucket, key = bucket_and_key(target)
         with S3Store(settings()).writer(bucket, key) as writer:
             write_archive(plan, source, kinds[suffix](writer.write), base)
             writer.finish()
@@ -246,19 +246,19 @@ def _as_json(path: str, report: Report) -> dict[str, Any]:
 def _print(path: str, report: Report) -> None:
     for finding in report.findings:
         click.secho(f"{finding.severity:8} {finding.code}", fg=_COLOURS[finding.severity], nl=False)
-        place = f" {_shown(finding.path)}" if finding.path else ""
-        click.echo(f"{place}: {_shown(finding.message)} [{finding.clause}]")
+        place = f" {shown(finding.path)}" if finding.path else ""
+        click.echo(f"{place}: {shown(finding.message)} [{finding.clause}]")
         if finding.expected or finding.found:
-            click.echo(f"         expected {_shown(finding.expected or '-')}, found {_shown(finding.found or '-')}")
+            click.echo(f"         expected {shown(finding.expected or '-')}, found {shown(finding.found or '-')}")
     hidden = sum(report.counts.values()) - len(report.findings)
     if hidden:
         click.echo(f"         and {hidden} more findings")
     colour = "green" if _STATUS[report.verdict] == 0 else "red"
     click.secho(f"{report.verdict}", fg=colour, bold=True, nl=False)
-    click.echo(f" {_shown(path)}: {report.container}, {report.payload_files} files, {report.payload_bytes} bytes")
+    click.echo(f" {shown(path)}: {report.container}, {report.payload_files} files, {report.payload_bytes} bytes")
 
 
-def _shown(text: str) -> str:
+def shown(text: str) -> str:
     """Text of a stranger for a terminal: control and bidirectional characters as escapes (packages.md 2.10)."""
     return text.encode("utf-8", "backslashreplace").decode().translate(_ESCAPES)
 

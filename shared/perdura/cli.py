@@ -24,6 +24,7 @@ COMMANDS = {
     "fetch": ("perdura.commands.archives", "fetch", "Download the AIP of an archive."),
     "demo": ("perdura.commands.demo", "demo", "See one deposit and one harvest go all the way."),
     "bag": ("perdura.bag_cli", "bag", "Make and verify BagIt bags."),
+    "aip": ("perdura.aip_cli", "aip", "Make, verify and compare AIPs."),
     "broker": ("perdura.local.broker.cli", "broker", "The local broker of CloudEvents."),
     "tape": ("perdura.commands.tape", "tape", "Tape: the local library, credentials, jobs."),
     "log": ("perdura.premis.cli", "log", "Check the sealed PREMIS log."),

@@ -23,6 +23,7 @@ _PROLOG = 1 << 16
 _METS = "{http://www.loc.gov/METS/}"
 _XLINK = "{http://www.w3.org/1999/xlink}"
 _PREMIS = ("{http://www.loc.gov/premis/v3}", "{info:lc/xmlns/premis-v2}")
+_ROOTS = (f"{_METS}mets", *(f"{namespace}premis" for namespace in _PREMIS))
 _WATCHED = tuple(
     [f"{_METS}{name}" for name in ("amdSec", "dmdSec", "techMD", "digiprovMD", "rightsMD", "sourceMD", "mdWrap")]
     + [f"{_METS}{name}" for name in ("fileGrp", "file", "structMap", "div", "fptr")]
@@ -115,8 +116,8 @@ def read_mets(chunks: Iterable[bytes | memoryview]) -> Iterator[Part]:
         root = parser.close()
     except etree.XMLSyntaxError as error:
         raise BadMets(f"The METS is not well-formed: {error.msg}") from error
-    if root.tag != f"{_METS}mets":
-        raise BadMets("The document is no METS.")
+    if root.tag not in _ROOTS:
+        raise BadMets("The document is neither METS nor PREMIS.")
 
 
 def _refuse_document_type(prolog: bytearray, chunk: bytes | memoryview) -> None:
@@ -153,6 +154,8 @@ class _Reading:
                 yield MetsEvent(self._section, self._about, element)
             elif name == "agent":
                 yield MetsAgent(element)
+            if etree.QName(element.getparent()).localname == "premis":
+                _forget(element)
             return
         if name == "file":
             yield from self._file(element)

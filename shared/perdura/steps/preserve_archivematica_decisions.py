@@ -130,6 +130,7 @@ _CAUSES = (
     ("Extract zipped bag transfer", "not-unpacked", "it could not unpack the package"),
     ("Extract contents from compressed archives", "not-unpacked", "it could not unpack an archive in the package"),
     ("Verify transfer compliance", "not-compliant", "the layout of the transfer was not as it expects"),
+    ("Verify SIP compliance", "not-compliant", "the layout of the SIP was not as it expects"),
     ("Attempt restructure for compliance", "not-compliant", "the layout of the transfer was not as it expects"),
 )
 

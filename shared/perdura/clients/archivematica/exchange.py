@@ -126,12 +126,13 @@ class Exchange:
     def stream(self, path: str, **more: Any) -> Iterator[Iterator[bytes]]:
         """The body of a GET as it comes, in chunks; raises as `ask`, and ArchivematicaRefused for 4xx."""
         try:
-            with self._client.stream("GET", path, headers={"Authorization": self._authorization}, **more) as answer:
+            headers = {"Authorization": self._authorization, "Accept-Encoding": "identity"}
+            with self._client.stream("GET", path, headers=headers, **more) as answer:
                 if answer.status_code >= 500:
                     raise ArchivematicaUnavailable(f"Archivematica answered {answer.status_code}.")
                 if answer.status_code != 200:
                     raise ArchivematicaRefused(f"Archivematica answered {answer.status_code}.", answer.status_code)
-                yield answer.iter_raw(1 << 20)
+                yield answer.iter_bytes(1 << 20)
         except httpx.HTTPError as error:
             raise ArchivematicaUnavailable(f"Archivematica broke off: {type(error).__name__}.") from error
 

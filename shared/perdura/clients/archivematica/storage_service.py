@@ -66,7 +66,11 @@ class StorageService:
     def pointer(self, package: UUID) -> bytes | None:
         """The pointer file of a compressed AIP; None when it has none."""
         reply = self._exchange.ask("GET", f"/api/v2/file/{package}/pointer_file/")
-        return reply.body if reply.status == 200 else None
+        if reply.status != 200:
+            return None
+        if not reply.body.rstrip().endswith(b">"):
+            raise ArchivematicaUnavailable("The pointer file came cut off.")
+        return reply.body
 
     def download(self, package: UUID) -> AbstractContextManager[Iterator[bytes]]:
         """The package as a stream. Never asked by HEAD, which would send the body too (2.6)."""

@@ -1,0 +1,390 @@
+"""The HTTP side: answers as the dashboard and the Storage Service give them, and faults on any call (1, 2, 11.12)."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import random
+import re
+import tarfile
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+import httpx
+
+from .jobs import REMOVE
+from .pipeline import Pipeline, Stored, Unit, decoded
+
+UUID = r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
+TYPES = {"standard", "zipfile", "unzipped bag", "zipped bag", "dspace", "maildir", "TRIM", "dataverse", "disk image"}
+KEY = "ApiKey perdura:key"
+Answer = tuple[int, dict[str, str], bytes]
+
+
+class Dropped(Exception):
+    """The connection breaks."""
+
+
+class FakeArchivematica:
+    """Answers requests to `http://dashboard` and `http://storage-service`; `noise` is the share of calls that fail.
+
+    `version` switches what 1.19 can; `down` lets every request fail to connect.
+    """
+
+    def __init__(self, pipeline: Pipeline, *, version: str = "1.17.0", noise: float = 0.0, seed: int = 0) -> None:
+        self.pipeline, self.version, self.noise = pipeline, version, noise
+        self.down = False
+        self.server_down = False
+        self.requests: list[tuple[str, str]] = []
+        self._random = random.Random(seed)
+        self._keys: dict[str, tuple[bytes, str]] = {}
+        self._asynchronous = 0
+
+    @property
+    def transport(self) -> httpx.MockTransport:
+        """For clients in this process."""
+        return httpx.MockTransport(self._handle)
+
+    def _handle(self, request: httpx.Request) -> httpx.Response:
+        if self.down:
+            raise httpx.ConnectError("refused", request=request)
+        try:
+            status, headers, body = self.answer(
+                request.method, request.url.host, request.url.raw_path.decode(), dict(request.headers), request.read()
+            )
+        except Dropped:
+            raise httpx.ReadError("connection reset", request=request) from None
+        return httpx.Response(status, headers=headers, content=body)
+
+    def answer(self, method: str, host: str, target: str, headers: dict[str, str], body: bytes) -> Answer:
+        """One exchange; raises Dropped where the connection is to break."""
+        self.pipeline.agenda.run()
+        path, _, query = target.partition("?")
+        self.requests.append((method, path))
+        if method == "GET" and self._random.random() < self.noise:
+            return self._noisy()
+        params = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
+        given = headers.get("authorization", headers.get("Authorization", ""))
+        if "storage" in host:
+            if given != KEY:
+                return 401, {"Content-Type": "text/html; charset=utf-8"}, b""
+            return self._storage(method, path.removeprefix("/storage-service"), params, body)
+        return self._dashboard(method, path, params, headers, body, given)
+
+    def _noisy(self) -> Answer:
+        kind = self._random.choice(["500", "html", "reset", "cut"])
+        if kind == "reset":
+            raise Dropped
+        if kind == "html":
+            return 502, {"Content-Type": "text/html"}, b"<html><h1>502 Bad Gateway</h1></html>"
+        if kind == "cut":
+            return 200, {"Content-Type": "application/json"}, b'{"type": "transfer", "stat'
+        return 500, {"Content-Type": "application/json"}, b'{"error": true, "message": "Deadline exceeded"}'
+
+    def _stamped(self, answer: Answer) -> Answer:
+        status, headers, body = answer
+        stamp = {"X-Archivematica-Version": self.version, "X-Archivematica-ID": self.pipeline.pipeline}
+        return status, headers | stamp, body
+
+    def _dashboard(
+        self, method: str, path: str, params: dict[str, str], headers: dict[str, str], body: bytes, given: str
+    ) -> Answer:
+        allowed = _allowed(path)
+        if method not in allowed:
+            return 405, {"Content-Type": "text/html; charset=utf-8", "Allow": ", ".join(allowed)}, b""
+        if given != KEY:
+            return _json(403, {"message": "API key not valid.", "error": True})
+        return self._stamped(self._called(method, path, params, headers, body))
+
+    def _called(self, method: str, path: str, params: dict[str, str], headers: dict[str, str], body: bytes) -> Answer:
+        pipeline = self.pipeline
+        if path.startswith("/api/v2beta/package"):
+            return self._package(method, headers, body)
+        if found := re.match(rf"/api/(transfer|ingest)/status/{UUID}", path):
+            return _json(*pipeline.status(found[1], found[2]))
+        if found := re.match(rf"/api/v2beta/jobs/{UUID}", path):
+            return self._jobs(found[1], params)
+        if found := re.match(rf"/api/v2beta/task/{UUID}", path):
+            return self._task(found[1])
+        if path.startswith("/api/ingest/waiting"):
+            waiting = [unit for unit in pipeline.units.values() if unit.state == "asking"]
+            results = [
+                {
+                    "sip_directory": unit.directory,
+                    "sip_uuid": unit.id,
+                    "sip_name": unit.name,
+                    "microservice": unit.jobs[-1].name,
+                }
+                for unit in waiting
+            ]
+            return _json(200, {"results": results, "message": "Fetched units successfully."})
+        if path.startswith("/api/transfer/unapproved"):
+            return _json(200, {"results": [], "message": "Fetched unapproved transfers successfully."})
+        if found := re.match(r"/api/(transfer|ingest)/completed", path):
+            words = "transfers" if found[1] == "transfer" else "ingests"
+            results = [
+                unit.id
+                for unit in pipeline.units.values()
+                if unit.stage == found[1] and unit.state == "complete" and not unit.hidden
+            ]
+            return _json(200, {"results": results, "message": f"Fetched completed {words} successfully."})
+        if found := re.match(rf"/api/(transfer|ingest)/{UUID}/delete", path):
+            unit = pipeline.units.get(found[2])
+            if unit is None or unit.hidden or not unit.ended:
+                return _json(409, {"removed": False})
+            unit.hidden = True
+            return _json(200, {"removed": True})
+        if path.rstrip("/") == "/api/processing-configuration":
+            return _json(200, {"processing_configurations": sorted(pipeline.configurations)})
+        if found := re.match(r"/api/processing-configuration/([^/]+)", path):
+            return self._configuration(found[1], headers)
+        return 404, {"Content-Type": "text/html"}, b"<h1>Not Found</h1>"
+
+    def _configuration(self, name: str, headers: dict[str, str]) -> Answer:
+        accept = headers.get("accept", headers.get("Accept", ""))
+        if accept != "*/*" and "xml" not in accept:
+            return 415, {"Content-Type": "text/html; charset=utf-8"}, b""
+        if name not in self.pipeline.configurations:
+            return _json(404, {"success": False, "error": f'No such processing config "{name}".'})
+        return 200, {"Content-Type": "text/xml"}, b"<processingMCP/>"
+
+    def _package(self, method: str, headers: dict[str, str], body: bytes) -> Answer:
+        if method == "GET":
+            return 501, {"Content-Type": "text/html; charset=utf-8"}, b""
+        try:
+            request = json.loads(body)
+        except ValueError:
+            request = {}
+        place = decoded(request.get("path")) if isinstance(request, dict) else None
+        if place is None:
+            return _json(400, {"error": True, "message": 'Parameter "path" cannot be decoded.'})
+        refused = _json(500, {"error": True, "message": "Package cannot be created"})
+        kind, name = request.get("type", "standard"), request.get("name")
+        if kind not in TYPES or not name or not place or not isinstance(request.get("auto_approve", True), bool):
+            return refused
+        if self.server_down:
+            self.pipeline.clock.step(30)
+            return refused
+        key = headers.get("idempotency-key", headers.get("Idempotency-Key"))
+        if key and tuple(map(int, self.version.split(".")[:2])) >= (1, 19) and key in self._keys:
+            known, unit_id = self._keys[key]
+            if known != body:
+                return _json(422, {"error": True, "message": "Idempotency-Key was used for another request"})
+            return _json(202, {"id": unit_id})
+        return self._begun(request, place, key, body, refused)
+
+    def _begun(self, request: dict[str, Any], place: str, key: str | None, body: bytes, refused: Answer) -> Answer:
+        plan = self.pipeline.plan_of(request["name"]).post
+        # A fault of the request happens once: whoever asks again is answered.
+        self.pipeline.plans[request["name"]] = _without_post_fault(self.pipeline, request["name"])
+        if plan == "reset":
+            raise Dropped
+        if plan == "error":
+            return refused
+        if plan == "html":
+            return 502, {"Content-Type": "text/html"}, b"<html><h1>502 Bad Gateway</h1></html>"
+        unit = self.pipeline.begin(
+            request["name"],
+            request.get("type", "standard"),
+            place,
+            request.get("processing_config", "default"),
+            approve=request.get("auto_approve", True),
+        )
+        if key:
+            self._keys[key] = (body, unit.id)
+        if plan == "reset-created":
+            raise Dropped
+        if plan == "error-created":
+            self.pipeline.clock.step(30)
+            return _json(500, {"error": True, "message": "Deadline exceeded"})
+        if plan == "html-created":
+            return 504, {"Content-Type": "text/html"}, b"<html><h1>504 Gateway Time-out</h1></html>"
+        if plan == "truncated-created":
+            return 202, {"Content-Type": "application/json"}, b'{"id": "304b'
+        return _json(202, {"id": unit.id})
+
+    def _jobs(self, unit_id: str, params: dict[str, str]) -> Answer:
+        unit = self.pipeline.units.get(unit_id)
+        jobs = list(unit.jobs) if unit else []
+        for name, prefix in (("name", "Job:"), ("microservice", "Microservice:"), ("link_uuid", "")):
+            if wanted := params.get(name):
+                wanted = wanted.removeprefix(prefix).strip()
+                jobs = [job for job in jobs if job.document(detailed=False)[name] == wanted]
+        if not jobs:
+            return _json(400, {"error": True, "message": f"No jobs found for unit: {unit_id}"})
+        return _json(200, [job.document(detailed="detailed" in params) for job in jobs])
+
+    def _task(self, task_id: str) -> Answer:
+        for unit in self.pipeline.units.values():
+            for job in unit.jobs:
+                for task in job.document(detailed=True)["tasks"]:
+                    if task["uuid"] == task_id:
+                        return _json(200, task)
+        return _json(400, {"error": True, "message": f"Task with UUID {task_id} does not exist"})
+
+    def _storage(self, method: str, path: str, params: dict[str, str], body: bytes) -> Answer:
+        if found := re.fullmatch(rf"/api/v2/location/{UUID}/browse/", path):
+            return self._browse(found[1], params)
+        if path == "/api/v2/file/":
+            return self._list(params)
+        found = re.fullmatch(rf"/api/v2/file/{UUID}/(\w+/)?", path)
+        if not found:
+            return 404, {"Content-Type": "text/html; charset=utf-8"}, b""
+        record, call = self.pipeline.stored.get(found[1]), found[2]
+        if call is None:
+            if record is None:
+                return 404, {"Content-Type": "text/html; charset=utf-8"}, b""
+            return _json(200, self._record(record))
+        if record is None:
+            return _text(404, f"Resource with UUID {found[1]} does not exist")
+        return self._of_package(record, call.rstrip("/"), params)
+
+    def _of_package(self, record: Stored, call: str, params: dict[str, str]) -> Answer:
+        if call == "pointer_file":
+            if not record.made.pointer:
+                return _text(404, f"Resource with UUID {record.id} does not have a pointer file")
+            name = f'attachment; filename="pointer.{record.id}.xml"'
+            return 200, {"Content-Type": "application/xml", "Content-Disposition": name}, record.made.pointer
+        if call == "download":
+            name = record.made.name if record.made.data else f"{record.made.name}.tar"
+            data = record.made.data or _tarred(record)
+            headers = {"Content-Type": "application/x-tar", "Content-Disposition": f'attachment; filename="{name}"'}
+            return 200, headers, data
+        if call == "extract_file":
+            return self._extract(record, params)
+        if call == "check_fixity":
+            nothing = {"files": {"missing": [], "changed": [], "untracked": []}}
+            success, message = (
+                (True, "")
+                if record.kind == "AIP"
+                else (
+                    None,
+                    "Unable to scan; package is not a bag (AIP or AIC)",
+                )
+            )
+            return _json(200, {"success": success, "message": message, "failures": nothing, "timestamp": None})
+        return 405, {"Content-Type": "text/html; charset=utf-8", "Allow": "GET,PUT,PATCH"}, b"GET,PUT,PATCH"
+
+    def _extract(self, record: Stored, params: dict[str, str]) -> Answer:
+        wanted = params.get("relative_path_to_file")
+        if wanted is None:
+            return _text(400, "All of these fields must be provided: relative_path_to_file")
+        body = record.made.members.get(wanted.partition("/")[2])
+        if body is None:
+            return _text(404, "File not found")
+        name = wanted.rpartition("/")[2]
+        kind = "application/xml" if name.endswith(".xml") else "text/plain"
+        return 200, {"Content-Type": kind, "Content-Disposition": f'attachment; filename="{name}"'}, body
+
+    def _record(self, record: Stored) -> dict[str, Any]:
+        return {
+            "current_full_path": record.path,
+            "current_location": f"/api/v2/location/{self.pipeline.location}/",
+            "current_path": record.path.lstrip("/").partition("/")[2],
+            "encrypted": False,
+            "misc_attributes": {},
+            "origin_pipeline": f"/api/v2/pipeline/{self.pipeline.pipeline}/",
+            "package_type": record.kind,
+            "related_packages": [f"/api/v2/file/{each}/" for each in record.related],
+            "replicas": [],
+            "replicated_package": None,
+            "resource_uri": f"/api/v2/file/{record.id}/",
+            "size": len(record.made.data),
+            "status": record.status,
+            "stored_date": record.at.strftime("%Y-%m-%dT%H:%M:%S.%f") if record.status != "PENDING" else None,
+            "uuid": record.id,
+        }
+
+    def _list(self, params: dict[str, str]) -> Answer:
+        known = {"package_type", "status", "stored_date__gte", "uuid", "uuid__in", "limit", "offset"}
+        known |= {"related_packages__uuid", "current_location__uuid"}
+        if "order_by" in params:
+            return _json(400, {"error": f"The '{params['order_by'].lstrip('-')}' field does not allow ordering."})
+        for name in params:
+            if name not in known:
+                return _json(400, {"error": f"The '{name.partition('__')[0]}' field does not allow filtering."})
+        rows = list(self.pipeline.stored.values())
+        if kind := params.get("package_type"):
+            rows = [row for row in rows if row.kind == kind]
+        if status := params.get("status"):
+            rows = [row for row in rows if row.status == status]
+        if related := params.get("related_packages__uuid"):
+            rows = [row for row in rows if related in row.related]
+        if ids := params.get("uuid__in", params.get("uuid")):
+            rows = [row for row in rows if row.id in ids.split(",")]
+        if since := params.get("stored_date__gte"):
+            try:
+                begin = datetime.fromisoformat(since).replace(tzinfo=UTC)
+            except ValueError:
+                words = "value has an invalid format. It must be in YYYY-MM-DD HH:MM[:ss[.uuuuuu]][TZ] format."
+                return _json(400, {"error": f"['“{since}” {words}']"})
+            rows = [row for row in rows if row.at >= begin]
+        limit, offset = int(params.get("limit", 20)), int(params.get("offset", 0))
+        more = offset + limit < len(rows)
+        following = urlencode({**params, "limit": limit, "offset": offset + limit})
+        meta = {
+            "limit": limit,
+            "next": f"/api/v2/file/?{following}" if more else None,
+            "offset": offset,
+            "previous": None,
+            "total_count": len(rows),
+        }
+        return _json(200, {"meta": meta, "objects": [self._record(row) for row in rows[offset : offset + limit]]})
+
+    def _browse(self, location: str, params: dict[str, str]) -> Answer:
+        if location != self.pipeline.location:
+            return _text(404, f"Resource with UUID {location} does not exist")
+        wanted = base64.b64decode(params.get("path", "")).decode()
+        if ".." in wanted:
+            return _text(400, "The path parameter must be relative to the location path")
+        bucket, prefix = self.pipeline.source
+        folder = prefix + wanted.removeprefix("/" + prefix.rstrip("/")).strip("/")
+        folder = folder if folder.endswith("/") else f"{folder}/"
+        names: dict[str, bool] = {}
+        for info in self.pipeline.store.list(bucket, folder):
+            name, slash, _ = info.ref.key.removeprefix(folder).partition("/")
+            names[name] = bool(slash)
+        coded = {name: base64.b64encode(name.encode()).decode() for name in names}
+        directories = [coded[name] for name, is_folder in names.items() if is_folder]
+        return _json(200, {"directories": directories, "entries": list(coded.values()), "properties": {}})
+
+
+def _without_post_fault(pipeline: Pipeline, name: str) -> Any:
+    from dataclasses import replace
+
+    return replace(pipeline.plan_of(name), post="ok")
+
+
+def _allowed(path: str) -> list[str]:
+    if path.startswith("/api/v2beta/package"):
+        return ["GET", "POST"]
+    if path.rstrip("/").endswith("/delete"):
+        return ["DELETE"]
+    if "/approve" in path:
+        return ["POST"]
+    if path.startswith("/api/processing-configuration/") and path.rstrip("/").count("/") > 2:
+        return ["GET", "DELETE"]
+    return ["GET"]
+
+
+def _json(status: int, document: object) -> Answer:
+    return status, {"Content-Type": "application/json"}, json.dumps(document).encode()
+
+
+def _text(status: int, text: str) -> Answer:
+    return status, {"Content-Type": "text/html; charset=utf-8"}, text.encode()
+
+
+def _tarred(record: Stored) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for path, body in record.made.members.items():
+            info = tarfile.TarInfo(f"{record.made.name}/{path}")
+            info.size = len(body)
+            archive.addfile(info, io.BytesIO(body))
+    return out.getvalue()
+
+
+__all__ = ["KEY", "REMOVE", "Dropped", "FakeArchivematica", "Unit"]

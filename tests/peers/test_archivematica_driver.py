@@ -1,0 +1,425 @@
+"""The driver of Archivematica against the fake: every outcome by name, no second transfer, no endless wait."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections import Counter
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+import pytest
+
+from perdura.outcome import Outcome, StepState
+from perdura.settings import Settings
+from perdura.steps.preserve_archivematica_decisions import Patience
+from perdura.storage.memory import MemoryStore
+from tests.peers.archivematica import aip
+from tests.peers.archivematica.clock import BEGIN, SteppedClock
+from tests.peers.archivematica.driver import FINAL, Case, Driver, instance
+from tests.peers.archivematica.pipeline import EICAR, Pipeline, Plan, Stored
+from tests.peers.archivematica.server import FakeArchivematica
+
+SAMPLES = Path(__file__).parent / "archivematica/samples"
+CANARY = "e342835e-b3ba-4d07-a70d-4bb727ad1a91"
+
+
+class Scene:
+    """One or more fakes, a store and a driver."""
+
+    def __init__(
+        self, *names: str, version: str = "1.17.0", noise: float = 0.0, slots: int = 2, **more: object
+    ) -> None:
+        self.store, self.clock = MemoryStore(), SteppedClock()
+        self.pipelines: dict[str, Pipeline] = {}
+        self.fakes: dict[str, FakeArchivematica] = {}
+        for number, name in enumerate(names or ("one",)):
+            pipeline = Pipeline(
+                self.store,
+                self.clock,
+                slots=slots,
+                source=(f"sips-{name}", "in/"),
+                aips=(f"aips-{name}", "aip"),
+                callback=self._called_back,
+            )
+            self.pipelines[name] = pipeline
+            self.fakes[name] = FakeArchivematica(pipeline, version=version, noise=noise, seed=number)
+        clients = {name: instance(fake, name, **more) for name, fake in self.fakes.items()}
+        self.driver = Driver(self.store, self.clock, clients)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        return next(iter(self.pipelines.values()))
+
+    def _called_back(self, package: str, name: str) -> None:
+        for case in self.driver.cases.values():
+            submission = self.driver.book.of_step(case.view.step.id)
+            known = submission is not None and (str(submission.sip) == package or submission.name == name)
+            if known and case.state is StepState.WAITING:
+                case.due = self.clock.now()
+
+    def preserve(self, plan: Plan | None = None, *, hours: float = 30, number: int = 1, **step_input: object) -> Case:
+        case = self.driver.add(number, **step_input)
+        for pipeline in self.pipelines.values():
+            pipeline.plans[str(case.view.id)] = plan or Plan()
+        self.driver.run(hours * 3600, tick=5)
+        return case
+
+    def started(self) -> Counter[str]:
+        return Counter(unit.name for pipeline in self.pipelines.values() for unit in pipeline.started)
+
+
+def test_an_aip_is_taken_over_as_it_is_with_its_history() -> None:
+    scene = Scene()
+    case = scene.preserve(hours=1)
+    assert case.outcome is not None
+    assert case.state is StepState.COMPLETED
+    (package,) = case.outcome.packages
+    assert package.container == "tar.gz"
+    stored = scene.pipeline.stored[str(package.id)]
+    assert scene.store.read(scene.store.head(package.bucket, package.key).ref) == stored.made.data
+    assert str(case.view.id) in package.key
+    events = list(scene.driver.events.values())
+    assert {"ingestion", "virus check", "format identification", "compression"} <= {event.type for event in events}
+    about = {link.value for event in events for link in event.objects}
+    assert {str(package.id), str(case.view.id)} <= about
+    assert case.outcome.copies[0].checksums["sha512"]
+    paths = {file.path for _, files in case.outcome.files for file in files}
+    assert "data/objects/b/ü c.txt" in paths
+
+
+def test_the_copy_in_the_transfer_source_is_gone_and_the_units_are_hidden_afterwards() -> None:
+    scene = Scene()
+    scene.preserve(hours=1)
+    assert list(scene.store.list("sips-one", "")) == []
+    assert all(unit.hidden for unit in scene.pipeline.units.values())
+
+
+def test_an_aip_is_copied_through_the_storage_service_when_its_bucket_is_not_ours() -> None:
+    scene = Scene(aip_bucket=None)
+    case = scene.preserve(hours=1)
+    assert case.outcome is not None
+    (package,) = case.outcome.packages
+    assert package.bucket == "perdura-aips"
+    assert scene.store.read(scene.store.head(package.bucket, package.key).ref)
+
+
+def test_a_dip_is_taken_over_beside_its_aip() -> None:
+    scene = Scene()
+    scene.pipeline.with_dip = True
+    case = scene.preserve(hours=1)
+    assert case.outcome is not None
+    assert [str(package.kind) for package in case.outcome.packages] == ["AIP", "DIP"]
+    assert case.outcome.copies[1].checksums["sha256"]
+
+
+def test_sips_are_placed_into_a_mounted_directory_where_that_is_the_source(tmp_path: Path) -> None:
+    scene = Scene(source_bucket=None, source_prefix="", source_directory=tmp_path)
+
+    def mirror() -> None:
+        for path in tmp_path.rglob("*.zip"):
+            scene.store.put("sips-one", f"in/{path.relative_to(tmp_path)}", path.read_bytes())
+
+    case = scene.driver.add(1)
+    # The fake sees the directory as the location's bucket; what is not there yet is asked for again.
+    original = scene.fakes["one"]._browse
+    scene.fakes["one"]._browse = lambda *given: (mirror(), original(*given))[1]  # type: ignore[method-assign]
+    scene.driver.run(3600, tick=5)
+    assert case.state is StepState.COMPLETED
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("plan", "state", "code"),
+    [
+        (Plan(transfer="failed"), StepState.FAILED, "archivematica-failed"),
+        (Plan(transfer="rejected"), StepState.FAILED, "archivematica-rejected"),
+        (Plan(transfer="user-input"), StepState.BLOCKED, "decision-overdue"),
+        (Plan(transfer="wedge"), StepState.BLOCKED, "archivematica-stuck"),
+        (Plan(copying="lost"), StepState.BLOCKED, "archivematica-lost"),
+        (Plan(ingest="failed"), StepState.FAILED, "not-compliant"),
+        (Plan(ingest="stuck"), StepState.BLOCKED, "archivematica-stuck"),
+        (Plan(store="flip"), StepState.FAILED, "aip-checksum"),
+        (Plan(store="missing"), StepState.FAILED, "aip-missing"),
+        (Plan(store="fail"), StepState.FAILED, "aip-not-stored"),
+        (Plan(store="short"), StepState.FAILED, "file-lost"),
+        (Plan(post="reset"), StepState.BLOCKED, "archivematica-unaccounted"),
+        (Plan(post="html"), StepState.BLOCKED, "archivematica-unaccounted"),
+        (Plan(post="error"), StepState.COMPLETED, None),
+        (Plan(post="reset-created"), StepState.COMPLETED, None),
+        (Plan(post="error-created"), StepState.COMPLETED, None),
+        (Plan(post="html-created"), StepState.COMPLETED, None),
+        (Plan(post="truncated-created"), StepState.COMPLETED, None),
+        (Plan(transfer="decided"), StepState.COMPLETED, None),
+        (Plan(transfer="slow"), StepState.COMPLETED, None),
+        (Plan(store="pending"), StepState.COMPLETED, None),
+        (Plan(callback="never"), StepState.COMPLETED, None),
+        (Plan(callback="twice"), StepState.COMPLETED, None),
+        (Plan(callback="late"), StepState.COMPLETED, None),
+        (Plan(normalisation="failed"), StepState.COMPLETED_WITH_WARNINGS, None),
+    ],
+    ids=str,
+)
+def test_each_fault_ends_in_one_aip_or_by_its_name(plan: Plan, state: StepState, code: str | None) -> None:
+    scene = Scene()
+    case = scene.preserve(plan, hours=100)
+    assert case.outcome is not None
+    assert (case.state, case.outcome.error_code) == (state, code)
+    assert all(count == 1 for count in scene.started().values())
+    if state is StepState.FAILED:
+        assert case.outcome.message
+    if plan.normalisation == "failed":
+        assert [finding.path for finding in case.outcome.findings] == ["file_0008.bmp"]
+
+
+def test_an_idempotent_dashboard_is_simply_asked_again_after_a_lost_answer() -> None:
+    scene = Scene(version="1.19.0")
+    case = scene.preserve(Plan(post="reset"), hours=1)
+    assert case.state is StepState.COMPLETED
+    assert sum(scene.started().values()) == 1
+
+
+def test_a_failed_job_becomes_an_event_with_the_file_that_failed() -> None:
+    scene = Scene()
+    case = scene.preserve(Plan(transfer="failed"), hours=1)
+    assert case.outcome is not None
+    (event,) = case.outcome.events
+    assert event.outcomes[0].notes == ("file_0001.csv: exit code 1",)
+
+
+def test_a_decision_is_shown_with_a_link_while_it_is_waited_for() -> None:
+    scene = Scene()
+    case = scene.preserve(Plan(transfer="user-input"), hours=0.1)
+    assert case.state is StepState.WAITING
+    assert case.outcome is not None
+    (finding,) = case.outcome.findings
+    assert finding.code == "decision-needed"
+    assert "file format identification" in finding.message
+    assert "http://dashboard/transfer/" in finding.message
+
+
+def test_a_virus_found_in_archivematica_fails_the_step_by_its_name() -> None:
+    scene = Scene()
+    case = scene.driver.add(1, {"eicar.com": EICAR})
+    scene.driver.run(3600, tick=5)
+    assert case.outcome is not None
+    assert (case.state, case.outcome.error_code) == (StepState.FAILED, "infected")
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"configuration": "nosuch"}, "no-such-configuration"),
+        ({"configuration": "automated", "source_prefix": "elsewhere/"}, "transfer-source"),
+    ],
+)
+def test_what_would_wedge_or_vanish_is_never_sent(change: dict[str, object], code: str) -> None:
+    scene = Scene(**change)
+    case = scene.preserve(hours=1)
+    assert case.outcome is not None
+    assert (case.state, case.outcome.error_code) == (StepState.BLOCKED, code)
+    assert sum(scene.started().values()) == 0
+
+
+def test_a_package_without_payload_is_never_sent() -> None:
+    scene = Scene()
+    case = scene.driver.add(1, {})
+    empty = scene.driver.add(2, {"": b""})
+    del scene.driver.cases[empty.view.id]
+    data = __import__("tests.peers.archivematica.driver", fromlist=["zipped_bag"]).zipped_bag({})
+    (sip,) = case.view.packages
+    info = scene.store.put(sip.bucket, sip.key, data).info
+    from dataclasses import replace
+
+    case.view = replace(
+        case.view, packages=(replace(sip, size=len(data), etag=info.ref.etag, version_id=info.ref.version_id),)
+    )
+    scene.driver.run(3600, tick=5)
+    assert case.outcome is not None
+    assert (case.state, case.outcome.error_code) == (StepState.FAILED, "empty-payload")
+    assert sum(scene.started().values()) == 0
+
+
+def test_no_more_than_an_instance_may_have_is_in_flight_and_the_emptiest_is_chosen() -> None:
+    scene = Scene("one", "two", slots=1, packages=3)
+    for number in range(20):
+        scene.driver.add(number)
+    most = 0
+
+    def watch() -> None:
+        nonlocal most
+        for name in scene.fakes:
+            mine = [row for row in scene.driver.book.rows.values() if row.instance == name and row.in_flight]
+            most = max(most, len(mine))
+
+    scene.driver.run(3600, tick=2, between=watch)
+    assert most == 3
+    assert Counter(len(pipeline.started) for pipeline in scene.pipelines.values()) == Counter({10: 2})
+
+
+def test_a_package_larger_than_any_instance_may_have_is_refused_at_once() -> None:
+    scene = Scene(bytes=100)
+    case = scene.preserve(hours=1)
+    assert case.outcome is not None
+    assert case.outcome.error_code == "too-large-for-archivematica"
+
+
+def test_nothing_new_goes_to_an_instance_that_does_not_answer() -> None:
+    scene = Scene("one", "two")
+    scene.fakes["one"].down = True
+    for number in range(6):
+        scene.driver.add(number)
+    scene.driver.run(3600, tick=5)
+    assert all(case.state is StepState.COMPLETED for case in scene.driver.cases.values())
+    assert len(scene.pipelines["two"].started) == 6
+
+
+def test_an_instance_that_fails_again_and_again_is_paused_and_tried_later() -> None:
+    scene = Scene("one", "two")
+    scene.pipelines["one"].default_plan = Plan(copying="lost")
+    for number in range(12):
+        scene.driver.add(number)
+    scene.driver.run(40 * 3600, tick=20)
+    lost = [case for case in scene.driver.cases.values() if case.state is StepState.BLOCKED]
+    assert 0 < len(lost) <= 7
+    assert scene.driver.book.paused_until or scene.driver.book.failures["one"]
+
+
+def test_trying_again_goes_on_with_what_lives_instead_of_sending_it_twice() -> None:
+    scene = Scene()
+    case = scene.preserve(Plan(transfer="user-input"), hours=100)
+    assert case.state is StepState.BLOCKED
+    (unit,) = scene.pipeline.started
+    scene.driver.retry(case)
+    scene.driver.run(60, tick=5)
+    scene.pipeline.decide(unit)
+    scene.driver.run(3600, tick=5)
+    assert case.state is StepState.COMPLETED
+    assert len(scene.pipeline.started) == 1
+
+
+def test_trying_again_after_a_lost_transfer_uses_a_new_name() -> None:
+    scene = Scene()
+    case = scene.preserve(Plan(copying="lost"), hours=100)
+    assert case.state is StepState.BLOCKED
+    scene.driver.retry(case)
+    scene.driver.run(3600, tick=5)
+    assert case.state is StepState.COMPLETED
+    assert [unit.name for unit in scene.pipeline.started] == [str(case.view.id), f"{case.view.id}-2"]
+
+
+def test_patience_grows_with_size_and_with_what_is_ahead() -> None:
+    from perdura.fleet import Submission
+
+    patience = Patience(seconds=100, bytes_per_second=10, decision=1)
+    small = Submission(UUID(int=1), UUID(int=2), UUID(int=3), "n", 1000, None, BEGIN)
+    from dataclasses import replace
+
+    assert patience.silence(small) == 200
+    assert patience.silence(replace(small, size=10_000)) == 1100
+    assert patience.silence(replace(small, ahead=3, ahead_bytes=5000)) == 1000
+
+
+def test_secrets_and_tracebacks_of_the_storage_service_are_never_told() -> None:
+    from pydantic import SecretStr
+
+    from perdura.clients.archivematica.exchange import Exchange
+    from perdura.fleet import ArchivematicaUnavailable
+
+    page = json.dumps({"error_message": "x" * 999, "traceback": "File /secret"})
+    exchange = Exchange(
+        "http://ss", "u", SecretStr("hidden"), transport=httpx.MockTransport(lambda _: httpx.Response(500, text=page))
+    )
+    with pytest.raises(ArchivematicaUnavailable) as caught:
+        exchange.ask("GET", "/api/v2/file/")
+    assert "secret" not in caught.value.message
+    assert "hidden" not in caught.value.message
+    assert len(caught.value.message) < 300
+
+
+@pytest.mark.skipif(shutil.which("7z") is None, reason="7z is not installed")
+@pytest.mark.parametrize("flipped", [False, True])
+def test_a_recorded_7z_aip_is_verified_inside_and_out(flipped: bool) -> None:
+    scene = Scene()
+    scene.driver.settings = Settings(seven_zip=shutil.which("7z"))
+    case = scene.driver.add(1, {"hello.txt": b"hello\n"})
+    data = (SAMPLES / f"canary-{CANARY}.7z").read_bytes()
+    pointer = (SAMPLES / f"pointer.{CANARY}.xml").read_bytes()
+    if flipped:
+        data = data[:500] + bytes([data[500] ^ 1]) + data[501:]
+    outcome = _taken(scene, case, data, pointer)
+    if flipped:
+        assert outcome.error_code == "aip-checksum"
+        return
+    assert outcome.state is StepState.COMPLETED
+    assert outcome.findings == ()
+    types = Counter(event.type for event in scene.driver.events.values())
+    assert types["compression"] == 1
+    assert types["ingestion"] >= 1
+
+
+def _taken(scene: Scene, case: Case, data: bytes, pointer: bytes) -> Outcome:
+    from perdura.fleet import Submission
+    from perdura.steps.preserve_takeover import take_over
+
+    key = f"aip/canary-{CANARY}.7z"
+    scene.store.put("aips-one", key, data)
+    made = aip.Made(f"canary-{CANARY}.7z", data, pointer, {})
+    scene.pipeline.stored[CANARY] = Stored(CANARY, "AIP", "UPLOADED", f"/{key}", BEGIN, made)
+    submission = Submission(UUID(int=1), case.view.id, case.view.step.id, "canary", 1, None, BEGIN, sip=UUID(CANARY))
+    return take_over(case.view, submission, scene.driver.instances["one"], scene.driver.ports(case.view))
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(500)
+def test_a_thousand_packages_with_random_faults_each_end_in_one_aip_or_by_name() -> None:
+    """Three instances, broken answers, restarts, dying workers: no duplicate, no endless wait (archivematica.md 11)."""
+    chance = random.Random(7)
+    scene = Scene("one", "two", "three", noise=0.03, slots=3)
+    scene.fakes["three"].version = "1.19.0"
+    scene.driver.deaths = 0.004
+    plans = {}
+    for number in range(1000):
+        case = scene.driver.add(number)
+        plan = plans[case.view.id] = _any_plan(chance)
+        for pipeline in scene.pipelines.values():
+            pipeline.plans[str(case.view.id)] = plan
+
+    def weather() -> None:
+        for fake in scene.fakes.values():
+            dice = chance.random()
+            if dice < 0.001 or (dice < 0.01 and any(u.state == "wedged" for u in fake.pipeline.units.values())):
+                fake.pipeline.restart()
+            fake.down = dice > 0.998 if not fake.down else dice > 0.1
+
+    scene.driver.run(400 * 3600, tick=20, between=weather)
+    cases = scene.driver.cases.values()
+    assert all(case.state in FINAL for case in cases)
+    assert all(count == 1 for count in scene.started().values())
+    done = [case for case in cases if case.state in {StepState.COMPLETED, StepState.COMPLETED_WITH_WARNINGS}]
+    assert len({case.outcome.packages[0].id for case in done if case.outcome}) == len(done)
+    assert all(case.outcome and case.outcome.error_code and case.outcome.message for case in cases if case not in done)
+    harmless = [case for case in cases if plans[case.view.id] == Plan(callback=plans[case.view.id].callback)]
+    assert sum(case in done for case in harmless) >= 0.97 * len(harmless)
+    assert sum(case.died for case in cases) > 0
+    assert len(done) > 700
+
+
+def _any_plan(chance: random.Random) -> Plan:
+    def one(*weighted: tuple[str, float]) -> str:
+        return chance.choices([name for name, _ in weighted], [weight for _, weight in weighted])[0]
+
+    posts = ("error", "error-created", "reset", "reset-created", "html", "html-created", "truncated-created")
+    return Plan(
+        post=one(("ok", 80), *((name, 3) for name in posts)),
+        copying=one(("ok", 97), ("lost", 3)),
+        transfer=one(
+            ("ok", 89), ("user-input", 2), ("decided", 3), ("rejected", 2), ("failed", 2), ("slow", 2), ("wedge", 0.3)
+        ),
+        ingest=one(("ok", 96), ("failed", 2), ("user-input", 1), ("stuck", 0.5)),
+        store=one(("ok", 90), ("flip", 2), ("missing", 2), ("pending", 3), ("fail", 1.5), ("short", 1.5)),
+        callback=one(("once", 1), ("never", 1), ("late", 1), ("twice", 1)),
+        normalisation=one(("ok", 95), ("failed", 5)),
+    )
