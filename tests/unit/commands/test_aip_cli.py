@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import tarfile
 from pathlib import Path
 
@@ -85,5 +86,6 @@ def test_what_is_no_aip_cannot_be_read(tmp_path: Path) -> None:
 
 def test_the_command_works_as_a_program(tmp_path: Path) -> None:
     target = made(tmp_path, "one", FILES)
-    done = subprocess.run(["perdura", "aip", "verify", target], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "perdura.cli", "aip", "verify", str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()[0]) == (0, "valid")
