@@ -110,6 +110,8 @@ def program(server: Server) -> Program:
     argv += [f"-volume.port={port + 3}", f"-admin.port={port + 4}"]
     argv += [f"-s3.config={server.configuration / 's3.json'}", "-s3.iam=false", "-s3.autoCreateBucket=false"]
     argv += ["-s3.allowDeleteBucketNotEmpty=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-webdav=false"]
+    # A master that resumes its state refuses writes for ten seconds; what it knows, the volume server tells it anyway.
+    argv += ["-master.resumeState=false"]
     argv += ["-admin.ui=false", "-master.telemetry=false", "-master.volumeSizeLimitMB=1024", "-volume.max=0"]
     argv += [f"-filer.localSocket={server.sockets / 'filer.sock'}", f"-s3.localSocket={server.sockets / 's3.sock'}"]
     keys = {name: base64.b64encode(secrets.token_bytes(32)).decode() for name in _JWT_KEYS}
