@@ -98,6 +98,25 @@ class Stack:
         with self.database.connect() as connection:
             return connection.execute(text(statement), values).scalar()
 
+    def objects(self, bucket: str) -> list[str]:
+        """The keys of a bucket, one for each object that can be read now."""
+        import boto3
+        from botocore.config import Config
+
+        from perdura.local import seaweedfs
+        from perdura.local.state import open_home
+
+        client = boto3.client(
+            "s3",
+            endpoint_url=self.urls["s3"],
+            aws_access_key_id=seaweedfs.ACCESS_KEY,
+            aws_secret_access_key=open_home(self.home).secret("s3"),
+            region_name="us-east-1",
+            config=Config(s3={"addressing_style": "path"}),
+        )
+        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
     def deposit(self, content: bytes, filename: str = "bag.tar", **more: Any) -> str:
         """Announce, upload and complete one deposit; gives back the Archive's id."""
         announced = self.api.post("/deposits", json={"filename": filename, "size": len(content), **more})

@@ -12,15 +12,14 @@ from perdura.cloudevents.message import CloudEvent
 from perdura.premis import intake, service
 from perdura.premis.model import Event
 from perdura.runtime.answers import HEALTH_PATHS
-from perdura.runtime.environment import Environment, environment
+from perdura.runtime.environment import environment
 from perdura.runtime.function import Function
 from perdura.runtime.recording import announcement, tell
 
 
-def record(surroundings: Environment, event: CloudEvent) -> Sequence[CloudEvent]:
+def record(connection: Connection, event: CloudEvent) -> Sequence[CloudEvent]:
     """Record what a CloudEvent asks for, or that it could not be delivered."""
-    with surroundings.engine.begin() as connection:
-        return tell(connection, intake.record(connection, event), event)
+    return tell(connection, intake.record(connection, event), event)
 
 
 FUNCTION = Function("premis-log", intake=record)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -40,8 +40,9 @@ class RecordingEmitter:
 
     sent: list[CloudEvent] = field(default_factory=list)
 
-    def emit(self, events: list[CloudEvent]) -> None:
+    def after_response(self, response: Response, events: Sequence[CloudEvent]) -> Response:
         self.sent += events
+        return response
 
 
 @dataclass
@@ -260,7 +261,7 @@ def test_a_step_that_dies_anywhere_is_done_once_in_the_end(
     class Death(BaseException):
         """Stands for SIGKILL: nothing may catch it."""
 
-    def reach(_: str, here: str) -> None:
+    def reach(here: str) -> None:
         if here == point:
             raise Death
 

@@ -23,6 +23,7 @@ from perdura.accounts import rights
 from perdura.accounts.principals import Permission, Principal
 from perdura.api.services import Services
 from perdura.cloudevents.message import CloudEvent
+from perdura.runtime import faults
 
 Handler = Callable[..., Any]
 
@@ -61,13 +62,24 @@ class Call:
         rights.own(self.connection, self.principal, archive_id)
         self.objects.append(archive_id)
 
+    @property
+    def changes(self) -> bool:
+        """Whether it may change what is kept."""
+        return self.request.method not in {"GET", "HEAD"}
+
     def __enter__(self) -> Self:
+        if self.changes:
+            faults.reach("before-effect")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.changes:
+            faults.reach("after-effect")
         self._transaction.__exit__(kind, error, trace)
+        if self.changes:
+            faults.reach("after-commit")
 
 
 @dataclass(frozen=True)

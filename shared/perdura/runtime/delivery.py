@@ -93,13 +93,13 @@ class StepRunner:
                 outbox.write(connection, [], finished=(self.function, event))
                 _log.info("not to be run any more", extra={"event": event.id, "step": step})
                 return Delivered(Answer.DONE)
-            faults.reach(self.function, "before-effect")
+            faults.reach("before-effect")
             try:
                 outcome = self._run(environment, started)
             except Retryable as error:
                 transaction.rollback()
                 return self._later(environment, started, error)
-            faults.reach(self.function, "after-effect")
+            faults.reach("after-effect")
             try:
                 events, further = self._close(connection, started, outcome, event)
             except Conflict as error:
@@ -111,7 +111,7 @@ class StepRunner:
             except Exception as error:
                 transaction.rollback()
                 return self._unrecordable(environment, started, event, error)
-        faults.reach(self.function, "after-commit")
+        faults.reach("after-commit")
         _log.info(
             "step %s", outcome.state, extra={"archive": started.archive.id, "step": step, "code": outcome.error_code}
         )

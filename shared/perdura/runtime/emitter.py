@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import ssl
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -17,6 +18,7 @@ from werkzeug.wrappers import Response
 from perdura.cloudevents.codec import encode_binary
 from perdura.cloudevents.message import CloudEvent
 from perdura.registry import outbox
+from perdura.runtime import faults
 from perdura.settings import Settings
 
 if TYPE_CHECKING:
@@ -24,6 +26,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _TOKEN = Path("/oidc/token")
+
+
+def _trusted(certificates: str | None) -> ssl.SSLContext:
+    """Trust in the public authorities, and in these as well (PEM), as a SinkBinding gives those of the cluster."""
+    context = ssl.create_default_context()
+    if certificates:
+        context.load_verify_locations(cadata=certificates)
+    return context
 
 
 class Emitter:
@@ -44,6 +54,7 @@ class Emitter:
         import httpx
 
         return httpx.Client(
+            verify=_trusted(os.environ.get("K_CA_CERTS")),
             timeout=self._timeout,
             follow_redirects=False,
             trust_env=False,
@@ -87,6 +98,13 @@ class Emitter:
 
     def after_response(self, response: Response, events: Sequence[CloudEvent]) -> Response:
         """Emit `events` once `response` has been sent to its client."""
-        if events:
-            response.call_on_close(lambda: self.emit(events))
+        if not events:
+            return response
+
+        def after() -> None:
+            faults.reach("after-response")
+            self.emit(events)
+            faults.reach("after-emission")
+
+        response.call_on_close(after)
         return response

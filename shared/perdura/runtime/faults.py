@@ -1,7 +1,8 @@
 """Injected deaths, so that the chaos tests can kill a function at every point that matters.
 
-Inert unless `PERDURA_FAULTS` names a directory. Reaching the point `ingest.after-commit` then kills the process with
-SIGKILL if the directory holds a file of that name, after removing it: each armed fault fires once.
+Inert unless `PERDURA_FAULTS` names a directory. The function that the process serves (`FUNCTION`) then dies by SIGKILL
+where the directory holds a file of its name and the point's, such as `ingest.after-commit`; the file is renamed first,
+so that each armed fault fires once.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ POINTS = ("before-effect", "after-effect", "after-commit", "after-response", "af
 sent, its CloudEvents have been emitted."""
 
 _DIRECTORY = os.environ.get("PERDURA_FAULTS")
+_FUNCTION = os.environ.get("FUNCTION", "")
 
 
-def reach(function: str, point: str) -> None:
+def reach(point: str) -> None:
     """Die here if a fault is armed for this function and point."""
     if _DIRECTORY is None:
         return
-    armed = Path(_DIRECTORY) / f"{function}.{point}"
+    armed = Path(_DIRECTORY) / f"{_FUNCTION}.{point}"
     try:
         armed.rename(armed.with_suffix(f".{point}.fired"))
     except OSError:

@@ -15,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import ValidationError
+from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wrappers import Request, Response
@@ -34,7 +35,7 @@ from perdura.runtime.units import UnitRunner
 _log = logging.getLogger(__name__)
 
 Tick = Callable[[Environment], Sequence[CloudEvent]]
-Intake = Callable[[Environment, CloudEvent], Sequence[CloudEvent]]
+Intake = Callable[[Connection, CloudEvent], Sequence[CloudEvent]]
 Handler = Callable[[Environment, CloudEvent], Delivered]
 
 
@@ -42,7 +43,7 @@ class Function:
     """One deployable: its name, the steps (and units of them) it runs by CloudEvent type, what it does at a tick.
 
     `requests` handles CloudEvents that ask for something else than a step of an Archive, by type. `intake` takes any
-    other CloudEvent (only the log wants that); `notifications` lets storage notifications in.
+    other CloudEvent in one transaction (only the log wants that); `notifications` lets storage notifications in.
     """
 
     def __init__(
@@ -94,14 +95,11 @@ class Function:
         if not events:
             return response
 
-        def after() -> None:
-            faults.reach(self.name, "after-response")
-            surroundings.emitter.emit(events)
-            faults.reach(self.name, "after-emission")
-            measured = {"statements": statements.counted(), "seconds": round(time.monotonic() - begun, 4)}
-            _log.info("answered %d, emitted %d", worst, len(events), extra=measured)
+        def measured() -> None:
+            figures = {"statements": statements.counted(), "seconds": round(time.monotonic() - begun, 4)}
+            _log.info("answered %d, emitted %d", worst, len(events), extra=figures)
 
-        response.call_on_close(after)
+        surroundings.emitter.after_response(response, events).call_on_close(measured)
         return response
 
     def _deliver(self, surroundings: Environment, event: CloudEvent) -> Delivered:
@@ -150,11 +148,20 @@ class Function:
 
     def _other(self, surroundings: Environment, event: CloudEvent) -> Delivered:
         if self._intake is not None:
-            return Delivered(Answer.DONE, self._intake(surroundings, event))
+            return Delivered(Answer.DONE, self._take_in(self._intake, surroundings, event))
         if self._notifications and s3_notifications.is_notification(_context(event), event.data):
             return self._arrivals(surroundings, _context(event), event.data)
         _log.info("not for this function", extra={"event": event.id, "event_type": event.type})
         return Delivered(Answer.DONE)
+
+    @staticmethod
+    def _take_in(intake: Intake, surroundings: Environment, event: CloudEvent) -> Sequence[CloudEvent]:
+        faults.reach("before-effect")
+        with surroundings.engine.begin() as connection:
+            events = intake(connection, event)
+            faults.reach("after-effect")
+        faults.reach("after-commit")
+        return events
 
     def _notified(self, request: Request, body: bytes, surroundings: Environment, begun: float) -> Response:
         expected = surroundings.settings.s3_notification_token

@@ -17,7 +17,7 @@ from perdura.cloudevents.message import CloudEvent
 from perdura.errors import PerduraError
 from perdura.premis import seal
 from perdura.registry import archive_index, deposits, duties, outbox, store_capabilities
-from perdura.runtime import jobs, schedules
+from perdura.runtime import faults, jobs, schedules
 from perdura.runtime.environment import Environment
 
 _log = logging.getLogger(__name__)
@@ -34,6 +34,7 @@ HARVEST_INTERVAL = timedelta(seconds=5)
 
 def tick(environment: Environment) -> Sequence[CloudEvent]:
     """Do what is due. CloudEvents of the duties go through the outbox and are returned for emission."""
+    faults.reach("before-effect")
     sweep_outbox(environment)
     intervals = {
         "watch": WATCH_INTERVAL,
@@ -83,7 +84,10 @@ def sweep_outbox(environment: Environment) -> None:
             outbox.postpone(connection, event.id, error)
             break
         if taken:
+            faults.reach("after-effect")
             outbox.delivered(connection, taken)
+    if taken:
+        faults.reach("after-commit")
 
 
 def sweep_drop_zone(environment: Environment) -> list[CloudEvent]:

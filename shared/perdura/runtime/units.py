@@ -53,19 +53,19 @@ class UnitRunner:
             if started is None:
                 outbox.write(connection, [], finished=(self.function, event))
                 return Delivered(Answer.DONE)
-            faults.reach(self.function, "before-effect")
+            faults.reach("before-effect")
             try:
                 outcome = self._run(environment, started)
             except Retryable as error:
                 transaction.rollback()
                 return self._later(environment, started, error)
-            faults.reach(self.function, "after-effect")
+            faults.reach("after-effect")
             try:
                 events = units.close(connection, started, outcome, function=self.function, finished=event)
             except Conflict:
                 transaction.rollback()
                 return Delivered(Answer.DONE)
-        faults.reach(self.function, "after-commit")
+        faults.reach("after-commit")
         _log.info("unit %s", key, extra={"archive": started.archive.id, "step": step, "done": outcome.done})
         return Delivered(Answer.DONE, events)
 
