@@ -11,15 +11,21 @@ from perdura.cloudevents.build import to_json
 from perdura.cloudevents.message import CloudEvent
 from perdura.premis import intake, service
 from perdura.premis.model import Event
+from perdura.runtime import faults
 from perdura.runtime.answers import HEALTH_PATHS
-from perdura.runtime.environment import environment
+from perdura.runtime.environment import Environment, environment
 from perdura.runtime.function import Function
 from perdura.runtime.recording import announcement, tell
 
 
-def record(connection: Connection, event: CloudEvent) -> Sequence[CloudEvent]:
+def record(surroundings: Environment, event: CloudEvent) -> Sequence[CloudEvent]:
     """Record what a CloudEvent asks for, or that it could not be delivered."""
-    return tell(connection, intake.record(connection, event), event)
+    faults.reach("before-effect")
+    with surroundings.engine.begin() as connection:
+        told = tell(connection, intake.record(connection, event), event)
+        faults.reach("after-effect")
+    faults.reach("after-commit")
+    return told
 
 
 FUNCTION = Function("premis-log", intake=record)

@@ -125,6 +125,28 @@ def test_a_function_killed_anywhere_is_done_once_in_the_end(
 
 
 @pytest.mark.parametrize("point", POINTS)
+def test_the_registry_killed_anywhere_does_once_what_it_is_asked_again(
+    stack: Stack, undisturbed: Undisturbed, faults: Path, point: str
+) -> None:
+    arm(faults, "registry", point)
+    key = {"Idempotency-Key": str(uuid4())}
+
+    def ask() -> str | None:
+        try:
+            answer = stack.api.post("/harvests", json={"url": stack.urls["upstream"] + RECORD}, headers=key)
+        except httpx.TransportError:
+            return None
+        return str(answer.json()["archive"]) if answer.status_code == 202 else None
+
+    before = stack.scalar("SELECT count(*) FROM archive")
+    archive = stack.until(ask, 30)
+    assert_everything_once(stack, archive, undisturbed)
+    killed(stack, faults, "registry", point)
+    assert ask() == archive
+    assert stack.scalar("SELECT count(*) FROM archive") == before + 1
+
+
+@pytest.mark.parametrize("point", POINTS)
 def test_the_log_killed_anywhere_records_what_it_was_sent_once(stack: Stack, faults: Path, point: str) -> None:
     arm(faults, "premis-log", point)
     name = str(uuid4())

@@ -15,7 +15,6 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import ValidationError
-from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wrappers import Request, Response
@@ -25,7 +24,7 @@ from perdura.cloudevents.catalogue import CATALOGUE, TICK, HarvestRequested, Ing
 from perdura.cloudevents.codec import NotACloudEvent, decode
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Rejected, Retryable
-from perdura.runtime import faults, statements
+from perdura.runtime import statements
 from perdura.runtime.admission import admit_harvest, admit_ingest, arrived
 from perdura.runtime.answers import Answer, answer, problem, without_event
 from perdura.runtime.delivery import Delivered, StepRunner
@@ -35,7 +34,7 @@ from perdura.runtime.units import UnitRunner
 _log = logging.getLogger(__name__)
 
 Tick = Callable[[Environment], Sequence[CloudEvent]]
-Intake = Callable[[Connection, CloudEvent], Sequence[CloudEvent]]
+Intake = Callable[[Environment, CloudEvent], Sequence[CloudEvent]]
 Handler = Callable[[Environment, CloudEvent], Delivered]
 
 
@@ -43,7 +42,7 @@ class Function:
     """One deployable: its name, the steps (and units of them) it runs by CloudEvent type, what it does at a tick.
 
     `requests` handles CloudEvents that ask for something else than a step of an Archive, by type. `intake` takes any
-    other CloudEvent in one transaction (only the log wants that); `notifications` lets storage notifications in.
+    other CloudEvent; `notifications` lets storage notifications in.
     """
 
     def __init__(
@@ -148,20 +147,11 @@ class Function:
 
     def _other(self, surroundings: Environment, event: CloudEvent) -> Delivered:
         if self._intake is not None:
-            return Delivered(Answer.DONE, self._take_in(self._intake, surroundings, event))
+            return Delivered(Answer.DONE, self._intake(surroundings, event))
         if self._notifications and s3_notifications.is_notification(_context(event), event.data):
             return self._arrivals(surroundings, _context(event), event.data)
         _log.info("not for this function", extra={"event": event.id, "event_type": event.type})
         return Delivered(Answer.DONE)
-
-    @staticmethod
-    def _take_in(intake: Intake, surroundings: Environment, event: CloudEvent) -> Sequence[CloudEvent]:
-        faults.reach("before-effect")
-        with surroundings.engine.begin() as connection:
-            events = intake(connection, event)
-            faults.reach("after-effect")
-        faults.reach("after-commit")
-        return events
 
     def _notified(self, request: Request, body: bytes, surroundings: Environment, begun: float) -> Response:
         expected = surroundings.settings.s3_notification_token
