@@ -18,6 +18,8 @@ COMMANDS = {
     "doctor": ("perdura.commands.doctor", "doctor", "Check whether this machine can run it."),
     "deposit": ("perdura.commands.deposit", "deposit", "Hand in a package or a folder."),
     "harvest": ("perdura.commands.archives", "harvest", "Fetch a record from a repository."),
+    "schedule": ("perdura.commands.schedules", "schedule", "Harvest what is new, again and again."),
+    "credential": ("perdura.commands.schedules", "credential", "Keep credentials for sources."),
     "archives": ("perdura.commands.archives", "archives", "List archives, or show one."),
     "events": ("perdura.commands.archives", "events", "Show the PREMIS events of an archive."),
     "retry": ("perdura.commands.archives", "retry", "Try the failed step of an archive again."),

@@ -54,6 +54,14 @@ class Api:
         """POST a JSON document and get one back (empty where the answer has none). Raises Refused, Unusable."""
         return _document(self._ask("POST", path, json=dict(body or {})))
 
+    def put(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """PUT a JSON document and get one back. Raises Refused, Unusable."""
+        return _document(self._ask("PUT", path, json=dict(body)))
+
+    def delete(self, path: str) -> dict[str, Any]:
+        """DELETE what is there. Raises Refused, Unusable."""
+        return _document(self._ask("DELETE", path))
+
     def items(self, path: str, limit: int, **parameters: str | int) -> Iterator[dict[str, Any]]:
         """The items of a paged list, at most `limit`, following cursors."""
         cursor: str | None = None

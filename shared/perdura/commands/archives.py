@@ -18,15 +18,22 @@ from perdura.commands.timeline import follow, outcome_lines
 @click.command()
 @click.argument("record")
 @click.option("--watch", is_flag=True, help="Stay until it is preserved.")
+@click.option("--light", is_flag=True, help="Name the files in fetch.txt instead of fetching them.")
+@click.option("--warc", is_flag=True, help="Keep the landing page as WARC.")
+@click.option("--metadata-only", is_flag=True, help="Do without files that are closed.")
+@click.option("--engine", type=click.Choice(["bagit-create"]), help="Harvest with CERN's program.")
 @api.options
 @click.pass_obj
-def harvest(root: Path, record: str, watch: bool, url: str | None, token: str | None) -> None:
-    """Fetch the RECORD (its URL) of a repository with all its files, and preserve it.
+def harvest(
+    root: Path, /, record: str, watch: bool, light: bool, url: str | None, token: str | None, **how: Any
+) -> None:
+    """Fetch the RECORD (its URL, DOI or source:recid) with all its files, and preserve it.
 
     With --watch the exit status is 0 when it was preserved, 1 when it failed; all reasons are shown.
     """
     registry = api.connect(root, url, token)
-    archive = registry.post("/harvests", {"url": record})["archive"]
+    wanted = {"url": record, **{name: value for name, value in how.items() if value}}
+    archive = registry.post("/harvests?light=true" if light else "/harvests", wanted)["archive"]
     click.echo(f"archive {archive}")
     if watch and not follow(registry, archive):
         raise click.exceptions.Exit(1)

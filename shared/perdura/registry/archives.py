@@ -83,18 +83,73 @@ def first_step_id(archive: UUID) -> UUID:
     return derived_id("step", archive, 0, 1)
 
 
-def start_harvest(connection: Connection, *, url: str | None = None, source: str | None = None,
-                  recid: str | None = None, archive: UUID | None = None) -> Begun:  # fmt: skip
-    """Create an Archive that begins with the harvest of a URL, or of an item of a source."""
-    wanted = {"url": url, "source": source, "recid": recid}
+@dataclass(frozen=True, slots=True)
+class HarvestWanted:
+    """What is to be harvested, and how (`perdura.steps.harvest.run` says what each member means)."""
+
+    url: str | None = None
+    source: str | None = None
+    recid: str | None = None
+    light: bool = False
+    warc: bool = False
+    metadata_only: bool = False
+    engine: str | None = None
+    requested_by: UUID | None = None
+    """Account whose credentials are used."""
+
+    def step_input(self) -> dict[str, Any]:
+        """The input of the step: what was said, nothing else."""
+        said = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: str(value) if isinstance(value, UUID) else value for name, value in said.items() if value}
+
+
+def start_harvest(connection: Connection, wanted: HarvestWanted, *, archive: UUID | None = None) -> Begun:
+    """Create an Archive that begins with a harvest. A light one ends with it, until it is completed."""
     return create(
         connection,
         archive or new_id(),
-        title=url or f"{source} {recid}",
+        title=wanted.url or f"{wanted.source} {wanted.recid}",
         origin="harvest",
-        pipeline=HARVEST_PIPELINE,
-        step_input={key: value for key, value in wanted.items() if value is not None},
+        pipeline=HARVEST_PIPELINE[:1] if wanted.light else HARVEST_PIPELINE,
+        step_input=wanted.step_input(),
     )
+
+
+_COMPLETE = text("""
+    WITH attempt AS (
+        INSERT INTO step (id, archive_id, name, position, attempt, input, poll_at)
+        SELECT :step, archive_id, name, position, :attempt, input - 'light', clock_timestamp() + interval '1 minute'
+        FROM step WHERE id = :before
+    )
+    UPDATE archive SET state = :state, pipeline = CAST(:pipeline AS jsonb), updated_at = clock_timestamp()
+    WHERE id = :archive
+""")
+
+
+def complete(connection: Connection, archive: UUID) -> Begun:
+    """Harvest the files that a light package only names, and go on with the whole pipeline.
+
+    Raises NotFound, or Conflict when the Archive is no light harvest that has ended.
+    """
+    last = connection.execute(_LAST_STEP, {"archive": archive, "errands": ERRAND_POSITION}).one_or_none()
+    if last is None:
+        raise NotFound("There is no such Archive, or nothing has been done for it yet.")
+    if last.name != "harvest" or not last.input.get("light") or not last.state.startswith("completed"):
+        raise Conflict("The Archive is no light package whose files are still missing.", code="not-light")
+    attempt = last.attempt + 1
+    step = derived_id("step", archive, last.position, attempt)
+    connection.execute(
+        _COMPLETE,
+        {
+            "step": step,
+            "attempt": attempt,
+            "before": last.id,
+            "archive": archive,
+            "state": ArchiveState.RUNNING,
+            "pipeline": json.dumps(list(HARVEST_PIPELINE)),
+        },
+    )
+    return Begun(archive, (ask(connection, archive, step, last.name, attempt, SOURCE),))
 
 
 _LAST_STEP = text("""

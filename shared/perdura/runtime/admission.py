@@ -19,9 +19,7 @@ def admit_harvest(environment: Environment, event: CloudEvent, data: HarvestRequ
     with environment.engine.begin() as connection:
         begun = archives.start_harvest(
             connection,
-            url=data.url,
-            source=data.source,
-            recid=data.recid,
+            archives.HarvestWanted(url=data.url, source=data.source, recid=data.recid),
             archive=derived_id("request", event.source, event.id),
         )
     return begun.events

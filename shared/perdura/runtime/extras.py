@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import Engine
+
 from perdura.outcome import ArchiveView
 from perdura.premis import log
 from perdura.registry import credentials, preservation
 from perdura.runtime.budget import registry_budget
 from perdura.runtime.environment import Environment
+from perdura.settings import Settings
 
 
 def of_preserve(environment: Environment, archive: ArchiveView) -> Mapping[str, Any]:
@@ -28,14 +31,14 @@ def harvesting(environment: Environment, archive: ArchiveView) -> Mapping[str, A
     def credential(source: str) -> str | None:
         if not isinstance(requester, str):
             return None
-        return credential_of(environment, UUID(requester), source)
+        return credential_of(environment.engine, environment.settings, UUID(requester), source)
 
     return {"credential": credential, "rate_budget": lambda profile: registry_budget(environment.engine, profile)}
 
 
-def credential_of(environment: Environment, owner: UUID | None, source: str) -> str | None:
+def credential_of(engine: Engine, settings: Settings, owner: UUID | None, source: str) -> str | None:
     """The credential that an account keeps for a source, if it does."""
     if owner is None:
         return None
-    with environment.engine.begin() as connection:
-        return credentials.use(connection, environment.settings, owner, source)
+    with engine.begin() as connection:
+        return credentials.use(connection, settings, owner, source)

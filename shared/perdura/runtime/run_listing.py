@@ -138,7 +138,7 @@ def _listed(environment: Environment, run_id: UUID) -> bool:
         raise Rejected(f"There is no source “{run.source}” any more.", code="unknown-source")
     base_url = profile.base_url or run.base_url or ""
     record = Recognised(profile, "", base_url, base_url)
-    token = credential_of(environment, run.owner, run.source)
+    token = credential_of(environment.engine, settings, run.owner, run.source)
     with (
         registry_budget(environment.engine, profile) as budget,
         client_for(record, settings, token=token, budget=budget) as client,

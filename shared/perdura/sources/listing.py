@@ -139,15 +139,19 @@ def _time(value: str | None) -> datetime | None:
     return found.replace(tzinfo=UTC) if found and found.tzinfo is None else found
 
 
+def ways(profile: Profile) -> list[str]:
+    """How a source can be asked what changed: `search`, `oai-pmh`."""
+    found = ["search"] if profile.protocol in BY_SEARCH else []
+    return found + (["oai-pmh"] if profile.oai_path is not None else [])
+
+
 def check_source(source: str, way: str, settings: Settings, *, base_url: str | None) -> Profile:
     """The profile of a source, if it can be asked in this way what changed; raises Rejected (`unknown-source`, …)."""
     profile = profiles(settings).get(source)
     if profile is None:
         raise Rejected(f"There is no source “{source}”.", code="unknown-source")
-    if way == "search" and profile.protocol not in BY_SEARCH:
-        raise Rejected(f"{profile.name} cannot be asked by search what changed.", code="not-listed-so")
-    if way == "oai-pmh" and profile.oai_path is None:
-        raise Rejected(f"{profile.name} has no OAI-PMH.", code="not-listed-so")
+    if way not in ways(profile):
+        raise Rejected(f"{profile.name} cannot be asked in this way ({way}) what changed.", code="not-listed-so")
     if profile.base_url:
         if base_url is not None and base_url.rstrip("/") != profile.base_url:
             raise Rejected(f"{profile.name} has an address of its own.", code="unknown-source")

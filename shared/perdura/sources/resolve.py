@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from perdura.clients.http import Budget
 from perdura.errors import Rejected
 from perdura.settings import Settings
 from perdura.sources.catalogue import recognise
 from perdura.sources.plan import Moved, Plan
+from perdura.sources.profile import Profile
 from perdura.sources.protocols import connected
 from perdura.storage.store import Store
 
@@ -13,14 +18,26 @@ MOVES = 3
 """How often a record may say that it lives elsewhere (a DOI, an old address of a moved repository)."""
 
 
-def preview(text: str, settings: Settings, *, store: Store | None = None, token: str | None = None) -> Plan:
+def preview(
+    text: str,
+    settings: Settings,
+    *,
+    store: Store | None = None,
+    token: Callable[[str], str | None] | None = None,
+    budget: Callable[[Profile], AbstractContextManager[Budget | None]] | None = None,
+) -> Plan:
     """Recognise a URL, DOI or id, ask the upstream what is there, and say what a harvest would do. Nothing is stored.
 
-    Raises UnknownSource, UpstreamRefused (not found, deleted, closed), UpstreamUnavailable and Preparing.
+    `token` gives the credential for a source, `budget` what its hosts allow. Raises UnknownSource, UpstreamRefused (not
+    found, deleted, closed), UpstreamUnavailable and Preparing.
     """
     for _ in range(MOVES + 1):
         record = recognise(text, settings)
-        with connected(record, settings, store=store, token=token) as upstream:
+        secret = token(record.source) if token else None
+        with (
+            budget(record.profile) if budget else nullcontext() as allowed,
+            connected(record, settings, store=store, token=secret, budget=allowed) as upstream,
+        ):
             try:
                 return upstream.plan()
             except Moved as moved:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
-from perdura.clients.http import Answer, HttpClient, UpstreamRefused, status_error
+from perdura.clients.http import Answer, Budget, HttpClient, UpstreamRefused, status_error
 from perdura.errors import Rejected
 from perdura.settings import Settings
 from perdura.sources import inveniordm, marcxml
@@ -69,6 +69,7 @@ def search(
     page_size: int = 20,
     sort: str | None = None,
     token: str | None = None,
+    budget: Budget | None = None,
 ) -> Hits:
     """Search one source. Raises UnknownSource, Rejected (`search-window`), UpstreamRefused, UpstreamUnavailable."""
     profile = profiles(settings).get(source)
@@ -78,7 +79,7 @@ def search(
     if page < 1 or page * page_size > WINDOW:
         raise Rejected(f"Searches show the first {WINDOW} hits; narrow the query.", code="search-window")
     record = Recognised(profile, "", profile.base_url, profile.base_url)
-    with client_for(record, settings, token=token) as client:
+    with client_for(record, settings, token=token, budget=budget) as client:
         return SEARCHERS[profile.protocol](profile, query, page, page_size, sort, client)
 
 
@@ -156,6 +157,39 @@ def _indico(profile: Profile, query: str, page: int, page_size: int, sort: str |
     return Hits(size(value.get("total")) or len(hits), page, hits)
 
 
+def _gitlab(profile: Profile, query: str, page: int, page_size: int, sort: str | None, client: HttpClient) -> Hits:
+    arguments = {"search": query, "per_page": page_size, "page": page, **({"order_by": sort} if sort else {})}
+    answer = accepted(client.get(f"{profile.base_url}/api/v4/projects?{urlencode(arguments)}"))
+    hits = tuple(
+        Hit(
+            source=profile.id,
+            recid=str(mapping(item).get("id", "")),
+            title=text(item, "name_with_namespace") or text(item, "name") or "",
+            url=text(item, "web_url") or profile.base_url,
+            updated=text(item, "last_activity_at"),
+            revision=text(item, "last_activity_at"),
+            status=text(item, "visibility"),
+        )
+        for item in items(answer.json())
+    )
+    total = answer.header("x-total")
+    return Hits(int(total) if total and total.isdecimal() else len(hits), page, hits)
+
+
+def _codimd(profile: Profile, query: str, page: int, page_size: int, sort: str | None, client: HttpClient) -> Hits:
+    """CodiMD shows the notes a person has seen, and searches none of them: that is done here."""
+    del sort
+    value = mapping(accepted(client.get(f"{profile.base_url}/history")).json())
+    wanted = query.casefold()
+    found = [mapping(item) for item in items(value.get("history"))]
+    found = [item for item in found if wanted in str(item.get("text", "")).casefold()]
+    hits = tuple(
+        Hit(profile.id, str(item.get("id", "")), str(item.get("text", "")), f"{profile.base_url}/{item.get('id', '')}")
+        for item in found[page_size * (page - 1) : page_size * page]
+    )
+    return Hits(len(found), page, hits)
+
+
 def accepted(answer: Answer) -> Answer:
     """The answer of a search; raises Rejected (`search-query`), UpstreamRefused, UpstreamUnavailable."""
     if answer.status == 400:
@@ -166,6 +200,13 @@ def accepted(answer: Answer) -> Answer:
 
 
 SEARCHERS: Mapping[str, Searcher] = MappingProxyType(
-    {"inveniordm": _invenio, "opendata": _invenio, "marcxml": _marcxml, "indico": _indico}
+    {
+        "inveniordm": _invenio,
+        "opendata": _invenio,
+        "marcxml": _marcxml,
+        "indico": _indico,
+        "gitlab": _gitlab,
+        "codimd": _codimd,
+    }
 )
 """Protocols that can be searched."""

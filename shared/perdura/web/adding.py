@@ -55,7 +55,9 @@ def harvest(visit: Visit) -> Response:
         recognise(url[:LONGEST_ADDRESS], visit.services.settings)
     except PerduraError as error:
         return _page(visit, url=url[:LONGEST_ADDRESS], problem=error.message, status=422)
-    begun = registry.start_harvest(visit.connection, url=url)
+    begun = registry.start_harvest(
+        visit.connection, registry.HarvestWanted(url=url, requested_by=visit.principal.account)
+    )
     visit.made(begun.archive)
     visit.emit(begun.events)
     return see_other(f"/archives/{begun.archive}")

@@ -115,6 +115,9 @@ class HarvestRequest(Request):
     url: PlainText | None = Field(None, min_length=1, max_length=2000)
     source: PlainText | None = Field(None, min_length=1, max_length=200)
     recid: PlainText | None = Field(None, min_length=1, max_length=500)
+    warc: bool = Field(False, description="Keep the landing page as WARC beside the metadata.")
+    metadata_only: bool = Field(False, description="Do without files that are closed.")
+    engine: Literal["bagit-create"] | None = Field(None, description="Harvest with CERN's program instead of our own.")
 
     @model_validator(mode="after")
     def _one_way(self) -> HarvestRequest:
@@ -123,6 +126,12 @@ class HarvestRequest(Request):
         if self.url is None and (self.source is None or self.recid is None):
             raise ValueError("`source` and `recid` belong together")
         return self
+
+
+class HarvestQuery(Request):
+    """How much of it."""
+
+    light: bool = Field(False, description="A package that names its files (`fetch.txt`), to be completed later.")
 
 
 class ResolveRequest(Request):

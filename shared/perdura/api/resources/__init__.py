@@ -17,6 +17,7 @@ from perdura.api.resources import (
     pipelines,
     schedules,
     settings,
+    sources,
     tape,
     users,
 )
@@ -28,6 +29,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *deposits.section.operations,
     *harvests.section.operations,
     *schedules.section.operations,
+    *sources.section.operations,
     *users.section.operations,
     *grants.section.operations,
     *audit.section.operations,
