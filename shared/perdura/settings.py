@@ -271,6 +271,14 @@ class Settings(BaseSettings):
     )
     organisation: str = Field("Perdura", description="Name of the institution; agent of its events.")
 
+    # Notifications
+    smtp_host: str | None = Field(None, description="Mail server of notifications; unset: no mail is sent.")
+    smtp_port: int = Field(25, ge=1, le=65535, description="Port of the mail server.")
+    smtp_starttls: bool = Field(False, description="Speak TLS with the mail server (STARTTLS).")
+    smtp_user: str | None = Field(None, description="User name at the mail server.")
+    smtp_password: SecretStr | None = Field(None, description="Password at the mail server.")
+    mail_from: str = Field("perdura@localhost", description="Sender of notifications.")
+
     # PREMIS log
     premis_open_reads: bool = Field(True, description="Let anyone read the PREMIS log; False asks for a token.")
     premis_open_writes: bool = Field(

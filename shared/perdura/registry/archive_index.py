@@ -119,6 +119,8 @@ class DailyCount(Base):
     | package | kind | | | bytes |
     | format | format key | format name | | bytes; `count` is files |
     | holder | format key | | | `count` is Archives that hold it |
+
+    Formats are many and their days are of no interest: `format` and `holder` are counted by year.
     """
 
     __tablename__ = "daily_count"

@@ -17,7 +17,7 @@ from perdura.cloudevents.message import CloudEvent
 from perdura.errors import PerduraError
 from perdura.premis import seal
 from perdura.registry import archive_index, deposits, duties, outbox, store_capabilities
-from perdura.runtime import faults, jobs, schedules
+from perdura.runtime import faults, jobs, notifications, schedules
 from perdura.runtime.environment import Environment
 
 _log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ SEAL_INTERVAL = timedelta(seconds=30)
 WATCH_INTERVAL = timedelta(seconds=5)
 PRUNE_INTERVAL = timedelta(hours=1)
 PROBE_INTERVAL = timedelta(days=1)
+NOTIFY_INTERVAL = timedelta(seconds=5)
 JOBS_INTERVAL = timedelta(seconds=1)
 FOLD_INTERVAL = timedelta(seconds=15)
 HARVEST_INTERVAL = timedelta(seconds=5)
@@ -45,6 +46,7 @@ def tick(environment: Environment) -> Sequence[CloudEvent]:
         "fold": FOLD_INTERVAL,
         "harvest": HARVEST_INTERVAL,
         "jobs": JOBS_INTERVAL,
+        "notify": NOTIFY_INTERVAL,
     }
     with environment.engine.begin() as connection:
         due = duties.due(connection, intervals)
@@ -66,6 +68,8 @@ def tick(environment: Environment) -> Sequence[CloudEvent]:
             forgetting.forget(connection, environment.settings)
     if "jobs" in due:
         events += jobs.tick(environment)
+    if "notify" in due:
+        notifications.tick(environment)
     if "fold" in due:
         with environment.engine.begin() as connection:
             archive_index.fold(connection)

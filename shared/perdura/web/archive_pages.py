@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar, get_origin
-from urllib.parse import urlencode
+from typing import Any
 from uuid import UUID
 
 from flask import Response
-from pydantic import BaseModel, ValidationError
 
 from perdura.accounts.principals import Permission
 from perdura.api import cursors, presentation
-from perdura.api.models.archives import ArchiveFilter, ArchiveQuery
-from perdura.api.problems import invalid, not_found
+from perdura.api.models.archives import ArchiveQuery
+from perdura.api.problems import not_found
 from perdura.api.queries import archives, events, facets, files, finding
 from perdura.registry import archives as registry
+from perdura.registry import steering
+from perdura.registry.steering import Act
+from perdura.web.query_string import address, read_query
 from perdura.web.visit import Visit, see_other
 
 FILES_SHOWN = 100
@@ -52,30 +52,9 @@ def listing(visit: Visit) -> Response:
         address=lambda **changes: address(query, changes),
         toggled=lambda name, value: address(query, {name: _toggled(getattr(query, name), value)}),
         exports={kind: address(query, {"type": kind}, at="/api/v1/archives/export") for kind in ("csv", "ndjson")},
+        act_on=address(query, {}, at="/jobs/new"),
         filtered=bool(query.given()),
     )
-
-
-Query = TypeVar("Query", bound=BaseModel)
-
-
-def read_query(visit: Visit, model: type[Query]) -> Query:
-    """The address's parameters as a model; what was left empty in a form is as if it were not there."""
-    sent: dict[str, Any] = {}
-    for name, field in model.model_fields.items():
-        values = [value for value in visit.request.args.getlist(name) if value]
-        if values:
-            sent[name] = values if get_origin(field.annotation) is list else values[-1]
-    try:
-        return model.model_validate(sent)
-    except ValidationError as error:
-        raise invalid(error, "query") from None
-
-
-def address(query: ArchiveFilter, changes: Mapping[str, Any], *, at: str = "/archives") -> str:
-    """The address of the same list with some filters changed; paging starts again unless a cursor is given."""
-    given = {name: value for name, value in (query.given() | dict(changes)).items() if value}
-    return at + (f"?{urlencode(given, doseq=True)}" if given else "")
 
 
 def _toggled(values: list[str], value: str) -> list[str]:
@@ -98,7 +77,7 @@ def _everything(visit: Visit, archive_id: UUID) -> dict[str, Any]:
     if record is None:
         raise not_found("Archive")
     archive = presentation.archive(record)
-    package = files.best_package(visit.connection, archive_id)
+    package = files.best_of(record.packages)
     found = files.page(visit.connection, package.id, limit=FILES_SHOWN + 1) if package is not None else []
     recorded = events.page(visit.connection, archive_id, limit=EVENTS_SHOWN + 1)
     return {
@@ -110,15 +89,27 @@ def _everything(visit: Visit, archive_id: UUID) -> dict[str, Any]:
         "more_files": len(found) > FILES_SHOWN,
         "events": [presentation.event(stored) for stored in recorded[:EVENTS_SHOWN]],
         "more_events": len(recorded) > EVENTS_SHOWN,
+        "related": archives.related(visit.connection, visit.principal, record.archive),
+        "runnable": steering.more_steps(record.archive.pipeline),
         "premis_url": visit.services.settings.premis_url,
     }
 
 
-def retry(visit: Visit, archive_id: UUID) -> Response:
-    """Run the failed step again, and show what happens."""
+def act(visit: Visit, archive_id: UUID, act: str) -> Response:
+    """Retry, skip, cancel or run more, and show what happens."""
+    visit.require(Permission.OPERATE)
+    fields = visit.form(("steps",))
+    if act not in set(Act):
+        raise not_found("page")
+    steps = [step for step in fields["steps"].split(",") if step]
+    begun = steering.do(visit.connection, archive_id, Act(act), by=visit.principal.name, steps=steps)
+    visit.emit(begun.events)
+    return see_other(f"/archives/{archive_id}")
+
+
+def recall(visit: Visit, archive_id: UUID) -> Response:
+    """Bring the AIP back from tape, and show what happens."""
     visit.require(Permission.OPERATE)
     visit.form(())
-    if archives.find(visit.connection, visit.principal, archive_id) is None:
-        raise not_found("Archive")
-    visit.emit(registry.retry(visit.connection, archive_id).events)
+    visit.emit(registry.recall(visit.connection, archive_id).events)
     return see_other(f"/archives/{archive_id}")

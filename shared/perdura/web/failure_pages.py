@@ -5,13 +5,15 @@ from __future__ import annotations
 from flask import Response
 
 from perdura.accounts.principals import Permission
+from perdura.api.problems import not_found
 from perdura.api.queries import failures
-from perdura.registry import archives as registry
+from perdura.registry import jobs
+from perdura.registry.steering import Act
 from perdura.registry.transitions import ArchiveState
 from perdura.web.visit import Visit, see_other
 
-GROUP_AT_ONCE = 50
-"""Archives of a group that one press of the button retries: what is left keeps its button."""
+SHOWN = 50
+"""Archives of an opened group that are shown."""
 
 
 def listing(visit: Visit) -> Response:
@@ -20,7 +22,7 @@ def listing(visit: Visit) -> Response:
     causes = failures.causes(visit.connection, visit.principal)
     wanted = {name: visit.request.args.get(name, "") for name in ("step", "code", "state")}
     opened = (
-        failures.archives(visit.connection, visit.principal, **wanted, limit=GROUP_AT_ONCE)
+        failures.archives(visit.connection, visit.principal, **wanted, limit=SHOWN)
         if wanted["step"] and wanted["state"] in failures.STOPPED
         else []
     )
@@ -34,10 +36,20 @@ def listing(visit: Visit) -> Response:
 
 
 def retry_group(visit: Visit) -> Response:
-    """Retry the Archives that one cause has stopped, the latest first."""
+    """Retry all Archives that one cause has stopped, in the background."""
     visit.require(Permission.OPERATE)
     fields = visit.form(("step", "code", "state"))
-    rows = failures.archives(visit.connection, visit.principal, **fields, limit=GROUP_AT_ONCE)
-    for row in rows:
-        visit.emit(registry.retry(visit.connection, row.id).events)
-    return see_other("/failures")
+    if fields["state"] not in failures.STOPPED:
+        raise not_found("cause")
+    stopped = failures.every(visit.connection, visit.principal, **fields, limit=jobs.LARGEST)
+    if not stopped:
+        return see_other("/failures")
+    job = jobs.make(
+        visit.connection,
+        Act.RETRY,
+        ({"archive": archive} for archive in stopped),
+        by=visit.principal.name,
+        account=visit.principal.account,
+        step_input=fields,
+    )
+    return see_other(f"/jobs/{job}")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Select, literal_column, select, union_all
 from sqlalchemy.engine import Connection
 
 from perdura.accounts.principals import Principal
-from perdura.accounts.rights import visible_archives
+from perdura.accounts.rights import visible_archives, visible_collections
 from perdura.api.queries.rows import AnyRow
-from perdura.registry.tables import Archive, Copy, Package, Publication, Resource, Step
+from perdura.registry.tables import Archive, Collection, CollectionMember, Copy, Package, Publication, Resource, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,4 +98,36 @@ def archives_of_resource(connection: Connection, principal: Principal, source: s
         )
         .scalars()
         .all()
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """Archives of the same Resource, this one among them, newest first; and the collections it is in, by name."""
+
+    versions: Sequence[AnyRow]
+    collections: Sequence[AnyRow]
+
+
+def related(connection: Connection, principal: Principal, archive: AnyRow, limit: int = 20) -> Related:
+    """What an Archive belongs together with, as far as the principal may see it, in one statement."""
+    kind: ColumnElement[str] = literal_column("'version'").label("kind")
+    versions = (
+        select(kind, Archive.id, Archive.title.label("name"), Archive.state, Archive.created_at)
+        .where(Archive.resource_id == archive.resource_id, visible_archives(principal))
+        .order_by(Archive.created_at.desc())
+        .limit(limit)
+    )
+    collections: Select[*tuple[Any, ...]] = (
+        select(
+            literal_column("'collection'").label("kind"), Collection.id, Collection.name,
+            literal_column("''").label("state"), Collection.created_at,
+        )
+        .join(CollectionMember, CollectionMember.collection_id == Collection.id)
+        .where(CollectionMember.archive_id == archive.id, visible_collections(principal))
+    )  # fmt: skip
+    rows = connection.execute(union_all(select(versions.subquery()), collections)).all()
+    return Related(
+        versions=[row for row in rows if row.kind == "version"],
+        collections=sorted((row for row in rows if row.kind == "collection"), key=lambda row: str(row.name)),
     )

@@ -50,13 +50,3 @@ def find(connection: Connection, principal: Principal, collection_id: UUID) -> A
             Collection.id == collection_id, visible_collections(principal)
         )
     ).one_or_none()
-
-
-def of_archive(connection: Connection, principal: Principal, archive_id: UUID) -> Sequence[AnyRow]:
-    """The collections that an Archive is in, as far as the principal may see them."""
-    return connection.execute(
-        select(Collection.id, Collection.name)
-        .join(CollectionMember, CollectionMember.collection_id == Collection.id)
-        .where(CollectionMember.archive_id == archive_id, visible_collections(principal))
-        .order_by(Collection.name)
-    ).all()

@@ -1,6 +1,6 @@
 """How many Archives match, by everything a list can be narrowed to.
 
-Exact, from counters, whatever the number of Archives; where a search asks for what no counter knows, the first
+Exact, from counters, whatever the number of Archives; where a search asks for what no counter knows, the newest
 `SAMPLE` matches are counted instead, and the answer says so.
 """
 
@@ -16,11 +16,11 @@ from sqlalchemy.engine import Connection
 from perdura.accounts.principals import Principal
 from perdura.accounts.rights import visible_archives
 from perdura.api.queries.criteria import Criteria, conditions
-from perdura.api.queries.finding import only_visible
+from perdura.api.queries.finding import Selection, only_visible
 from perdura.api.queries.rows import AnyRow
 from perdura.registry.archive_index import ArchiveIndex
 
-SAMPLE = 10_000
+SAMPLE = 3_000
 """Archives that are counted one by one at most."""
 
 FORMATS = 20
@@ -63,10 +63,7 @@ def facets(connection: Connection, principal: Principal, criteria: Criteria) -> 
     everything = visible_archives(principal).compare(true())
     wide = replace(criteria, states=(), sources=(), origins=(), causes=())
     if wide.countable:
-        cells, exact = _counted(connection, everything=everything), True
-        if not everything:
-            granted, exact = _sampled(connection, principal, wide, restricted=True)
-            cells += granted
+        cells, exact = _visible(connection, principal, everything=everything)
     else:
         cells, exact = _sampled(connection, principal, wide)
     if criteria.empty and everything:
@@ -75,6 +72,19 @@ def facets(connection: Connection, principal: Principal, criteria: Criteria) -> 
         formats = _sampled_formats(connection, principal, criteria)
     found = tally(cells, criteria, exact=exact)
     return replace(found, counts={**found.counts, "format": formats})
+
+
+def visible_cells(connection: Connection, principal: Principal) -> list[Cell]:
+    """All Archives that the principal may see, counted by everything that has few values."""
+    return _visible(connection, principal, everything=visible_archives(principal).compare(true()))[0]
+
+
+def _visible(connection: Connection, principal: Principal, *, everything: bool) -> tuple[list[Cell], bool]:
+    cells = _counted(connection, everything=everything)
+    if everything:
+        return cells, True
+    granted, exact = _sampled(connection, principal, Criteria(), restricted=True)
+    return cells + granted, exact
 
 
 def tally(cells: Iterable[Cell], criteria: Criteria, *, exact: bool) -> Facets:
@@ -133,7 +143,7 @@ def _sampled(
     )
     if restricted:
         matches = matches.where(index.restricted)
-    some = matches.limit(SAMPLE + 1).subquery()
+    some = _newest(matches, SAMPLE + 1).subquery()
     columns = [some.c[dimension] for dimension in DIMENSIONS]
     rows = connection.execute(
         select(
@@ -142,6 +152,11 @@ def _sampled(
     ).all()
     cells = [_cell(row) for row in rows]
     return cells, sum(cell.archives for cell in cells) <= SAMPLE
+
+
+def _newest(matches: Selection, limit: int) -> Selection:
+    """The newest of what matches: found along the index by time when it is frequent, by its own index when rare."""
+    return matches.order_by(ArchiveIndex.created_at.desc(), ArchiveIndex.archive_id.desc()).limit(limit)
 
 
 _HOLDERS = text("""
@@ -159,7 +174,7 @@ def _holders(connection: Connection) -> list[tuple[str, int]]:
 def _sampled_formats(connection: Connection, principal: Principal, criteria: Criteria) -> list[tuple[str, int]]:
     wide = replace(criteria, formats=())
     matches = only_visible(select(ArchiveIndex.formats).where(*conditions(wide)), principal)
-    some = matches.limit(SAMPLE // 10).subquery()
+    some = _newest(matches, SAMPLE // 3).subquery()
     held = select(func.unnest(some.c.formats).label("name")).subquery()
     rows = connection.execute(
         select(held.c.name, func.count())

@@ -22,6 +22,13 @@ def best_package(connection: Connection, archive_id: UUID) -> AnyRow | None:
     ).one_or_none()
 
 
+def best_of(packages: Sequence[AnyRow]) -> AnyRow | None:
+    """The same of packages that were read already, oldest first."""
+    newest_first = list(packages)[::-1]
+    newest_first.sort(key=lambda package: (not package.accepted, package.kind))
+    return newest_first[0] if newest_first else None
+
+
 def page(
     connection: Connection, package_id: UUID, *, limit: int, after: str | None = None, prefix: str | None = None
 ) -> Sequence[AnyRow]:

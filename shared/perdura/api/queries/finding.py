@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import Select, select, true, tuple_, union_all
+from sqlalchemy import Select, func, select, true, tuple_, union_all
 from sqlalchemy.engine import Connection
 
 from perdura.accounts.principals import Principal
@@ -28,13 +28,38 @@ def page(
     connection: Connection, principal: Principal, criteria: Criteria, *, limit: int, after: After | None = None
 ) -> Sequence[AnyRow]:
     """At most `limit` Archives, newest first, after the one with the sort key `after`."""
-    chosen = _newest(principal, criteria, limit, after).subquery("chosen")
-    statement = (
+    if criteria.steps and (few := _few(connection, principal, criteria, limit, after)) is not None:
+        return few
+    return connection.execute(_with_titles(_newest(principal, criteria, limit, after))).all()
+
+
+FEW = 2_000
+
+
+def _few(
+    connection: Connection, principal: Principal, criteria: Criteria, limit: int, after: After | None
+) -> Sequence[AnyRow] | None:
+    """The page, when at most `FEW` match: all of them are fetched, whatever the planner thinks of arrays; else None.
+
+    Its statistics of arrays make it look for rare values along an index by time, through all Archives.
+    """
+    matching = _matching(principal, criteria)
+    if after is not None:
+        matching = matching.where(tuple_(ArchiveIndex.created_at, ArchiveIndex.archive_id) < after)
+    some = matching.limit(FEW + 1).cte("some").prefix_with("MATERIALIZED", dialect="postgresql")
+    counted = select(some, func.count().over().label("matches")).subquery()
+    chosen = select(counted).order_by(counted.c.created_at.desc(), counted.c.archive_id.desc()).limit(max(1, limit))
+    rows = connection.execute(_with_titles(chosen)).all()
+    return rows if not rows or rows[0].matches <= FEW else None
+
+
+def _with_titles(newest: Selection) -> Selection:
+    chosen = newest.subquery("chosen")
+    return (
         select(Archive.title, Archive.updated_at, chosen, chosen.c.archive_id.label("id"))
         .join_from(chosen, Archive, Archive.id == chosen.c.archive_id)
         .order_by(chosen.c.created_at.desc(), chosen.c.archive_id.desc())
     )
-    return connection.execute(statement).all()
 
 
 def _newest(principal: Principal, criteria: Criteria, limit: int, after: After | None) -> Selection:
@@ -70,25 +95,6 @@ def only_visible(statement: Selection, principal: Principal) -> Selection:
     if seen.compare(true()):
         return statement
     return statement.join(Archive, Archive.id == ArchiveIndex.archive_id).where(seen)
-
-
-def ids(
-    connection: Connection, principal: Principal, criteria: Criteria, *, limit: int, after: After | None = None
-) -> Sequence[AnyRow]:
-    """The sort keys (created_at, archive_id) of at most `limit` Archives, newest first."""
-    chosen = _newest(principal, criteria, limit, after).subquery("chosen")
-    return connection.execute(
-        select(chosen.c.created_at, chosen.c.archive_id).order_by(
-            chosen.c.created_at.desc(), chosen.c.archive_id.desc()
-        )
-    ).all()
-
-
-def visible(connection: Connection, principal: Principal, archive_ids: Sequence[UUID]) -> set[UUID]:
-    """Those of the ids that are Archives which the principal may see."""
-    return set(
-        connection.execute(select(Archive.id).where(Archive.id.in_(archive_ids), visible_archives(principal))).scalars()
-    )
 
 
 def every(connection: Connection, principal: Principal, criteria: Criteria, *, at_once: int = 1000) -> Iterator[AnyRow]:

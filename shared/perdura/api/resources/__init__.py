@@ -17,7 +17,10 @@ from perdura.api.resources import (
     pipelines,
     schedules,
     settings,
+    source_health,
     sources,
+    statistics,
+    subscriptions,
     tape,
     users,
 )
@@ -38,5 +41,8 @@ OPERATIONS: tuple[Operation, ...] = (
     *jobs.section.operations,
     *pipelines.section.operations,
     *tape.section.operations,
+    *source_health.section.operations,
+    *statistics.section.operations,
+    *subscriptions.section.operations,
     *health.section.operations,
 )

@@ -200,7 +200,7 @@ COUNTS = """
             SELECT state, source, restricted, origin, step, cause, -count(*), -coalesce(sum(size), 0)
             FROM before GROUP BY 1, 2, 3, 4, 5, 6;
             INSERT INTO daily_change (day, measure, name, detail, bucket, count, amount)
-            SELECT (created_at AT TIME ZONE 'UTC')::date, 'holder', format, '', 0, -count(*), 0
+            SELECT date_trunc('year', created_at AT TIME ZONE 'UTC')::date, 'holder', format, '', 0, -count(*), 0
             FROM before, unnest(formats) AS format GROUP BY 1, 3;
         END IF;
         IF TG_OP <> 'DELETE' THEN
@@ -208,7 +208,7 @@ COUNTS = """
             SELECT state, source, restricted, origin, step, cause, count(*), coalesce(sum(size), 0)
             FROM after GROUP BY 1, 2, 3, 4, 5, 6;
             INSERT INTO daily_change (day, measure, name, detail, bucket, count, amount)
-            SELECT (created_at AT TIME ZONE 'UTC')::date, 'holder', format, '', 0, count(*), 0
+            SELECT date_trunc('year', created_at AT TIME ZONE 'UTC')::date, 'holder', format, '', 0, count(*), 0
             FROM after, unnest(formats) AS format GROUP BY 1, 3;
         END IF;
         IF TG_OP = 'INSERT' THEN
@@ -283,7 +283,7 @@ FORMATS = """
         DO UPDATE SET files = kept.files + excluded.files, bytes = kept.bytes + excluded.bytes,
             format_name = excluded.format_name;
         INSERT INTO daily_change (day, measure, name, detail, bucket, count, amount)
-        SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, 'format', format_key, coalesce(max(format_name), ''), 0,
+        SELECT date_trunc('year', clock_timestamp() AT TIME ZONE 'UTC')::date, 'format', format_key, coalesce(max(format_name), ''), 0,
             count(*), sum(size)
         FROM after WHERE format_key IS NOT NULL GROUP BY format_key;
         RETURN NULL;
@@ -300,7 +300,7 @@ FORMATS = """
         DO UPDATE SET files = kept.files + excluded.files, bytes = kept.bytes + excluded.bytes,
             format_name = excluded.format_name;
         INSERT INTO daily_change (day, measure, name, detail, bucket, count, amount)
-        SELECT (clock_timestamp() AT TIME ZONE 'UTC')::date, 'format', format_key, coalesce(max(format_name), ''), 0,
+        SELECT date_trunc('year', clock_timestamp() AT TIME ZONE 'UTC')::date, 'format', format_key, coalesce(max(format_name), ''), 0,
             sum(n), sum(n * size)
         FROM (
             SELECT format_key, format_name, size, 1 AS n FROM after WHERE format_key IS NOT NULL
@@ -339,7 +339,7 @@ REBUILD = """
         SELECT (created_at AT TIME ZONE 'UTC')::date, 'package', kind, '', 0, count(*), sum(size)
         FROM package GROUP BY 1, 3
         UNION ALL
-        SELECT (created_at AT TIME ZONE 'UTC')::date, 'format', format_key, max(format_name), 0, sum(files), sum(bytes)
+        SELECT date_trunc('year', created_at AT TIME ZONE 'UTC')::date, 'format', format_key, max(format_name), 0, sum(files), sum(bytes)
         FROM package_format JOIN package ON package.id = package_id GROUP BY 1, 3;
     $$;
 """

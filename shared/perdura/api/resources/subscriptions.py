@@ -1,0 +1,153 @@
+"""Subscriptions of the caller: made, changed, tried out, ended."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from datetime import UTC, datetime
+from uuid import UUID
+
+from sqlalchemy import delete, insert, select, update
+
+from perdura.accounts.principals import Permission
+from perdura.api import links
+from perdura.api.models.subscriptions import (
+    SubscriptionAnswer,
+    SubscriptionChange,
+    SubscriptionList,
+    SubscriptionMade,
+    SubscriptionRequest,
+)
+from perdura.api.operations import Call, Section
+from perdura.api.problems import not_found
+from perdura.api.queries.rows import AnyRow
+from perdura.ids import new_id
+from perdura.registry import subscriptions as registry
+from perdura.registry.subscriptions import Subscription
+
+section = Section("Subscriptions")
+
+
+def answer(row: AnyRow) -> SubscriptionAnswer:
+    """A subscription without its secret."""
+    base = f"{links.API}/subscriptions/{row.id}"
+    return SubscriptionAnswer(
+        id=row.id,
+        way=row.way,
+        address=row.address,
+        kinds=row.kinds,
+        collection=row.collection_id,
+        source=row.source,
+        every_minutes=row.every_minutes,
+        active=row.active,
+        failures=row.failures,
+        last_error=row.last_error,
+        sent=row.sent_at,
+        created=row.created_at,
+        links={"self": base, "test": f"{base}/test"},
+    )
+
+
+def own(call: Call) -> list[SubscriptionAnswer]:
+    """The caller's subscriptions, oldest first."""
+    rows = call.connection.execute(
+        select(Subscription.__table__)
+        .where(Subscription.account_id == call.principal.account)
+        .order_by(Subscription.created_at)
+        .limit(200)
+    )
+    return [answer(row) for row in rows]
+
+
+def make(call: Call, body: SubscriptionRequest) -> tuple[UUID, str]:
+    """Make a subscription of the caller; gives back its id and its secret."""
+    subscription, secret = new_id(), f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+    call.connection.execute(
+        insert(Subscription).values(
+            id=subscription,
+            account_id=call.principal.account,
+            owner=call.principal.name,
+            way=body.way,
+            address=body.address,
+            secret=secret,
+            kinds=list(body.kinds),
+            collection_id=body.collection,
+            source=body.source,
+            every_minutes=body.every_minutes,
+        )
+    )
+    call.objects.append(subscription)
+    return subscription, secret
+
+
+def find(call: Call, subscription_id: UUID) -> AnyRow:
+    """One subscription of the caller; raises a 404 for anybody else's."""
+    row = call.connection.execute(
+        select(Subscription.__table__).where(
+            Subscription.id == subscription_id, Subscription.account_id == call.principal.account
+        )
+    ).one_or_none()
+    if row is None:
+        raise not_found("subscription")
+    return row
+
+
+def test(call: Call, subscription_id: UUID) -> None:
+    """Have a test sent."""
+    find(call, subscription_id)
+    event = {"type": "org.perdura.test.v1", "id": str(new_id()), "source": "/perdura/registry", "specversion": "1.0",
+             "time": datetime.now(UTC).isoformat()}  # fmt: skip
+    registry.try_out(call.connection, subscription_id, event)
+
+
+def end(call: Call, subscription_id: UUID) -> None:
+    """Forget a subscription and what it was still to be told."""
+    find(call, subscription_id)
+    call.connection.execute(delete(Subscription).where(Subscription.id == subscription_id))
+
+
+@section.get("/subscriptions", permission=Permission.SELF)
+def list_subscriptions(call: Call) -> SubscriptionList:
+    """One's own subscriptions."""
+    return SubscriptionList(items=own(call))
+
+
+@section.post("/subscriptions", permission=Permission.SELF, status=201)
+def create_subscription(call: Call, body: SubscriptionRequest) -> SubscriptionMade:
+    """Have mail, signed webhooks (Standard Webhooks 1.0) or batches of CloudEvents sent when something happens.
+
+    What happens between two messages is told together. The secret is shown this once.
+    """
+    subscription, secret = make(call, body)
+    return SubscriptionMade(**dict(answer(find(call, subscription))), secret=secret)
+
+
+@section.get("/subscriptions/<uuid:subscription_id>", permission=Permission.SELF)
+def get_subscription(call: Call, subscription_id: UUID) -> SubscriptionAnswer:
+    """One of one's own subscriptions."""
+    return answer(find(call, subscription_id))
+
+
+@section.patch("/subscriptions/<uuid:subscription_id>", permission=Permission.SELF)
+def change_subscription(call: Call, subscription_id: UUID, body: SubscriptionChange) -> SubscriptionAnswer:
+    """Pause or resume a subscription, or change how often and of what it tells."""
+    find(call, subscription_id)
+    changes = body.model_dump(exclude_none=True)
+    if changes.get("active"):
+        changes["failures"] = 0
+    if changes:
+        call.connection.execute(update(Subscription).where(Subscription.id == subscription_id).values(**changes))
+    return answer(find(call, subscription_id))
+
+
+@section.delete("/subscriptions/<uuid:subscription_id>", permission=Permission.SELF, status=204)
+def delete_subscription(call: Call, subscription_id: UUID) -> None:
+    """End a subscription."""
+    end(call, subscription_id)
+
+
+@section.post("/subscriptions/<uuid:subscription_id>/test", permission=Permission.SELF, status=202)
+def test_subscription(call: Call, subscription_id: UUID) -> SubscriptionAnswer:
+    """Have a test sent; `last_error` tells soon after how it went."""
+    test(call, subscription_id)
+    return answer(find(call, subscription_id))

@@ -1,0 +1,114 @@
+"""Collections for people: the list, one in numbers, and changing them."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+from uuid import UUID
+
+from flask import Response
+from pydantic import BaseModel, ValidationError
+
+from perdura.accounts.principals import Permission
+from perdura.api import presentation
+from perdura.api.models.collections import CollectionChange, CollectionQuery, CollectionRequest
+from perdura.api.problems import invalid, not_found
+from perdura.api.queries import collections, facets, finding
+from perdura.api.queries.criteria import Criteria
+from perdura.api.resources import collections as resource
+from perdura.registry import collections as registry
+from perdura.web.query_string import read_query
+from perdura.web.visit import Visit, see_other
+
+Model = TypeVar("Model", bound=BaseModel)
+
+SHOWN = 200
+NEWEST = 10
+
+
+def listing(visit: Visit) -> Response:
+    """All collections by name."""
+    visit.require(Permission.READ)
+    query = read_query(visit, CollectionQuery)
+    rows = collections.page(visit.connection, visit.principal, limit=SHOWN, part=query.q)
+    return visit.page("collections.html", collections=[resource.answer(row) for row in rows], query=query)
+
+
+def create(visit: Visit) -> Response:
+    """Make a collection."""
+    visit.require(Permission.OPERATE)
+    fields = visit.form(("name", "description", "restricted"))
+    wanted = _checked(
+        CollectionRequest,
+        {"name": fields["name"], "description": fields["description"], "restricted": bool(fields["restricted"])},
+    )
+    made = registry.create(visit.connection, wanted.name, wanted.description, restricted=wanted.restricted)
+    visit.objects.append(made)
+    return see_other(f"/collections/{made}")
+
+
+def show(visit: Visit, collection_id: UUID) -> Response:
+    """One collection in numbers, and its newest members."""
+    visit.require(Permission.READ)
+    row = collections.find(visit.connection, visit.principal, collection_id)
+    if row is None:
+        raise not_found("collection")
+    criteria = Criteria(collection=collection_id)
+    return visit.page(
+        "collection.html",
+        collection=resource.answer(row),
+        found=presentation.facets(facets.facets(visit.connection, visit.principal, criteria)),
+        archives=[
+            presentation.summary(member)
+            for member in finding.page(visit.connection, visit.principal, criteria, limit=NEWEST)
+        ],
+    )
+
+
+def change(visit: Visit, collection_id: UUID) -> Response:
+    """Rename or describe a collection."""
+    visit.require(Permission.OPERATE)
+    fields = visit.form(("name", "description", "restricted"))
+    wanted = _checked(
+        CollectionChange,
+        {"name": fields["name"], "description": fields["description"], "restricted": bool(fields["restricted"])},
+    )
+    registry.change(
+        visit.connection,
+        collection_id,
+        name=wanted.name,
+        description=wanted.description,
+        restricted=wanted.restricted,
+    )
+    return see_other(f"/collections/{collection_id}")
+
+
+def remove(visit: Visit, collection_id: UUID) -> Response:
+    """Forget a collection; its Archives stay."""
+    visit.require(Permission.OPERATE)
+    visit.form(())
+    registry.remove(visit.connection, collection_id)
+    return see_other("/collections")
+
+
+def add_archive(visit: Visit, archive_id: UUID) -> Response:
+    """Put one Archive into the collection of that name, which is made when there is none."""
+    visit.require(Permission.OPERATE)
+    name = _checked(CollectionRequest, {"name": visit.form(("name",))["name"]}).name
+    found = next(
+        (
+            row
+            for row in collections.page(visit.connection, visit.principal, limit=SHOWN, part=name)
+            if row.name == name
+        ),
+        None,
+    )
+    collection = found.id if found is not None else registry.create(visit.connection, name)
+    registry.add(visit.connection, collection, [archive_id])
+    return see_other(f"/archives/{archive_id}")
+
+
+def _checked(model: type[Model], values: dict[str, object]) -> Model:
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise invalid(error, "form") from None

@@ -1,0 +1,109 @@
+"""Bulk work for people: what would be done, doing it, and how far it is."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from flask import Response
+from pydantic import ValidationError
+
+from perdura.accounts.principals import Permission
+from perdura.api.models.archives import ArchiveFilter
+from perdura.api.models.steering import JobRequest
+from perdura.api.problems import invalid, not_found
+from perdura.api.queries import collections, jobs
+from perdura.api.resources import jobs as resource
+from perdura.errors import Conflict
+from perdura.registry import jobs as registry
+from perdura.registry.transitions import FOLLOWERS
+from perdura.web.query_string import address, read_values
+from perdura.web.visit import Visit, see_other
+
+SHOWN = 50
+ITEMS = 100
+ACTS = ("retry", "skip", "cancel", "run", "collect", "take-out")
+
+
+def listing(visit: Visit) -> Response:
+    """Jobs, newest first."""
+    visit.require(Permission.READ)
+    rows = jobs.page(visit.connection, visit.principal, limit=SHOWN)
+    return visit.page("jobs.html", jobs=[resource.answer(row) for row in rows])
+
+
+def plan(visit: Visit) -> Response:
+    """What an act on the Archives of a filter would do; asked for again when the act is changed."""
+    visit.require(Permission.OPERATE)
+    wanted = read_values(visit.request.args, ArchiveFilter)
+    act = visit.request.args.get("act", "retry")
+    if act not in ACTS:
+        raise not_found("act")
+    found = jobs.plan(visit.connection, visit.principal, act, criteria=wanted.criteria(), archives=None)
+    return visit.page(
+        "job_plan.html",
+        act=act,
+        acts=ACTS,
+        filter=wanted,
+        back=address(wanted, {}),
+        plan=found,
+        total=sum(found.states.values()),
+        steps=sorted({step for following in FOLLOWERS.values() for step in following}),
+        collections=collections.page(visit.connection, visit.principal, limit=200),
+    )
+
+
+def begin(visit: Visit) -> Response:
+    """Begin what was confirmed."""
+    visit.require(Permission.OPERATE)
+    visit.form(())
+    form = visit.request.form
+    given: dict[str, Any] = {"act": form.get("act", ""), "filter": read_values(form, ArchiveFilter).given()}
+    if given["act"] == "run":
+        given["steps"] = [step for step in form.getlist("steps") if step]
+    if given["act"] in {"collect", "take-out"}:
+        given["collection"] = form.get("into") or None
+    try:
+        wanted = JobRequest.model_validate(given)
+    except ValidationError as error:
+        raise invalid(error, "form") from None
+    if wanted.collection is not None and not _may_see(visit, wanted.collection):
+        raise not_found("collection")
+    try:
+        job = resource.begin(visit, wanted)
+    except Conflict:
+        return see_other(address(wanted.filter or ArchiveFilter.model_validate({}), {}))
+    return see_other(f"/jobs/{job}")
+
+
+def _may_see(visit: Visit, collection: UUID) -> bool:
+    return collections.find(visit.connection, visit.principal, collection) is not None
+
+
+def show(visit: Visit, job_id: UUID) -> Response:
+    """One job; what may have changed asks to be fetched again until it has ended."""
+    visit.require(Permission.READ)
+    row = jobs.find(visit.connection, visit.principal, job_id)
+    if row is None:
+        raise not_found("job")
+    job = resource.answer(row)
+    state = visit.request.args.get("state") or ("failed" if job.failed else None)
+    if state not in {None, "queued", "done", "failed"}:
+        state = None
+    return visit.page(
+        "job_live.html" if visit.is_fragment else "job.html",
+        job=job,
+        items=jobs.items(visit.connection, visit.principal, job_id, limit=ITEMS, state=state),
+        state=state,
+        final=job.state in {"completed", "cancelled"},
+    )
+
+
+def cancel(visit: Visit, job_id: UUID) -> Response:
+    """Do no more of it."""
+    visit.require(Permission.OPERATE)
+    visit.form(())
+    if jobs.find(visit.connection, visit.principal, job_id) is None:
+        raise not_found("job")
+    registry.cancel(visit.connection, job_id)
+    return see_other(f"/jobs/{job_id}")

@@ -1,0 +1,39 @@
+"""The address of a page as a model, and back: filters live in the URL."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_origin
+from urllib.parse import urlencode
+
+from pydantic import BaseModel, ValidationError
+
+from perdura.api.models.archives import ArchiveFilter
+from perdura.api.problems import invalid
+from perdura.web.visit import Visit
+
+Query = TypeVar("Query", bound=BaseModel)
+
+
+def read_query(visit: Visit, model: type[Query]) -> Query:
+    """The address's parameters as a model; what was left empty in a form is as if it were not there."""
+    return read_values(visit.request.args, model)
+
+
+def read_values(given: Any, model: type[Query]) -> Query:
+    """Parameters or fields (a MultiDict) as a model. Raises a 422 that names what is wrong."""
+    sent: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        values = [value for value in given.getlist(name) if value]
+        if values:
+            sent[name] = values if get_origin(field.annotation) is list else values[-1]
+    try:
+        return model.model_validate(sent)
+    except ValidationError as error:
+        raise invalid(error, "query") from None
+
+
+def address(query: ArchiveFilter, changes: Mapping[str, Any], *, at: str = "/archives") -> str:
+    """The address of the same list with some filters changed; paging starts again unless a cursor is given."""
+    given = {name: value for name, value in (query.given() | dict(changes)).items() if value}
+    return at + (f"?{urlencode(given, doseq=True)}" if given else "")

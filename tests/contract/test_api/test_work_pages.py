@@ -1,0 +1,165 @@
+"""The pages of everyday work: collections, bulk work, sources, schedules, statistics, tape."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import insert, text
+from werkzeug.test import Client
+
+from perdura.api.queries import statistics
+from perdura.registry import archive_index
+from perdura.registry.tables import Copy
+from perdura.runtime import jobs as running
+from perdura.web import charts
+from perdura.web.charts import Bar
+from tests.contract.test_api.world import BASE, World, bearer, csrf_of, sign_in
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def person(world: World) -> Client:
+    """A signed-in browser."""
+    client = world.registry()
+    sign_in(client)
+    return client
+
+
+@pytest.fixture
+def busy(world: World) -> str:
+    """An installation with some of everything; gives back an Archive that has failed."""
+    resource = world.resource("zenodo", "4711")
+    for number, state in enumerate(("completed", "failed")):
+        archive = world.archive(title=f"{HOSTILE} {number}", resource_id=resource, origin="harvest", state=state)
+        package = world.aip(archive)
+        with world.engine.begin() as connection:
+            connection.execute(
+                insert(Copy).values(package_id=package, location="tape", uri="tape:x", size=1, checksums={})
+            )
+    begun = datetime.now(UTC) - timedelta(minutes=5)
+    world.step(archive, "ingest", 0, "completed", started_at=begun, finished_at=begun + timedelta(seconds=3))
+    world.step(archive, "preserve", 1, "completed", started_at=begun, finished_at=begun + timedelta(seconds=70))
+    world.step(
+        archive, "archive", 2, "failed", started_at=begun, finished_at=begun + timedelta(seconds=9),
+        error_code="no-space", error_message=HOSTILE,
+    )  # fmt: skip
+    waiting = world.archive(title="On its way", state="waiting")
+    world.step(waiting, "archive", 2, "waiting", checkpoint={"job": "an-fts-job"})
+    world.step(archive, "recall", 1000, "completed", finished_at=begun)
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE package_file SET format_key = 'fmt/11', format_name = 'PNG'"))
+    return str(archive)
+
+
+def _page(person: Client, path: str) -> str:
+    answer = person.get(path, base_url=BASE)
+    assert answer.status_code == 200, path
+    assert HOSTILE not in answer.text
+    return answer.text
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/archives", "/failures", "/collections", "/sources", "/schedules", "/tape", "/statistics",
+     "/statistics?days=1825", "/jobs", "/jobs/new", "/jobs/new?act=run&state=completed"],
+)  # fmt: skip
+def test_every_page_stands_with_and_without_anything_to_show(world: World, person: Client, path: str) -> None:
+    _page(person, path)
+    world.archive(title=HOSTILE)
+    _page(person, path)
+
+
+def test_an_archives_page_offers_only_what_makes_sense(person: Client, busy: str) -> None:
+    page = _page(person, f"/archives/{busy}")
+    assert set(re.findall(rf'action="/archives/{busy}/(\w+)"', page)) == {"retry", "skip", "recall", "collections"}
+    assert "Versions" in page
+    token = csrf_of(person.get("/archives", base_url=BASE))
+    assert person.post(f"/archives/{busy}/cancel", data={"csrf": token}, base_url=BASE).status_code == 409
+    assert person.post(f"/archives/{busy}/skip", data={"csrf": token}, base_url=BASE).status_code == 303
+    assert person.post(f"/archives/{busy}/burn", data={"csrf": token}, base_url=BASE).status_code == 404
+
+
+def test_bulk_work_is_planned_confirmed_and_followed(world: World, person: Client, busy: str) -> None:
+    listing = person.get("/archives?state=failed&source=zenodo", base_url=BASE)
+    link = re.search(r'href="(/jobs/new[^"]*)"', listing.text)
+    assert link is not None
+    plan = person.get(link[1].replace("&amp;", "&"), base_url=BASE)
+    assert "<strong>1</strong> of 1 Archives" in plan.text
+    form = {"csrf": csrf_of(plan), "act": "retry", "state": "failed", "source": "zenodo"}
+    begun = person.post("/jobs", data=form, base_url=BASE)
+    assert begun.status_code == 303
+    assert 'hx-trigger="every 2s"' in _page(person, begun.headers["Location"])
+    running.tick(world)  # type: ignore[arg-type]
+    done = _page(person, begun.headers["Location"])
+    assert "1 done, 0 failed, 0 left" in done
+    assert "hx-trigger" not in done
+
+
+def test_a_collection_is_made_filled_changed_and_removed(person: Client, busy: str) -> None:
+    token = csrf_of(person.get("/collections", base_url=BASE))
+    made = person.post("/collections", data={"csrf": token, "name": HOSTILE}, base_url=BASE)
+    address = made.headers["Location"]
+    add = person.post(f"/archives/{busy}/collections", data={"csrf": token, "name": HOSTILE}, base_url=BASE)
+    assert add.status_code == 303
+    assert "1 Archive," in _page(person, address)
+    assert "&lt;script&gt;" in _page(person, f"/archives/{busy}")
+    changed = person.post(address, data={"csrf": token, "name": "Theses", "restricted": "1"}, base_url=BASE)
+    assert changed.status_code == 303
+    assert "restricted" in _page(person, address)
+    assert person.post("/collections", data={"csrf": token, "name": ""}, base_url=BASE).status_code == 422
+    assert person.post("/collections", data={"name": "x"}, base_url=BASE).status_code == 403
+    assert person.post(f"{address}/remove", data={"csrf": token}, base_url=BASE).status_code == 303
+    assert person.get(address, base_url=BASE).status_code == 404
+
+
+def test_tape_shows_what_is_under_way(person: Client, busy: str) -> None:
+    page = _page(person, "/tape")
+    assert "On its way" in page
+    assert "an-fts-job" in page
+    assert "Recalls" in page
+
+
+def test_sources_tell_how_they_are(world: World, registry: Client, busy: str) -> None:
+    items = registry.get("/api/v1/sources/health", headers=bearer()).get_json()["items"]
+    zenodo = next(item for item in items if item["id"] == "zenodo")
+    assert (zenodo["archives"], zenodo["stopped"], zenodo["health"]) == (2, 1, "failing")
+    assert zenodo["searchable"]
+    assert registry.get("/api/v1/sources/nowhere/search?q=x", headers=bearer()).status_code == 404
+
+
+def test_statistics_are_those_of_the_tables_folded_or_not(world: World, registry: Client, busy: str) -> None:
+    before = registry.get("/api/v1/statistics?days=7", headers=bearer()).get_json()
+    with world.engine.begin() as connection:
+        archive_index.fold(connection)
+    found = registry.get("/api/v1/statistics?days=7", headers=bearer()).get_json()
+    assert found == before
+    assert found["archives"] == 3
+    assert found["states"] == {"completed": 1, "failed": 1, "waiting": 1}
+    assert [(step["name"], step["runs"], step["failed"]) for step in found["steps"]] == [
+        ("ingest", 1, 0), ("preserve", 1, 0), ("archive", 1, 1), ("recall", 1, 0),
+    ]  # fmt: skip
+    assert found["steps"][1]["mean_seconds"] == 70
+    assert found["steps"][1]["median_seconds"] == 128
+    assert found["failures"] == [{"step": "archive", "code": "no-space", "count": 1}]
+    assert found["formats"][0]["format"] == "fmt/11"
+    assert found["formats"][0]["archives"] == 2
+    assert sum(day["archives"] for day in found["throughput"]) == 3
+    assert len(found["throughput"]) == 7
+    assert registry.get("/api/v1/statistics?days=0", headers=bearer()).status_code == 422
+
+
+def test_charts_say_in_words_what_they_show_and_escape_labels() -> None:
+    chart = charts.rows("Files", [Bar(HOSTILE, 3), Bar("b", 1)], lambda value: f"{value:.0f}")
+    assert HOSTILE not in chart
+    assert "2 values, the highest 3" in chart
+    assert 'role="img"' in charts.columns("Nothing", [], str)
+    assert [charts.nice_top(value) for value in (0, 3, 20, 21, 0.3)] == [1, 5, 20, 25, 0.5]
+
+
+def test_the_share_of_a_histogram_is_an_upper_bound() -> None:
+    assert statistics.at_share({0: 5, 3: 5}, 0.5) == 1
+    assert statistics.at_share({0: 5, 3: 5}, 0.95) == 8
+    assert statistics.at_share({}, 0.5) == 0

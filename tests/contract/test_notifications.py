@@ -1,0 +1,225 @@
+"""Notifications: noted in the transaction of their cause, told together, signed, and to nobody who may not see."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, text
+
+from perdura.accounts.principals import LOCAL_ADMINISTRATOR
+from perdura.cloudevents.build import build
+from perdura.errors import Rejected
+from perdura.ids import new_id
+from perdura.registry import outbox, subscriptions
+from perdura.runtime import notifications
+from perdura.settings import Settings
+
+pytestmark = pytest.mark.stack
+SECRET = f"whsec_{base64.b64encode(b'k' * 32).decode()}"
+
+
+class Surroundings:
+    """What the relay works with."""
+
+    def __init__(self, engine: Engine, **settings: Any) -> None:
+        self.engine = engine
+        self.settings = Settings(allow_loopback_upstreams=True, base_url="https://perdura.test", **settings)
+
+
+class Listener(ThreadingHTTPServer):
+    """An address that is told; answers with `status`."""
+
+    status = 204
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[dict[str, str], bytes]] = []
+        listener = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                listener.taken.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                self.send_response(listener.status)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """Say nothing."""
+
+        super().__init__(("127.0.0.1", 0), Handler)
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.server_port}/hook"
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """A listening address."""
+    server = Listener()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def _subscribe(database: Engine, address: str, way: str = "webhook", **more: Any) -> UUID:
+    identifier = new_id()
+    values = {"id": identifier, "account": LOCAL_ADMINISTRATOR, "way": way, "address": address, "secret": SECRET,
+              "kinds": ["failed"], "collection": None, "every": 0} | more  # fmt: skip
+    with database.begin() as connection:
+        connection.execute(
+            text("""
+                INSERT INTO subscription (id, account_id, owner, way, address, secret, kinds, collection_id,
+                    every_minutes)
+                VALUES (:id, :account, 'me', :way, :address, :secret, :kinds, :collection, :every)
+            """),
+            values,
+        )
+    return identifier
+
+
+def _failure(database: Engine, title: str = "A title") -> UUID:
+    archive = new_id()
+    with database.begin() as connection:
+        connection.execute(
+            text("INSERT INTO archive (id, title, pipeline, origin) VALUES (:id, :title, '[]', 'deposit')"),
+            {"id": archive, "title": title},
+        )
+        _fail(connection, archive)
+    return archive
+
+
+def _fail(connection: Any, archive: UUID) -> None:
+    data = {
+        "archive": archive,
+        "step": new_id(),
+        "name": "archive",
+        "state": "failed",
+        "code": "no-space",
+        "message": "Full.",
+    }
+    outbox.write(
+        connection,
+        [build("org.perdura.step.failed.v1", data, source="/t", at=datetime.now(UTC), archive=archive, key=new_id())],
+    )
+
+
+def _count(database: Engine) -> int:
+    with database.connect() as connection:
+        return int(connection.execute(text("SELECT count(*) FROM notice")).scalar_one())
+
+
+def test_many_failures_are_one_signed_message(database: Engine, listener: Listener) -> None:
+    subscription = _subscribe(database, listener.url)
+    archives = [_failure(database) for _ in range(30)]
+    assert notifications.tick(Surroundings(database)) == 1  # type: ignore[arg-type]
+    headers, body = listener.taken[0]
+    told = json.loads(body)
+    assert [notice["archive"] for notice in told["notices"]] == [str(archive) for archive in archives]
+    assert told["subscription"] == str(subscription)
+    content = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    mac = base64.b64encode(hmac.new(b"k" * 32, content, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{mac}"
+    assert _count(database) == 0
+    _failure(database)
+    assert notifications.tick(Surroundings(database)) == 0  # type: ignore[arg-type]
+    assert _count(database) == 1
+
+
+def test_cloudevents_go_as_a_batch(database: Engine, listener: Listener) -> None:
+    _subscribe(database, listener.url, way="cloudevents")
+    _failure(database)
+    notifications.tick(Surroundings(database))  # type: ignore[arg-type]
+    headers, body = listener.taken[0]
+    assert headers["content-type"] == "application/cloudevents-batch+json"
+    assert [event["type"] for event in json.loads(body)] == ["org.perdura.step.failed.v1"]
+
+
+def test_what_was_not_taken_is_told_again_later_and_given_up_in_the_end(database: Engine, listener: Listener) -> None:
+    subscription = _subscribe(database, listener.url)
+    listener.status = 500
+    _failure(database)
+    for _ in range(subscriptions.GIVE_UP):
+        with database.begin() as connection:
+            connection.execute(text("UPDATE subscription SET next_at = clock_timestamp()"))
+        assert notifications.tick(Surroundings(database)) == 0  # type: ignore[arg-type]
+    with database.connect() as connection:
+        row = connection.execute(text("SELECT * FROM subscription WHERE id = :id"), {"id": subscription}).one()
+    assert (row.active, row.failures, row.last_error) == (False, subscriptions.GIVE_UP, "The address answered 500.")
+    assert len({headers["webhook-id"] for headers, _ in listener.taken}) == 1
+    assert _count(database) == 1
+
+
+def test_only_members_of_the_collection_are_told_of(database: Engine, listener: Listener) -> None:
+    collection = new_id()
+    with database.begin() as connection:
+        connection.execute(text("INSERT INTO collection (id, name) VALUES (:id, 'c')"), {"id": collection})
+    _subscribe(database, listener.url, collection=collection)
+    outside, inside = _failure(database), _failure(database)
+    with database.begin() as connection:
+        connection.execute(text("INSERT INTO collection_member VALUES (:c, :a)"), {"c": collection, "a": inside})
+        _fail(connection, inside)
+    notifications.tick(Surroundings(database))  # type: ignore[arg-type]
+    assert [notice["archive"] for notice in json.loads(listener.taken[0][1])["notices"]] == [str(inside)]
+    assert str(outside) not in listener.taken[0][1].decode()
+
+
+def test_nobody_is_told_of_what_they_may_not_see(database: Engine, listener: Listener) -> None:
+    reader = new_id()
+    with database.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO account (id, kind, issuer, subject, name, roles) "
+                "VALUES (:id, 'person', 'i', 's', 'r', '{viewer}')"
+            ),
+            {"id": reader},
+        )
+    _subscribe(database, listener.url, account=reader)
+    hidden, seen = _failure(database, "Hidden"), _failure(database, "Seen")
+    with database.begin() as connection:
+        connection.execute(text("UPDATE archive SET restricted = true WHERE id = :id"), {"id": hidden})
+    notifications.tick(Surroundings(database))  # type: ignore[arg-type]
+    assert [notice["archive"] for notice in json.loads(listener.taken[0][1])["notices"]] == [str(seen)]
+    assert _count(database) == 0
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:1/", "http://169.254.169.254/latest", "http://[::1]/"])
+def test_no_address_inside_is_ever_contacted(database: Engine, address: str) -> None:
+    _subscribe(database, address)
+    _failure(database)
+    surroundings = Surroundings(database)
+    surroundings.settings = Settings(allow_loopback_upstreams=False)
+    assert notifications.tick(surroundings) == 0  # type: ignore[arg-type]
+    with database.connect() as connection:
+        assert connection.execute(text("SELECT failures FROM subscription")).scalar_one() == 1
+
+
+def test_a_mail_is_a_digest_that_no_title_can_bend(database: Engine) -> None:
+    _subscribe(database, "me@example.org", way="email")
+    for number in range(80):
+        _failure(database, f"Title\r\nBcc: x@y\r\n {number}")
+    with database.begin() as connection:
+        due = subscriptions.due(connection)
+    assert due is not None
+    mail = notifications.mail(Settings(mail_from="perdura@example.org", base_url="https://perdura.test"), due)
+    assert mail["Subject"] == "[Perdura] 80 failed"
+    assert mail["Bcc"] is None
+    body = mail.get_content()
+    assert body.count("https://perdura.test/archives/") == 50
+    assert "and 30 more" in body
+    one = subscriptions.Due(due.id, None, "me", "email", due.address, SECRET, due.notices[:1], due.titles, 0)
+    assert "\n" not in notifications.mail(Settings(), one)["Subject"]
+    with pytest.raises(Rejected):
+        notifications.SENDERS["email"](Settings(), due)
