@@ -394,8 +394,19 @@ class TestOaiPmh:
             self.walk(answer(f"{OAI}?verb=ListIdentifiers&metadataPrefix=oai_dc", body, 422))
         assert caught.value.name in ("badVerb", "badArgument", "cannotDisseminateFormat")
 
-    def test_a_dead_token_starts_again_from_the_greatest_datestamp(self) -> None:
+    def test_a_dead_token_starts_again_from_the_beginning_of_a_list_without_order(self) -> None:
+        """The recorded list is one: from the greatest datestamp on, the records behind it would be lost."""
         first = sample("oai-pmh", "identifiers-page1.xml")
+        token = first.split(b">.eJw", 1)[1].split(b"<", 1)[0].decode()
+        dead = f"{OAI}?verb=ListIdentifiers&resumptionToken=.eJw{token}"
+        with pytest.raises(oai.OaiError):
+            self.walk(
+                answer(f"{OAI}?verb=ListIdentifiers&metadataPrefix=oai_dc", first),
+                answer(dead, sample("oai-pmh", "error-badtoken.xml"), 422),
+            )
+
+    def test_a_dead_token_starts_again_from_the_greatest_datestamp_of_an_ordered_list(self) -> None:
+        first = sample("oai-pmh", "identifiers-page1.xml").replace(b"21:24:34Z", b"21:24:38Z")
         token = first.split(b">.eJw", 1)[1].split(b"<", 1)[0].decode()
         last = sample("oai-pmh", "identifiers-page2.xml")
         stamps = [part.split(b"<")[0] for part in first.split(b"<datestamp>")[1:]]

@@ -1,5 +1,5 @@
-"""Projects of GitLab: every file of the default branch, and the project export, which holds a git bundle with the whole
-history (harvesting.md 1.2).
+"""Projects of GitLab: every file of the default branch, a git bundle with the whole history, and the project export
+with what Git does not know: issues, merge requests, wiki (harvesting.md 1.2).
 
 Nothing is cloned, so no token can end in a `.git/config`; it travels in a header to GitLab's own address only.
 """
@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from perdura.clients.http import Answer, HttpClient, UpstreamRefused, status_error
 from perdura.sources.catalogue import Recognised
+from perdura.sources.git_bundle import address, refs
 from perdura.sources.json_values import items, mapping, text
 from perdura.sources.plan import Capture, Plan, Preparing, Skipped, UpstreamFile, planned
 
@@ -22,10 +23,11 @@ POLL_SECONDS = 20
 """How long to wait before an export is looked at again."""
 
 
-def plan(record: Recognised, client: HttpClient) -> Plan:
-    """List the project and the whole tree, have the export made, and plan files and export.
+def plan(record: Recognised, client: HttpClient, git: HttpClient | None = None) -> Plan:
+    """List the project and the whole tree, have the export made, and plan files, bundle and export.
 
-    Raises Preparing while the export is being made, UpstreamRefused, UpstreamUnavailable.
+    `git` speaks to the Git server, which wants the token in another header than the API. Raises Preparing while the
+    export is being made, UpstreamRefused, UpstreamUnavailable.
     """
     api = f"{record.base_url}/api/v4/projects/{quote(record.recid, safe='')}"
     project_answer = client.get(api)
@@ -36,10 +38,16 @@ def plan(record: Recognised, client: HttpClient) -> Plan:
     captures += pages
     files = [_file(api, ref, item) for item in tree if item.get("type") == "blob" and text(item, "path")]
     name = text(project, "path") or record.recid
+    warnings: list[str] = []
+    bundle = _bundle(project, name, git or client)
+    if bundle is None:
+        warnings.append("GitLab did not show the Git repository, so its history is not kept")
+    elif bundle[1] is not None:
+        captures.append(bundle[0])
+        files.append(bundle[1])
     export = _export(api, client)
-    warnings: tuple[str, ...] = ()
     if export is None:
-        warnings = ("GitLab refused the project export, so the history is not kept: it needs a maintainer's token",)
+        warnings.append("GitLab refused the project export, which needs a maintainer's token: issues are not kept")
     else:
         captures.append(export)
         key = f"repository_metadata/{name}_export.tar.gz"
@@ -59,7 +67,7 @@ def plan(record: Recognised, client: HttpClient) -> Plan:
             for item in tree
             if item.get("type") == "commit"
         ),
-        warnings=warnings,
+        warnings=tuple(warnings),
     )
 
 
@@ -111,6 +119,28 @@ def _tree(api: str, ref: str, client: HttpClient) -> tuple[list[Mapping[str, Any
             f"GitLab announced {announced} entries of the tree and listed {len(entries)}.", code="upstream-file-list"
         )
     return entries, captures
+
+
+def _bundle(project: Mapping[str, Any], name: str, git: HttpClient) -> tuple[Capture, UpstreamFile | None] | None:
+    """The refs as they were listed, and the bundle of what they point at: no file for an empty repository.
+
+    None where the repository is not shown to us.
+    """
+    repository = text(project, "http_url_to_repo")
+    if repository is None:
+        return None
+    git.reach.check(repository)
+    try:
+        found, answer = refs(git, repository)
+    except UpstreamRefused as refused:
+        if refused.code in ("upstream-closed", "upstream-not-found"):
+            return None
+        raise
+    capture = Capture.of(answer, "refs.txt")
+    if not found:
+        return capture, None
+    key = f"repository_metadata/{name}.bundle"
+    return capture, UpstreamFile(key, address(repository, found), media_type="application/x-git-bundle")
 
 
 def _export(api: str, client: HttpClient) -> Capture | None:

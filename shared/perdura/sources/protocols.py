@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from perdura.sources import (
     signposting,
 )
 from perdura.sources.catalogue import Recognised
+from perdura.sources.git_bundle import GitOrigin
 from perdura.sources.origin import Origin
 from perdura.sources.plan import Plan
 from perdura.storage.store import Store
@@ -64,6 +66,8 @@ class Upstream:
     origin: Origin
     plan: Callable[[], Plan]
     revision: Callable[[], str | None] | None = None
+    client: HttpClient | None = None
+    """Reads pages of the source, where it is spoken to over HTTP."""
 
 
 @contextmanager
@@ -89,6 +93,17 @@ def connected(
             raise Rejected("A prefix is listed only while it is harvested.", code="unknown-source")
         objects = store
         yield Upstream(prefix.StoreOrigin(objects), lambda: prefix.plan(objects, bucket, below, record.source))
+    elif protocol == "gitlab":
+        with (
+            client_for(record, settings, token=token, budget=budget) as client,
+            client_for(record, settings, token=token, budget=budget, basic=True) as git,
+        ):
+            yield Upstream(
+                GitOrigin(client, git),
+                lambda: gitlab.plan(record, client, git),
+                lambda: gitlab.current_revision(record, client),
+                client,
+            )
     else:
         with client_for(record, settings, token=token, budget=budget) as client:
             ask = REVISIONS.get(protocol)
@@ -96,16 +111,27 @@ def connected(
                 client,
                 lambda: PLANNERS[protocol](record, client),
                 None if ask is None else lambda: ask(record, client),
+                client,
             )
 
 
 def client_for(
-    record: Recognised, settings: Settings, *, token: str | None = None, budget: Budget | None = None
+    record: Recognised,
+    settings: Settings,
+    *,
+    token: str | None = None,
+    budget: Budget | None = None,
+    basic: bool = False,
 ) -> HttpClient:
-    """A client that reaches the hosts of this record's source, with credentials for its base address only."""
+    """A client that reaches the hosts of this record's source, with credentials for its base address only.
+
+    `basic` sends the token as the password of `oauth2`, as GitLab's Git server wants it.
+    """
     profile = record.profile
     credentials = {}
-    if token and profile.auth == "bearer":
+    if token and basic:
+        credentials = {"Authorization": f"Basic {b64encode(f'oauth2:{token}'.encode()).decode()}"}
+    elif token and profile.auth == "bearer":
         credentials = {"Authorization": f"Bearer {token}"}
     elif token and profile.auth == "cookie" and profile.cookie:
         credentials = {"Cookie": f"{profile.cookie}={token}"}

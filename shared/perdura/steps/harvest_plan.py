@@ -59,8 +59,8 @@ def planned(archive: ArchiveView, ports: Ports, upstream: Upstream) -> Stored:
         return before
     ports.progress("plan", 0, None)
     plan = upstream.plan()
-    if archive.step.input.get("warc") and isinstance(upstream.origin, HttpClient):
-        plan = _with_page(plan, upstream.origin)
+    if archive.step.input.get("warc") and upstream.client is not None:
+        plan = _with_page(plan, upstream.client)
     stored = Stored(plan, attempt, before.generation if before else 1)
     if before is not None and before.fingerprint != stored.fingerprint:
         stored = Stored(plan, attempt, before.generation + 1)
