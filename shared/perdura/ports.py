@@ -265,9 +265,10 @@ class TapeJobs(Protocol):
         ...
 
     def admit(self, order: TapeOrder, limit: int) -> bool:
-        """Note that a job will be asked for; False, and nothing noted, while `limit` others are in flight.
+        """Note that a job will be asked for; False, and nothing noted, while the destination is paused or `limit`
+        others are in flight.
 
-        0 is no limit. A key noted before is admitted again.
+        0 is no limit. A key noted before takes no other place.
         """
         ...
 

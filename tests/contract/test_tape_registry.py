@@ -21,7 +21,7 @@ from perdura.errors import StoreUnavailable
 from perdura.ids import new_id
 from perdura.packages.tape_container import Container
 from perdura.ports import TapeJob, TapeOrder
-from perdura.registry import tape_containers, tape_duties
+from perdura.registry import tape_containers, tape_duties, tape_wishes
 from perdura.registry.tape_jobs import RegistryTapeJobs
 from perdura.runtime import tape
 from perdura.runtime.environment import Environment
@@ -130,6 +130,17 @@ def test_only_so_many_jobs_are_admitted_however_many_ask_at_once(database: Engin
 def jobs_in(database: Engine) -> list[str]:
     with database.connect() as connection:
         return list(connection.execute(text("SELECT key FROM tape_job ORDER BY key")).scalars())
+
+
+def test_a_paused_destination_admits_no_job(database: Engine) -> None:
+    jobs = RegistryTapeJobs(database)
+    with database.begin() as connection:
+        tape_wishes.pause(connection, "new drives", "Ada")
+    assert not jobs.admit(order("a"), 0)
+    assert jobs.paused() == "paused by Ada: new drives"
+    with database.begin() as connection:
+        tape_wishes.resume(connection)
+    assert jobs.admit(order("a"), 0)
 
 
 def test_what_a_job_did_is_kept(database: Engine) -> None:

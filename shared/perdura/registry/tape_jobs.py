@@ -17,9 +17,10 @@ LOCATION = "tape"
 _ADMIT = text("""
     INSERT INTO tape_job (key, archive_id, container_id, path, size, priority)
     SELECT :key, :archive, :container, :path, :size, :priority
-    WHERE :limit = 0 OR EXISTS (SELECT FROM tape_job WHERE key = :key) OR :limit > (
-        SELECT count(*) FROM tape_job WHERE ended_at IS NULL
-            AND coalesce(looked_at, submitted_at, intended_at) > clock_timestamp() - interval '1 day')
+    WHERE NOT EXISTS (SELECT FROM tape_destination WHERE location = :at AND paused_at IS NOT NULL)
+        AND (:limit = 0 OR EXISTS (SELECT FROM tape_job WHERE key = :key) OR :limit > (
+            SELECT count(*) FROM tape_job WHERE ended_at IS NULL
+                AND coalesce(looked_at, submitted_at, intended_at) > clock_timestamp() - interval '1 day'))
     ON CONFLICT (key) DO UPDATE SET ended_at = NULL
     RETURNING key
 """)
@@ -49,7 +50,7 @@ class RegistryTapeJobs:
         return None if row is None else f"paused by {row.paused_by}: {row.pause_reason}"
 
     def admit(self, order: TapeOrder, limit: int) -> bool:
-        """Note that a job will be asked for, unless `limit` others are in flight."""
+        """Note that a job will be asked for, unless the destination is paused or `limit` others are in flight."""
         with self._engine.begin() as connection:
             if limit:
                 # One at a time, or two could take the last place.
@@ -58,7 +59,7 @@ class RegistryTapeJobs:
                 _ADMIT,
                 {
                     "key": order.key, "archive": order.archive, "container": order.container, "path": order.path,
-                    "size": order.size, "priority": order.priority, "limit": limit,
+                    "size": order.size, "priority": order.priority, "limit": limit, "at": LOCATION,
                 },
             )  # fmt: skip
             return row.one_or_none() is not None

@@ -22,7 +22,7 @@ from perdura.steps.archive_decisions import Act, Decision, on_job, on_residency
 from perdura.steps.archive_events import told_without_tape
 from perdura.steps.archive_outcomes import blocked, completed, next_round, waiting
 from perdura.steps.archive_source import adler32_of
-from perdura.steps.archive_submission import PAUSED_SECONDS, paused, submit, submit_all
+from perdura.steps.archive_submission import PAUSED_SECONDS, held_back, submit, submit_all
 from perdura.steps.archive_transfer import Transfer, restored, resumed, whole
 
 log = logging.getLogger(__name__)
@@ -57,21 +57,19 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     if transfer.phase == "submit":
         if archive.step.attempt > 1 and (settled := _there_already(transfer, tape, jobs, ports)) is not None:
             return settled
-        if (reason := paused(jobs, ports)) is not None:
-            return waiting(transfer, now, ports, "tape-paused", PAUSED_SECONDS, said=reason)
         try:
             submitted = submit(transfer, tape, jobs, ports)
         except UpstreamUnavailable as error:
             # However long it lasts: the tick asks again for all that wait, and nobody has to retry them by hand.
             return waiting(replace(transfer, looks=1), now, ports, error.code, said=error.message)
         if submitted is None:
-            return waiting(transfer, now, ports, "tape-busy")
+            return held_back(transfer, jobs, ports)
         transfer = submitted
     fast = ports.settings.tape_poll_seconds <= FAST
     for pause in QUICK_LOOKS if fast else ():
         time.sleep(pause)
         try:
-            outcome = _looked([transfer], tape, jobs, ports)[0]
+            outcome = _looked([transfer], tape, jobs, ports, quick=True)[0]
         except UpstreamUnavailable:
             break
         if outcome.state is not StepState.WAITING:
@@ -146,12 +144,17 @@ def _there_already(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: 
     return None
 
 
-def _looked(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, ports: Ports) -> list[Outcome]:
-    """One look at each: jobs in bulk, then the residency of those whose job is not all that counts."""
+def _looked(
+    transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, ports: Ports, *, quick: bool = False
+) -> list[Outcome]:
+    """One look at each: jobs in bulk, then the residency of those whose job is not all that counts.
+
+    A `quick` look, right after the submission, writes down only what is over.
+    """
     if not transfers:
         return []
     keys = {transfer.job: transfer.job_key for transfer in transfers if transfer.phase == "job" and transfer.job}
-    cancelled = _wishes(keys, tape, jobs)
+    cancelled = {} if quick else _wishes(keys, tape, jobs)
     found = tape.jobs(list(keys)) if keys else {}
     decisions = [_decided(transfer, found, cancelled) for transfer in transfers]
     asked = {t.path for t, d in zip(transfers, decisions, strict=True) if d.act in (Act.INSPECT, Act.MONITOR)}
@@ -163,7 +166,8 @@ def _looked(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, por
         for transfer, decision in zip(transfers, decisions, strict=True)
     ]
     over = [t.job_key for t, outcome in zip(transfers, outcomes, strict=True) if not _goes_on(t, outcome)]
-    jobs.seen({keys[job]: state for job, state in found.items()}, over)
+    if over or not quick:
+        jobs.seen({keys[job]: state for job, state in found.items()}, over)
     return outcomes
 
 

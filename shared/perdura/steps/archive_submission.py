@@ -18,7 +18,7 @@ PAUSED_SECONDS = 60.0
 
 
 def submit(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -> Transfer | None:
-    """Note the order, ask for the job, note the answer; None when as many jobs as are allowed are in flight.
+    """Note the order, ask for the job, note the answer; None when nothing may be submitted now (`held_back` says why).
 
     Raises what the tape system raises; whoever asks again for the same round gets the same job.
     """
@@ -31,7 +31,7 @@ def submit(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -
         archive=transfer.archive.id if transfer.slot is None else None,
         container=transfer.slot.container if transfer.slot else None,
     )
-    if not jobs.admit(order, settings.tape_jobs_in_flight):
+    if settings.tape_paused or not jobs.admit(order, settings.tape_jobs_in_flight):
         return None
     source = source_of(transfer, ports)
     metadata = {"archive": str(transfer.archive.id), "aip": str(transfer.aip.id), "round": str(transfer.round)}
@@ -54,9 +54,13 @@ def submit(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -
     return replace(transfer, phase="job", job=job, looks=0)
 
 
-def paused(jobs: TapeJobs, ports: Ports) -> str | None:
-    """Why nothing may be submitted now."""
-    return "paused by PERDURA_TAPE_PAUSED" if ports.settings.tape_paused else jobs.paused()
+def held_back(transfer: Transfer, jobs: TapeJobs, ports: Ports) -> Outcome:
+    """The outcome of a transfer that may not be submitted now: the destination is paused, or has enough to do."""
+    now = ports.clock.now()
+    reason = "paused by PERDURA_TAPE_PAUSED" if ports.settings.tape_paused else jobs.paused()
+    if reason is not None:
+        return waiting(transfer, now, ports, "tape-paused", PAUSED_SECONDS, said=reason)
+    return waiting(transfer, now, ports, "tape-busy", ports.settings.tape_poll_seconds or None)
 
 
 def submit_all(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, ports: Ports) -> list[Outcome]:
@@ -65,17 +69,11 @@ def submit_all(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, 
     AIPs of one container share one job, asked for once. Where the tape system does not answer, the others are not
     tried either: they wait for the next look. What it refuses is shown to a person.
     """
-    if not transfers:
-        return []
     now = ports.clock.now()
-    reason = paused(jobs, ports)
     unavailable: PerduraError | None = None
     asked: dict[str, str] = {}
     outcomes: list[Outcome] = []
     for transfer in transfers:
-        if reason is not None:
-            outcomes.append(waiting(transfer, now, ports, "tape-paused", PAUSED_SECONDS, said=reason))
-            continue
         if unavailable is not None:
             outcomes.append(waiting(transfer, now, ports, unavailable.code))
             continue
@@ -92,7 +90,7 @@ def submit_all(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, 
             outcomes.append(blocked(transfer, Decision(Act.OPERATOR, error.code, error.message), now))
             continue
         if submitted is None:
-            outcomes.append(waiting(transfer, now, ports, "tape-busy", ports.settings.tape_poll_seconds or None))
+            outcomes.append(held_back(transfer, jobs, ports))
             continue
         asked[transfer.job_key] = str(submitted.job)
         outcomes.append(waiting(submitted, now, ports, "submitted"))

@@ -142,7 +142,7 @@ class FakeTapeJobs:
         return self.pause
 
     def admit(self, order: TapeOrder, limit: int) -> bool:
-        if order.key not in self.orders and limit and len(self.in_flight) >= limit:
+        if self.pause is not None or (order.key not in self.orders and limit and len(self.in_flight) >= limit):
             return False
         self.orders[order.key] = order
         self.over.discard(order.key)
