@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from perdura.accounts.directory import Identity
@@ -56,11 +56,18 @@ def groups_in(claims: Mapping[str, Any], path: str) -> frozenset[str]:
 def roles_of(groups: frozenset[str], mapping: str) -> frozenset[Role]:
     """The roles that groups give by the lines `role=group` of a mapping; the group `*` is everybody."""
     held = groups | {EVERYBODY}
-    given = set()
+    return frozenset(role for role, group in _lines(mapping) if group in held)
+
+
+def groups_with(role: Role, mapping: str) -> frozenset[str]:
+    """The groups that give a role."""
+    return frozenset(group for given, group in _lines(mapping) if given is role)
+
+
+def _lines(mapping: str) -> Iterator[tuple[Role, str]]:
+    known = {role.value for role in Role}
     for line in filter(None, map(str.strip, mapping.splitlines())):
-        role, separator, group = line.partition("=")
-        if not separator or role.strip() not in {known.value for known in Role}:
+        role, separator, group = (part.strip() for part in line.partition("="))
+        if not separator or role not in known:
             raise Broken(f"PERDURA_OIDC_ROLES: {line[:80]!r} is no line of the form role=group.")
-        if group.strip() in held:
-            given.add(Role(role.strip()))
-    return frozenset(given)
+        yield Role(role), group

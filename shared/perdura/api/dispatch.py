@@ -103,6 +103,8 @@ def _response(request: Request, operation: Operation, answer: object) -> Respons
     if not isinstance(answer, BaseModel):
         return Response(status=operation.status)
     response = Response(answer.model_dump_json(), status=operation.status, mimetype=JSON)
+    if operation.status == 201 and (place := getattr(answer, "links", {}).get("self")):
+        response.headers["Location"] = place
     if operation.confidential:
         response.headers["Cache-Control"] = "no-store"
         return response

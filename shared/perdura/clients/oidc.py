@@ -232,7 +232,7 @@ def provider(settings: Settings) -> Provider:
         Registration(
             issuer=settings.oidc_issuer,
             client_id=settings.oidc_client_id,
-            secret=secret.get_secret_value() if secret is not None else None,
+            secret=secret.get_secret_value() if secret else None,
             scopes=settings.oidc_scopes,
             audience=settings.oidc_audience,
         )

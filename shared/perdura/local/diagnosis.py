@@ -12,7 +12,8 @@ from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 
-from perdura.errors import Broken
+from perdura.accounts.principals import Role
+from perdura.errors import Broken, PerduraError
 from perdura.local import assets, ports, postgres, seaweedfs
 from perdura.local.plan import TAPE_NAMES
 from perdura.local.state import LONGEST_SOCKET_NAME, SOCKET_PATH_LIMIT, open_home, remembered_ports
@@ -56,6 +57,7 @@ def diagnose(root: Path, environ: Mapping[str, str] = os.environ) -> list[Diagno
         _functions,
         _identification,
         lambda: _scanner(environ),
+        lambda: _sign_in(environ),
         lambda: _running(root),
     ]
     return [*(check() for check in checks), *_tape(environ)]
@@ -159,6 +161,25 @@ def _scanner(environ: Mapping[str, str]) -> Diagnosis:
         return Diagnosis(Level.FINE, "virus scanner", f"clamd at {address}")
     found = "none configured; packages are kept unscanned and their events say so"
     return Diagnosis(Level.WARNING, "virus scanner", found, "run clamd and set PERDURA_CLAMD")
+
+
+def _sign_in(environ: Mapping[str, str]) -> Diagnosis:
+    """The identity provider, where one is configured: whether it answers as itself, and somebody can administer."""
+    if not environ.get("PERDURA_OIDC_ISSUER"):
+        return Diagnosis(Level.FINE, "sign-in", "the administrator's token")
+    from perdura.accounts.claims import groups_with
+    from perdura.clients import oidc
+
+    configuration = Settings()  # type: ignore[call-arg]
+    try:
+        administrators = groups_with(Role.ADMINISTRATOR, configuration.oidc_roles)
+        issuer = oidc.provider(configuration).metadata().issuer
+    except PerduraError as error:
+        return Diagnosis(Level.FAILURE, "sign-in", error.message, "correct the PERDURA_OIDC_ settings")
+    if not administrators:
+        remedy = "add a line administrator=<group> to PERDURA_OIDC_ROLES"
+        return Diagnosis(Level.WARNING, "sign-in", f"{issuer}; no group makes anybody an administrator", remedy)
+    return Diagnosis(Level.FINE, "sign-in", f"{issuer}; administrators: {', '.join(sorted(administrators))}")
 
 
 def _tape(environ: Mapping[str, str]) -> list[Diagnosis]:

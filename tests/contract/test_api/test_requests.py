@@ -201,3 +201,15 @@ def test_a_page_is_as_large_as_its_request_may_ask_and_no_other(world: World, re
     assert page is not None
     assert whole is not None
     assert (len(page["items"]), len(whole["items"])) == (2, 3)
+
+
+def test_knowing_the_caller_and_checking_the_ids_costs_two_statements(world: World, registry: Client) -> None:
+    archive = world.published()
+    header = world.bearer("viewer")
+    registry.get(f"/api/v1/archives/{archive}", headers=header)
+    counting = world.statements()
+    seen = next(counting)
+    assert registry.get(f"/api/v1/archives/{archive}", headers=header).status_code == 200
+    next(counting, None)
+    assert sum("FROM token" in statement or "secret_hash" in statement for statement in seen) == 1
+    assert len(seen) <= 10

@@ -79,6 +79,17 @@ def test_signing_out_ends_the_session_for_every_copy_of_its_cookie(world: World,
     assert copy.get("/archives", base_url=BASE).status_code == 303
 
 
+def test_local_sign_ins_good_and_bad_are_in_the_audit_log(world: World, registry: Client) -> None:
+    sign_in(registry)
+    assert registry.post("/sign-in", data={"token": "guess"}, base_url=BASE).status_code == 403
+    told = [(entry.actor, entry.action, entry.outcome, entry.status) for entry in world.audited()]
+    assert told == [
+        ("administrator", "signing_in.sign_in", "done", 303),
+        ("administrator", "signing_in.sign_in", "denied", 403),
+    ]
+    assert "guess" not in str(world.audited())
+
+
 def test_a_shut_account_is_out_at_once(world: World, registry: Client) -> None:
     account = world.account("archivist")
     header = bearer(world.token(account))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from perdura.accounts.claims import groups_in, identity_of, roles_of
+from perdura.accounts.claims import groups_in, groups_with, identity_of, roles_of
 from perdura.accounts.principals import Role
 from perdura.errors import Broken
 from perdura.settings import Settings
@@ -46,6 +46,11 @@ def test_groups_are_found_where_the_provider_puts_them(claims: dict[str, Any], p
 )
 def test_groups_give_the_roles_that_the_settings_say(groups: set[str], roles: set[Role]) -> None:
     assert roles_of(frozenset(groups), MAPPING) == roles
+
+
+def test_it_is_known_which_groups_give_a_role() -> None:
+    assert groups_with(Role.ADMINISTRATOR, MAPPING) == {"admins"}
+    assert groups_with(Role.AUDITOR, MAPPING) == set()
 
 
 def test_without_a_mapping_a_sign_in_gives_no_role() -> None:
