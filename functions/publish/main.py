@@ -7,13 +7,14 @@ from perdura.runtime import notices
 from perdura.runtime.answers import HEALTH_PATHS, alive
 from perdura.runtime.delivery import StepRunner
 from perdura.runtime.function import Function
-from perdura.steps import notify, publish
+from perdura.steps import notify, publish, withdraw
 
 ACCESS = frozenset({"placements"})
 FUNCTION = Function(
     "publish",
     steps={
         "org.perdura.publish.requested.v1": StepRunner("publish", publish.run, ACCESS),
+        "org.perdura.withdraw.requested.v1": StepRunner("publish", withdraw.run, ACCESS),
         "org.perdura.notify.requested.v1": StepRunner("publish", notify.run, ACCESS),
     },
     intake=notices.plan,

@@ -18,6 +18,11 @@ from perdura.storage.store import ObjectRef, Store
 INERT = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; sandbox"
 """Content-Security-Policy of everything that came from outside: it may be looked at, and run nothing."""
 
+PDF_SHOWN = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; object-src 'self'; frame-ancestors 'self'"
+)
+"""The same for a PDF: browsers show none in a sandbox, and run nothing of it outside their viewer."""
+
 OCTETS = "application/octet-stream"
 VIEWABLE = frozenset(
     {
@@ -93,7 +98,11 @@ def _describe(response: Response, extent: Extent, tag: str | None, *, view: bool
         response.headers["Content-Type"] = media_type if "/" in media_type else OCTETS
     response.headers["Accept-Ranges"] = "bytes"
     response.headers["Content-Disposition"] = disposition("inline" if shown else "attachment", extent.name)
-    response.headers["Content-Security-Policy"] = INERT
+    if shown and media_type == "application/pdf":
+        response.headers["Content-Security-Policy"] = PDF_SHOWN
+        response.headers["X-Frame-Options"] = "SAMEORIGIN"
+    else:
+        response.headers["Content-Security-Policy"] = INERT
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = "private, no-cache"
     if tag is not None:

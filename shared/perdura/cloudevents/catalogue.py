@@ -88,6 +88,10 @@ class NotifyRequested(StepRequested):
     """Asks for the source of a Resource to be told what became of it."""
 
 
+class WithdrawRequested(StepRequested):
+    """Asks for an Archive to be taken off its access systems."""
+
+
 class RecallRequested(StepRequested):
     """Asks for a package to be brought back from tape."""
 
@@ -229,6 +233,7 @@ CATALOGUE: dict[str, EventType] = {
         _type("recall.requested", RecallRequested, request=True),
         _type("publish.requested", PublishRequested, request=True),
         _type("notify.requested", NotifyRequested, request=True),
+        _type("withdraw.requested", WithdrawRequested, request=True),
         _type("fixity.requested", FixityRequested, request=True),
         _type("premis.record.requested", PremisRecordRequested, request=True),
         _type("sip.created", SipCreated, request=False),

@@ -218,6 +218,9 @@ _GO_ON = text("""
         SELECT CAST(:next AS uuid), :archive, :name, :position, clock_timestamp() + interval '1 minute'
         WHERE CAST(:next AS uuid) IS NOT NULL
         ON CONFLICT (id) DO NOTHING
+    ), withdrawn AS (
+        DELETE FROM publication
+        WHERE archive_id = :archive AND destination = ANY (CAST(:withdrawn AS text[]))
     ), published AS (
         INSERT INTO publication (archive_id, destination, url)
         SELECT :archive, destination, url
@@ -297,6 +300,7 @@ def _go_on(connection: Connection, started: Started, outcome: Outcome) -> Next:
             "resource": resource,
             "source": change.source if change else None,
             "recid": change.recid if change else None,
+            "withdrawn": list(outcome.output.get("withdrawn") or ()),
             "publications": json.dumps(outcome.output.get("publications") or []),
         },
     )

@@ -20,6 +20,7 @@ from perdura.cloudevents.message import CloudEvent
 from perdura.ids import derived_id
 from perdura.registry import archives
 from perdura.runtime.environment import Environment
+from perdura.settings import Settings
 
 FACTS = {
     "org.perdura.sip.accepted.v1": "I",
@@ -57,12 +58,12 @@ def plan(environment: Environment, event: CloudEvent) -> Sequence[CloudEvent]:
             return ()
         if event.type == "org.perdura.aip.created.v1" and "archive" in about.pipeline:
             return ()
-        return tell(connection, environment, archive, status, at, cause=cause, reason=reason)
+        return tell(connection, environment.settings, archive, status, at, cause=cause, reason=reason)
 
 
 def tell(
     connection: Connection,
-    environment: Environment,
+    settings: Settings,
     archive: UUID,
     status: str,
     at: datetime,
@@ -79,7 +80,7 @@ def tell(
     about = connection.execute(_ABOUT, {"archive": archive}).one_or_none()
     if about is None:
         return ()
-    configuration = access_configuration(environment.settings.access)
+    configuration = access_configuration(settings.access)
     events: list[CloudEvent] = []
     for entry in configuration.notifications(about.source, about.collections, status):
         if only is not None and entry.id != only:

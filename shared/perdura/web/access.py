@@ -17,7 +17,7 @@ from perdura.api.headers import secure
 from perdura.api.problems import Problem, method_not_allowed, not_found, problem_of, respond_with
 from perdura.api.services import Services
 from perdura.runtime.environment import environment
-from perdura.web import landing, listing, static
+from perdura.web import landing, listing, previews, static
 from perdura.web.oai import server as oai
 from perdura.web.reading import Reading
 from perdura.web.templates import render
@@ -42,6 +42,7 @@ def _routes() -> Map:
             get(f"{archive}/linkset.json", landing.as_linkset),
             get(f"{archive}/files", landing.file_list),
             get(f"{archive}/files/<path:path>", landing.file),
+            get(f"{archive}/view/<path:path>", previews.show),
             get(f"{archive}/aip", landing.aip),
             get(f"{archive}/files.zip", landing.zipped),
             Rule("/oai", methods=["GET", "POST"], endpoint=oai.answer),

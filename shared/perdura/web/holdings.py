@@ -24,6 +24,38 @@ class Holding:
     media_type: str | None
     url: str | None
 
+    @property
+    def preview(self) -> str | None:
+        """The page that shows the file, where its form can be shown."""
+        if self.url is None or kind_of(self.path, self.media_type) is None:
+            return None
+        return self.url.replace("/files/", "/view/", 1)
+
+
+_TEXTS = frozenset({"application/json", "application/xml", "application/ld+json", "application/yaml"})
+_IMAGES = frozenset({"image/avif", "image/gif", "image/jpeg", "image/png", "image/webp"})
+_TEXT_NAMES = (".txt", ".md", ".csv", ".tsv", ".json", ".xml", ".log", ".py", ".yaml", ".yml", ".toml", ".ini", ".tex")
+
+
+def kind_of(path: str, told: str | None) -> str | None:
+    """How a file of that name and media type can be shown: `image`, `text`, `pdf` or `warc`; None when it cannot."""
+    media_type, name = (told or "").split(";")[0].strip().lower(), path.lower()
+    if name.endswith((".warc", ".warc.gz")) or media_type == "application/warc":
+        return "warc"
+    if media_type in _IMAGES:
+        return "image"
+    if media_type == "application/pdf":
+        return "pdf"
+    plain = media_type in ("text/html", "application/xhtml+xml", "image/svg+xml")
+    if (
+        media_type.startswith("text/")
+        or media_type in _TEXTS
+        or plain
+        or (not media_type and name.endswith(_TEXT_NAMES))
+    ):
+        return "text"
+    return None
+
 
 def shown_path(stored: str) -> str:
     """The path without the folders that every AIP has."""

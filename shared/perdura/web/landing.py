@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from perdura.api.queries.rows import AnyRow
 from perdura.api.resources.packages import file_extent, package_extent
 from perdura.packages import zip_stream
 from perdura.storage.store import ObjectRef
-from perdura.web import schema_org, signposting
+from perdura.web import door, schema_org, signposting
 from perdura.web.description import Description
 from perdura.web.holdings import OBJECTS, Holding, holding
 from perdura.web.reading import Reading
@@ -37,9 +38,10 @@ def show(reading: Reading, archive_id: UUID) -> Response:
         response = form(reading, archive_id)
         response.vary.add("Accept")
         return response
-    row, description = reading.find(archive_id)
+    row, description = door.known(reading, archive_id)
     package = published.aip(reading.connection, archive_id)
     found, more = _holdings(reading, description, package, FILES_SHOWN)
+    embargo = door.embargo(row.metadata, datetime.now(UTC))
     count, size = files.totals(reading.connection, package.id, OBJECTS) if package is not None else (0, 0)
     response = reading.page(
         "landing.html",
@@ -50,6 +52,7 @@ def show(reading: Reading, archive_id: UUID) -> Response:
         count=count,
         size=size,
         versions=[reading.describe(other) for other in published.versions(reading.connection, row.resource_id)],
+        embargo=embargo,
         json_ld=schema_org.embedded(schema_org.json_ld(description, found)),
     )
     response.headers["Link"] = signposting.header(description, found, complete=not more)
@@ -68,7 +71,7 @@ def _holdings(
 
 
 def _form(reading: Reading, archive_id: UUID) -> tuple[Description, list[Holding]]:
-    _, description = reading.find(archive_id)
+    _, description = door.known(reading, archive_id)
     package = published.aip(reading.connection, archive_id)
     return description, _holdings(reading, description, package, FILES_LINKED)[0]
 
@@ -123,7 +126,7 @@ def as_linkset(reading: Reading, archive_id: UUID) -> Response:
 
 def as_premis(reading: Reading, archive_id: UUID) -> Response:
     """What happened to the Archive, as PREMIS 3.0 XML."""
-    _, description = reading.find(archive_id)
+    _, description = door.known(reading, archive_id)
     body = events.premis_document(archive_id, events.every(reading.connection, archive_id))
     response = Response(body, mimetype="application/xml")
     response.headers["Link"] = signposting.back_link(description.url)
@@ -141,18 +144,21 @@ def _json(reading: Reading, value: dict[str, Any], media_type: str) -> Response:
 
 def file_list(reading: Reading, archive_id: UUID) -> Response:
     """The files of an Archive with too many for its landing page, a page of them at a time."""
-    _, description = reading.find(archive_id)
+    row, description = door.known(reading, archive_id)
     package = published.aip(reading.connection, archive_id)
     cursor = reading.request.args.get("cursor")
     after = cursors.decode(cursor, 1)[0] if cursor else None
     found, more = _holdings(reading, description, package, FILES_SHOWN, after)
     following = f"{description.url}/files?cursor={cursors.encode(found[-1].stored)}" if more else None
-    return reading.page("access_files.html", description=description, holdings=found, following=following)
+    embargo = door.embargo(row.metadata, datetime.now(UTC))
+    return reading.page(
+        "access_files.html", description=description, holdings=found, following=following, embargo=embargo
+    )
 
 
 def file(reading: Reading, archive_id: UUID, path: str) -> Response:
     """One file, by range out of the AIP; `?view=1` shows what is harmless to show."""
-    _, description = reading.find(archive_id)
+    _, description = door.content(reading, archive_id, f"files/{path}")
     package = published.aip(reading.connection, archive_id)
     row = files.one(reading.connection, package.id, path) if package is not None else None
     if package is None or row is None:
@@ -166,7 +172,7 @@ def file(reading: Reading, archive_id: UUID, path: str) -> Response:
 
 def aip(reading: Reading, archive_id: UUID) -> Response:
     """The whole AIP, by range if wanted."""
-    _, description = reading.find(archive_id)
+    _, description = door.content(reading, archive_id, "aip")
     package = published.aip(reading.connection, archive_id)
     if package is None:
         raise not_found("package")
@@ -177,7 +183,7 @@ def aip(reading: Reading, archive_id: UUID) -> Response:
 
 def zipped(reading: Reading, archive_id: UUID) -> Response:
     """All files as one zip, made while it is sent; its length is exact and a range of it can be had."""
-    _, description = reading.find(archive_id)
+    _, description = door.content(reading, archive_id, "files.zip")
     package = published.aip(reading.connection, archive_id)
     if package is None:
         raise not_found("package")

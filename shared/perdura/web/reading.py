@@ -12,8 +12,6 @@ from uuid import UUID
 from flask import Request, Response
 from sqlalchemy.engine import Connection
 
-from perdura.api.problems import not_found
-from perdura.api.queries import published
 from perdura.api.queries.rows import AnyRow
 from perdura.api.services import Services
 from perdura.settings import Settings
@@ -53,13 +51,6 @@ class Reading:
     def archive_url(self, archive_id: UUID) -> str:
         """Address of the landing page of an Archive."""
         return f"{self.root}/archives/{archive_id}"
-
-    def find(self, archive_id: UUID) -> tuple[AnyRow, Description]:
-        """A published Archive and what it is about; raises a 404 for any other."""
-        row = published.find(self.connection, archive_id)
-        if row is None:
-            raise not_found("Archive")
-        return row, self.describe(row)
 
     def describe(self, row: AnyRow) -> Description:
         """What a published Archive is about."""

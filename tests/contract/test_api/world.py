@@ -49,7 +49,7 @@ FILES = {
     "data/objects/page.html": b"<script>alert(1)</script>",
     "data/objects/image.png": bytes(range(256)) * 40,
 }
-MEDIA_TYPES = {"txt": "text/plain", "html": "text/html", "png": "image/png"}
+MEDIA_TYPES = {"txt": "text/plain", "html": "text/html", "png": "image/png", "pdf": "application/pdf"}
 
 
 class Emissions:
@@ -204,6 +204,11 @@ class World:
         """An Archive with an AIP that is published on the access pages."""
         archive_id = self.archive(**values)
         self.aip(archive_id)
+        self.publish(archive_id)
+        return archive_id
+
+    def publish(self, archive_id: UUID) -> None:
+        """Publish an Archive on the access pages."""
         with self.engine.begin() as connection:
             connection.execute(
                 insert(Publication).values(
@@ -212,7 +217,6 @@ class World:
                     url=f"http://access.test/archives/{archive_id}",
                 )
             )
-        return archive_id
 
     def premis(self, archive_id: UUID, *types: str) -> None:
         """PREMIS events that name the Archive."""

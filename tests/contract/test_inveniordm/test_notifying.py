@@ -238,7 +238,9 @@ def test_a_notification_can_be_sent_again(database: Engine, database_url: str, e
     vars(environment).update(engine=database)
     with database.begin() as connection:
         begun = archives.start_harvest(connection, source="cds", recid="1")
-        first = notices.tell(connection, environment, begun.archive, "P", AT)
-        same = notices.tell(connection, environment, begun.archive, "P", AT)
-        again = notices.tell(connection, environment, begun.archive, "P", AT, cause=str(new_id()), only="source")
+        first = notices.tell(connection, environment.settings, begun.archive, "P", AT)
+        same = notices.tell(connection, environment.settings, begun.archive, "P", AT)
+        again = notices.tell(
+            connection, environment.settings, begun.archive, "P", AT, cause=str(new_id()), only="source"
+        )
     assert (len(first), len(same), len(again)) == (1, 0, 1)

@@ -17,11 +17,12 @@ from sqlalchemy import Engine, text
 
 from perdura.clients.inveniordm.files import Files
 from perdura.clients.inveniordm.records import Records
+from perdura.clients.inveniordm.wire import RdmForbidden, RdmGone
 from perdura.errors import Retryable
 from perdura.ids import new_id
 from perdura.outcome import ArchiveView, PackageKind, StepState
 from perdura.registry.placements import RegistryPlacements
-from perdura.steps import publish
+from perdura.steps import publish, withdraw
 from perdura.storage.memory import MemoryStore
 from tests.contract.test_inveniordm.ports import MemoryPlacements, ports_for, preserved
 from tests.contract.test_inveniordm.world import Target, md5s
@@ -250,6 +251,23 @@ def test_a_review_that_was_declined_is_a_failure(target: Target, access: Callabl
     target.decide(outcome.output["destinations"]["library"]["request"], "decline")
     outcome = run(target, store, archive, path, placements)
     assert (outcome.state, outcome.error_code) == (StepState.FAILED, "review-declined")
+
+
+def test_a_withdrawal_leaves_a_tombstone_there_and_says_so_here(target: Target, access: Callable[..., Path]) -> None:
+    store, placements = MemoryStore(), MemoryPlacements()
+    archive, path = preserved(store, FILES), access()
+    record = run(target, store, archive, path, placements).output["destinations"]["library"]["record"]
+    step = replace(archive.step, id=new_id(), input={"reason": "retracted", "note": "by its author"})
+    asked = replace(archive, step=step)
+    ports = ports_for(store, path, placements, step.id)
+    with pytest.raises(RdmForbidden):
+        withdraw.run(asked, ports, lambda destination: target.wire())
+    for _ in range(2):
+        outcome = withdraw.run(asked, ports, lambda destination: target.wire("admin"))
+        assert outcome.output["withdrawn"] == ["library"]
+    with target.wire() as wire, pytest.raises(RdmGone, match="410"):
+        Records(wire).record(record)
+    assert run(target, store, archive, path, placements).error_code == "access-system-record-withdrawn"
 
 
 @pytest.mark.parametrize("same", [True, False])

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Connection
 from perdura.api.queries.rows import AnyRow
 from perdura.clients.destinations import ACCESS_PAGES
 from perdura.outcome import PackageKind
+from perdura.registry.access_tables import Placement
 from perdura.registry.tables import Archive, Package, Publication, Resource
 
 
@@ -43,6 +44,39 @@ def _published() -> Select[*tuple[Any, ...]]:
 def find(connection: Connection, archive_id: UUID) -> AnyRow | None:
     """One published Archive; None for what is not published, restricted or not there."""
     return connection.execute(_published().where(Archive.id == archive_id)).one_or_none()
+
+
+def any_archive(connection: Connection, archive_id: UUID) -> AnyRow | None:
+    """An Archive whether it is published or not, for those who were given a pass to its content."""
+    return connection.execute(
+        select(
+            Archive.id,
+            Archive.title,
+            Archive.resource_id,
+            Archive.metadata_.label("metadata"),
+            Archive.created_at,
+            Archive.updated_at,
+            Archive.updated_at.label("published_at"),
+            Resource.source,
+            Resource.recid,
+        )
+        .outerjoin(Resource, Resource.id == Archive.resource_id)
+        .where(Archive.id == archive_id)
+    ).one_or_none()
+
+
+def withdrawn(connection: Connection, archive_id: UUID) -> AnyRow | None:
+    """What was noted when an Archive was withdrawn from the access pages."""
+    return connection.execute(
+        select(Placement.details, Placement.updated_at)
+        .join(Archive, Archive.id == Placement.archive_id)
+        .where(
+            Placement.archive_id == archive_id,
+            Placement.destination == ACCESS_PAGES,
+            Placement.state == "withdrawn",
+            Archive.restricted.is_(False),
+        )
+    ).one_or_none()
 
 
 def aip(connection: Connection, archive_id: UUID) -> AnyRow | None:

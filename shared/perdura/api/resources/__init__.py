@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from perdura.api.operations import Operation
 from perdura.api.resources import (
+    access,
     archives,
     audit,
     collections,
@@ -27,6 +28,7 @@ from perdura.api.resources import (
 
 OPERATIONS: tuple[Operation, ...] = (
     *archives.section.operations,
+    *access.section.operations,
     *events.section.operations,
     *packages.section.operations,
     *deposits.section.operations,

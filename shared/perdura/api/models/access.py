@@ -1,0 +1,75 @@
+"""Requests and answers about access: passes, withdrawal, embargo, notifications."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from perdura.api.models.base import Answer, PlainText, Request
+
+
+class PassRequest(Request):
+    """What is to be opened, and for how long: a `file` by its path in the AIP, all files as a `zip`, or the `aip`."""
+
+    thing: Literal["file", "zip", "aip"] = "file"
+    path: PlainText | None = Field(None, min_length=1, max_length=4000)
+    hours: float = Field(24, gt=0, le=30 * 24)
+
+
+class PassAnswer(Answer):
+    """A link that opens it until then."""
+
+    url: str
+    expires_at: datetime
+
+
+class WithdrawalRequest(Request):
+    """Why it is withdrawn, and from where (all access systems, when no destination is named)."""
+
+    reason: Literal[
+        "duplicate",
+        "retracted",
+        "replaced",
+        "spam",
+        "test-record",
+        "copyright",
+        "personal-data",
+        "take-down-request",
+        "disputed-authorship",
+        "misconduct",
+        "fraud",
+        "out-of-scope",
+    ]
+    note: PlainText = Field("", max_length=1000)
+    destination: PlainText | None = Field(None, min_length=1, max_length=50)
+
+
+class EmbargoRequest(Request):
+    """Until when the files are shut; null lifts the embargo."""
+
+    until: date | None
+
+
+class EmbargoAnswer(Answer):
+    """The embargo as it is now."""
+
+    archive: UUID
+    until: date | None
+
+
+class NotificationRequest(Request):
+    """What is to be told once more: `I` processing, `P` preserved, `F` failed, `D` deleted; to one receiver or all."""
+
+    status: Literal["I", "P", "F", "D"]
+    notification: PlainText | None = Field(None, min_length=1, max_length=50)
+
+
+class ErrandAnswer(Answer):
+    """The steps that do it, beside the pipeline of the Archive."""
+
+    archive: UUID
+    steps: list[UUID]
+    links: dict[str, str]

@@ -1,0 +1,115 @@
+"""Access: passes to content, withdrawal, embargo, and telling Sources again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import text
+
+from perdura.accounts.principals import Permission
+from perdura.api import links
+from perdura.api.models.access import (
+    EmbargoAnswer,
+    EmbargoRequest,
+    ErrandAnswer,
+    NotificationRequest,
+    PassAnswer,
+    PassRequest,
+    WithdrawalRequest,
+)
+from perdura.api.operations import Call, Section
+from perdura.api.problems import Problem, not_found
+from perdura.api.queries import archives, files
+from perdura.cloudevents.message import CloudEvent
+from perdura.ids import new_id
+from perdura.premis import log
+from perdura.premis.model import SUCCESS, Event, Identifier, Outcome
+from perdura.registry import archives as registry
+from perdura.runtime import notices
+from perdura.web import passes
+
+section = Section("Access")
+
+
+@section.post("/archives/<uuid:archive_id>/passes", permission=Permission.OPERATE, status=201)
+def make_pass(call: Call, archive_id: UUID, body: PassRequest) -> PassAnswer:
+    """Make a link to a file, the zip of all files, or the AIP, that works for anybody until it expires.
+
+    It opens what is restricted, under embargo or not published. 409 where no secret for links is configured.
+    """
+    _require(call, archive_id)
+    package = files.best_package(call.connection, archive_id)
+    if package is None:
+        raise not_found("package")
+    thing = {"zip": "files.zip", "aip": "aip"}.get(body.thing, f"files/{body.path}")
+    if body.thing == "file" and (body.path is None or files.one(call.connection, package.id, body.path) is None):
+        raise not_found("file")
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=body.hours)
+    url = passes.link(call.services.settings, archive_id, thing, until)
+    if url is None:
+        raise Problem(409, "Links that expire are not set up here (access_link_secret).", "no-link-secret")
+    call.detail = {"thing": thing, "until": until.isoformat()}
+    return PassAnswer(url=url, expires_at=until)
+
+
+@section.post("/archives/<uuid:archive_id>/withdrawal", permission=Permission.OPERATE, status=202)
+def withdraw(call: Call, archive_id: UUID, body: WithdrawalRequest) -> ErrandAnswer:
+    """Take an Archive off its access systems, with a tombstone; what is preserved stays."""
+    _require(call, archive_id)
+    told = json.dumps(body.model_dump(exclude_none=True))
+    begun = registry.errand(call.connection, archive_id, "withdraw", told, new_id())
+    call.emit(begun.events)
+    return ErrandAnswer(archive=archive_id, steps=_steps(begun.events), links=links.archive_links(archive_id))
+
+
+@section.put("/archives/<uuid:archive_id>/embargo", permission=Permission.OPERATE)
+def set_embargo(call: Call, archive_id: UUID, body: EmbargoRequest) -> EmbargoAnswer:
+    """Shut the files of an Archive until a day, or open them; its description stays public."""
+    _require(call, archive_id)
+    until = body.until.isoformat() if body.until else None
+    call.connection.execute(
+        text("UPDATE archive SET metadata = metadata || CAST(:change AS jsonb) WHERE id = :archive"),
+        {"archive": archive_id, "change": json.dumps({"embargo_until": until})},
+    )
+    event = Event(
+        id=new_id(),
+        type="policy assignment",
+        at=datetime.now(UTC),
+        details=(f"Embargo until {until}" if until else "Embargo lifted",),
+        outcomes=(Outcome(SUCCESS),),
+        agents=(Identifier("account", str(call.principal.account or "administrator"), ("authorizer",)),),
+        objects=(Identifier("UUID", str(archive_id)),),
+    )
+    log.append(call.connection, [event], actor="registry")
+    return EmbargoAnswer(archive=archive_id, until=body.until)
+
+
+@section.post("/archives/<uuid:archive_id>/notifications", permission=Permission.OPERATE, status=202)
+def notify_again(call: Call, archive_id: UUID, body: NotificationRequest) -> ErrandAnswer:
+    """Tell the Source, or whoever else wants to know, once more. 409 when nobody is to be told of that status."""
+    _require(call, archive_id)
+    events = notices.tell(
+        call.connection,
+        call.services.settings,
+        archive_id,
+        body.status,
+        datetime.now(UTC),
+        cause=str(new_id()),
+        only=body.notification,
+    )
+    if not events:
+        raise Problem(409, "Nobody is to be told of that status of this Archive.", "nobody-to-tell")
+    call.emit(events)
+    return ErrandAnswer(archive=archive_id, steps=_steps(events), links=links.archive_links(archive_id))
+
+
+def _steps(events: Iterable[CloudEvent]) -> list[UUID]:
+    return [UUID(event.data["step"]) for event in events]
+
+
+def _require(call: Call, archive_id: UUID) -> None:
+    if archives.find(call.connection, call.principal, archive_id) is None:
+        raise not_found("Archive")

@@ -1,0 +1,71 @@
+"""withdraw: an Archive is taken off its access systems; what is preserved stays, and a tombstone tells why.
+
+Only a person asks for it, with a reason of InvenioRDM's vocabulary. A record that is gone already is as good.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from perdura import __version__
+from perdura.clients.destinations import ACCESS_PAGES, access_configuration
+from perdura.clients.inveniordm.records import Records
+from perdura.clients.inveniordm.wire import RdmGone
+from perdura.errors import Broken, Rejected
+from perdura.outcome import ArchiveView, Outcome
+from perdura.ports import Placed, Ports
+from perdura.premis.model import SUCCESS, Event, Identifier
+from perdura.premis.model import Outcome as EventOutcome
+from perdura.steps.publish import Connect, connect
+
+
+def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outcome:
+    """Withdraw from the destination that the input names, or from all where the Archive was published.
+
+    Input: `reason`, `note`, and `destination` for one of them. Raises Rejected for what was never published there,
+    Broken when the access system does not let us (only its administrators may delete).
+    """
+    placements = ports.placements
+    if placements is None:
+        raise Broken("The withdrawal needs the registry.", code="no-registry")
+    told = archive.step.input
+    reason, note = str(told.get("reason") or "out-of-scope"), str(told.get("note") or "")
+    withdrawn: list[str] = []
+    for destination in access_configuration(ports.settings.access).destination:
+        if told.get("destination") not in (None, destination.id):
+            continue
+        known = placements.known(destination.id, archive.id)
+        if destination.id == ACCESS_PAGES:
+            known = known or Placed(str(archive.id), "published")
+        elif known is None:
+            continue
+        else:
+            with connect(destination) as wire, suppress(RdmGone):
+                Records(wire).delete(known.record, reason, note)
+        tombstone = {"reason": reason, "note": note, "at": ports.clock.now().isoformat()}
+        placements.note(
+            destination.id,
+            archive.id,
+            Placed(
+                known.record, "withdrawn", {**known.details, "reason": reason, "note": note, "tombstone": tombstone}
+            ),
+        )
+        withdrawn.append(destination.id)
+    if not withdrawn:
+        raise Rejected("The Archive was not published there.", code="not-published")
+    return Outcome(
+        output={"withdrawn": withdrawn, "reason": reason, "note": note},
+        events=(_event(archive, withdrawn, reason, note, ports),),
+    )
+
+
+def _event(archive: ArchiveView, withdrawn: list[str], reason: str, note: str, ports: Ports) -> Event:
+    return Event(
+        id=ports.derived("premis/withdrawal"),
+        type="policy assignment",
+        at=ports.clock.now(),
+        details=(f"Withdrawn from access at {', '.join(withdrawn)}: {reason}",),
+        outcomes=(EventOutcome(SUCCESS, (note,) if note else ()),),
+        agents=(Identifier("software", f"perdura/{__version__} publish", ("executing program",)),),
+        objects=(Identifier("UUID", str(archive.id)),),
+    )

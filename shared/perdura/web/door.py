@@ -1,0 +1,58 @@
+"""The door of the access pages: whoever wants the content of an Archive comes through here, whatever its form.
+
+What is published and not restricted may be known; its content may be had when no embargo lies on it. A pass
+(`passes`) opens content that is not for everybody, and shows nothing else.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import Any
+from uuid import UUID
+
+from perdura.api.problems import Problem, not_found
+from perdura.api.queries import published
+from perdura.api.queries.rows import AnyRow
+from perdura.web import passes
+from perdura.web.description import Description
+from perdura.web.reading import Reading
+
+
+def known(reading: Reading, archive_id: UUID) -> tuple[AnyRow, Description]:
+    """A published Archive; raises a 404 for any other, a 410 for one that was withdrawn."""
+    row = published.find(reading.connection, archive_id)
+    if row is not None:
+        return row, reading.describe(row)
+    withdrawn = published.withdrawn(reading.connection, archive_id)
+    if withdrawn is None:
+        raise not_found("Archive")
+    reason = " ".join(str(withdrawn.details.get(name) or "") for name in ("reason", "note")).strip()
+    raise Problem(410, f"This Archive was withdrawn from access. {reason}".strip(), "withdrawn")
+
+
+def content(reading: Reading, archive_id: UUID, thing: str) -> tuple[AnyRow, Description]:
+    """The same for whoever wants bytes of it (`aip`, `files.zip`, `files/<path>`); raises a 403 under an embargo."""
+    request = reading.request
+    now = datetime.now(UTC)
+    given = request.args.get("pass")
+    if given is not None and passes.holds(
+        reading.settings, archive_id, thing, request.args.get("until", ""), given, now
+    ):
+        row = published.any_archive(reading.connection, archive_id)
+        if row is not None:
+            return row, reading.describe(row)
+    row, description = known(reading, archive_id)
+    until = embargo(row.metadata, now)
+    if until is not None:
+        raise Problem(403, f"The files of this Archive are under embargo until {until.isoformat()}.", "embargoed")
+    return row, description
+
+
+def embargo(metadata: Any, now: datetime) -> date | None:
+    """The day on which the embargo on an Archive ends, while it lasts."""
+    told = metadata.get("embargo_until") if isinstance(metadata, dict) else None
+    try:
+        until = date.fromisoformat(str(told)[:10])
+    except ValueError:
+        return None
+    return until if until > now.astimezone(UTC).date() else None

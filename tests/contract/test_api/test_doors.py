@@ -1,0 +1,181 @@
+"""The door of the access pages: restriction, embargo, passes and withdrawal, at every door; and previews."""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import text
+from werkzeug.test import Client
+
+from perdura.premis import log
+from perdura.web import passes
+from tests.contract.test_api.world import FILES, World, bearer
+
+SECRET = "a secret for links"
+BYTES = ["/aip", "/files.zip", "/files/data/objects/image.png", "/view/data/objects/image.png"]
+METADATA = ["", "/metadata.json", "/schema.json", "/datacite.json", "/linkset.json", "/premis.xml", "/files"]
+TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
+YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).date().isoformat()
+
+
+@pytest.fixture
+def linked(world: World) -> World:
+    """A world in which passes can be made."""
+    return replace(world, settings=world.settings.model_copy(update={"access_link_secret": SecretStr(SECRET)}))
+
+
+def test_an_embargo_shuts_every_door_to_bytes_and_none_to_the_description(world: World, reader: Client) -> None:
+    archive = world.published(metadata_={"embargo_until": TOMORROW})
+    assert {reader.get(f"/archives/{archive}{door}").status_code for door in METADATA} == {200}
+    assert {reader.get(f"/archives/{archive}{door}").status_code for door in BYTES} == {403}
+    page = reader.get(f"/archives/{archive}").text
+    assert f"under embargo until {TOMORROW}" in page
+    assert "files.zip" not in page
+    assert "All files" not in page
+
+
+@pytest.mark.parametrize("until", [YESTERDAY, "never", None, 5])
+def test_an_embargo_that_is_over_or_none_shuts_nothing(world: World, reader: Client, until: object) -> None:
+    archive = world.published(metadata_={"embargo_until": until})
+    assert {reader.get(f"/archives/{archive}{door}").status_code for door in BYTES} == {200}
+
+
+@pytest.mark.parametrize("thing", ["aip", "files.zip", "files/data/objects/image.png"])
+def test_a_pass_opens_one_thing_of_a_hidden_archive_until_it_expires(linked: World, thing: str) -> None:
+    reader = linked.reader()
+    archive, other = linked.published(restricted=True), linked.published(restricted=True)
+    now = datetime.now(UTC)
+    address = passes.link(linked.settings, archive, thing, now + timedelta(minutes=5))
+    assert address is not None
+    path, query = urlsplit(address).path, urlsplit(address).query
+    assert reader.get(f"{path}?{query}").status_code == 200
+    assert reader.get(f"{path}?{query}", headers={"Range": "bytes=0-9"}).status_code == 206
+    assert reader.get(path).status_code == 404
+    for wrong in (query.replace("until=1", "until=2"), query[:-1] + ("0" if query[-1] != "0" else "1"), "pass=&until="):
+        assert reader.get(f"{path}?{wrong}").status_code == 404
+    assert reader.get(path.replace(str(archive), str(other)) + f"?{query}").status_code == 404
+    for door in METADATA:
+        assert reader.get(f"/archives/{archive}{door}?{query}").status_code == 404
+    gone = passes.link(linked.settings, archive, thing, now - timedelta(seconds=2))
+    assert gone is not None
+    assert reader.get(f"{path}?{urlsplit(gone).query}").status_code == 404
+
+
+def test_without_a_secret_there_are_no_passes(world: World, linked: World, reader: Client) -> None:
+    archive = world.published(restricted=True)
+    address = passes.link(linked.settings, archive, "aip", datetime.now(UTC) + timedelta(hours=1))
+    assert address is not None
+    assert reader.get(f"/archives/{archive}/aip?{urlsplit(address).query}").status_code == 404
+    answer = world.registry().post(f"/api/v1/archives/{archive}/passes", json={"thing": "aip"}, headers=bearer())
+    assert answer.status_code == 409
+
+
+def test_a_pass_is_made_by_those_who_may_and_works_for_everybody(linked: World) -> None:
+    registry, reader = linked.registry(), linked.reader()
+    archive = linked.published(restricted=True)
+    address = f"/api/v1/archives/{archive}/passes"
+    body = {"thing": "file", "path": "data/objects/image.png", "hours": 1}
+    made = registry.post(address, json=body, headers=bearer())
+    assert made.status_code == 201
+    link = urlsplit(made.json["url"])
+    assert reader.get(f"{link.path}?{link.query}").data == FILES["data/objects/image.png"]
+    assert registry.post(address, json=body, headers=linked.bearer("viewer")).status_code in (403, 404)
+    assert registry.post(address, json={**body, "path": "none"}, headers=bearer()).status_code == 404
+
+
+def test_an_embargo_is_set_and_lifted_and_remembered(world: World, reader: Client) -> None:
+    registry, archive = world.registry(), world.published()
+    address = f"/api/v1/archives/{archive}/embargo"
+    assert registry.put(address, json={"until": TOMORROW}, headers=bearer()).status_code == 200
+    assert reader.get(f"/archives/{archive}/aip").status_code == 403
+    assert registry.put(address, json={"until": None}, headers=bearer()).status_code == 200
+    assert reader.get(f"/archives/{archive}/aip").status_code == 200
+    with world.engine.connect() as connection:
+        kept = log.events_of(connection, archive_id=archive, limit=10)
+    assert [each.event.details[0] for each in kept] == [f"Embargo until {TOMORROW}", "Embargo lifted"]
+
+
+def test_a_withdrawal_is_asked_for_with_a_reason(world: World) -> None:
+    registry, archive = world.registry(), world.published()
+    address = f"/api/v1/archives/{archive}/withdrawal"
+    answer = registry.post(address, json={"reason": "retracted", "note": "by its author"}, headers=bearer())
+    assert answer.status_code == 202
+    assert registry.post(address, json={"reason": "whim"}, headers=bearer()).status_code == 422
+    with world.engine.connect() as connection:
+        row = connection.execute(text("SELECT id, input FROM step WHERE name = 'withdraw'")).one()
+    assert str(row.id) == answer.json["steps"][0]
+    assert row.input == {"reason": "retracted", "note": "by its author"}
+
+
+def test_what_was_withdrawn_is_gone_with_its_reason(world: World, reader: Client) -> None:
+    archive = world.published()
+    with world.engine.begin() as connection:
+        connection.execute(text("DELETE FROM publication WHERE archive_id = :id"), {"id": archive})
+        connection.execute(
+            text(
+                "INSERT INTO placement (destination, archive_id, record_id, state, details) VALUES "
+                '(\'access-pages\', :id, :id, \'withdrawn\', \'{"reason": "retracted", "note": "by its author"}\')'
+            ),
+            {"id": archive},
+        )
+    for door in METADATA + BYTES:
+        assert reader.get(f"/archives/{archive}{door}").status_code == 410
+    assert "retracted by its author" in reader.get(f"/archives/{archive}").text
+
+
+def test_nobody_to_tell_is_said(world: World) -> None:
+    answer = world.registry().post(
+        f"/api/v1/archives/{world.published()}/notifications", json={"status": "P"}, headers=bearer()
+    )
+    assert answer.status_code == 409
+
+
+def warc() -> bytes:
+    """A web archive of two records, each a gzip member of its own."""
+    body = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<p>hello</p>"
+    head = (
+        b"WARC/1.1\r\nWARC-Type: response\r\nWARC-Target-URI: https://site.example.org/<b>\r\n"
+        b"WARC-Date: 2026-01-01T00:00:00Z\r\nContent-Type: application/http; msgtype=response\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    )
+    info = b"WARC/1.1\r\nWARC-Type: warcinfo\r\nContent-Length: 4\r\n\r\nabcd\r\n\r\n"
+    return gzip.compress(info) + gzip.compress(head + body + b"\r\n\r\n")
+
+
+@pytest.fixture
+def shown(world: World) -> str:
+    """A published Archive with a file of every kind that is shown."""
+    archive = world.archive()
+    content = {
+        "data/objects/a.png": b"\x89PNG",
+        "data/objects/b.txt": b"<script>alert(1)</script> \xff",
+        "data/objects/c.pdf": b"%PDF-1.7",
+        "data/objects/d.warc.gz": warc(),
+        "data/objects/e.bin": b"\0",
+    }
+    world.aip(archive, content)
+    world.publish(archive)
+    return f"/archives/{archive}"
+
+
+def test_files_are_shown_without_scripts_and_without_running_anything(reader: Client, shown: str) -> None:
+    page = reader.get(shown).text
+    for name in ("a.png", "b.txt", "c.pdf", "d.warc.gz"):
+        assert f"{shown}/view/data/objects/{name}" in page
+        answer = reader.get(f"{shown}/view/data/objects/{name}")
+        assert answer.status_code == 200
+        assert "<script" not in answer.text
+        assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
+    assert reader.get(f"{shown}/view/data/objects/e.bin").status_code == 404
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; \ufffd" in reader.get(f"{shown}/view/data/objects/b.txt").text
+    listed = reader.get(f"{shown}/view/data/objects/d.warc.gz").text
+    assert "https://site.example.org/&lt;b&gt;" not in listed or "<b>" not in listed.split("<table", 1)[1]
+    assert "200 OK" in listed
+    pdf = reader.get(f"{shown}/files/data/objects/c.pdf?view=1")
+    assert pdf.headers["Content-Disposition"].startswith("inline")
+    assert "sandbox" not in pdf.headers["Content-Security-Policy"]
