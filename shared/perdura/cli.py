@@ -24,6 +24,8 @@ COMMANDS = {
     "events": ("perdura.commands.archives", "events", "Show the PREMIS events of an archive."),
     "retry": ("perdura.commands.archives", "retry", "Try the failed step of an archive again."),
     "fetch": ("perdura.commands.archives", "fetch", "Download the AIP of an archive."),
+    "versions": ("perdura.commands.versions", "versions", "Versions of the AIP of an archive."),
+    "archivematica": ("perdura.commands.archivematica", "archivematica", "See and steer the Archivematicas."),
     "demo": ("perdura.commands.demo", "demo", "See one deposit and one harvest go all the way."),
     "bag": ("perdura.bag_cli", "bag", "Make and verify BagIt bags."),
     "aip": ("perdura.aip_cli", "aip", "Make, verify and compare AIPs."),

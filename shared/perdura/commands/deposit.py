@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,9 @@ LARGE = 64 * 2**20
 @click.option("--title", help="What to call it.")
 @click.option("--resume", metavar="DEPOSIT", help="Go on with a deposit whose sending broke off.")
 @click.option("--watch", is_flag=True, help="Stay until it is preserved.")
+@click.option("--engine", type=click.Choice(["builtin", "archivematica", "a3m"]), help="What is to make the AIP.")
+@click.option("--profile", type=click.Choice(["perdura", "eark"]), help="Layout of the AIP.")
+@click.option("--instance", help="Which Archivematica is to make it.")
 @api.options
 @click.pass_obj
 def deposit(
@@ -36,6 +39,9 @@ def deposit(
     title: str | None,
     resume: str | None,
     watch: bool,
+    engine: str | None,
+    profile: str | None,
+    instance: str | None,
     url: str | None,
     token: str | None,
 ) -> None:
@@ -47,13 +53,23 @@ def deposit(
     With --watch the exit status is 0 when it was preserved, 1 when it was rejected or failed; all reasons are shown.
     """
     registry = api.connect(root, url, token)
-    archive = hand_in(registry, path, bag=bag, title=title, resume=resume)
+    wished = {"engine": engine, "profile": profile, "instance": instance}
+    preserve = {name: value for name, value in wished.items() if value}
+    archive = hand_in(registry, path, bag=bag, title=title, resume=resume, preserve=preserve)
     click.echo(f"archive {archive}")
     if watch and not follow(registry, archive):
         raise click.exceptions.Exit(1)
 
 
-def hand_in(registry: api.Api, path: Path, *, bag: bool, title: str | None, resume: str | None = None) -> str:
+def hand_in(
+    registry: api.Api,
+    path: Path,
+    *,
+    bag: bool,
+    title: str | None,
+    resume: str | None = None,
+    preserve: Mapping[str, str] | None = None,
+) -> str:
     """Announce a deposit, upload it with progress bars, and say that it is complete; gives back the Archive's id.
 
     `resume` names a deposit that was announced before. Raises Refused, Unusable, or click.UsageError for what cannot
@@ -61,7 +77,7 @@ def hand_in(registry: api.Api, path: Path, *, bag: bool, title: str | None, resu
     """
     with _progress() as progress:
         upload = _of_folder(path, bag, progress) if path.is_dir() else _of_file(path, progress)
-        answer = _resumed(registry, resume, upload) if resume else _announced(registry, upload, title)
+        answer = _resumed(registry, resume, upload) if resume else _announced(registry, upload, title, preserve or {})
         if answer.get("existing"):
             click.echo("this file is here already", err=True)
             return str(answer["archive"])
@@ -74,10 +90,11 @@ def hand_in(registry: api.Api, path: Path, *, bag: bool, title: str | None, resu
     return str(answer["archive"])
 
 
-def _announced(registry: api.Api, upload: Upload, title: str | None) -> dict[str, Any]:
+def _announced(registry: api.Api, upload: Upload, title: str | None, preserve: Mapping[str, str]) -> dict[str, Any]:
     request: dict[str, Any] = {"filename": upload.filename, "size": upload.size}
     request |= {"sha256": upload.sha256} if upload.sha256 else {}
     request |= {"title": title} if title else {}
+    request |= {"preserve": dict(preserve)} if preserve else {}
     request |= {"parts": True} if upload.size > LARGE else {}
     return registry.post("/deposits", request)
 

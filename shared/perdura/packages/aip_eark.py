@@ -86,7 +86,7 @@ def _objects(document: Document, files: Sequence[FileObject]) -> Iterator[str]:
 def _history(document: Document, files: Sequence[FileObject]) -> Iterator[str]:
     """PREMIS of the package: the entity, the files of its documentation, all events, agents and rights."""
     yield _PREMIS_START
-    yield entity_object(document.archive, document.aip, document.record_ids, document.base)
+    yield entity_object(document.archive, document.aip, document.record_ids, document.base, document.predecessor)
     for file in files:
         yield file_object(file, document.representation)
     yield from document.events

@@ -55,6 +55,7 @@ class Document:
     events: Sequence[str] = ()
     agents: Sequence[str] = ()
     rights: Sequence[str] = ()
+    predecessor: str | None = None
     """PREMIS 3 elements as text that declares its own namespaces."""
 
 
@@ -112,7 +113,7 @@ def _header(document: Document) -> Iterator[str]:
 
 def _descriptions(document: Document) -> Iterator[str]:
     yield '<mets:dmdSec ID="dmdSec_1"><mets:mdWrap MDTYPE="PREMIS:OBJECT"><mets:xmlData>'
-    yield entity_object(document.archive, document.aip, document.record_ids, document.base)
+    yield entity_object(document.archive, document.aip, document.record_ids, document.base, document.predecessor)
     yield "</mets:xmlData></mets:mdWrap></mets:dmdSec>"
     if document.description and document.description.elements:
         yield '<mets:dmdSec ID="dmdSec_2"><mets:mdWrap MDTYPE="DC"><mets:xmlData>'

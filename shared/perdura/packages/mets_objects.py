@@ -34,6 +34,8 @@ class FileObject:
     original_name: str
     format: Format
     events: tuple[str, ...] = ()
+    derived_from: str | None = None
+    """Id of the file that this one was made from (a migration)."""
 
 
 def file_object(file: FileObject, representation: str) -> str:
@@ -51,7 +53,8 @@ def file_object(file: FileObject, representation: str) -> str:
         f"{_fixity('SHA-256', file.digests['sha256'])}{_fixity('SHA-512', file.digests['sha512'])}"
         f"<premis:size>{file.size}</premis:size>{_format(file.format)}</premis:objectCharacteristics>"
         f"<premis:originalName>{escaped(file.original_name)}</premis:originalName>"
-        f"{_relationship('structural', 'is included in', representation)}{events}</premis:object>"
+        f"{_relationship('structural', 'is included in', representation)}{_source(file.derived_from)}{events}"
+        "</premis:object>"
     )
 
 
@@ -64,14 +67,23 @@ def representation_object(identity: str, name: str, entity: str) -> str:
     )
 
 
-def entity_object(archive: str, aip: str, record_ids: Sequence[tuple[str, str]], name: str) -> str:
-    """The intellectual entity under all its names: the Archive, the AIP, the record of its source."""
+def entity_object(
+    archive: str, aip: str, record_ids: Sequence[tuple[str, str]], name: str, predecessor: str | None = None
+) -> str:
+    """The intellectual entity under all its names: the Archive, the AIP, the record of its source.
+
+    `predecessor` is the AIP that this one is a new version of.
+    """
     others = "".join(_object_identifier(kind, value) for kind, value in record_ids)
     return (
         '<premis:object xsi:type="premis:intellectualEntity" version="3.0">'
         f"{_object_identifier('UUID', archive)}{_object_identifier('UUID', aip)}{others}"
-        f"<premis:originalName>{escaped(name)}</premis:originalName></premis:object>"
+        f"<premis:originalName>{escaped(name)}</premis:originalName>{_source(predecessor)}</premis:object>"
     )
+
+
+def _source(related: str | None) -> str:
+    return _relationship("derivation", "has source", related) if related else ""
 
 
 def _object_identifier(kind: str, value: str) -> str:

@@ -33,6 +33,8 @@ class AipVersion(Base):
     predecessor_id: Mapped[UUID | None] = mapped_column(ForeignKey("package.id"))
     number: Mapped[int] = mapped_column(Integer)
     reason: Mapped[str] = mapped_column(Text, server_default="")
+    additions: Mapped[list[dict[str, Any]]] = mapped_column(JSONB, server_default=text("'[]'"))
+    """Files it has that its submission had not: path, bucket, key, size, sha256, derived_from."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=_NOW)
     __table_args__ = (Index("uq_aip_version_number", "archive_id", "number", unique=True),)
 

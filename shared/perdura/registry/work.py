@@ -26,6 +26,7 @@ from perdura.outcome import (
     StepView,
     UnitView,
 )
+from perdura.registry.preservation import note_version, supersede
 from perdura.registry.transitions import ERRAND_POSITION, ArchiveState, archive_state_after, expected_before
 
 _FILES_PER_STATEMENT = 10_000
@@ -265,6 +266,9 @@ def close(connection: Connection, started: Started, outcome: Outcome) -> Next:
     )
     if done.rowcount != 1:
         raise Conflict(f"The step is no longer running; it cannot become {state}.")
+    made = next((package for package in outcome.packages if package.kind is PackageKind.AIP and package.accepted), None)
+    if made is not None:
+        supersede(connection, archive, made)
     if outcome.packages or outcome.copies:
         connection.execute(
             _KEEP,
@@ -274,6 +278,8 @@ def close(connection: Connection, started: Started, outcome: Outcome) -> Next:
                 "copies": json.dumps([_plain(copy) for copy in outcome.copies]),
             },
         )
+    if made is not None:
+        note_version(connection, archive, made)
     for package_id, files in outcome.files:
         for some in _slices(files):
             connection.execute(_FILES, {"package": package_id, "files": json.dumps([_plain(file) for file in some])})

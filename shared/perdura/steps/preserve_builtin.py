@@ -32,6 +32,7 @@ from perdura.packages.aip_index import Entry, Header, encode
 from perdura.packages.mets import SoftwareNote, measure, write
 from perdura.ports import Identification, Ports, VirusScanner
 from perdura.premis.model import Agent, Event, Identifier
+from perdura.steps.preserve_additions import Addition, additions_of, told
 from perdura.steps.preserve_copy import Copied, copy
 from perdura.steps.preserve_document import document, sip_json
 from perdura.steps.preserve_events import NOT_DONE, SOFTWARE, Act, Inspected, Provenance, tool_agent
@@ -73,6 +74,9 @@ class Plan:
     scanning: Scanning
     provenance: Provenance
     profile: str
+    predecessor: Package | None = None
+    reason: str = ""
+    additions: tuple[Addition, ...] = ()
 
     @property
     def layout(self) -> Layout:
@@ -112,7 +116,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
         AipWriter(sink, str(archive.id), archive.created_at or plan.created) as aip,
     ):
         submission = open_submission(ports.store, plan.sip)
-        copied = copy(submission, aip, plan.layout, ports, plan.scanning.scanner, plan.sip.size)
+        copied = copy(submission, aip, plan.layout, ports, plan.scanning.scanner, plan.sip.size, plan.additions)
         del submission  # what its container knows of 100,000 members is not needed twice
         refusal = _refusal(plan, copied, required=required)
         if refusal is not None:
@@ -144,16 +148,20 @@ def _plan(archive: ArchiveView, ports: Ports) -> Plan:
     aip = ports.derived("aip")
     about = (Identifier("UUID", str(aip), ("outcome",)), Identifier("UUID", str(archive.id)))
     created = created.astimezone(UTC)
+    predecessor = archive.package(PackageKind.AIP)
     return Plan(
         archive=archive,
         ports=ports,
         sip=sip,
         aip=aip,
-        key=f"{archive.id}/{archive.id}.tar",
+        key=f"{archive.id}/{archive.id if predecessor is None else aip}.tar",
         created=created,
         scanning=_scanning(ports),
         provenance=Provenance(ports.derived, created, about, ports.settings.organisation),
         profile=profile,
+        predecessor=predecessor,
+        reason=str(archive.step.input.get("reason") or "")[:500],
+        additions=additions_of(archive.step.input),
     )
 
 
@@ -218,6 +226,8 @@ def _acts(plan: Plan, copied: Copied) -> list[Act]:
         acts.append(provenance.no_virus_check(scanning.reason))
     else:
         acts += provenance.virus_check(scanning.engine, scanning.trusted, files)
+    if plan.predecessor is not None:
+        acts.append(provenance.version(str(plan.predecessor.id), plan.reason, told(plan.additions)))
     acts.append(provenance.creation())
     return acts
 
@@ -266,6 +276,7 @@ def _describe(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act], h
         _agents(plan, [*earlier, *(act.event for act in acts)], history.told.agents),
         statements(plan.archive, copied.declarations.bag_info, sip_json(copied), plan.ports.derived),
         SoftwareNote("Perdura preserve", __version__, (NOT_DONE,)),
+        str(plan.predecessor.id) if plan.predecessor else None,
     )
     if plan.profile == EARK:
         aip_eark.describe(aip, mets)

@@ -10,6 +10,7 @@ from perdura.outcome import Finding
 from perdura.packages.aip import AipWriter, Layout, Member
 from perdura.packages.package import PackageFile
 from perdura.ports import Identification, Ports, Scan, VirusScanner
+from perdura.steps.preserve_additions import Addition, bytes_of
 from perdura.steps.preserve_declared import COMPUTED, SIP_JSON, Declarations
 from perdura.steps.preserve_inspect import Inspection
 from perdura.steps.preserve_submission import Submission
@@ -24,6 +25,8 @@ class CopiedFile:
     layout: Layout
     format: Identification | None
     scan: Scan | None
+    derived_from: str | None = None
+    """Id of the file that this one was made from."""
 
     @property
     def original(self) -> str:
@@ -49,9 +52,17 @@ class Copied:
 
 
 def copy(
-    submission: Submission, aip: AipWriter, layout: Layout, ports: Ports, scanner: VirusScanner | None, size: int
+    submission: Submission,
+    aip: AipWriter,
+    layout: Layout,
+    ports: Ports,
+    scanner: VirusScanner | None,
+    size: int,
+    additions: Sequence[Addition] = (),
 ) -> Copied:
-    """Copy all files of the SIP to the AIP; `size` is the SIP's size in bytes, for the progress.
+    """Copy all files of the SIP to the AIP, then the `additions`; `size` is the SIP's in bytes, for the progress.
+
+    A file of the SIP that an addition replaces is left out.
 
     Raises Broken when the invocation's time runs out, Rejected when the container is not what it was.
     """
@@ -60,8 +71,11 @@ def copy(
     mismatches = list(declarations.absent())
     inspection = Inspection(ports.identifier, scanner)
     members: list[Member] = []
-    done = 0
-    for number, (file, chunks) in enumerate(submission.files()):
+    done = number = 0
+    replaced = {layout.objects + addition.path for addition in additions}
+    for file, chunks in submission.files():
+        if _place(file, layout) in replaced:
+            continue
         if ports.deadline.near():
             raise Broken(
                 "the submission package is too large to be preserved within one invocation: "
@@ -74,9 +88,19 @@ def copy(
             submission.layout.index[file.path], file.path, _lookup(member.digests, digests)
         )
         members.append(member)
+        number += 1
         done += file.size
         ports.progress("preserve", done, size)
+    for added in additions:
+        with inspection.tap(number, added.path.rpartition("/")[2], added.size) as tap:
+            chunks = bytes_of(added, ports.store)
+            member, _ = aip.add(layout.objects + added.path, added.size, chunks, tap=tap.feed)
+        if member.digests["sha256"] != added.sha256:
+            mismatches.append(Finding("fixity-mismatch", f"{added.path} has another SHA-256 than was announced"))
+        members.append(member)
+        number += 1
     inspection.flush()
+    sources = {layout.objects + each.path: each.derived_from for each in additions if each.derived_from}
     files = [
         CopiedFile(
             id=str(ports.derived(f"file/{member.path}")),
@@ -84,10 +108,16 @@ def copy(
             layout=layout,
             format=inspection.formats.get(number),
             scan=inspection.scans.get(number),
+            derived_from=_source_of(member.path, sources, layout, ports),
         )
         for number, member in enumerate(members)
     ]
     return Copied(files, declarations, mismatches)
+
+
+def _source_of(path: str, sources: Mapping[str, str], layout: Layout, ports: Ports) -> str | None:
+    source = sources.get(path)
+    return str(ports.derived(f"file/{layout.objects}{source}")) if source else None
 
 
 def _lookup(computed: Mapping[str, str], further: Mapping[str, str]) -> Callable[[str], str]:

@@ -54,6 +54,7 @@ def file_objects(files: Iterable[CopiedFile], acts: Sequence[Act]) -> Iterator[F
             original_name=file.original,
             format=found,
             events=tuple(event for event, covers in covered if covers is None or file.id in covers),
+            derived_from=file.derived_from,
         )
 
 
@@ -68,6 +69,7 @@ def document(
     agents: Sequence[Agent],
     rights: Sequence[str],
     software: SoftwareNote,
+    predecessor: str | None = None,
 ) -> Document:
     """Put the document together; `earlier` are the events of the Archive's earlier steps, `agents` those of all."""
     ordered = sorted(copied.files, key=lambda file: file.member.path.replace("/", "\0"))
@@ -87,6 +89,7 @@ def document(
         bag_info=tuple(copied.declarations.bag_info),
         events=[event_xml(event, "3.0") for event in (*earlier, *(act.event for act in acts))],
         rights=rights,
+        predecessor=predecessor,
         agents=[agent_xml(agent, "3.0") for agent in agents],
     )
 

@@ -101,6 +101,15 @@ class Provenance:
         """No file was scanned, and why."""
         return Act(self._event("virus check", "not done", Outcome(WARNING, (f"not scanned: {reason}",))))
 
+    def version(self, predecessor: str, reason: str, changes: Sequence[str]) -> Act:
+        """The AIP is a new version of another, and why."""
+        migrated = any(" made from " in change for change in changes)
+        detail = f"new version of AIP {predecessor}: {reason or 'no reason given'}"
+        source = (Identifier("UUID", predecessor, ("source",)),)
+        outcome = Outcome(SUCCESS, tuple(changes[:_LINKS]))
+        kind = "migration" if migrated else "modification"
+        return Act(self._event(kind, detail, outcome, name="version", objects=source), frozenset())
+
     def creation(self) -> Act:
         """The AIP came into being."""
         detail = f'program="{SOFTWARE}"; {NOT_DONE}'

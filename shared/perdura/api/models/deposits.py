@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field, model_validator
 
 from perdura.api.models.base import Answer, PlainText, Request, Sha256
+from perdura.api.models.preservation import PreserveOptions
 from perdura.registry.transitions import ArchiveState
 
 LARGEST_DEPOSIT = 5 * 2**40
@@ -38,6 +39,7 @@ class DepositRequest(Request):
     sha256: Sha256 | None = None
     title: PlainText | None = Field(None, max_length=500)
     parts: bool = False
+    preserve: PreserveOptions | None = None
 
 
 class UploadAnswer(Answer):
@@ -118,6 +120,7 @@ class HarvestRequest(Request):
     warc: bool = Field(False, description="Keep the landing page as WARC beside the metadata.")
     metadata_only: bool = Field(False, description="Do without files that are closed.")
     engine: Literal["bagit-create"] | None = Field(None, description="Harvest with CERN's program instead of our own.")
+    preserve: PreserveOptions | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> HarvestRequest:

@@ -16,6 +16,7 @@ from perdura.api.resources import (
     jobs,
     packages,
     pipelines,
+    preservation,
     schedules,
     settings,
     source_health,
@@ -46,5 +47,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *source_health.section.operations,
     *statistics.section.operations,
     *subscriptions.section.operations,
+    *preservation.section.operations,
     *health.section.operations,
 )

@@ -25,6 +25,7 @@ from perdura.errors import NotStored
 from perdura.registry import archives as registry_archives
 from perdura.registry import deposits as registry
 from perdura.registry.deposits import Arrival
+from perdura.registry.preservation import note_wish
 from perdura.registry.transitions import ArchiveState
 from perdura.storage.multipart import part_size
 from perdura.storage.uploads import Upload
@@ -63,6 +64,7 @@ def create_deposit(call: Call, body: DepositRequest) -> DepositCreated:
         title=body.title,
     )
     call.made(announced.archive)
+    note_wish(call.connection, announced.archive, body.preserve.wish() if body.preserve else {})
     addresses = _links(announced.id, announced.archive)
     addresses["complete"] = f"{links.deposit(announced.id)}/complete"
     upload = None

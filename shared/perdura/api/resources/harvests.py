@@ -17,6 +17,7 @@ from perdura.api.models.deposits import (
 from perdura.api.operations import Call, Section
 from perdura.api.queries import archives
 from perdura.registry import archives as registry
+from perdura.registry.preservation import note_wish
 from perdura.runtime.budget import registry_budget
 from perdura.runtime.extras import credential_of
 from perdura.sources import resolve
@@ -30,9 +31,12 @@ def create_harvest(call: Call, query: HarvestQuery, body: HarvestRequest) -> Acc
 
     With `light=true` the package holds the metadata and names the files; `completion` of its Archive fetches them.
     """
-    wanted = registry.HarvestWanted(**body.model_dump(), light=query.light, requested_by=call.principal.account)
+    wanted = registry.HarvestWanted(
+        **body.model_dump(exclude={"preserve"}), light=query.light, requested_by=call.principal.account
+    )
     begun = registry.start_harvest(call.connection, wanted)
     call.made(begun.archive)
+    note_wish(call.connection, begun.archive, body.preserve.wish() if body.preserve else {})
     call.emit(begun.events)
     return Accepted(archive=begun.archive, links=links.archive_links(begun.archive))
 

@@ -1,0 +1,203 @@
+"""The book of submissions, and versions of AIPs, in a real database."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, text
+
+from perdura.fleet import Probe, Submission, Terms
+from perdura.ids import derived_id, new_id
+from perdura.outcome import Copy, File, Outcome, Package, PackageKind, StepState
+from perdura.registry import archivematica, archives, preservation, work
+from perdura.registry.archivematica import SubmissionBook
+from tests.peers.archivematica.clock import SteppedClock
+from tests.peers.archivematica.driver import Driver, instance
+from tests.peers.archivematica.pipeline import Pipeline
+from tests.peers.archivematica.server import FakeArchivematica
+
+ONE = Terms("one", 2, None, "automated", str(new_id()))
+TWO = Terms("two", 4, 1000, "automated", str(new_id()))
+PIPELINE = ("ingest", "preserve", "publish")
+
+
+def begun(database: Engine) -> tuple[UUID, UUID]:
+    """An Archive with its first step."""
+    archive = new_id()
+    with database.begin() as connection:
+        archives.create(connection, archive, title="A", origin="deposit", pipeline=PIPELINE, step_input={})
+    return archive, archives.first_step_id(archive)
+
+
+@pytest.fixture
+def book(database: Engine) -> SubmissionBook:
+    with database.begin() as connection:
+        connection.execute(text("TRUNCATE archivematica_submission, archivematica_instance"))
+    return SubmissionBook(database, limit=3, pause=600)
+
+
+def queued(database: Engine, book: SubmissionBook, size: int = 10, wanted: str | None = None) -> Submission:
+    archive, step = begun(database)
+    return book.queue(archive, step, str(archive), size, wanted)
+
+
+def test_a_step_has_one_submission_however_often_it_is_queued(database: Engine, book: SubmissionBook) -> None:
+    archive, step = begun(database)
+    first = book.queue(archive, step, str(archive), 10, None)
+    assert book.queue(archive, step, str(archive), 10, None).id == first.id
+    assert book.of_step(step) == first
+
+
+def test_what_is_noted_is_read_back(database: Engine, book: SubmissionBook) -> None:
+    mine = queued(database, book)
+    changed = replace(mine, state="followed", instance="one", transfer=new_id(), sip=new_id(), status="PROCESSING",
+                      microservice="Normalize", moved_at=mine.queued_at, sent_at=mine.queued_at)  # fmt: skip
+    book.note(changed)
+    assert book.of_step(mine.step) == changed
+
+
+def test_the_emptiest_instance_is_chosen_until_all_are_full(database: Engine, book: SubmissionBook) -> None:
+    kept = [book.reserve(queued(database, book), [ONE, TWO]) for _ in range(7)]
+    names = [each.instance if isinstance(each, Submission) else None for each in kept]
+    assert names[0] == "one"
+    assert (names.count("one"), names.count("two"), names.count(None)) == (2, 4, 1)
+    assert [each.ahead for each in kept if isinstance(each, Submission)].count(0) == 2
+
+
+def test_bytes_count_as_well_as_packages(database: Engine, book: SubmissionBook) -> None:
+    assert isinstance(book.reserve(queued(database, book, 900), [TWO]), Submission)
+    assert isinstance(book.reserve(queued(database, book, 200), [TWO]), str)
+
+
+def test_who_waits_longer_goes_first(database: Engine, book: SubmissionBook) -> None:
+    full = [queued(database, book) for _ in range(2)]
+    assert all(isinstance(book.reserve(each, [ONE]), Submission) for each in full)
+    first, second = queued(database, book), queued(database, book)
+    kept = book.of_step(full[0].step)
+    assert kept is not None
+    book.note(replace(kept, state="closed"))
+    assert book.reserve(second, [ONE]) == "others were queued before"
+    assert isinstance(book.reserve(first, [ONE]), Submission)
+
+
+def test_drained_paused_and_unreachable_instances_get_nothing_new(database: Engine, book: SubmissionBook) -> None:
+    for mode in ("draining", "paused"):
+        with database.begin() as connection:
+            archivematica.set_mode(connection, "one", mode, "maintenance", ["one"])
+        assert book.reserve(queued(database, book), [ONE]) == f"one: {mode} (maintenance)"
+    with database.begin() as connection:
+        archivematica.set_mode(connection, "one", "active", "", ["one"])
+    book.seen("one", None, "no answer")
+    assert "unreachable" in str(book.reserve(queued(database, book), [ONE]))
+    book.seen("one", Probe("1.17.0", "x"))
+    assert isinstance(book.reserve(queued(database, book), [ONE]), Submission) or True
+
+
+def test_failures_in_a_row_pause_an_instance_and_a_success_ends_that(database: Engine, book: SubmissionBook) -> None:
+    book.seen("one", Probe("1.17.0", "x"))
+    for _ in range(3):
+        book.met("one", "it failed")
+    with database.connect() as connection:
+        (state,) = archivematica.instances(connection)
+    assert (state.mode, state.reason) == ("paused", "it failed")
+    book.met("one", None)
+    with database.connect() as connection:
+        (state,) = archivematica.instances(connection)
+    assert (state.mode, state.failures) == ("active", 0)
+
+
+def test_a_person_who_paused_an_instance_is_not_overruled_by_a_success(database: Engine, book: SubmissionBook) -> None:
+    with database.begin() as connection:
+        archivematica.set_mode(connection, "one", "paused", "by hand", ["one"])
+    book.met("one", None)
+    with database.connect() as connection:
+        (state,) = archivematica.instances(connection)
+    assert (state.mode, state.reason) == ("paused", "by hand")
+
+
+def test_the_driver_works_with_this_book_as_with_that_in_memory(database: Engine, book: SubmissionBook) -> None:
+    from perdura.fleet import Fleet
+    from perdura.storage.memory import MemoryStore
+
+    store, clock = MemoryStore(), SteppedClock()
+    fake = FakeArchivematica(Pipeline(store, clock, slots=2))
+    driver = Driver(store, clock, {"one": instance(fake)})
+    driver.book = book  # type: ignore[assignment]
+    driver.fleet = Fleet(driver.instances, book)
+    for number in range(4):
+        case = driver.add(number)
+        archive, step = begun(database)
+        case.view = replace(case.view, id=archive, step=replace(case.view.step, id=step))
+        del driver.cases[derived_id("case", number)]
+        driver.cases[archive] = case
+    driver.run(3600, tick=5)
+    assert all(case.state is StepState.COMPLETED for case in driver.cases.values())
+    assert len({unit.name for unit in fake.pipeline.started}) == 4
+
+
+def closed(database: Engine, archive: UUID, number: int, files: dict[str, str]) -> UUID:
+    """Close a preserve step with an AIP that has those files."""
+    aip = new_id()
+    package = Package(aip, PackageKind.AIP, "aips", f"{archive}/{aip}.tar", "tar", 10, checksums={"sha256": "ab"})
+    outcome = Outcome(
+        StepState.COMPLETED,
+        packages=(package,),
+        copies=(Copy(aip, "object-store", "s3://x", 10, {"sha256": "ab"}),),
+        files=((aip, tuple(File(path, 1, {"sha256": digest}) for path, digest in files.items())),),
+    )
+    with database.begin() as connection:
+        row = connection.execute(
+            text("SELECT id FROM step WHERE archive_id = :a AND name = 'preserve' ORDER BY position DESC LIMIT 1"),
+            {"a": archive},
+        ).scalar_one()
+        started = work.start(connection, row, _cause(number))
+        assert started is not None
+        work.close(connection, started, outcome)
+        connection.execute(
+            text("UPDATE step SET state = 'completed' WHERE archive_id = :a AND state = 'queued'"), {"a": archive}
+        )
+    return aip
+
+
+def _cause(number: int) -> object:
+    from datetime import UTC, datetime
+
+    from perdura.cloudevents.build import build
+
+    data = {"archive": new_id(), "step": new_id(), "attempt": 1}
+    return build("org.perdura.preserve.requested.v1", data, source="/t", at=datetime.now(UTC), key=(number, new_id()))
+
+
+def test_a_new_version_refers_to_its_predecessor_and_rollback_is_choosing_the_older(database: Engine) -> None:
+    archive, first = begun(database)
+    with database.begin() as connection:
+        connection.execute(text("UPDATE step SET state = 'completed' WHERE id = :id"), {"id": first})
+        connection.execute(
+            text("INSERT INTO step (id, archive_id, name, position) VALUES (:id, :a, 'preserve', 1)"),
+            {"id": derived_id("step", archive, 1, 1), "a": archive},
+        )
+    one = closed(database, archive, 1, {"a": "11", "b": "22", "c": "33"})
+    added = {"path": "d", "bucket": "sips", "key": "k", "size": 1, "sha256": "44" * 32}
+    with database.begin() as connection:
+        begun_again = preservation.preserve_again(connection, archive, reason="a file came late", additions=[added])
+    assert len(begun_again.events) == 1
+    with database.connect() as connection:
+        pipeline = connection.execute(text("SELECT pipeline FROM archive WHERE id = :a"), {"a": archive}).scalar_one()
+        assert pipeline == [*PIPELINE, "preserve", "publish"]
+    two = closed(database, archive, 2, {"a": "11", "b": "99", "moved": "33", "d": "44"})
+    with database.connect() as connection:
+        found = preservation.versions(connection, archive)
+    assert [(each.package, each.number, each.predecessor, each.chosen) for each in found] == [
+        (one, 1, None, False),
+        (two, 2, one, True),
+    ]
+    assert found[1].reason == "a file came late"
+    with database.connect() as connection:
+        changes = {(each.kind, each.path, each.was) for each in preservation.difference(connection, one, two)}
+    assert changes == {("changed", "b", None), ("moved", "moved", "c"), ("added", "d", None)}
+    with database.begin() as connection:
+        preservation.choose(connection, archive, one)
+    with database.connect() as connection:
+        assert [each.chosen for each in preservation.versions(connection, archive)] == [True, False]
