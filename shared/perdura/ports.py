@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
 
@@ -91,6 +93,41 @@ class Scan:
 
     verdict: str
     detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Characterisation:
+    """What a tool said of one file (None: nothing), and why it failed, if it did."""
+
+    output: str | None = None
+    failure: str | None = None
+
+    def value(self, file: str) -> Any:
+        """The output as JSON where it is some, without the name that the file had for a moment."""
+        text = (self.output or "").replace(file, "")
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text
+
+
+class Characteriser(Protocol):
+    """Describes files of some kinds, by whatever tool; it never raises for a file."""
+
+    name: str
+
+    @property
+    def tool(self) -> str:
+        """Name and version of the tool."""
+        ...
+
+    def wants(self, name: str) -> bool:
+        """Whether a file of that name is for it."""
+        ...
+
+    def characterise(self, path: Path) -> Characterisation:
+        """Describe one file."""
+        ...
 
 
 class VirusScanner(Protocol):
@@ -348,6 +385,7 @@ class Ports:
     contents: Contents | None = None
     identifier: FormatIdentifier | None = None
     scanner: VirusScanner | None = None
+    characterisers: Sequence[Characteriser] = ()
     tape: TapeSystem | None = None
     tape_jobs: TapeJobs | None = None
     fleet: Fleet | None = None

@@ -242,6 +242,13 @@ class Settings(BaseSettings):
     archivematica_pause_seconds: Seconds = Field(
         900, description="Seconds an Archivematica rests after such failures before one package is tried."
     )
+    characterise: str = Field(
+        "",
+        description="Tools that describe files, one a line: exiftool, mediainfo, or `name [suffixes]: command {file}`.",
+    )
+    characterise_bytes: int = Field(
+        256 * 2**20, ge=0, description="Largest file in bytes that is given to such tools, on local disk."
+    )
     seven_zip: str | None = Field(
         None, description="Path of a 7-Zip program; with it the inside of .7z AIPs is verified too."
     )

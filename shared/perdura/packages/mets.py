@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from perdura.packages.aip import Member
 from perdura.packages.mets_objects import FileObject, entity_object, file_object, representation_object
 from perdura.packages.mets_xml import escaped, href
 
@@ -54,6 +55,8 @@ class Document:
     bag_info: tuple[tuple[str, str], ...] = ()
     events: Sequence[str] = ()
     agents: Sequence[str] = ()
+    outputs: Sequence[Member] = ()
+    """Outputs of tools that described files, one file a tool, which are linked from the package's section."""
     rights: Sequence[str] = ()
     predecessor: str | None = None
     """PREMIS 3 elements as text that declares its own namespaces."""
@@ -135,6 +138,8 @@ def _package_section(document: Document) -> Iterator[str]:
     yield '<mets:mdWrap MDTYPE="PREMIS:OBJECT"><mets:xmlData>'
     yield representation_object(document.representation, document.base, document.archive)
     yield "</mets:xmlData></mets:mdWrap></mets:techMD>"
+    for member in document.outputs:
+        yield _output(member)
     for number, statement in enumerate(document.rights, 1):
         yield f'<mets:rightsMD ID="rightsMD_{number}"><mets:mdWrap MDTYPE="PREMIS:RIGHTS"><mets:xmlData>'
         yield statement
@@ -148,6 +153,16 @@ def _package_section(document: Document) -> Iterator[str]:
     for kind, elements in (("EVENT", document.events), ("AGENT", document.agents)):
         yield from _provenance(kind, elements)
     yield "</mets:amdSec>"
+
+
+def _output(member: Member) -> str:
+    tool = member.path.rpartition("/")[2].removesuffix(".jsonl")
+    return (
+        f'<mets:techMD ID="techMD_{escaped(tool)}"><mets:mdRef LOCTYPE="OTHER" OTHERLOCTYPE="SYSTEM" MDTYPE="OTHER"'
+        f' OTHERMDTYPE="{escaped(tool)}" MIMETYPE="application/x-ndjson" SIZE="{member.size}"'
+        f' CHECKSUM="{member.digests["sha256"]}" CHECKSUMTYPE="SHA-256" xlink:type="simple"'
+        f' xlink:href="{escaped(href(_below_data(member.path)))}"/></mets:techMD>'
+    )
 
 
 def _provenance(kind: str, elements: Iterable[str]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from perdura.database import engine
 from perdura.fleet import Fleet
 from perdura.ids import derived_id
 from perdura.outcome import ArchiveView
-from perdura.ports import FormatIdentifier, Placements, Ports, Progress, TapeSystem, VirusScanner
+from perdura.ports import Characteriser, FormatIdentifier, Placements, Ports, Progress, TapeSystem, VirusScanner
 from perdura.premis import log
 from perdura.premis.model import Event
 from perdura.registry import units, work
@@ -87,6 +87,13 @@ class Environment:
         return scanner(self.settings)
 
     @cached_property
+    def characterisers(self) -> Sequence[Characteriser]:
+        """The tools that describe files, where they are installed."""
+        from perdura.clients.characterise import characterisers
+
+        return characterisers(self.settings)
+
+    @cached_property
     def tape(self) -> TapeSystem | None:
         """FTS and the tape endpoint, where they are configured."""
         from perdura.clients.tape import tape_system
@@ -131,6 +138,7 @@ class Environment:
             derived=lambda name: derived_id(step.id, step.attempt, name),
             identifier=self.identifier if "identifier" in needs else None,
             scanner=self.scanner if "scanner" in needs else None,
+            characterisers=self.characterisers if "scanner" in needs else (),
             tape=self.tape if "tape" in needs else None,
             tape_jobs=RegistryTapeJobs(self.engine) if "tape" in needs else None,
             fleet=self.fleet if "fleet" in needs else None,

@@ -48,7 +48,7 @@ def bytes_of(addition: Addition, store: Store) -> Iterator[memoryview]:
         raise Rejected(f"the bytes of {addition.path} are not in the store", code="addition-missing") from error
 
 
-def told(additions: Sequence[Addition]) -> tuple[str, ...]:
+def changes(additions: Sequence[Addition]) -> tuple[str, ...]:
     """Notes of the event that tells of them."""
     return tuple(
         f"{each.path} made from {each.derived_from}" if each.derived_from else f"{each.path} added"

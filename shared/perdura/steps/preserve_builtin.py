@@ -32,7 +32,7 @@ from perdura.packages.aip_index import Entry, Header, encode
 from perdura.packages.mets import SoftwareNote, measure, write
 from perdura.ports import Identification, Ports, VirusScanner
 from perdura.premis.model import Agent, Event, Identifier
-from perdura.steps.preserve_additions import Addition, additions_of, told
+from perdura.steps.preserve_additions import Addition, additions_of, changes
 from perdura.steps.preserve_copy import Copied, copy
 from perdura.steps.preserve_document import document, sip_json
 from perdura.steps.preserve_events import NOT_DONE, SOFTWARE, Act, Inspected, Provenance, tool_agent
@@ -222,12 +222,15 @@ def _acts(plan: Plan, copied: Copied) -> list[Act]:
     acts = [provenance.fixity(copied.declarations.algorithms, len(files)), provenance.digests(len(files))]
     if plan.ports.identifier is not None:
         acts += provenance.identification(plan.ports.identifier.tool, files)
+    for told in copied.characterising.told:
+        covers = [files[number].id for number in told.files]
+        acts += provenance.characterisation(told.tool, told.path, covers, told.failures)
     if scanning.scanner is None:
         acts.append(provenance.no_virus_check(scanning.reason))
     else:
         acts += provenance.virus_check(scanning.engine, scanning.trusted, files)
     if plan.predecessor is not None:
-        acts.append(provenance.version(str(plan.predecessor.id), plan.reason, told(plan.additions)))
+        acts.append(provenance.version(str(plan.predecessor.id), plan.reason, changes(plan.additions)))
     acts.append(provenance.creation())
     return acts
 
@@ -249,11 +252,12 @@ def _history(plan: Plan, copied: Copied) -> History:
     return History(tuple(recorded), told)
 
 
-def _agents(plan: Plan, events: Sequence[Event], told: Sequence[Agent]) -> list[Agent]:
+def _agents(plan: Plan, copied: Copied, events: Sequence[Event], told: Sequence[Agent]) -> list[Agent]:
     """Every agent that an event names, once: those known here in full, others by what the events say of them."""
     known = [plan.provenance.software(), plan.provenance.institution(), *told]
     if plan.ports.identifier is not None:
         known.append(tool_agent(plan.ports.identifier.tool))
+    known += [tool_agent(each.tool) for each in copied.characterising.told]
     if plan.scanning.engine:
         known.append(tool_agent(plan.scanning.engine))
     agents = {(agent.identifier.type, agent.identifier.value): agent for agent in known}
@@ -273,7 +277,7 @@ def _describe(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act], h
         copied,
         acts,
         earlier,
-        _agents(plan, [*earlier, *(act.event for act in acts)], history.told.agents),
+        _agents(plan, copied, [*earlier, *(act.event for act in acts)], history.told.agents),
         statements(plan.archive, copied.declarations.bag_info, sip_json(copied), plan.ports.derived),
         SoftwareNote("Perdura preserve", __version__, (NOT_DONE,)),
         str(plan.predecessor.id) if plan.predecessor else None,
@@ -347,7 +351,7 @@ def _outcome(
         retain_until=plan.retain_until,
     )
     files = tuple(_file(member, found) for member, found in described if member.path.startswith("data/"))
-    findings = (*_unscanned(plan, copied), *history.told.findings)
+    findings = (*_unscanned(plan, copied), *copied.characterising.findings, *history.told.findings)
     return Outcome(
         StepState.COMPLETED_WITH_WARNINGS if findings else StepState.COMPLETED,
         output={"aip": str(plan.aip), "files": len(files), "size": written.info.size},

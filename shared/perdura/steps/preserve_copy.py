@@ -11,6 +11,7 @@ from perdura.packages.aip import AipWriter, Layout, Member
 from perdura.packages.package import PackageFile
 from perdura.ports import Identification, Ports, Scan, VirusScanner
 from perdura.steps.preserve_additions import Addition, bytes_of
+from perdura.steps.preserve_characterise import Characterising
 from perdura.steps.preserve_declared import COMPUTED, SIP_JSON, Declarations
 from perdura.steps.preserve_inspect import Inspection
 from perdura.steps.preserve_submission import Submission
@@ -49,6 +50,8 @@ class Copied:
     files: Sequence[CopiedFile]
     declarations: Declarations
     mismatches: Sequence[Finding]
+    characterising: Characterising
+    outputs: Sequence[Member] = ()
 
 
 def copy(
@@ -66,10 +69,25 @@ def copy(
 
     Raises Broken when the invocation's time runs out, Rejected when the container is not what it was.
     """
+    with Characterising(ports.characterisers, ports.settings.characterise_bytes) as characterising:
+        return _copied(
+            submission, aip, layout, ports, Inspection(ports.identifier, scanner), size, additions, characterising
+        )
+
+
+def _copied(
+    submission: Submission,
+    aip: AipWriter,
+    layout: Layout,
+    ports: Ports,
+    inspection: Inspection,
+    size: int,
+    additions: Sequence[Addition],
+    characterising: Characterising,
+) -> Copied:
     declarations = Declarations(submission)
     further = [name for name in declarations.algorithms if name not in COMPUTED]
     mismatches = list(declarations.absent())
-    inspection = Inspection(ports.identifier, scanner)
     members: list[Member] = []
     done = number = 0
     replaced = {layout.objects + addition.path for addition in additions}
@@ -83,7 +101,9 @@ def copy(
                 code="invocation-too-short",
             )
         with inspection.tap(number, file.path.rpartition("/")[2], file.size) as tap:
-            member, digests = aip.add(_place(file, layout), file.size, chunks, algorithms=further, tap=tap.feed)
+            wanted = file.is_payload and characterising.wants(file.path, file.size)
+            passed = characterising.look(number, file.path, chunks) if wanted else chunks
+            member, digests = aip.add(_place(file, layout), file.size, passed, algorithms=further, tap=tap.feed)
         mismatches += declarations.compare(
             submission.layout.index[file.path], file.path, _lookup(member.digests, digests)
         )
@@ -112,7 +132,7 @@ def copy(
         )
         for number, member in enumerate(members)
     ]
-    return Copied(files, declarations, mismatches)
+    return Copied(files, declarations, mismatches, characterising, characterising.keep(aip))
 
 
 def _source_of(path: str, sources: Mapping[str, str], layout: Layout, ports: Ports) -> str | None:

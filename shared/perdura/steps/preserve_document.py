@@ -87,6 +87,7 @@ def document(
         record_ids=tuple(record_ids),
         description=_description(archive),
         bag_info=tuple(copied.declarations.bag_info),
+        outputs=tuple(copied.outputs),
         events=[event_xml(event, "3.0") for event in (*earlier, *(act.event for act in acts))],
         rights=rights,
         predecessor=predecessor,

@@ -80,6 +80,20 @@ class Provenance:
                 acts.append(self._exception("format identification", tool, WARNING, note, about))
         return acts
 
+    def characterisation(
+        self, tool: str, output: str, covers: Sequence[str], failures: Sequence[tuple[str, str]]
+    ) -> list[Act]:
+        """What a tool said of files is kept in the AIP; where it failed is told, and is no fault of the files."""
+        acts = []
+        if covers:
+            outcome = Outcome(SUCCESS, (f"{len(covers)} files", f"output: {output.removeprefix('data/')}"))
+            acts.append(Act(self._event("metadata extraction", tool, outcome, name=tool, tool=tool), frozenset(covers)))
+        if failures:
+            notes = tuple(f"{path}: {failure}" for path, failure in failures[:_LINKS])
+            event = self._event("metadata extraction", tool, Outcome(WARNING, notes), name=f"{tool} failed", tool=tool)
+            acts.append(Act(event, frozenset()))
+        return acts
+
     def virus_check(self, engine: str, trusted: bool, files: Sequence[Inspected]) -> list[Act]:
         """What the scanner said; nothing has passed that it did not look at with a database one can trust."""
         acts = []

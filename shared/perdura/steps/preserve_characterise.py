@@ -1,0 +1,104 @@
+"""Characterisation on the way: files that a tool wants are kept on local disk for a moment, its output in the AIP."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+
+from perdura.outcome import Finding
+from perdura.packages.aip import AipWriter, Member
+from perdura.ports import Characteriser
+
+FOLDER = "data/metadata/characterisation/"
+_FINDINGS = 100
+
+Chunk = bytes | bytearray | memoryview
+
+
+@dataclass
+class Told:
+    """What one tool said: its output as a growing file of JSON lines, the files it looked at, its failures."""
+
+    characteriser: Characteriser
+    tool: str
+    lines: IO[bytes]
+    size: int = 0
+    files: list[int] = field(default_factory=list)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def path(self) -> str:
+        """Where the output lies in the AIP."""
+        return f"{FOLDER}{self.characteriser.name}.jsonl"
+
+    def read(self) -> Iterator[bytes]:
+        """The output."""
+        self.lines.seek(0)
+        while data := self.lines.read(1 << 20):
+            yield data
+
+
+class Characterising:
+    """Gives each file that somebody wants, and that is not larger than `limit` bytes, to the tools."""
+
+    def __init__(self, characterisers: Sequence[Characteriser], limit: int) -> None:
+        self._limit = limit
+        self.told = [
+            Told(each, each.tool, tempfile.TemporaryFile(prefix="perdura-characterisation-"))  # noqa: SIM115
+            for each in characterisers
+        ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for each in self.told:
+            each.lines.close()
+
+    def wants(self, name: str, size: int) -> bool:
+        """Whether a file is to be kept for a tool."""
+        return 0 < size <= self._limit and any(each.characteriser.wants(name) for each in self.told)
+
+    def look(self, number: int, path: str, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+        """Pass the chunks of a file through; when it is whole, let the tools look at it."""
+        suffix = Path(path).suffix if Path(path).suffix.isascii() else ""
+        with tempfile.NamedTemporaryFile(prefix="perdura-", suffix=suffix[:20]) as file:
+            for chunk in chunks:
+                file.write(chunk)
+                yield chunk
+            file.flush()
+            for told in self.told:
+                if told.characteriser.wants(path.rpartition("/")[2]):
+                    self._ask(told, number, path, Path(file.name))
+
+    def _ask(self, told: Told, number: int, path: str, file: Path) -> None:
+        found = told.characteriser.characterise(file)
+        if found.failure:
+            told.failures.append((path, found.failure))
+        if found.output is None:
+            return
+        line = json.dumps({"path": path, "output": found.value(str(file))}, ensure_ascii=False, sort_keys=True)
+        data = line.encode() + b"\n"
+        told.lines.write(data)
+        told.size += len(data)
+        told.files.append(number)
+
+    def keep(self, aip: AipWriter) -> list[Member]:
+        """Write the outputs into the AIP, one file a tool."""
+        return [aip.add(each.path, each.size, each.read())[0] for each in self.told if each.size]
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Failures of tools: warnings, never a lost package."""
+        return tuple(
+            Finding("characterisation-failed", f"{path}: {each.tool}: {failure}", "warning", path)
+            for each in self.told
+            for path, failure in each.failures
+        )[:_FINDINGS]
