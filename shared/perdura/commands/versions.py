@@ -85,7 +85,7 @@ def choose(root: Path, archive_id: str, package_id: str, url: str | None, token:
 def diff(root: Path, archive_id: str, old: str, new: str, url: str | None, token: str | None) -> None:
     """Compare two versions (their package ids) file by file."""
     marks = {"added": "+", "removed": "-", "changed": "~", "moved": ">"}
-    found = api.connect(root, url, token).get(f"/archives/{archive_id}/versions/{old}/diff/{new}")
+    found = api.connect(root, url, token).get(f"/archives/{archive_id}/versions/{old}/diff", to=new)
     for each in found["items"]:
         click.echo(f"{marks[each['kind']]} {each['path']}" + (f" (was {each['was']})" if each.get("was") else ""))
 

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field
 
 from perdura.api.models.base import Answer, PlainText, Request, Sha256
+from perdura.api.naming import PackageId, PlainId
 
 Instance = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 
@@ -43,7 +44,7 @@ class PreserveOptions(Request):
 class AddedFile(Request):
     """A file that a new version has besides: uploaded before; `derived_from` is the path it was migrated from."""
 
-    upload: UUID
+    upload: PlainId
     path: FilePath
     size: int = Field(ge=0)
     sha256: Sha256
@@ -105,6 +106,12 @@ class ChangedFile(Answer):
     kind: Literal["added", "removed", "changed", "moved"]
     path: str
     was: str | None = None
+
+
+class VersionComparison(Request):
+    """The version to compare with."""
+
+    to: PackageId
 
 
 class VersionDifference(Answer):

@@ -18,6 +18,7 @@ from perdura.api.models.preservation import (
     UploadRequest,
     VersionAnswer,
     VersionBegun,
+    VersionComparison,
     VersionDifference,
     VersionList,
     VersionRequest,
@@ -89,16 +90,16 @@ def choose_version(call: Call, archive_id: UUID, package_id: UUID) -> VersionLis
     return VersionList(items=[_version(each) for each in preservation.versions(call.connection, archive_id)])
 
 
-@section.get("/archives/<uuid:archive_id>/versions/<uuid:old_id>/diff/<uuid:new_id>", permission=Permission.READ)
-def compare_versions(call: Call, archive_id: UUID, old_id: UUID, new_id: UUID) -> VersionDifference:
+@section.get("/archives/<uuid:archive_id>/versions/<uuid:package_id>/diff", permission=Permission.READ)
+def compare_versions(call: Call, archive_id: UUID, package_id: UUID, query: VersionComparison) -> VersionDifference:
     """How two versions differ, file by file."""
     _require(call, archive_id)
     known = {each.package for each in preservation.versions(call.connection, archive_id)}
-    if not {old_id, new_id} <= known:
+    if not {package_id, query.to} <= known:
         raise not_found("version")
-    found = preservation.difference(call.connection, old_id, new_id)
+    found = preservation.difference(call.connection, package_id, query.to)
     items = [ChangedFile.model_validate({"kind": each.kind, "path": each.path, "was": each.was}) for each in found]
-    return VersionDifference(old=old_id, new=new_id, items=items)
+    return VersionDifference(old=package_id, new=query.to, items=items)
 
 
 @section.get("/archivematicas", permission=Permission.OPERATE)
