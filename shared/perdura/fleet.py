@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from uuid import UUID
 
 from perdura.errors import Broken, UpstreamUnavailable
@@ -164,6 +164,7 @@ class Stored:
         return self.path.rstrip("/").rpartition("/")[2]
 
 
+@runtime_checkable
 class Archivematica(Protocol):
     """One dashboard with its Storage Service. Everything raises ArchivematicaUnavailable, ArchivematicaRefused."""
 

@@ -249,6 +249,9 @@ class Settings(BaseSettings):
     characterise_bytes: int = Field(
         256 * 2**20, ge=0, description="Largest file in bytes that is given to such tools, on local disk."
     )
+    a3m: str | None = Field(
+        None, description="Path of the program `a3m` in its own environment; unset: no such engine."
+    )
     seven_zip: str | None = Field(
         None, description="Path of a 7-Zip program; with it the inside of .7z AIPs is verified too."
     )

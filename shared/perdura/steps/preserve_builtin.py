@@ -156,7 +156,7 @@ def _plan(archive: ArchiveView, ports: Ports) -> Plan:
         aip=aip,
         key=f"{archive.id}/{archive.id if predecessor is None else aip}.tar",
         created=created,
-        scanning=_scanning(ports),
+        scanning=scanning_of(ports),
         provenance=Provenance(ports.derived, created, about, ports.settings.organisation),
         profile=profile,
         predecessor=predecessor,
@@ -165,7 +165,8 @@ def _plan(archive: ArchiveView, ports: Ports) -> Plan:
     )
 
 
-def _scanning(ports: Ports) -> Scanning:
+def scanning_of(ports: Ports) -> Scanning:
+    """The scanner that the policy allows, or why there is none."""
     if ports.settings.virus_scan == "off":
         return Scanning(None, reason="switched off by policy")
     if ports.scanner is None:

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Protocol
+from uuid import UUID
 
 from perdura.errors import NotStored, PerduraError, Rejected
 from perdura.fleet import Archivematica, Stored, Submission
@@ -72,6 +75,30 @@ def take_over(archive: ArchiveView, submission: Submission, archivematica: Archi
     return _outcome(archive, held, dips, inside, history, findings, ports)
 
 
+class Source(Protocol):
+    """Where the bytes of a package that somebody else stored come from."""
+
+    def download(self, package: UUID) -> AbstractContextManager[Iterator[bytes]]:
+        """The package as a stream."""
+        ...
+
+
+def take_over_stored(archive: ArchiveView, record: Stored, source: Source, ports: Ports) -> Outcome:
+    """Take over an AIP that lies nowhere but at `source`: copied to our bucket, verified inside and out.
+
+    FAILED with `aip-flawed` and the like when it is not what it must be.
+    """
+    try:
+        held = _copied(archive, record, _container(record), None, source, ports)
+        with look_inside(held.package, record, None, ports) as inside:
+            history = read_history(archive, held.package, inside, None, ports)
+            _complete(archive, history, ports)
+            findings = inside.findings
+    except (Flawed, BadMets) as error:
+        return _flawed(archive, record, error, ports)
+    return _outcome(archive, held, [], inside, history, findings, ports)
+
+
 def _record(submission: Submission, archivematica: Archivematica) -> Stored:
     if submission.sip is None:
         raise NotYet("Archivematica has not said which package it made.")
@@ -122,14 +149,14 @@ def _copied(
     record: Stored,
     container: str,
     pointer: Pointer | None,
-    archivematica: Archivematica,
+    source: Source,
     ports: Ports,
 ) -> Held:
     """Copy the package through the Storage Service, or from its bucket, into our own."""
     bucket, name = ports.settings.bucket_aips, record.name if _container(record) == container else f"{record.name}.tar"
     key = f"{archive.id}/{name}"
     with (
-        _bytes_of(record, archivematica, ports) as chunks,
+        _bytes_of(record, source, ports) as chunks,
         ports.store.writer(bucket, key, algorithms=("sha256", "sha512", "adler32")) as sink,
     ):
         for chunk in chunks:
@@ -150,13 +177,13 @@ def _copied(
 class _bytes_of:
     """The bytes of a package as a context: from its bucket where that is known, else from the Storage Service."""
 
-    def __init__(self, record: Stored, archivematica: Archivematica, ports: Ports) -> None:
-        bucket = archivematica.terms.aip_bucket
+    def __init__(self, record: Stored, source: Source, ports: Ports) -> None:
+        bucket = source.terms.aip_bucket if isinstance(source, Archivematica) else None
         self._local = None
         if bucket is not None and _container(record) != "prefix":
             self._local = ports.store.stream(ports.store.head(bucket, record.key).ref)
         else:
-            self._remote = archivematica.download(record.id)
+            self._remote = source.download(record.id)
 
     def __enter__(self) -> Iterator[bytes | memoryview]:
         if self._local is not None:

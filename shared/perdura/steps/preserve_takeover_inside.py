@@ -41,7 +41,9 @@ class Inside:
 
 
 @contextmanager
-def look_inside(package: Package, record: Stored, archivematica: Archivematica, ports: Ports) -> Iterator[Inside]:
+def look_inside(
+    package: Package, record: Stored, archivematica: Archivematica | None, ports: Ports
+) -> Iterator[Inside]:
     """Open the package and judge its bag; raises BadMets when that is not valid or holds no METS."""
     if package.container in OPENED:
         source = (
@@ -60,6 +62,8 @@ def look_inside(package: Package, record: Stored, archivematica: Archivematica, 
         with tempfile.TemporaryDirectory(prefix="perdura-aip-") as directory:
             yield _opened(_unpacked(program, package, Path(directory), ports), record, ports)
         return
+    if archivematica is None:
+        raise BadMets(f"A {package.container} package cannot be opened here.", code="aip-not-opened")
     yield _closed(package, record, archivematica)
 
 

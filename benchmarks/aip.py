@@ -1,6 +1,7 @@
 """The built-in AIP engine: seconds and memory to make an AIP of small files, beside `bagit.make_bag` and `tar`.
 
-    python benchmarks/preserve.py [FILES ...]
+    python benchmarks/aip.py [FILES ...]
+    python benchmarks/aip.py --read [EVENTS ...]
 
 Each case runs in a process of its own, over a store that is a directory, so that the engine is measured and not the
 network: read the zipped SIP, compare its manifests, identify every file, write the tar with METS and PREMIS, read it
@@ -21,19 +22,17 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, cast
 from uuid import UUID
 
 from perdura.clients.pronom import PronomIdentifier
-from perdura.errors import NotStored
 from perdura.ids import derived_id, new_id
 from perdura.outcome import ArchiveView, Package, PackageKind, StepState, StepView
 from perdura.ports import Ports
 from perdura.settings import Settings
 from perdura.steps.preserve import run
-from perdura.storage.digests import Digests
-from perdura.storage.store import ObjectInfo, ObjectRef, Store, Written
+from perdura.storage.directory import DirectoryStore
+from perdura.storage.store import Store
 
 CASES = (1_000, 10_000, 100_000)
 SIZE = 6 << 10
@@ -57,79 +56,6 @@ def content(number: int, size: int) -> tuple[str, bytes]:
     extension = list(_STARTS)[number % len(_STARTS)]
     start = _STARTS[extension] + str(number).encode()
     return f"series-{number // 500:03}/file {number:06}.{extension}", start + b"\n" * max(size - len(start), 0)
-
-
-class DirectoryStore:
-    """As much of a Store as the engine needs, over a directory."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def path(self, bucket: str, key: str) -> Path:
-        """Where an object lies."""
-        return self._root / bucket / key
-
-    def head(self, bucket: str, key: str, version_id: str | None = None) -> ObjectInfo:
-        """What is stored there."""
-        path = self.path(bucket, key)
-        if not path.exists():
-            raise NotStored(f"{bucket}/{key} is not there")
-        return ObjectInfo(ObjectRef(bucket, key, version_id), path.stat().st_size)
-
-    def read(self, ref: ObjectRef, offset: int = 0, length: int | None = None) -> bytes:
-        """Bytes of a range."""
-        with self.path(ref.bucket, ref.key).open("rb") as file:
-            file.seek(offset)
-            return file.read(-1 if length is None else length)
-
-    def read_into(self, ref: ObjectRef, offset: int, buffer: memoryview) -> int:
-        """Fill the buffer; gives the bytes there were."""
-        with self.path(ref.bucket, ref.key).open("rb") as file:
-            file.seek(offset)
-            return file.readinto(buffer)
-
-    def stream(
-        self, ref: ObjectRef, offset: int = 0, length: int | None = None, chunk: int = 1 << 20
-    ) -> Iterator[memoryview]:
-        """Bytes of a range in chunks."""
-        with self.path(ref.bucket, ref.key).open("rb") as file:
-            file.seek(offset)
-            left = self.head(ref.bucket, ref.key).size - offset if length is None else length
-            while left > 0 and (data := file.read(min(chunk, left))):
-                left -= len(data)
-                yield memoryview(data)
-
-    def writer(self, bucket: str, key: str, *, algorithms: tuple[str, ...] = ("sha256",), **_: Any) -> _FileWriter:
-        """Write an object as a stream."""
-        return _FileWriter(self, bucket, key, algorithms)
-
-
-class _FileWriter:
-    def __init__(self, store: DirectoryStore, bucket: str, key: str, algorithms: tuple[str, ...]) -> None:
-        self._place = (bucket, key)
-        self._store = store
-        self._digests = Digests(algorithms)
-        path = store.path(bucket, key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("wb")
-        self.position = 0
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        self._digests.update(data)
-        self._file.write(data)
-        self.position += len(data)
-
-    def finish(self) -> Written:
-        self._file.close()
-        return Written(self._store.head(*self._place), self._digests.hexdigests())
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
 
 
 class _Clock:
@@ -219,8 +145,62 @@ def peer(count: int, size: int) -> float:
         shutil.rmtree(root)
 
 
+READ_CASES = (175_000, 350_000, 700_000, 1_400_000)
+_EVENT = (
+    '<mets:digiprovMD ID="digiprovMD_{0}"><mets:mdWrap MDTYPE="PREMIS:EVENT"><mets:xmlData><premis:event version="3.0">'
+    "<premis:eventIdentifier><premis:eventIdentifierType>UUID</premis:eventIdentifierType><premis:eventIdentifierValue>"
+    "fe2228c3-f200-44aa-a20b-{0:012}</premis:eventIdentifierValue></premis:eventIdentifier><premis:eventType>fixity "
+    "check</premis:eventType><premis:eventDateTime>2026-11-21T22:36:54.150947+00:00</premis:eventDateTime>"
+    '<premis:eventDetailInformation><premis:eventDetail>program="sha256sum"</premis:eventDetail>'
+    "</premis:eventDetailInformation><premis:eventOutcomeInformation><premis:eventOutcome>Pass</premis:eventOutcome>"
+    "</premis:eventOutcomeInformation><premis:linkingAgentIdentifier><premis:linkingAgentIdentifierType>preservation "
+    "system</premis:linkingAgentIdentifierType><premis:linkingAgentIdentifierValue>Archivematica-1.17"
+    "</premis:linkingAgentIdentifierValue></premis:linkingAgentIdentifier></premis:event></mets:xmlData></mets:mdWrap>"
+    "</mets:digiprovMD>"
+)
+_HEAD = (
+    '<mets:mets xmlns:mets="http://www.loc.gov/METS/" xmlns:premis="http://www.loc.gov/premis/v3"'
+    ' xmlns:xlink="http://www.w3.org/1999/xlink">'
+)
+
+
+def long_mets(events: int) -> Iterator[bytes]:
+    """A METS of seven events to a file, as Archivematica writes it, in pieces."""
+    yield _HEAD.encode()
+    for start in range(0, events, 7):
+        section = "".join(_EVENT.format(number) for number in range(start, min(start + 7, events)))
+        yield f'<mets:amdSec ID="amdSec_{start}">{section}</mets:amdSec>'.encode()
+    yield b"</mets:mets>"
+
+
+def read(events: int) -> dict[str, Any]:
+    """Read such a METS and every event in it; gives seconds and peak memory."""
+    from perdura.packages.mets_read import MetsEvent, read_mets
+    from perdura.premis.xml import event_from
+
+    started, found = time.perf_counter(), 0
+    for part in read_mets(long_mets(events)):
+        if isinstance(part, MetsEvent):
+            event_from(part.element)
+            found += 1
+    seconds = time.perf_counter() - started
+    return {
+        "events": found,
+        "seconds": round(seconds, 1),
+        "microseconds_per_event": round(1e6 * seconds / found, 1),
+        "rss_mib": _peak_memory(),
+    }
+
+
 def main() -> None:
     """Run every case and print one line of JSON for each."""
+    if sys.argv[1:2] == ["--read-one"]:
+        print(json.dumps(read(int(sys.argv[2]))))
+        return
+    if sys.argv[1:2] == ["--read"]:
+        for count in sys.argv[2:] or map(str, READ_CASES):
+            subprocess.run([sys.executable, __file__, "--read-one", count], check=True)
+        return
     if sys.argv[1:2] == ["--engine"]:
         print(json.dumps(engine(Path(sys.argv[2]))))
         return
