@@ -5,12 +5,15 @@ Schemathesis makes the requests out of the document, wrong ones too, and sends t
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
+from pydantic import SecretStr
 from schemathesis.specs.openapi import checks as _checks
 from werkzeug.test import Client
 
@@ -51,6 +54,8 @@ def map_path_parameters(_context: Any, parameters: dict[str, Any] | None) -> dic
 @pytest.fixture
 def filled(world: World) -> Iterator[World]:
     """An installation with one of everything that has an id."""
+    keyed = world.settings.model_copy(update={"credential_keys": SecretStr(base64.b64encode(bytes(32)).decode())})
+    world = replace(world, settings=keyed)
     archive = world.published(title="Titel")
     world.step(archive, "ingest", 0, "completed")
     failed = world.archive(state="failed", restricted=True)
