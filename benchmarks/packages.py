@@ -1,10 +1,10 @@
 """Verifying bags: seconds, CPU and memory beside `bagit`, from an object store on this machine and from disk.
 
-    python benchmarks/packages.py [--store | --disk | --large]
+    python benchmarks/packages.py [--store | --small | --disk | --large]
 
 Each case runs in a process of its own, its imports and its store client made before the clock starts. From the store,
 the peer's way is to download the zip, unpack it and validate the bag on disk; ours reads ranges and writes nothing.
-`--large` measures a bag of 10 GiB, to show that memory stays; the others one half of the cases each.
+`--large` measures a bag of 10 GiB, to show that memory stays; the others one part of the cases each.
 """
 
 from __future__ import annotations
@@ -105,7 +105,21 @@ def peer_on_disk(_: S3Store, folder: str, processes: int) -> str:
     return str(bagit.Bag(folder).validate(processes=processes))
 
 
-WAYS = {"ours-stored": ours_stored, "ours-disk": ours_on_disk, "peer-stored": peer_stored, "peer-disk": peer_on_disk}
+def sha256_alone(_: S3Store, size: str) -> str:
+    """The least that any verification has to do, in the same minutes: SHA-256 of as many bytes, from memory."""
+    digest, piece = sha256(), bytearray(MIB)
+    for _ in range(int(size) // MIB):
+        digest.update(piece)
+    return "-"
+
+
+WAYS = {
+    "sha256": sha256_alone,
+    "ours-stored": ours_stored,
+    "ours-disk": ours_on_disk,
+    "peer-stored": peer_stored,
+    "peer-disk": peer_on_disk,
+}
 
 
 Ask = Callable[[], dict[str, Any]]
@@ -192,20 +206,30 @@ def in_store(cases: dict[str, tuple[int, int]], folder: Path, *, beside: bool) -
             peers = {"download, unzip, bagit": partial(measure, "peer-stored", key, 1, reaching(store))}
             peers["the same, 2 processes"] = partial(measure, "peer-stored", key, 2, reaching(store))
             ours = partial(measure, "ours-stored", key, None, reaching(store))
-            compare(case, size, files, ours, peers if beside else {})
+            if case in SMALL:
+                bag = unpacked(folder, files, size)
+                peers["bagit on the bag unpacked"] = partial(measure, "peer-disk", bag, 1)
+            peers = peers if beside else {}
+            peers["sha256 alone, one thread"] = partial(measure, "sha256", str(size * files))
+            compare(case, size, files, ours, peers)
             S3Store(store).delete(ObjectRef(BUCKET, key))
+
+
+def unpacked(folder: Path, files: int, size: int) -> str:
+    """A bag on disk."""
+    with (folder / "bag.zip").open("wb") as out:
+        write_bag(out.write, files, size)
+    with zipfile.ZipFile(folder / "bag.zip") as archive:
+        archive.extractall(folder / "unpacked")
+    (folder / "bag.zip").unlink()
+    return str(folder / "unpacked" / "bag")
 
 
 def on_disk(cases: dict[str, tuple[int, int]], folder: Path) -> None:
     """Unpacked bags."""
     print("\nBag on disk\n\n" + HEAD)
     for case, (files, size) in cases.items():
-        with (folder / "bag.zip").open("wb") as out:
-            write_bag(out.write, files, size)
-        with zipfile.ZipFile(folder / "bag.zip") as archive:
-            archive.extractall(folder / "unpacked")
-        (folder / "bag.zip").unlink()
-        bag = str(folder / "unpacked" / "bag")
+        bag = unpacked(folder, files, size)
         peers = {f"bagit, {n} pr.": partial(measure, "peer-disk", bag, n) for n in (1, 2)}
         compare(case, size, files, partial(measure, "ours-disk", bag), peers)
         shutil.rmtree(folder / "unpacked")
@@ -217,9 +241,11 @@ def main(chosen: str) -> None:
         if chosen == "--large":
             in_store(LARGE, Path(name), beside=False)
             return
-        if chosen != "--disk":
-            in_store(STORED | SMALL, Path(name), beside=True)
-        if chosen != "--store":
+        if chosen in ("", "--store"):
+            in_store(STORED, Path(name), beside=True)
+        if chosen in ("", "--small"):
+            in_store(SMALL, Path(name), beside=True)
+        if chosen in ("", "--disk"):
             on_disk(ON_DISK | SMALL, Path(name))
 
 

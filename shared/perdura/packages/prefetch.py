@@ -1,16 +1,17 @@
-"""Receives a large range on one thread while another uses what has come: four buffers go round, no copy."""
+"""Receives a large range ahead of its use: two receivers fill buffers that go round, nothing is copied."""
 
 from __future__ import annotations
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from perdura.packages.source import ByteSource
 
-_BUFFERS, _BUFFER = 4, 4 * 2**20
+_RECEIVERS = 2
+_BUFFERS, _BUFFER = 4, 8 * 2**20
 
 
 def prefetched(source: ByteSource, offset: int, length: int) -> Iterator[memoryview]:
@@ -21,41 +22,28 @@ def prefetched(source: ByteSource, offset: int, length: int) -> Iterator[memoryv
     if length <= _BUFFER:
         yield from source.stream(offset, length)
         return
-    free: queue.SimpleQueue[bytearray | None] = queue.SimpleQueue()
-    full: queue.SimpleQueue[tuple[bytearray, int] | BaseException | None] = queue.SimpleQueue()
-    for _ in range(_BUFFERS):
-        free.put(bytearray(_BUFFER))
+    end = offset + length
+    flying: deque[tuple[memoryview, Future[int]]] = deque()
+    with ThreadPoolExecutor(_RECEIVERS, thread_name_prefix="receive") as pool:
 
-    def receive() -> None:
-        position, end = offset, offset + length
+        def receive(buffer: memoryview) -> None:
+            nonlocal offset
+            part = buffer[: min(_BUFFER, end - offset)]
+            if len(part):
+                flying.append((buffer, pool.submit(source.read_into, offset, part)))
+                offset += len(part)
+
+        for _ in range(_BUFFERS):
+            receive(memoryview(bytearray(_BUFFER)))
         try:
-            while position < end:
-                buffer = free.get()
-                if buffer is None:
-                    return
-                got = source.read_into(position, memoryview(buffer)[: min(_BUFFER, end - position)])
-                full.put((buffer, got))
-                if got == 0:
-                    break
-                position += got
-            full.put(None)
-        except BaseException as error:
-            full.put(error)
-
-    receiver = threading.Thread(target=receive, name="receive", daemon=True)
-    receiver.start()
-    try:
-        while True:
-            item = full.get()
-            if item is None:
-                return
-            if isinstance(item, BaseException):
-                raise item
-            buffer, got = item
-            if got == 0:
-                return
-            yield memoryview(buffer)[:got]
-            free.put(buffer)
-    finally:
-        free.put(None)
-        receiver.join()
+            while flying:
+                buffer, filling = flying.popleft()
+                got = filling.result()
+                if got:
+                    yield buffer[:got]
+                if got < _BUFFER and flying:
+                    return  # the source is shorter than it was said to be
+                receive(buffer)
+        finally:
+            for _, filling in flying:
+                filling.cancel()
