@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from perdura.packages.verify import verify
 
 pytestmark = [pytest.mark.peers, pytest.mark.timeout(400)]
 VERSION = "1.5.3"
-PACKAGES = [
+PACKAGES = (
     "bagit-create==1.5.3",
     "oais-utils==0.4.1",
     "fs==2.4.16",
@@ -39,7 +38,7 @@ PACKAGES = [
     "python-slugify==6.1.2",
     "text-unidecode==1.3",
     "cernopendata-client==0.2.0",
-]
+)
 """What it needs without the compiler and the Kerberos headers that only CDS certificates want."""
 CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "perdura-peers"
 
@@ -67,7 +66,7 @@ def bic() -> str:
 
 
 @pytest.fixture(scope="module")
-def sip(bic: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def sip(bic: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("source") / "measurements"
     (folder / "deep").mkdir(parents=True)
     (folder / "a.txt").write_text("one")
@@ -78,7 +77,7 @@ def sip(bic: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     done = subprocess.run(command, cwd=target, capture_output=True, text=True, timeout=120)
     assert "'status': 0" in done.stdout + done.stderr, (done.stdout + done.stderr)[-2000:]
     (made,) = target.glob("sip::*")
-    yield made
+    return made
 
 
 def test_the_sip_is_accepted(sip: Path) -> None:
