@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from perdura.bag_cli import Command, failing_as_unreadable, shown, source_at
+from perdura.bag_cli import Command, failing_as_unreadable, source_at
+from perdura.packages.reports import shown
 
 if TYPE_CHECKING:
     from perdura.outcome import ArchiveView, Outcome

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import click
 
+from perdura.packages.reports import shown, to_html, to_json
+
 if TYPE_CHECKING:
     from perdura.packages.limits import Limits
     from perdura.packages.make import ArchiveWriter, BagPlan
@@ -23,8 +25,6 @@ if TYPE_CHECKING:
 UNREADABLE = 3
 _STATUS = {"valid": 0, "warnings": 0, "invalid": 1, "rejected": 2}
 _COLOURS = {"warning": "yellow", "invalid": "red", "rejected": "red"}
-_UNPRINTABLE = (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
-_ESCAPES = {code: f"\\u{{{code:x}}}" for code in _UNPRINTABLE}
 
 Progress = Callable[[int, int], None]
 
@@ -57,10 +57,15 @@ def bag() -> None:
 @bag.command(cls=Command)
 @click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+@click.option(
+    "--html", type=click.Path(dir_okay=False, path_type=Path), help="Write the report as a page to this file."
+)
 @click.option("--profile", "profile_name", help="BagIt profile that must hold: a JSON file or an identifier.")
 @click.option("--limit", "limits", multiple=True, metavar="NAME=NUMBER", help="Change a limit, as members=500000.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
-def verify(path: str, as_json: bool, profile_name: str | None, limits: tuple[str, ...], quiet: bool) -> None:
+def verify(
+    path: str, as_json: bool, html: Path | None, profile_name: str | None, limits: tuple[str, ...], quiet: bool
+) -> None:
     """Verify a bag: every byte, every rule.
 
     Ends with 0 when it is valid (warnings included), 1 when it is invalid, 2 when it is rejected (unsafe, or no
@@ -73,8 +78,10 @@ def verify(path: str, as_json: bool, profile_name: str | None, limits: tuple[str
         profile = _profile(profile_name) if profile_name else None
         with _bar(quiet or as_json, "Verifying") as progress:
             report = verify_package(source_at(path), limits=chosen, profile=profile, progress=progress)
+        if html is not None:
+            html.write_text(to_html(path, report), encoding="utf-8")
     if as_json:
-        click.echo(json.dumps(_as_json(path, report), ensure_ascii=False))
+        click.echo(json.dumps(to_json(path, report), ensure_ascii=False))
     else:
         _print(path, report)
     sys.exit(_STATUS[report.verdict])
@@ -173,15 +180,18 @@ def _write(plan: BagPlan, source: TreeSource, target: str) -> None:
     suffix = Path(target).suffix.lower()
     base = Path(target).stem
     if target.startswith("s3://"):
+        from perdura.packages.aip_check import read_back
         from perdura.settings import settings
         from perdura.storage.s3 import S3Store
 
         if suffix not in kinds:
             raise Rejected("in object storage a bag is written as .tar or .zip", code="unknown-target")
         bucket, key = bucket_and_key(target)
-        with S3Store(settings()).writer(bucket, key) as writer:
+        store = S3Store(settings())
+        with store.writer(bucket, key, algorithms=("sha256", "sha512", "adler32")) as writer:
             write_archive(plan, source, kinds[suffix](writer.write), base)
-            writer.finish()
+            written = writer.finish()
+        read_back(store, written)
     elif suffix in kinds:
         partial = Path(target + ".part")
         try:
@@ -219,30 +229,6 @@ def _profile(name: str) -> Profile:
         return parse_profile(file.read(0, 2**20))
 
 
-def _as_json(path: str, report: Report) -> dict[str, Any]:
-    return {
-        "path": path,
-        "verdict": str(report.verdict),
-        "findings": [
-            {
-                "code": finding.code,
-                "severity": finding.severity,
-                "path": finding.path,
-                "message": finding.message,
-                "clause": finding.clause,
-                "expected": finding.expected,
-                "found": finding.found,
-            }
-            for finding in report.findings
-        ],
-        "counts": dict(report.counts),
-        "payload": {"files": report.payload_files, "bytes": report.payload_bytes},
-        "container": report.container,
-        "facts": dict(report.facts),
-        "unchecked": list(report.unchecked),
-    }
-
-
 def _print(path: str, report: Report) -> None:
     for finding in report.findings:
         click.secho(f"{finding.severity:8} {finding.code}", fg=_COLOURS[finding.severity], nl=False)
@@ -256,11 +242,6 @@ def _print(path: str, report: Report) -> None:
     colour = "green" if _STATUS[report.verdict] == 0 else "red"
     click.secho(f"{report.verdict}", fg=colour, bold=True, nl=False)
     click.echo(f" {shown(path)}: {report.container}, {report.payload_files} files, {report.payload_bytes} bytes")
-
-
-def shown(text: str) -> str:
-    """Text of a stranger for a terminal: control and bidirectional characters as escapes (packages.md 2.10)."""
-    return text.encode("utf-8", "backslashreplace").decode().translate(_ESCAPES)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Reads a stored AIP back and compares it with what was written: no store's word is taken (packages.md §6)."""
+"""Reads a stored package back and compares it with what was written: no store's word is taken (packages.md §6)."""
 
 from __future__ import annotations
 

@@ -128,7 +128,12 @@ def judge(archive: ArchiveView, sip: Package, report: Report, ports: Ports) -> O
     checked = f"{report.payload_files} files, {report.payload_bytes} bytes, {report.container}"
     return Outcome(
         state=StepState.COMPLETED_WITH_WARNINGS if warned else StepState.COMPLETED,
-        output={"verdict": str(report.verdict), "files": report.payload_files, "bytes": report.payload_bytes},
+        output={
+            "verdict": str(report.verdict),
+            "files": report.payload_files,
+            "bytes": report.payload_bytes,
+            "counts": dict(report.counts),
+        },
         packages=(sip,),
         files=((sip.id, payload),),
         findings=findings,
