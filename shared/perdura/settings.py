@@ -115,6 +115,12 @@ class Settings(BaseSettings):
     aip_retention_days: float = Field(
         0, ge=0, description="Days for which the object store itself refuses to delete an AIP (Object Lock); 0: none."
     )
+    package_profiles: str | None = Field(
+        None, description="Folder of further BagIt profiles (JSON), found by the identifier that a bag names."
+    )
+    package_profile: str | None = Field(
+        None, description="Identifier of the BagIt profile that every SIP must satisfy; unset: the one it names."
+    )
     package_limits: dict[str, int | bool] = Field(
         default_factory=dict, description="Limits of packages that are not the default (docs/packages.md), as JSON."
     )

@@ -6,11 +6,14 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from perdura.errors import Rejected
+from perdura.errors import Broken, Rejected
+from perdura.settings import settings
 
 GENERIC = "urn:perdura:bagit-profile:generic:1"
 CERN_SIP = "urn:perdura:bagit-profile:cern-sip:1"
@@ -70,9 +73,35 @@ def parse_profile(data: bytes) -> Profile:
         raise Rejected("not a BagIt profile: no JSON in UTF-8", code="profile-malformed") from error
 
 
-@cache
 def installed() -> Mapping[str, Profile]:
-    """The profiles that come with the library, by identifier."""
-    folder = resources.files(__package__) / "profile_data"
-    found = [parse_profile(entry.read_bytes()) for entry in folder.iterdir() if entry.name.endswith(".json")]
+    """The profiles that come with the library and those of the administrator's folder, by identifier.
+
+    Raises Broken, naming the file, for one that cannot be checked in full: nothing is silently unchecked.
+    """
+    return _installed(settings().package_profiles)
+
+
+@cache
+def _installed(folder: str | None) -> Mapping[str, Profile]:
+    places: list[Traversable] = [resources.files(__package__) / "profile_data"]
+    if folder is not None:
+        places.append(Path(folder))
+    found = [_read(entry) for place in places for entry in place.iterdir() if entry.name.endswith(".json")]
     return {profile.info.identifier: profile for profile in sorted(found, key=lambda p: p.info.identifier)}
+
+
+def _read(entry: Traversable) -> Profile:
+    try:
+        return parse_profile(entry.read_bytes())
+    except Rejected as error:
+        raise Broken(f"{entry.name}: {error.message}", code=error.code) from error
+
+
+def required(identifier: str | None) -> Profile | None:
+    """The profile of that identifier, None for None; raises Broken when it is not installed."""
+    if identifier is None:
+        return None
+    try:
+        return installed()[identifier]
+    except KeyError:
+        raise Broken(f"the profile {identifier} is required, but not installed", code="profile-unknown") from None

@@ -25,7 +25,7 @@ from perdura.outcome import (
 )
 from perdura.packages.package import Finding as PackageFinding
 from perdura.packages.package import Report, Verdict
-from perdura.packages.verify import Examination, digested, examine
+from perdura.packages.verify import Examination, digested
 from perdura.ports import Ports
 from perdura.premis.model import FAILURE, SUCCESS, WARNING, Event, Identifier
 from perdura.premis.model import Outcome as EventOutcome
@@ -48,7 +48,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     sip = archive.package(PackageKind.SIP) or taken(archive) or take_custody(archive, ports)
     if isinstance(sip, Outcome):
         return sip
-    examined = examine(source_of(sip, ports), limits=ingest_units.limits_of(ports), algorithms=ingest_units.IDENTITY)
+    examined = ingest_units.examined(source_of(sip, ports), ports)
     if isinstance(examined, Report):
         return _judged(archive, sip, examined, None, ports)
     match completed(archive, sip, examined, ports):
@@ -69,7 +69,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
 def _verified(archive: ArchiveView, sip: Package, ports: Ports, examined: Examination | None = None) -> Outcome:
     """Verify a SIP in this invocation, or have its units done."""
     if examined is None:
-        found = examine(source_of(sip, ports), limits=ingest_units.limits_of(ports), algorithms=ingest_units.IDENTITY)
+        found = ingest_units.examined(source_of(sip, ports), ports)
         if isinstance(found, Report):
             return _judged(archive, sip, found, None, ports)
         examined = found

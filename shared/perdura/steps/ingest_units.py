@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from perdura.errors import Broken
@@ -21,6 +22,7 @@ from perdura.packages.package import Report
 from perdura.packages.receipt import from_bytes, to_bytes
 from perdura.packages.rules import PackageRejected
 from perdura.packages.shards import Shard, shards
+from perdura.packages.sources import StoredObject, StoredPrefix
 from perdura.packages.survey import reopen, survey
 from perdura.packages.verify import Examination, examine
 from perdura.ports import Ports
@@ -39,6 +41,20 @@ _CHUNK = 1 << 20
 def limits_of(ports: Ports) -> Limits:
     """The limits that packages have here; raises Rejected for settings that are none."""
     return parse_limits(ports.settings.package_limits) if ports.settings.package_limits else Limits()
+
+
+def examined(source: StoredObject | StoredPrefix, ports: Ports, table: bytes | None = None) -> Examination | Report:
+    """Everything about a package but its payload's bytes; `table` is its survey where there was one."""
+    limits = limits_of(ports)
+    # Imported only where a profile is required: the models cost start-up time.
+    if ports.settings.package_profile is not None:
+        from perdura.packages.profiles import required
+
+        profile = required(ports.settings.package_profile)
+    else:
+        profile = None
+    opened = None if table is None else partial(reopen, table, source, limits)
+    return examine(source, limits=limits, profile=profile, algorithms=IDENTITY, opened=opened)
 
 
 def divided(archive: ArchiveView, sip: Package, examined: Examination, ports: Ports) -> Outcome | None:
@@ -200,21 +216,20 @@ def gathered(archive: ArchiveView, ports: Ports) -> tuple[Package, Report, str |
             raise Broken(error["message"], code=error["code"])
     if not all(unit.is_done for unit in units.values()):
         return _waiting(archive, units, ports)
-    sip, limits = _sip(archive), limits_of(ports)
-    source, table = source_of(sip, ports), _survey(archive, ports)
-    examined = examine(source, limits=limits, algorithms=IDENTITY, opened=lambda: reopen(table, source, limits))
+    sip = _sip(archive)
+    found = examined(source_of(sip, ports), ports, _survey(archive, ports))
     sha256 = units[WHOLE].result.get("sha256") if WHOLE in units else None
-    if isinstance(examined, Report):
-        return sip, examined, sha256
+    if isinstance(found, Report):
+        return sip, found, sha256
     rejected = [unit.result["rejected"] for _, unit in sorted(units.items()) if "rejected" in unit.result]
     if rejected:
-        return sip, examined.rejected(PackageRejected(**rejected[0])), sha256
+        return sip, found.rejected(PackageRejected(**rejected[0])), sha256
     for unit in units.values():
-        _deliver(examined, unit, ports)
-    doubted = tuple(_again(key, unit) for key, unit in units.items() if _is_doubtful(examined, unit))
+        _deliver(found, unit, ports)
+    doubted = tuple(_again(key, unit) for key, unit in units.items() if _is_doubtful(found, unit))
     if doubted:
         return _waiting(archive, units, ports, doubted)
-    return sip, examined.conclude(), sha256
+    return sip, found.conclude(), sha256
 
 
 def _waiting(
