@@ -287,6 +287,9 @@ class Settings(BaseSettings):
     )
     organisation: str = Field("Perdura", description="Name of the institution; agent of its events.")
 
+    # Announcements
+    announce_buckets: str = Field("", description="Buckets from which packages may be announced, one a word.")
+
     # Notifications
     smtp_host: str | None = Field(None, description="Mail server of notifications; unset: no mail is sent.")
     smtp_port: int = Field(25, ge=1, le=65535, description="Port of the mail server.")

@@ -46,7 +46,7 @@ class Api:
         self.url = url.rstrip("/")
         self._client = httpx.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=TIMEOUT, trust_env=True)
 
-    def get(self, path: str, **parameters: str | int) -> dict[str, Any]:
+    def get(self, path: str, **parameters: Any) -> dict[str, Any]:
         """GET a JSON document. Raises Refused, Unusable."""
         return _document(self._ask("GET", path, params=parameters))
 
@@ -62,7 +62,7 @@ class Api:
         """DELETE what is there. Raises Refused, Unusable."""
         return _document(self._ask("DELETE", path))
 
-    def items(self, path: str, limit: int, **parameters: str | int) -> Iterator[dict[str, Any]]:
+    def items(self, path: str, limit: int, **parameters: Any) -> Iterator[dict[str, Any]]:
         """The items of a paged list, at most `limit`, following cursors."""
         cursor: str | None = None
         left = limit

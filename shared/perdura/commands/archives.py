@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import click
 
 from perdura.commands import api
 from perdura.commands.failures import Unusable
+from perdura.commands.tables import show, size
 from perdura.commands.timeline import follow, outcome_lines
 
 
@@ -50,18 +52,56 @@ def archives(context: click.Context) -> None:
 
 @archives.command("list")
 @click.option("--limit", default=50, show_default=True, help="At most so many.")
-@click.option("--state", help="Only those in this state.")
+@click.option("--state", multiple=True, help="Only those in this state; may be repeated.")
+@click.option("--source", multiple=True, help="Only those from this source; may be repeated.")
+@click.option("--step", multiple=True, help="Only those with a step as `name:state`; may be repeated.")
+@click.option("--cause", multiple=True, help="Only those that this error code has stopped; may be repeated.")
+@click.option("--collection", help="Only members of this collection.")
+@click.option("--since", metavar="DAY", help="Only those of this day (2026-01-31) or later.")
+@click.option("-q", "--query", help="Only those with these words in title or metadata.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, one document per line.")
 @api.options
 @click.pass_obj
-def list_archives(root: Path, limit: int, state: str | None, as_json: bool, url: str | None, token: str | None) -> None:
-    """List archives, the newest first."""
+def list_archives(
+    root: Path, limit: int, state: Sequence[str], source: Sequence[str], step: Sequence[str], cause: Sequence[str],
+    collection: str | None, since: str | None, query: str | None, as_json: bool, url: str | None, token: str | None,
+) -> None:  # fmt: skip
+    """List archives, the newest first; all conditions have to hold."""
     registry = api.connect(root, url, token)
-    for item in registry.items("/archives", limit, **({"state": state} if state else {})):
-        if as_json:
-            click.echo(json.dumps(item))
-        else:
-            click.echo(f"{item['id']}  {item['state']:<24} {item['created'][:19]}  {item.get('title') or ''}")
+    given = {"state": state, "source": source, "step": step, "cause": cause, "collection": collection,
+             "created_from": since, "q": query}  # fmt: skip
+    wanted = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items() if value}
+    columns = [
+        ("ID", lambda row: row["id"]), ("STATE", lambda row: row["state"]),
+        ("CREATED", lambda row: row["created"][:19]), ("SIZE", lambda row: size(row.get("size"))),
+        ("TITLE", lambda row: row.get("title") or ""),
+    ]  # fmt: skip
+    show(registry.items("/archives", limit, **wanted), columns, as_json=as_json)
+
+
+def _act(name: str, words: str) -> None:
+    @archives.command(name, help=words)
+    @click.argument("archive_id")
+    @api.options
+    @click.pass_obj
+    def act(root: Path, archive_id: str, url: str | None, token: str | None) -> None:
+        api.connect(root, url, token).post(f"/archives/{archive_id}/{name}")
+        click.echo(f"archive {archive_id}")
+
+
+_act("skip", "Go on without the failed or blocked step of an archive.")
+_act("cancel", "Stop an archive where it is.")
+
+
+@archives.command("run")
+@click.argument("archive_id")
+@click.argument("steps", nargs=-1, required=True)
+@api.options
+@click.pass_obj
+def run_steps(root: Path, archive_id: str, steps: Sequence[str], url: str | None, token: str | None) -> None:
+    """Run more STEPS behind the finished pipeline of an archive."""
+    api.connect(root, url, token).post(f"/archives/{archive_id}/run", {"steps": list(steps)})
+    click.echo(f"archive {archive_id}")
 
 
 @archives.command("show")

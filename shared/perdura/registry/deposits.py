@@ -137,6 +137,30 @@ def receive(connection: Connection, arrival: Arrival, *, source: str) -> Begun:
     return _begin(connection, row.archive_id, {**told, **announced}, source)
 
 
+def announced(
+    connection: Connection, arrival: Arrival, *, sha256: str | None = None, title: str | None = None
+) -> Begun:
+    """Begin the ingest of an object that was announced where it lies; the same state of it is the same Archive."""
+    filename = posixpath.basename(arrival.key)
+    return create(
+        connection,
+        derived_id("arrival", arrival.bucket, arrival.key, arrival.version_id or arrival.etag),
+        title=title or filename,
+        origin="announcement",
+        pipeline=DEPOSIT_PIPELINE,
+        step_input={
+            "bucket": arrival.bucket,
+            "key": arrival.key,
+            "version_id": arrival.version_id,
+            "etag": arrival.etag,
+            "size": arrival.size,
+            "filename": filename,
+            "expected_size": arrival.size,
+            **({"expected_sha256": sha256} if sha256 else {}),
+        },
+    )
+
+
 def _begin(connection: Connection, archive: UUID, step_input: dict[str, object], source: str) -> Begun:
     step = first_step_id(archive)
     connection.execute(_FIRST_STEP, {"step": step, "archive": archive, "input": json.dumps(step_input)})

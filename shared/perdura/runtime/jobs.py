@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Rejected
-from perdura.registry import collections, jobs, steering
+from perdura.registry import collections, deposits, jobs, steering
+from perdura.registry.deposits import Arrival
 from perdura.registry.jobs import Done, Item, Worker
 from perdura.registry.steering import Act
 from perdura.runtime.environment import Environment
@@ -34,8 +35,12 @@ def tick(environment: Environment, seconds: float = SECONDS) -> list[CloudEvent]
 
 def all_workers(environment: Environment) -> Mapping[str, Worker]:
     """What does each act."""
-    del environment
-    return {**{str(act): _steer(act) for act in Act}, "collect": _collect, "take-out": _take_out}
+    return {
+        **{str(act): _steer(act) for act in Act},
+        "collect": _collect,
+        "take-out": _take_out,
+        "announce": _announce(environment),
+    }
 
 
 def _steer(act: Act) -> Worker:
@@ -56,6 +61,19 @@ def _take_out(connection: Connection, given: Mapping[str, Any], item: Item, by: 
     del by
     collections.take_out(connection, given["collection"], [_archive(item)])
     return Done(item.archive)
+
+
+def _announce(environment: Environment) -> Worker:
+    def announce(connection: Connection, given: Mapping[str, Any], item: Item, by: str) -> Done:
+        del by
+        stored = environment.store.head(given["bucket"], item.subject)
+        arrival = Arrival(given["bucket"], item.subject, stored.ref.version_id, stored.ref.etag, stored.size)
+        begun = deposits.announced(connection, arrival, sha256=item.input.get("sha256"), title=item.input.get("title"))
+        if given.get("collection"):
+            collections.add(connection, given["collection"], [begun.archive])
+        return Done(begun.archive, begun.events)
+
+    return announce
 
 
 def _archive(item: Item) -> Any:

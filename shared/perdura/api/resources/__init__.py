@@ -5,6 +5,7 @@ from __future__ import annotations
 from perdura.api.operations import Operation
 from perdura.api.resources import (
     access,
+    announcements,
     archives,
     audit,
     collections,
@@ -33,6 +34,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *events.section.operations,
     *packages.section.operations,
     *deposits.section.operations,
+    *announcements.section.operations,
     *harvests.section.operations,
     *schedules.section.operations,
     *sources.section.operations,
