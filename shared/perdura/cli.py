@@ -27,6 +27,7 @@ COMMANDS = {
     "collections": ("perdura.commands.everyday", "collections", "Named sets of archives."),
     "jobs": ("perdura.commands.everyday", "jobs", "One act on many archives."),
     "announce": ("perdura.commands.everyday", "announce", "Ingest packages that lie in the object store."),
+    "import-oais": ("perdura.commands.everyday", "import_oais", "Take over the archives of a CERN OAIS platform."),
     "stats": ("perdura.commands.everyday", "stats", "What is held and done, in numbers."),
     "fetch": ("perdura.commands.archives", "fetch", "Download the AIP of an archive."),
     "versions": ("perdura.commands.versions", "versions", "Versions of the AIP of an archive."),

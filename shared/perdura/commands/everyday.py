@@ -217,3 +217,47 @@ def stats(root: Path, days: int, as_json: bool, url: str | None, token: str | No
         ("95 % WITHIN", lambda row: f"{row['slowest_twentieth_seconds']} s"),
     ]  # fmt: skip
     show(found["steps"], columns, as_json=False)
+
+
+@click.command("import-oais")
+@click.argument("dump", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--origin", required=True, help="Address of the platform it comes from.")
+@click.option("--bucket", required=True, help="Bucket in which the SIPs lie.")
+@click.option("--base", default="", help="What the paths there begin with and the keys do not.")
+@click.option("--watch", is_flag=True, help="Stay until all are begun. Exit status 1 when some could not be.")
+@api.options
+@click.pass_obj
+def import_oais(
+    root: Path, dump: Path, origin: str, bucket: str, base: str, watch: bool, url: str | None, token: str | None
+) -> None:
+    """Take over the archives of a CERN OAIS platform from DUMP.
+
+    DUMP is JSON: `{"archives": [...], "steps": [...], "collections": [...]}` as the API there lists them.
+    """
+    registry = api.connect(root, url, token)
+    archives = oais_archives(json.loads(dump.read_text("utf-8")))
+    for first in range(0, len(archives), 500):
+        some = archives[first : first + 500]
+        job = registry.post("/imports/oais", {"origin": origin, "bucket": bucket, "base": base, "archives": some})
+        click.echo(f"job {job['id']}: {job['total']} archives")
+        if watch:
+            _watch(registry, job)
+
+
+def oais_archives(dump: dict[str, Any]) -> list[dict[str, Any]]:
+    """The archives of a dump, each with its steps and the titles of its collections."""
+    steps: dict[int, list[dict[str, Any]]] = {}
+    for step in dump.get("steps", []):
+        kind = step.get("step_type")
+        name = kind.get("name", "") if isinstance(kind, dict) else str(kind)
+        steps.setdefault(step["archive"], []).append({**step, "name": name})
+    named: dict[int, list[str]] = {}
+    for collection in dump.get("collections", []):
+        for archive in collection.get("archives", []):
+            number = archive["id"] if isinstance(archive, dict) else archive
+            named.setdefault(number, []).append(collection["title"])
+    return [
+        {**archive, "title": archive.get("title") or "", "steps": steps.get(archive["id"], []),
+         "collections": named.get(archive["id"], [])}
+        for archive in dump.get("archives", [])
+    ]  # fmt: skip

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import Connection
 
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Rejected
-from perdura.registry import collections, deposits, jobs, steering
+from perdura.registry import collections, deposits, jobs, oais_import, steering
 from perdura.registry.deposits import Arrival
 from perdura.registry.jobs import Done, Item, Worker
+from perdura.registry.oais_import import FoundSip
 from perdura.registry.steering import Act
 from perdura.runtime.environment import Environment
+
+FILES = 1_000_000
+"""Objects of one unpacked SIP that are added up at most."""
 
 SECONDS = 10.0
 """How long one tick works on jobs; the next goes on."""
@@ -40,6 +45,7 @@ def all_workers(environment: Environment) -> Mapping[str, Worker]:
         "collect": _collect,
         "take-out": _take_out,
         "announce": _announce(environment),
+        "import": _import(environment),
     }
 
 
@@ -74,6 +80,29 @@ def _announce(environment: Environment) -> Worker:
         return Done(begun.archive, begun.events)
 
     return announce
+
+
+def _import(environment: Environment) -> Worker:
+    def take_over(connection: Connection, given: Mapping[str, Any], item: Item, by: str) -> Done:
+        del by
+        path = item.input.get("path_to_sip")
+        if not path:
+            raise Rejected("The archive there has no SIP.", code="no-sip")
+        key = str(path).removeprefix(given["base"]).strip("/")
+        sip = _sip_at(environment, given["bucket"], key)
+        begun = oais_import.take_over(connection, given["origin"], item.input, sip)
+        return Done(begun.archive, begun.events)
+
+    return take_over
+
+
+def _sip_at(environment: Environment, bucket: str, key: str) -> FoundSip:
+    """The SIP at a path: unpacked below it, else one object there; raises NotStored."""
+    below = list(islice(environment.store.list(bucket, f"{key}/"), FILES))
+    if below:
+        return FoundSip(bucket, f"{key}/", sum(info.size for info in below))
+    stored = environment.store.head(bucket, key)
+    return FoundSip(bucket, key, stored.size, stored.ref.etag)
 
 
 def _archive(item: Item) -> Any:

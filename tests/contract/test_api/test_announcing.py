@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from werkzeug.test import Client
 
+from perdura.commands.everyday import oais_archives
 from perdura.runtime import jobs as running
 from tests.contract.test_api.world import World, bearer
 
@@ -63,3 +64,35 @@ def test_what_may_not_be_announced_is_refused_with_its_field(registry: Client, b
     answer = _post(registry, body)
     assert answer.status_code == 422
     assert answer.get_json()["errors"][0]["field"].startswith("body")
+
+
+def test_archives_of_a_cern_oais_platform_are_taken_over_once(world: World) -> None:
+    dump = {
+        "archives": [
+            {"id": 7, "source": "cds", "recid": "42", "title": "A thesis", "restricted": False, "state": 3,
+             "path_to_sip": "/eos/sips/cds/sip::cds::42::1", "timestamp": "2024-05-01T00:00:00Z",
+             "requester": {"id": 1}},
+            {"id": 8, "source": "cds", "recid": "43", "title": None, "restricted": True,
+             "path_to_sip": "/eos/sips/b.zip"},
+            {"id": 9, "source": "cds", "recid": "44", "restricted": True, "path_to_sip": None},
+        ],
+        "steps": [{"id": 1, "archive": 7, "step_type": {"name": "HARVEST"}, "status": 4, "failure_type": None}],
+        "collections": [{"title": "Theses", "archives": [{"id": 7}, 8]}],
+    }  # fmt: skip
+    world = replace(world, settings=world.settings.model_copy(update={"announce_buckets": "eos"}))
+    registry = world.registry()
+    world.store.put("eos", "cds/sip::cds::42::1/bagit.txt", b"BagIt-Version: 0.97\n")
+    world.store.put("eos", "b.zip", b"PK")
+    body = {"origin": "https://oais.test", "bucket": "eos", "base": "/eos/sips/", "archives": oais_archives(dump)}
+    job = registry.post("/api/v1/imports/oais", json=body, headers=bearer()).get_json()
+    assert len(running.tick(world)) == 2  # type: ignore[arg-type]
+    items = registry.get(job["links"]["items"], headers=bearer()).get_json()["items"]
+    assert [item["state"] for item in items] == ["done", "done", "failed"]
+    one = registry.get(f"/api/v1/archives/{items[0]['archive']}", headers=bearer()).get_json()
+    assert (one["title"], one["source"], one["recid"], one["restricted"]) == ("A thesis", "cds", "42", False)
+    assert one["packages"][0]["container"] == "prefix"
+    assert one["metadata"]["oais_platform"]["steps"][0]["name"] == "HARVEST"
+    collections = registry.get("/api/v1/collections", headers=bearer()).get_json()["items"]
+    assert [(item["name"], item["archives"]) for item in collections] == [("Theses", 2)]
+    registry.post("/api/v1/imports/oais", json=body, headers=bearer())
+    assert running.tick(world) == []  # type: ignore[arg-type]

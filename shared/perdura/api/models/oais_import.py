@@ -1,0 +1,50 @@
+"""What the API of a CERN OAIS platform tells of its archives (cern-oais-platform.md 10), as far as we take it over."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from perdura.api.models.base import PlainText, Request
+
+Short = Annotated[PlainText, Field(max_length=500)]
+
+
+class OaisStep(BaseModel):
+    """A step there; its number of status is that of the peer."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    name: Short
+    status: int
+    start_date: datetime | None = None
+    finish_date: datetime | None = None
+    failure_type: Short | None = None
+
+
+class OaisArchive(BaseModel):
+    """An archive there, with the steps and the names of the collections that belong to it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: int = Field(ge=0)
+    source: Short
+    recid: Short
+    title: PlainText = Field("", max_length=2000)
+    source_url: PlainText | None = Field(None, max_length=2000)
+    restricted: bool = True
+    timestamp: datetime | None = None
+    path_to_sip: PlainText | None = Field(None, max_length=1024)
+    steps: list[OaisStep] = Field(default_factory=list, max_length=200)
+    collections: list[Short] = Field(default_factory=list, max_length=100)
+
+
+class OaisImportRequest(Request):
+    """Archives of one installation; their SIPs lie in `bucket`, at their paths without `base`."""
+
+    origin: PlainText = Field(min_length=1, max_length=200, description="Address of the installation they come from.")
+    bucket: PlainText = Field(min_length=3, max_length=63, description="One of announce_buckets.")
+    base: PlainText = Field("", max_length=1024, description="What the paths there begin with and the keys do not.")
+    archives: list[OaisArchive] = Field(min_length=1, max_length=1000)

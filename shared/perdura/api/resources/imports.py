@@ -1,0 +1,36 @@
+"""Migration: archives of a CERN OAIS platform, with their SIPs in the object store."""
+
+from __future__ import annotations
+
+from perdura.accounts.principals import Permission
+from perdura.api.models.oais_import import OaisImportRequest
+from perdura.api.models.steering import JobAnswer
+from perdura.api.operations import Call, Section
+from perdura.api.problems import FieldError, Problem
+from perdura.api.resources.announcements import allowed
+from perdura.api.resources.jobs import found
+from perdura.registry import jobs
+
+section = Section("Deposits")
+
+
+@section.post("/imports/oais", permission=Permission.ADMINISTER, status=202)
+def import_oais(call: Call, body: OaisImportRequest) -> JobAnswer:
+    """Take over archives of a CERN OAIS platform: each SIP is verified anew, becomes an AIP and goes all the way.
+
+    Their steps there are kept in the metadata, their collections are made. An archive that was taken over is left
+    alone the next time.
+    """
+    if not allowed(body.bucket, call.services.settings):
+        problem = FieldError("body.bucket", "not one from which packages may be announced")
+        raise Problem(422, "Nothing can be announced from this bucket.", "invalid", (problem,))
+    items = [
+        {"subject": f"{archive.source} {archive.recid}", "input": archive.model_dump(mode="json")}
+        for archive in body.archives
+    ]
+    given = {"origin": body.origin, "bucket": body.bucket, "base": body.base}
+    call.detail.update({"origin": body.origin, "archives": len(items)})
+    job = jobs.make(
+        call.connection, "import", items, by=call.principal.name, account=call.principal.account, step_input=given
+    )
+    return found(call, job)
