@@ -7,7 +7,7 @@ BROWSER := $(VENV)/.browser
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test chaos test-peers lint bench documents lock clean
+.PHONY: help install demo test test-browser chaos test-peers lint bench documents lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -19,6 +19,9 @@ demo: $(INSTALLED) ## Preserve a bag and a harvested record, from upload to tape
 
 test: $(INSTALLED) $(BROWSER) ## Run every test
 	@$(PYTHON) -m pytest -n $(JOBS) --dist loadfile
+
+test-browser: $(INSTALLED) $(BROWSER) ## Walk through the pages with a real browser; screenshots in .artefacts
+	@$(PYTHON) -m pytest tests/browser
 
 chaos: $(INSTALLED) ## Kill every function at every point, and the engines, in mid-work
 	@$(PYTHON) -m pytest tests/chaos -m chaos

@@ -82,6 +82,11 @@ def test_an_archives_page_offers_only_what_makes_sense(person: Client, busy: str
     assert person.post(f"/archives/{busy}/burn", data={"csrf": token}, base_url=BASE).status_code == 404
 
 
+def test_deposits_are_no_versions_of_one_another(world: World, person: Client) -> None:
+    one, _ = world.archive(), world.archive()
+    assert "Versions" not in _page(person, f"/archives/{one}")
+
+
 def test_bulk_work_is_planned_confirmed_and_followed(world: World, person: Client, busy: str) -> None:
     listing = person.get("/archives?state=failed&source=zenodo", base_url=BASE)
     link = re.search(r'href="(/jobs/new[^"]*)"', listing.text)

@@ -114,7 +114,9 @@ def related(connection: Connection, principal: Principal, archive: AnyRow, limit
     kind: ColumnElement[str] = literal_column("'version'").label("kind")
     versions = (
         select(kind, Archive.id, Archive.title.label("name"), Archive.state, Archive.created_at)
-        .where(Archive.resource_id == archive.resource_id, visible_archives(principal))
+        .where(
+            Archive.resource_id == archive.resource_id, Archive.resource_id.is_not(None), visible_archives(principal)
+        )
         .order_by(Archive.created_at.desc())
         .limit(limit)
     )
