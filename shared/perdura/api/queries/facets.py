@@ -1,6 +1,6 @@
 """How many Archives match, by everything a list can be narrowed to.
 
-Exact, from counters, whatever the number of Archives; where a search asks for what no counter knows, the newest
+Exact, from counters, whatever the number of Archives; where a search asks for what no counter knows,
 `SAMPLE` matches are counted instead, and the answer says so.
 """
 
@@ -143,7 +143,7 @@ def _sampled(
     )
     if restricted:
         matches = matches.where(index.restricted)
-    some = _newest(matches, SAMPLE + 1).subquery()
+    some = _some(matches, criteria, SAMPLE + 1).subquery()
     columns = [some.c[dimension] for dimension in DIMENSIONS]
     rows = connection.execute(
         select(
@@ -154,8 +154,10 @@ def _sampled(
     return cells, sum(cell.archives for cell in cells) <= SAMPLE
 
 
-def _newest(matches: Selection, limit: int) -> Selection:
-    """The newest of what matches: found along the index by time when it is frequent, by its own index when rare."""
+def _some(matches: Selection, criteria: Criteria, limit: int) -> Selection:
+    """Some of what matches. Of words the newest: frequent ones are found along the index by time, rare by their own."""
+    if not criteria.text:
+        return matches.limit(limit)
     return matches.order_by(ArchiveIndex.created_at.desc(), ArchiveIndex.archive_id.desc()).limit(limit)
 
 
@@ -174,7 +176,7 @@ def _holders(connection: Connection) -> list[tuple[str, int]]:
 def _sampled_formats(connection: Connection, principal: Principal, criteria: Criteria) -> list[tuple[str, int]]:
     wide = replace(criteria, formats=())
     matches = only_visible(select(ArchiveIndex.formats).where(*conditions(wide)), principal)
-    some = _newest(matches, SAMPLE // 3).subquery()
+    some = _some(matches, criteria, SAMPLE // 3).subquery()
     held = select(func.unnest(some.c.formats).label("name")).subquery()
     rows = connection.execute(
         select(held.c.name, func.count())
