@@ -10,8 +10,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from perdura.clients.http import UpstreamRefused
-from perdura.clients.reach import DestinationRefused
+from perdura.clients.http import HttpClient, UpstreamRefused
+from perdura.clients.reach import DestinationRefused, Reach, look_up
 from perdura.errors import UpstreamUnavailable
 from perdura.outcome import Outcome, StepState
 from perdura.premis.model import FAILURE
@@ -420,3 +420,18 @@ def test_nothing_secret_is_recorded(upstream: Upstream, world: Harvesting) -> No
     kept = b"".join(world.read(key) for key in world.listing("sip/") if not key.endswith("meta/files.json"))
     assert b"top-secret" not in kept
     assert "top-secret" not in repr(outcome)
+
+
+def test_a_connection_is_used_again_for_bodies_of_known_length(upstream: Upstream) -> None:
+    upstream.add("/a", Reply(b"x" * 5000))
+    looked_up: list[str] = []
+
+    def noted(host: str, port: int) -> list[str]:
+        looked_up.append(host)
+        return look_up(host, port)
+
+    reach = Reach(frozenset({"127.0.0.1"}), allow_loopback=True)
+    with HttpClient(reach, user_agent="tests", lookup=noted) as client:
+        for _ in range(5):
+            assert client.get(f"{upstream.base}/a").body == b"x" * 5000
+    assert len(looked_up) == 1

@@ -180,7 +180,8 @@ class Connections:
             raise
 
         def close() -> None:
-            whole = response.isclosed()
+            # A body of known length is not marked as closed by the read that takes its last byte.
+            whole = response.isclosed() or response.length == 0
             response.close()
             if whole and not response.will_close:
                 self._give(origin, connection)
