@@ -249,6 +249,9 @@ def _copied(found: Recall, target: Target, tape: TapeSystem, ports: Ports) -> Re
                 digest.update(part)
             done += len(part)
             ports.progress("reading from tape", done, target.size)
+            if done < target.size and ports.deadline.near():
+                message = f"only {done} of {target.size} bytes could be read from tape within one invocation"
+                raise Broken(message, code="recall-too-long")
             yield part
 
     def result(ref: ObjectRef | None) -> Recalled:

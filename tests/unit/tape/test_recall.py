@@ -6,6 +6,7 @@ import hashlib
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -158,6 +159,15 @@ def test_a_reading_that_breaks_off_is_done_again_and_then_staged_anew() -> None:
     bench.tape.read = read  # type: ignore[method-assign]
     assert bench.run().state is StepState.COMPLETED
     assert len(bench.tape.stages) == 2
+
+
+def test_what_takes_longer_than_an_invocation_is_said_to() -> None:
+    bench = Bench()
+    bench.ports = replace(bench.ports, deadline=SimpleNamespace(near=lambda: True))
+    with pytest.raises(Broken, match="only 1000 of 25600 bytes") as raised:
+        bench.run()
+    assert raised.value.code == "recall-too-long"
+    assert list(bench.store.list("perdura-dips", "")) == []
 
 
 @pytest.mark.parametrize("wanted", [{}, {"file": "data/one.bin"}, {"drill": True}])
