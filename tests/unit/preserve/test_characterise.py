@@ -18,6 +18,7 @@ from perdura.steps.preserve import run
 from perdura.storage.memory import MemoryStore
 from tests.unit.preserve.fakes import FakeIdentifier, ports
 from tests.unit.preserve.submissions import bag, deposit, stored, unpacked, zipped
+from tests.unit.preserve.test_standards import schema
 
 WAV = bytes.fromhex(
     "52494646240000005741564566 6d7420100000000100010044ac000088580100020010006461746100000000".replace(" ", "")
@@ -45,6 +46,7 @@ def test_the_output_of_a_real_tool_is_kept_and_linked(name: str) -> None:
     assert told["path"] == "data/sound.wav"
     assert "wav" in json.dumps(told["output"]).lower()
     mets = etree.fromstring(files["data/metadata/METS.xml"])
+    schema().assertValid(mets)
     (reference,) = mets.iter("{http://www.loc.gov/METS/}mdRef")
     assert reference.get(XLINK) == f"metadata/characterisation/{name}.jsonl"
     event = next(event for event in outcome.events if event.type == "metadata extraction")

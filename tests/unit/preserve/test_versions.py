@@ -13,6 +13,7 @@ from perdura.steps.preserve import run
 from perdura.storage.memory import MemoryStore
 from tests.unit.preserve.fakes import FakeIdentifier, derived, ports
 from tests.unit.preserve.submissions import ARCHIVE, FILES, bag, deposit, unpacked, zipped
+from tests.unit.preserve.test_standards import schema
 
 BEFORE = UUID("0190a1b2-0000-7000-8000-0000000000aa")
 MIGRATED = b"migrated\n"
@@ -50,6 +51,7 @@ def test_a_new_version_lies_beside_the_older_and_refers_to_it() -> None:
     assert files["data/objects/results/table.ods"] == MIGRATED
     assert files["data/objects/results/table 1.csv"] == FILES["data/results/table 1.csv"]
     mets = etree.fromstring(files["data/metadata/METS.xml"])
+    schema().assertValid(mets)
     related = [each.text for each in mets.iter("{*}relatedObjectIdentifierValue")]
     assert str(BEFORE) in related
     source = str(derived("file/data/objects/results/table 1.csv"))
