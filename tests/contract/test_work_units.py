@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -51,8 +52,9 @@ class World:
             units={REQUESTED: units.UnitRunner("ingest", lambda *arguments: self.run_unit(*arguments))},
         )
 
-    def emit(self, events: list[CloudEvent]) -> None:
+    def after_response(self, response: Response, events: Sequence[CloudEvent]) -> Response:
         self.sent += events
+        return response
 
     def post(self, event: CloudEvent) -> int:
         @Request.application
