@@ -298,10 +298,6 @@ class Submissions(Protocol):
         """Note that an instance answered with `probe`, or did not, and why."""
         ...
 
-    def stalled(self, instance: str, silence: float) -> bool:
-        """Whether nothing in flight at an instance showed a sign of life for `silence` seconds."""
-        ...
-
 
 @dataclass(frozen=True, slots=True)
 class Fleet:

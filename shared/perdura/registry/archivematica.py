@@ -204,19 +204,6 @@ class SubmissionBook:
                 },
             )
 
-    def stalled(self, instance: str, silence: float) -> bool:
-        """Whether nothing in flight at an instance showed a sign of life for `silence` seconds."""
-        with self._engine.connect() as connection:
-            return bool(
-                connection.execute(
-                    text("""
-                        SELECT max(coalesce(moved_at, sent_at)) < clock_timestamp() - interval '1 second' * :silence
-                        FROM archivematica_submission WHERE instance = :name AND state IN ('unsure', 'followed')
-                    """),
-                    {"name": instance, "silence": silence},
-                ).scalar_one()
-            )
-
 
 def instances(connection: Connection) -> list[InstanceState]:
     """Every instance that was ever used, by name."""

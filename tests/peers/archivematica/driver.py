@@ -116,10 +116,6 @@ class MemoryBook:
         del reason
         self.reachable[instance] = probe is not None
 
-    def stalled(self, instance: str, silence: float) -> bool:
-        del instance, silence
-        return False
-
 
 @dataclass
 class Case:

@@ -96,10 +96,6 @@ class Dashboard:
             return ()
         return tuple(_failed_job(job) for job in _listed(reply.document()) if job.get("status") == "FAILED")
 
-    def has_jobs(self, unit: UUID) -> bool:
-        """Whether anything was ever done for a unit."""
-        return self._exchange.ask("GET", f"/api/v2beta/jobs/{unit}/").status == 200
-
     def waiting(self) -> Mapping[str, tuple[str, str]]:
         """Units that wait for a person: name → (id, question)."""
         found = self._exchange.ask("GET", "/api/ingest/waiting").document()
@@ -107,12 +103,6 @@ class Dashboard:
             str(each.get("sip_name")): (str(each.get("sip_uuid")), str(each.get("microservice")))
             for each in _listed(found.get("results") if isinstance(found, dict) else None)
         }
-
-    def completed(self, stage: Stage) -> Sequence[UUID]:
-        """Ids of finished units that are not hidden."""
-        found = self._exchange.ask("GET", f"/api/{stage}/completed").document()
-        results = found.get("results") if isinstance(found, dict) else None
-        return [UUID(each) for each in results or () if isinstance(each, str)]
 
     def configurations(self) -> Sequence[str]:
         """Names of the processing configurations that are there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
@@ -22,11 +22,6 @@ class StorageService:
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
-
-    def location(self, location: str) -> Mapping[str, Any] | None:
-        """A location's record, or None when there is no such one."""
-        reply = self._exchange.ask("GET", f"/api/v2/location/{location}/")
-        return reply.document() if reply.status == 200 else None
 
     def holds(self, location: str, folder: str, entry: str) -> bool:
         """Whether `folder` of a location (relative to it) has that entry: what is not visible never starts (2.4)."""
