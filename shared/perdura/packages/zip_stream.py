@@ -7,10 +7,11 @@ file is known only once it went by. A range is served by making the whole and le
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+
+from perdura.storage.digests import crc32
 
 _LOCAL = struct.Struct("<4sHHHHHLLLHH")
 _DESCRIPTOR = struct.Struct("<4sLQQ")
@@ -67,7 +68,7 @@ def stream(entries: Sequence[Entry], modified: datetime) -> Iterator[bytes | mem
         yield local + name + _LOCAL_EXTRA.pack(1, 16, 0, 0)
         crc, sent = 0, 0
         for chunk in entry.chunks():
-            crc = zlib.crc32(chunk, crc)
+            crc = crc32(chunk, crc)
             sent += len(chunk)
             yield chunk
         if sent != entry.size:

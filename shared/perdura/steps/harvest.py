@@ -210,7 +210,10 @@ def _change(plan: Plan) -> ArchiveChange:
 
 
 def _described(plan: Plan) -> Mapping[str, Any]:
-    return {**plan.metadata, "url": plan.url, "parent": plan.parent, "revision": plan.revision}
+    told = {**plan.metadata, "url": plan.url, "parent": plan.parent, "revision": plan.revision}
+    if plan.closed is not None and plan.closed.status == "embargoed" and plan.closed.until is not None:
+        told["embargo_until"] = plan.closed.until.date().isoformat()
+    return told
 
 
 def _warnings(plan: Plan, receipt: Receipt) -> tuple[Finding, ...]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import suppress
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -25,6 +27,7 @@ from perdura.steps.publish_record import Publisher
 from perdura.steps.publish_transfer import Sending
 from tests.contract.test_inveniordm.fake import TOKENS, Fake
 from tests.contract.test_inveniordm.world import FILES, Died, Package, Target, file_of, md5s
+from tests.peers.inveniordm.peer import Peer
 
 CALLS = 11
 """Requests that a new record of two files takes."""
@@ -379,3 +382,39 @@ def test_retry_after_on_a_good_answer_is_not_waited_for(fake: Fake) -> None:
 def test_parts_go_to_no_host_that_the_operator_did_not_name(fake: Fake) -> None:
     with Wire(fake.url, "secret", transport=fake.transport()) as wire, pytest.raises(Broken, match="upload hosts"):
         wire.send_part("https://storage.elsewhere.test/part", lambda: iter([b"x"]), 1)
+
+
+@pytest.mark.peers
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("user", "fetched"), [("admin", True), ("publisher", False)])
+def test_a_server_that_may_fetch_does_so_and_another_is_sent_the_bytes(
+    inveniordm: Peer, user: str, fetched: bool
+) -> None:
+    """Transfer type F is for superusers of the instance; for everybody else the file is uploaded."""
+    data, asked = os.urandom(300_000), []
+
+    class Storage(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_: object) -> None:
+            """Keep quiet."""
+
+    storage = ThreadingHTTPServer(("127.0.0.1", inveniordm.transfer_port), Storage)
+    threading.Thread(target=storage.serve_forever, daemon=True).start()
+    try:
+        package = Package(files={"aip.tar": data}, sending=Sending(fetch=True))
+        order = package.order()
+        order.files[0].link = lambda: f"http://127.0.0.1:{inveniordm.transfer_port}/aip.tar?signature=secret"
+        with Wire(inveniordm.url, inveniordm.tokens[user]) as wire:
+            done = Publisher(wire, order, package.note, lambda: None).publish()
+            (stored,) = Files(wire).list(done.record.id, draft=False)
+    finally:
+        storage.shutdown()
+        storage.server_close()
+    assert stored.md5 == md5s(package.files)["aip.tar"]
+    assert bool(asked) is fetched
