@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -44,8 +44,12 @@ class Emitter:
 
     queue: list[CloudEvent] = field(default_factory=list)
 
-    def emit(self, events: list[CloudEvent]) -> None:
+    def emit(self, events: Sequence[CloudEvent]) -> None:
         self.queue += events
+
+    def after_response(self, response: Response, events: Sequence[CloudEvent]) -> Response:
+        response.call_on_close(lambda: self.emit(events))
+        return response
 
 
 @dataclass
