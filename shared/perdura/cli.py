@@ -37,7 +37,7 @@ COMMANDS = {
     "aip": ("perdura.aip_cli", "aip", "Make, verify and compare AIPs."),
     "broker": ("perdura.local.broker.cli", "broker", "The local broker of CloudEvents."),
     "tape": ("perdura.commands.tape", "tape", "Tape: the local library, credentials, jobs."),
-    "log": ("perdura.premis.cli", "log", "Check the sealed PREMIS log."),
+    "log": ("perdura.commands.log", "log", "Check the sealed PREMIS log; import events into it."),
     "manifests": ("perdura.local.manifests_cli", "manifests", "Check the manifests for Knative."),
     "completion": ("perdura.commands.completion", "completion", "Print the completion script of a shell."),
 }

@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,19 @@ def postgres() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def engine(postgres: str) -> Iterator[Engine]:
     """An engine on a new database that has the log's schema."""
+    with _database(postgres) as made:
+        yield made
+
+
+@pytest.fixture
+def another(postgres: str) -> Iterator[Engine]:
+    """An engine on another database that has the log's schema, empty."""
+    with _database(postgres) as made:
+        yield made
+
+
+@contextmanager
+def _database(postgres: str) -> Iterator[Engine]:
     name = f"premis_{uuid.uuid4().hex[:12]}"
     administrator = create_engine(postgres, isolation_level="AUTOCOMMIT")
     with administrator.connect() as connection:

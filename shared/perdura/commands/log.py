@@ -1,0 +1,160 @@
+"""`perdura log import` and `perdura log crawl`: events from files and from a PREMIS Event Service into the log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import date, datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import click
+from sqlalchemy import create_engine
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from perdura.clients.http import HttpClient, Limits
+from perdura.clients.reach import Reach
+from perdura.errors import PerduraError, Rejected, UpstreamUnavailable
+from perdura.packages.mets_read import MetsAgent, MetsEvent, read_mets
+from perdura.premis import agents
+from perdura.premis.cli import log
+from perdura.premis.crawl import Crawl, noted, resumed
+from perdura.premis.importing import Foreign, Imported, from_element, from_lines, record
+from perdura.premis.model import Identifier
+from perdura.premis.xml import agent_from, events_in, parse
+
+_PAGE = 64 * 1024 * 1024
+_PIECE = 1 << 20
+
+
+@log.command("import")
+@click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--zone", default="UTC", show_default=True, help="Time zone of dates without an offset.")
+@click.option("--object", "objects", multiple=True, help="An identifier of what all the events are about.")
+@click.pass_obj
+def import_files(url: str, files: tuple[Path, ...], zone: str, objects: tuple[str, ...]) -> None:
+    """Record the events of FILES: METS (as Archivematica writes it), PREMIS XML, Atom feeds, NDJSON.
+
+    What is in the log already is not recorded again.
+    """
+    also = [Identifier("local", value) for value in objects]
+    engine = create_engine(url)
+    done = Imported()
+    try:
+        for path in files:
+            done += record(engine, _events(engine, path, ZoneInfo(zone), also), actor=f"import:{path.name}")
+    except PerduraError as error:
+        raise click.ClickException(error.message) from error
+    except SQLAlchemyError as error:
+        raise click.ClickException(f"the log cannot be written: {type(error).__name__}") from error
+    finally:
+        engine.dispose()
+    _say(done)
+
+
+@log.command()
+@click.argument("service")
+@click.option("--zone", required=True, help="Time zone of the service: what its dates without an offset are in.")
+@click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="First day; default: that of its first event.")
+@click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="Last day; default: that of its last event.")
+@click.option("--note", type=click.Path(dir_okay=False, path_type=Path), help="File that says how far it is imported.")
+@click.option("--private", is_flag=True, help="The service may have an address of a private network or this machine.")
+@click.pass_obj
+def crawl(
+    url: str,
+    service: str,
+    zone: str,
+    first: datetime | None,
+    last: datetime | None,
+    note: Path | None,
+    private: bool,
+) -> None:
+    """Take over the events and agents of a PREMIS Event Service at the URL SERVICE, by its feed.
+
+    Doing it again records what is new; with --note it carries on where it stopped.
+    """
+    host = urlsplit(service).hostname or ""
+    engine = create_engine(url)
+    reach = Reach(frozenset({host}), allow_loopback=private, allow_private=private)
+    try:
+        with HttpClient(reach, user_agent="perdura", limits=Limits(body_bytes=_PAGE)) as client:
+            walk = Crawl(engine, lambda page: _read(client, page), service, ZoneInfo(zone), f"import:{host}")
+            days = _days(walk, first, last, note)
+            for day in walk.run(*days) if days else ():
+                if note is not None:
+                    note.write_text(noted(service, day), "utf-8")
+            added = walk.agents()
+    except PerduraError as error:
+        raise click.ClickException(error.message) from error
+    except SQLAlchemyError as error:
+        raise click.ClickException(f"the log cannot be written: {type(error).__name__}") from error
+    finally:
+        engine.dispose()
+    click.echo(f"{added} agents registered")
+    for each in walk.lacking:
+        click.echo(f"not all found on {each}", err=True)
+    _say(walk.done)
+    if walk.lacking:
+        raise click.exceptions.Exit(1)
+
+
+def _events(engine: Engine, path: Path, zone: ZoneInfo, also: list[Identifier]) -> Iterator[Foreign | str]:
+    with path.open("rb") as file:
+        head = file.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
+        file.seek(0)
+        if not head.startswith(b"<"):
+            yield from from_lines(file, origin=path.name, zone=zone)
+        elif b"http://www.loc.gov/METS/" in head:
+            yield from _of_mets(engine, iter(lambda: file.read(_PIECE), b""), zone, also)
+        else:
+            for element in events_in(parse(file.read())):
+                yield from_element(element, origin=path.name, zone=zone, also=also)
+
+
+def _of_mets(
+    engine: Engine, pieces: Iterator[bytes], zone: ZoneInfo, also: list[Identifier]
+) -> Iterator[Foreign | str]:
+    """Events of a METS, each with the object in whose section it stands; agents are registered as they come."""
+    for part in read_mets(pieces):
+        if isinstance(part, MetsAgent):
+            _register(engine, part)
+        elif isinstance(part, MetsEvent):
+            about = [Identifier(kind, value) for kind, value in (part.about.identifiers if part.about else ())]
+            try:
+                yield from_element(part.element, origin="METS", zone=zone, also=[*about, *also])
+            except Rejected as error:
+                yield f"{part.section}: {error.message}"
+
+
+def _register(engine: Engine, part: MetsAgent) -> None:
+    try:
+        agent = agent_from(part.element)
+    except Rejected:
+        return
+    with engine.begin() as connection:
+        if agents.find(connection, agent.identifier.value) is None:
+            agents.create(connection, agent)
+
+
+def _days(walk: Crawl, first: datetime | None, last: datetime | None, note: Path | None) -> tuple[date, date] | None:
+    found = walk.days()
+    if found is None:
+        return None
+    begin = first.date() if first else found[0]
+    if note is not None and note.exists():
+        begin = resumed(note.read_text("utf-8"), walk.url) or begin
+    return begin, last.date() if last else found[1]
+
+
+def _read(client: HttpClient, url: str) -> bytes:
+    answer = client.get(url)
+    if answer.status != 200:
+        raise UpstreamUnavailable(f"{url[:200]} answered {answer.status}.")
+    return answer.body
+
+
+def _say(done: Imported) -> None:
+    for each in done.refused:
+        click.echo(f"not read: {each}", err=True)
+    click.echo(f"{done.read} events read, {done.new} recorded, {done.read - done.new} known before")

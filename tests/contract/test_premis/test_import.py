@@ -1,0 +1,160 @@
+"""Events from elsewhere: METS of Archivematica, NDJSON, a running PREMIS Event Service; each recorded once."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy.engine import Engine
+from werkzeug.test import Client
+
+from perdura.commands.log import log as command
+from perdura.premis import agents, log, query
+from perdura.premis.crawl import Crawl, ServiceChanged, noted, resumed
+from perdura.premis.model import Agent, Event, Identifier, Outcome
+from tests.contract.test_premis.test_http import client_of, entry
+from tests.shared_data import reference_data
+
+START = datetime(2023, 3, 1, tzinfo=UTC)
+
+
+def _run(engine: Engine, *arguments: str) -> str:
+    url = engine.url.render_as_string(hide_password=False)
+    result = CliRunner().invoke(command, ["--database-url", url, *arguments])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def _fill(engine: Engine, number: int) -> list[Event]:
+    events = [
+        Event(
+            id=uuid.uuid4(),
+            type="fixity check",
+            at=START + timedelta(hours=5 * n),
+            outcomes=(Outcome("success", (f"note {n} <&> é",)),),
+            agents=(Identifier("URL", "http://example.org/agent", ("executing program",)),),
+            objects=(Identifier("ARK", f"ark:/67531/coda{n % 7}", ("source",)),),
+        )
+        for n in range(number)
+    ]
+    with engine.begin() as connection:
+        log.append(connection, events, actor="test")
+        agents.create(connection, Agent(Identifier("local", "someone"), "Someone", "Personal", ("a note",)))
+    return events
+
+
+def _all(engine: Engine) -> list[query.pages.Listed]:
+    with engine.connect() as connection:
+        return query.page(connection, query.Filter(), order=query.Order.DATE, limit=10_000).events
+
+
+def test_events_of_an_archivematica_aip_are_recorded_once_with_what_they_are_about(another: Engine) -> None:
+    mets = reference_data("archivematica/samples/METS.e342835e-b3ba-4d07-a70d-4bb727ad1a91.xml")
+    events = len(re.findall(rb"<premis:event ", mets.read_bytes()))
+    assert _run(another, "import", str(mets)) == f"{events} events read, {events} recorded, 0 known before\n"
+    assert _run(another, "import", str(mets)) == f"{events} events read, 0 recorded, {events} known before\n"
+    found = _all(another)
+    assert len(found) == events
+    assert all(each.event.objects for each in found)
+    assert all(each.event.agents for each in found)
+    with another.connect() as connection:
+        assert "Archivematica" in {each.name.partition(" ")[0] for each in agents.listed(connection)}
+
+
+def test_an_export_as_ndjson_is_a_whole_import(engine: Engine, another: Engine, tmp_path: Path) -> None:
+    events = _fill(engine, 30)
+    client_of(engine).post("/APP/event/", data=entry(uuid.uuid4().hex))
+    exported = tmp_path / "export.ndjson"
+    exported.write_bytes(client_of(engine).get("/event/export.ndjson").data)
+    assert _run(another, "import", str(exported)) == f"{len(events) + 1} events read, 31 recorded, 0 known before\n"
+    assert [(each.identifier, each.type, each.at) for each in _all(another)] == [
+        (each.identifier, each.type, each.at) for each in _all(engine)
+    ]
+    assert [each.event.objects for each in _all(another)] == [each.event.objects for each in _all(engine)]
+
+
+def test_lines_that_are_no_events_are_named_and_the_others_recorded(another: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "some.ndjson"
+    file.write_text('{"type": "x", "date": "2024-01-01"}\nnonsense\n{"type": "y", "date": "last spring"}\n')
+    output = _run(another, "import", str(file))
+    assert "line 2: no JSON" in output
+    assert "line 3: " in output
+    assert "1 events read, 1 recorded" in output
+    assert "0 recorded, 1 known" in _run(another, "import", str(file))
+
+
+def test_a_premis_document_and_an_atom_feed_are_imported(engine: Engine, another: Engine, tmp_path: Path) -> None:
+    feed = tmp_path / "feed.xml"
+    feed.write_bytes(client_of(engine).get("/APP/event/?count=5").data)
+    assert "5 events read, 5 recorded" in _run(another, "import", str(feed), "--object", "urn:box:7")
+    assert all(each.event.objects[-1].value == "urn:box:7" for each in _all(another))
+
+
+class Service:
+    """The log as a service that is crawled; `forgets` events of periods longer than a day, as unordered pages do."""
+
+    def __init__(self, engine: Engine, *, forgets: bool = False) -> None:
+        self._client: Client = client_of(engine)
+        self._forgets = forgets
+        self.asked: list[str] = []
+
+    def fetch(self, url: str) -> bytes:
+        self.asked.append(url)
+        assert url.startswith("http://pes.example.org/")
+        answer = self._client.get(url, base_url="http://pes.example.org/")
+        assert answer.status_code == 200, answer.text
+        sent = parse_qs(urlsplit(url).query)
+        body = answer.data
+        if self._forgets and "start_date" in sent and "/APP/event/" in url and _days(sent) > 1:
+            body = re.sub(rb"<entry>.*?</entry>", b"", body, count=1, flags=re.DOTALL)
+        return body
+
+
+def _days(sent: dict[str, list[str]]) -> int:
+    first, last = (datetime.strptime(sent[name][0], "%m/%d/%Y") for name in ("start_date", "end_date"))
+    return (last - first).days
+
+
+def _crawl(engine: Engine, service: Service) -> Crawl:
+    return Crawl(engine, service.fetch, "http://pes.example.org/", UTC, "import:pes.example.org")
+
+
+@pytest.mark.parametrize("forgets", [False, True])
+def test_a_running_service_is_taken_over_whole_even_where_its_pages_lose_events(
+    engine: Engine, another: Engine, forgets: bool
+) -> None:
+    assert _all(engine)
+    service = Service(engine, forgets=forgets)
+    crawl = _crawl(another, service)
+    days = crawl.days()
+    assert days is not None
+    assert list(crawl.run(*days))[-1] == days[1]
+    assert crawl.agents() == 1
+    assert not crawl.lacking
+    assert [each.identifier for each in _all(another)] == [each.identifier for each in _all(engine)]
+    again = _crawl(another, Service(engine))
+    list(again.run(*days))
+    assert again.done.new == 0
+
+
+def test_a_crawl_carries_on_where_it_stopped(engine: Engine, another: Engine) -> None:
+    crawl = _crawl(another, Service(engine))
+    days = crawl.days()
+    assert days is not None
+    reached = next(crawl.run(*days))
+    begin = resumed(noted("http://pes.example.org/", reached), "http://pes.example.org/")
+    assert begin == reached + timedelta(days=1)
+    assert resumed(noted("http://other.example.org/", reached), "http://pes.example.org/") is None
+    list(_crawl(another, Service(engine)).run(begin, days[1]))
+    assert len(_all(another)) == len(_all(engine))
+
+
+def test_something_that_is_no_event_service_is_refused(another: Engine) -> None:
+    crawl = Crawl(another, lambda _: b"<html/>", "http://example.org/", UTC, "import")
+    with pytest.raises(ServiceChanged):
+        list(crawl.run(date(2024, 1, 1), date(2024, 1, 2)))
