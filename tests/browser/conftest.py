@@ -50,7 +50,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-def _complaints(page: Page) -> list[str]:
+def complaints(page: Page) -> list[str]:
     """Collects what the browser complains about: script errors, blocked content, failed loads."""
     found: list[str] = []
 
@@ -66,7 +66,7 @@ def _complaints(page: Page) -> list[str]:
 def _visit(context: BrowserContext, stack: Stack, name: str) -> Iterator[Page]:
     page = context.new_page()
     page.set_default_timeout(60_000)
-    complaints = _complaints(page)
+    complaints = complaints(page)
     page.goto(stack.urls["registry"])
     page.get_by_label("Access token").fill(stack.token)
     page.get_by_role("button", name="Sign in").click()

@@ -9,6 +9,7 @@ import json
 import threading
 import uuid
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
@@ -33,11 +34,15 @@ UNT = "http://purl.org/net/untl/vocabularies/"
 OPEN = Settings(premis_open_writes=True, premis_hosts="pes.example.org")  # type: ignore[call-arg]
 
 
-def client_of(engine: Engine, settings: Settings = OPEN) -> Client:
+def service_application(engine: Engine, settings: Settings = OPEN) -> Any:
     def application(environ: dict[str, object], start: object) -> object:
         return service.respond(Request(environ), engine, settings)(environ, start)  # type: ignore[arg-type]
 
-    return Client(application)
+    return application
+
+
+def client_of(engine: Engine, settings: Settings = OPEN) -> Client:
+    return Client(service_application(engine, settings))
 
 
 @pytest.fixture(scope="module")

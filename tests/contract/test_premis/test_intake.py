@@ -1,0 +1,111 @@
+"""CloudEvents that arrive at the log: requests to record, and what nobody took."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy.engine import Engine
+
+from perdura.cloudevents.codec import decode
+from perdura.cloudevents.message import CloudEvent
+from perdura.errors import Rejected
+from perdura.premis import intake, log
+from perdura.premis.model import FAILURE
+
+ARCHIVE = uuid.UUID("0190a1b2-0000-7000-8000-000000000001")
+
+
+def _lost(**extensions: str) -> CloudEvent:
+    return CloudEvent(
+        id=str(uuid.uuid4()),
+        source="/perdura/ingest",
+        type="org.perdura.preserve.requested.v1",
+        subject=f"archive/{ARCHIVE}",
+        time=datetime(2024, 3, 5, tzinfo=UTC),
+        data={"step": "x"},
+        extensions=extensions,
+    )
+
+
+@pytest.mark.parametrize(
+    "extensions",
+    [
+        {},
+        {"knativeerrordest": "http://preserve.default.svc", "knativeerrorcode": "503", "knativeerrordata": "YnVzeQ=="},
+        {"knativeerrorcode": "400"},
+    ],
+)
+def test_what_nobody_took_becomes_a_failure_event_once(engine: Engine, extensions: dict[str, str]) -> None:
+    lost = _lost(**extensions)
+    with engine.begin() as connection:
+        (recorded,) = intake.record(connection, lost)
+        assert intake.record(connection, lost) == []
+    with engine.connect() as connection:
+        stored = log.find(connection, recorded.id)
+    assert stored is not None
+    assert stored.type == intake.DEAD_LETTER
+    assert stored.event.outcomes[0].outcome == FAILURE
+    notes = "\n".join(stored.event.outcomes[0].notes)
+    assert all(f"{name}: {value}" in notes for name, value in extensions.items())
+    assert str(ARCHIVE) in [each.value for each in stored.event.objects]
+    assert lost.id in stored.event.details[0]
+
+
+def test_a_request_to_record_that_came_back_as_a_dead_letter_is_one(engine: Engine) -> None:
+    asked = CloudEvent(
+        id="1",
+        source="/elsewhere",
+        type=intake.RECORD_REQUESTED,
+        data={"events": []},
+        extensions={"knativeerrorcode": "500"},
+    )
+    with engine.begin() as connection:
+        (recorded,) = intake.record(connection, asked)
+    assert recorded.type == intake.DEAD_LETTER
+
+
+@pytest.mark.parametrize("mode", ["binary", "structured", "batch"])
+def test_a_request_in_every_mode_records_its_events_once(engine: Engine, mode: str) -> None:
+
+    data = {
+        "events": [
+            {"type": "fixity check", "date": "2024-03-05T16:39:49Z", "objects": [{"type": "ARK", "value": mode}]}
+        ]
+    }
+    attributes = {
+        "specversion": "1.0",
+        "id": str(uuid.uuid4()),
+        "source": "/elsewhere",
+        "type": intake.RECORD_REQUESTED,
+    }
+    whole = {**attributes, "datacontenttype": "application/json", "data": data}
+    headers, body = {
+        "binary": (
+            {**{f"ce-{name}": value for name, value in attributes.items()}, "content-type": "application/json"},
+            json.dumps(data),
+        ),
+        "structured": ({"content-type": "application/cloudevents+json"}, json.dumps(whole)),
+        "batch": ({"content-type": "application/cloudevents-batch+json"}, json.dumps([whole])),
+    }[mode]
+    (event,) = decode(headers, body.encode())
+    with engine.begin() as connection:
+        assert len(intake.record(connection, event)) == 1
+        assert intake.record(connection, event) == []
+        assert len(log.events_of(connection, mode)) == 1
+
+
+def test_a_request_with_one_wrong_event_records_nothing(engine: Engine) -> None:
+    data = {
+        "events": [
+            {"type": "a", "date": "2024-01-01", "objects": [{"type": "x", "value": "half"}]},
+            {"type": "b", "date": "soon"},
+        ]
+    }
+    asked = CloudEvent(id="2", source="/elsewhere", type=intake.RECORD_REQUESTED, data=data)
+    with engine.connect() as connection, pytest.raises(Rejected, match=r"data\.events\[1\]"):
+        intake.record(connection, asked)
+    with engine.connect() as connection:
+        assert log.events_of(connection, "half") == []
