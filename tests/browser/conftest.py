@@ -66,7 +66,7 @@ def complaints(page: Page) -> list[str]:
 def _visit(context: BrowserContext, stack: Stack, name: str) -> Iterator[Page]:
     page = context.new_page()
     page.set_default_timeout(60_000)
-    complaints = complaints(page)
+    complained = complaints(page)
     page.goto(stack.urls["registry"])
     page.get_by_label("Access token").fill(stack.token)
     page.get_by_role("button", name="Sign in").click()
@@ -75,7 +75,7 @@ def _visit(context: BrowserContext, stack: Stack, name: str) -> Iterator[Page]:
     ARTEFACTS.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=ARTEFACTS / f"{re.sub(r'[^a-z0-9]+', '-', name)}.png", full_page=True)
     context.close()
-    assert complaints == []
+    assert complained == []
 
 
 @pytest.fixture
