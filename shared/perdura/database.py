@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 from pg8000.converters import make_params
+from pg8000.exceptions import InterfaceError
 from sqlalchemy import Row, create_engine, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import InvalidatePoolError
@@ -116,6 +117,14 @@ def _ask_idle(pooled: Engine) -> Any:
 
 def _execute_prepared(cursor: Any, statement: str, parameters: Sequence[Any], _context: Any) -> bool:
     """Run a statement on a cursor of pg8000 as one that the connection keeps prepared."""
+    try:
+        return _prepared(cursor, statement, parameters)
+    except OSError as error:
+        # The driver says so itself when it cannot write, not when it cannot read.
+        raise InterfaceError("network error") from error
+
+
+def _prepared(cursor: Any, statement: str, parameters: Sequence[Any]) -> bool:
     connection = cursor._c
     known: OrderedDict[str, Any] = connection.__dict__.setdefault("prepared", OrderedDict())
     prepared = known.get(statement)
