@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -15,8 +16,9 @@ DONE = re.compile("Completed")
 
 
 def _bag(folder: Path, *, broken: bool = False) -> Path:
+    """A package of its own: what is kept already would be answered with its Archive."""
     path = folder / ("broken.tar" if broken else "letters.tar")
-    content = bag_tar({"letter.txt": b"Ma ch\xc3\xa8re fille\n", "image.bin": bytes(range(256)) * 64})
+    content = bag_tar({"letter.txt": b"Ma ch\xc3\xa8re fille\n", "image.bin": os.urandom(16_384)})
     path.write_bytes(content.replace(b"fille", b"fills") if broken else content)
     return path
 

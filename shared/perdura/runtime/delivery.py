@@ -21,7 +21,7 @@ from perdura.errors import Broken, Conflict, PerduraError, Rejected, Retryable, 
 from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.ports import Ports
 from perdura.registry import inbox, outbox, work
-from perdura.runtime import faults
+from perdura.runtime import faults, metrics
 from perdura.runtime.answers import Answer
 from perdura.runtime.closing import close, unsuccessful
 from perdura.runtime.environment import Environment
@@ -112,6 +112,9 @@ class StepRunner:
                 transaction.rollback()
                 return self._unrecordable(environment, started, event, error)
         faults.reach("after-commit")
+        metrics.add(metrics.STEPS, step=started.archive.step.name, state=outcome.state)
+        for package in outcome.packages:
+            metrics.add(metrics.STORED_BYTES, package.size, kind=package.kind)
         _log.info(
             "step %s", outcome.state, extra={"archive": started.archive.id, "step": step, "code": outcome.error_code}
         )

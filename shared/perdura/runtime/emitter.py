@@ -18,7 +18,7 @@ from werkzeug.wrappers import Response
 from perdura.cloudevents.codec import encode_binary
 from perdura.cloudevents.message import CloudEvent
 from perdura.registry import outbox
-from perdura.runtime import faults
+from perdura.runtime import faults, metrics
 from perdura.settings import Settings
 
 if TYPE_CHECKING:
@@ -63,6 +63,11 @@ class Emitter:
 
     def post(self, event: CloudEvent) -> str | None:
         """Post one event; None when the broker took it, else what went wrong."""
+        error = self._post(event)
+        metrics.add(metrics.EMISSIONS, result="left" if error else "taken")
+        return error
+
+    def _post(self, event: CloudEvent) -> str | None:
         if self.sink is None:
             return "no K_SINK is configured"
         headers, body = encode_binary(event)

@@ -24,7 +24,7 @@ from perdura.cloudevents.catalogue import CATALOGUE, TICK, HarvestRequested, Ing
 from perdura.cloudevents.codec import NotACloudEvent, decode
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Rejected, Retryable
-from perdura.runtime import statements
+from perdura.runtime import metrics, statements
 from perdura.runtime.admission import admit_harvest, admit_ingest, arrived
 from perdura.runtime.answers import Answer, answer, problem, without_event
 from perdura.runtime.delivery import Delivered, StepRunner
@@ -102,6 +102,14 @@ class Function:
         return response
 
     def _deliver(self, surroundings: Environment, event: CloudEvent) -> Delivered:
+        begun = time.monotonic()
+        delivered = self._understood(surroundings, event)
+        kind = event.type if event.type in CATALOGUE else "other"
+        metrics.add(metrics.EVENTS, type=kind, answer=str(int(delivered.answer)))
+        metrics.observe(metrics.EVENT_SECONDS, time.monotonic() - begun, type=kind)
+        return delivered
+
+    def _understood(self, surroundings: Environment, event: CloudEvent) -> Delivered:
         try:
             return self._dispatch(surroundings, event)
         except (Rejected, ValidationError) as error:

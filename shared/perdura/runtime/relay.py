@@ -6,7 +6,8 @@ Every duty is idempotent and safe to run from many instances at once; a tick wit
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 
@@ -19,61 +20,82 @@ from perdura.premis import seal
 from perdura.registry import archive_index, deposits, duties, outbox, store_capabilities
 from perdura.runtime import faults, jobs, notifications, schedules
 from perdura.runtime.environment import Environment
+from perdura.settings import Settings
 
 _log = logging.getLogger(__name__)
 
+SOURCE = "/perdura/relay"
 BATCH = 100
-SEAL_INTERVAL = timedelta(seconds=30)
-WATCH_INTERVAL = timedelta(seconds=5)
-PRUNE_INTERVAL = timedelta(hours=1)
-PROBE_INTERVAL = timedelta(days=1)
-NOTIFY_INTERVAL = timedelta(seconds=5)
-JOBS_INTERVAL = timedelta(seconds=1)
-FOLD_INTERVAL = timedelta(seconds=15)
-HARVEST_INTERVAL = timedelta(seconds=5)
+
+Do = Callable[[Environment], Sequence[CloudEvent] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Duty:
+    """What is done again and again: by which name it is remembered, how often, and what it does."""
+
+    name: str
+    every: timedelta
+    do: Do
+
+
+def duties_of(settings: Settings) -> tuple[Duty, ...]:
+    """All duties of the relay beside the outbox, in the order in which a tick does those that are due."""
+    return (
+        Duty("watch", timedelta(seconds=5), watch),
+        Duty("harvest", timedelta(seconds=5), schedules.tick),
+        Duty("sweep", timedelta(seconds=settings.sweep_seconds), sweep_drop_zone),
+        Duty("probe", timedelta(days=1), probe_store),
+        Duty("seal", timedelta(seconds=30), seal_log),
+        Duty("prune", timedelta(hours=1), prune),
+        Duty("jobs", timedelta(seconds=1), jobs.tick),
+        Duty("notify", timedelta(seconds=5), notifications.tick),
+        Duty("fold", timedelta(seconds=15), fold_counts),
+    )
 
 
 def tick(environment: Environment) -> Sequence[CloudEvent]:
-    """Do what is due. CloudEvents of the duties go through the outbox and are returned for emission."""
+    """Do what is due. CloudEvents of the duties go through the outbox and are returned for emission.
+
+    A duty that fails leaves the others to be done; it is due again after its interval.
+    """
     faults.reach("before-effect")
     sweep_outbox(environment)
-    intervals = {
-        "watch": WATCH_INTERVAL,
-        "sweep": timedelta(seconds=environment.settings.sweep_seconds),
-        "seal": SEAL_INTERVAL,
-        "prune": PRUNE_INTERVAL,
-        "probe": PROBE_INTERVAL,
-        "fold": FOLD_INTERVAL,
-        "harvest": HARVEST_INTERVAL,
-        "jobs": JOBS_INTERVAL,
-        "notify": NOTIFY_INTERVAL,
-    }
+    known = duties_of(environment.settings)
     with environment.engine.begin() as connection:
-        due = duties.due(connection, intervals)
+        due = duties.due(connection, {duty.name: duty.every for duty in known})
     events: list[CloudEvent] = []
-    if "watch" in due:
-        with environment.engine.begin() as connection:
-            events += duties.ask_again(connection, "/perdura/relay", BATCH)
-    if "harvest" in due:
-        events += schedules.tick(environment)
-    if "sweep" in due:
-        events += sweep_drop_zone(environment)
-    if "probe" in due:
-        probe_store(environment)
-    if "seal" in due:
-        seal.tick(environment.engine, environment.store, environment.settings)
-    if "prune" in due:
-        with environment.engine.begin() as connection:
-            outbox.prune(connection, timedelta(days=environment.settings.keep_messages_days))
-            forgetting.forget(connection, environment.settings)
-    if "jobs" in due:
-        events += jobs.tick(environment)
-    if "notify" in due:
-        notifications.tick(environment)
-    if "fold" in due:
-        with environment.engine.begin() as connection:
-            archive_index.fold(connection)
+    for duty in known:
+        if duty.name in due:
+            try:
+                events += duty.do(environment) or ()
+            except (PerduraError, SQLAlchemyError) as error:
+                _log.warning("%s: %s", duty.name, error if isinstance(error, PerduraError) else type(error).__name__)
     return events
+
+
+def watch(environment: Environment) -> Sequence[CloudEvent]:
+    """Ask again for steps that nobody works on."""
+    with environment.engine.begin() as connection:
+        return duties.ask_again(connection, SOURCE, BATCH)
+
+
+def seal_log(environment: Environment) -> None:
+    """Seal the events that the log took since the last tree head."""
+    seal.tick(environment.engine, environment.store, environment.settings)
+
+
+def prune(environment: Environment) -> None:
+    """Forget messages that can come no more, and what expired of accounts."""
+    with environment.engine.begin() as connection:
+        outbox.prune(connection, timedelta(days=environment.settings.keep_messages_days))
+        forgetting.forget(connection, environment.settings)
+
+
+def fold_counts(environment: Environment) -> None:
+    """Fold the changes of the counters into their totals."""
+    with environment.engine.begin() as connection:
+        archive_index.fold(connection)
 
 
 def sweep_outbox(environment: Environment) -> None:
@@ -98,19 +120,16 @@ def sweep_drop_zone(environment: Environment) -> list[CloudEvent]:
     """Begin the ingest of objects whose notification was lost (embedded-services.md 5: a webhook only wakes)."""
     bucket = environment.settings.bucket_incoming
     events: list[CloudEvent] = []
-    try:
-        listing = environment.store.list(bucket, "")
-        while batch := list(islice(listing, 1000)):
-            arrivals = [
-                deposits.Arrival(bucket, info.ref.key, info.ref.version_id, info.ref.etag, info.size)
-                for info in batch
-                if not info.ref.key.endswith("/")
-            ]
-            with environment.engine.begin() as connection:
-                for arrival in deposits.unknown_keys(connection, arrivals):
-                    events += deposits.receive(connection, arrival, source="/perdura/relay").events
-    except (PerduraError, SQLAlchemyError) as error:
-        _log.warning("the drop zone could not be swept: %s", error)
+    listing = environment.store.list(bucket, "")
+    while batch := list(islice(listing, 1000)):
+        arrivals = [
+            deposits.Arrival(bucket, info.ref.key, info.ref.version_id, info.ref.etag, info.size)
+            for info in batch
+            if not info.ref.key.endswith("/")
+        ]
+        with environment.engine.begin() as connection:
+            for arrival in deposits.unknown_keys(connection, arrivals):
+                events += deposits.receive(connection, arrival, source=SOURCE).events
     return events
 
 
@@ -119,11 +138,7 @@ def probe_store(environment: Environment) -> None:
     from perdura.storage.capabilities import probe
     from perdura.storage.s3 import S3Store
 
-    if not isinstance(environment.store, S3Store):
-        return
-    try:
+    if isinstance(environment.store, S3Store):
         found = probe(environment.store)
         with environment.engine.begin() as connection:
             store_capabilities.record(connection, environment.settings.s3_endpoint, found)
-    except (PerduraError, SQLAlchemyError) as error:
-        _log.warning("the object store could not be probed: %s", error)

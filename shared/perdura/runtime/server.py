@@ -1,6 +1,7 @@
 """gunicorn's configuration for every function: `gunicorn -c python:perdura.runtime.server …` (serverless.md 2.1).
 
 `PORT`, `HOST` and `THREADS` come from the environment; `THREADS` equals the Knative Service's containerConcurrency.
+`METRICS_PORT` opens a second port for Prometheus; the relay's also tells how much work waits.
 """
 
 from __future__ import annotations
@@ -33,4 +34,18 @@ def post_worker_init(worker: Any) -> None:
     from perdura.runtime.logs import configure
 
     configure(os.environ.get("FUNCTION", "perdura"), loglevel)
+    if metrics_port := os.environ.get("METRICS_PORT"):
+        _expose_metrics(int(metrics_port))
     worker.log.debug("worker ready")
+
+
+def _expose_metrics(port: int) -> None:
+    from perdura.runtime import metrics, queues
+    from perdura.runtime.environment import environment
+
+    watches_queues = os.environ.get("FUNCTION") == "relay"
+    metrics.serve(
+        os.environ.get("HOST", "0.0.0.0"),  # noqa: S104 - a container's contract
+        port,
+        (lambda: queues.gauges(environment())) if watches_queues else None,
+    )

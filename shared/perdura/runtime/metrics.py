@@ -1,0 +1,136 @@
+"""Prometheus metrics of a function: what there is, and their port (`METRICS_PORT`), which clients never reach.
+
+Without that port nothing is counted and no client library is imported: a cold start does not wait for it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+PORT = "METRICS_PORT"
+_BUCKETS = (0.005, 0.02, 0.1, 0.5, 1, 2.5, 10, 30, 60, 180, 600)
+"""Seconds: from a duplicate that is waved through to the longest invocation."""
+
+
+class Kind(StrEnum):
+    """What a metric does."""
+
+    COUNTER = "counter"
+    HISTOGRAM = "histogram"
+    GAUGE = "gauge"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric; every one has the label `function` as well."""
+
+    name: str
+    kind: Kind
+    says: str
+    labels: tuple[str, ...] = ()
+
+
+EVENTS = Metric(
+    "perdura_cloudevents_total",
+    Kind.COUNTER,
+    "CloudEvents by type and answer: 204 done, 409 worked on elsewhere, 429 and 503 to be sent again.",
+    ("type", "answer"),
+)
+EVENT_SECONDS = Metric(
+    "perdura_cloudevent_seconds", Kind.HISTOGRAM, "Seconds from a CloudEvent to its answer.", ("type",)
+)
+STEPS = Metric("perdura_steps_total", Kind.COUNTER, "Recorded outcomes of steps.", ("step", "state"))
+STORED_BYTES = Metric("perdura_stored_bytes_total", Kind.COUNTER, "Bytes of recorded packages.", ("kind",))
+EMISSIONS = Metric(
+    "perdura_emissions_total",
+    Kind.COUNTER,
+    "CloudEvents posted to the broker: taken, or left to the relay.",
+    ("result",),
+)
+OUTBOX_PENDING = Metric("perdura_outbox_pending", Kind.GAUGE, "CloudEvents that the broker has not taken yet.")
+OUTBOX_AGE = Metric("perdura_outbox_oldest_seconds", Kind.GAUGE, "Age of the oldest of them, in seconds.")
+STEPS_OPEN = Metric("perdura_steps_open", Kind.GAUGE, "Steps that are not finished.", ("step", "state"))
+STEPS_AGE = Metric(
+    "perdura_steps_oldest_seconds",
+    Kind.GAUGE,
+    "Seconds since the last progress of the step that has waited longest for any.",
+    ("step", "state"),
+)
+CERTIFICATE_DAYS = Metric(
+    "perdura_tape_certificate_days", Kind.GAUGE, "Days until the certificate for FTS and the tape endpoint expires."
+)
+
+METRICS = (
+    EVENTS,
+    EVENT_SECONDS,
+    STEPS,
+    STORED_BYTES,
+    EMISSIONS,
+    OUTBOX_PENDING,
+    OUTBOX_AGE,
+    STEPS_OPEN,
+    STEPS_AGE,
+    CERTIFICATE_DAYS,
+)
+
+Sample = tuple[Metric, dict[str, str], float]
+_exposed: dict[str, Any] = {}
+_function = os.environ.get("FUNCTION", "perdura")
+
+
+def add(metric: Metric, amount: float = 1, **labels: str) -> None:
+    """Count `amount` more."""
+    if metric.name in _exposed:
+        _exposed[metric.name].labels(function=_function, **labels).inc(amount)
+
+
+def observe(metric: Metric, seconds: float, **labels: str) -> None:
+    """Note one duration."""
+    if metric.name in _exposed:
+        _exposed[metric.name].labels(function=_function, **labels).observe(seconds)
+
+
+def serve(host: str, port: int, gauges: Callable[[], Iterable[Sample]] | None = None) -> int:
+    """Expose the metrics at `http://host:port/metrics` from a thread; gives back the port, chosen when 0.
+
+    `gauges` is asked at each scrape for what is read rather than counted.
+    """
+    from prometheus_client import CollectorRegistry, Counter, Histogram, start_http_server
+
+    registry = CollectorRegistry()
+    for metric in METRICS:
+        labels = ("function", *metric.labels)
+        if metric.kind is Kind.COUNTER:
+            _exposed[metric.name] = Counter(metric.name, metric.says, labels, registry=registry)
+        elif metric.kind is Kind.HISTOGRAM:
+            _exposed[metric.name] = Histogram(metric.name, metric.says, labels, registry=registry, buckets=_BUCKETS)
+    if gauges is not None:
+        registry.register(_Gauges(gauges))
+    server, _ = start_http_server(port, addr=host, registry=registry)
+    return int(server.server_port)
+
+
+class _Gauges:
+    """What is read anew at each scrape, in the form that the client library collects."""
+
+    def __init__(self, read: Callable[[], Iterable[Sample]]) -> None:
+        self._read = read
+
+    def describe(self) -> Iterable[Any]:
+        """Nothing: asking the database for names at start would make every start wait for it."""
+        return ()
+
+    def collect(self) -> Iterable[Any]:
+        """One family per metric."""
+        from prometheus_client.core import GaugeMetricFamily
+
+        families: dict[str, Any] = {}
+        for metric, labels, value in self._read():
+            names = ("function", *metric.labels)
+            family = families.setdefault(metric.name, GaugeMetricFamily(metric.name, metric.says, labels=names))
+            family.add_metric([_function, *(labels[name] for name in metric.labels)], value)
+        return families.values()

@@ -1,0 +1,58 @@
+"""How much work waits, and for how long: the gauges of the relay, read from the registry at each scrape."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
+
+from perdura.errors import PerduraError
+from perdura.runtime import metrics
+from perdura.runtime.environment import Environment
+
+_log = logging.getLogger(__name__)
+
+
+def gauges(environment: Environment) -> Iterator[metrics.Sample]:
+    """The samples of this moment, by two statements on partial indexes; none while the database is away."""
+    try:
+        with environment.engine.connect() as connection:
+            outbox = connection.execute(
+                text("""
+                    SELECT count(*) AS pending, coalesce(extract(epoch FROM now() - min(created_at)), 0) AS age
+                    FROM outbox WHERE delivered_at IS NULL
+                """)
+            ).one()
+            steps = connection.execute(
+                text("""
+                    SELECT name, state, count(*) AS open, extract(epoch FROM now() - min(updated_at)) AS age
+                    FROM step WHERE state IN ('queued', 'running', 'waiting') GROUP BY name, state
+                """)
+            ).all()
+    except SQLAlchemyError as error:
+        _log.warning("the queues could not be read: %s", type(error).__name__)
+        return
+    yield metrics.OUTBOX_PENDING, {}, float(outbox.pending)
+    yield metrics.OUTBOX_AGE, {}, float(outbox.age)
+    for row in steps:
+        labels = {"step": row.name, "state": row.state}
+        yield metrics.STEPS_OPEN, labels, float(row.open)
+        yield metrics.STEPS_AGE, labels, float(row.age)
+    yield from _certificate(environment)
+
+
+def _certificate(environment: Environment) -> Iterator[metrics.Sample]:
+    settings = environment.settings
+    if not (settings.tape_certificate and settings.tape_key):
+        return
+    from perdura.clients.tape_x509 import load
+
+    try:
+        robot = load(settings.tape_certificate, settings.tape_key)
+    except PerduraError as error:
+        _log.warning("the robot certificate could not be read: %s", error.message)
+        return
+    yield metrics.CERTIFICATE_DAYS, {}, robot.days_left(datetime.now(UTC))
