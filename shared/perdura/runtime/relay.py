@@ -49,7 +49,7 @@ def duties_of(settings: Settings) -> tuple[Duty, ...]:
         Duty("seal", timedelta(seconds=30), seal_log),
         Duty("prune", timedelta(hours=1), prune),
         Duty("jobs", timedelta(seconds=1), jobs.tick),
-        Duty("notify", timedelta(seconds=5), notifications.tick),
+        Duty("notify", timedelta(seconds=5), notify),
         Duty("fold", timedelta(seconds=15), fold_counts),
     )
 
@@ -78,6 +78,11 @@ def watch(environment: Environment) -> Sequence[CloudEvent]:
     """Ask again for steps that nobody works on."""
     with environment.engine.begin() as connection:
         return duties.ask_again(connection, SOURCE, BATCH)
+
+
+def notify(environment: Environment) -> None:
+    """Send the notifications that are due."""
+    notifications.tick(environment)
 
 
 def seal_log(environment: Environment) -> None:
