@@ -114,15 +114,7 @@ def test_a_withdrawal_is_asked_for_with_a_reason(world: World) -> None:
 
 def test_what_was_withdrawn_is_gone_with_its_reason(world: World, reader: Client) -> None:
     archive = world.published()
-    with world.engine.begin() as connection:
-        connection.execute(text("DELETE FROM publication WHERE archive_id = :id"), {"id": archive})
-        connection.execute(
-            text(
-                "INSERT INTO placement (destination, archive_id, record_id, state, details) VALUES "
-                '(\'access-pages\', :id, :id, \'withdrawn\', \'{"reason": "retracted", "note": "by its author"}\')'
-            ),
-            {"id": archive},
-        )
+    world.withdraw(archive, reason="retracted", note="by its author")
     for door in METADATA + BYTES:
         assert reader.get(f"/archives/{archive}{door}").status_code == 410
     assert "retracted by its author" in reader.get(f"/archives/{archive}").text

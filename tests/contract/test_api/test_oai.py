@@ -95,6 +95,23 @@ def test_dates_include_their_whole_second_and_day(world: World, reader: Client) 
     assert _errors(_ask(reader, "verb=ListRecords&metadataPrefix=oai_dc&from=2026-03-05")) == ["noRecordsMatch"]
 
 
+def test_what_was_withdrawn_is_listed_as_deleted(world: World, reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "RECORDS", 1)
+    gone, kept = world.published(), world.published()
+    world.withdraw(gone, reason="retracted")
+    root = _ask(reader, "verb=ListRecords&metadataPrefix=oai_dc")
+    seen = [root.find(".//o:record", NS)]
+    while token := root.findtext(".//o:resumptionToken", namespaces=NS):
+        root = _ask(reader, f"verb=ListRecords&resumptionToken={token}")
+        seen.append(root.find(".//o:record", NS))
+    told = {_identifiers(record)[0]: record.find("o:header", NS).get("status") for record in seen}
+    assert told == {str(kept): None, str(gone): "deleted"}
+    assert [record.find("o:metadata", NS) is None for record in seen] == [False, True]
+    one = _ask(reader, f"verb=GetRecord&metadataPrefix=oai_dc&identifier=oai:access.test:{gone}")
+    assert one.find(".//o:header", NS).get("status") == "deleted"
+    assert _ask(reader, "verb=Identify").findtext(".//o:deletedRecord", namespaces=NS) == "persistent"
+
+
 def test_sets_are_sources(world: World, reader: Client) -> None:
     inside = world.published(resource_id=world.resource("zenodo", "1"))
     world.published()

@@ -73,10 +73,6 @@ def test_what_cannot_be_a_credential_is_refused_without_an_echo(
     assert "Evil" not in told
 
 
-def test_without_a_key_nothing_is_kept(registry: Client) -> None:
-    assert ask(registry, "PUT", "/credentials/gitlab", {"secret": SECRET})[0] == 500
-
-
 def test_old_keys_are_left_behind(keyed: World) -> None:
     ask(keyed.registry(), "PUT", "/credentials/gitlab", {"secret": SECRET})
     new = base64.b64encode(b"n" * 32).decode()
@@ -86,6 +82,15 @@ def test_old_keys_are_left_behind(keyed: World) -> None:
     with keyed.engine.connect() as connection:
         owner = connection.execute(text("SELECT owner FROM credential")).scalar_one()
     assert credential_of(keyed.engine, alone, owner, "gitlab") == SECRET
+
+
+def test_an_installation_without_keys_says_that_it_keeps_no_credentials(registry: Client) -> None:
+    for method, path, body in (
+        ("PUT", "/credentials/gitlab", {"secret": SECRET}),
+        ("POST", "/credentials/renewal", {}),
+    ):
+        status, text_of_it = ask(registry, method, path, body)
+        assert (status, "no-credential-key" in text_of_it) == (409, True)
 
 
 def test_every_source_says_what_it_can_be_asked(registry: Client) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import flask
-from sqlalchemy import event, insert, select
+from sqlalchemy import delete, event, insert, select
 from sqlalchemy.engine import Engine
 from werkzeug.test import Client, TestResponse
 from werkzeug.wrappers import Response
@@ -25,6 +25,7 @@ from perdura.cloudevents.message import CloudEvent
 from perdura.ids import new_id
 from perdura.premis import log
 from perdura.premis.model import Event, Identifier, Outcome
+from perdura.registry.access_tables import Placement
 from perdura.registry.tables import (
     Archive,
     Collection,
@@ -215,6 +216,20 @@ class World:
                     archive_id=archive_id,
                     destination="access-pages",
                     url=f"http://access.test/archives/{archive_id}",
+                )
+            )
+
+    def withdraw(self, archive_id: UUID, **details: str) -> None:
+        """Take an Archive off the access pages, for the reason that `details` give."""
+        with self.engine.begin() as connection:
+            connection.execute(delete(Publication).where(Publication.archive_id == archive_id))
+            connection.execute(
+                insert(Placement).values(
+                    destination="access-pages",
+                    archive_id=archive_id,
+                    record_id=str(archive_id),
+                    state="withdrawn",
+                    details=details,
                 )
             )
 

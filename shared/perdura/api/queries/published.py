@@ -7,8 +7,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_
 from sqlalchemy.engine import Connection
+from sqlalchemy.orm import InstrumentedAttribute
 
 from perdura.api.queries.rows import AnyRow
 from perdura.clients.destinations import ACCESS_PAGES
@@ -34,10 +35,33 @@ def _published() -> Select[*tuple[Any, ...]]:
             Publication.url,
             Resource.source,
             Resource.recid,
+            literal(False).label("withdrawn"),
         )
         .join_from(Archive, Publication, Publication.archive_id == Archive.id)
         .outerjoin(Resource, Resource.id == Archive.resource_id)
         .where(*_conditions())
+    )
+
+
+def _withdrawn() -> Select[*tuple[Any, ...]]:
+    """The columns of `_published` for what was withdrawn; the time of that takes the place of the publication's."""
+    return (
+        select(
+            Archive.id,
+            Archive.title,
+            Archive.resource_id,
+            Archive.metadata_.label("metadata"),
+            Archive.created_at,
+            Archive.updated_at,
+            Placement.updated_at.label("published_at"),
+            literal("").label("url"),
+            Resource.source,
+            Resource.recid,
+            literal(True).label("withdrawn"),
+        )
+        .join_from(Archive, Placement, Placement.archive_id == Archive.id)
+        .outerjoin(Resource, Resource.id == Archive.resource_id)
+        .where(Placement.destination == ACCESS_PAGES, Placement.state == "withdrawn", Archive.restricted.is_(False))
     )
 
 
@@ -63,6 +87,13 @@ def any_archive(connection: Connection, archive_id: UUID) -> AnyRow | None:
         .outerjoin(Resource, Resource.id == Archive.resource_id)
         .where(Archive.id == archive_id)
     ).one_or_none()
+
+
+def once_published(connection: Connection, archive_id: UUID) -> AnyRow | None:
+    """One published or withdrawn Archive; `withdrawn` says which."""
+    return (
+        find(connection, archive_id) or connection.execute(_withdrawn().where(Archive.id == archive_id)).one_or_none()
+    )
 
 
 def withdrawn(connection: Connection, archive_id: UUID) -> AnyRow | None:
@@ -115,30 +146,44 @@ def page(
     since: datetime | None = None,
     until: datetime | None = None,
     source: str | None = None,
+    with_withdrawn: bool = False,
 ) -> Sequence[AnyRow]:
-    """At most `limit` Archives by time of publication, the oldest first, after a sort key.
+    """At most `limit` Archives by time of publication (or withdrawal), the oldest first, after a sort key.
 
     `since` and `until` are both included; `source` is the name of a Source.
     """
-    statement = _published().order_by(Publication.published_at, Archive.id).limit(limit)
-    if after is not None:
-        statement = statement.where(tuple_(Publication.published_at, Archive.id) > after)
-    if since is not None:
-        statement = statement.where(Publication.published_at >= since)
-    if until is not None:
-        statement = statement.where(Publication.published_at <= until)
-    if source is not None:
-        statement = statement.where(Resource.source == source)
-    return connection.execute(statement).all()
+
+    def selected(statement: Select[*tuple[Any, ...]], moment: InstrumentedAttribute[datetime]) -> Sequence[AnyRow]:
+        statement = statement.order_by(moment, Archive.id).limit(limit)
+        if after is not None:
+            statement = statement.where(tuple_(moment, Archive.id) > after)
+        if since is not None:
+            statement = statement.where(moment >= since)
+        if until is not None:
+            statement = statement.where(moment <= until)
+        if source is not None:
+            statement = statement.where(Resource.source == source)
+        return connection.execute(statement).all()
+
+    rows = selected(_published(), Publication.published_at)
+    if with_withdrawn:
+        gone = selected(_withdrawn(), Placement.updated_at)
+        rows = sorted([*rows, *gone], key=lambda row: (row.published_at, row.id))[:limit]
+    return rows
 
 
 def earliest(connection: Connection) -> datetime | None:
-    """When the first of them was published."""
-    return connection.execute(
-        select(func.min(Publication.published_at))
-        .join_from(Archive, Publication, Publication.archive_id == Archive.id)
-        .where(*_conditions())
+    """When the first of them was published, or the first of those that no longer are was withdrawn."""
+    published, gone = _published().subquery(), _withdrawn().subquery()
+    found: datetime | None = connection.execute(
+        select(
+            func.least(
+                select(func.min(published.c.published_at)).scalar_subquery(),
+                select(func.min(gone.c.published_at)).scalar_subquery(),
+            )
+        )
     ).scalar_one()
+    return found
 
 
 def sources(connection: Connection) -> Sequence[str]:

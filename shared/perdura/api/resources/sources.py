@@ -99,6 +99,7 @@ def put_credential(call: Call, source: str, body: CredentialRequest) -> Credenti
     profile = _profile(call, source)
     if profile.auth == "none":
         raise Problem(422, f"{profile.name} takes no credential.", "no-credential-taken")
+    _require_keys(call)
     call.detail["source"] = source
     secret = body.secret.get_secret_value()
     if not secret.isascii() or not secret.isprintable():
@@ -117,6 +118,7 @@ def delete_credential(call: Call, source: str) -> Response:
 @section.post("/credentials/renewal", permission=Permission.ADMINISTER)
 def renew_credentials(call: Call) -> Renewed:
     """Encrypt everybody's credentials with the newest key, so that the older ones can be taken away."""
+    _require_keys(call)
     number = 0
     while moved := credentials.renew(call.connection, call.services.settings):
         number += moved
@@ -128,6 +130,11 @@ def _profile(call: Call, source: str) -> Profile:
     if profile is None:
         raise not_found("source")
     return profile
+
+
+def _require_keys(call: Call) -> None:
+    if call.services.settings.credential_keys is None:
+        raise Problem(409, "No keys are set here with which credentials could be kept.", "no-credential-key")
 
 
 def _account(call: Call) -> UUID:

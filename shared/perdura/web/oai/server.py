@@ -70,7 +70,7 @@ def _identify(reading: Reading, _sent: dict[str, str]) -> Element:
     _add(body, "adminEmail", f"perdura@{host}")
     earliest = published.earliest(reading.connection) or datetime.now(UTC)
     _add(body, "earliestDatestamp", _stamp(earliest))
-    _add(body, "deletedRecord", "no")
+    _add(body, "deletedRecord", "persistent")
     _add(body, "granularity", "YYYY-MM-DDThh:mm:ssZ")
     return body
 
@@ -147,6 +147,7 @@ def _selected(reading: Reading, sent: dict[str, str]) -> tuple[Selection, Sequen
         since=selection.since,
         until=selection.until,
         source=selection.source,
+        with_withdrawn=True,
     )
     if not rows:
         raise OaiError("noRecordsMatch", "Nothing matches.")
@@ -166,7 +167,7 @@ def _record_of(reading: Reading, identifier: str) -> AnyRow:
         archive_id = UUID(identifier.removeprefix(_identifier_prefix(reading)))
     except ValueError:
         raise OaiError("idDoesNotExist", "There is no such record.") from None
-    row = published.find(reading.connection, archive_id)
+    row = published.once_published(reading.connection, archive_id)
     if row is None or identifier != f"{_identifier_prefix(reading)}{archive_id}":
         raise OaiError("idDoesNotExist", "There is no such record.")
     return row
@@ -179,12 +180,14 @@ def _identifier_prefix(reading: Reading) -> str:
 def _record(reading: Reading, row: AnyRow, prefix: str) -> Element:
     record = etree.Element(_tag("record"))
     record.append(_header(reading, row))
+    if row.withdrawn:
+        return record
     _add(record, "metadata").append(FORMATS[prefix].write(reading.describe(row)))
     return record
 
 
 def _header(reading: Reading, row: AnyRow) -> Element:
-    header = etree.Element(_tag("header"))
+    header = etree.Element(_tag("header"), {"status": "deleted"} if row.withdrawn else {})
     _add(header, "identifier", f"{_identifier_prefix(reading)}{row.id}")
     _add(header, "datestamp", _stamp(row.published_at))
     if row.source:
