@@ -210,7 +210,7 @@ def test_facts_lead_to_one_errand_each_and_leave_the_archive_as_it_is(
     environment = Environment(Settings(database_url=database_url, access=str(entry("webhook"))))
     vars(environment).update(engine=database)
     with database.begin() as connection:
-        begun = archives.start_harvest(connection, source="cds", recid="1")
+        begun = archives.start_harvest(connection, archives.HarvestWanted(source="cds", recid="1"))
     facts = [
         fact("sip.accepted", begun.archive),
         fact("aip.created", begun.archive),
@@ -237,7 +237,7 @@ def test_a_notification_can_be_sent_again(database: Engine, database_url: str, e
     environment = Environment(Settings(database_url=database_url, access=str(entry("webhook"))))
     vars(environment).update(engine=database)
     with database.begin() as connection:
-        begun = archives.start_harvest(connection, source="cds", recid="1")
+        begun = archives.start_harvest(connection, archives.HarvestWanted(source="cds", recid="1"))
         first = notices.tell(connection, environment.settings, begun.archive, "P", AT)
         same = notices.tell(connection, environment.settings, begun.archive, "P", AT)
         again = notices.tell(
