@@ -120,7 +120,7 @@ def program(server: Server) -> Program:
         argv=tuple(argv),
         cwd=own,
         log=server.home.log(NAME),
-        env={**_minimal(own), "GOMEMLIMIT": "512MiB", **keys},
+        env={**_minimal(own), "GOMEMLIMIT": "1GiB", **keys},
     )
 
 
