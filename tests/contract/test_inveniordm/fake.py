@@ -199,6 +199,8 @@ class Fake:
         if user != "admin":
             raise Refused(403, "Permission denied.")
         item = self.items[identifier]
+        if item.tombstone is not None:
+            raise Refused(400, "Record in unexpected deletion status.")
         told = _json(request)
         item.tombstone = {
             "note": told.get("note", ""),

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from perdura.clients.inveniordm.model import Record, record_of
-from perdura.clients.inveniordm.wire import RdmNotFound, RdmRefused, Wire
+from perdura.clients.inveniordm.wire import RdmGone, RdmNotFound, RdmRefused, Wire
 
 RO_CRATE = 'application/ld+json;profile="https://w3id.org/ro/crate/1.1"'
 FOUND = 100
@@ -79,9 +79,19 @@ class Records:
         return self._record("POST", _path(record_id, "versions"))
 
     def delete(self, record_id: str, reason: str, note: str) -> None:
-        """Delete a published record and leave a tombstone; only administrators may (inveniordm.md 1.6)."""
+        """Delete a published record and leave a tombstone; only administrators may (inveniordm.md 1.6).
+
+        One that is deleted already is as good: the server refuses to do it twice, with 400 or 410.
+        """
         body = {"removal_reason": {"id": reason}, "note": note, "is_visible": True}
-        self._wire.json("DELETE", _path(record_id, "delete"), body=body)
+        try:
+            self._wire.json("DELETE", _path(record_id, "delete"), body=body)
+        except RdmRefused:
+            try:
+                self.record(record_id)
+            except RdmGone:
+                return
+            raise
 
     def knows(self, vocabulary: str, value: str) -> bool:
         """Whether the instance has a value in a vocabulary; it refuses a draft that carries an unknown one."""
