@@ -32,7 +32,7 @@ def test_an_archivists_day(page: Page, stack: Stack) -> None:
     expect(page.locator("table.rows")).to_contain_text("Letters")
     expect(page).to_have_url(re.compile(r"q=letters"))
     _photograph(page, "archives")
-    page.get_by_role("link", name="Letters").click()
+    page.get_by_role("link", name="Letters", exact=True).click()
     expect(page.locator(".copy").first).to_contain_text("verified")
     page.get_by_label("Add it to").fill("Correspondence")
     page.get_by_role("button", name="Add", exact=True).click()
