@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import tarfile
 import zipfile
 from pathlib import Path
@@ -14,55 +13,15 @@ import pytest
 
 from perdura.packages.sources import LocalFile, LocalTree
 from perdura.packages.verify import verify
+from tests.peers.cern_tools import cern_tools
 
 pytestmark = [pytest.mark.peers, pytest.mark.timeout(400)]
-VERSION = "1.5.3"
-PACKAGES = (
-    "bagit-create==1.5.3",
-    "oais-utils==0.4.1",
-    "fs==2.4.16",
-    "setuptools==80.9.0",
-    "bagit==1.9.0",
-    "jsonschema==3.0.2",
-    "pyrsistent==0.20.0",
-    "attrs==26.1.0",
-    "six==1.17.0",
-    "appdirs==1.4.4",
-    "click==8.5.1",
-    "requests==2.34.2",
-    "urllib3==2.8.0",
-    "certifi",
-    "idna==3.10",
-    "charset-normalizer==3.5.2",
-    "pymarc==4.2.2",
-    "python-slugify==6.1.2",
-    "text-unidecode==1.3",
-    "cernopendata-client==0.2.0",
-)
-"""What it needs without the compiler and the Kerberos headers that only CDS certificates want."""
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "perdura-peers"
 
 
 @pytest.fixture(scope="module")
 def bic() -> str:
-    """The program, in an environment of its own (it is GPL and never imported)."""
-    named = os.environ.get("PERDURA_BIC")
-    if named:
-        return named
-    environment = CACHE / f"bagit-create-{VERSION}"
-    program = environment / "bin" / "bic"
-    if not program.exists():
-        subprocess.run([sys.executable, "-m", "venv", environment], check=True, capture_output=True)
-        python = str(environment / "bin" / "python")
-        pip = [python, "-m", "pip", "install", "-q", "--no-deps", *PACKAGES]
-        done = subprocess.run(pip, capture_output=True, text=True, timeout=300)
-        if done.returncode:
-            shutil.rmtree(environment, ignore_errors=True)
-            pytest.skip(f"bagit-create {VERSION} cannot be installed: {done.stderr[-200:]}")
-        where = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-        site = subprocess.run(where, check=True, capture_output=True, text=True).stdout.strip()
-        Path(site, "cern_sso.py").touch()
-    return str(program)
+    """The program."""
+    return os.environ.get("PERDURA_BIC") or str(cern_tools() / "bin" / "bic")
 
 
 @pytest.fixture(scope="module")

@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from perdura.steps import harvest
+from tests.peers.cern_tools import cern_tools
 from tests.unit.harvest.surroundings import ARCHIVE, Harvesting
 from tests.upstreams.invenio import publish
 from tests.upstreams.server import serving
 
 pytestmark = pytest.mark.peers
-
-PACKAGES = [
-    "bagit-create==1.5.3",
-    "oais-utils==0.4.1",
-    "fs==2.4.16",
-    "setuptools==80.9.0",
-    "bagit==1.9.0",
-    "jsonschema==3.0.2",
-    "pyrsistent==0.20.0",
-    "attrs==26.1.0",
-    "six==1.17.0",
-    "appdirs==1.4.4",
-    "click==8.5.1",
-    "requests==2.34.2",
-    "urllib3==2.8.0",
-    "certifi",
-    "idna==3.10",
-    "charset-normalizer==3.5.2",
-    "pymarc==4.2.2",
-    "python-slugify==6.1.2",
-    "text-unidecode==1.3",
-    "cernopendata-client==0.2.0",
-]
-"""What both need and nothing more (cern-oais-platform.md 29)."""
 
 VALIDATE = """
 import os, sys, oais_utils, oais_utils.validate
@@ -50,17 +25,8 @@ print("VERDICT", oais_utils.validate.validate_sip(sys.argv[1]))
 
 @pytest.fixture(scope="session")
 def python() -> Path:
-    """The interpreter of the peer's environment, made once below the cache directory."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "perdura-peers" / "oais-utils-0.4.1"
-    interpreter = cache / "bin" / "python"
-    ready = cache / ".ready"
-    if not ready.exists():
-        made = subprocess.run([sys.executable, "-m", "venv", str(cache)], capture_output=True)
-        install = [str(interpreter), "-m", "pip", "install", "-q", "--no-deps", *PACKAGES]
-        if made.returncode or subprocess.run(install, capture_output=True).returncode:
-            pytest.skip("oais-utils cannot be installed here")
-        ready.touch()
-    return interpreter
+    """The interpreter of the peer's environment."""
+    return cern_tools() / "bin" / "python"
 
 
 def judged(python: Path, folder: Path) -> bool:
