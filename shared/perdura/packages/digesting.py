@@ -64,8 +64,16 @@ class _Queue:
             self._failures.append((number, error))
 
     def raise_first(self) -> None:
-        if self._failures:
-            raise min(self._failures, key=lambda failure: failure[0])[1]
+        if not self._failures:
+            return
+        first = min(self._failures, key=lambda failure: failure[0])[1]
+        # The error's traceback holds the frames and their buffers of SPAN bytes: without these two lines it would hold
+        # itself too, and the buffers would stay until the garbage of cycles is collected.
+        self._failures.clear()
+        try:
+            raise first
+        finally:
+            del first
 
 
 def _work(
