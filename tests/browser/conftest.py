@@ -90,3 +90,10 @@ def plain_page(browser: Browser, stack: Stack, request: pytest.FixtureRequest) -
     """A signed-in page of a browser without JavaScript."""
     context = browser.new_context(java_script_enabled=False)
     yield from _visit(context, stack, request.node.name)
+
+
+def guide_picture(page: Page, name: str) -> None:
+    """A picture of the user guide: kept as an artefact, and where `PERDURA_GUIDE` says."""
+    for folder in (ARTEFACTS / "guide", *(Path(given) for given in [os.environ.get("PERDURA_GUIDE")] if given)):
+        folder.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=folder / f"{name}.png")
