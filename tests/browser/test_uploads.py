@@ -1,4 +1,4 @@
-"""Large packages are sent in parts: an upload that broke off goes on from where it was, and only small ones go whole."""
+"""Large packages are sent in parts: an upload that broke off goes on from where it was; small ones go whole."""
 
 from __future__ import annotations
 
@@ -114,7 +114,8 @@ def test_a_dropped_file_is_the_chosen_one(context: BrowserContext, stack: Stack)
         """content => {
           const carried = new DataTransfer();
           carried.items.add(new File([Uint8Array.from(content)], "dropped.tar"));
-          document.querySelector(".drop").dispatchEvent(new DragEvent("drop", { dataTransfer: carried, bubbles: true }));
+          const drop = new DragEvent("drop", { dataTransfer: carried, bubbles: true });
+          document.querySelector(".drop").dispatchEvent(drop);
         }""",
         list(bag_tar({"a.txt": b"dropped"})),
     )
