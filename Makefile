@@ -44,6 +44,7 @@ documents: $(INSTALLED) ## Write what is generated from the code: events, schema
 	@$(PYTHON) -m perdura.settings_page .
 	@$(PYTHON) -m perdura.errors_page .
 	@$(PYTHON) -m perdura.metrics_page .
+	@$(PYTHON) -m perdura.web.catalogue .
 
 lock: ## Choose versions anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --extra local --extra fast --extra dev \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AliasChoices, Field, SecretStr
@@ -289,6 +290,16 @@ class Settings(BaseSettings):
 
     # Announcements
     announce_buckets: str = Field("", description="Buckets from which packages may be announced, one a word.")
+
+    # Pages
+    language: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$",
+        description="Language of the pages; unset: what the browser asks for, else English.",
+    )
+    catalogues: Path | None = Field(
+        None, description="Folder with further translations, one `<language>.po` each; see docs/translating.md."
+    )
 
     # Notifications
     smtp_host: str | None = Field(None, description="Mail server of notifications; unset: no mail is sent.")

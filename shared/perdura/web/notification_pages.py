@@ -12,10 +12,15 @@ from perdura.api.models.subscriptions import SubscriptionRequest
 from perdura.api.problems import invalid, not_found
 from perdura.api.queries import collections
 from perdura.api.resources import subscriptions
+from perdura.web.language import marked, translate
 from perdura.web.visit import Visit, see_other
 
-KINDS = (("failed", "Something failed or needs a person"), ("rejected", "A package was rejected"),
-         ("completed", "An Archive is completed"), ("fixity-failed", "A copy is damaged"))  # fmt: skip
+KINDS = {
+    "failed": marked("Something failed or needs a person"),
+    "rejected": marked("A package was rejected"),
+    "completed": marked("An Archive is completed"),
+    "fixity-failed": marked("A copy is damaged"),
+}
 
 
 def listing(visit: Visit) -> Response:
@@ -28,7 +33,7 @@ def _page(visit: Visit, secret: str | None = None) -> Response:
     return visit.page(
         "notifications.html",
         subscriptions=subscriptions.own(visit),
-        kinds=KINDS,
+        kinds=[(kind, translate(words)) for kind, words in KINDS.items()],
         collections=collections.page(visit.connection, visit.principal, limit=200),
         secret=secret,
         mail=visit.services.settings.smtp_host is not None,

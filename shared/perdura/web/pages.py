@@ -34,6 +34,7 @@ from perdura.web import (
     tape_pages,
     uploading,
 )
+from perdura.web.language import choose, spoken
 from perdura.web.visit import Visit
 
 Page = Callable[..., Response]
@@ -112,6 +113,11 @@ def _routes() -> Map:
 
 def respond(request: Request, services: Services) -> Response:
     """The page at the request's address; raises Problem."""
+    with spoken(choose(services.settings, request.accept_languages), services.settings):
+        return _respond(request, services)
+
+
+def _respond(request: Request, services: Services) -> Response:
     adapter = _routes().bind(request.host or "localhost")
     try:
         page, variables = adapter.match(request.path, method=request.method)
@@ -159,7 +165,8 @@ def refuse(request: Request, problem: Problem, services: Services) -> Response:
         visit = Visit(request, caller.principal, services, session=caller.session)
     except Problem:
         visit = Visit(request, ANONYMOUS, services)
-    response = visit.page("problem.html", status=problem.status, problem=problem)
+    with spoken(choose(services.settings, request.accept_languages), services.settings):
+        response = visit.page("problem.html", status=problem.status, problem=problem)
     for name, value in problem.headers.items():
         response.headers[name] = value
     return response

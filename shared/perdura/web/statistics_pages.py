@@ -9,10 +9,11 @@ from perdura.api.models.statistics import StatisticsQuery
 from perdura.api.queries import statistics
 from perdura.web import charts, formatting
 from perdura.web.charts import Bar
+from perdura.web.language import marked, translate
 from perdura.web.query_string import read_query
 from perdura.web.visit import Visit
 
-PERIODS = ((30, "30 days"), (90, "90 days"), (365, "A year"), (1825, "5 years"))
+PERIODS = ((30, marked("30 days")), (90, marked("90 days")), (365, marked("A year")), (1825, marked("5 years")))
 
 
 def show(visit: Visit) -> Response:
@@ -25,31 +26,33 @@ def show(visit: Visit) -> Response:
         "statistics.html",
         found=found,
         days=query.days,
-        periods=PERIODS,
+        periods=[(days, translate(words)) for days, words in PERIODS],
         charts={
             "archives": charts.columns(
-                "Archives completed, and failed above them",
+                translate("Archives completed, and failed above them"),
                 [Bar(day.day.isoformat(), day.completed, day.failed) for day in days],
                 _number,
             ),
             "volume": charts.columns(
-                "Bytes of AIPs made", [Bar(day.day.isoformat(), day.bytes) for day in days], _size
+                translate("Bytes of AIPs made"), [Bar(day.day.isoformat(), day.bytes) for day in days], _size
             ),
             "sources": charts.rows(
-                "Archives by source", [Bar(volume.name, volume.count) for volume in found.sources[:12]], _number
+                translate("Archives by source"),
+                [Bar(volume.name, volume.count) for volume in found.sources[:12]],
+                _number,
             ),
             "formats": charts.rows(
-                "Files by format",
+                translate("Files by format"),
                 [Bar(f"{volume.name or '?'} ({volume.format})", volume.files) for volume in found.formats[:12]],
                 _number,
             ),
             "steps": charts.rows(
-                "Mean time per step",
+                translate("Mean time per step"),
                 [Bar(formatting.step_name(step.name), step.mean_seconds) for step in found.steps],
                 _seconds,
             ),
             "failures": charts.rows(
-                "Failures by cause",
+                translate("Failures by cause"),
                 [Bar(f"{formatting.step_name(f.step)}: {f.code or '?'}", f.count) for f in found.failures[:12]],
                 _number,
             ),

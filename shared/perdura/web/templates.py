@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from perdura.api.content import VIEWABLE
 from perdura.web import formatting, static
+from perdura.web.language import language, translate, translate_many
 
 
 @cache
@@ -17,6 +18,7 @@ def _environment() -> Environment:
         loader=PackageLoader("perdura.web", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -25,13 +27,17 @@ def _environment() -> Environment:
         when=formatting.when,
         short=formatting.short,
         step=formatting.step_name,
+        word=formatting.word,
     )
     environment.globals.update(
         appearance=formatting.appearance,
         duration=formatting.duration,
+        language=language,
         static=static.address,
         viewable=VIEWABLE,
     )
+    environment.policies["ext.i18n.trimmed"] = True
+    environment.install_gettext_callables(translate, translate_many, newstyle=True)  # type: ignore[attr-defined]
     return environment
 
 

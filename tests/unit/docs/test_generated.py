@@ -10,6 +10,7 @@ import pytest
 from perdura import errors_page, settings_page
 from perdura.cloudevents import documents
 from perdura.settings import Settings
+from perdura.web import catalogue
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -43,6 +44,10 @@ def test_no_link_between_documents_is_dead(name: str) -> None:
     path = ROOT / name if (ROOT / name).exists() else ROOT / "docs" / name
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8"))
     assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_the_texts_to_translate_are_up_to_date() -> None:
+    assert (ROOT / catalogue.NAME).read_bytes() == catalogue.catalogue(), "run `make documents`"
 
 
 def test_every_setting_is_described() -> None:

@@ -13,10 +13,10 @@
     notice.textContent = words;
   };
   const found = () => { notice?.remove(); notice = null; };
-  document.addEventListener("htmx:error", () => lost("The server does not answer. Trying again…"));
+  document.addEventListener("htmx:error", () => lost(document.body.dataset.lost));
   document.addEventListener("htmx:response:error", (event) => {
     const status = event.detail?.ctx?.response?.raw?.status ?? 0;
-    lost(status >= 500 ? "The server cannot answer just now. Trying again…" : `The server refused (${status}). Load the page again.`);
+    lost(status >= 500 ? document.body.dataset.failing : document.body.dataset.refused);
   });
   document.addEventListener("htmx:after:swap", found);
 })();
