@@ -1,13 +1,9 @@
-"""The profile `eark`, told by the schemas and, where it is installed, by the E-ARK validator commons-ip."""
+"""The profile `eark`, told by the schemas; `tests/peers/test_commons_ip.py` asks an E-ARK validator."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-import json
-import os
-import shutil
-import subprocess
 import tarfile
 from dataclasses import replace
 from pathlib import Path
@@ -110,20 +106,6 @@ def test_the_bag_around_it_is_valid(aip: bytes, tmp_path: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(aip)) as archive:
         archive.extractall(tmp_path, filter="data")
     assert bagit.Bag(str(tmp_path / str(ARCHIVE))).validate()
-
-
-def test_commons_ip_finds_no_error(tmp_path: Path) -> None:
-    jar, java = os.environ.get("COMMONS_IP_JAR"), shutil.which("java")
-    if not jar or java is None:
-        pytest.skip("the E-ARK validator is not here: set COMMONS_IP_JAR to commons-ip2-cli.jar")
-    with tarfile.open(fileobj=io.BytesIO(made(dict(FILES)))) as archive:
-        archive.extractall(tmp_path, filter="data")
-    package = tmp_path / str(ARCHIVE) / ROOT
-    command = [java, "-jar", jar, "validate", "-i", package]
-    done = subprocess.run(command, capture_output=True, cwd=tmp_path, timeout=110, text=True)
-    report = json.loads(done.stdout[done.stdout.index("{") :])
-    failed = [rule["id"] for rule in report["validation"] if rule["testing"]["issues"]]
-    assert (report["summary"]["result"], report["summary"]["errors"]) == ("VALID", 0), failed
 
 
 def test_unknown_profile() -> None:
