@@ -106,6 +106,48 @@ def test_an_aip_is_copied_through_the_storage_service_when_its_bucket_is_not_our
     assert scene.store.read(scene.store.head(package.bucket, package.key).ref)
 
 
+def test_an_uncompressed_aip_is_taken_over_as_the_objects_it_is() -> None:
+    scene = Scene()
+    case = scene.preserve(Plan(store="unpacked"), hours=1)
+    assert case.outcome is not None
+    assert case.state is StepState.COMPLETED, case.outcome.message
+    (package,) = case.outcome.packages
+    made = scene.pipeline.stored[str(package.id)].made
+    assert package.container == "prefix"
+    assert package.size == sum(len(body) for body in made.members.values())
+    for path, body in made.members.items():
+        assert scene.store.read(scene.store.head(package.bucket, package.key + path).ref) == body
+    assert case.outcome.copies[0].uri == f"s3://{package.bucket}/{package.key}"
+    assert {"ingestion", "virus check"} <= {event.type for event in scene.driver.events.values()}
+
+
+def test_an_uncompressed_aip_comes_as_a_tar_when_its_bucket_is_not_ours() -> None:
+    scene = Scene(aip_bucket=None)
+    case = scene.preserve(Plan(store="unpacked"), hours=1)
+    assert case.outcome is not None
+    assert case.state is StepState.COMPLETED, case.outcome.message
+    (package,) = case.outcome.packages
+    assert (package.bucket, package.container) == ("perdura-aips", "tar")
+
+
+@pytest.mark.parametrize("change", ["flipped", "gone"])
+def test_an_uncompressed_aip_with_a_damaged_object_is_refused(change: str) -> None:
+    scene = Scene()
+    case = scene.driver.add(1)
+    scene.pipeline.default_plan = Plan(store="unpacked", callback="never")
+
+    def damage() -> None:
+        for info in list(scene.store.list("aips-one", "")):
+            if info.ref.key.endswith("a.txt") and case.state not in FINAL:
+                scene.store.put("aips-one", info.ref.key, b"file 2") if change == "flipped" else scene.store.delete(
+                    info.ref
+                )
+
+    scene.driver.run(3600, tick=1, between=damage)
+    assert case.outcome is not None
+    assert (case.state, case.outcome.error_code) == (StepState.FAILED, "aip-bag-invalid")
+
+
 def test_a_dip_is_taken_over_beside_its_aip() -> None:
     scene = Scene()
     scene.pipeline.with_dip = True

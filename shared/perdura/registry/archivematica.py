@@ -240,7 +240,7 @@ def stored(connection: Connection, package: UUID, name: str) -> bool:
             UPDATE step SET poll_at = clock_timestamp(), updated_at = clock_timestamp()
             FROM archivematica_submission AS s
             WHERE s.step_id = step.id AND step.state = 'waiting' AND s.state IN ('unsure', 'followed')
-                AND (s.sip = :package OR s.name = :name)
+                AND (s.sip = :package OR s.name = :name OR s.path = :name)
         """),
         {"package": package, "name": name},
     )

@@ -320,7 +320,15 @@ class Pipeline:
         data = made.data
         if unit.plan.store == "flip":
             data = data[:-20] + bytes([data[-20] ^ 1]) + data[-19:]
-        if unit.plan.store != "missing":
+        if unit.plan.store == "unpacked":
+            made, key, data = (
+                replace(made, name=f"{unit.name}-{unit.id}", pointer=b""),
+                key.removesuffix(".tar.gz"),
+                b"",
+            )
+            for path, body in made.members.items():
+                self.store.put(self.aips[0], f"{key}/{path}", body)
+        elif unit.plan.store != "missing":
             self.store.put(self.aips[0], key, data)
         status = {"pending": "PENDING", "fail": "FAIL"}.get(unit.plan.store, "UPLOADED")
         record = Stored(unit.id, "AIP", status, f"/{key}", self.agenda.at, replace(made, data=data))
