@@ -168,6 +168,15 @@ class DipPublished(Data):
     url: Text
 
 
+class ArchiveWithdrawn(Data):
+    """A person took an Archive off its access systems; `tell_source` is that person's word that it counts as deleted."""
+
+    archive: UUID
+    destinations: list[Text]
+    reason: Text
+    tell_source: bool = False
+
+
 class FixityFailed(Data):
     """A copy of a package is no longer what it was."""
 
@@ -243,6 +252,7 @@ CATALOGUE: dict[str, EventType] = {
         _type("aip.archived", AipArchived, request=False),
         _type("aip.recalled", AipRecalled, request=False),
         _type("dip.published", DipPublished, request=False),
+        _type("archive.withdrawn", ArchiveWithdrawn, request=False),
         _type("fixity.failed", FixityFailed, request=False),
         _type("step.failed", StepFailed, request=False),
         _type("archive.completed", ArchiveCompleted, request=False),

@@ -2,7 +2,8 @@
 
 `sip.accepted` tells that work has begun (I), `aip.archived` that an AIP is safe (P), or `aip.created` where no tape is
 planned; `archive.completed` catches what those missed. `step.failed` tells of a failure (F), unless an AIP exists and
-only its publication failed. Deletions (D) are told by whoever carries them out, with `tell`.
+only its publication failed. `archive.withdrawn` tells of a deletion (D) where the person who withdrew it said so: what
+is preserved stays, and no machine tells of a deletion by itself.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ FACTS = {
     "org.perdura.aip.archived.v1": "P",
     "org.perdura.archive.completed.v1": "P",
     "org.perdura.step.failed.v1": "F",
+    "org.perdura.archive.withdrawn.v1": "D",
 }
 _OF_PRESERVATION = frozenset({"harvest", "ingest", "preserve", "archive"})
 """Steps whose failure means that the material is not safe."""
@@ -48,10 +50,11 @@ def plan(environment: Environment, event: CloudEvent) -> Sequence[CloudEvent]:
         return ()
     if status == "F" and data.get("name") not in _OF_PRESERVATION:
         return ()
+    if status == "D" and data.get("tell_source") is not True:
+        return ()
     archive = UUID(str(data["archive"]))
-    cause = str(data.get("step")) if status == "F" else ""
+    cause, reason = _why(status, data)
     at = event.time or datetime.now(UTC)
-    reason = f"{data.get('code')}: {data.get('message')}"[:500] if status == "F" else None
     with environment.engine.begin() as connection:
         about = connection.execute(_ABOUT, {"archive": archive}).one_or_none()
         if about is None:
@@ -59,6 +62,13 @@ def plan(environment: Environment, event: CloudEvent) -> Sequence[CloudEvent]:
         if event.type == "org.perdura.aip.created.v1" and "archive" in about.pipeline:
             return ()
         return tell(connection, environment.settings, archive, status, at, cause=cause, reason=reason)
+
+
+def _why(status: str, data: Mapping[str, Any]) -> tuple[str, str | None]:
+    """What makes this fact another one than the last of its status, and the words that go with it."""
+    if status == "F":
+        return str(data.get("step")), f"{data.get('code')}: {data.get('message')}"[:500]
+    return "", str(data["reason"]) if status == "D" else None
 
 
 def tell(

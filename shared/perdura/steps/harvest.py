@@ -281,5 +281,5 @@ def _failed(archive: ArchiveView, ports: Ports, plan: Plan, refusals: Sequence[F
         output={"refused": len(refusals), "files": len(plan.files)},
         findings=tuple(Finding(r.code, r.message, "error", r.path) for r in refusals[:1000]),
         events=(harvest_events.refused(archive, ports, plan, refusals),),
-        archive=ArchiveChange(title=plan.title, source=plan.source, recid=plan.recid),
+        archive=_change(plan),
     )

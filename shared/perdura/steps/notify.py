@@ -91,9 +91,12 @@ def deliver(
 
 
 def statement(archive: ArchiveView, status: str, at: datetime, ports: Ports) -> Statement:
-    """What the call-back of preservation-sync says; raises Rejected for a record without id or revision."""
-    revision = archive.metadata.get("revision")
-    if archive.recid is None or not str(revision).isdecimal():
+    """What the call-back of preservation-sync says; raises Rejected for a record without id or revision.
+
+    A harvest notes the record's number and the time of its last change (`4/2025-03-04T…`): the number is meant here.
+    """
+    revision = str(archive.metadata.get("revision")).partition("/")[0]
+    if archive.recid is None or not revision.isdecimal():
         raise Rejected(
             "The Source did not tell the revision of this record; without it every call would count anew.",
             code="no-revision",
@@ -104,10 +107,12 @@ def statement(archive: ArchiveView, status: str, at: datetime, ports: Ports) -> 
         description |= {"aip": str(aip.id), "size": aip.size, "checksums": dict(aip.checksums)}
         copies = sorted(copy.location for copy in archive.copies if copy.package_id == aip.id)
         description |= {"copies": copies} if copies else {}
+    if archive.step.input.get("reason"):
+        description["reason"] = archive.step.input["reason"]
     return Statement(
         pid=archive.recid,
         status=status,
-        revision=int(str(revision)),
+        revision=int(revision),
         harvested_at=archive.created_at or at,
         archived_at=at,
         uri=f"{ports.settings.access_url.rstrip('/')}/archives/{archive.id}",

@@ -12,7 +12,7 @@ from perdura.clients.destinations import ACCESS_PAGES, access_configuration
 from perdura.clients.inveniordm.records import Records
 from perdura.clients.inveniordm.wire import RdmGone
 from perdura.errors import Broken, Rejected
-from perdura.outcome import ArchiveView, Outcome
+from perdura.outcome import ArchiveView, Fact, Outcome
 from perdura.ports import Placed, Ports
 from perdura.premis.model import SUCCESS, Event, Identifier
 from perdura.premis.model import Outcome as EventOutcome
@@ -22,8 +22,9 @@ from perdura.steps.publish import Connect, connect
 def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outcome:
     """Withdraw from the destination that the input names, or from all where the Archive was published.
 
-    Input: `reason`, `note`, and `destination` for one of them. Raises Rejected for what was never published there,
-    Broken when the access system does not let us (only its administrators may delete).
+    Input: `reason`, `note`, `destination` for one of them, and `tell_source` when the Source is to be told that it is
+    deleted (status D). Raises Rejected for what was never published there, Broken when the access system does not let
+    us (only its administrators may delete).
     """
     placements = ports.placements
     if placements is None:
@@ -56,6 +57,17 @@ def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outco
     return Outcome(
         output={"withdrawn": withdrawn, "reason": reason, "note": note},
         events=(_event(archive, withdrawn, reason, note, ports),),
+        facts=(
+            Fact(
+                "org.perdura.archive.withdrawn.v1",
+                {
+                    "archive": str(archive.id),
+                    "destinations": withdrawn,
+                    "reason": f"{reason}: {note}" if note else reason,
+                    "tell_source": told.get("tell_source") is True,
+                },
+            ),
+        ),
     )
 
 

@@ -90,7 +90,7 @@ def preserved(store: MemoryStore, files: Mapping[str, bytes], **values: Any) -> 
         title="A preserved record",
         source="cds",
         recid=str(archive)[-8:],
-        metadata={"url": "https://repository.example.org/records/1", "revision": "3"},
+        metadata={"url": "https://repository.example.org/records/1", "revision": "3/2026-11-24T11:00:00+00:00"},
         packages=(package,),
         created_at=AT,
     )

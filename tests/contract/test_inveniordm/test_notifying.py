@@ -64,7 +64,7 @@ def read_back(target: Target, record: str) -> list[dict[str, Any]]:
 def test_the_receiver_gets_every_status_once_and_reads_them_back(target: Target, path: Path) -> None:
     record = target.publish(Package()).record
     store = MemoryStore()
-    archive = replace(preserved(store, {"a.txt": b"a"}), recid=record.id, metadata={"revision": str(record.revision)})
+    archive = replace(preserved(store, {"a.txt": b"a"}), recid=record.id, metadata={"revision": f"{record.revision}/{AT.isoformat()}"})
     for minutes, status in enumerate("IPFD"):
         errand = told(archive, status, minutes)
         for repeated in (False, True):
@@ -219,16 +219,18 @@ def test_facts_lead_to_one_errand_each_and_leave_the_archive_as_it_is(
         fact("step.failed", begun.archive, step=str(new_id()), name="publish", code="x", message="y"),
         fact("step.failed", begun.archive, step=str(new_id()), name="archive", code="tape-full", message="no room"),
         fact("dip.published", begun.archive),
+        fact("archive.withdrawn", begun.archive, destinations=["library"], reason="spam", tell_source=False),
+        fact("archive.withdrawn", begun.archive, destinations=["library"], reason="retracted", tell_source=True),
     ]
     asked = [event for each in facts for event in (*notices.plan(environment, each), *notices.plan(environment, each))]
-    assert [event.type for event in asked] == ["org.perdura.notify.requested.v1"] * 3
+    assert [event.type for event in asked] == ["org.perdura.notify.requested.v1"] * 4
     with database.connect() as connection:
         rows = connection.execute(
             text("SELECT input, position FROM step WHERE name = 'notify' ORDER BY position")
         ).all()
         state = connection.execute(text("SELECT state FROM archive")).scalar_one()
-    assert [row.input["status"] for row in rows] == ["I", "P", "F"]
-    assert rows[2].input["reason"] == "tape-full: no room"
+    assert [row.input["status"] for row in rows] == ["I", "P", "F", "D"]
+    assert [row.input.get("reason") for row in rows[2:]] == ["tape-full: no room", "retracted"]
     assert all(row.position >= 1000 for row in rows)
     assert state == "queued"
 

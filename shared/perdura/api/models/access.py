@@ -45,6 +45,7 @@ class WithdrawalRequest(Request):
     ]
     note: PlainText = Field("", max_length=1000)
     destination: PlainText | None = Field(None, min_length=1, max_length=50)
+    tell_source: bool = Field(False, description="Tell whoever is told of this Archive that it is deleted (status D).")
 
 
 class EmbargoRequest(Request):
