@@ -169,7 +169,7 @@ class DipPublished(Data):
 
 
 class ArchiveWithdrawn(Data):
-    """A person took an Archive off its access systems; `tell_source` is that person's word that it counts as deleted."""
+    """A person took an Archive off its access systems; `tell_source` says that its Source shall take it for deleted."""
 
     archive: UUID
     destinations: list[Text]

@@ -64,7 +64,9 @@ def read_back(target: Target, record: str) -> list[dict[str, Any]]:
 def test_the_receiver_gets_every_status_once_and_reads_them_back(target: Target, path: Path) -> None:
     record = target.publish(Package()).record
     store = MemoryStore()
-    archive = replace(preserved(store, {"a.txt": b"a"}), recid=record.id, metadata={"revision": f"{record.revision}/{AT.isoformat()}"})
+    archive = replace(
+        preserved(store, {"a.txt": b"a"}), recid=record.id, metadata={"revision": f"{record.revision}/{AT.isoformat()}"}
+    )
     for minutes, status in enumerate("IPFD"):
         errand = told(archive, status, minutes)
         for repeated in (False, True):
