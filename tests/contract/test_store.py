@@ -206,6 +206,18 @@ def test_an_upload_is_continued_by_whoever_knows_its_name(store: Store, key: str
         store.uploads.parts(upload)
 
 
+def test_parts_are_sent_and_sent_again(store: Store, key: str) -> None:
+    upload = store.uploads.begin(BUCKET, key)
+    first = os.urandom(5 * MIB)
+    store.uploads.put_part(upload, 1, os.urandom(5 * MIB))
+    store.uploads.put_part(upload, 2, bytearray(b"the end"))
+    store.uploads.put_part(upload, 1, first)
+    made = store.uploads.complete(upload, store.uploads.parts(upload))
+    assert store.read(made.ref) == first + b"the end"
+    with pytest.raises(NotStored):
+        store.uploads.put_part(upload, 3, b"late")
+
+
 def test_an_upload_that_is_given_up_leaves_nothing(store: Store, key: str) -> None:
     upload = store.uploads.begin(BUCKET, key)
     store.uploads.abort(upload)

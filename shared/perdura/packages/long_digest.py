@@ -13,7 +13,7 @@ from perdura.packages.rules import PackageRejected
 from perdura.storage.digests import adler32, crc32, new_digest
 
 _SUMS: dict[str, tuple[Callable[[Any, int], int], int]] = {"adler32": (adler32, 1), "crc32": (crc32, 0)}
-_SAVED_AT = 128
+SAVED_AT = 128
 """A multiple of every block: states can be saved at its multiples."""
 
 
@@ -57,29 +57,47 @@ def continued(
     the middle (`stops` is False), it is made without a stop; raises Broken when the time does not suffice for that,
     ObjectChanged when there are fewer or more bytes.
     """
-    stops = stops and resumes(algorithms)
-    state = state if stops else START
-    takers = [_taker(name, state, resumed=stops) for name in algorithms]
-    offset = state.offset
-    for chunk in read(offset):
-        for taker in takers:
-            taker.update(chunk)
-        offset += len(chunk)
-        progress(offset)
-        if offset < size and offset % _SAVED_AT == 0 and near():
-            if not stops:
-                raise Broken(
-                    "a file is too long to be verified within one invocation, and its digests cannot be continued "
-                    "here: give PERDURA_INVOCATION_SECONDS more time",
-                    code="not-resumable",
-                )
-            states = {
-                name: base64.b64encode(taker.save()).decode() for name, taker in zip(algorithms, takers, strict=True)
-            }
-            return LongState(offset, states)
-    if offset != size:
+    digest = LongDigest(algorithms, state if stops else START, stops=stops)
+    for chunk in read(digest.offset):
+        digest.update(chunk)
+        progress(digest.offset)
+        if digest.offset < size and digest.offset % SAVED_AT == 0 and near():
+            return digest.state()
+    if digest.offset != size:
         raise ObjectChanged("a file was changed while it was being read")
-    return LongState(offset, {}, {name: taker.digest() for name, taker in zip(algorithms, takers, strict=True)})
+    return LongState(digest.offset, {}, digest.digests())
+
+
+class LongDigest:
+    """Several digests of one run of bytes, begun or taken up again; `offset` bytes were taken."""
+
+    def __init__(self, algorithms: tuple[str, ...], state: LongState = START, *, stops: bool = True) -> None:
+        """Go on from a state, or from the start where a digest cannot be resumed here or `stops` is False."""
+        self._stops = stops and resumes(algorithms)
+        state = state if self._stops else START
+        self.offset = state.offset
+        self._takers = {name: _taker(name, state, resumed=self._stops) for name in algorithms}
+
+    def update(self, chunk: bytes | bytearray | memoryview) -> None:
+        """Take more bytes."""
+        for taker in self._takers.values():
+            taker.update(chunk)
+        self.offset += len(chunk)
+
+    def state(self) -> LongState:
+        """How far it is, at a multiple of `SAVED_AT` only; raises Broken where it cannot be taken up again."""
+        if not self._stops:
+            raise Broken(
+                "a file is too long to be verified within one invocation, and its digests cannot be continued "
+                "here: give PERDURA_INVOCATION_SECONDS more time",
+                code="not-resumable",
+            )
+        saved = {name: base64.b64encode(taker.save()).decode() for name, taker in self._takers.items()}
+        return LongState(self.offset, saved)
+
+    def digests(self) -> dict[str, bytes]:
+        """The digests of everything taken."""
+        return {name: taker.digest() for name, taker in self._takers.items()}
 
 
 def _taker(name: str, state: LongState, *, resumed: bool) -> Any:

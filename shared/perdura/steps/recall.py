@@ -1,20 +1,20 @@
 """Recall: brings an AIP, or one file of it, back from tape, and rehearses doing so (fts-cta.md 9).
 
-The tape system stages the file on its disk; it is then read by range into the store and hashed on the way, compared
-with the registry, and released. What was recalled stays in the store for some days; the runtime removes it. A drill
-reads and hashes everything and keeps nothing: it proves that the copy on tape can be restored.
+The tape system stages the file on its disk; it is then read by range into the store and hashed on the way, in as many
+invocations as that takes, compared with the registry, and released. What was recalled stays in the store for some days;
+the runtime removes it. A drill reads and hashes everything and keeps nothing: it proves that the copy on tape can be
+restored.
 
 Input of the step: `file` names one file of the AIP; `drill` true asks for a drill; without either the whole AIP.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,7 +24,7 @@ from perdura.packages.aip_index import decode
 from perdura.ports import Ports, Staging, TapeSystem
 from perdura.steps.archive_decisions import next_look
 from perdura.steps.recall_events import Recalled, failed, recalled
-from perdura.storage.digests import adler32
+from perdura.steps.recall_reading import Progress, Reading, Target, read_on, reading_from
 from perdura.storage.store import ObjectRef
 
 log = logging.getLogger(__name__)
@@ -43,17 +43,6 @@ LOST = ("lost", "LOST")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """What to read: bytes of the file on tape, what they must be, and where they go (`key` None: nowhere)."""
-
-    offset: int
-    size: int
-    checksums: Mapping[str, str]
-    key: str | None
-    whole: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Recall:
     """One recall under way: what the checkpoint remembers between two looks."""
 
@@ -67,13 +56,15 @@ class Recall:
     looks: int = 0
     since: str | None = None
     broken: int = 0
-    """Readings of this round that broke off."""
+    """Readings of this round that broke off and brought nothing."""
+    reading: Reading = field(default_factory=Reading)
 
     def checkpoint(self) -> dict[str, Any]:
         """The same as JSON."""
         return {
             "aip": str(self.aip.id), "path": self.path, "request": self.request, "round": self.round,
             "looks": self.looks, "since": self.since, "broken": self.broken,
+            "reading": self.reading.to_json(),
         }  # fmt: skip
 
 
@@ -153,6 +144,7 @@ def _taken_up(archive: ArchiveView) -> Recall:
         looks=checkpoint.get("looks", 0),
         since=checkpoint.get("since"),
         broken=checkpoint.get("broken", 0),
+        reading=reading_from(checkpoint.get("reading")),
     )
 
 
@@ -213,63 +205,31 @@ def _waiting(found: Recall, ports: Ports, code: str, said: str = "") -> Outcome:
 
 
 def _read(found: Recall, tape: TapeSystem, ports: Ports) -> Outcome:
-    """Read the file from the tape system's disk, hash it, keep it, release it."""
+    """Read on from the tape system's disk; what is all there is compared, kept and released."""
     target = target_of(found, ports)
-    try:
-        result = _copied(found, target, tape, ports)
-    except UpstreamUnavailable as error:
-        return _broke_off(found, error.message, ports)
+    progress = read_on(target, found.reading, lambda offset, size: tape.read(found.path, offset, size), ports)
+    if progress.result is None:
+        return _to_be_continued(found, progress, ports)
     try:
         tape.release(str(found.request), [found.path])
     except PerduraError as error:
         # The pin runs out by itself; a recall does not fail for it.
         log.warning("release: %s", error.message, extra={"archive": found.archive.id})
-    if result.wrong:
-        return _damaged(found, result, ports)
-    return _completed(found, target, result, ports)
+    if progress.result.wrong:
+        return _damaged(found, progress.result, ports)
+    return _completed(found, target, progress.result, ports)
 
 
-def _broke_off(found: Recall, said: str, ports: Ports) -> Outcome:
-    if found.broken + 1 >= READINGS:
-        return _again(found, said, ports)
-    return _waiting(replace(found, broken=found.broken + 1, looks=found.looks + 1), ports, "reading-again", said)
-
-
-def _copied(found: Recall, target: Target, tape: TapeSystem, ports: Ports) -> Recalled:
-    wanted = {name: value for name, value in target.checksums.items() if name in ("adler32", "sha256", "sha512")}
-    adler, hashes = 1, {name: hashlib.new(name) for name in wanted if name != "adler32"}
-    done = 0
-    parts = tape.read(found.path, target.offset, target.size)
-
-    def passing() -> Iterator[bytes]:
-        nonlocal adler, done
-        for part in parts:
-            adler = adler32(part, adler)
-            for digest in hashes.values():
-                digest.update(part)
-            done += len(part)
-            ports.progress("reading from tape", done, target.size)
-            if done < target.size and ports.deadline.near():
-                message = f"only {done} of {target.size} bytes could be read from tape within one invocation"
-                raise Broken(message, code="recall-too-long")
-            yield part
-
-    def result(ref: ObjectRef | None) -> Recalled:
-        digests = {name: digest.hexdigest() for name, digest in hashes.items()}
-        digests |= {"adler32": f"{adler:08x}"} if "adler32" in wanted else {}
-        return Recalled(done, target.size, digests, wanted, ref)
-
-    if target.key is None:
-        for _ in passing():
-            pass
-        return result(None)
-    with ports.store.writer(ports.settings.bucket_dips, target.key, size=target.size) as sink:
-        for part in passing():
-            sink.write(part)
-        checked = result(None)
-        if checked.wrong:
-            return checked
-        return replace(checked, ref=sink.finish().info.ref)
+def _to_be_continued(found: Recall, progress: Progress, ports: Ports) -> Outcome:
+    """Go on at once where only time was up; after a while, or with the file staged anew, where the reading broke."""
+    further = replace(found, reading=progress.reading)
+    if not progress.broken:
+        return Outcome(StepState.QUEUED, checkpoint=further.checkpoint())
+    brought = progress.reading.state.offset > found.reading.state.offset
+    further = replace(further, broken=0 if brought else found.broken + 1)
+    if further.broken >= READINGS:
+        return _again(further, progress.broken, ports)
+    return _waiting(replace(further, looks=found.looks + 1), ports, "reading-again", progress.broken)
 
 
 def _completed(found: Recall, target: Target, result: Recalled, ports: Ports) -> Outcome:

@@ -37,6 +37,10 @@ class MemoryUploads:
         """Receive a part; raises NotStored for an upload that is over."""
         self._of(upload)[number] = data
 
+    def put_part(self, upload: Upload, number: int, data: bytes | bytearray) -> None:
+        """Receive a part."""
+        self.take(upload, number, bytes(data))
+
     def copy_part(self, upload: Upload, number: int, source: ObjectRef, offset: int, length: int) -> None:
         """Take a part from another object; raises ObjectChanged, NotStored."""
         self.take(upload, number, self._store.read(source, offset, length))

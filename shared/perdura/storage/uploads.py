@@ -44,6 +44,10 @@ class Uploads(Protocol):
         """A URL that takes one part by `PUT`, as depositors reach the store."""
         ...
 
+    def put_part(self, upload: Upload, number: int, data: bytes | bytearray) -> None:
+        """Send one part; a part of that number sent before is replaced."""
+        ...
+
     def copy_part(self, upload: Upload, number: int, source: ObjectRef, offset: int, length: int) -> None:
         """Have the store take a part from another object; raises ObjectChanged, NotStored."""
         ...
@@ -80,6 +84,11 @@ class S3Uploads:
         arguments = {**_names(upload), "PartNumber": number}
         with translated():
             return str(self._public.generate_presigned_url("upload_part", Params=arguments, ExpiresIn=seconds))
+
+    def put_part(self, upload: Upload, number: int, data: bytes | bytearray) -> None:
+        """Send one part; a part of that number sent before is replaced."""
+        with translated():
+            self._client.upload_part(**_names(upload), PartNumber=number, Body=data)
 
     def copy_part(self, upload: Upload, number: int, source: ObjectRef, offset: int, length: int) -> None:
         """Have the store take a part from another object; raises ObjectChanged, NotStored."""

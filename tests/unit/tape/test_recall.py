@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,13 +15,20 @@ import pytest
 
 from perdura.errors import Broken, NotFound, Rejected, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Copy, Outcome, StepState
+from perdura.packages import long_digest
 from perdura.packages.aip_index import SCHEMA
 from perdura.ports import Staging
 from perdura.steps import recall as step
+from perdura.steps import recall_reading
 from tests.unit.tape.fakes import AIP, ARCHIVE, FakeClock, FakeTape, PresigningStore, aip, archive, ports
 
 DATA = bytes(range(256)) * 100
 PATH = f"{ARCHIVE}/{AIP}.tar"
+
+
+def json_round(view: ArchiveView) -> ArchiveView:
+    """The Archive as it comes back from the registry."""
+    return replace(view, step=replace(view.step, checkpoint=json.loads(json.dumps(view.step.checkpoint))))
 
 
 class Bench:
@@ -29,9 +38,12 @@ class Bench:
         self.store = PresigningStore()
         self.tape = FakeTape()
         self.tape.files[PATH] = data
-        package = aip(self.store, DATA)
+        package = aip(self.store, data if len(data) > len(DATA) else DATA)
+        nothing = hashlib.sha256().hexdigest()
         index = [
-            f'{{"schema":"{SCHEMA}","aip":"a","archive":"b","base":"b","size":{len(DATA)},"checksums":{{}},"members":1}}',
+            f'{{"schema":"{SCHEMA}","aip":"a","archive":"b","base":"b","size":{len(DATA)},"checksums":{{}},"members":2}}',
+            f'{{"path":"data/empty.bin","offset":1536,"size":0,"sha256":"{nothing}",'
+            f'"sha512":"{hashlib.sha512().hexdigest()}","adler32":"00000001"}}',
             f'{{"path":"data/one.bin","offset":512,"size":1000,"sha256":"{hashlib.sha256(DATA[512:1512]).hexdigest()}",'
             f'"sha512":"{hashlib.sha512(DATA[512:1512]).hexdigest()}","adler32":"{zlib.adler32(DATA[512:1512]):08x}"}}',
         ]
@@ -49,6 +61,11 @@ class Bench:
         if outcome.checkpoint is not None:
             self.view = replace(self.view, step=replace(self.view.step, checkpoint=outcome.checkpoint))
         return outcome
+
+    def expects(self, data: bytes) -> None:
+        """The registry holds the checksums of other bytes."""
+        package = replace(self.view.packages[0], checksums=aip(PresigningStore(), data).checksums)
+        self.view = replace(self.view, packages=(package,))
 
     def staging(self, *answers: Staging) -> None:
         """What the tape system says of the file at the next looks."""
@@ -161,13 +178,115 @@ def test_a_reading_that_breaks_off_is_done_again_and_then_staged_anew() -> None:
     assert len(bench.tape.stages) == 2
 
 
-def test_what_takes_longer_than_an_invocation_is_said_to() -> None:
+LARGE = bytes(range(251)) * 400
+PART = 128 * 60
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of a few kilobytes instead of many megabytes."""
+    monkeypatch.setattr(recall_reading, "part_size", lambda _: PART)
+
+
+def hurried(bench: Bench, looks: int) -> None:
+    """Every invocation ends after so many looks at the time."""
+    seen = itertools.count(1)
+    bench.ports = replace(bench.ports, deadline=SimpleNamespace(near=lambda: next(seen) % looks == 0))
+
+
+@pytest.mark.usefixtures("parts")
+@pytest.mark.parametrize("drill", [False, True])
+def test_a_file_larger_than_an_invocation_is_read_on_where_it_stopped(drill: bool) -> None:
+    bench = Bench(LARGE, drill=drill)
+    hurried(bench, 20)
+    read = bench.tape.read
+    asked: list[int] = []
+
+    def noted(path: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        asked.append(offset)
+        return read(path, offset, length)
+
+    bench.tape.read = noted  # type: ignore[method-assign]
+    outcome = bench.run()
+    while outcome.state is StepState.QUEUED:
+        bench.view = json_round(bench.view)
+        outcome = bench.run()
+    assert outcome.state is StepState.COMPLETED, outcome
+    assert len(asked) > 4
+    assert asked == sorted(set(asked)), "nothing before the last whole part is read twice"
+    assert all(offset % PART == 0 for offset in asked)
+    assert len(bench.tape.stages) == 1
+    if drill:
+        assert list(bench.store.list("perdura-dips", "")) == []
+    else:
+        found = outcome.output["recall"]
+        assert bench.store.read(bench.store.head(found["bucket"], found["key"]).ref) == LARGE
+
+
+@pytest.mark.usefixtures("parts")
+def test_a_reading_that_breaks_off_goes_on_after_the_last_whole_part() -> None:
+    bench = Bench(LARGE)
+    read = bench.tape.read
+
+    def breaking(path: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        yield from itertools.islice(read(path, offset, length), 20)
+        if len(LARGE) - offset > 20_000:
+            raise UpstreamUnavailable("broke off")
+
+    bench.tape.read = breaking  # type: ignore[method-assign]
+    outcomes = [bench.run() for _ in range(7)]
+    assert [outcome.state for outcome in outcomes] == [StepState.WAITING] * 6 + [StepState.COMPLETED]
+    assert len(bench.tape.stages) == 1, "a reading that gets on is not staged anew"
+
+
+@pytest.mark.usefixtures("parts")
+def test_a_difference_found_by_continued_digests_is_read_once_more_before_it_is_believed() -> None:
+    bench = Bench(LARGE[:-1] + b"x")
+    bench.expects(LARGE)
+    hurried(bench, 60)
+    read = bench.tape.read
+    asked: list[int] = []
+
+    def noted(path: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        asked.append(offset)
+        return read(path, offset, length)
+
+    bench.tape.read = noted  # type: ignore[method-assign]
+    while (outcome := bench.run()).state is StepState.QUEUED:
+        pass
+    assert (outcome.state, outcome.error_code) == (StepState.FAILED, "fixity-mismatch")
+    assert asked.count(0) == 2
+    assert list(bench.store.list("perdura-dips", "")) == []
+    assert bench.store.uploads._parts == {}, "nothing is left behind"
+
+
+@pytest.mark.usefixtures("parts")
+def test_a_recall_begins_anew_when_the_store_has_forgotten_the_upload() -> None:
+    bench = Bench(LARGE)
+    hurried(bench, 60)
+    assert bench.run().state is StepState.QUEUED
+    bench.store.uploads._parts.clear()
+    hurried(bench, 1000)
+    again = bench.run()
+    assert (again.state, (again.checkpoint or {})["reading"]["offset"]) == (StepState.QUEUED, 0)
+    assert bench.run().state is StepState.COMPLETED
+
+
+def test_digests_that_cannot_be_continued_here_need_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(long_digest, "resumes", lambda _: False)
+    monkeypatch.setattr(recall_reading, "resumes", lambda _: False)
     bench = Bench()
     bench.ports = replace(bench.ports, deadline=SimpleNamespace(near=lambda: True))
-    with pytest.raises(Broken, match="only 1000 of 25600 bytes") as raised:
+    with pytest.raises(Broken, match="PERDURA_INVOCATION_SECONDS") as raised:
         bench.run()
-    assert raised.value.code == "recall-too-long"
-    assert list(bench.store.list("perdura-dips", "")) == []
+    assert raised.value.code == "not-resumable"
+
+
+def test_an_empty_file_is_recalled_without_reading_anything() -> None:
+    bench = Bench(file="data/empty.bin")
+    bench.tape.read = None  # type: ignore[assignment,method-assign]
+    outcome = bench.run()
+    assert (outcome.state, outcome.output["recall"]["bytes"]) == (StepState.COMPLETED, 0)
 
 
 @pytest.mark.parametrize("wanted", [{}, {"file": "data/one.bin"}, {"drill": True}])
