@@ -65,7 +65,7 @@ class Jobs:
         """Every job may be asked for."""
         return True
 
-    def accepted(self, _key: str, _job: str) -> None:
+    def accepted(self, _key: str, _job: str, _account: Any) -> None:
         """Note nothing."""
 
     def wishes(self, _keys: Any) -> dict[str, Any]:
@@ -76,6 +76,9 @@ class Jobs:
         """Note nothing."""
 
     def seen(self, _states: Any, _over: Any) -> None:
+        """Note nothing."""
+
+    def tried(self, _key: str, _retries: Any) -> None:
         """Note nothing."""
 
     def slot(self, _package: UUID) -> None:

@@ -191,6 +191,33 @@ class TapeJob:
     recoverable: bool = True
     cancelled_by_user: bool = False
     at_destination: Residency | None = None
+    file: str | None = None
+    """The system's own name of the file, by which its failed attempts are asked for."""
+    file_state: str | None = None
+    """State of the file in the system's own words."""
+    retries: int = 0
+    """Attempts of the system's own that failed before the present one."""
+    log_file: str | None = None
+    """Where the system keeps the log of its last attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class TapeRetry:
+    """One attempt of the tape system's own that failed, in its words: when, why, on which host, with which log."""
+
+    attempt: int
+    at: datetime
+    reason: str
+    host: str | None = None
+    log_file: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TapeAccount:
+    """At which server our jobs are, and under which name it knows us."""
+
+    server: str
+    holder: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +253,14 @@ class TapeSystem(Protocol):
 
     def jobs(self, job_ids: Sequence[str]) -> Mapping[str, TapeJob]:
         """States of many jobs in as few requests as the system allows."""
+        ...
+
+    def retries(self, job: TapeJob) -> Sequence[TapeRetry]:
+        """The attempts of a job that failed before the present one; the system forgets them some days later."""
+        ...
+
+    def account(self) -> TapeAccount:
+        """At which server our jobs are, and under which name."""
         ...
 
     def residency(self, paths: Sequence[str]) -> Mapping[str, Residency]:
@@ -309,8 +344,8 @@ class TapeJobs(Protocol):
         """
         ...
 
-    def accepted(self, key: str, job_id: str) -> None:
-        """Note the answer of the tape system."""
+    def accepted(self, key: str, job_id: str, account: TapeAccount) -> None:
+        """Note the answer of the tape system, and whose job it is there."""
         ...
 
     def wishes(self, keys: Sequence[str]) -> Mapping[str, Wish]:
@@ -323,6 +358,10 @@ class TapeJobs(Protocol):
 
     def seen(self, states: Mapping[str, TapeJob], over: Sequence[str]) -> None:
         """Note the states of jobs by key, and which of all are over for us."""
+        ...
+
+    def tried(self, key: str, retries: Sequence[TapeRetry]) -> None:
+        """Note attempts that failed; one noted before is left as it is."""
         ...
 
     def slot(self, package: UUID) -> ContainerFile | None:

@@ -20,13 +20,13 @@ from perdura.clients.tape_tokens import mint
 from perdura.errors import StoreUnavailable
 from perdura.ids import new_id
 from perdura.packages.tape_container import Container
-from perdura.ports import TapeJob, TapeOrder
+from perdura.ports import TapeAccount, TapeJob, TapeOrder, TapeRetry
 from perdura.registry import tape_containers, tape_duties, tape_wishes
 from perdura.registry.tape_jobs import RegistryTapeJobs
 from perdura.runtime import tape
 from perdura.runtime.environment import Environment
 from perdura.settings import Settings
-from tests.unit.tape.fakes import FakeTape, PresigningStore
+from tests.unit.tape.fakes import NOW, FakeTape, PresigningStore
 
 pytestmark = pytest.mark.stack
 SECRET = "s" * 32
@@ -103,6 +103,9 @@ class World:
             connection.execute(text("UPDATE step SET poll_at = clock_timestamp() WHERE state = 'waiting'"))
 
 
+ACCOUNT = TapeAccount("https://fts.example.org:8446", "/CN=robot")
+
+
 def order(key: str) -> TapeOrder:
     return TapeOrder(key, f"{key}.tar", 10, 3)
 
@@ -146,14 +149,31 @@ def test_a_paused_destination_admits_no_job(database: Engine) -> None:
 def test_what_a_job_did_is_kept(database: Engine) -> None:
     jobs = RegistryTapeJobs(database)
     jobs.admit(order("a"), 0)
-    jobs.accepted("a", "job-1")
-    jobs.accepted("a", "job-2")
-    jobs.seen({"a": TapeJob("job-1", "failed", "DESTINATION [5] wrong")}, ["a"])
+    jobs.accepted("a", "job-1", ACCOUNT)
+    jobs.accepted("a", "job-2", ACCOUNT)
+    seen = TapeJob("job-1", "failed", "DESTINATION [5] wrong", file_state="FAILED", log_file="/var/log/fts3/a")
+    jobs.seen({"a": seen}, ["a"])
     with database.connect() as connection:
         row = connection.execute(text("SELECT * FROM tape_job")).one()
     assert (row.job_id, row.state, row.reason) == ("job-1", "failed", "DESTINATION [5] wrong")
+    assert (row.file_state, row.log_file) == ("FAILED", "/var/log/fts3/a")
+    assert (row.server, row.holder) == (ACCOUNT.server, ACCOUNT.holder)
     assert row.submitted_at is not None
     assert row.ended_at is not None
+
+
+def test_every_failed_attempt_is_kept_once(database: Engine) -> None:
+    jobs = RegistryTapeJobs(database)
+    jobs.admit(order("a"), 0)
+    first, second = (TapeRetry(n, NOW, f"TRANSFER [110] {n}", "node", f"/log/{n}") for n in (1, 2))
+    jobs.tried("a", [first])
+    jobs.tried("a", [first, second])
+    jobs.tried("a", [])
+    with database.connect() as connection:
+        rows = connection.execute(text("SELECT * FROM tape_job_retry ORDER BY attempt")).all()
+    assert [(row.attempt, row.reason, row.log_file) for row in rows] == [
+        (1, "TRANSFER [110] 1", "/log/1"), (2, "TRANSFER [110] 2", "/log/2"),
+    ]  # fmt: skip
 
 
 def test_small_aips_go_to_tape_together_and_come_back_one_by_one(database: Engine) -> None:

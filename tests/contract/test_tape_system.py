@@ -277,6 +277,20 @@ def test_a_transfer_that_times_out_is_tried_again(emulator: Surroundings) -> Non
     assert emulator.settle(emulator.tape.submit(emulator.request("eight.tar", b"eight"))).state == "finished"
 
 
+def test_the_attempts_of_fts_that_failed_are_told(emulator: Surroundings) -> None:
+    text = "TRANSFER TRANSFER ERROR: Copy failed (3rd pull). Last attempt: Connection timed out"
+    emulator.inject({"effect": "transfer-failure", "match": "ten.tar", "errno": 110, "text": text, "times": 2})
+    job = emulator.settle(emulator.tape.submit(emulator.request("ten.tar", b"ten")))
+    assert (job.state, job.file_state, job.retries) == ("finished", "FINISHED", 2)
+    failed = emulator.tape.retries(job)
+    assert [(each.attempt, each.reason.partition(" [")[0]) for each in failed] == [(1, "TRANSFER"), (2, "TRANSFER")]
+    assert all(each.log_file and each.log_file.startswith("/var/log/fts3/transfers/") for each in failed)
+    assert job.log_file
+    assert job.log_file.startswith("/var/log/fts3/transfers/")
+    account = emulator.tape.account()
+    assert (account.server, account.holder) == (emulator.server.fts_url if emulator.server else "", "perdura")
+
+
 def test_the_library_remembers_after_a_restart(tmp_path: Path) -> None:
     sources = {"/nine.tar": os.urandom(50_000)}
     source = source_server(sources)

@@ -59,8 +59,8 @@ class Weather:
     def start(self, *, fts_port: int = 0, endpoint_port: int = 0) -> None:
         """Start the tape system."""
         self.server = TapeServer(
-            self.state, token="secret", model=Model(mount=0.01, seek=0.001, keep=0.0, rate=0), pace=Pace(monitor=0.01),
-            fts_port=fts_port, endpoint_port=endpoint_port,
+            self.state, token="secret", model=Model(mount=0.01, seek=0.001, keep=0.0, rate=0),
+            pace=Pace(monitor=0.01, retry_unit=0.0001), fts_port=fts_port, endpoint_port=endpoint_port,
         )  # fmt: skip
         self.server.start()
         self.tape = self.connect()
@@ -402,6 +402,18 @@ def test_the_proxy_expires_on_the_way(weather: Weather) -> None:
     weather.is_on_tape_once()
     assert any("Our credential expired on the way" in finding for finding in weather.findings)
     assert weather.submitted == 2
+
+
+def test_every_attempt_of_fts_that_failed_is_kept(weather: Weather) -> None:
+    text = "TRANSFER TRANSFER ERROR: Copy failed (3rd pull). Last attempt: Connection timed out"
+    weather.inject({"effect": "transfer-failure", "match": PATH, "errno": 110, "text": text, "times": 3})
+    weather.run()
+    weather.until()
+    weather.is_on_tape_once()
+    (kept,) = weather.jobs.failed.values()
+    assert [each.attempt for each in kept] == [1, 2, 3]
+    assert all("Connection timed out" in each.reason and each.log_file for each in kept)
+    assert weather.submitted == 1
 
 
 def test_the_job_stays_in_the_queue_for_too_long(weather: Weather) -> None:

@@ -20,7 +20,7 @@ from functions_framework import create_app
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from perdura.api.gateway import Access, Held
-from perdura.clients.fts import FtsRefused
+from perdura.clients.fts_answers import FtsRefused
 from perdura.clients.tape import FtsTape, tape_system
 from perdura.clients.tape_checks import check_offline, check_online
 from perdura.local.tape.fts.daemon import Pace

@@ -10,87 +10,33 @@ import json
 import logging
 import ssl
 import threading
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 import httpx
 
 from perdura import __version__
-from perdura.errors import Broken, UpstreamUnavailable
+from perdura.clients.fts_answers import (
+    FILE_FIELDS,
+    FtsJob,
+    FtsRefused,
+    FtsRetry,
+    FtsUnavailable,
+    Identity,
+    accepted,
+    decoded,
+    identity_from,
+    job_from,
+    refusal,
+    retry_from,
+    said,
+)
 
 log = logging.getLogger(__name__)
 BULK = 200
 """Ids in one request: the front end's request line holds 8190 bytes (fts-cta.md 2.1)."""
-FILE_FIELDS = (
-    "file_id,file_index,file_state,reason,recoverable,retry,finish_time,archive_start_time,archive_finish_time,"
-    "staging_start,bringonline_token,filesize,throughput,file_metadata"
-)
 LONGEST_URL, LONGEST_ACTIVITY, LONGEST_CHECKSUM, LONGEST_METADATA = 1100, 255, 100, 4096
-SHOWN = 400
-
-
-class FtsUnavailable(UpstreamUnavailable):
-    """FTS did not answer, failed with a 5xx, or answered with something cut off."""
-
-    code = "fts-unavailable"
-
-
-class FtsRefused(Broken):
-    """FTS refuses what it was asked; `status` is its HTTP status, the message its own text."""
-
-    code = "fts-refused"
-
-    def __init__(self, message: str, status: int, *, code: str | None = None) -> None:
-        super().__init__(message, code=code)
-        self.status = status
-
-
-class FtsDelegationNeeded(FtsRefused):
-    """FTS has no proxy of ours that lasts (419)."""
-
-    code = "fts-delegation-needed"
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who FTS takes us for. `vo_id` is the namespace of our deterministic job ids."""
-
-    dn: str
-    method: str
-    vo: str
-    vo_id: uuid.UUID
-    delegation_id: str
-
-    def job_id(self, sid: str) -> str:
-        """The id of the job submitted under `sid` (fts-cta.md 2.8)."""
-        return str(uuid.uuid5(self.vo_id, sid))
-
-
-@dataclass(frozen=True, slots=True)
-class FtsFile:
-    """One file of a job, with the fields that decisions need."""
-
-    file_id: int
-    index: int
-    state: str
-    reason: str
-    recoverable: bool | None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-    stage_token: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FtsJob:
-    """One job. `state` None: FTS knows no such job, or will not show it; `reason` then says why."""
-
-    job_id: str
-    state: str | None
-    reason: str = ""
-    cancelled_by_user: bool = False
-    files: tuple[FtsFile, ...] = ()
 
 
 class Delegator(Protocol):
@@ -108,6 +54,8 @@ class Delegator(Protocol):
 class FtsTransport(Protocol):
     """What the tape system needs of an FTS server; two transports do it, one contract suite holds for both."""
 
+    url: str
+
     def identity(self) -> Identity:
         """Who FTS takes us for."""
         ...
@@ -118,6 +66,10 @@ class FtsTransport(Protocol):
 
     def jobs(self, job_ids: Sequence[str]) -> dict[str, FtsJob]:
         """States of jobs with their files."""
+        ...
+
+    def retries(self, job_id: str, file_id: int) -> list[FtsRetry]:
+        """The attempts of a file that failed before the present one."""
         ...
 
     def archived(self, job_id: str) -> FtsJob | None:
@@ -189,7 +141,7 @@ class FtsClient:
 
     def versions(self) -> tuple[int, int, int]:
         """Version of the REST API; raises FtsUnavailable or FtsRefused."""
-        api = _decoded(_accepted(self.request("GET", "/")))["api"]
+        api = decoded(accepted(self.request("GET", "/")))["api"]
         return int(api["major"]), int(api["minor"]), int(api["patch"])
 
     def identity(self) -> Identity:
@@ -199,7 +151,7 @@ class FtsClient:
         """
         with self._lock:
             if self._identity is None:
-                self._identity = identity_from(_decoded(_accepted(self.request("GET", "/whoami"))))
+                self._identity = identity_from(decoded(accepted(self.request("GET", "/whoami"))))
             return self._identity
 
     def renew(self) -> datetime | None:
@@ -225,7 +177,7 @@ class FtsClient:
             raise
         if answer.status_code == 409:
             return job_id
-        given = _decoded(_accepted(answer)).get("job_id")
+        given = decoded(accepted(answer)).get("job_id")
         if given != job_id:
             raise FtsRefused(f"FTS gave the job id {given}, not {job_id}", 200, code="fts-unexpected-id")
         return job_id
@@ -248,8 +200,8 @@ class FtsClient:
             part = job_ids[start : start + BULK]
             answer = self.request("GET", f"/jobs/{','.join(part)},", params={"files": FILE_FIELDS})
             if answer.status_code not in (200, 207, 404):
-                raise _refusal(answer)
-            items = _decoded(answer)
+                raise refusal(answer)
+            items = decoded(answer)
             for item in items if isinstance(items, list) else [items]:
                 job = job_from(item)
                 found[job.job_id] = job
@@ -258,23 +210,28 @@ class FtsClient:
             raise FtsUnavailable(f"FTS left {len(missing)} jobs out of its answer")
         return found
 
+    def retries(self, job_id: str, file_id: int) -> list[FtsRetry]:
+        """The attempts of a file that failed before the present one; FTS keeps them until its retention is over."""
+        answer = self.request("GET", f"/jobs/{job_id}/files/{file_id}/retries")
+        return [retry_from(item) for item in decoded(accepted(answer))]
+
     def archived(self, job_id: str) -> FtsJob | None:
         """A job that FTS moved to its archive after the retention time; None when there is none."""
         answer = self.request("GET", f"/archive/{job_id}")
-        return None if answer.status_code == 404 else job_from(_decoded(_accepted(answer)))
+        return None if answer.status_code == 404 else job_from(decoded(accepted(answer)))
 
     def cancel(self, job_ids: Sequence[str]) -> None:
         """Cancel jobs; final and unknown ones are left as they are."""
         for start in range(0, len(job_ids), BULK):
             answer = self.request("DELETE", f"/jobs/{','.join(job_ids[start : start + BULK])},")
             if answer.status_code not in (200, 207, 404):
-                raise _refusal(answer)
+                raise refusal(answer)
 
     def set_priority(self, job_ids: Sequence[str], priority: int) -> None:
         """Change the priority (1 to 5) of unfinished jobs."""
         answer = self.request("POST", f"/jobs/{','.join(job_ids)},", json={"params": {"priority": priority}})
         if answer.status_code not in (200, 207, 404):
-            raise _refusal(answer)
+            raise refusal(answer)
 
 
 def check(document: Mapping[str, Any]) -> None:
@@ -294,70 +251,3 @@ def check(document: Mapping[str, Any]) -> None:
         )
         if too_long:
             raise FtsRefused("activity, checksum or metadata of a file is too long", 400, code="fts-too-long")
-
-
-def said(answer: httpx.Response) -> str:
-    """What the server says, whether as JSON or HTML, at most 400 characters."""
-    try:
-        document = answer.json()
-        text = document.get("message") or document.get("http_message") if isinstance(document, dict) else None
-    except ValueError:
-        text = None
-    if text is None:
-        text = " ".join(answer.text.replace("<p>", "\n<p>").rpartition("<p>")[2].replace("</p>", "").split())
-    return str(text)[:SHOWN]
-
-
-def _refusal(answer: httpx.Response) -> FtsRefused:
-    text = said(answer)
-    if answer.status_code == 419:
-        return FtsDelegationNeeded(f"FTS needs a delegation: {text}", 419)
-    code = "fts-banned" if "has been banned" in text else None
-    return FtsRefused(f"FTS answered {answer.status_code}: {text}", answer.status_code, code=code)
-
-
-def _accepted(answer: httpx.Response) -> httpx.Response:
-    if answer.status_code not in (200, 201, 204):
-        raise _refusal(answer)
-    return answer
-
-
-def _decoded(answer: httpx.Response) -> Any:
-    try:
-        return answer.json()
-    except ValueError as error:
-        raise FtsUnavailable(f"FTS answered {answer.status_code} with something cut off or not JSON") from error
-
-
-def identity_from(document: Mapping[str, Any]) -> Identity:
-    """The answer of `GET /whoami`; raises FtsRefused for the anonymous one (fts-cta.md 2.8)."""
-    if document.get("method") == "unauthenticated" or not document.get("vos_id"):
-        raise FtsRefused("FTS does not accept our credentials", 401, code="fts-not-authenticated")
-    return Identity(
-        dn=document["user_dn"],
-        method=document["method"],
-        vo=document["vos"][0],
-        vo_id=uuid.UUID(document["vos_id"][0]),
-        delegation_id=document["delegation_id"],
-    )
-
-
-def job_from(item: Mapping[str, Any]) -> FtsJob:
-    """One job as FTS shows it, or its error for that job."""
-    if "job_state" not in item:
-        return FtsJob(str(item["job_id"]), None, f"{item.get('http_status')}: {item.get('http_message')}")
-    files = tuple(
-        FtsFile(
-            file_id=int(file["file_id"]),
-            index=int(file["file_index"]),
-            state=str(file["file_state"]),
-            reason=str(file.get("reason") or ""),
-            recoverable=file.get("recoverable"),
-            metadata=file.get("file_metadata") or {},
-            stage_token=file.get("bringonline_token"),
-        )
-        for file in item.get("files", ())
-    )
-    reason = str(item.get("reason") or "")
-    by_user = bool(item.get("cancel_job")) or reason == "Job canceled by the user"
-    return FtsJob(str(item["job_id"]), str(item["job_state"]), reason, by_user, files)

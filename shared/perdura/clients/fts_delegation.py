@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime, timedelta
 
-from perdura.clients.fts import FtsClient, FtsRefused, Identity, said
+from perdura.clients.fts import FtsClient
+from perdura.clients.fts_answers import FtsRefused, Identity, said
 from perdura.clients.tape_x509 import Robot, sign_proxy
 
 log = logging.getLogger(__name__)

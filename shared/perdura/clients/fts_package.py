@@ -14,17 +14,18 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from perdura.clients.fts import (
-    BULK,
+from perdura.clients.fts import BULK, check
+from perdura.clients.fts_answers import (
     FILE_FIELDS,
     FtsDelegationNeeded,
     FtsJob,
     FtsRefused,
+    FtsRetry,
     FtsUnavailable,
     Identity,
-    check,
     identity_from,
     job_from,
+    retry_from,
 )
 from perdura.clients.fts_delegation import LIFETIME, RENEW_BELOW
 from perdura.errors import Broken
@@ -149,6 +150,10 @@ class PackageFtsClient:
 
     def _get(self, path: str) -> Any:
         return self._do(lambda context: json.loads(context.get(path)))
+
+    def retries(self, job_id: str, file_id: int) -> list[FtsRetry]:
+        """The attempts of a file that failed before the present one."""
+        return [retry_from(item) for item in self._get(f"/jobs/{job_id}/files/{file_id}/retries")]
 
     def archived(self, job_id: str) -> FtsJob | None:
         """A job that FTS moved to its archive; None when there is none."""

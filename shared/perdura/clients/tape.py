@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-from perdura.clients.fts import FtsClient, FtsFile, FtsJob, FtsTransport
+from perdura.clients.fts import FtsClient, FtsTransport
+from perdura.clients.fts_answers import FtsFile, FtsJob
 from perdura.clients.fts_delegation import ProxyDelegator
 from perdura.clients.tape_endpoint import Locality, TapeEndpoint
 from perdura.clients.tape_oauth import token_source
 from perdura.clients.tape_x509 import Robot, load
 from perdura.errors import Broken, UpstreamUnavailable
-from perdura.ports import Residency, Staging, TapeCredentials, TapeJob, TapeRequest
+from perdura.ports import Residency, Staging, TapeAccount, TapeCredentials, TapeJob, TapeRequest, TapeRetry
 from perdura.settings import Settings
 
 WAITING = frozenset({"TOKEN_PREP", "SUBMITTED", "READY", "ACTIVE", "STAGING", "STARTED", "ON_HOLD", "FORCE_START"})
@@ -117,6 +119,17 @@ class FtsTape:
                 found[job_id] = translated(archived)
         return found
 
+    def retries(self, job: TapeJob) -> Sequence[TapeRetry]:
+        """The attempts of FTS's own that failed before the present one."""
+        if job.file is None:
+            return ()
+        found = self.fts.retries(job.job_id, int(job.file))
+        return [TapeRetry(each.attempt, each.at, each.reason, each.host, each.log_file) for each in found]
+
+    def account(self) -> TapeAccount:
+        """The FTS server, and the name under which it knows us."""
+        return TapeAccount(self.fts.url, self.fts.identity().dn)
+
     def cancel(self, job_ids: Sequence[str]) -> None:
         """Stop jobs. A file already copied may still reach tape."""
         self.fts.cancel(job_ids)
@@ -184,7 +197,8 @@ def translated(job: FtsJob) -> TapeJob:
     if file is None or file.state in WAITING:
         final = job.state in ("FAILED", "CANCELED", "FINISHEDDIRTY")
         state = "cancelled" if job.state == "CANCELED" else "failed" if final else "active"
-        return TapeJob(job.job_id, state, job.reason or None, cancelled_by_user=job.cancelled_by_user)
+        waiting = TapeJob(job.job_id, state, job.reason or None, cancelled_by_user=job.cancelled_by_user)
+        return waiting if file is None else replace(waiting, **_details(file))
     states = {"FINISHED": "finished", "FAILED": "failed", "CANCELED": "cancelled", "ARCHIVING": "archiving"}
     return TapeJob(
         job.job_id,
@@ -193,7 +207,15 @@ def translated(job: FtsJob) -> TapeJob:
         recoverable=bool(file.recoverable),
         cancelled_by_user=job.cancelled_by_user,
         at_destination=_report(file),
+        **_details(file),
     )
+
+
+def _details(file: FtsFile) -> dict[str, Any]:
+    """What is kept of a file whatever its state is."""
+    return {
+        "file": str(file.file_id), "file_state": file.state, "retries": file.retries, "log_file": file.log_file,
+    }  # fmt: skip
 
 
 def _deciding(files: Sequence[FtsFile]) -> FtsFile | None:

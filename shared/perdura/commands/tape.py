@@ -51,7 +51,14 @@ def jobs(root: Path, everything: bool, limit: int, as_json: bool, url: str | Non
     registry = api.connect(root, url, token)
     for job in registry.items("/tape/jobs", limit, **({} if everything else {"open": "true"})):
         line = f"{job['job'] or '-':<36} {job['state']:<10} {job['priority']} {job['path']} {job['reason'] or ''}"
-        click.echo(json.dumps(job) if as_json else line.rstrip())
+        if as_json:
+            click.echo(json.dumps(job))
+            continue
+        click.echo(line.rstrip())
+        for failed in job["retries"]:
+            click.echo(
+                f"  attempt {failed['attempt']} failed {failed['at']}: {failed['reason']} ({failed['log_file']})"
+            )
 
 
 @tape.command()

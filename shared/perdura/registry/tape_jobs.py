@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Engine, text
 
 from perdura.packages.tape_container import Slot
-from perdura.ports import ContainerFile, TapeJob, TapeOrder, Wish
+from perdura.ports import ContainerFile, TapeAccount, TapeJob, TapeOrder, TapeRetry, Wish
 
 LOCATION = "tape"
 """The destination as `copy.location` names it."""
@@ -28,9 +28,18 @@ _ADMIT = text("""
 
 _SEEN = text("""
     UPDATE tape_job SET looked_at = clock_timestamp(), state = coalesce(seen.state, tape_job.state),
-        reason = coalesce(seen.reason, tape_job.reason), ended_at = CASE WHEN seen.over THEN clock_timestamp() END
-    FROM jsonb_to_recordset(CAST(:seen AS jsonb)) AS seen (key text, state text, reason text, over boolean)
+        reason = coalesce(seen.reason, tape_job.reason), file_state = coalesce(seen.file_state, tape_job.file_state),
+        log_file = coalesce(seen.log_file, tape_job.log_file),
+        ended_at = CASE WHEN seen.over THEN clock_timestamp() END
+    FROM jsonb_to_recordset(CAST(:seen AS jsonb))
+        AS seen (key text, state text, reason text, file_state text, log_file text, over boolean)
     WHERE tape_job.key = seen.key
+""")
+
+
+_TRIED = text("""
+    INSERT INTO tape_job_retry (key, attempt, failed_at, reason, host, log_file)
+    VALUES (:key, :attempt, :at, :reason, :host, :log) ON CONFLICT DO NOTHING
 """)
 
 
@@ -64,15 +73,16 @@ class RegistryTapeJobs:
             )  # fmt: skip
             return row.one_or_none() is not None
 
-    def accepted(self, key: str, job_id: str) -> None:
-        """Note the answer of the tape system."""
+    def accepted(self, key: str, job_id: str, account: TapeAccount) -> None:
+        """Note the answer of the tape system, and whose job it is there."""
         with self._engine.begin() as connection:
             connection.execute(
                 text("""
-                    UPDATE tape_job SET job_id = :job, state = 'active', submitted_at = clock_timestamp()
+                    UPDATE tape_job SET job_id = :job, server = :server, holder = :holder, state = 'active',
+                        submitted_at = clock_timestamp()
                     WHERE key = :key AND job_id IS NULL
                 """),
-                {"key": key, "job": job_id},
+                {"key": key, "job": job_id, "server": account.server, "holder": account.holder},
             )
 
     def wishes(self, keys: Sequence[str]) -> Mapping[str, Wish]:
@@ -97,18 +107,23 @@ class RegistryTapeJobs:
 
     def seen(self, states: Mapping[str, TapeJob], over: Sequence[str]) -> None:
         """Note the states of jobs by key, and which of all are over for us."""
-        items = [
-            {
-                "key": key,
-                "state": states[key].state if key in states else None,
-                "reason": states[key].reason if key in states else None,
-                "over": key in over,
-            }
-            for key in {*states, *over}
-        ]
+        items = [{"key": key, "over": key in over, **_seen(states.get(key))} for key in {*states, *over}]
         if items:
             with self._engine.begin() as connection:
                 connection.execute(_SEEN, {"seen": json.dumps(items)})
+
+    def tried(self, key: str, retries: Sequence[TapeRetry]) -> None:
+        """Note attempts that failed; one noted before is left as it is."""
+        rows = [
+            {
+                "key": key, "attempt": each.attempt, "at": each.at, "reason": each.reason, "host": each.host,
+                "log": each.log_file,
+            }
+            for each in retries
+        ]  # fmt: skip
+        if rows:
+            with self._engine.begin() as connection:
+                connection.execute(_TRIED, rows)
 
     def slot(self, package: UUID) -> ContainerFile | None:
         """The newest container that an AIP was put into."""
@@ -124,3 +139,9 @@ class RegistryTapeJobs:
         if row is None:
             return None
         return ContainerFile(Slot(row.container_id, row.offset, row.length), row.path, row.size, row.adler32)
+
+
+def _seen(job: TapeJob | None) -> dict[str, str | None]:
+    if job is None:
+        return {}
+    return {"state": job.state, "reason": job.reason, "file_state": job.file_state, "log_file": job.log_file}

@@ -65,6 +65,10 @@ class TapeJob(Base):
     priority: Mapped[int] = mapped_column(Integer)
     state: Mapped[str] = mapped_column(Text, server_default="intended")
     reason: Mapped[str | None] = mapped_column(Text)
+    server: Mapped[str | None] = mapped_column(Text)
+    holder: Mapped[str | None] = mapped_column(Text)
+    file_state: Mapped[str | None] = mapped_column(Text)
+    log_file: Mapped[str | None] = mapped_column(Text)
     wanted_priority: Mapped[int | None] = mapped_column(Integer)
     cancelled_by: Mapped[str | None] = mapped_column(Text)
     intended_at: Mapped[datetime] = _created()
@@ -76,6 +80,19 @@ class TapeJob(Base):
         Index("ix_tape_job_open", "intended_at", postgresql_where=text("ended_at IS NULL")),
         Index(None, "intended_at", "key"),
     )
+
+
+class TapeJobRetry(Base):
+    """An attempt of the tape system's own that failed before another, kept longer than it keeps it itself."""
+
+    __tablename__ = "tape_job_retry"
+    key: Mapped[str] = mapped_column(ForeignKey("tape_job.key"))
+    attempt: Mapped[int] = mapped_column(Integer)
+    failed_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    reason: Mapped[str] = mapped_column(Text)
+    host: Mapped[str | None] = mapped_column(Text)
+    log_file: Mapped[str | None] = mapped_column(Text)
+    __table_args__ = (PrimaryKeyConstraint("key", "attempt", "failed_at"),)
 
 
 class TapeDestination(Base):

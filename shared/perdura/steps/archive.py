@@ -156,6 +156,7 @@ def _looked(
     keys = {transfer.job: transfer.job_key for transfer in transfers if transfer.phase == "job" and transfer.job}
     cancelled = {} if quick else _wishes(keys, tape, jobs)
     found = tape.jobs(list(keys)) if keys else {}
+    transfers = [_with_retries(transfer, found.get(transfer.job or ""), tape, jobs) for transfer in transfers]
     decisions = [_decided(transfer, found, cancelled) for transfer in transfers]
     asked = {t.path for t, d in zip(transfers, decisions, strict=True) if d.act in (Act.INSPECT, Act.MONITOR)}
     there = tape.residency(sorted(asked)) if asked else {}
@@ -169,6 +170,18 @@ def _looked(
     if over or not quick:
         jobs.seen({keys[job]: state for job, state in found.items()}, over)
     return outcomes
+
+
+def _with_retries(transfer: Transfer, job: TapeJob | None, tape: TapeSystem, jobs: TapeJobs) -> Transfer:
+    """Keep the attempts that failed since the look before: the tape system forgets them some days after the job."""
+    if job is None or job.retries <= transfer.retries:
+        return transfer
+    try:
+        jobs.tried(transfer.job_key, tape.retries(job))
+    except PerduraError as error:
+        log.warning("failed attempts of a job: %s", error.message, extra={"archive": transfer.archive.id})
+        return transfer
+    return replace(transfer, retries=job.retries)
 
 
 def _goes_on(transfer: Transfer, outcome: Outcome) -> bool:

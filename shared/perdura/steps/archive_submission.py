@@ -50,7 +50,7 @@ def submit(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -
             priority=settings.tape_priority,
         )
     )
-    jobs.accepted(transfer.job_key, job)
+    jobs.accepted(transfer.job_key, job, tape.account())
     return replace(transfer, phase="job", job=job, looks=0)
 
 

@@ -34,6 +34,8 @@ class Transfer:
     complaints: int = 0
     on_disk_since: str | None = None
     slot: Slot | None = None
+    retries: int = 0
+    """Failed attempts of this round's job that are in the register."""
 
     @property
     def expected(self) -> Expected:
@@ -58,7 +60,7 @@ class Transfer:
         return {
             "aip": str(self.aip.id), "path": self.path, "size": self.size, "adler32": self.adler32,
             "phase": self.phase, "round": self.round, "job": self.job, "looks": self.looks,
-            "complaints": self.complaints, "on_disk_since": self.on_disk_since,
+            "complaints": self.complaints, "on_disk_since": self.on_disk_since, "retries": self.retries,
             "slot": None if slot is None else [str(slot.container), slot.offset, slot.length],
         }  # fmt: skip
 
@@ -88,6 +90,7 @@ def restored(archive: ArchiveView, aip: Package, checkpoint: Mapping[str, Any]) 
         complaints=checkpoint["complaints"],
         on_disk_since=checkpoint["on_disk_since"],
         slot=None if slot is None else Slot(UUID(slot[0]), slot[1], slot[2]),
+        retries=checkpoint.get("retries", 0),
     )
 
 

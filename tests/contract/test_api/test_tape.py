@@ -11,7 +11,7 @@ from sqlalchemy import text
 from werkzeug.test import Client
 
 from perdura.ids import new_id
-from perdura.ports import TapeCredentials, TapeJob, TapeOrder
+from perdura.ports import TapeAccount, TapeCredentials, TapeJob, TapeOrder, TapeRetry
 from perdura.registry import tape_duties
 from perdura.registry.tape_jobs import RegistryTapeJobs
 from tests.contract.test_api.world import World, bearer
@@ -25,7 +25,9 @@ def jobs(world: World) -> RegistryTapeJobs:
     register = RegistryTapeJobs(world.engine)
     for number in range(3):
         register.admit(TapeOrder(f"aip-{number}", f"{number}.tar", 10, 3), 0)
-        register.accepted(f"aip-{number}", JOB.format(number))
+        register.accepted(f"aip-{number}", JOB.format(number), TapeAccount("https://fts.example.org:8446", "/CN=robot"))
+    failed = TapeRetry(1, datetime(2026, 11, 24, 12, tzinfo=UTC), "TRANSFER [110] timed out", "node-1", "/var/log/1")
+    register.tried("aip-0", [failed])
     register.seen({"aip-0": TapeJob("", "failed", "DESTINATION [5] wrong checksum")}, ["aip-0"])
     return register
 
@@ -44,6 +46,10 @@ def test_jobs_are_listed_with_the_tape_systems_own_words(registry: Client, jobs:
     (last,) = get(registry, f"/jobs?limit=2&cursor={page['next']}")["items"]
     assert (last["state"], last["reason"]) == ("failed", "DESTINATION [5] wrong checksum")
     assert last["ended"] is not None
+    assert (last["server"], last["holder"]) == ("https://fts.example.org:8446", "/CN=robot")
+    assert [(each["attempt"], each["reason"], each["log_file"]) for each in last["retries"]] == [
+        (1, "TRANSFER [110] timed out", "/var/log/1")
+    ]
     assert [item["key"] for item in get(registry, "/jobs?open=false")["items"]] == ["aip-0"]
 
 

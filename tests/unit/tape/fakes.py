@@ -17,10 +17,12 @@ from perdura.ports import (
     Ports,
     Residency,
     Staging,
+    TapeAccount,
     TapeCredentials,
     TapeJob,
     TapeOrder,
     TapeRequest,
+    TapeRetry,
     Wish,
 )
 from perdura.settings import Settings
@@ -45,6 +47,7 @@ class FakeTape:
     released: list[str] = field(default_factory=list)
     stages: dict[str, tuple[str, ...]] = field(default_factory=dict)
     priorities: dict[str, int] = field(default_factory=dict)
+    failed: dict[str, list[TapeRetry]] = field(default_factory=dict)
     down: bool = False
     refuse: Exception | None = None
     counter: Iterator[int] = field(default_factory=itertools.count)
@@ -78,6 +81,13 @@ class FakeTape:
     def jobs(self, job_ids: Sequence[str]) -> Mapping[str, TapeJob]:
         self._answers()
         return {job: self.states.get(job) or TapeJob(job, "unknown") for job in job_ids}
+
+    def retries(self, job: TapeJob) -> Sequence[TapeRetry]:
+        self._answers()
+        return self.failed.get(job.job_id, ())
+
+    def account(self) -> TapeAccount:
+        return TapeAccount("https://fts.example.org:8446", "/CN=robot")
 
     def residency(self, paths: Sequence[str]) -> Mapping[str, Residency]:
         self._answers()
@@ -137,6 +147,7 @@ class FakeTapeJobs:
     wished: dict[str, Wish] = field(default_factory=dict)
     pause: str | None = None
     slots: dict[UUID, ContainerFile] = field(default_factory=dict)
+    failed: dict[str, list[TapeRetry]] = field(default_factory=dict)
 
     def paused(self) -> str | None:
         return self.pause
@@ -152,7 +163,7 @@ class FakeTapeJobs:
     def in_flight(self) -> set[str]:
         return set(self.orders) - self.over
 
-    def accepted(self, key: str, job_id: str) -> None:
+    def accepted(self, key: str, job_id: str, account: TapeAccount) -> None:
         self.accepted_as.setdefault(key, job_id)
 
     def wishes(self, keys: Sequence[str]) -> Mapping[str, Wish]:
@@ -164,6 +175,10 @@ class FakeTapeJobs:
     def seen(self, states: Mapping[str, TapeJob], over: Sequence[str]) -> None:
         self.states |= {key: job.state for key, job in states.items()}
         self.over |= set(over)
+
+    def tried(self, key: str, retries: Sequence[TapeRetry]) -> None:
+        held = self.failed.setdefault(key, [])
+        held += [each for each in retries if each not in held]
 
     def slot(self, package: UUID) -> ContainerFile | None:
         return self.slots.get(package)

@@ -9,13 +9,24 @@ from uuid import UUID
 
 import pytest
 
-from perdura.clients.fts import FtsRefused
+from perdura.clients.fts_answers import FtsRefused
 from perdura.errors import Rejected, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.packages.tape_container import Slot
-from perdura.ports import ContainerFile, Ports, Residency, TapeJob, TapeOrder, Wish
+from perdura.ports import ContainerFile, Ports, Residency, TapeJob, TapeOrder, TapeRetry, Wish
 from perdura.steps import archive as step
-from tests.unit.tape.fakes import AIP, ARCHIVE, FakeClock, FakeTape, FakeTapeJobs, PresigningStore, aip, archive, ports
+from tests.unit.tape.fakes import (
+    AIP,
+    ARCHIVE,
+    NOW,
+    FakeClock,
+    FakeTape,
+    FakeTapeJobs,
+    PresigningStore,
+    aip,
+    archive,
+    ports,
+)
 
 DATA = b"an AIP" * 1000
 
@@ -164,6 +175,36 @@ def test_attempts_end() -> None:
     outcome = bench.poll()
     assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "transfer-failed")
     assert "2 attempts" in str(outcome.message)
+
+
+def test_failed_attempts_of_the_tape_system_are_kept_when_they_are_seen() -> None:
+    bench = Bench()
+    bench.run()
+    first, second = (TapeRetry(n, NOW, "TRANSFER [110] Connection timed out", "node", f"/log/{n}") for n in (1, 2))
+    bench.tape.failed[bench.job] = [first]
+    bench.job_is("active", retries=1)
+    bench.poll()
+    bench.tape.failed[bench.job] = [first, second]
+    bench.poll()
+    key = bench.tape.submissions[0]
+    assert bench.jobs.failed == {key: [first]}, "what was seen already is not asked for again"
+    bench.job_is("failed", "TRANSFER [28] No space left on device", retries=2)
+    bench.poll()
+    assert bench.jobs.failed == {key: [first, second]}
+
+
+def test_failed_attempts_that_cannot_be_asked_for_hold_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+    bench.run()
+    bench.job_is("active", retries=1)
+
+    def unanswered(_: TapeJob) -> list[TapeRetry]:
+        raise UpstreamUnavailable("FTS did not answer")
+
+    monkeypatch.setattr(bench.tape, "retries", unanswered)
+    assert bench.poll().state is StepState.WAITING
+    bench.tape.tick()
+    assert bench.poll().state is StepState.COMPLETED
 
 
 def test_a_damaged_source_asks_for_a_fixity_check() -> None:

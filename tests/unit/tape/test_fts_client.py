@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from perdura.clients.fts import FtsClient, FtsRefused, FtsUnavailable
+from perdura.clients.fts import FtsClient
+from perdura.clients.fts_answers import FtsRefused, FtsUnavailable
 from perdura.clients.tape import translated
 
 VO_ID = "3f60bff0-adfa-571c-8ee8-0f4b5452c06f"

@@ -87,6 +87,16 @@ class TapeJobQuery(Page):
     open: bool | None = Field(None, description="Only jobs in flight (true), or only those that are over (false).")
 
 
+class TapeRetryAnswer(Answer):
+    """An attempt of the tape system's own that failed before another."""
+
+    attempt: int
+    at: datetime
+    reason: str
+    host: str | None
+    log_file: str | None
+
+
 class TapeJobAnswer(Answer):
     """One job asked of the tape system."""
 
@@ -99,6 +109,11 @@ class TapeJobAnswer(Answer):
     priority: int
     state: str
     reason: str | None
+    file_state: str | None = Field(description="State of the file in the tape system's own words.")
+    log_file: str | None = Field(description="Where the tape system keeps the log of its last attempt.")
+    retries: list[TapeRetryAnswer] = Field(description="Attempts of its own that failed, the first one first.")
+    server: str | None = Field(description="The FTS server that has the job.")
+    holder: str | None = Field(description="The name under which that server knows us.")
     wanted_priority: int | None
     cancelled_by: str | None
     intended: datetime

@@ -59,7 +59,11 @@ def jobs(
     moment, key = after or (None, None)
     return connection.execute(
         text("""
-            SELECT * FROM tape_job
+            SELECT tape_job.*, (
+                SELECT coalesce(jsonb_agg(jsonb_build_object('attempt', attempt, 'at', failed_at, 'reason', r.reason,
+                    'host', host, 'log_file', r.log_file) ORDER BY failed_at, attempt), '[]')
+                FROM tape_job_retry AS r WHERE r.key = tape_job.key) AS retries
+            FROM tape_job
             WHERE (CAST(:open AS boolean) IS NULL OR (ended_at IS NULL) = :open)
                 AND (CAST(:moment AS timestamptz) IS NULL OR (intended_at, key) < (:moment, :key))
             ORDER BY intended_at DESC, key DESC LIMIT :limit

@@ -22,6 +22,7 @@ from perdura.api.models.tape import (
     TapeJobAnswer,
     TapeJobPage,
     TapeJobQuery,
+    TapeRetryAnswer,
 )
 from perdura.api.operations import Call, Section
 from perdura.api.queries import tape as queries
@@ -174,6 +175,11 @@ def _job(row: Row[Any], monitor: str | None) -> TapeJobAnswer:
         priority=row.priority,
         state=row.state,
         reason=row.reason,
+        file_state=row.file_state,
+        log_file=row.log_file,
+        retries=[TapeRetryAnswer(**each) for each in row.retries],
+        server=row.server,
+        holder=row.holder,
         wanted_priority=row.wanted_priority,
         cancelled_by=row.cancelled_by,
         intended=row.intended_at,
