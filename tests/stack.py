@@ -98,15 +98,16 @@ class Stack:
         with self.database.connect() as connection:
             return connection.execute(text(statement), values).scalar()
 
-    def objects(self, bucket: str) -> list[str]:
-        """The keys of a bucket, one for each object that can be read now."""
+    @cached_property
+    def s3(self) -> Any:
+        """A client of its object store."""
         import boto3
         from botocore.config import Config
 
         from perdura.local import seaweedfs
         from perdura.local.state import open_home
 
-        client = boto3.client(
+        return boto3.client(
             "s3",
             endpoint_url=self.urls["s3"],
             aws_access_key_id=seaweedfs.ACCESS_KEY,
@@ -114,7 +115,10 @@ class Stack:
             region_name="us-east-1",
             config=Config(s3={"addressing_style": "path"}),
         )
-        pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+
+    def objects(self, bucket: str) -> list[str]:
+        """The keys of a bucket, one for each object that can be read now."""
+        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
         return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
     def deposit(self, content: bytes, filename: str = "bag.tar", **more: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,7 +19,7 @@ COMMANDS = {
     "doctor": ("perdura.commands.doctor", "doctor", "Check whether this machine can run it."),
     "deposit": ("perdura.commands.deposit", "deposit", "Hand in a package or a folder."),
     "harvest": ("perdura.commands.archives", "harvest", "Fetch a record from a repository."),
-    "schedule": ("perdura.commands.schedules", "schedule", "Harvest what is new, again and again."),
+    "schedules": ("perdura.commands.schedules", "schedule", "Harvest what is new, again and again."),
     "credential": ("perdura.commands.schedules", "credential", "Keep credentials for sources."),
     "archives": ("perdura.commands.archives", "archives", "List archives, or show one."),
     "events": ("perdura.commands.archives", "events", "Show the PREMIS events of an archive."),
@@ -43,6 +44,9 @@ COMMANDS = {
 }
 """Command -> module, attribute, one line of help."""
 
+ALIASES = {"schedule": "schedules"}
+"""Other names that commands answer to."""
+
 DEFAULT_HOME = Path(".perdura")
 
 
@@ -55,12 +59,20 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import one command."""
-        if cmd_name not in COMMANDS:
+        known = COMMANDS.get(ALIASES.get(cmd_name, cmd_name))
+        if known is None:
             return None
-        module, attribute, _ = COMMANDS[cmd_name]
+        module, attribute, _ = known
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; what we raise on purpose is one line, never a stack trace."""
+        from perdura.commands.failures import failures
+
+        with failures():
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The list in `--help`."""

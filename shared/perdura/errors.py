@@ -13,6 +13,9 @@ rejected step, and blocks the step for a person on the third (architecture §3.6
 
 from __future__ import annotations
 
+UNREACHABLE = "registry-unreachable"
+"""Code of a registry that does not answer: the commands end with another status then."""
+
 
 class PerduraError(Exception):
     """Anything this project raises on purpose: a stable `code` for machines and a `message` for people."""

@@ -34,8 +34,7 @@ def harvest(
     With --watch the exit status is 0 when it was preserved, 1 when it failed; all reasons are shown.
     """
     registry = api.connect(root, url, token)
-    wanted = {"url": record, **{name: value for name, value in how.items() if value}}
-    archive = registry.post("/harvests?light=true" if light else "/harvests", wanted)["archive"]
+    archive = registry.harvest(record, light=light, **{name: value for name, value in how.items() if value})
     click.echo(f"archive {archive}")
     if watch and not follow(registry, archive):
         raise click.exceptions.Exit(1)
@@ -76,7 +75,7 @@ def list_archives(
         ("CREATED", lambda row: row["created"][:19]), ("SIZE", lambda row: size(row.get("size"))),
         ("TITLE", lambda row: row.get("title") or ""),
     ]  # fmt: skip
-    show(registry.items("/archives", limit, **wanted), columns, as_json=as_json)
+    show(registry.archives(limit, **wanted), columns, as_json=as_json)
 
 
 def _act(name: str, words: str) -> None:
@@ -100,7 +99,7 @@ _act("cancel", "Stop an archive where it is.")
 @click.pass_obj
 def run_steps(root: Path, archive_id: str, steps: Sequence[str], url: str | None, token: str | None) -> None:
     """Run more STEPS behind the finished pipeline of an archive."""
-    api.connect(root, url, token).post(f"/archives/{archive_id}/run", {"steps": list(steps)})
+    api.connect(root, url, token).run(archive_id, steps)
     click.echo(f"archive {archive_id}")
 
 
@@ -112,8 +111,8 @@ def run_steps(root: Path, archive_id: str, steps: Sequence[str], url: str | None
 def show_archive(root: Path, archive_id: str, as_json: bool, url: str | None, token: str | None) -> None:
     """Show one archive: its steps, its packages, its copies."""
     registry = api.connect(root, url, token)
-    archive = registry.get(f"/archives/{archive_id}")
-    steps = registry.get(f"/archives/{archive_id}/steps")["items"]
+    archive = registry.archive(archive_id)
+    steps = registry.steps(archive_id)
     if as_json:
         click.echo(json.dumps({**archive, "steps": steps}, indent=2))
         return
@@ -136,7 +135,7 @@ def show_archive(root: Path, archive_id: str, as_json: bool, url: str | None, to
 def events(root: Path, archive_id: str, limit: int, as_json: bool, url: str | None, token: str | None) -> None:
     """Show the PREMIS events of an archive, the oldest first."""
     registry = api.connect(root, url, token)
-    for event in registry.items(f"/archives/{archive_id}/events", limit):
+    for event in registry.events(archive_id, limit):
         click.echo(json.dumps(event) if as_json else event_line(event))
 
 
@@ -154,7 +153,7 @@ def event_line(event: dict[str, Any]) -> str:
 def retry(root: Path, archive_id: str, watch: bool, url: str | None, token: str | None) -> None:
     """Try the failed step of an archive again."""
     registry = api.connect(root, url, token)
-    registry.post(f"/archives/{archive_id}/retry")
+    registry.retry(archive_id)
     click.echo(f"archive {archive_id}")
     if watch and not follow(registry, archive_id):
         raise click.exceptions.Exit(1)
@@ -174,7 +173,7 @@ def fetch(
     What arrives is held against the registry's checksums before it gets its name.
     """
     registry = api.connect(root, url, token)
-    package = _wanted(registry.get(f"/archives/{archive_id}"), package_id)
+    package = _wanted(registry.archive(archive_id), package_id)
     declared = {name: value for name, value in package["checksums"].items() if name in ("sha256", "sha512")}
     hashes = {name: hashlib.new(name) for name in declared}
     part = output.with_name(f".{output.name}.part")

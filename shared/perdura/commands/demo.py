@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from perdura.client import Client
 from perdura.commands import api
 from perdura.commands.deposit import hand_in
 from perdura.commands.timeline import follow
@@ -54,7 +55,7 @@ def demo(root: Path, keep: bool) -> None:
         _say(f"{archive['title']}: {status.urls['registry']}/archives/{archive['id']}{start}")
 
 
-def _preserve(registry: api.Api, urls: dict[str, str], scratch: Path) -> list[dict[str, Any]]:
+def _preserve(registry: Client, urls: dict[str, str], scratch: Path) -> list[dict[str, Any]]:
     _title("A deposit: this project's documents, bagged by the Library of Congress' bagit")
     bag = _bag(scratch / "perdura-documents")
     deposited = hand_in(registry, bag, bag=False, title="Documents of Perdura")
@@ -91,7 +92,7 @@ def _bag(folder: Path) -> Path:
     return folder
 
 
-def _prove(registry: api.Api, archive: dict[str, Any], scratch: Path) -> None:
+def _prove(registry: Client, archive: dict[str, Any], scratch: Path) -> None:
     """Download an AIP and check it without Perdura; raises ClickException where anything is wrong."""
     aip = next(package for package in archive["packages"] if package["kind"] == "AIP")
     target = scratch / f"{archive['id']}.tar"

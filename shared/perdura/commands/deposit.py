@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from perdura.commands import api, parts, sending
-from perdura.commands.sending import Upload
+from perdura.client import Client, Upload
+from perdura.client.registry import Document
+from perdura.commands import api, sending
+from perdura.commands.failures import Unusable
 from perdura.commands.timeline import follow
+from perdura.errors import PerduraError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
-
-LARGE = 64 * 2**20
-"""Bytes above which a package is sent in parts."""
+    from rich.progress import Progress
 
 
 @click.command()
@@ -62,7 +61,7 @@ def deposit(
 
 
 def hand_in(
-    registry: api.Api,
+    registry: Client,
     path: Path,
     *,
     bag: bool,
@@ -72,55 +71,30 @@ def hand_in(
 ) -> str:
     """Announce a deposit, upload it with progress bars, and say that it is complete; gives back the Archive's id.
 
-    `resume` names a deposit that was announced before. Raises Refused, Unusable, or click.UsageError for what cannot
-    be a package.
+    `resume` names a deposit that was announced before. Raises Refused, Unreachable, Unusable, or click.UsageError for
+    what cannot be a package.
     """
     with _progress() as progress:
         upload = _of_folder(path, bag, progress) if path.is_dir() else _of_file(path, progress)
-        answer = _resumed(registry, resume, upload) if resume else _announced(registry, upload, title, preserve or {})
-        if answer.get("existing"):
-            click.echo("this file is here already", err=True)
-            return str(answer["archive"])
         task = progress.add_task("sending", total=upload.size)
-        if answer.get("upload") is None:
-            _in_parts(registry, answer, upload, lambda count: progress.update(task, advance=count))
-        else:
-            _at_once(registry, answer["upload"], upload, progress, task)
-    registry.post(f"/deposits/{answer['id']}/complete")
-    return str(answer["archive"])
+        sent: list[Document] = []
+        try:
+            return registry.deposit(
+                upload, title=title, preserve=preserve, resume=resume, begun=lambda answer: sent.append(_told(answer)),
+                noted=lambda count: progress.update(task, advance=count),
+            )  # fmt: skip
+        except ValueError as error:
+            raise Unusable(str(error)) from error
+        except (PerduraError, click.ClickException, KeyboardInterrupt):
+            if sent and not sent[0].get("existing") and sent[0].get("upload") is None:
+                click.echo(f"to go on: the same command with --resume {sent[0]['id']}", err=True)
+            raise
 
 
-def _announced(registry: api.Api, upload: Upload, title: str | None, preserve: Mapping[str, str]) -> dict[str, Any]:
-    request: dict[str, Any] = {"filename": upload.filename, "size": upload.size}
-    request |= {"sha256": upload.sha256} if upload.sha256 else {}
-    request |= {"title": title} if title else {}
-    request |= {"preserve": dict(preserve)} if preserve else {}
-    request |= {"parts": True} if upload.size > LARGE else {}
-    return registry.post("/deposits", request)
-
-
-def _resumed(registry: api.Api, deposit: str, upload: Upload) -> dict[str, Any]:
-    found = registry.get(f"/deposits/{deposit}")
-    parts.check_resumed(found, upload)
-    return {"id": found["id"], "archive": found["archive"], "upload": None}
-
-
-def _in_parts(registry: api.Api, answer: dict[str, Any], upload: Upload, noted: Callable[[int], None]) -> None:
-    try:
-        parts.send(registry, f"/deposits/{answer['id']}/parts", upload, noted)
-    except (click.ClickException, KeyboardInterrupt):
-        click.echo(f"to go on: the same command with --resume {answer['id']}", err=True)
-        raise
-
-
-def _at_once(registry: api.Api, target: dict[str, Any], upload: Upload, progress: Progress, task: TaskID) -> None:
-    def body() -> Iterator[bytes]:
-        progress.reset(task)
-        for chunk in upload.read(0, upload.size):
-            yield chunk
-            progress.update(task, advance=len(chunk))
-
-    registry.upload(target["url"], target.get("headers") or {}, upload.size, body)
+def _told(answer: Document) -> Document:
+    if answer.get("existing"):
+        click.echo("this file is here already", err=True)
+    return answer
 
 
 def _of_file(path: Path, progress: Progress) -> Upload:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from perdura.client import Client
 from perdura.commands import api
 from perdura.commands.tables import show, size
 
@@ -34,7 +35,7 @@ def list_collections(root: Path, limit: int, as_json: bool, url: str | None, tok
         ("ARCHIVES", lambda row: row["archives"]),
         ("NAME", lambda row: row["name"]),
     ]
-    show(registry.items("/collections", limit), columns, as_json=as_json)
+    show(registry.collections(limit), columns, as_json=as_json)
 
 
 @collections.command("create")
@@ -48,7 +49,7 @@ def create_collection(
 ) -> None:
     """Make a collection; prints its id."""
     registry = api.connect(root, url, token)
-    made = registry.post("/collections", {"name": name, "description": description, "restricted": restricted})
+    made = registry.create_collection(name, description=description, restricted=restricted)
     click.echo(made["id"])
 
 
@@ -60,7 +61,7 @@ def create_collection(
 def add_members(root: Path, collection_id: str, archive_ids: Sequence[str], url: str | None, token: str | None) -> None:
     """Put archives into a collection."""
     registry = api.connect(root, url, token)
-    changed = registry.post(f"/collections/{collection_id}/members", {"archives": list(archive_ids)})["changed"]
+    changed = registry.add_to_collection(collection_id, archive_ids)
     click.echo(f"{changed} added")
 
 
@@ -71,7 +72,7 @@ def add_members(root: Path, collection_id: str, archive_ids: Sequence[str], url:
 @click.pass_obj
 def collection_summary(root: Path, collection_id: str, as_json: bool, url: str | None, token: str | None) -> None:
     """A collection in numbers."""
-    summary = api.connect(root, url, token).get(f"/collections/{collection_id}/summary")
+    summary = api.connect(root, url, token).collection_summary(collection_id)
     if as_json:
         click.echo(json.dumps(summary, indent=2))
         return
@@ -97,7 +98,7 @@ def list_jobs(root: Path, limit: int, as_json: bool, url: str | None, token: str
         ("ID", lambda row: row["id"]), ("ACT", lambda row: row["act"]), ("STATE", lambda row: row["state"]),
         ("DONE", lambda row: row["done"]), ("FAILED", lambda row: row["failed"]), ("OF", lambda row: row["total"]),
     ]  # fmt: skip
-    show(registry.items("/jobs", limit), columns, as_json=as_json)
+    show(registry.jobs(limit), columns, as_json=as_json)
 
 
 @jobs.command("begin")
@@ -121,12 +122,12 @@ def begin_job(
     if collection:
         wanted["collection"] = collection
     if not yes:
-        plan = registry.post("/jobs/plan", wanted)
+        plan = registry.plan_job(wanted)
         click.echo(f"{act}: {plan['eligible']} of {plan['total']} archives")
         for state, number in plan["states"].items():
             click.echo(f"  {state:<24} {number}")
         click.confirm("Do it?", abort=True)
-    job = registry.post("/jobs", wanted)
+    job = registry.begin_job(wanted)
     click.echo(f"job {job['id']}")
     if watch:
         _watch(registry, job)
@@ -147,11 +148,11 @@ def parsed(filters: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def _watch(registry: api.Api, job: dict[str, Any]) -> None:
+def _watch(registry: Client, job: dict[str, Any]) -> None:
     with click.progressbar(length=job["total"], label=job["act"]) as bar:
         at = 0
         while True:
-            now = registry.get(f"/jobs/{job['id']}")
+            now = registry.job(job["id"])
             bar.update(now["done"] + now["failed"] - at)
             at = now["done"] + now["failed"]
             if now["state"] in {"completed", "cancelled"}:
@@ -176,8 +177,7 @@ def announce(
 ) -> None:
     """Have every zip, tar and tar.gz below PREFIX of BUCKET ingested where it lies."""
     registry = api.connect(root, url, token)
-    body = {"bucket": bucket, "prefix": prefix, **({"collection": collection} if collection else {})}
-    job = registry.post("/announcements", body)
+    job = registry.announce(bucket, prefix, collection)
     click.echo(f"job {job['id']}: {job['total']} packages")
     if watch:
         _watch(registry, job)
@@ -192,8 +192,7 @@ def announce(
 def recall(root: Path, archive_id: str, file: str | None, drill: bool, url: str | None, token: str | None) -> None:
     """Bring the AIP of an archive back from tape."""
     registry = api.connect(root, url, token)
-    body = {"drill": drill, **({"file": file} if file else {})}
-    click.echo(f"step {registry.post(f'/archives/{archive_id}/recalls', body)['step']}")
+    click.echo(f"step {registry.recall(archive_id, file=file, drill=drill)['step']}")
 
 
 @click.command()
@@ -203,7 +202,7 @@ def recall(root: Path, archive_id: str, file: str | None, drill: bool, url: str 
 @click.pass_obj
 def stats(root: Path, days: int, as_json: bool, url: str | None, token: str | None) -> None:
     """What the installation holds and does, in numbers."""
-    found = api.connect(root, url, token).get("/statistics", days=days)
+    found = api.connect(root, url, token).statistics(days)
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return

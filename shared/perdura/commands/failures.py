@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import click
 
-from perdura.errors import PerduraError
+from perdura.errors import UNREACHABLE, PerduraError
 
 
 class Unusable(click.ClickException):
@@ -18,8 +18,10 @@ class Unusable(click.ClickException):
 
 @contextmanager
 def failures() -> Iterator[None]:
-    """Turn what we raise on purpose into a message and exit status 1."""
+    """Turn what we raise on purpose into a message and exit status 1, or 2 where no registry answers."""
     try:
         yield
     except PerduraError as error:
+        if error.code == UNREACHABLE:
+            raise Unusable(f"{error.message}; does it run? (perdura status)") from error
         raise click.ClickException(error.message) from error

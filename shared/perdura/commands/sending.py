@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import click
 
+from perdura.client import Upload
 from perdura.errors import PerduraError
 from perdura.packages.make import plan_bag, tar_entries
 from perdura.packages.rules import PackageRejected
@@ -20,16 +20,6 @@ Noted = Callable[[int], None]
 """Told of bytes that were hashed."""
 
 _CHUNK = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """What is sent: name, size in bytes, any range of its bytes, and its SHA-256 where that is known beforehand."""
-
-    filename: str
-    size: int
-    read: Callable[[int, int], Iterator[bytes]]
-    sha256: str | None = None
 
 
 def archive_to_send(path: Path, noted: Noted) -> Upload:

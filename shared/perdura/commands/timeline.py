@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from perdura.commands.api import Api, Refused
-from perdura.commands.failures import Unusable
+from perdura.client import Client, Refused, Unreachable
+from perdura.client.registry import PATIENCE
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -19,20 +19,18 @@ if TYPE_CHECKING:
 TERMINAL = frozenset({"completed", "completed_with_warnings", "failed", "rejected", "blocked", "cancelled"})
 SUCCESSFUL = frozenset({"completed", "completed_with_warnings"})
 LOOK_SECONDS = 0.4
-PATIENCE = 60.0
-"""Seconds for which a registry may not answer while we watch."""
 _COLOURS = {"completed": "green", "completed_with_warnings": "yellow", "running": "cyan", "waiting": "blue"}
 
 
-def follow(api: Api, archive_id: str) -> bool:
+def follow(registry: Client, archive_id: str) -> bool:
     """Show an archive until it is done; True where it was completed. Reasons of a failure are printed.
 
-    Raises Refused, or Unusable where the registry is silent for a minute.
+    Raises Refused, or Unreachable where the registry is silent for a minute.
     """
     if sys.stdout.isatty():
-        archive, steps = _follow_live(api, archive_id)
+        archive, steps = _follow_live(registry, archive_id)
     else:
-        archive, steps = _follow_lines(api, archive_id)
+        archive, steps = _follow_lines(registry, archive_id)
     for line in outcome_lines(archive, steps):
         click.echo(line)
     return archive["state"] in SUCCESSFUL
@@ -41,14 +39,14 @@ def follow(api: Api, archive_id: str) -> bool:
 Shown = Callable[[dict[str, Any], list[dict[str, Any]]], None]
 
 
-def _watch(api: Api, archive_id: str, show: Shown) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _watch(registry: Client, archive_id: str, show: Shown) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     silent_since: float | None = None
     while True:
         try:
-            archive = api.get(f"/archives/{archive_id}")
-            steps = api.get(f"/archives/{archive_id}/steps")["items"]
-        except (Unusable, Refused) as error:
-            transient = isinstance(error, Unusable) or error.status >= 500
+            archive = registry.archive(archive_id)
+            steps = registry.steps(archive_id)
+        except (Unreachable, Refused) as error:
+            transient = isinstance(error, Unreachable) or error.status >= 500
             silent_since = silent_since or time.monotonic()
             if not transient or time.monotonic() - silent_since > PATIENCE:
                 raise
@@ -60,14 +58,14 @@ def _watch(api: Api, archive_id: str, show: Shown) -> tuple[dict[str, Any], list
         time.sleep(LOOK_SECONDS)
 
 
-def _follow_live(api: Api, archive_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _follow_live(registry: Client, archive_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     from rich.live import Live
 
     with Live(refresh_per_second=8) as live:
-        return _watch(api, archive_id, lambda archive, steps: live.update(step_table(archive, steps)))
+        return _watch(registry, archive_id, lambda archive, steps: live.update(step_table(archive, steps)))
 
 
-def _follow_lines(api: Api, archive_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _follow_lines(registry: Client, archive_id: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     known: dict[str, str] = {}
 
     def show(_archive: dict[str, Any], steps: list[dict[str, Any]]) -> None:
@@ -76,7 +74,7 @@ def _follow_lines(api: Api, archive_id: str) -> tuple[dict[str, Any], list[dict[
                 known[step["id"]] = step["state"]
                 click.echo(f"  {_clock(step['finished'] or step['started'])}  {step['name']:<12} {step['state']}")
 
-    return _watch(api, archive_id, show)
+    return _watch(registry, archive_id, show)
 
 
 def step_table(archive: dict[str, Any], steps: list[dict[str, Any]]) -> Table:

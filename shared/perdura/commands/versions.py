@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from perdura.client import Client
 from perdura.commands import api
 from perdura.commands.timeline import follow
 
@@ -90,7 +91,7 @@ def diff(root: Path, archive_id: str, old: str, new: str, url: str | None, token
         click.echo(f"{marks[each['kind']]} {each['path']}" + (f" (was {each['was']})" if each.get("was") else ""))
 
 
-def _uploaded(registry: api.Api, archive: str, path: str, file: str, sources: dict[str, str]) -> dict[str, Any]:
+def _uploaded(registry: Client, archive: str, path: str, file: str, sources: dict[str, str]) -> dict[str, Any]:
     local = Path(file)
     if not file or not local.is_file():
         raise click.UsageError(f"{path!r}: PATH=FILE is wanted, and the file has to exist")

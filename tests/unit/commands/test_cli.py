@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -110,3 +111,19 @@ def test_the_doctor_fails_where_a_home_is_of_a_newer_version(tmp_path: Path) -> 
     assert result.exit_code == 1
     levels = {line["subject"]: line["level"] for line in json.loads(result.output)}
     assert levels["state directory"] == "failure"
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [(["perdura", "arch"], "archives"), (["perdura", "archives", "sh"], "show"),
+     (["perdura", "schedule", "re"], "resume"),
+     (["perdura", "deposit", "--re"], "--resume"), (["perdura", "jobs", "begin", "ret"], "retry")],
+)  # fmt: skip
+def test_a_shell_completes_commands_options_and_choices(words: list[str], offered: str) -> None:
+    environment = {
+        **os.environ, "_PERDURA_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(words),
+        "COMP_CWORD": str(len(words) - 1),
+    }  # fmt: skip
+    code = "import perdura.cli; perdura.cli.main(prog_name='perdura')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60)
+    assert offered in [line.partition(",")[2] for line in done.stdout.splitlines()]

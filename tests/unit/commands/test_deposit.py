@@ -133,7 +133,7 @@ class TestInParts:
 
     @pytest.fixture(autouse=True)
     def _in_parts(self, registry: FakeRegistry, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("perdura.commands.deposit.LARGE", 10)
+        monkeypatch.setattr("perdura.client.registry.LARGE", 10)
         package.write_bytes(bytes(range(250)) * 4)
         registry.on("POST /api/v1/deposits", (201, {"id": "d1", "archive": "a1", "upload": None}))
         registry.on("GET /api/v1/deposits/d1/parts", (200, self.page(registry)))
