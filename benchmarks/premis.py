@@ -30,7 +30,8 @@ from pathlib import Path
 import httpx
 from sqlalchemy import create_engine, text
 
-from perdura.premis import schema, seal
+from perdura.premis import seal
+from perdura.registry import migrate
 from perdura.settings import Settings
 from perdura.storage.memory import MemoryStore
 
@@ -287,8 +288,7 @@ def run(url: str, events: int, rounds: int, output: list[str]) -> None:
         output.append(line)
 
     engine = create_engine(url)
-    with engine.begin() as connection:
-        schema.create(connection)
+    migrate.upgrade(engine)
     token = "benchmark"
     headers = {"Authorization": f"Bearer {token}", "Accept-Encoding": "identity"}
     say(f"\n## {events:,} events\n\nLoad average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")

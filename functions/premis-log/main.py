@@ -3,15 +3,14 @@
 import json
 from collections.abc import Sequence
 
-from flask import Request
 from sqlalchemy import Connection
-from werkzeug.wrappers import Response
+from werkzeug.wrappers import Request, Response
 
 from perdura.cloudevents.build import to_json
 from perdura.cloudevents.message import CloudEvent
 from perdura.premis import intake, service
 from perdura.premis.model import Event
-from perdura.runtime import faults
+from perdura.runtime import direct, faults
 from perdura.runtime.answers import HEALTH_PATHS
 from perdura.runtime.environment import Environment, environment
 from perdura.runtime.function import Function
@@ -58,3 +57,6 @@ def handle(request: Request) -> Response:
         authorise=writer,
     )
     return surroundings.emitter.after_response(response, told if response.status_code < 300 else [])
+
+
+direct.serve(handle)

@@ -5,33 +5,22 @@ PostgreSQL 15 or later through pg8000; no extension is needed (embedded-services
 
 from __future__ import annotations
 
-import re
 import socket
 import time
-from collections import OrderedDict
-from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from pg8000.converters import make_params
-from pg8000.exceptions import InterfaceError
 from sqlalchemy import Row, create_engine, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import InvalidatePoolError
 
+from perdura.prepared import IDLE, execute
 from perdura.settings import Settings
 
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 """A row of any columns, read by name; the statement that made it is in the same module."""
 
-PREPARED = 64
-"""Statements that a connection of `standing_alone` keeps prepared; the one not used for longest makes room."""
-
-IDLE = 5.0
-"""Seconds after which a connection of `standing_alone` is asked whether it still works before it is used."""
-
-_MARK = re.compile("%[s%]")
 _alone: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
 
 
@@ -86,7 +75,7 @@ def standing_alone(beside: Engine, settings: Settings) -> Engine:
         connect_args=_connect_args(settings.database_statement_timeout),
     )
     event.listen(made, "connect", send_at_once)
-    event.listen(made, "do_execute", _execute_prepared)
+    event.listen(made, "do_execute", execute)
     event.listen(made, "checkin", _left)
     event.listen(made, "checkout", _ask_idle(made))
     event.listen(beside, "engine_disposed", lambda _: made.dispose())
@@ -113,45 +102,3 @@ def _ask_idle(pooled: Engine) -> Any:
             raise InvalidatePoolError("the database has closed the connection")
 
     return ask
-
-
-def _execute_prepared(cursor: Any, statement: str, parameters: Sequence[Any], _context: Any) -> bool:
-    """Run a statement on a cursor of pg8000 as one that the connection keeps prepared."""
-    try:
-        return _prepared(cursor, statement, parameters)
-    except OSError as error:
-        # The driver says so itself when it cannot write, not when it cannot read.
-        raise InterfaceError("network error") from error
-
-
-def _prepared(cursor: Any, statement: str, parameters: Sequence[Any]) -> bool:
-    connection = cursor._c
-    known: OrderedDict[str, Any] = connection.__dict__.setdefault("prepared", OrderedDict())
-    prepared = known.get(statement)
-    if prepared is None:
-        if len(known) >= PREPARED:
-            name, *_ = known.popitem(last=False)[1]
-            connection.close_prepared_statement(name)
-        prepared = known[statement] = connection.prepare_statement(_numbered(statement), ())
-    known.move_to_end(statement)
-    name, columns, converters = prepared
-    values = make_params(connection.py_types, parameters)
-    done = connection.execute_named(name, values, columns, converters, statement)
-    cursor._context = done
-    cursor._row_iter = iter(done.rows or ())
-    return True
-
-
-@lru_cache(maxsize=512)
-def _numbered(statement: str) -> str:
-    """A statement with `%s` as PostgreSQL writes it: `$1`, `$2` …"""
-    count = 0
-
-    def mark(found: re.Match[str]) -> str:
-        nonlocal count
-        if found[0] == "%%":
-            return "%"
-        count += 1
-        return f"${count}"
-
-    return _MARK.sub(mark, statement)

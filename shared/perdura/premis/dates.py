@@ -26,6 +26,7 @@ class EventDate:
 
 
 _INSTANT = re.compile(r"(\d{4})-(\d\d)-(\d\d)([T ])(\d\d):(\d\d)(?::(\d\d)(\.\d+)?)?(Z|[+-]\d\d(?::?\d\d)?)?", re.ASCII)
+_USUAL = re.compile(r"(?!0000)\d{4}-\d\d-\d\dT(?!24)\d\d:\d\d:\d\dZ", re.ASCII)
 _DAY = re.compile(r"(\d{4})-(\d\d)-(\d\d)(Z|[+-]\d\d:\d\d)?", re.ASCII)
 _COMPACT = re.compile(r"(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)(Z?)", re.ASCII)
 _COMPACT_DAY = re.compile(r"(\d{4})(\d\d)(\d\d|\?\?)~?\??", re.ASCII)
@@ -47,6 +48,8 @@ def event_date(text: str, now: datetime, zone: tzinfo = UTC) -> EventDate:
     if len(text) > _LONGEST:
         raise _bad(text)
     try:
+        if _USUAL.fullmatch(text):
+            return EventDate(datetime.fromisoformat(text), text)
         found = _single(text, zone) or _interval(text, now, zone)
     except (ValueError, OverflowError) as error:
         raise _bad(text) from error

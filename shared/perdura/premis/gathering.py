@@ -21,6 +21,7 @@ from perdura.premis import log
 from perdura.premis.log import Stored
 from perdura.premis.model import Event
 from perdura.premis.rows import row
+from perdura.prepared import Held
 
 MOST = 200
 """Events that one statement adds."""
@@ -47,7 +48,7 @@ class Gathering:
     """Adds single events to the log of one engine, whose statements must each be their own transaction."""
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+        self._held = Held(engine)
         self._lock = threading.Lock()
         self._waiting: list[_Waiting] = []
         self._led = False
@@ -104,15 +105,11 @@ class Gathering:
         """Whether several events were added at once; if not, nothing was."""
         now = datetime.now(UTC)
         told = [{"id": str(each.event.id), "event": json.loads(each.told)} for each in waiting if each.told]
-        rows = [
-            row(each.event, ordinal=position, sent=each.sent, recorded_at=now, actor=actor)
-            for position, each in enumerate(waiting)
-        ]
+        rows = [row(each.event, sent=each.sent, recorded_at=now, actor=actor) for each in waiting]
         try:
-            with self._engine.connect() as connection:
-                taken = log.append_rows(
-                    connection, rows, actor=actor, recorded_at=now, told=json.dumps(told) if told else None
-                )
+            taken = log.append_rows(
+                self._held, rows, actor=actor, recorded_at=now, told=json.dumps(told) if told else None
+            )
         except DBAPIError:
             return False
         for position, each in enumerate(waiting):
@@ -121,10 +118,9 @@ class Gathering:
 
     def _alone(self, waiting: _Waiting) -> None:
         try:
-            with self._engine.connect() as connection:
-                waiting.stored = log.append_one(
-                    connection, waiting.event, actor=waiting.actor, sent=waiting.sent, told=waiting.told
-                )
+            waiting.stored = log.append_one(
+                self._held, waiting.event, actor=waiting.actor, sent=waiting.sent, told=waiting.told
+            )
         except Exception as error:
             waiting.error = error
 

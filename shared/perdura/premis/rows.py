@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
 from uuid import UUID
 
 from perdura.premis.model import Event, Identifier
@@ -19,23 +18,36 @@ LEAF_SCHEMA = 1
 CREATED, REPLACED, DELETED = "created", "replaced", "deleted"
 
 _LONGEST_KEY = 500
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+_text: Callable[[str], str] = json.encoder.encode_basestring
 _ARK = re.compile(r"(?:.*/)?ark:/?\d[\w.]*/(.+)", re.DOTALL)
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Row:
-    """One event ready to be stored; `links` name its objects (`ob`, and `ba`, a bare ARK name) and agents (`ag`)."""
+    """One event ready to be stored.
 
-    event: dict[str, Any]
-    links: list[dict[str, Any]]
+    `xml` is the rendered event, `sent` its canonical XML as it came, where that differs. `keys` are what its objects
+    are found by, with the bare name of each that is an ARK; `agents` what its agents are found by; `listed` is how
+    its objects are listed. `kind` is the id, type and distinct outcomes.
+    """
+
+    id: UUID
+    identifier: str
+    at: datetime
+    premis: str | None
+    xml: str
+    sent: str | None
+    leaf: str
+    listed: str
+    keys: dict[str, str | None]
+    agents: list[str]
     kind: tuple[int, str, list[str]]
 
 
 def object_key(value: str) -> str:
     """What an object is found by: its identifier, or a digest of one too long for an index."""
-    if len(value.encode("utf-8", "replace")) <= _LONGEST_KEY:
+    if len(value) * 4 <= _LONGEST_KEY or len(value.encode("utf-8", "replace")) <= _LONGEST_KEY:
         return value
     return "sha256:" + hashlib.sha256(value.encode("utf-8", "replace")).hexdigest()
 
@@ -58,39 +70,24 @@ def _kind_id(type_: str, outcomes: tuple[str, ...]) -> int:
     return int.from_bytes(digest[:8], signed=True)
 
 
-def canonical_json(value: object) -> str:
-    """RFC 8785 for what leaves are made of: strings, integers, lists and objects with ASCII names."""
-    return _canonical(value)
-
-
 def leaf(event: Event, *, kind: str, version: int, xml: str, recorded_at: datetime, actor: str) -> str:
     """The text that the tree hashes: what the event says, when and by whom it was recorded, and its XML's digest.
 
-    Times are UTC with microseconds (models.md 7.5).
+    JSON as RFC 8785 writes it, of strings and integers only; times are UTC with microseconds (models.md 7.5).
     """
-    return canonical_json(
-        {
-            "schema": LEAF_SCHEMA,
-            "event": str(event.id),
-            "version": version,
-            "kind": kind,
-            "recorded": _micro(recorded_at),
-            "actor": actor,
-            "premis": event.version,
-            "type": event.type,
-            "at": _micro(event.at),
-            "outcomes": [each.outcome for each in event.outcomes],
-            "agents": _linked(event.agents),
-            "objects": _linked(event.objects),
-            "xml": hashlib.sha256(xml.encode()).hexdigest(),
-        }
+    return (
+        f'{{"actor":{_text(actor)},"agents":{_linked(event.agents)},"at":"{_micro(event.at)}",'
+        f'"event":"{event.id}","kind":"{kind}","objects":{_linked(event.objects)},'
+        f'"outcomes":{_texts([each.outcome for each in event.outcomes])},'
+        f'"premis":{"null" if event.version is None else _text(event.version)},"recorded":"{_micro(recorded_at)}",'
+        f'"schema":{LEAF_SCHEMA},"type":{_text(event.type)},"version":{version},'
+        f'"xml":"{hashlib.sha256(xml.encode()).hexdigest()}"}}'
     )
 
 
 def row(
     event: Event,
     *,
-    ordinal: int,
     sent: str | None,
     recorded_at: datetime,
     actor: str,
@@ -101,25 +98,20 @@ def row(
     event = _storable(event) if event.version is None else event
     xml = event_xml(event)
     kept = sent if sent is not None and sent != xml else None
-    keys = list(dict.fromkeys(each.value for each in event.objects))
-    kind_id, type_, outcomes = kind_of(event)
-    stored = {
-        "o": ordinal,
-        "id": str(event.id),
-        "i": event.identifier_value,
-        "k": kind_id,
-        "at": event.at.isoformat(),
-        "v": event.version,
-        "x": xml,
-        "s": kept,
-        "l": leaf(event, kind=kind, version=version, xml=kept or xml, recorded_at=recorded_at, actor=actor),
-        "b": ", ".join(keys),
-    }
-    links: list[dict[str, Any]] = [
-        {"o": ordinal, "ob": key, "ba": bare} for key, bare in {object_key(k): bare_ark_name(k) for k in keys}.items()
-    ]
-    links.extend({"o": ordinal, "ag": key} for key in {object_key(each.value): None for each in event.agents})
-    return Row(stored, links, (kind_id, type_, outcomes))
+    values = list(dict.fromkeys([each.value for each in event.objects]))
+    return Row(
+        id=event.id,
+        identifier=event.identifier_value,
+        at=event.at,
+        premis=event.version,
+        xml=xml,
+        sent=kept,
+        leaf=leaf(event, kind=kind, version=version, xml=kept or xml, recorded_at=recorded_at, actor=actor),
+        listed=", ".join(values),
+        keys={object_key(each): bare_ark_name(each) for each in values},
+        agents=list(dict.fromkeys([object_key(each.value) for each in event.agents])),
+        kind=kind_of(event),
+    )
 
 
 def sealing(event_id: UUID, previous_checkpoint: bytes | None, size: int, at: datetime, organisation: str) -> Event:
@@ -134,12 +126,19 @@ def sealing(event_id: UUID, previous_checkpoint: bytes | None, size: int, at: da
     )
 
 
-def _linked(identifiers: Sequence[Identifier]) -> list[list[object]]:
-    return [[each.type, each.value, list(each.roles)] for each in identifiers]
+def _linked(identifiers: Sequence[Identifier]) -> str:
+    shown = [f"[{_text(each.type)},{_text(each.value)},{_texts(each.roles)}]" for each in identifiers]
+    return f"[{','.join(shown)}]"
+
+
+def _texts(texts: Sequence[str]) -> str:
+    return f"[{','.join(map(_text, texts))}]" if texts else "[]"
 
 
 def _micro(instant: datetime) -> str:
-    return instant.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    if instant.tzinfo is not UTC:
+        instant = instant.astimezone(UTC)
+    return instant.isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def _storable(event: Event) -> Event:

@@ -283,10 +283,14 @@ def _head_problem(found: Sequence[Any]) -> str | None:
         return "what is shown cannot be read"
     if shown.id != event_id or event_xml(_comparable(shown)) != event_xml(_comparable(original)):
         return "what is shown differs from the log"
-    expected = row(shown, ordinal=0, sent=None, recorded_at=datetime.now(UTC), actor="").event
+    expected = row(shown, sent=None, recorded_at=datetime.now(UTC), actor="")
     if at != shown.at and shown.date_text not in ("OPEN", "UNKNOWN/OPEN"):
         return "its date in the index differs from the log"
-    if (kind_id, type_, outcomes) != kind_of(shown) or objects != expected["b"] or identifier != shown.identifier_value:
+    if (
+        (kind_id, type_, outcomes) != kind_of(shown)
+        or objects != expected.listed
+        or identifier != shown.identifier_value
+    ):
         return "its type, outcome, objects or identifier in the index differ from the log"
     return None
 

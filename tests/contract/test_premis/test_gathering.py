@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 
-from perdura import database
+from perdura import prepared
 from perdura.database import standing_alone
 from perdura.premis import log
 from perdura.premis.gathering import Gathering
@@ -128,7 +128,7 @@ def test_a_statement_is_prepared_once_and_only_so_many_are_kept(
     another: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alone = standing_alone(another, SETTINGS)
-    monkeypatch.setattr(database, "PREPARED", 3)
+    monkeypatch.setattr(prepared, "PREPARED", 3)
     with alone.connect() as connection:
         for n in [1, 2, 3, 4, 1, 4, 4, 4]:
             assert connection.exec_driver_sql(f"SELECT %s::int + {n}, '100%%'", (n,)).one() == (2 * n, "100%")

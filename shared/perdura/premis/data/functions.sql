@@ -1,16 +1,19 @@
--- Adds events: one call, any number of events. Gives back the ordinals of those whose identifiers are taken; nothing of
+-- Adds events: one call, any number of events, whose parts are arrays of one length; `object_of` and `agent_of` say
+-- which event (from 1) names an object or agent. Gives back the numbers of those whose identifiers are taken; nothing of
 -- them is stored. `told` are the CloudEvents that tell of each (`id` of the event, `event`), put into the outbox with it.
 -- The plans are kept by the session, which an unnamed statement's would not be.
 DROP FUNCTION IF EXISTS premis_append(json, json, json, timestamptz, text);
-CREATE OR REPLACE FUNCTION premis_append(events json, links json, kinds json, recorded timestamptz, actor_name text,
-                                         told jsonb)
+DROP FUNCTION IF EXISTS premis_append(json, json, json, timestamptz, text, jsonb);
+CREATE OR REPLACE FUNCTION premis_append(ids uuid[], names text[], kind_ids bigint[], moments timestamptz[],
+    premis text[], rendered text[], sent text[], leaves text[], shown text[],
+    object_of integer[], objects text[], bares text[], agent_of integer[], agents text[],
+    kinds json, recorded timestamptz, actor_name text, told jsonb)
 RETURNS TABLE (taken integer) LANGUAGE plpgsql SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
     RETURN QUERY
     WITH input AS MATERIALIZED (
-        SELECT nextval('premis_sequence') AS seq, e.*
-        FROM json_to_recordset(events) AS e(o int, id uuid, i text, k bigint, at timestamptz, v text, x text, s text,
-                                            l text, b text)
+        SELECT nextval('premis_sequence') AS seq, e.o::int AS o, e.id, e.i, e.k, e.at
+        FROM unnest(ids, names, kind_ids, moments) WITH ORDINALITY AS e(id, i, k, at, o)
     ),
     kind AS (
         INSERT INTO premis_kind (id, type, outcomes)
@@ -23,42 +26,39 @@ BEGIN
     head AS (
         INSERT INTO premis_event (event_id, identifier, sequence, log_sequence, kind_id, at, recorded_at, changed_at,
                                   version, premis_version, objects, xml)
-        SELECT input.id, input.i, input.seq, input.seq, input.k, input.at, recorded, recorded, 1, input.v, input.b,
-               input.x
+        SELECT input.id, input.i, input.seq, input.seq, input.k, input.at, recorded, recorded, 1, premis[input.o],
+               shown[input.o], rendered[input.o]
         FROM input ORDER BY input.id
         ON CONFLICT (event_id) DO NOTHING
         RETURNING sequence
     ),
+    new AS MATERIALIZED (
+        SELECT input.* FROM input JOIN head ON head.sequence = input.seq
+    ),
     logged AS (
         INSERT INTO premis_log (sequence, recorded_at, event_id, version, kind, actor, premis_version, xml, leaf)
-        SELECT input.seq, recorded, input.id, 1, 'created', actor_name, input.v, coalesce(input.s, input.x),
-               convert_to(input.l, 'UTF8')
-        FROM input JOIN head ON head.sequence = input.seq
+        SELECT new.seq, recorded, new.id, 1, 'created', actor_name, premis[new.o],
+               coalesce(sent[new.o], rendered[new.o]), convert_to(leaves[new.o], 'UTF8')
+        FROM new
     ),
     unsealed AS (
-        INSERT INTO premis_unsealed (sequence, recorded_at) SELECT head.sequence, recorded FROM head
+        INSERT INTO premis_unsealed (sequence, recorded_at) SELECT new.seq, recorded FROM new
     ),
     linked AS (
         INSERT INTO premis_object (object, bare, kind_id, at, identifier, event_id, sequence)
-        SELECT n.ob, n.ba, input.k, input.at, input.i, input.id, input.seq
-        FROM json_to_recordset(links) AS n(o int, ob text, ba text)
-        JOIN input ON input.o = n.o
-        JOIN head ON head.sequence = input.seq
-        WHERE n.ob IS NOT NULL
+        SELECT n.ob, n.ba, new.k, new.at, new.i, new.id, new.seq
+        FROM unnest(object_of, objects, bares) AS n(o, ob, ba)
+        JOIN new ON new.o = n.o
     ),
     acted AS (
         INSERT INTO premis_agent_link (agent, kind_id, at, identifier, event_id, sequence)
-        SELECT n.ag, input.k, input.at, input.i, input.id, input.seq
-        FROM json_to_recordset(links) AS n(o int, ag text)
-        JOIN input ON input.o = n.o
-        JOIN head ON head.sequence = input.seq
-        WHERE n.ag IS NOT NULL
+        SELECT n.ag, new.k, new.at, new.i, new.id, new.seq
+        FROM unnest(agent_of, agents) AS n(o, ag)
+        JOIN new ON new.o = n.o
     ),
     counted AS (
         INSERT INTO premis_count_delta (day, kind_id, n)
-        SELECT (input.at AT TIME ZONE 'UTC')::date, input.k, count(*)
-        FROM input JOIN head ON head.sequence = input.seq
-        GROUP BY 1, 2
+        SELECT (new.at AT TIME ZONE 'UTC')::date, new.k, count(*) FROM new GROUP BY 1, 2
     )
     SELECT input.o FROM input LEFT JOIN head ON head.sequence = input.seq
     WHERE head.sequence IS NULL ORDER BY input.o;

@@ -191,7 +191,8 @@ def _entry(call: Call, stored: Stored, version: str | None, status: int) -> Resp
     body = atom.event_entry(stored, call.urls, call.settings.premis_author, version)
     response = Response(body, status, content_type=atom.ENTRY_TYPE)
     response.set_etag(_tag(stored, version))
-    response.last_modified = stored.changed_at
+    if status == 200:
+        response.last_modified = stored.changed_at
     return response
 
 

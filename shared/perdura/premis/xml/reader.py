@@ -68,10 +68,11 @@ def event_from(
     now = now or datetime.now(UTC)
     version = _version(element)
     parts: dict[str, list[etree._Element]] = {}
-    namespace, brace, _ = element.tag.rpartition("}")
+    namespace = element.tag[: element.tag.rindex("}") + 1]
     for child in _children(element):
-        if child.tag.startswith(namespace + brace):
-            parts.setdefault(child.tag[len(namespace) + 1 :], []).append(child)
+        tag: str = child.tag
+        if tag.startswith(namespace):
+            parts.setdefault(tag[len(namespace) :], []).append(child)
     spelling, kept_type, attributes = _event_identifier(parts, identifier_type)
     dates = parts.get("eventDateTime", [])
     if len(dates) > 1:
@@ -200,9 +201,9 @@ def _local(element: etree._Element) -> str:
     return tag.rpartition("}")[2]
 
 
-def _children(element: etree._Element) -> Iterator[etree._Element]:
+def _children(element: etree._Element) -> list[etree._Element]:
     """Child elements; comments and processing instructions are no elements."""
-    return iter(element.iterchildren("*"))
+    return [child for child in element if isinstance(child.tag, str)]
 
 
 def _version(element: etree._Element) -> str:
