@@ -25,7 +25,8 @@ from sqlalchemy import Engine, create_engine, text
 Value = TypeVar("Value")
 FINAL = frozenset({"completed", "completed_with_warnings", "failed", "rejected", "blocked", "cancelled"})
 _ONE_AT_A_TIME = threading.Lock()  # bagit changes the working directory of the whole process
-ORDINARY_ENVIRONMENT = ("PATH", "HOME", "LANG", "TMPDIR")
+ORDINARY_ENVIRONMENT = ("PATH", "HOME", "LANG", "TMPDIR", "PERDURA_BROKER_MODE")
+"""What a stack takes from the tests' own environment; the last says whose broker it runs behind (`make test-modes`)."""
 
 
 @dataclass
@@ -118,8 +119,16 @@ class Stack:
 
     def objects(self, bucket: str) -> list[str]:
         """The keys of a bucket, one for each object that can be read now."""
-        pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-        return [item["Key"] for page in pages for item in page.get("Contents", [])]
+        from botocore.exceptions import EndpointConnectionError
+
+        def keys() -> list[str] | None:
+            try:
+                pages = list(self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket))
+            except EndpointConnectionError:
+                return None  # Killed a moment ago, and not there again yet.
+            return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+        return self.until(keys, 60)
 
     def deposit(self, content: bytes, filename: str = "bag.tar", **more: Any) -> str:
         """Announce, upload and complete one deposit; gives back the Archive's id."""

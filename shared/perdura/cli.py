@@ -39,6 +39,9 @@ COMMANDS = {
     "broker": ("perdura.local.broker.cli", "broker", "The local broker of CloudEvents."),
     "tape": ("perdura.commands.tape", "tape", "Tape: the local library, credentials, jobs."),
     "log": ("perdura.commands.log", "log", "Check the sealed PREMIS log; import events into it."),
+    "backup": ("perdura.commands.keeping", "backup", "Copy database and objects into a folder."),
+    "restore": ("perdura.commands.keeping", "restore", "Put a backup back."),
+    "registry": ("perdura.commands.keeping", "registry", "Rebuild the registry from the objects alone."),
     "manifests": ("perdura.local.manifests_cli", "manifests", "Check the manifests for Knative."),
     "completion": ("perdura.commands.completion", "completion", "Print the completion script of a shell."),
 }

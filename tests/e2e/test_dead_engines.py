@@ -39,6 +39,13 @@ def dead(stack: Stack, name: str) -> Iterator[None]:
         yield
     finally:
         os.kill(supervisor, signal.SIGCONT)
+        stack.until(lambda: _again(stack, name, victim), 60)
+
+
+def _again(stack: Stack, name: str, victim: int) -> bool | None:
+    """Whether its supervisor has noticed, and another process runs in its place."""
+    pids = {process["name"]: process["pid"] for process in stack.status()["processes"]}
+    return pids[name] not in (victim, None, 0) or None
 
 
 def test_a_dead_database(stack: Stack, tmp_path: Path) -> None:

@@ -21,13 +21,21 @@ LARGEST_SECTION = 64 * 2**20
 
 _PROLOG = 1 << 16
 _METS = "{http://www.loc.gov/METS/}"
+_DUBLIN_CORE = "{http://purl.org/dc/elements/1.1/}"
 _XLINK = "{http://www.w3.org/1999/xlink}"
 _PREMIS = ("{http://www.loc.gov/premis/v3}", "{info:lc/xmlns/premis-v2}")
 _ROOTS = (f"{_METS}mets", *(f"{namespace}premis" for namespace in _PREMIS))
 _WATCHED = tuple(
-    [f"{_METS}{name}" for name in ("amdSec", "dmdSec", "techMD", "digiprovMD", "rightsMD", "sourceMD", "mdWrap")]
+    [
+        f"{_METS}{name}"
+        for name in ("metsHdr", "amdSec", "dmdSec", "techMD", "digiprovMD", "rightsMD", "sourceMD", "mdWrap")
+    ]
     + [f"{_METS}{name}" for name in ("fileGrp", "file", "structMap", "div", "fptr")]
-    + [f"{namespace}{name}" for namespace in _PREMIS for name in ("object", "event", "agent", "rights")]
+    + [
+        f"{namespace}{name}"
+        for namespace in _PREMIS
+        for name in ("object", "event", "agent", "rights", "rightsStatement")
+    ]
 )
 
 
@@ -72,7 +80,30 @@ class MetsFile:
     id: str
 
 
-Part = MetsObject | MetsEvent | MetsAgent | MetsFile
+@dataclass(frozen=True, slots=True)
+class MetsHead:
+    """When the document was made, and the identifiers it has elsewhere as (type, value)."""
+
+    created: str
+    records: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MetsDescription:
+    """Dublin Core of the whole: (element, value)."""
+
+    elements: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MetsRights:
+    """A rights statement: its basis in the words of whoever made it, and what it restricts."""
+
+    basis: str
+    restriction: str
+
+
+Part = MetsObject | MetsEvent | MetsAgent | MetsFile | MetsHead | MetsDescription | MetsRights
 
 
 class BadMets(Rejected):
@@ -154,11 +185,21 @@ class _Reading:
                 yield MetsEvent(self._section, self._about, element)
             elif name == "agent":
                 yield MetsAgent(element)
+            elif name == "rightsStatement":
+                yield MetsRights(_deep(element, "otherRightsBasis"), _deep(element, "restriction"))
             if etree.QName(element.getparent()).localname == "premis":
                 _forget(element)
             return
         if name == "file":
             yield from self._file(element)
+        elif name == "metsHdr":
+            records = [
+                (each.get("TYPE", ""), (each.text or "").strip()) for each in element.iterfind(f"{_METS}altRecordID")
+            ]
+            yield MetsHead(element.get("CREATEDATE", ""), tuple(records))
+        elif name == "mdWrap" and element.get("MDTYPE") == "DC":
+            terms = [each for each in element.iter() if isinstance(each.tag, str) and each.tag.startswith(_DUBLIN_CORE)]
+            yield MetsDescription(tuple((etree.QName(each).localname, (each.text or "").strip()) for each in terms))
         if name in {"techMD", "digiprovMD", "rightsMD", "sourceMD", "amdSec", "dmdSec", "file", "div", "fptr"}:
             _forget(element)
 
@@ -202,6 +243,10 @@ def _object(section: str, element: etree._Element) -> MetsObject:
         about.findtext("{*}format/{*}formatDesignation/{*}formatVersion") or None,
         about.findtext("{*}format/{*}formatRegistry/{*}formatRegistryKey") or None,
     )
+
+
+def _deep(element: etree._Element, name: str) -> str:
+    return next((each.text or "" for each in element.iter(f"{{*}}{name}")), "").strip()
 
 
 def _text(element: etree._Element, name: str) -> str:

@@ -33,7 +33,7 @@ def record(connection: Connection, event: CloudEvent) -> list[Event]:
     from the CloudEvent. Raises Rejected when the request is no list of events; nothing of it is then recorded.
     """
     events = requested(event) if event.type == RECORD_REQUESTED and not _undelivered(event) else [dead_letter(event)]
-    taken = set(log.append_free(connection, events, actor=event.source[:1000]))
+    taken = set(log.append_free(connection, events, actor=f"cloudevent:{event.source[:1000]}"))
     if taken:
         _log.info("events recorded before", extra={"event": event.id, "known": len(taken)})
     return [each for position, each in enumerate(events) if position not in taken]

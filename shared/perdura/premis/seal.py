@@ -8,7 +8,7 @@ are never given another place, and signing the same head twice gives the same by
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from perdura.errors import Broken, NotStored
 from perdura.ids import derived_id
-from perdura.premis import log, merkle, schema, tiles
+from perdura.premis import leaves, log, merkle, schema, tiles
 from perdura.premis.checkpoint import BadCheckpoint, Checkpoint, Signer, Verifier, opened, signers
 from perdura.premis.rows import sealing
 from perdura.settings import Settings
@@ -54,7 +54,7 @@ class Bucket(Protocol):
         """Store an object."""
         ...
 
-    def list(self, bucket: str, prefix: str, start_after: str = ...) -> Iterable[Any]:
+    def list(self, bucket: str, prefix: str, start_after: str = ...) -> Iterator[Any]:
         """Objects below a prefix, by key."""
         ...
 
@@ -155,9 +155,14 @@ def _add_leaves(connection: Connection) -> int:
     if not added:
         connection.rollback()
         return 0
-    hashes = [joined[at : at + tiles.HASH] for at in range(0, len(joined), tiles.HASH)]
-    tree = tiles.TiledTree(connection)
-    changed = tiles.extended(tree.load(tiles.frontier(size)), size, hashes)
+    grow(connection, size, [joined[at : at + tiles.HASH] for at in range(0, len(joined), tiles.HASH)])
+    connection.commit()
+    return int(added)
+
+
+def grow(connection: Connection, size: int, hashes: Sequence[bytes]) -> None:
+    """Add leaf hashes to the stored tiles of a tree of `size`."""
+    changed = tiles.extended(tiles.TiledTree(connection).load(tiles.frontier(size)), size, hashes)
     connection.exec_driver_sql(
         "INSERT INTO premis_tile (level, tile_index, hashes) SELECT l, i, decode(h, 'hex') "
         "FROM unnest(CAST(%s AS int[]), CAST(%s AS bigint[]), CAST(%s AS text[])) AS w(l, i, h) "
@@ -168,8 +173,6 @@ def _add_leaves(connection: Connection) -> int:
             "{" + ",".join(hashes.hex() for hashes in changed.values()) + "}",
         ),
     )
-    connection.commit()
-    return int(added)
 
 
 def _sign(connection: Connection, store: Bucket, settings: Settings, keys: Sequence[Signer]) -> int:
@@ -189,7 +192,11 @@ def _sign(connection: Connection, store: Bucket, settings: Settings, keys: Seque
             "was changed. Nothing was signed; run `perdura log verify`."
         )
     note = Checkpoint(settings.log_origin, size, root).signed(keys)
+    for begin, end in leaves.missing(store, settings.bucket_log, last_size, size):
+        _put_once(store, settings.bucket_log, *leaves.encoded(connection, begin, end))
     _publish_tiles(connection, store, settings.bucket_log, last_size, size)
+    for key in keys:
+        _put_once(store, settings.bucket_log, f"keys/{key.verifier.id.hex()}", f"{key.verifier.text}\n".encode())
     _put_once(store, settings.bucket_log, key_of(size), note.encode())
     store.put(settings.bucket_log, "checkpoint/latest", note.encode(), content_type="text/plain; charset=utf-8")
     _note(connection, size, root, note, keys)
@@ -200,15 +207,25 @@ def _sign(connection: Connection, store: Bucket, settings: Settings, keys: Seque
 def _note(connection: Connection, size: int, root: bytes, note: str, keys: Sequence[Signer]) -> None:
     now = datetime.now(UTC)
     for key in keys:
-        connection.exec_driver_sql(
-            "INSERT INTO premis_key (verifier, first_used_at) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-            (key.verifier.text, now),
-        )
+        note_key(connection, key.verifier, now)
+    note_checkpoint(connection, size, root, note, now)
+    connection.commit()
+
+
+def note_key(connection: Connection, verifier: Verifier, first_used: datetime) -> None:
+    """Note a key that signs, once."""
+    connection.exec_driver_sql(
+        "INSERT INTO premis_key (verifier, first_used_at) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+        (verifier.text, first_used),
+    )
+
+
+def note_checkpoint(connection: Connection, size: int, root: bytes, note: str, signed_at: datetime) -> None:
+    """Note a signed checkpoint, once."""
     connection.exec_driver_sql(
         "INSERT INTO premis_checkpoint (size, root, note, signed_at) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
-        (size, root, note, now),
+        (size, root, note, signed_at),
     )
-    connection.commit()
 
 
 def _publish_tiles(connection: Connection, store: Bucket, bucket: str, old: int, size: int) -> None:

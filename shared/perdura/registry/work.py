@@ -269,21 +269,31 @@ def close(connection: Connection, started: Started, outcome: Outcome) -> Next:
     made = next((package for package in outcome.packages if package.kind is PackageKind.AIP and package.accepted), None)
     if made is not None:
         supersede(connection, archive, made)
-    if outcome.packages or outcome.copies:
-        connection.execute(
-            _KEEP,
-            {
-                "archive": archive.id,
-                "packages": json.dumps([_plain(package) for package in outcome.packages]),
-                "copies": json.dumps([_plain(copy) for copy in outcome.copies]),
-            },
-        )
+    keep(connection, archive.id, outcome.packages, outcome.copies)
     if made is not None:
         note_version(connection, archive, made)
     for package_id, files in outcome.files:
-        for some in _slices(files):
-            connection.execute(_FILES, {"package": package_id, "files": json.dumps([_plain(file) for file in some])})
+        keep_files(connection, package_id, files)
     return _go_on(connection, started, outcome)
+
+
+def keep(connection: Connection, archive: UUID, packages: Sequence[Package], copies: Sequence[Copy]) -> None:
+    """Record packages of an Archive and where copies of them lie; what is known of them already is replaced."""
+    if packages or copies:
+        connection.execute(
+            _KEEP,
+            {
+                "archive": archive,
+                "packages": json.dumps([_plain(package) for package in packages]),
+                "copies": json.dumps([_plain(copy) for copy in copies]),
+            },
+        )
+
+
+def keep_files(connection: Connection, package: UUID, files: Sequence[File]) -> None:
+    """Record the files of a package, some thousand in one statement."""
+    for some in _slices(files):
+        connection.execute(_FILES, {"package": package, "files": json.dumps([_plain(file) for file in some])})
 
 
 def _go_on(connection: Connection, started: Started, outcome: Outcome) -> Next:

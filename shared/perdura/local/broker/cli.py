@@ -31,6 +31,8 @@ def broker() -> None:
     type=click.Choice([mode.value for mode in Mode]),
     default=Mode.MT.value,
     show_default=True,
+    envvar="PERDURA_BROKER_MODE",
+    show_envvar=True,
     help="Whose behaviour to reproduce.",
 )
 @click.option(

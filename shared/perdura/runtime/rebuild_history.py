@@ -1,0 +1,96 @@
+"""What the events of an Archive prove of it: which steps were done, where its copies are, where it was published.
+
+Pure: reads events as our own steps write them (`steps.archive_events`, `steps.publish_result`, `steps.withdraw`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from perdura.premis.model import FAILURE, SUCCESS, Event
+
+_STEPS = {
+    "harvest": "harvest",
+    "ingest": "ingest",
+    "preserve": "preserve",
+    "archive-cta": "archive",
+    "publish": "publish",
+}
+_ON_TAPE = re.compile(r"copy on tape: (\S+?)(?:, in container ([0-9a-f-]{36}) at byte (\d+), (\d+) bytes)?")
+_ADLER32 = re.compile(r"ADLER32 ([0-9a-f]{8})\b")
+_PUBLISHED = re.compile(r"published at (\S+)")
+_WITHDRAWN = re.compile(r"Withdrawn from access at ([^:]+): (.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class TapeCopy:
+    """A copy on tape that the tape system confirmed. `adler32` is that of the AIP, unknown inside a container."""
+
+    aip: str
+    uri: str
+    at: datetime
+    adler32: str | None = None
+
+
+@dataclass(slots=True)
+class History:
+    """What was done for an Archive, as its events tell; `failed` maps a step to why it failed last."""
+
+    done: dict[str, datetime] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    attempted: set[str] = field(default_factory=set)
+    objects: list[str] = field(default_factory=list)
+    tape: list[TapeCopy] = field(default_factory=list)
+    published: str | None = None
+    withdrawn: dict[str, str] = field(default_factory=dict)
+    begun: datetime | None = None
+
+
+_DONE_BY = {"harvest": "transfer", "ingest": "ingestion", "preserve": "creation", "archive": "replication",
+            "publish": "dissemination"}  # fmt: skip
+
+
+def history(events: Iterable[tuple[str, Event]]) -> History:
+    """Read (who recorded it, event) in the order of recording.
+
+    Who recorded an event is told by the log; the agents in it may be a depositor's invention.
+    """
+    found = History()
+    for actor, event in events:
+        step = _STEPS.get(actor)
+        if step is None:
+            continue
+        found.begun = min(found.begun, event.at) if found.begun else event.at
+        found.objects += [each.value for each in event.objects]
+        outcomes = {each.outcome for each in event.outcomes}
+        if FAILURE in outcomes:
+            found.attempted.add(step)
+            found.done.pop(step, None)
+            found.failed[step] = " ".join(note for each in event.outcomes for note in each.notes)[:1000] or event.type
+        elif event.type == _DONE_BY[step]:
+            found.done[step] = event.at
+            found.failed.pop(step, None)
+        detail = event.details[0] if event.details else ""
+        if SUCCESS in outcomes:
+            _placed(found, event, step, detail)
+    return found
+
+
+def _placed(found: History, event: Event, step: str, detail: str) -> None:
+    if step == "archive" and (copied := _ON_TAPE.fullmatch(detail)):
+        aip = next((each.value for each in event.objects if "source" in each.roles), "")
+        fragment = f"#offset={copied[3]}&length={copied[4]}" if copied[2] else ""
+        found.tape.append(TapeCopy(aip, copied[1] + fragment, event.at))
+    elif step == "archive" and event.type == "fixity check" and found.tape and "#" not in found.tape[-1].uri:
+        notes = " ".join(note for each in event.outcomes for note in each.notes)
+        if told := _ADLER32.search(notes):
+            last = found.tape.pop()
+            found.tape.append(TapeCopy(last.aip, last.uri, event.at, told[1]))
+    elif step == "publish" and (published := _PUBLISHED.match(detail)):
+        found.published, found.withdrawn = published[1], {}
+    elif step == "publish" and (withdrawn := _WITHDRAWN.fullmatch(detail)):
+        found.published = None
+        found.withdrawn |= dict.fromkeys(withdrawn[1].split(", "), withdrawn[2])

@@ -1,0 +1,114 @@
+"""What events and objects prove of an Archive, and what is then asked for again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+from perdura.outcome import Package, PackageKind, StepState
+from perdura.premis.model import FAILURE, SUCCESS, Event, Identifier, Outcome
+from perdura.registry.rebuilt import AFTER_LOST_ATTEMPTS
+from perdura.registry.transitions import ArchiveState
+from perdura.runtime.rebuild import as_archive
+from perdura.runtime.rebuild_history import History, history
+from perdura.runtime.rebuild_objects import HeldAip, HeldSip
+
+AT = datetime(2026, 5, 1, tzinfo=UTC)
+ARCHIVE, AIP, SIP = UUID("01a2209a-854c-70c4-8d5a-5f0f6d9b9640"), uuid4(), uuid4()
+
+
+def event(kind: str, detail: str, outcome: str = SUCCESS, note: str = "") -> Event:
+    objects = (Identifier("UUID", str(AIP), ("source",)), Identifier("UUID", str(ARCHIVE)))
+    results = (Outcome(outcome, (note,) if note else ()),)
+    return Event(id=uuid4(), type=kind, at=AT, details=(detail,), outcomes=results, objects=objects)
+
+
+ON_TAPE = event("replication", "copy on tape: https://tape.example/a.tar")
+FIXITY = event("fixity check", "residency, size and ADLER32", note="on tape; 5 bytes; ADLER32 0000abcd, as known")
+PUBLISHED = event("dissemination", "published at https://access.example/archives/1")
+
+
+def package(kind: PackageKind, identity: UUID) -> Package:
+    return Package(identity, kind, "bucket", f"{ARCHIVE}/{kind}", "tar", 5, checksums={"adler32": "0000abcd"})
+
+
+def held_sip() -> HeldSip:
+    return HeldSip(package(PackageKind.SIP, SIP), AT)
+
+
+def held_aip() -> HeldAip:
+    return HeldAip(package(PackageKind.AIP, AIP), [], AT, "A letter")
+
+
+def test_a_copy_on_tape_is_believed_of_the_function_that_made_it() -> None:
+    found = history([("archive-cta", ON_TAPE), ("archive-cta", FIXITY)])
+    assert [(copy.aip, copy.uri, copy.adler32) for copy in found.tape] == [
+        (str(AIP), "https://tape.example/a.tar", "0000abcd")
+    ]
+
+
+def test_what_a_depositor_tells_of_tape_is_not_believed() -> None:
+    assert history([("preserve", ON_TAPE), ("someone@example.org", ON_TAPE)]).tape == []
+
+
+def test_a_copy_in_a_container_keeps_its_place_there() -> None:
+    container = uuid4()
+    detail = f"copy on tape: https://tape.example/c.tar, in container {container} at byte 512, 99 bytes"
+    (copy,) = history([("archive-cta", event("replication", detail))]).tape
+    assert copy.uri == "https://tape.example/c.tar#offset=512&length=99"
+
+
+def test_what_was_withdrawn_is_not_published_again() -> None:
+    gone = event("policy assignment", "Withdrawn from access at access-pages: copyright")
+    told = [("archive-cta", ON_TAPE), ("publish", PUBLISHED), ("publish", gone)]
+    made = as_archive(ARCHIVE, held_sip(), [held_aip()], history(told))
+    assert (made.publications, made.withdrawn) == ({}, {"access-pages": "copyright"})
+    assert StepState.QUEUED not in {step.state for step in made.steps}
+
+
+def test_everything_proved_is_completed() -> None:
+    events = [("archive-cta", ON_TAPE), ("archive-cta", FIXITY), ("publish", PUBLISHED)]
+    made = as_archive(ARCHIVE, held_sip(), [held_aip()], history(events))
+    assert made.state is ArchiveState.COMPLETED
+    assert [copy.location for copy in made.copies] == ["object-store", "tape"]
+    assert made.created_at.year == 2026
+
+
+def test_a_step_that_is_not_proved_is_asked_for_again() -> None:
+    made = as_archive(ARCHIVE, held_sip(), [held_aip()], History())
+    assert [(step.name, step.state, step.attempt) for step in made.steps][-1] == ("archive", StepState.QUEUED, 1)
+    assert made.state is ArchiveState.RUNNING
+
+
+def test_a_step_that_failed_waits_for_a_person_under_a_number_that_never_was() -> None:
+    failed = event("replication", "copy to tape", FAILURE, "quota: the tape is full")
+    made = as_archive(ARCHIVE, held_sip(), [held_aip()], history([("archive-cta", failed)]))
+    last = made.steps[-1]
+    assert (last.name, last.state, last.attempt) == ("archive", StepState.FAILED, AFTER_LOST_ATTEMPTS)
+    assert "the tape is full" in (last.error or "")
+
+
+def test_a_rejected_package_stays_rejected() -> None:
+    refused = event("validation", "The SIP was rejected.", FAILURE, "no-bag: it is no bag")
+    made = as_archive(ARCHIVE, held_sip(), [], history([("ingest", refused)]))
+    assert made.state is ArchiveState.REJECTED
+    assert [each.accepted for each in made.packages] == [False]
+
+
+def test_a_package_that_was_never_judged_is_judged_now() -> None:
+    made = as_archive(ARCHIVE, held_sip(), [], History())
+    assert [(step.name, step.state) for step in made.steps] == [("ingest", StepState.QUEUED)]
+    assert made.packages[0].accepted
+
+
+def test_the_newest_version_is_the_one_in_use() -> None:
+    older = HeldAip(package(PackageKind.AIP, uuid4()), [], datetime(2025, 1, 1, tzinfo=UTC))
+    made = as_archive(ARCHIVE, None, [older, held_aip()], History())
+    assert [each.accepted for each in made.packages] == [False, True]
+    assert [(each.number, each.predecessor) for each in made.versions] == [(1, None), (2, older.package.id)]
+
+
+def test_what_was_restricted_stays_restricted() -> None:
+    aip = held_aip()
+    aip.restricted = True
+    assert as_archive(ARCHIVE, None, [aip], History()).restricted
