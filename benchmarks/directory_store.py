@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from perdura.errors import NotStored
 from perdura.storage.store import ObjectInfo, ObjectRef, Written
+from perdura.storage.uploads import Part, Upload
 
 
 class DirectoryStore:
@@ -17,6 +18,12 @@ class DirectoryStore:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._uploads = _Uploads(root)
+
+    @property
+    def uploads(self) -> _Uploads:
+        """Uploads in parts."""
+        return self._uploads
 
     def __getattr__(self, name: str) -> Any:
         raise NotImplementedError(name)
@@ -46,6 +53,39 @@ class DirectoryStore:
     def writer(self, bucket: str, key: str, **_: object) -> _Writer:
         """Write an object as a stream."""
         return _Writer(self._root / bucket / key, ObjectRef(bucket, key))
+
+
+class _Uploads:
+    """Uploads whose parts, all of one size but the last, are written where they belong in the file to be."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._length = 0
+
+    def begin(self, bucket: str, key: str) -> Upload:
+        """Begin an upload."""
+        path = self._root / bucket / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.with_name(path.name + ".part").touch()
+        return Upload(bucket, key, path.name)
+
+    def put_part(self, upload: Upload, number: int, data: bytes | bytearray) -> Part:
+        """Write one part."""
+        if number == 1:
+            self._length = len(data)
+        path = self._root / upload.bucket / upload.key
+        descriptor = os.open(path.with_name(path.name + ".part"), os.O_WRONLY)
+        try:
+            os.pwrite(descriptor, data, (number - 1) * (self._length or len(data)))
+        finally:
+            os.close(descriptor)
+        return Part(number, len(data), str(number))
+
+    def complete(self, upload: Upload, parts: Sequence[Part]) -> ObjectInfo:
+        """Make the object."""
+        path = self._root / upload.bucket / upload.key
+        os.replace(path.with_name(path.name + ".part"), path)
+        return ObjectInfo(ObjectRef(upload.bucket, upload.key), sum(part.size for part in parts))
 
 
 class _Writer:

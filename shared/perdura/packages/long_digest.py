@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from perdura.errors import Broken, ObjectChanged
 from perdura.packages import resumable
@@ -100,19 +100,39 @@ class LongDigest:
         return {name: taker.digest() for name, taker in self._takers.items()}
 
 
+@runtime_checkable
+class Taker(Protocol):
+    """A digest that can be put down: `save` gives its state at multiples of 128 bytes."""
+
+    def update(self, data: Any, /) -> None:
+        """Take more bytes."""
+        ...
+
+    def save(self) -> bytes:
+        """The state, for `taker`."""
+        ...
+
+    def digest(self) -> bytes:
+        """Digest of everything taken."""
+        ...
+
+
+def taker(name: str, saved: bytes | None = None) -> Taker:
+    """A digest that can be put down, new or from what `save` gave; ask `resumes` first. Raises Broken."""
+    if name in _SUMS:
+        return _Sum(name, saved)
+    return resumable.ResumableDigest(name) if saved is None else resumable.ResumableDigest.restore(saved)
+
+
 def _taker(name: str, state: LongState, *, resumed: bool) -> Any:
     saved = state.states.get(name)
     if state.offset and saved is None:
         raise Broken(f"the saved state of {name} is missing", code="digest-state")
     data = base64.b64decode(saved) if saved is not None else None
-    if name in _SUMS:
-        return _Sum(name, data)
-    if not resumed:
+    if not resumed and name not in _SUMS:
         return new_digest(name)
-    if data is None:
-        return resumable.ResumableDigest(name)
-    digest = resumable.ResumableDigest.restore(data)
-    if digest.length != state.offset:
+    digest = taker(name, data)
+    if data is not None and getattr(digest, "length", state.offset) != state.offset:
         raise Broken("the saved state of a digest is of another place", code="digest-state")
     return digest
 

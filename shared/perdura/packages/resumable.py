@@ -73,12 +73,14 @@ class ResumableDigest:
         return self._kind.block
 
     def update(self, data: bytes | bytearray | memoryview) -> None:
-        """Take more bytes; a writable buffer is not copied."""
+        """Take more bytes; `bytes` and writable buffers are not copied."""
         size = len(data)
         if size == 0:
             return
-        view = memoryview(data).cast("B")
-        pointer: Any = bytes(view) if view.readonly else (ctypes.c_ubyte * size).from_buffer(view)
+        pointer: Any = data
+        if not isinstance(data, bytes):
+            view = memoryview(data).cast("B")
+            pointer = bytes(view) if view.readonly else (ctypes.c_ubyte * size).from_buffer(view)
         self._update(self._context, pointer, size)
         self.length += size
 

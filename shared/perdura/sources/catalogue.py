@@ -100,7 +100,8 @@ def _by_url(url: str, settings: Settings) -> Recognised:
     if parts.scheme not in ("http", "https") or not host or parts.username is not None:
         raise UnknownSource("Only http and https addresses without a user name are harvested.")
     path = unquote(parts.path)
-    for profile in profiles(settings).values():
+    # A source that names its address goes before the one for any port of this machine.
+    for profile in sorted(profiles(settings).values(), key=lambda each: each.loopback):
         own = urlsplit(profile.base_url)
         if profile.loopback:
             matches = loopback_allowed(url, settings)

@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 from perdura.clients.http import Stream
 from perdura.errors import ObjectChanged, Rejected
 from perdura.settings import Settings
+from perdura.sources import ranges
 from perdura.sources.folder import FILES
 from perdura.sources.plan import Capture, Plan, UpstreamFile, planned
 from perdura.storage.store import ObjectRef, Store
@@ -67,15 +68,17 @@ class StoreOrigin:
         self,
         url: str,
         *,
-        headers: Mapping[str, str] | None = None,  # noqa: ARG002 - the interface of Origin
-        total_seconds: float | None = None,  # noqa: ARG002
+        headers: Mapping[str, str] | None = None,
+        total_seconds: float | None = None,  # noqa: ARG002 - the interface of Origin
         decode: bool = True,  # noqa: ARG002
     ) -> Iterator[Stream]:
         """Open an object; reading raises Rejected when it is gone or no longer the one that was listed."""
         parts = urlsplit(url)
         ref = ObjectRef(parts.netloc, unquote(parts.path.lstrip("/")), etag=unquote(parts.fragment) or None)
         try:
-            chunks = self._store.stream(ref)
-            yield Stream(url, 200, (), (bytes(chunk) for chunk in chunks))
+            size = self._store.head(ref.bucket, ref.key).size if headers and "Range" in headers else 0
+            ranged = ranges.answer(headers, f'"{ref.etag}"', size)
+            chunks = self._store.stream(ref, ranged.first)
+            yield Stream(url, ranged.status, ranged.headers, (bytes(chunk) for chunk in chunks))
         except ObjectChanged as changed:
             raise Rejected(f"{ref.key} was replaced while it was harvested.", code="upstream-changed") from changed

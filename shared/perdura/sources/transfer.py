@@ -14,13 +14,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
 from perdura.clients.http import Stream, decoded, redacted, status_error
-from perdura.errors import Rejected, UpstreamUnavailable
+from perdura.errors import NotStored, Rejected, UpstreamUnavailable
+from perdura.packages.long_digest import resumes
 from perdura.sources.announced import announced
-from perdura.sources.hashing import ThreadedDigests
+from perdura.sources.hashing import Marked, Saved, ThreadedDigests
 from perdura.sources.origin import Origin
+from perdura.sources.partial import Partial, keep, kept
 from perdura.sources.plan import PlannedFile
 from perdura.storage.digests import HEX_LENGTHS, Digests
-from perdura.storage.store import Store, Writer
+from perdura.storage.kept_open import KeptOpenWriter
+from perdura.storage.store import Store
+from perdura.storage.uploads import Upload
 
 BAG_ALGORITHMS = ("md5", "sha256", "sha512")
 """Digests of every file: those of the manifests."""
@@ -29,7 +33,7 @@ SMALL = 1 << 20
 """Files up to this size in bytes are stored with one request."""
 
 LARGE = 8 << 20
-"""Files above this size in bytes are hashed beside their transfer."""
+"""Files above this size in bytes, and of unknown size, are hashed beside their transfer and can be continued."""
 
 ATTEMPTS = 3
 """Connections that may break over one file within one invocation; the last one gives the file back."""
@@ -53,14 +57,16 @@ class FileRefused(Rejected):
 
 
 class OutOfTime(Exception):
-    """The invocation's time is nearly used: stop, and let the next one begin this file again.
+    """The invocation's time is nearly used: stop, and let the next one go on.
 
-    `done` counts the files that are stored: what the next one need not do.
+    `done` counts the files that are stored, `position` the bytes that are kept of files begun: what the next one need
+    not do.
     """
 
-    def __init__(self, done: int = 0) -> None:
-        super().__init__(done)
+    def __init__(self, done: int = 0, position: int = 0) -> None:
+        super().__init__(done, position)
         self.done = done
+        self.position = position
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,24 +93,27 @@ def fetch(
     *,
     out_of_time: Callable[[], bool] = lambda: False,
     seconds: float = 3600,
+    partial: str | None = None,
 ) -> Fetched:
     """Transfer one file; on return it is stored under `key` and matches everything its upstream declared.
 
+    `partial` is the key under which a large file that was not finished is noted, and gone on with the next time.
     Raises FileRefused; UpstreamUnavailable; OutOfTime; what the store raises. Nothing is visible then.
     """
     patience = _Patience()
-    mismatch: FileRefused | None = None
-    for attempt in itertools.count(1):
+    again = False
+    for number in itertools.count(1):
+        attempt = _Attempt(file, origin, store, bucket, key, out_of_time, seconds, patience, partial, again)
         try:
-            done = _Attempt(file, origin, store, bucket, key, out_of_time, seconds, patience).run()
+            done = attempt.run()
         except FileRefused as refused:
-            if mismatch is not None or refused.code not in ("checksum-mismatch", "size-mismatch"):
+            if attempt.again or refused.code not in ("checksum-mismatch", "size-mismatch"):
                 raise
-            mismatch = refused
+            again = True
         except _StartOver:
             continue
         else:
-            return replace(done, attempts=attempt)
+            return replace(done, attempts=number)
     raise AssertionError("unreachable")
 
 
@@ -138,7 +147,11 @@ class _Attempt:
         out_of_time: Callable[[], bool],
         seconds: float,
         patience: _Patience,
+        partial: str | None,
+        again: bool,
     ) -> None:
+        self.partial = partial
+        self.again = again
         self.patience = patience
         self.file = file
         self.origin = origin
@@ -153,49 +166,106 @@ class _Attempt:
         self.is_html = False
         self.wire = Digests(("sha256",))
         self.declared = dict(file.checksums)
-        algorithms = {*BAG_ALGORITHMS, *(set(file.checksums) & set(HEX_LENGTHS))}
-        large = file.size is not None and file.size > LARGE
-        self.digests = ThreadedDigests(algorithms) if large else Digests(algorithms)
+        self.algorithms = {*BAG_ALGORITHMS, *(set(file.checksums) & set(HEX_LENGTHS))}
+        self.digests: Digests | ThreadedDigests = Digests(self.algorithms)
+        self.mark: tuple[int, Marked] | None = None
 
     def run(self) -> Fetched:
-        try:
-            return self._run()
-        finally:
-            if isinstance(self.digests, ThreadedDigests):
-                self.digests.close()
-
-    def _run(self) -> Fetched:
-        small = self.file.size is not None and self.file.size <= SMALL
-        if small:
+        if self.file.size is None or self.file.size > LARGE:
+            return self._run_large()
+        if self.file.size <= SMALL:
             buffer = bytearray()
-            self._receive(buffer.extend)
+            self._receive(self._hashed(buffer.extend))
             done = self._judged()
             self.store.put(self.bucket, self.key, bytes(buffer), content_type=self._media_type())
             return done
-        with self._writer() as writer:
-            self._receive(writer.write)
+        with self.store.writer(
+            self.bucket, self.key, size=self.file.size, algorithms=(), content_type=self._media_type()
+        ) as writer:
+            self._receive(self._hashed(writer.write))
             done = self._judged()
             writer.finish()
             return done
 
-    def _writer(self) -> Writer:
-        return self.store.writer(
-            self.bucket, self.key, size=self.file.size, algorithms=(), content_type=self._media_type()
-        )
+    def _hashed(self, write: Callable[[bytes], object]) -> Callable[[bytes], object]:
+        def take(data: bytes) -> None:
+            self.digests.update(data)
+            write(data)
+
+        return take
+
+    def _run_large(self) -> Fetched:
+        """Hashed beside the transfer; what is stored when the time is over or the upstream gives up is kept."""
+        with ExitStack() as stack:
+            writer, saved = self._resumed() or (self._writer(None), {})
+            stack.enter_context(writer)
+            self.digests = digests = ThreadedDigests(self.algorithms, saved)
+            stack.callback(digests.close)
+            try:
+                self._receive(lambda data: self._write(writer, data))
+            except (OutOfTime, UpstreamUnavailable) as stopped:
+                kept = self._put_down(writer)
+                if isinstance(stopped, OutOfTime):
+                    raise OutOfTime(position=kept) from stopped
+                raise
+            done = self._judged()
+            writer.finish()
+            return done
+
+    def _writer(self, upload: Upload | None) -> KeptOpenWriter:
+        return KeptOpenWriter(
+            self.store, self.bucket, self.key, size=self.file.size, content_type=self._media_type(),
+            resumed=upload, position=self.position,
+        )  # fmt: skip
+
+    def _resumed(self) -> tuple[KeptOpenWriter, Saved] | None:
+        """Go on where an earlier invocation stopped; None when nothing of it is there."""
+        if self.partial is None or not resumes(tuple(self.algorithms)):
+            return None
+        noted = kept(self.store, self.bucket, self.partial, self.file.url)
+        if noted is None or noted.states.keys() != self.algorithms:
+            return None
+        self.position = noted.position
+        try:
+            writer = self._writer(Upload(self.bucket, self.key, noted.upload))
+        except NotStored:
+            self.position = 0
+            return None
+        self.etag, self.declared, self.again = noted.etag, dict(noted.declared), noted.again
+        return writer, noted.states
+
+    def _write(self, writer: KeptOpenWriter, data: bytes) -> None:
+        while data:
+            piece, data = (data, b"") if len(data) <= writer.room else (data[: writer.room], data[writer.room :])
+            self.digests.update(piece)
+            if writer.write(piece) and isinstance(self.digests, ThreadedDigests) and self.digests.resumable:
+                self.mark = writer.position, self.digests.mark()
+
+    def _put_down(self, writer: KeptOpenWriter) -> int:
+        """Note what is stored, for the next invocation; gives how many bytes that are."""
+        if self.partial is None or self.mark is None or self.etag is None or self.encoding is not None:
+            return 0
+        position, mark = self.mark
+        states, upload = mark.states(), writer.put_down()
+        if upload is None:
+            return 0
+        note = Partial(self.file.url, upload.id, position, self.etag, self.declared, states, self.again)
+        keep(self.store, self.bucket, self.partial, note)
+        return position
 
     def _media_type(self) -> str:
         return self.file.media_type or "application/octet-stream"
 
-    def _receive(self, write: Callable[[bytes], object]) -> None:
+    def _receive(self, take: Callable[[bytes], object]) -> None:
         while True:
             try:
-                return self._receive_once(write)
+                return self._receive_once(take)
             except UpstreamUnavailable as broken:
                 self.patience.lose(broken)
                 if self.position == 0 or self.etag is None or self.encoding is not None:
                     raise _StartOver from broken
 
-    def _receive_once(self, write: Callable[[bytes], object]) -> None:
+    def _receive_once(self, take: Callable[[bytes], object]) -> None:
         headers = {"Accept": "*/*"}
         if self.position:
             headers |= {"Range": f"bytes={self.position}-", "If-Range": self.etag or ""}
@@ -210,8 +280,7 @@ class _Attempt:
                 self.position += len(data)
                 if self.file.size is not None and self.position > self.file.size:
                     raise self._refused("size-mismatch", str(self.file.size), f"more than {self.file.size}")
-                self.digests.update(data)
-                write(data)
+                take(data)
 
     def _admit(self, stream: Stream) -> None:
         """Judge status and headers before any byte is taken."""

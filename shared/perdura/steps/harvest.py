@@ -38,6 +38,9 @@ from perdura.steps.harvest_units import Receipt
 STALE = timedelta(seconds=60)
 """Age of a plan after which the record is asked again whether it is still the same."""
 
+IDLE = 2
+"""Invocations in a row that may end without anything new being kept."""
+
 
 def run(archive: ArchiveView, ports: Ports) -> Outcome:
     """Harvest `input.url`, or `input.source` and `input.recid`.
@@ -110,7 +113,7 @@ def _harvested(archive: ArchiveView, ports: Ports, upstream: Upstream) -> Outcom
     except RecordChanged:
         return _again(archive)
     except OutOfTime as stopped:
-        return Outcome(state=StepState.QUEUED, checkpoint={**archive.step.checkpoint, "done": stopped.done})
+        return _continued(archive, stopped)
     if refusals:
         return _failed(archive, ports, stored.plan, refusals)
     return _assembled(archive, ports, stored, receipt)
@@ -235,6 +238,19 @@ def _again(archive: ArchiveView) -> Outcome:
     if replans > REPLANS:
         raise UpstreamUnavailable("The record keeps changing while it is harvested.", retry_after=3600)
     return Outcome(state=StepState.QUEUED, checkpoint={"replans": replans})
+
+
+def _continued(archive: ArchiveView, stopped: OutOfTime) -> Outcome:
+    """Go on in another invocation; raises Rejected when a whole one brought nothing that could be kept, twice."""
+    before = archive.step.checkpoint
+    reached = {"done": stopped.done, "position": stopped.position}
+    idle = int(before.get("idle", 0)) + 1 if {name: before.get(name) for name in reached} == reached else 0
+    if idle >= IDLE:
+        raise Rejected(
+            "A file takes longer than one invocation may last, and its repository cannot send it in pieces.",
+            code="upstream-too-slow",
+        )
+    return Outcome(state=StepState.QUEUED, checkpoint={**before, **reached, "idle": idle})
 
 
 def _unchanged(archive: ArchiveView, ports: Ports, plan: Plan) -> Outcome:

@@ -33,6 +33,7 @@ def transferred(
     refusals: list[FileRefused] = []
     retryable: Retryable | None = None
     out_of_time = False
+    begun = 0
     waiting = iter(missing)
     with ThreadPoolExecutor(THREADS, thread_name_prefix="harvest") as pool:
         running: dict[Future[tuple[Receipt, list[FileRefused]]], Unit] = {}
@@ -52,8 +53,9 @@ def transferred(
                     receipt, refused = future.result()
                 except Retryable as error:
                     retryable = retryable or error
-                except OutOfTime:
+                except OutOfTime as stopped:
                     out_of_time = True
+                    begun += stopped.position
                 else:
                     done[unit.number] = receipt
                     refusals += refused
@@ -63,7 +65,7 @@ def transferred(
     if retryable is not None:
         raise retryable
     if out_of_time:
-        raise OutOfTime(count)
+        raise OutOfTime(count, begun)
     receipts = [done[number] for number in sorted(done)]
     fetched = tuple(item for receipt in receipts for item in receipt.fetched)
     return Receipt(fetched, tuple(item for receipt in receipts for item in receipt.missing)), refusals
@@ -78,6 +80,7 @@ class _Transfers:
         self._bucket = ports.settings.bucket_sips
         self._prefix = f"{archive.id}/{stored.folder}/"
         self._receipts = f"{archive.id}/receipts/{stored.generation}/"
+        self._partials = f"{archive.id}/partial/{stored.generation}/"
 
     def receipts(self) -> dict[int, Receipt]:
         """Results of the units that are done, by number."""
@@ -96,7 +99,7 @@ class _Transfers:
             if self._ports.deadline.near():
                 raise OutOfTime
             try:
-                fetched.append(self._fetch(file))
+                fetched.append(self._fetch(file, unit))
             except (Rejected, UpstreamUnavailable) as error:
                 if file.optional and getattr(error, "retry_after", None) is None:
                     missing.append((file.path, error.message))
@@ -112,7 +115,9 @@ class _Transfers:
             self._ports.store.put(self._bucket, key, receipt.to_json(), content_type="application/json")
         return receipt, refusals
 
-    def _fetch(self, file: PlannedFile) -> Fetched:
+    def _fetch(self, file: PlannedFile, unit: Unit) -> Fetched:
         key = self._prefix + file.path
         near = self._ports.deadline.near
-        return fetch(file, self._origin, self._ports.store, self._bucket, key, out_of_time=near)
+        # A file that may have to be gone on with is alone in its unit.
+        partial = f"{self._partials}{unit.number:06d}.json" if len(unit.files) == 1 else None
+        return fetch(file, self._origin, self._ports.store, self._bucket, key, out_of_time=near, partial=partial)

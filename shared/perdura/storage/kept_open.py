@@ -1,0 +1,146 @@
+"""Writing an object in parts over several processes: what one has sent, the next goes on from.
+
+Like `MultipartWriter`, but its upload can be left open; and with less memory, as several of them run at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from perdura.errors import NotStored, PerduraError
+from perdura.storage.multipart import part_size
+from perdura.storage.store import ObjectInfo
+from perdura.storage.uploads import Part, Upload
+
+if TYPE_CHECKING:
+    from perdura.storage.store import Store
+
+_SMALLEST_PART = 8 << 20
+_FLYING = 2
+
+
+class KeptOpenWriter:
+    """Writes one object. Leaving the context without `finish` or `put_down` gives the upload up.
+
+    An object that fits into one part is put in one request, with its media type. `size` is that of the whole object
+    where it is known. Methods raise what the store raises; NotStored when `resumed` is an upload that is over.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        bucket: str,
+        key: str,
+        *,
+        size: int | None,
+        content_type: str = "application/octet-stream",
+        resumed: Upload | None = None,
+        position: int = 0,
+    ) -> None:
+        """`resumed` goes on with an upload of which `position` bytes count: parts beyond it are sent again."""
+        self._store = store
+        self._place = bucket, key
+        self._size = size
+        self._media_type = content_type
+        self._upload = resumed
+        self._parts = _parts_before(position, store.uploads.parts(resumed)) if resumed else []
+        self._flying: deque[Future[Part]] = deque()
+        self._workers: ThreadPoolExecutor | None = None
+        self._part = bytearray()
+        self._over = False
+        self.position = position
+        self._length = self._next_length()
+
+    @property
+    def room(self) -> int:
+        """Bytes until the present part is full: a multiple of 1 MiB at the beginning of each part."""
+        return self._length - len(self._part)
+
+    def write(self, data: bytes | memoryview) -> bool:
+        """Append at most `room` bytes; True when a part was full, so that what is written counts from here."""
+        self._part += data
+        self.position += len(data)
+        if len(self._part) < self._length or self.position == self._size:
+            return False
+        self._send()
+        return True
+
+    def finish(self) -> ObjectInfo:
+        """Complete the object."""
+        if self._upload is None:
+            info = self._store.put(*self._place, bytes(self._part), content_type=self._media_type).info
+        else:
+            if self._part:
+                self._send()
+            self._land()
+            info = self._store.uploads.complete(self._upload, self._parts)
+        self._close()
+        return info
+
+    def put_down(self) -> Upload | None:
+        """Wait for the parts under way and leave the upload open; None when there is none yet."""
+        self._land()
+        self._close()
+        return self._upload
+
+    def _next_length(self) -> int:
+        if self._size is None:
+            return max(_SMALLEST_PART, part_size(None, self.position) if self.position >= 1 << 34 else 0)
+        return max(_SMALLEST_PART, part_size(self._size) if self._size >= 1 << 36 else 0)
+
+    def _send(self) -> None:
+        uploads = self._store.uploads
+        if self._upload is None:
+            self._upload = uploads.begin(*self._place)
+        if self._workers is None:
+            self._workers = ThreadPoolExecutor(_FLYING, thread_name_prefix="upload")
+        body, self._part = self._part, bytearray()
+        while len(self._flying) >= _FLYING:
+            self._parts.append(self._flying.popleft().result())
+        number = len(self._parts) + len(self._flying) + 1
+        self._flying.append(self._workers.submit(uploads.put_part, self._upload, number, body))
+        self._length = self._next_length()
+
+    def _land(self) -> None:
+        while self._flying:
+            self._parts.append(self._flying.popleft().result())
+
+    def _close(self) -> None:
+        self._over = True
+        self._part = bytearray()
+        if self._workers:
+            self._workers.shutdown(wait=True, cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._over:
+            return
+        self._close()
+        if self._upload is not None:
+            try:
+                self._store.uploads.abort(self._upload)
+            except PerduraError:
+                # An upload that cannot be given up now is removed by the bucket's lifecycle rule.
+                return
+
+
+def _parts_before(position: int, there: Sequence[Part]) -> list[Part]:
+    """The parts that make up the first `position` bytes; raises NotStored when they are not there."""
+    found: list[Part] = []
+    reached = 0
+    for number, part in enumerate(there, 1):
+        if reached >= position or part.number != number:
+            break
+        found.append(part)
+        reached += part.size
+    if reached != position:
+        raise NotStored("the parts of an upload are not those that were noted")
+    return found
