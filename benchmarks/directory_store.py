@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -61,6 +62,8 @@ class _Uploads:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._length = 0
+        self._lock = threading.Lock()
+        self._parts: dict[tuple[str, str, int], Part] = {}
 
     def begin(self, bucket: str, key: str) -> Upload:
         """Begin an upload."""
@@ -69,7 +72,7 @@ class _Uploads:
         path.with_name(path.name + ".part").touch()
         return Upload(bucket, key, path.name)
 
-    def put_part(self, upload: Upload, number: int, data: bytes | bytearray) -> Part:
+    def put_part(self, upload: Upload, number: int, data: bytes | bytearray) -> None:
         """Write one part."""
         if number == 1:
             self._length = len(data)
@@ -79,7 +82,13 @@ class _Uploads:
             os.pwrite(descriptor, data, (number - 1) * (self._length or len(data)))
         finally:
             os.close(descriptor)
-        return Part(number, len(data), str(number))
+        with self._lock:
+            self._parts[(upload.bucket, upload.key, number)] = Part(number, len(data), str(number))
+
+    def parts(self, upload: Upload) -> Sequence[Part]:
+        """The parts that have arrived, by number."""
+        there = [part for (*place, _), part in self._parts.items() if place == [upload.bucket, upload.key]]
+        return sorted(there, key=lambda part: part.number)
 
     def complete(self, upload: Upload, parts: Sequence[Part]) -> ObjectInfo:
         """Make the object."""

@@ -47,8 +47,8 @@ class KeptOpenWriter:
         self._size = size
         self._media_type = content_type
         self._upload = resumed
-        self._parts = _parts_before(position, store.uploads.parts(resumed)) if resumed else []
-        self._flying: deque[Future[Part]] = deque()
+        self._sent = len(_parts_before(position, store.uploads.parts(resumed))) if resumed else 0
+        self._flying: deque[Future[None]] = deque()
         self._workers: ThreadPoolExecutor | None = None
         self._part = bytearray()
         self._over = False
@@ -77,7 +77,8 @@ class KeptOpenWriter:
             if self._part:
                 self._send()
             self._land()
-            info = self._store.uploads.complete(self._upload, self._parts)
+            parts = _parts_before(self.position, self._store.uploads.parts(self._upload))
+            info = self._store.uploads.complete(self._upload, parts)
         self._close()
         return info
 
@@ -100,14 +101,14 @@ class KeptOpenWriter:
             self._workers = ThreadPoolExecutor(_FLYING, thread_name_prefix="upload")
         body, self._part = self._part, bytearray()
         while len(self._flying) >= _FLYING:
-            self._parts.append(self._flying.popleft().result())
-        number = len(self._parts) + len(self._flying) + 1
-        self._flying.append(self._workers.submit(uploads.put_part, self._upload, number, body))
+            self._flying.popleft().result()
+        self._sent += 1
+        self._flying.append(self._workers.submit(uploads.put_part, self._upload, self._sent, body))
         self._length = self._next_length()
 
     def _land(self) -> None:
         while self._flying:
-            self._parts.append(self._flying.popleft().result())
+            self._flying.popleft().result()
 
     def _close(self) -> None:
         self._over = True

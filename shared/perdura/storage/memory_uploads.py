@@ -45,11 +45,6 @@ class MemoryUploads:
         """Take a part from another object; raises ObjectChanged, NotStored."""
         self.take(upload, number, self._store.read(source, offset, length))
 
-    def put_part(self, upload: Upload, number: int, data: bytes | bytearray) -> Part:
-        """Store one part."""
-        self.take(upload, number, bytes(data))
-        return Part(number, len(data), hashlib.md5(data, usedforsecurity=False).hexdigest())
-
     def parts(self, upload: Upload) -> Sequence[Part]:
         """The parts that have arrived, by number."""
         return [

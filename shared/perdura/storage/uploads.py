@@ -52,10 +52,6 @@ class Uploads(Protocol):
         """Have the store take a part from another object; raises ObjectChanged, NotStored."""
         ...
 
-    def put_part(self, upload: Upload, number: int, data: bytes | bytearray) -> Part:
-        """Store one part that this process has in memory."""
-        ...
-
     def parts(self, upload: Upload) -> Sequence[Part]:
         """The parts that have arrived, by number."""
         ...
@@ -105,12 +101,6 @@ class S3Uploads:
             arguments["CopySourceIfMatch"] = f'"{source.etag.strip(chr(34))}"'
         with translated():
             self._client.upload_part_copy(**_names(upload), **arguments, PartNumber=number)
-
-    def put_part(self, upload: Upload, number: int, data: bytes | bytearray) -> Part:
-        """Store one part, sent as the store's clients send parts."""
-        with translated():
-            answer = self._client.upload_part(**_names(upload), PartNumber=number, Body=data)
-        return Part(number, len(data), str(answer["ETag"]))
 
     def parts(self, upload: Upload) -> Sequence[Part]:
         """The parts that have arrived, by number."""
