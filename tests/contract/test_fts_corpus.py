@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from perdura.local.tape.faults import Faults
-from perdura.local.tape.fts import transitions
 from perdura.local.tape.fts.identity import ANONYMOUS, Identity, from_dn
 from perdura.local.tape.fts.ledger import Ledger
 from perdura.local.tape.fts.problems import html
 from perdura.local.tape.fts.service import Service
+from perdura.local.tape.fts.stepping import step as step_of
 from perdura.local.tape.http import Request, Response, split_target
 from tests.shared_data import SHARED
 
@@ -139,39 +139,7 @@ class Replay:
             return
         job, files = self.ledger.job(job_id), self.ledger.files(job_id)
         assert job is not None
-        # `file_index` of the records is the position of the file in its job.
-        file = files[step.get("file_index", 0)]
-        retry = None
-        match step["event"]:
-            case "ready":
-                transitions.ready(job, file)
-            case "active":
-                transitions.active(job, file, step.get("size", file["user_filesize"] or 20_000_000))
-            case "ping":
-                transitions.ping(file, step["thr"])
-            case "done":
-                transitions.done(job, files, file, step["dur"])
-            case "fail":
-                retry = transitions.fail(
-                    job, files, file, step["reason"], step["recoverable"], step["errno"], step.get("file_metadata")
-                )
-            case "archive_start":
-                transitions.archive_start(file)
-            case "archive_end":
-                transitions.archive_end(job, files, file, step["state"], step.get("reason", ""))
-            case "started":
-                transitions.started(job, file, step.get("token"))
-            case "token":
-                file["bringonline_token"] = step["token"]
-            case "staged":
-                transitions.staged(job, files, file)
-            case "stage_fail":
-                retry = transitions.stage_fail(job, files, file, step["reason"], step["recoverable"])
-            case "kill_canceled":
-                for each in files:
-                    each["finish_time"] = each["finish_time"] or transitions.moment()
-            case "queue_timeout":
-                transitions.queue_timeout(job, files)
+        retry = step_of(job, files, step)
         self.ledger.store(job, files)
         if retry is not None:
             self.ledger.add_retry(retry)

@@ -19,8 +19,9 @@ import pytest
 
 from perdura.clients.tape import FtsTape, tape_system
 from perdura.errors import Broken
+from perdura.local.tape import clock
+from perdura.local.tape.clock import moment
 from perdura.local.tape.fts.daemon import Pace
-from perdura.local.tape.fts.submission import moment
 from perdura.local.tape.http import Request, Response, Server
 from perdura.local.tape.library import Model
 from perdura.local.tape.server import TapeServer
@@ -443,6 +444,18 @@ def test_our_clock_is_wrong(weather: Weather, days: int) -> None:
     weather.until()
     weather.is_on_tape_once()
     assert weather.submitted == 1
+
+
+@pytest.mark.parametrize("days", [-2, 2])
+def test_the_clock_of_fts_is_wrong(weather: Weather, days: int) -> None:
+    clock.set_offset(days * 86400)
+    try:
+        weather.run()
+        weather.until()
+        weather.is_on_tape_once()
+        assert weather.submitted == 1
+    finally:
+        clock.set_offset(0)
 
 
 class TestRecall:

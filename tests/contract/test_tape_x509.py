@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from typing import Any
 from unittest.mock import patch
 from urllib.parse import quote, urlencode
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -20,9 +22,12 @@ from functions_framework import create_app
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from perdura.api.gateway import Access, Held
+from perdura.clients.fts import FtsClient
 from perdura.clients.fts_answers import FtsRefused
-from perdura.clients.tape import FtsTape, tape_system
+from perdura.clients.fts_delegation import ProxyDelegator
+from perdura.clients.tape import FtsTape, client_tls, tape_system
 from perdura.clients.tape_checks import check_offline, check_online
+from perdura.local.tape import clock
 from perdura.local.tape.fts.daemon import Pace
 from perdura.local.tape.http import Request, Response, Server, tls_context
 from perdura.local.tape.library import Model
@@ -109,13 +114,40 @@ class World:
     server: TapeServer
 
     def archive(self) -> Outcome:
-        outcome = step.run(self.view, self.ports)
+        outcome = self.run()
         end = time.monotonic() + 15
         while outcome.state is StepState.WAITING and time.monotonic() < end:
-            self.view = replace(self.view, step=replace(self.view.step, checkpoint=outcome.checkpoint or {}))
             time.sleep(0.05)
-            ((_, outcome),) = step.poll([self.view], self.ports)
+            outcome = self.poll()
         return outcome
+
+    def run(self) -> Outcome:
+        return self._took(step.run(self.view, self.ports))
+
+    def poll(self) -> Outcome:
+        ((_, outcome),) = step.poll([self.view], self.ports)
+        return self._took(outcome)
+
+    def _took(self, outcome: Outcome) -> Outcome:
+        self.view = replace(self.view, step=replace(self.view.step, checkpoint=outcome.checkpoint or {}))
+        return outcome
+
+    def until(self, seen: Callable[[], bool]) -> None:
+        end = time.monotonic() + 10
+        while not seen():
+            assert time.monotonic() < end
+            time.sleep(0.02)
+
+    def state(self, job: str) -> str:
+        """State of the file of a job, as FTS has it."""
+        return str(self.server.ledger.files(job)[0]["file_state"])
+
+    def archives_again(self) -> None:
+        """The library takes up again what it did not archive."""
+        library = self.server.library
+        with library._condition:
+            library._archives += [entry.path for entry in library.catalogue.to_archive()]
+            library._condition.notify()
 
 
 # The package leaves its certificate files open.
@@ -154,6 +186,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     tape = tape_system(Settings(**values))
     assert tape is not None
     yield World(tape, archive(package), ports(tape, store, **values), gateway, server)
+    clock.set_offset(0)
     tape.close()
     front.stop()
     server.stop()
@@ -221,9 +254,7 @@ def test_a_certificate_that_expires_on_the_way_loses_no_job(world: World) -> Non
     assert new.output["tape"]["waiting_for"] == "tape-certificate-expired"
     world.tape._robot = robot_now
     world.server.faults.path.unlink()
-    with world.server.library._condition:
-        world.server.library._archives += [e.path for e in world.server.library.catalogue.to_archive()]
-        world.server.library._condition.notify()
+    world.archives_again()
     assert world.archive().state is StepState.COMPLETED
     assert len(world.server.ledger.jobs(None, unfinished=False)) == 1
 
@@ -236,6 +267,60 @@ def test_a_proxy_that_ends_soon_is_replaced_at_submission(world: World) -> None:
     ends = world.tape.fts.renew()
     assert ends is not None
     assert ends.timestamp() > time.time() + 36 * 3600
+
+
+def short_proxy(world: World, lifetime: timedelta) -> None:
+    """FTS holds a proxy that ends soon, as after missed renewals."""
+    settings, holder = world.ports.settings, world.tape._robot
+    assert holder is not None
+    client = FtsClient(settings.tape_fts_url, tls=client_tls(settings))
+    ProxyDelegator(holder, lifetime).delegate(client, client.identity())
+    client.close()
+
+
+def test_a_proxy_that_ends_before_the_copy_fails_it_and_the_next_round_has_a_new_one(world: World) -> None:
+    world.server.faults.replace([{"effect": "freeze", "match": "", "times": 1}])
+    job = str((world.run().checkpoint or {})["job"])
+    short_proxy(world, timedelta(hours=2))
+    clock.set_offset(3 * 3600)
+    world.server.daemon.thaw(job)
+    world.until(lambda: world.state(job) == "FAILED")
+    assert world.server.ledger.files(job)[0]["reason"].endswith("proxy expired")
+    outcome = world.poll()
+    assert outcome.output["tape"]["waiting_for"] == "proxy-expired"
+    assert [(event.type, event.outcomes[0].outcome) for event in outcome.events] == [("replication", "fail")]
+    submitted = world.poll()
+    assert submitted.output["tape"]["waiting_for"] == "submitted", "FTS asked for a delegation (419) and got one"
+    assert world.archive().state is StepState.COMPLETED
+    reads = [access for access in world.gateway.audited if access.method == "GET" and access.status == 200]
+    assert len(reads) == 1
+
+
+def test_a_proxy_that_ends_while_the_file_goes_to_tape_stops_fts_looking_until_it_is_renewed(world: World) -> None:
+    world.server.faults.replace([{"effect": "never-archived", "match": ""}])
+    job = str((world.run().checkpoint or {})["job"])
+    world.until(lambda: world.state(job) == "ARCHIVING")
+    short_proxy(world, timedelta(hours=2))
+    clock.set_offset(3 * 3600)
+    world.server.faults.path.unlink()
+    world.archives_again()
+    world.until(lambda: bool(world.server.library.catalogue.residency().get("TAPE")))
+    time.sleep(0.3)
+    assert world.state(job) == "ARCHIVING", "FTS has no proxy to look with"
+    assert world.poll().output["tape"]["waiting_for"] == "archiving"
+    renewed = world.tape.renew().proxy_expires_at
+    assert renewed is not None
+    assert renewed.timestamp() > clock.now()
+    assert world.archive().state is StepState.COMPLETED
+    assert len(world.server.ledger.jobs(None, unfinished=False)) == 1
+
+
+def test_a_robot_does_not_lead_the_server(world: World) -> None:
+    settings = world.ports.settings
+    client = httpx.Client(verify=client_tls(settings), base_url=settings.tape_fts_url)
+    assert client.get("/whoami").json()["user_dn"] == DN
+    assert client.put("/control/clock", json={"offset": 5}).status_code == 401
+    client.close()
 
 
 def test_without_credentials_nothing_is_asked(world: World) -> None:

@@ -5,9 +5,9 @@ paths, URLs or request lines that contain `match`; `times` bounds how often (def
 the effect's own (`text`, `status`, `seconds`, `errno`, `recoverable`).
 
 Effects on the tape side: `lost`, `unavailable`, `archive-error` (text), `never-archived`, `stage-error` (text),
-`corrupt`, `write-failure`. On the transfer service: `transfer-failure` (text, errno, recoverable). On either
-server: `http` (status), `truncate`, `hang` (seconds), `reset-before`, `reset-after` (the work is done, the answer
-lost).
+`corrupt`, `write-failure`. On the transfer service: `transfer-failure` (text, errno, recoverable), `freeze` (new jobs
+are moved by hand only, see `control.py`). On either server: `http` (status), `truncate`, `hang` (seconds),
+`reset-before`, `reset-after` (the work is done, the answer lost).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 EFFECTS = frozenset({
     "lost", "unavailable", "archive-error", "never-archived", "stage-error", "corrupt", "write-failure",
-    "transfer-failure", "http", "truncate", "hang", "reset-before", "reset-after",
+    "transfer-failure", "freeze", "http", "truncate", "hang", "reset-before", "reset-after",
 })  # fmt: skip
 
 
@@ -45,6 +45,21 @@ class Faults:
                         rule["times"] -= 1
                     return rule
         return None
+
+    def rules(self) -> list[dict[str, Any]]:
+        """The rules in force, with what is left of their times."""
+        with self._lock:
+            self._reload()
+            return [dict(rule) for rule in self._rules]
+
+    def replace(self, rules: Any) -> None:
+        """Put other rules in force; raises ValueError for what is none."""
+        listed = isinstance(rules, list) and all(isinstance(r, dict) and r.get("effect") in EFFECTS for r in rules)
+        if not listed:
+            raise ValueError(f"Faults are a list of objects with an effect of {', '.join(sorted(EFFECTS))}")
+        new = self.path.with_suffix(".new")
+        new.write_text(json.dumps(rules))
+        new.replace(self.path)
 
     def _reload(self) -> None:
         try:

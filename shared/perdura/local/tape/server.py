@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from perdura.clients.tape_x509 import holder_dn
+from perdura.local.tape.control import Control
 from perdura.local.tape.endpoint import Endpoint
 from perdura.local.tape.faults import Faults
 from perdura.local.tape.fts.credentials import DelegatedProxies
@@ -64,8 +65,11 @@ class TapeServer:
         storages = Storages(self._credentials, outgoing)
         proxies = DelegatedProxies(self.ledger, tls_directory / "ca.pem") if tls_directory else None
         self.daemon = Daemon(self.ledger, storages, self.faults, self.scheduler, pace, proxies)
-        self.service = Service(self.ledger, self.faults, self._who, api=api, submitted=self.daemon.submitted)
-        self.fts_server = Server(fts_port, self.service.handle, tls)
+        self.service = Service(
+            self.ledger, self.faults, self._who, api=api, submitted=self.daemon.submitted, delegated=self.daemon.wake
+        )
+        self.control = Control(self.ledger, self.faults, self.daemon, self.library)
+        self.fts_server = Server(fts_port, self._on_fts, tls)
         self.library.listeners.append(self.daemon.wake)
 
     @property
@@ -99,9 +103,17 @@ class TapeServer:
 
     def _on_endpoint(self, asked: Request) -> Response:
         if asked.path == "/status" and asked.method == "GET":
-            ours = bool(asked.peer.chain) and from_chain(asked.peer.chain, self._host_dn).root
-            return as_json(self.status()) if ours or self._bearer(asked) else Response(401)
+            return as_json(self.status()) if self._ours(asked) else Response(401)
         return self.endpoint.handle(asked)
+
+    def _on_fts(self, asked: Request) -> Response:
+        if asked.path == "/control" or asked.path.startswith("/control/"):
+            return self.control.handle(asked) if self._ours(asked) else Response(401)
+        return self.service.handle(asked)
+
+    def _ours(self, asked: Request) -> bool:
+        """Whether it is who runs the server that asks."""
+        return self._bearer(asked) or (bool(asked.peer.chain) and from_chain(asked.peer.chain, self._host_dn).root)
 
     def _bearer(self, asked: Request) -> bool:
         scheme, _, given = asked.headers.get("authorization", "").partition(" ")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from perdura.local.tape.clock import moment
 from perdura.local.tape.fts.identity import Identity
 from perdura.local.tape.fts.ledger import Ledger
 from perdura.local.tape.fts.problems import NO_RIGHT, Refused
-from perdura.local.tape.fts.submission import Row, moment
+from perdura.local.tape.fts.submission import Row
 from perdura.local.tape.fts.transitions import JOB_FINAL
 from perdura.local.tape.http import Request, Response, as_json
 

@@ -8,7 +8,9 @@ import tempfile
 import threading
 from pathlib import Path
 
+from perdura.local.tape import clock
 from perdura.local.tape.fts.ledger import Ledger
+from perdura.local.tape.fts.submission import Row
 
 
 class DelegatedProxies:
@@ -18,6 +20,11 @@ class DelegatedProxies:
         self._ledger, self._ca_file = ledger, ca_file
         self._lock = threading.Lock()
         self._contexts: dict[str, tuple[float, ssl.SSLContext]] = {}
+
+    def lasts(self, dn: str) -> bool:
+        """Whether there is a proxy of the user that has not ended by the service's clock."""
+        proxy = self._ledger.note("proxy", dn)
+        return proxy is not None and proxy["expires"] > clock.now()
 
     def context(self, dn: str) -> ssl.SSLContext | None:
         """A context that presents the user's proxy; None when the user delegated none."""
@@ -31,6 +38,13 @@ class DelegatedProxies:
                 _load(context, f"{proxy['pem']}\n{held['key']}")
                 self._contexts[dn] = (proxy["expires"], context)
             return context
+
+
+def may_act(proxies: DelegatedProxies | None, job: Row) -> bool:
+    """Whether the service may act for the user of a job: always for one that came with tokens."""
+    if proxies is None or job["job_metadata"]["auth_method"] != "certificate":
+        return True
+    return proxies.lasts(str(job["user_dn"]))
 
 
 def _load(context: ssl.SSLContext, pem: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import UTC, datetime
 
 from cryptography import x509
@@ -13,10 +12,11 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.x509.oid import NameOID
 
 from perdura.clients.tape_x509 import SHORT_NAMES
+from perdura.local.tape import clock
+from perdura.local.tape.clock import moment
 from perdura.local.tape.fts.identity import Identity
 from perdura.local.tape.fts.ledger import Ledger
 from perdura.local.tape.fts.problems import Refused, problem
-from perdura.local.tape.fts.submission import moment
 from perdura.local.tape.http import Request, Response, as_json
 
 HOUR = 3600
@@ -54,7 +54,7 @@ def check(ledger: Ledger, identity: Identity) -> None:
     held = ledger.note("proxy", identity.dn)
     if held is None:
         raise Refused(419, f'No delegation found for "{identity.dn}"')
-    left = held["expires"] - time.time()
+    left = held["expires"] - clock.now()
     if left < 0:
         raise Refused(419, f"The delegated credentials expired {int(-left)} seconds ago ({identity.delegation_id})")
     if left < HOUR:

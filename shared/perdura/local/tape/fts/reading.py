@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
+from perdura.local.tape import clock
+from perdura.local.tape.clock import moment
 from perdura.local.tape.fts.identity import Identity
 from perdura.local.tape.fts.ledger import Ledger
 from perdura.local.tape.fts.problems import Refused
-from perdura.local.tape.fts.submission import Row, moment
+from perdura.local.tape.fts.submission import Row
 from perdura.local.tape.http import Request
 
 MOST_JOBS = 500
@@ -101,7 +102,7 @@ def jobs(ledger: Ledger, identity: Identity, asked: Request) -> list[Row]:
         unfinished=count is None and window is None,
     )
     if window is not None:
-        since = moment(time.time() - window)
+        since = moment(clock.now() - window)
         rows = [row for row in rows if row["job_finished"] and row["job_finished"] >= since]
     for key in ("source_se", "dest_se"):
         if wanted := asked.argument(key):

@@ -43,9 +43,10 @@ class Service:
         *,
         api: tuple[int, int, int] = (3, 14, 0),
         submitted: Callable[[Row, list[Row]], None] = lambda _, __: None,
+        delegated: Callable[[], None] = lambda: None,
     ) -> None:
         self.ledger, self.faults, self.who, self.api = ledger, faults, who, api
-        self._submitted = submitted
+        self._submitted, self._delegated = submitted, delegated
 
     def handle(self, asked: Request) -> Response:
         """Answer one request; injected faults come first."""
@@ -92,7 +93,10 @@ class Service:
                     raise Refused(403, "Certificate required")
                 return Response(200, identity.certificate.encode(), {"Content-Type": "application/x-pem-file"})
             case (_, ["delegation", delegation_id, *rest]):
-                return delegation.handle(self.ledger, identity, delegation_id, rest, asked)
+                answer = delegation.handle(self.ledger, identity, delegation_id, rest, asked)
+                if answer.status == 201:
+                    self._delegated()
+                return answer
             case ("POST" | "PUT", ["jobs"]) if asked.path == "/jobs":
                 return self.submit(asked, identity)
             case ("GET", ["jobs"]):
@@ -105,9 +109,9 @@ class Service:
                 return self._job(asked, identity, ids, rest)
             case ("GET", ["archive", job_id, *rest]) if len(rest) < 2:
                 return self._archived(identity, job_id, rest)
-        answer = administration.handle(self.ledger, identity, parts, asked)
-        if answer is not None:
-            return answer
+        administrative = administration.handle(self.ledger, identity, parts, asked)
+        if administrative is not None:
+            return administrative
         known = parts[0] in ("", "whoami", "jobs", "files", "archive")
         return problem(405, NOT_ALLOWED) if known else problem(404, NOT_FOUND)
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 import random
-import time
 import uuid
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlparse, urlunparse
 
+from perdura.local.tape import clock
+from perdura.local.tape.clock import moment
 from perdura.local.tape.fts.identity import Identity, deterministic_job_id
 from perdura.local.tape.fts.problems import Crash, Refused
 
@@ -29,11 +30,6 @@ LIMITS = {"job": 2048, "file": 4096, "staging": 1024, "archive": 1024}
 LONGEST_URL, LONGEST_ACTIVITY, LONGEST_CHECKSUM = 1100, 255, 100
 
 Row = dict[str, Any]
-
-
-def moment(seconds: float | None = None) -> str:
-    """A time as FTS writes it: UTC, whole seconds, no zone."""
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
 
 
 def build(document: Any, identity: Identity, *, tape_by_token: bool) -> tuple[Row, list[Row]]:
@@ -331,7 +327,7 @@ def _queue_limit(value: Any) -> int | None:
         seconds = _integer(value[:-1]) * units[value[-1]]
     else:
         seconds = _integer(value) * 3600
-    return int(time.time()) + seconds if seconds else None
+    return int(clock.now()) + seconds if seconds else None
 
 
 def _internal(params: Mapping[str, Any]) -> str | None:

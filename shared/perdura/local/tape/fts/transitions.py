@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from perdura.local.tape.fts.submission import Row, moment
+from perdura.local.tape.clock import moment
+from perdura.local.tape.fts.submission import Row
 
 ACTIVE = frozenset({
     "SUBMITTED", "READY", "ACTIVE", "STAGING", "STARTED", "ARCHIVING", "TOKEN_PREP", "FORCE_START", "ON_HOLD",
