@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 from perdura.api.problems import FieldError, Problem
+from perdura.api.queries.rows import AnyRow
 
 
 def encode(*parts: str) -> str:
@@ -58,6 +60,17 @@ def decode_sequence(cursor: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise malformed()
     return int(text)
+
+
+def place(cursor: str | None) -> tuple[datetime, UUID] | None:
+    """The place after which a listing by (time, id) goes on; None at its beginning."""
+    return decode_moment(cursor) if cursor else None
+
+
+def cut(rows: Sequence[AnyRow], limit: int) -> tuple[Sequence[AnyRow], str | None]:
+    """The first `limit` of the rows, and the cursor behind them by (`created_at`, `id`) where there are more."""
+    shown = rows[:limit]
+    return shown, encode_moment(shown[-1].created_at, shown[-1].id) if len(rows) > limit else None
 
 
 def malformed() -> Problem:

@@ -37,13 +37,11 @@ def list_users(visit: Visit) -> Response:
     """Accounts, the newest first."""
     visit.require(Permission.ADMINISTER)
     text, cursor = (visit.request.args.get(name, "").strip()[:500] for name in ("q", "cursor"))
-    after = cursors.decode_moment(cursor) if cursor else None
+    after = cursors.place(cursor)
     rows = directory.page(visit.connection, text=text[:200], limit=PAGE + 1, after=after)
-    following = None
-    if len(rows) > PAGE:
-        last = cursors.encode_moment(rows[PAGE - 1].created_at, rows[PAGE - 1].id)
-        following = f"{BASE}/users?{urlencode({'q': text, 'cursor': last} if text else {'cursor': last})}"
-    return visit.page("administration_users.html", users=rows[:PAGE], text=text, following=following)
+    shown, last = cursors.cut(rows, PAGE)
+    following = f"{BASE}/users?{urlencode({'q': text, 'cursor': last} if text else {'cursor': last})}" if last else None
+    return visit.page("administration_users.html", users=shown, text=text, following=following)
 
 
 def show_user(visit: Visit, user_id: UUID) -> Response:

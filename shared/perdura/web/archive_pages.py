@@ -37,18 +37,15 @@ def listing(visit: Visit) -> Response:
         visit.principal,
         query.criteria(),
         limit=query.limit + 1,
-        after=cursors.decode_moment(query.cursor) if query.cursor else None,
+        after=cursors.place(query.cursor),
     )
-    shown = rows[: query.limit]
-    following = None
-    if len(rows) > query.limit:
-        following = address(query, {"cursor": cursors.encode_moment(shown[-1].created_at, shown[-1].id)})
+    shown, following = cursors.cut(rows, query.limit)
     return visit.page(
         "archives.html",
         query=query,
         archives=[presentation.summary(row) for row in shown],
         found=presentation.facets(facets.facets(visit.connection, visit.principal, query.criteria())),
-        following=following,
+        following=address(query, {"cursor": following}) if following else None,
         address=lambda **changes: address(query, changes),
         toggled=lambda name, value: address(query, {name: _toggled(getattr(query, name), value)}),
         exports={kind: address(query, {"type": kind}, at="/api/v1/archives/export") for kind in ("csv", "ndjson")},

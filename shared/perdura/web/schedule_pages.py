@@ -1,18 +1,42 @@
-"""Recurring harvests for people: when each is due, how its last run went; pause, resume, run now."""
+"""Recurring harvests for people: make one, see when each is due and how its last run went; pause, resume, run now."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
 from flask import Response
+from pydantic import ValidationError
 
 from perdura.accounts.principals import Permission
-from perdura.api.models.schedules import RunQuery, ScheduleQuery
-from perdura.api.problems import not_found
+from perdura.api import naming
+from perdura.api.models.schedules import RunQuery, ScheduleQuery, ScheduleRequest
+from perdura.api.problems import Problem, invalid, problem_of
+from perdura.api.queries import collections
 from perdura.api.resources import schedules
+from perdura.errors import PerduraError
+from perdura.sources.listing import ways
+from perdura.sources.profile import profiles
 from perdura.web.visit import Visit, see_other
 
-ACTS = {"pause": schedules.pause_schedule, "resume": schedules.resume_schedule, "run": schedules.run_schedule}
+ACTS = {
+    "pause": schedules.pause_schedule,
+    "resume": schedules.resume_schedule,
+    "run": schedules.run_schedule,
+    "retire": schedules.retire_schedule,
+}
+RUN_ACTS = {
+    "pause": schedules.pause_run,
+    "resume": schedules.resume_run,
+    "cancel": schedules.cancel_run,
+    "retry": schedules.retry_run,
+}
+FIELDS = (
+    "name", "source", "way", "query", "set", "follows", "cron", "since", "collection", "record_limit", "concurrency",
+    "base_url", "paused",
+)  # fmt: skip
+"""Fields of the form; empty ones are left to their defaults."""
+
+FIRST = {"way": "search", "follows": "updated", "cron": "@daily", "concurrency": "4"}
 
 
 def listing(visit: Visit) -> Response:
@@ -20,6 +44,41 @@ def listing(visit: Visit) -> Response:
     visit.require(Permission.READ)
     return visit.page(
         "schedules.html", schedules=schedules.list_schedules(visit, ScheduleQuery.model_validate({"limit": 200})).items
+    )
+
+
+def ask(visit: Visit) -> Response:
+    """The form for a new schedule; the address may name its source and query."""
+    visit.require(Permission.OPERATE)
+    given = {name: value for name in FIELDS if (value := visit.request.args.get(name, "")[:2000])}
+    return _form(visit, {**FIRST, **given})
+
+
+def create(visit: Visit) -> Response:
+    """Make the schedule and show it, or the form again with what is wrong."""
+    visit.require(Permission.OPERATE)
+    fields = visit.form(FIELDS)
+    try:
+        wanted = ScheduleRequest.model_validate({name: value for name, value in fields.items() if value})
+        naming.check(visit.connection, visit.principal, naming.in_model(wanted, "form"))
+        made = schedules.create_schedule(visit, wanted)
+    except ValidationError as error:
+        return _form(visit, fields, invalid(error, "form"))
+    except (Problem, PerduraError) as refused:
+        return _form(visit, fields, problem_of(refused))
+    visit.objects.append(made.id)
+    return see_other(f"/schedules/{made.id}")
+
+
+def _form(visit: Visit, sent: dict[str, str], problem: Problem | None = None) -> Response:
+    known = {name: profile for name, profile in profiles(visit.services.settings).items() if ways(profile)}
+    return visit.page(
+        "schedule_new.html",
+        status=problem.status if problem is not None else 200,
+        sources=sorted(known.values(), key=lambda profile: profile.name.casefold()),
+        collections=collections.page(visit.connection, visit.principal, limit=200),
+        sent={name: sent.get(name, "") for name in FIELDS},
+        problem=problem,
     )
 
 
@@ -34,10 +93,16 @@ def show(visit: Visit, schedule_id: UUID) -> Response:
 
 
 def act(visit: Visit, schedule_id: UUID, act: str) -> Response:
-    """Pause, resume or run now."""
+    """Pause, resume, run now, or end it for good."""
     visit.require(Permission.OPERATE)
     visit.form(())
-    if act not in ACTS:
-        raise not_found("page")
     ACTS[act](visit, schedule_id)
     return see_other(f"/schedules/{schedule_id}")
+
+
+def act_on_run(visit: Visit, run_id: UUID, act: str) -> Response:
+    """Pause, resume or cancel a run, or harvest its failed records again."""
+    visit.require(Permission.OPERATE)
+    visit.form(())
+    RUN_ACTS[act](visit, run_id)
+    return see_other(f"/schedules/{schedules.get_run(visit, run_id).schedule}")

@@ -14,7 +14,7 @@ from perdura.ids import new_id
 from perdura.ports import TapeAccount, TapeCredentials, TapeJob, TapeOrder, TapeRetry
 from perdura.registry import tape_duties
 from perdura.registry.tape_jobs import RegistryTapeJobs
-from tests.contract.test_api.world import World, bearer
+from tests.contract.test_api.world import BASE, World, bearer, csrf_of, sign_in
 
 JOB = "11111111-2222-4333-8444-55555555555{}"
 
@@ -130,3 +130,40 @@ def test_the_overview_shows_copies_drills_and_credentials(
     assert metrics.content_type.startswith("text/plain; version=0.0.4")
     assert "perdura_tape_certificate_days_left 20\n" in metrics.text
     assert "perdura_tape_jobs_in_flight 2\n" in metrics.text
+
+
+def test_the_tape_page_shows_the_destination_and_lets_operators_hold_it(
+    registry: Client, jobs: RegistryTapeJobs
+) -> None:
+    sign_in(registry)
+    page = registry.get("/tape", base_url=BASE)
+    assert "Copies on tape" in page.text
+    assert ">2</a>" in page.text
+    form = {"csrf": csrf_of(page), "reason": "new <b>drives</b>"}
+    assert registry.post("/tape/pause", data={**form, "reason": ""}, base_url=BASE).status_code == 422
+    assert registry.post("/tape/pause", data=form, base_url=BASE).status_code == 303
+    assert jobs.paused() == "paused by administrator: new <b>drives</b>"
+    assert "new &lt;b&gt;drives" in registry.get("/tape", base_url=BASE).text
+    assert registry.post("/tape/resume", data=form, base_url=BASE).status_code == 303
+    assert jobs.paused() is None
+
+
+def test_jobs_are_cancelled_and_given_priority_on_their_page(registry: Client, jobs: RegistryTapeJobs) -> None:
+    sign_in(registry)
+    page = registry.get("/tape/jobs", base_url=BASE)
+    assert "DESTINATION [5] wrong checksum" in page.text
+    opened = registry.get("/tape/jobs?open=true&limit=1", base_url=BASE).text
+    assert "DESTINATION" not in opened
+    assert 'rel="next"' in opened
+    form = {"csrf": csrf_of(page)}
+    first, second = JOB.format(1), JOB.format(2)
+    assert registry.post(f"/tape/jobs/{first}/cancel", data=form, base_url=BASE).status_code == 303
+    assert (
+        registry.post(f"/tape/jobs/{second}/priority", data={**form, "priority": "9"}, base_url=BASE).status_code == 422
+    )
+    assert (
+        registry.post(f"/tape/jobs/{second}/priority", data={**form, "priority": "5"}, base_url=BASE).status_code == 303
+    )
+    told = {item["job"]: item for item in get(registry, "/jobs?open=true")["items"]}
+    assert told[first]["cancelled_by"] == "administrator"
+    assert told[second]["wanted_priority"] == 5

@@ -127,6 +127,41 @@ def test_tape_shows_what_is_under_way(person: Client, busy: str) -> None:
     assert "Recalls" in page
 
 
+def test_a_schedule_is_made_by_a_form_that_names_what_is_wrong(world: World, person: Client) -> None:
+    page = person.get("/schedules/new?source=zenodo&query=theses", base_url=BASE)
+    assert 'value="theses"' in page.text
+    token = csrf_of(page)
+    fields = {
+        "csrf": token, "name": HOSTILE, "source": "zenodo", "way": "search", "query": "theses", "follows": "created",
+        "cron": "0 3 * * 1", "since": "2026-01-31", "concurrency": "2", "record_limit": "", "paused": "true",
+    }  # fmt: skip
+    wrong = person.post("/schedules", data={**fields, "concurrency": "900", "cron": "x"}, base_url=BASE)
+    assert wrong.status_code == 422
+    assert "form.concurrency" in wrong.text
+    assert 'value="900"' in wrong.text
+    assert HOSTILE not in wrong.text
+    never = person.post("/schedules", data={**fields, "cron": "61 * * * *"}, base_url=BASE)
+    assert (never.status_code, 'role="alert"' in never.text) == (422, True)
+    refused = person.post("/schedules", data={**fields, "source": "nowhere"}, base_url=BASE)
+    assert "There is no source" in refused.text
+    assert person.post("/schedules", data={**fields, "csrf": ""}, base_url=BASE).status_code == 403
+    made = person.post("/schedules", data=fields, base_url=BASE)
+    assert made.status_code == 303
+    shown = _page(person, made.headers["Location"])
+    for words in ("theses", "0 3 * * 1", "not while it is paused", "&lt;script&gt;"):
+        assert words in shown
+    entry = next(entry for entry in world.audited() if entry.status == 303 and entry.objects)
+    assert str(entry.objects[0]) in made.headers["Location"]
+    assert person.post(f"{made.headers['Location']}/retire", data={"csrf": token}, base_url=BASE).status_code == 303
+    assert "Run now" not in _page(person, made.headers["Location"])
+
+
+def test_who_may_not_operate_makes_no_schedule(world: World) -> None:
+    viewer, headers = world.registry(), world.bearer("viewer")
+    assert viewer.get("/schedules/new", base_url=BASE, headers=headers).status_code == 403
+    assert "/schedules/new" not in viewer.get("/schedules", base_url=BASE, headers=headers).text
+
+
 def test_sources_tell_how_they_are(world: World, registry: Client, busy: str) -> None:
     items = registry.get("/api/v1/sources/health", headers=bearer()).get_json()["items"]
     zenodo = next(item for item in items if item["id"] == "zenodo")

@@ -44,13 +44,12 @@ def list_archives(call: Call, query: ArchiveQuery) -> ArchivePage:
         call.principal,
         query.criteria(),
         limit=query.limit + 1,
-        after=cursors.decode_moment(query.cursor) if query.cursor else None,
+        after=cursors.place(query.cursor),
     )
-    shown = rows[: query.limit]
-    more = len(rows) > query.limit
+    shown, following = cursors.cut(rows, query.limit)
     return ArchivePage(
         items=[presentation.summary(row) for row in shown],
-        next=cursors.encode_moment(shown[-1].created_at, shown[-1].id) if more else None,
+        next=following,
     )
 
 

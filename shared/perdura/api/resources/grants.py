@@ -25,13 +25,12 @@ def list_grants(call: Call, query: GrantQuery) -> GrantPage:
         archive=query.archive,
         collection=query.collection,
         limit=query.limit + 1,
-        after=cursors.decode_moment(query.cursor) if query.cursor else None,
+        after=cursors.place(query.cursor),
     )
-    shown = rows[: query.limit]
-    more = len(rows) > query.limit
+    shown, following = cursors.cut(rows, query.limit)
     return GrantPage(
         items=[_answer(row) for row in shown],
-        next=cursors.encode_moment(shown[-1].created_at, shown[-1].id) if more else None,
+        next=following,
     )
 
 

@@ -103,13 +103,12 @@ def create_job(call: Call, body: JobRequest) -> JobAnswer:
 @section.get("/jobs", permission=Permission.READ)
 def list_jobs(call: Call, query: Page) -> JobPage:
     """List jobs, newest first: one's own, or all for who may operate."""
-    after = cursors.decode_moment(query.cursor) if query.cursor else None
+    after = cursors.place(query.cursor)
     rows = jobs.page(call.connection, call.principal, limit=query.limit + 1, after=after)
-    shown = rows[: query.limit]
-    more = len(rows) > query.limit
+    shown, following = cursors.cut(rows, query.limit)
     return JobPage(
         items=[answer(row) for row in shown],
-        next=cursors.encode_moment(shown[-1].created_at, shown[-1].id) if more else None,
+        next=following,
     )
 
 

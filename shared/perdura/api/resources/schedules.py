@@ -44,13 +44,12 @@ section = Section("Schedules")
 @section.get("/schedules", permission=Permission.READ)
 def list_schedules(call: Call, query: ScheduleQuery) -> SchedulePage:
     """List recurring harvests, newest first, each with its latest run."""
-    after = cursors.decode_moment(query.cursor) if query.cursor else None
+    after = cursors.place(query.cursor)
     rows = queries.page(call.connection, state=query.state, limit=query.limit + 1, after=after)
-    shown = rows[: query.limit]
-    more = len(rows) > query.limit
+    shown, following = cursors.cut(rows, query.limit)
     return SchedulePage(
         items=_schedules(call, shown),
-        next=cursors.encode_moment(shown[-1].created_at, shown[-1].id) if more else None,
+        next=following,
     )
 
 
@@ -124,13 +123,12 @@ def resume_schedule(call: Call, schedule_id: UUID) -> ScheduleAnswer:
 def list_runs(call: Call, schedule_id: UUID, query: RunQuery) -> RunPage:
     """Runs of a schedule, newest first."""
     registry.find(call.connection, schedule_id)
-    after = cursors.decode_moment(query.cursor) if query.cursor else None
+    after = cursors.place(query.cursor)
     rows = queries.runs(call.connection, schedule_id, limit=query.limit + 1, after=after)
-    shown = rows[: query.limit]
-    more = len(rows) > query.limit
+    shown, following = cursors.cut(rows, query.limit)
     return RunPage(
         items=_runs(call, shown),
-        next=cursors.encode_moment(shown[-1].created_at, shown[-1].id) if more else None,
+        next=following,
     )
 
 

@@ -68,13 +68,12 @@ def revoke_my_token(call: Call, token_id: UUID) -> TokenAnswer:
 @section.get("/users", permission=Permission.ADMINISTER)
 def list_users(call: Call, query: UserQuery) -> UserPage:
     """List accounts, the newest first."""
-    after = cursors.decode_moment(query.cursor) if query.cursor else None
+    after = cursors.place(query.cursor)
     rows = directory.page(call.connection, text=query.q, limit=query.limit + 1, after=after)
-    shown = rows[: query.limit]
-    more = len(rows) > query.limit
+    shown, following = cursors.cut(rows, query.limit)
     return UserPage(
         items=[user_answer(row) for row in shown],
-        next=cursors.encode_moment(shown[-1].created_at, shown[-1].id) if more else None,
+        next=following,
     )
 
 
