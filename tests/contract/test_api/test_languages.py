@@ -23,7 +23,10 @@ PAGES = ["/archives", "/archives?state=failed&q=nothing", "/archives/{archive}",
          "/schedules/new", "/tape", "/tape/jobs",
          "/statistics", "/events", "/notifications", "/account", "/audit", "/administration/users",
          "/administration/grants", "/administration/pipelines", "/administration/settings"]  # fmt: skip
-WORDS = "//h1|//h2|//h3|//th[@scope='col']|//label|//button|//summary|//legend|//dt|//nav//a|//p|//main//a|//option[not(ancestor::*[@id='source'])]"
+WORDS = (
+    "//h1|//h2|//h3|//th[@scope='col']|//label|//button|//summary|//legend|//dt|//nav//a|//p|//main//a"
+    "|//option[not(ancestor::*[@id='source'])]"
+)
 LABELS = "//@aria-label|//@placeholder"
 
 
