@@ -145,7 +145,7 @@ def peer(count: int, size: int) -> float:
         shutil.rmtree(root)
 
 
-READ_CASES = (175_000, 350_000, 700_000, 1_400_000)
+READ_CASES = (350_000, 1_400_000)
 _EVENT = (
     '<mets:digiprovMD ID="digiprovMD_{0}"><mets:mdWrap MDTYPE="PREMIS:EVENT"><mets:xmlData><premis:event version="3.0">'
     "<premis:eventIdentifier><premis:eventIdentifierType>UUID</premis:eventIdentifierType><premis:eventIdentifierValue>"
@@ -158,36 +158,62 @@ _EVENT = (
     "</premis:linkingAgentIdentifierValue></premis:linkingAgentIdentifier></premis:event></mets:xmlData></mets:mdWrap>"
     "</mets:digiprovMD>"
 )
+_OBJECT = (
+    '<mets:techMD ID="techMD_{0}"><mets:mdWrap MDTYPE="PREMIS:OBJECT"><mets:xmlData><premis:object version="3.0"'
+    ' xsi:type="premis:file"><premis:objectIdentifier><premis:objectIdentifierType>UUID</premis:objectIdentifierType>'
+    "<premis:objectIdentifierValue>0e2228c3-f200-44aa-a20b-{0:012}</premis:objectIdentifierValue>"
+    "</premis:objectIdentifier><premis:objectCharacteristics><premis:fixity><premis:messageDigestAlgorithm>sha256"
+    "</premis:messageDigestAlgorithm><premis:messageDigest>{0:064x}</premis:messageDigest></premis:fixity>"
+    "<premis:size>300</premis:size><premis:format><premis:formatDesignation><premis:formatName>Plain Text"
+    "</premis:formatName></premis:formatDesignation></premis:format></premis:objectCharacteristics>"
+    "<premis:originalName>%transferDirectory%objects/file {0}.txt</premis:originalName></premis:object>"
+    "</mets:xmlData></mets:mdWrap></mets:techMD>"
+)
+_FILE = (
+    '<mets:file ID="file-{0}" ADMID="amdSec_{0}"><mets:FLocat LOCTYPE="OTHER" OTHERLOCTYPE="SYSTEM"'
+    ' xlink:href="objects/file%20{0}.txt"/></mets:file>'
+)
 _HEAD = (
     '<mets:mets xmlns:mets="http://www.loc.gov/METS/" xmlns:premis="http://www.loc.gov/premis/v3"'
-    ' xmlns:xlink="http://www.w3.org/1999/xlink">'
+    ' xmlns:xlink="http://www.w3.org/1999/xlink" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">'
 )
 
 
 def long_mets(events: int) -> Iterator[bytes]:
-    """A METS of seven events to a file, as Archivematica writes it, in pieces."""
+    """A METS of seven events to a file, with its object and its place, as Archivematica writes it, in pieces."""
     yield _HEAD.encode()
     for start in range(0, events, 7):
         section = "".join(_EVENT.format(number) for number in range(start, min(start + 7, events)))
-        yield f'<mets:amdSec ID="amdSec_{start}">{section}</mets:amdSec>'.encode()
-    yield b"</mets:mets>"
+        yield f'<mets:amdSec ID="amdSec_{start}">{_OBJECT.format(start)}{section}</mets:amdSec>'.encode()
+    yield b'<mets:fileSec><mets:fileGrp USE="original">'
+    for start in range(0, events, 7):
+        yield _FILE.format(start).encode()
+    yield b"</mets:fileGrp></mets:fileSec></mets:mets>"
 
 
 def read(events: int) -> dict[str, Any]:
-    """Read such a METS and every event in it; gives seconds and peak memory."""
-    from perdura.packages.mets_read import MetsEvent, read_mets
+    """Read such a METS: every event made a value, every object and place; gives seconds and peak memory."""
+    from perdura.packages.mets_read import MetsEvent, MetsFile, MetsObject, read_mets
     from perdura.premis.xml import event_from
 
-    started, found = time.perf_counter(), 0
+    started, processor = time.perf_counter(), time.process_time()
+    found = objects = files = 0
     for part in read_mets(long_mets(events)):
         if isinstance(part, MetsEvent):
             event_from(part.element)
             found += 1
-    seconds = time.perf_counter() - started
+        objects += isinstance(part, MetsObject)
+        files += isinstance(part, MetsFile)
+    seconds, processor = time.perf_counter() - started, time.process_time() - processor
+    if (found, objects, files) != (events, -(-events // 7), -(-events // 7)):
+        raise SystemExit(f"{found} events, {objects} objects and {files} files were read")
     return {
         "events": found,
+        "objects": objects,
+        "bytes": sum(map(len, long_mets(events))),
         "seconds": round(seconds, 1),
-        "microseconds_per_event": round(1e6 * seconds / found, 1),
+        "cpu_seconds": round(processor, 1),
+        "cpu_microseconds_per_event": round(1e6 * processor / found, 1),
         "rss_mib": _peak_memory(),
     }
 
