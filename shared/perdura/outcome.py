@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from perdura.premis.model import Event
+from perdura.premis.model import Agent, Event
 
 
 class StepState(StrEnum):
@@ -198,6 +198,9 @@ class Outcome:
     files: tuple[tuple[UUID, tuple[File, ...]], ...] = ()
     """Payload files by package id."""
     events: tuple[Event, ...] = ()
+    told_events: tuple[Event, ...] = ()
+    told_agents: tuple[Agent, ...] = ()
+    """What others recorded and a package tells of: it goes into the log as well; what the log has stays as it is."""
     facts: tuple[Fact, ...] = ()
     findings: tuple[Finding, ...] = ()
     archive: ArchiveChange | None = None

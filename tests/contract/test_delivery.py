@@ -6,7 +6,7 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -407,3 +407,22 @@ def test_functions_only_take_types_of_the_catalogue() -> None:
 def test_the_first_steps_id_is_derived() -> None:
     archive = new_id()
     assert archives.first_step_id(archive) == archives.first_step_id(archive)
+
+
+def test_what_a_package_tells_is_recorded_with_the_outcome_and_what_the_log_has_stays(harness: Harness) -> None:
+    told = [model.Event(new_id(), "ingestion", datetime.now(UTC)) for _ in range(3)]
+    agent = model.Agent(model.Identifier("preservation system", "Archivematica-1.17"), "Archivematica", "software")
+
+    def tells(archive: ArchiveView, ports: Ports) -> Outcome:
+        outcome = success(archive, ports)
+        return replace(outcome, told_events=(*told, told[0]) if len(seen) else tuple(told), told_agents=(agent,))
+
+    seen: list[UUID] = []
+    harness.run = tells
+    for _ in range(2):
+        archive, asked = harness.begin()
+        assert post(harness.function(), asked).status_code == 204
+        seen.append(archive)
+    assert harness.scalar("SELECT count(*) FROM premis_log") == 5
+    assert harness.scalar("SELECT count(*) FROM premis_agent WHERE identifier = 'Archivematica-1.17'") == 1
+    assert harness.scalar("SELECT count(*) FROM step WHERE name = 'ingest' AND state = 'completed'") == 2

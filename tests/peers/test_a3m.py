@@ -34,5 +34,5 @@ def test_the_real_a3m_makes_an_aip_that_is_verified_and_taken_over() -> None:
     assert store.head(package.bucket, package.key).size == package.size
     paths = {file.path for _, files in outcome.files for file in files}
     assert {"data/objects/hello.txt", "data/objects/folder/b.csv"} <= paths
-    types = {event.type for event in driver.events.values()}
+    types = {event.type for event in outcome.told_events}
     assert {"ingestion", "format identification", "fixity check"} <= types

@@ -397,7 +397,7 @@ def test_a_recorded_7z_aip_is_verified_inside_and_out(flipped: bool) -> None:
         return
     assert outcome.state is StepState.COMPLETED
     assert outcome.findings == ()
-    types = Counter(event.type for event in scene.driver.events.values())
+    types = Counter(event.type for event in outcome.told_events)
     assert types["compression"] == 1
     assert types["ingestion"] >= 1
 

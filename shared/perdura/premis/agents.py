@@ -65,6 +65,14 @@ def count(connection: Connection) -> int:
 
 def create(connection: Connection, agent: Agent) -> StoredAgent:
     """Register an agent; raises AgentExists."""
+    made = register(connection, agent)
+    if made is None:
+        raise AgentExists("Conflict with already-existing resource.")
+    return made
+
+
+def register(connection: Connection, agent: Agent) -> StoredAgent | None:
+    """Register an agent; None when there is one of that identifier, which stays as it is."""
     now = datetime.now(UTC)
     stored = StoredAgent(agent.identifier.value, agent.name, str(agent.type), now, now, agent_xml(agent))
     made = connection.exec_driver_sql(
@@ -72,9 +80,7 @@ def create(connection: Connection, agent: Agent) -> StoredAgent:
         "VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT DO NOTHING RETURNING identifier",
         (stored.identifier, stored.name, stored.type, now, now, stored.xml),
     ).first()
-    if made is None:
-        raise AgentExists("Conflict with already-existing resource.")
-    return stored
+    return stored if made is not None else None
 
 
 def replace(connection: Connection, agent: Agent) -> StoredAgent | None:

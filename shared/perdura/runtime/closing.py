@@ -17,7 +17,7 @@ from perdura.cloudevents.message import CloudEvent
 from perdura.errors import PerduraError
 from perdura.ids import derived_id
 from perdura.outcome import ArchiveView, Outcome, StepState
-from perdura.premis import log, model
+from perdura.premis import agents, log, model
 from perdura.registry import outbox, units, work
 from perdura.registry.transitions import ArchiveState
 
@@ -81,6 +81,10 @@ def close(
         units.put(connection, archive.step.id, outcome.units)
     if outcome.events:
         log.append(connection, outcome.events, actor=function)
+    if outcome.told_events:
+        log.append_free(connection, outcome.told_events, actor=function)
+    for agent in outcome.told_agents:
+        agents.register(connection, agent)
     events = [
         build(name, data, source=f"/perdura/{function}", at=now, archive=archive.id, cause=cause, key=key)
         for name, data, key in _told(started, outcome, following, now)

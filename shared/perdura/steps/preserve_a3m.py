@@ -22,7 +22,7 @@ from perdura.ports import Ports
 from perdura.steps.preserve_builtin import scanning_of
 from perdura.steps.preserve_declared import Declarations
 from perdura.steps.preserve_submission import Submission, open_submission
-from perdura.steps.preserve_takeover import take_over_stored
+from perdura.steps.preserve_takeover import go_on, take_over_stored
 
 _AIP = re.compile(r".*-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.tar\.gz")
 _LOCAL_SHARE = 0.25
@@ -30,11 +30,13 @@ _LOCAL_SHARE = 0.25
 
 
 def run(archive: ArchiveView, ports: Ports) -> Outcome:
-    """Make the AIP with a3m within this invocation.
+    """Make the AIP with a3m within this invocation, and take it over, which later ones may finish.
 
     FAILED when a3m refuses the package, or a virus is found. Raises Rejected without an accepted SIP, Broken when a3m
     is not configured or the package is too large for local disk or time.
     """
+    if (outcome := go_on(archive, ports)) is not None:
+        return outcome
     program = ports.settings.a3m
     if program is None:
         raise Broken("a3m is not configured", code="no-a3m")

@@ -344,6 +344,8 @@ def _take(archive: ArchiveView, submission: Submission, ports: Ports) -> Outcome
         if (ports.clock.now() - since).total_seconds() > RECORD_SECONDS:
             return _ended(submission, ports, Decision(Act.BLOCK, "not-in-storage-service", error.message))
         return _waiting(submission, ports, "storing", error.message, ports.settings.archivematica_poll_seconds)
+    if outcome.state is StepState.QUEUED:
+        return replace(outcome, checkpoint={**_checkpoint(submission), **(outcome.checkpoint or {})})
     if outcome.state in {StepState.COMPLETED, StepState.COMPLETED_WITH_WARNINGS}:
         _fleet(ports).book.note(replace(submission, state="closed", outcome=TAKEN))
         _fleet(ports).book.met(archivematica.terms.name, None)

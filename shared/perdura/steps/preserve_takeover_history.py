@@ -1,51 +1,70 @@
-"""What an Archivematica AIP tells of itself: its files into the registry, its events into the log (7.3, 7.5)."""
+"""What an Archivematica AIP tells of itself: its files into the registry, its events into the log (7.3, 7.5).
+
+Everything is compared before anything is recorded. An ordinary history is recorded with the outcome, in one
+transaction; one of a million events in batches of its own, from a METS that was found good, going on where the last
+invocation stopped.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-
-from lxml import etree
+from itertools import chain
 
 from perdura.ids import derived_id
 from perdura.outcome import ArchiveView, File, Package, PackageKind
-from perdura.packages.mets_read import BadMets, MetsEvent, MetsFile, MetsObject, read_mets
+from perdura.packages.mets_read import BadMets, MetsAgent, MetsEvent, MetsFile, MetsObject, read_mets
 from perdura.packages.pointer import Pointer
 from perdura.packages.sources import StoredObject, StoredPrefix
 from perdura.packages.verify import verify
 from perdura.ports import Ports
-from perdura.premis.model import Event, Identifier
-from perdura.premis.xml import event_from, is_uuid, parse, sent_identifier
+from perdura.premis.model import Agent, Event, Identifier
+from perdura.premis.xml import BadPremis, agent_from, event_from, is_uuid, parse, sent_identifier
 from perdura.steps.preserve_declared import Declarations
 from perdura.steps.preserve_submission import open_submission
+from perdura.steps.preserve_takeover_course import Flawed
 from perdura.steps.preserve_takeover_inside import Inside
 from perdura.storage.store import ObjectRef
+from perdura.storage.timed import timed
 
+TOGETHER = 10_000
+"""Events that are recorded in the transaction that ends the step; more have to be recorded before it."""
 _BATCH = 1000
 _SHOWN = 5
+_LOCAL_AGENT = "Archivematica user pk"
+"""A user by the number that one Archivematica gave it: in a log of many it would name others too."""
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The files of an AIP, the digests of its originals, and how many events were taken into the log."""
+    """The files of an AIP, the digests of its originals, its agents, and its events: all of them, or how many."""
 
     files: tuple[File, ...]
     digests: frozenset[str]
-    events: int
+    agents: tuple[Agent, ...]
+    events: tuple[Event, ...]
+    count: int
+
+    @property
+    def is_long(self) -> bool:
+        """Whether the events are too many to be held: `record` has to be called for them."""
+        return self.count > len(self.events)
 
     def submitted(self, archive: ArchiveView, ports: Ports) -> Iterator[tuple[str, str]]:
         """(path, SHA-256) of every payload file of the SIP: by its manifest, else by reading it."""
         sip = archive.package(PackageKind.SIP)
         if sip is None:
             return
-        declarations = Declarations(open_submission(ports.store, sip))
+        store = timed(ports.store, ports.deadline.near)
+        declarations = Declarations(open_submission(store, sip))
         if "sha256" in declarations.algorithms:
             yield from declarations.payload("sha256")
             return
         source = (
-            StoredPrefix(ports.store, sip.bucket, sip.key)
+            StoredPrefix(store, sip.bucket, sip.key)
             if sip.container == "prefix"
-            else StoredObject(ports.store, ObjectRef(sip.bucket, sip.key, sip.version_id, sip.etag), sip.size)
+            else StoredObject(store, ObjectRef(sip.bucket, sip.key, sip.version_id, sip.etag), sip.size)
         )
         for file in verify(source, algorithms=("sha256",)).files:
             if file.is_payload:
@@ -55,50 +74,101 @@ class History:
 def read_history(
     archive: ArchiveView, package: Package, inside: Inside, pointer: Pointer | None, ports: Ports
 ) -> History:
-    """Read the METS once, comparing it with the bag; its events go to the log in batches as they are read.
-
-    Raises BadMets when METS and bag contradict each other.
-    """
-    objects: dict[str, MetsObject] = {}
+    """Read the METS once, comparing it with the bag; raises BadMets or Flawed when they contradict each other."""
+    objects: dict[str, _Known] = {}
     files: list[File] = []
-    batch: list[Event] = []
+    events: list[Event] = []
+    agents: dict[str, Agent] = {}
+    same: dict[str | None, str | None] = {}
     count = 0
-    for event in _pointer_events(pointer):
-        batch.append(_placed(event, None, package, archive, ports))
-    for part in read_mets(inside.mets()):
+    for part in chain(_of_pointer(pointer), read_mets(inside.mets())):
         if isinstance(part, MetsObject) and part.kind == "file":
-            objects[part.section] = part
+            objects[part.section] = _known(part, same)
         elif isinstance(part, MetsEvent):
-            batch.append(_placed(part.element, part.about, package, archive, ports))
-            if len(batch) >= _BATCH:
-                ports.record(batch)
-                count += len(batch)
-                batch = []
+            count += 1
+            if count <= TOGETHER:
+                events.append(_placed(part, package, archive, ports))
+            else:
+                events.clear()
+        elif isinstance(part, MetsAgent):
+            _take_note(part, agents)
         elif isinstance(part, MetsFile):
             files.append(_file(part, objects, inside.manifest))
+    _contradictions(files, inside.manifest)
+    digests = frozenset(each.sha256 for each in objects.values() if each.sha256)
+    return History(tuple(files), digests, tuple(agents.values()), tuple(events), count)
+
+
+def record(
+    archive: ArchiveView, package: Package, inside: Inside, pointer: Pointer | None, done: int, ports: Ports
+) -> int:
+    """Add the events of a long history to the log, from number `done` on, until time is up; gives how far it came.
+
+    Those that the log has already stay as they are.
+    """
+    batch: list[Event] = []
+    number = 0
+    for part in chain(_of_pointer(pointer), read_mets(inside.mets())):
+        if not isinstance(part, MetsEvent):
+            continue
+        number += 1
+        if number <= done:
+            continue
+        batch.append(_placed(part, package, archive, ports))
+        if len(batch) >= _BATCH:
+            ports.record(batch)
+            batch, done = [], number
+            ports.progress("record", done, None)
+            if ports.deadline.near():
+                return done
     if batch:
         ports.record(batch)
-    _contradictions(files, inside.manifest)
-    digests = frozenset(each.digests["sha256"] for each in objects.values() if "sha256" in each.digests)
-    return History(tuple(files), digests, count + len(batch))
+    return number
 
 
-def _pointer_events(pointer: Pointer | None) -> Iterator[etree._Element]:
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is remembered of an object until its file is seen."""
+
+    size: int
+    sha256: str | None
+    digests: Mapping[str, str] | None
+    format_name: str | None
+    format_key: str | None
+
+
+def _known(part: MetsObject, same: dict[str | None, str | None]) -> _Known:
+    """Formats are few and objects many: `same` has one text of each."""
+    others = {name: value for name, value in part.digests.items() if name != "sha256"}
+    name = same.setdefault(part.format_name, part.format_name)
+    key = same.setdefault(part.format_key, part.format_key)
+    return _Known(part.size or 0, part.digests.get("sha256"), others or None, name, key)
+
+
+def _take_note(part: MetsAgent, agents: dict[str, Agent]) -> None:
+    """Remember an agent, which Archivematica repeats for each file; what is incomplete stays but a name in events."""
+    kind = (part.element.findtext("{*}agentIdentifier/{*}agentIdentifierType") or "").strip()
+    value = (part.element.findtext("{*}agentIdentifier/{*}agentIdentifierValue") or "").strip()
+    if kind == _LOCAL_AGENT or value in agents:
+        return
+    with suppress(BadPremis):
+        agents[value] = agent_from(part.element)
+
+
+def _of_pointer(pointer: Pointer | None) -> Iterator[MetsEvent]:
     for text in pointer.events if pointer else ():
-        yield parse(text)
+        yield MetsEvent("", None, parse(text))
 
 
-def _placed(
-    element: etree._Element, about: MetsObject | None, package: Package, archive: ArchiveView, ports: Ports
-) -> Event:
+def _placed(part: MetsEvent, package: Package, archive: ArchiveView, ports: Ports) -> Event:
     """An event as the log keeps it: with the object it is about, which Archivematica shows by its place alone."""
-    event = event_from(element, now=ports.clock.now())
-    sent = sent_identifier(element)
+    event = event_from(part.element, now=ports.clock.now())
+    sent = sent_identifier(part.element)
     # A foreign identifier that is no UUID gets one derived from it, so that the same METS gives the same events.
     identity = (
         event.id if is_uuid(sent) else derived_id("archivematica event", package.id, sent, event.type, event.date)
     )
-    values = [value for kind, value in (about.identifiers if about else ()) if kind.upper() == "UUID"]
+    values = [value for kind, value in (part.about.identifiers if part.about else ()) if kind.upper() == "UUID"]
     linked = dict.fromkeys((*values, str(package.id), str(archive.id)))
     known = {each.value for each in event.objects}
     return replace(
@@ -109,21 +179,22 @@ def _placed(
     )
 
 
-def _file(part: MetsFile, objects: Mapping[str, MetsObject], manifest: Mapping[str, str] | None) -> File:
+def _file(part: MetsFile, objects: Mapping[str, _Known], manifest: Mapping[str, str] | None) -> File:
     about = next((objects[section] for section in part.sections if section in objects), None)
     path = f"data/{part.href}"
-    digests = dict(about.digests) if about else {}
+    sha256 = about.sha256 if about else None
     if manifest is not None:
         found = manifest.get(path)
         if found is None:
-            raise BadMets(f"The METS lists {path}, which the bag does not have.", code="mets-contradicts-bag")
-        if digests.get("sha256", found) != found:
-            raise BadMets(f"{path} has another SHA-256 than the METS says.", code="mets-contradicts-bag")
-        digests["sha256"] = found
+            raise Flawed(f"The METS lists {path}, which the bag does not have.", code="mets-contradicts-bag")
+        if sha256 not in (None, found):
+            raise Flawed(f"{path} has another SHA-256 than the METS says.", code="mets-contradicts-bag")
+        sha256 = found
+    others = about.digests if about and about.digests else {}
     return File(
         path,
-        (about.size if about else None) or 0,
-        digests,
+        about.size if about else 0,
+        {**others, **({"sha256": sha256} if sha256 else {})},
         format_name=about.format_name if about else None,
         format_key=about.format_key if about else None,
     )
@@ -138,4 +209,4 @@ def _contradictions(files: list[File], manifest: Mapping[str, str] | None) -> No
     unlisted = [path for path in manifest if path.startswith("data/objects/") and path not in listed]
     if unlisted:
         shown = ", ".join(unlisted[:_SHOWN])
-        raise BadMets(f"{len(unlisted)} files of the bag are not in its METS: {shown}", code="mets-contradicts-bag")
+        raise Flawed(f"{len(unlisted)} files of the bag are not in its METS: {shown}", code="mets-contradicts-bag")

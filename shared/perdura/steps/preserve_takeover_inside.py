@@ -1,30 +1,43 @@
-"""Opens an AIP of Archivematica, whatever it is packed in: its bag judged, its METS as a stream."""
+"""Opens an AIP of Archivematica, whatever it is packed in: its bag judged, its METS as a stream.
+
+A bag of objects or in an uncompressed tar is judged file by file, over as many invocations as it needs. A compressed
+one has to be read in one go, and ends by name when there is no time for that.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from perdura.clients import seven_zip
 from perdura.errors import Rejected
 from perdura.fleet import Archivematica, Stored
-from perdura.outcome import Finding, Package
+from perdura.outcome import ArchiveView, Finding, Package
+from perdura.packages.digesting import digest
 from perdura.packages.findings import Findings
 from perdura.packages.layout import find_bag
-from perdura.packages.limits import LIMITS
+from perdura.packages.limits import Limits
 from perdura.packages.mets_read import BadMets
 from perdura.packages.opening import open_container
-from perdura.packages.package import Verdict
+from perdura.packages.package import Report, Verdict
+from perdura.packages.rules import PackageRejected
 from perdura.packages.sources import LocalTree, StoredObject, StoredPrefix
-from perdura.packages.verify import verify
+from perdura.packages.verify import Examination, digested, examine
 from perdura.ports import Ports
+from perdura.steps.preserve_takeover_course import Continued, Course, Flawed, folder
+from perdura.steps.preserve_takeover_receipts import Receipts
 from perdura.storage.store import ObjectRef
+from perdura.storage.timed import TimeUp, timed
 
-_SHOWN = 100
-OPENED = frozenset({"tar", "tar.gz", "prefix"})
+LIMITS = Limits(members=1_000_000, gzip_package_size=4 * 2**40)
+"""An AIP has more files than its SIP, and is no stranger's: its time bounds it, not its size."""
+
+_OPENED = frozenset({"tar", "tar.gz", "prefix"})
+_DIVISIBLE = frozenset({"tar", "prefix"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,40 +51,48 @@ class Inside:
     manifest: Mapping[str, str] | None
     findings: tuple[Finding, ...] = ()
     notes: tuple[str, ...] = ()
+    put_down: Callable[[], tuple[str, ...]] = tuple
+    """Stores what was verified, and gives the keys of its receipts: none where a verification cannot be divided."""
 
 
 @contextmanager
 def look_inside(
-    package: Package, record: Stored, archivematica: Archivematica | None, ports: Ports
+    archive: ArchiveView, record: Stored, archivematica: Archivematica | None, course: Course, ports: Ports
 ) -> Iterator[Inside]:
-    """Open the package and judge its bag; raises BadMets when that is not valid or holds no METS."""
-    if package.container in OPENED:
-        source = (
-            StoredPrefix(ports.store, package.bucket, package.key)
-            if package.container == "prefix"
-            else StoredObject(
-                ports.store,
-                ObjectRef(package.bucket, package.key, package.version_id, package.etag),
-                package.size,
-            )
-        )
-        yield _opened(source, record, ports)
+    """Open the package and judge its bag.
+
+    Raises BadMets or Flawed when that is not valid or holds no METS, Continued when time is up, TimeUp when it cannot
+    be divided and there is not enough.
+    """
+    package = course.package
+    assert package is not None
+    if package.container in _OPENED:
+        yield _opened(_source(package, ports), record, archive, course, ports)
         return
     program = ports.settings.seven_zip
     if package.container == "7z" and program is not None and package.size <= ports.settings.scratch_bytes:
         with tempfile.TemporaryDirectory(prefix="perdura-aip-") as directory:
-            yield _opened(_unpacked(program, package, Path(directory), ports), record, ports)
+            tree = _unpacked(program, package, Path(directory), ports)
+            yield _opened(tree, record, archive, course, ports)
         return
     if archivematica is None:
         raise BadMets(f"A {package.container} package cannot be opened here.", code="aip-not-opened")
     yield _closed(package, record, archivematica)
 
 
+def _source(package: Package, ports: Ports) -> StoredObject | StoredPrefix:
+    store = timed(ports.store, ports.deadline.near)
+    if package.container == "prefix":
+        return StoredPrefix(store, package.bucket, package.key)
+    return StoredObject(store, ObjectRef(package.bucket, package.key, package.version_id, package.etag), package.size)
+
+
 def _unpacked(program: str, package: Package, directory: Path, ports: Ports) -> LocalTree:
     archive, target = directory / "aip.7z", directory / "aip"
     target.mkdir()
+    store = timed(ports.store, ports.deadline.near)
     with archive.open("wb") as file:
-        for chunk in ports.store.stream(ObjectRef(package.bucket, package.key, package.version_id, package.etag)):
+        for chunk in store.stream(ObjectRef(package.bucket, package.key, package.version_id, package.etag)):
             file.write(chunk)
     try:
         seven_zip.unpack(program, archive, target, ports.settings.scratch_bytes - package.size)
@@ -81,32 +102,101 @@ def _unpacked(program: str, package: Package, directory: Path, ports: Ports) -> 
     return LocalTree(target)
 
 
-def _opened(source: LocalTree | StoredObject | StoredPrefix, record: Stored, ports: Ports) -> Inside:
-    report = verify(source, algorithms=("sha256",), progress=lambda done, total: ports.progress("verify", done, total))
+def _opened(
+    source: LocalTree | StoredObject | StoredPrefix, record: Stored, archive: ArchiveView, course: Course, ports: Ports
+) -> Inside:
+    report, put_down = _judged(source, archive, course, ports)
     if report.verdict not in {Verdict.VALID, Verdict.WARNINGS}:
         first = next((each for each in report.findings if each.severity != "warning"), None)
         what = f"{first.message} {first.path or ''}".strip() if first else str(report.verdict)
-        raise BadMets(f"The AIP is no valid bag: {what}", code="aip-bag-invalid")
+        raise Flawed(f"The AIP is no valid bag: {what}", code="aip-bag-invalid")
     path = f"data/METS.{record.id}.xml"
     manifest = {file.path: file.checksums["sha256"] for file in report.files}
     if path not in manifest:
-        raise BadMets(f"The AIP has no {path}.", code="aip-without-mets")
+        raise Flawed(f"The AIP has no {path}.", code="aip-without-mets")
 
     def mets() -> Iterator[bytes | memoryview]:
         container = open_container(source, LIMITS)
         return container.read(find_bag(container, Findings(LIMITS), LIMITS).index[path])
 
-    return Inside(mets, manifest, notes=("its bag is valid",))
+    return Inside(mets, manifest, notes=("its bag is valid",), put_down=put_down)
+
+
+def _judged(
+    source: LocalTree | StoredObject | StoredPrefix, archive: ArchiveView, course: Course, ports: Ports
+) -> tuple[Report, Callable[[], tuple[str, ...]]]:
+    examined = examine(source, limits=LIMITS, algorithms=("sha256",))
+    if isinstance(examined, Report):
+        return examined, tuple
+    if examined.container.kind in _DIVISIBLE:
+        receipts = Receipts(f"{folder(archive)}aip-{_state(source)}-", course.receipts, ports)
+        return _judged_on(examined, receipts, course, ports), receipts.put_down
+
+    def report(done: int, total: int) -> None:
+        if ports.deadline.near():
+            raise TimeUp
+        ports.progress("verify", done, total)
+
+    return digested(examined, report), tuple
+
+
+def _state(source: LocalTree | StoredObject | StoredPrefix) -> str:
+    """Names the state of the source that receipts are of: objects may be replaced between invocations."""
+    pins = source.pins if isinstance(source, StoredPrefix) else ()
+    return hashlib.sha256(repr(pins).encode()).hexdigest()[:16]
+
+
+def _judged_on(examined: Examination, receipts: Receipts, course: Course, ports: Ports) -> Report:
+    """Digest the files that no earlier invocation did; what is done when time is up is put down as a receipt."""
+    container, receipts.algorithms = examined.container, tuple(examined.all_algorithms)
+    known = set()
+    for index, digests in receipts.earlier():
+        _deliver(examined, index, digests)
+        known.add(index)
+    sizes = [member.size for member in container.members]
+    done = sum(sizes[index] for index in known)
+
+    def report(size: int) -> None:
+        nonlocal done
+        done += size
+        ports.progress("verify", done, sum(sizes))
+
+    found = receipts.found
+    with suppress(TimeUp):
+        try:
+            digest(
+                container,
+                lambda _: receipts.algorithms,
+                lambda index: index not in known,
+                found.__setitem__,
+                report,
+                ports.deadline.near,
+            )
+        except PackageRejected as error:
+            return examined.rejected(error)
+    wanted = (n for n, each in enumerate(container.members) if not each.is_directory and n not in known)
+    if any(index not in found for index in wanted):
+        if not found:
+            raise TimeUp
+        raise Continued(replace(course, receipts=receipts.put_down()))
+    for index, values in found.items():
+        _deliver(examined, index, dict(zip(receipts.algorithms, values, strict=True)))
+    return examined.conclude()
+
+
+def _deliver(examined: Examination, index: int, digests: Mapping[str, bytes]) -> None:
+    for name in examined.algorithms(index):
+        examined.bag.computed[name][index] = digests[name]
 
 
 def _closed(package: Package, record: Stored, archivematica: Archivematica) -> Inside:
     """A package that cannot be opened here: its METS comes by the Storage Service, its bag is not judged."""
-    folder = record.name
+    name = record.name
     for suffix in (".7z", ".tar.bz2"):
-        folder = folder.removesuffix(suffix)
+        name = name.removesuffix(suffix)
 
     def mets() -> Iterator[bytes | memoryview]:
-        with archivematica.extract(record.id, f"{folder}/data/METS.{record.id}.xml") as chunks:
+        with archivematica.extract(record.id, f"{name}/data/METS.{record.id}.xml") as chunks:
             yield from chunks
 
     message = (

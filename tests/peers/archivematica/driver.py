@@ -19,7 +19,7 @@ from perdura.errors import Broken, PerduraError, Rejected, Retryable
 from perdura.fleet import IN_FLIGHT, Archivematica, Fleet, Probe, Submission, Terms
 from perdura.ids import derived_id
 from perdura.outcome import ArchiveView, Outcome, Package, PackageKind, StepState, StepView
-from perdura.ports import Ports
+from perdura.ports import Deadline, Ports
 from perdura.premis.model import Event
 from perdura.settings import Settings
 from perdura.steps import preserve_archivematica
@@ -142,6 +142,8 @@ class Driver:
     instances: Mapping[str, Archivematica]
     settings: Settings = field(default_factory=lambda: Settings(archivematica_patience_seconds=600))
     deaths: float = 0.0
+    deadline: Callable[[], Deadline] = field(default_factory=lambda: NoDeadline)
+    """Makes the time budget of one invocation."""
     seed: int = 1
     cases: dict[UUID, Case] = field(default_factory=dict)
     events: dict[UUID, Event] = field(default_factory=dict)
@@ -177,7 +179,7 @@ class Driver:
             settings=self.settings,
             store=self.store,
             clock=self.clock,
-            deadline=_NoDeadline(),
+            deadline=self.deadline(),
             intents=None,  # type: ignore[arg-type]
             progress=lambda *_: None,
             derived=lambda name: derived_id(view.step.id, view.step.attempt, name),
@@ -237,6 +239,7 @@ class Driver:
 
     def _close(self, case: Case, outcome: Outcome) -> None:
         case.outcome, case.state, case.due = outcome, outcome.state, outcome.poll_at
+        self._record(outcome.told_events)
         if outcome.checkpoint is not None:
             step = replace(case.view.step, checkpoint=outcome.checkpoint)
             case.view = replace(case.view, step=step)
@@ -249,7 +252,7 @@ class Driver:
         case.state, case.due, case.outcome = StepState.QUEUED, None, None
 
 
-class _NoDeadline:
+class NoDeadline:
     def near(self) -> bool:
         return False
 

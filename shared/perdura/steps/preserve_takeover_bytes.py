@@ -1,0 +1,168 @@
+"""Where an AIP that somebody else made will stay, and the digests of all of its bytes (archivematica.md 6.4).
+
+It stays where the Storage Service put it, or is copied: within the object store part by part, from elsewhere as one
+stream. Copying and hashing go on where the last invocation stopped; only such a stream cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Protocol
+from uuid import UUID
+
+from perdura.errors import NotStored
+from perdura.fleet import Archivematica, Stored
+from perdura.outcome import ArchiveView, Package, PackageKind
+from perdura.packages.long_digest import continued
+from perdura.packages.pointer import Pointer
+from perdura.ports import Ports
+from perdura.steps.preserve_takeover_course import Continued, Course, Flawed, with_package
+from perdura.storage.store import ObjectInfo, ObjectRef
+from perdura.storage.timed import TimeUp
+from perdura.storage.uploads import Upload, copy_on
+
+ALGORITHMS = ("sha256", "sha512", "adler32")
+_SUFFIXES = {".7z": "7z", ".tar.gz": "tar.gz", ".tgz": "tar.gz", ".tar.bz2": "tar.bz2", ".tar": "tar"}
+
+
+class Source(Protocol):
+    """Where the bytes of a package that somebody else stored come from."""
+
+    def download(self, package: UUID) -> AbstractContextManager[Iterator[bytes]]:
+        """The package as a stream."""
+        ...
+
+
+def placed(archive: ArchiveView, record: Stored, source: Source | None, course: Course, ports: Ports) -> Course:
+    """The course with the place where the AIP will stay: found there, or copied there from `source`.
+
+    Raises Flawed when it is not where it is said to be, Continued when time is up, TimeUp when it comes as one stream
+    that is too long.
+    """
+    if course.package is not None:
+        return course
+    assert source is not None
+    terms = source.terms if isinstance(source, Archivematica) else None
+    if terms is None or terms.aip_bucket is None:
+        return _downloaded(archive, record, source, course, ports)
+    if _container(record) == "prefix":
+        return with_package(course, _prefix(record, terms.aip_bucket, ports))
+    try:
+        info = ports.store.head(terms.aip_bucket, record.key)
+    except NotStored as error:
+        message = f"The Storage Service says that the AIP is at {terms.aip_bucket}/{record.key}, but it is not."
+        raise Flawed(message, code="aip-missing") from error
+    if not terms.aips_stay:
+        info = _copied(archive, record, info, course, ports)
+    return with_package(course, _package(record, info, _container(record)))
+
+
+def hashed(course: Course, ports: Ports) -> Course:
+    """The course with the digests of all bytes of its package; an uncompressed one has none as a whole.
+
+    Raises Flawed when our copy reads back as other bytes than were written, Continued when time is up.
+    """
+    package = course.package
+    assert package is not None
+    if package.checksums or package.container == "prefix":
+        return course
+    ref = ObjectRef(package.bucket, package.key, package.version_id, package.etag)
+    state = continued(
+        lambda offset: ports.store.stream(ref, offset, package.size - offset),
+        package.size,
+        ALGORITHMS,
+        course.digests,
+        ports.deadline.near,
+        lambda done: ports.progress("verify", done, package.size),
+    )
+    if state.digests is None:
+        raise Continued(replace(course, digests=state))
+    checksums = {name: digest.hex() for name, digest in state.digests.items()}
+    if course.written not in (None, checksums["sha256"]):
+        raise Flawed("The copy of the AIP in our store reads back as other bytes than were written.")
+    return with_package(course, replace(package, checksums=checksums), course.written)
+
+
+def compare(record: Stored, pointer: Pointer | None, package: Package) -> None:
+    """Compare size and digests with what the Storage Service says; raises Flawed."""
+    made_on_the_fly = package.container == "tar" and _container(record) == "prefix"
+    if package.container != "prefix" and not made_on_the_fly and record.size and record.size != package.size:
+        raise Flawed(f"The AIP has {package.size} bytes; the Storage Service says {record.size}.", code="aip-size")
+    for algorithm, declared in pointer.digests.items() if pointer else ():
+        if package.checksums.get(algorithm, declared) != declared:
+            message = f"The AIP's {algorithm} is {package.checksums[algorithm]}; its pointer file says {declared}."
+            raise Flawed(message, code="aip-checksum")
+
+
+def downloaded(
+    record: Stored, source: Source, bucket: str, key: str, ports: Ports
+) -> tuple[ObjectInfo, Mapping[str, str]]:
+    """Store a package that comes as one stream; gives the object and its digests. Raises TimeUp when it is too long."""
+    with (
+        source.download(record.id) as chunks,
+        ports.store.writer(bucket, key, algorithms=("sha256", "sha512")) as sink,
+    ):
+        for chunk in chunks:
+            if ports.deadline.near():
+                raise TimeUp
+            sink.write(chunk)
+            ports.progress("take over", sink.position, record.size)
+        written = sink.finish()
+    return written.info, written.checksums
+
+
+def _downloaded(archive: ArchiveView, record: Stored, source: Source, course: Course, ports: Ports) -> Course:
+    container = _container(record)
+    name = record.name if container != "prefix" else f"{record.name}.tar"
+    container = container if container != "prefix" else "tar"
+    info, checksums = downloaded(record, source, ports.settings.bucket_aips, f"{archive.id}/{name}", ports)
+    return with_package(course, _package(record, info, container), checksums["sha256"])
+
+
+def _copied(archive: ArchiveView, record: Stored, info: ObjectInfo, course: Course, ports: Ports) -> ObjectInfo:
+    """The AIP in our own bucket, copied within the store."""
+    bucket, key = ports.settings.bucket_aips, f"{archive.id}/{record.name}"
+    uploads = ports.store.uploads
+    upload = Upload(bucket, key, course.upload) if course.upload else uploads.begin(bucket, key)
+    try:
+        copied = copy_on(uploads, info.ref, upload, info.size, ports.deadline.near)
+    except NotStored:
+        if course.upload is None:
+            raise
+        # The store gave up an upload that lay too long, or it was completed by a worker that died then.
+        upload = uploads.begin(bucket, key)
+        copied = copy_on(uploads, info.ref, upload, info.size, ports.deadline.near)
+    if copied is None:
+        raise Continued(replace(course, upload=upload.id))
+    return copied
+
+
+def _container(record: Stored) -> str:
+    name = record.name.lower()
+    return next((kind for suffix, kind in _SUFFIXES.items() if name.endswith(suffix)), "prefix")
+
+
+def _prefix(record: Stored, bucket: str, ports: Ports) -> Package:
+    """An uncompressed AIP: one object per file; its bag has a digest of each."""
+    prefix = record.key.rstrip("/") + "/"
+    size = sum(info.size for info in ports.store.list(bucket, prefix))
+    if size == 0:
+        message = f"The Storage Service says that the AIP is below {bucket}/{prefix}, but nothing is."
+        raise Flawed(message, code="aip-missing")
+    return Package(record.id, PackageKind.AIP, bucket, prefix, "prefix", size)
+
+
+def _package(record: Stored, info: ObjectInfo, container: str) -> Package:
+    ref = info.ref
+    return Package(
+        record.id,
+        PackageKind.AIP,
+        ref.bucket,
+        ref.key,
+        container,
+        info.size,
+        version_id=ref.version_id,
+        etag=ref.etag,
+    )

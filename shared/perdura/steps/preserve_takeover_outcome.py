@@ -1,0 +1,89 @@
+"""What is told of an AIP that was taken over, or was not (archivematica.md 6.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from perdura.errors import Rejected
+from perdura.fleet import Stored
+from perdura.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, StepState
+from perdura.ports import Ports
+from perdura.premis.model import FAILURE, SUCCESS, Event, Identifier
+from perdura.premis.model import Outcome as EventOutcome
+from perdura.steps.preserve_events import EXECUTING, SOFTWARE
+from perdura.steps.preserve_takeover_course import Course, Flawed
+from perdura.steps.preserve_takeover_history import History
+from perdura.steps.preserve_takeover_inside import Inside
+
+
+def taken_over(
+    archive: ArchiveView,
+    course: Course,
+    dips: Sequence[Package],
+    inside: Inside,
+    history: History,
+    findings: Sequence[Finding],
+    ports: Ports,
+) -> Outcome:
+    """Package, copies, files, and the package's own history, all for the transaction that ends the step."""
+    package, now = course.package, ports.clock.now()
+    assert package is not None
+    whole = [f"sha256 {package.checksums['sha256']}"] if "sha256" in package.checksums else []
+    notes = (f"{len(history.files)} files", *inside.notes, *whole)
+    reference = {
+        "id": str(package.id),
+        "kind": "AIP",
+        "bucket": package.bucket,
+        "key": package.key,
+        "version_id": package.version_id,
+        "size": package.size,
+        "checksums": dict(package.checksums),
+    }
+    about = {"archive": str(archive.id), "package": reference, "files": len(history.files)}
+    return Outcome(
+        StepState.COMPLETED_WITH_WARNINGS if findings else StepState.COMPLETED,
+        output={"aip": str(package.id), "files": len(history.files), "size": package.size, "events": history.count},
+        packages=(package, *dips),
+        copies=tuple(
+            Copy(each.id, "object-store", f"s3://{each.bucket}/{each.key}", each.size, each.checksums, now)
+            for each in (package, *dips)
+        ),
+        files=((package.id, history.files),),
+        events=(
+            _event("validation", SUCCESS, notes, archive, package, ports),
+            _event("accession", SUCCESS, (f"s3://{package.bucket}/{package.key}",), archive, package, ports),
+        ),
+        told_events=history.events,
+        told_agents=history.agents,
+        facts=(Fact("org.perdura.aip.created.v1", about),),
+        findings=tuple(findings),
+    )
+
+
+def flawed(archive: ArchiveView, record: Stored, error: Rejected, ports: Ports) -> Outcome:
+    """The failure, as an event too; the package is left where it is."""
+    return Outcome(
+        StepState.FAILED,
+        error_code=error.code,
+        message=f"Archivematica's AIP {record.id} is not taken over, and left where it is: {error.message}",
+        findings=error.findings if isinstance(error, Flawed) else (Finding(error.code, error.message),),
+        events=(_event("validation", FAILURE, (error.message,), archive, record, ports),),
+        output={"aip": str(record.id)},
+    )
+
+
+def _event(
+    kind: str, outcome: str, notes: tuple[str, ...], archive: ArchiveView, record: Stored | Package, ports: Ports
+) -> Event:
+    return Event(
+        id=ports.derived(f"event/takeover/{kind}"),
+        type=kind,
+        at=ports.clock.now(),
+        details=("AIP made by Archivematica: bytes, bag, METS and payload compared",),
+        outcomes=(EventOutcome(outcome, notes),),
+        agents=(
+            Identifier("software", SOFTWARE, EXECUTING),
+            Identifier("organization", ports.settings.organisation, ("implementer",)),
+        ),
+        objects=(Identifier("UUID", str(record.id)), Identifier("UUID", str(archive.id))),
+    )
