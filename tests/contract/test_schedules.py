@@ -11,10 +11,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, insert, text
 from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
+from perdura.accounts import rights
+from perdura.accounts.principals import Principal
+from perdura.accounts.rights import Thing
+from perdura.accounts.tables import Account
 from perdura.cloudevents.codec import encode_binary
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Conflict
@@ -228,6 +232,53 @@ def test_a_deleted_record_is_noted_and_nothing_of_ours_is_touched(platform: Plat
     assert platform.counts(run) == {"deleted": 1}
     assert platform.notes("deleted upstream: our packages stay") == 1
     assert platform.archives() == 2
+
+
+def test_a_record_of_which_only_a_tombstone_is_left_is_no_failure(platform: Platform) -> None:
+    platform.repository.fill(2, PAST)
+    schedule = platform.schedule()
+    platform.run_now(schedule)
+    platform.work()
+    changed = platform.repository.records["r00001"]
+    changed.revision, changed.updated = 2, datetime.now(UTC) - timedelta(seconds=30)
+    stone = json.dumps({"tombstone": {"note": "withdrawn"}}).encode()
+    platform.upstream.add("/api/records/r00001", Reply(stone, 410, {"Content-Type": "application/json"}))
+    run = _next_run(platform, schedule)
+    assert platform.counts(run) == {"deleted": 1}
+    assert platform.notes("deleted upstream: our packages stay") == 2, "one with the tombstone, one with what we have"
+    assert platform.row("SELECT count(*) FROM package")[0] == 2
+
+
+def test_the_owner_of_a_schedule_sees_the_restricted_archives_it_makes(platform: Platform) -> None:
+    platform.repository.fill(1, PAST)
+    owner, stranger = new_id(), new_id()
+    with platform.engine.begin() as connection:
+        for account in (owner, stranger):
+            row = {"id": account, "kind": "person", "issuer": "test", "subject": str(account), "name": "somebody"}
+            connection.execute(insert(Account).values(row))
+    schedule = platform.schedule()
+    with platform.engine.begin() as connection:
+        connection.execute(text("UPDATE schedule SET owner = :owner WHERE id = :id"), {"owner": owner, "id": schedule})
+    platform.run_now(schedule)
+    platform.work()
+    (archive,) = platform.row("SELECT id FROM archive")
+    with platform.engine.begin() as connection:
+        connection.execute(text("UPDATE archive SET restricted = true"))
+        named = [(Thing.ARCHIVE, archive)]
+        mine = Principal("owner", frozenset(), "token", owner)
+        others = Principal("stranger", frozenset(), "token", stranger)
+        assert rights.visible(connection, mine, named) == frozenset(named)
+        assert not rights.visible(connection, others, named)
+
+
+def test_an_owner_who_is_gone_holds_up_no_run(platform: Platform) -> None:
+    platform.repository.fill(1, PAST)
+    schedule = platform.schedule()
+    with platform.engine.begin() as connection:
+        connection.execute(text("UPDATE schedule SET owner = :owner"), {"owner": new_id()})
+    run = platform.run_now(schedule)
+    platform.work()
+    assert platform.counts(run) == {"done": 1}
 
 
 def test_a_limit_leaves_the_rest_to_the_next_run(platform: Platform) -> None:

@@ -221,10 +221,31 @@ class TestRecords:
         assert caught.value.code == "upstream-not-found"
 
     def test_deleted_record(self, upstream: Upstream, world: Harvesting) -> None:
-        upstream.add("/api/records/rec-1", json_reply({"tombstone": {"note": "withdrawn"}}, 410))
-        with pytest.raises(UpstreamRefused) as caught:
-            run(world, f"{upstream.base}/records/rec-1")
-        assert caught.value.code == "upstream-deleted"
+        stone = {
+            "note": "withdrawn by its author",
+            "removal_reason": {"id": "retracted"},
+            "removal_date": "2026-02-01T00:00:00+00:00",
+            "citation_text": "Exemplar (2026)",
+        }
+        answer = json_reply({"tombstone": stone}, 410)
+        upstream.add("/api/records/rec-1", answer)
+        outcome = run(world, f"{upstream.base}/records/rec-1")
+        assert (outcome.state, outcome.error_code) == (StepState.FAILED, "upstream-deleted")
+        assert world.read("tombstone.json") == answer.body
+        assert outcome.archive is not None
+        told = (outcome.archive.metadata or {})["upstream_tombstone"]
+        assert (told["reason"], told["note"]) == ("retracted", "withdrawn by its author")
+        (event,) = outcome.events
+        assert "deleted upstream: our packages stay" in event.outcomes[0].notes
+
+    def test_what_was_harvested_stays_when_the_upstream_deletes_it(self, upstream: Upstream, world: Harvesting) -> None:
+        url = publish(upstream, "rec-1", {"data.csv": DATA})
+        assert run(world, url).state is StepState.COMPLETED
+        before = {key: world.read(key) for key in world.listing("sip/")}
+        upstream.add("/api/records/rec-1", Reply(b"<html>Gone</html>", 410, {"Content-Type": "text/html"}))
+        outcome = harvest.run(world.archive({"url": url}, attempt=2), world.ports())
+        assert outcome.error_code == "upstream-deleted"
+        assert {key: world.read(key) for key in world.listing("sip/")} == before
 
     def test_an_html_page_is_no_record(self, upstream: Upstream, world: Harvesting) -> None:
         upstream.add("/api/records/rec-1", Reply(b"<html>maintenance</html>", headers={"Content-Type": "text/html"}))

@@ -14,7 +14,6 @@ from typing import Any
 import httpx
 import pytest
 
-from perdura.clients.http import UpstreamRefused
 from perdura.outcome import StepState
 from perdura.settings import Settings
 from perdura.sources import oai
@@ -228,6 +227,9 @@ def test_a_record_that_was_deleted_leaves_its_tombstone(repository: Repository, 
     address = f"{repository.url}/api/records/{gone}/delete"
     answer = httpx.request("DELETE", address, json=body, headers=admin, timeout=60)
     assert answer.status_code in (200, 204), answer.text
-    with pytest.raises(UpstreamRefused) as refused:
-        repository.plan(f"{repository.url}/records/{gone}")
-    assert refused.value.code == "upstream-deleted"
+    world = Harvesting(settings=repository.settings)
+    outcome = run(world.archive({"url": f"{repository.url}/records/{gone}"}), world.ports())
+    assert (outcome.state, outcome.error_code) == (StepState.FAILED, "upstream-deleted")
+    assert json.loads(world.read("tombstone.json"))["tombstone"]["note"] == "gone"
+    assert outcome.archive is not None
+    assert (outcome.archive.metadata or {})["upstream_tombstone"]["reason"] == "test-record"

@@ -7,7 +7,7 @@ not exist for them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
 from perdura.accounts.principals import Permission, Principal
-from perdura.accounts.tables import Grant
+from perdura.accounts.tables import Account, Grant
 from perdura.ids import new_id
 from perdura.registry.tables import Archive, Collection, CollectionMember, Deposit, Package, Step
 
@@ -121,3 +121,11 @@ def own(connection: Connection, principal: Principal, archive_id: UUID) -> None:
     connection.execute(
         insert(Grant).values(id=new_id(), account_id=principal.account, archive_id=archive_id, given_by=principal.name)
     )
+
+
+def own_for(connection: Connection, account: UUID, archives: Sequence[UUID], *, given_by: str) -> None:
+    """Let the account for whom Archives are made see them; nothing happens when there is no such account any more."""
+    for archive in archives:
+        row = select(literal(new_id()), Account.id, literal(archive), literal(given_by)).where(Account.id == account)
+        statement = postgresql.insert(Grant).from_select(["id", "account_id", "archive_id", "given_by"], row)
+        connection.execute(statement.on_conflict_do_nothing(constraint="uq_access_grant"))

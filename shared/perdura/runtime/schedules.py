@@ -15,16 +15,20 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import IntegrityError
 
+from perdura.accounts import rights
 from perdura.cloudevents.build import build
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Conflict
 from perdura.ids import derived_id, new_id
 from perdura.outcome import ArchiveView, Outcome, StepState
+from perdura.premis import log
 from perdura.registry import archives, outbox, runs, schedules
 from perdura.registry.run_states import OPEN_RUNS, ItemState, RunState, ScheduleState
 from perdura.runtime.environment import Environment
+from perdura.sources.plan import UpstreamDeleted
+from perdura.steps import harvest_run_events
 from perdura.steps.harvest_cron import parse
-from perdura.steps.harvest_schedule import Advance, Counts, Cursor, Limits, advance, next_window
+from perdura.steps.harvest_schedule import Advance, Counts, Cursor, Item, Limits, advance, next_window
 
 _log = logging.getLogger(__name__)
 
@@ -136,6 +140,8 @@ def _start(connection: Connection, run: Row[Any], items: Sequence[Row[Any]]) -> 
         events += begun.events
     if into:
         runs.started(connection, run.id, into)
+    if into and run.owner is not None:
+        rights.own_for(connection, run.owner, list(into.values()), given_by=f"schedule {run.schedule_name}")
     if into and run.collection_id is not None:
         connection.execute(
             text("""
@@ -182,9 +188,12 @@ def _created(connection: Connection, run: Row[Any], item: Row[Any]) -> archives.
 
 def settled(connection: Connection, archive: ArchiveView, outcome: Outcome) -> list[UUID]:
     """Note, in the transaction that closes a harvest, what became of its item; the runs that may have to move."""
-    state = item_state(outcome, datetime.now(UTC))
+    now = datetime.now(UTC)
+    state = item_state(outcome, now)
     if state is None:
         return []
+    if state is ItemState.DELETED:
+        _tell_earlier(connection, archive, outcome, now)
     return runs.settle(
         connection,
         archive.id,
@@ -193,6 +202,18 @@ def settled(connection: Connection, archive: ArchiveView, outcome: Outcome) -> l
         message=outcome.message,
         harvested=_known_by(outcome) if state in (ItemState.DONE, ItemState.UNCHANGED) else None,
     )
+
+
+def _tell_earlier(connection: Connection, archive: ArchiveView, outcome: Outcome, now: datetime) -> None:
+    """The Archive that has the record of which a harvest found only the tombstone gets an event; nothing else."""
+    source, recid = (outcome.archive.source, outcome.archive.recid) if outcome.archive else (None, None)
+    if source is None or recid is None:
+        return
+    earlier = runs.seen(connection, source, [recid]).get(recid)
+    if earlier is not None and earlier.archive is not None and earlier.archive != archive.id:
+        item = Item(recid, "tombstone", deleted=True)
+        event = harvest_run_events.deleted(archive.step.id, source, item, earlier.archive, now)
+        log.append_free(connection, [event], actor="harvest")
 
 
 def item_state(outcome: Outcome, now: datetime) -> ItemState | None:
@@ -204,6 +225,8 @@ def item_state(outcome: Outcome, now: datetime) -> ItemState | None:
             return ItemState.UNCHANGED if outcome.error_code == "unchanged" else ItemState.CANCELLED
         case StepState.BLOCKED if outcome.error_code == "upstream-closed":
             return ItemState.WAITING
+        case StepState.FAILED if outcome.error_code == UpstreamDeleted.code:
+            return ItemState.DELETED
         case StepState.FAILED | StepState.BLOCKED:
             return ItemState.FAILED
         case StepState.WAITING if outcome.poll_at is not None and outcome.poll_at - now > LONG:

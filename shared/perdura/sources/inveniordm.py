@@ -11,7 +11,7 @@ from urllib.parse import quote, urljoin
 from perdura.clients.http import Answer, HttpClient, UpstreamRefused, status_error
 from perdura.sources.catalogue import Recognised
 from perdura.sources.json_values import items, mapping, text
-from perdura.sources.plan import Capture, Closed, Plan, Skipped, UpstreamFile, planned
+from perdura.sources.plan import Capture, Closed, Plan, Skipped, UpstreamDeleted, UpstreamFile, planned
 
 _CHECKSUM = re.compile(r"(?P<algorithm>[a-z0-9-]{3,12}):(?P<hex>[0-9a-fA-F]{8,128})")
 
@@ -101,6 +101,8 @@ def description(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _object(answer: Answer) -> Mapping[str, Any]:
+    if answer.status == 410:
+        raise UpstreamDeleted("The repository has deleted this record.", Capture.of(answer, "tombstone.json"))
     if answer.status != 200:
         raise status_error(answer.status, answer.headers, answer.url)
     value = answer.json()

@@ -17,7 +17,7 @@ from perdura.sources import marcxml, oai
 from perdura.sources.catalogue import Recognised
 from perdura.sources.json_values import size
 from perdura.sources.markup import MARC, content
-from perdura.sources.plan import Capture, Plan, Skipped, UpstreamFile, planned
+from perdura.sources.plan import Capture, Plan, Skipped, UpstreamDeleted, UpstreamFile, planned
 
 DCAT = "{http://www.w3.org/ns/dcat#}"
 RDF_RESOURCE = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}resource"
@@ -48,7 +48,7 @@ def plan(record: Recognised, client: HttpClient) -> Plan:
         captures.append(Capture.of(answer, f"metadata-{prefix}.xml"))
         header = oai.header(next(root.iter(oai.OAI + "header"), root))
         if header.deleted:
-            raise UpstreamRefused(f"The item {record.recid} was deleted.", code="upstream-deleted")
+            raise UpstreamDeleted(f"The item {record.recid} was deleted.", Capture.of(answer, "tombstone.xml"))
         revision = revision or header.datestamp
         title = title or content(next(root.iter(DC_TITLE), None)) or None
         marc = next(root.iter(MARC + "record"), None)

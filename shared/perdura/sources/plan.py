@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from perdura.clients.connections import Headers
-from perdura.clients.http import Answer, recorded, redacted
+from perdura.clients.http import Answer, UpstreamRefused, recorded, redacted
 from perdura.errors import Broken
 from perdura.sources.names import distinct_paths
 
@@ -37,6 +37,16 @@ class Preparing(Exception):
         super().__init__(what)
         self.what = what
         self.seconds = seconds
+
+
+class UpstreamDeleted(UpstreamRefused):
+    """The upstream deleted the record and says so. `capture` is what it left in its place, as received."""
+
+    code = "upstream-deleted"
+
+    def __init__(self, message: str, capture: Capture) -> None:
+        super().__init__(message)
+        self.capture = capture
 
 
 @dataclass(frozen=True, slots=True)

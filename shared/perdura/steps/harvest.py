@@ -26,9 +26,10 @@ from perdura.outcome import (
 )
 from perdura.ports import Ports
 from perdura.sources.catalogue import Recognised, by_id, recognise
-from perdura.sources.plan import Moved, Plan, Preparing, to_json
+from perdura.sources.plan import Moved, Plan, Preparing, UpstreamDeleted, to_json
 from perdura.sources.protocols import Upstream, connected
 from perdura.sources.resolve import MOVES
+from perdura.sources.tombstone import tombstone
 from perdura.sources.transfer import FileRefused, OutOfTime
 from perdura.steps import harvest_bic, harvest_events, harvest_light, harvest_sip
 from perdura.steps.harvest_plan import REPLANS, RecordChanged, Stored, check_unchanged, planned
@@ -65,6 +66,8 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
         ):
             try:
                 return _harvested(archive, ports, upstream)
+            except UpstreamDeleted as deleted:
+                return _deleted(archive, ports, record, deleted)
             except Moved as moved:
                 record = recognise(moved.url, ports.settings)
     raise Rejected("The record says too often that it lives elsewhere.", code="upstream-redirect")
@@ -262,6 +265,22 @@ def _unchanged(archive: ArchiveView, ports: Ports, plan: Plan) -> Outcome:
         output={"source": plan.source, "recid": plan.recid, "revision": plan.revision, "unchanged": True},
         events=(harvest_events.unchanged(archive, ports, plan),),
         archive=_change(plan),
+    )
+
+
+def _deleted(archive: ArchiveView, ports: Ports, record: Recognised, deleted: UpstreamDeleted) -> Outcome:
+    """Nothing of ours is touched; what the upstream left in the record's place is kept (harvesting.md 6.12)."""
+    capture = deleted.capture
+    key = f"{archive.id}/{capture.name}"
+    ports.store.put(ports.settings.bucket_sips, key, capture.body)
+    told = {"url": capture.url, "at": capture.at.isoformat(), "key": key, **tombstone(capture.body)}
+    return Outcome(
+        state=StepState.FAILED,
+        error_code=deleted.code,
+        message=deleted.message,
+        output={"source": record.source, "recid": record.recid, "tombstone": told},
+        events=(harvest_events.deleted(archive, ports, record, told),),
+        archive=ArchiveChange(metadata={"upstream_tombstone": told}, source=record.source, recid=record.recid),
     )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from perdura import __version__
 from perdura.clients.http import redacted
 from perdura.outcome import ArchiveView, Fact, Package
 from perdura.ports import Ports
 from perdura.premis.model import FAILURE, SUCCESS, Event, Identifier, Outcome
+from perdura.sources.catalogue import Recognised
 from perdura.sources.plan import Plan
 from perdura.sources.transfer import Fetched, FileRefused
 
@@ -70,6 +71,13 @@ def unchanged(archive: ArchiveView, ports: Ports, plan: Plan) -> Event:
     detail = f"{plan.source} {plan.recid} was looked at again, revision {plan.revision or 'not given'}"
     outcome = Outcome(SUCCESS, ("unchanged: no new submission package",))
     return _event(archive, ports, None, "capture", detail, outcome, name="unchanged")
+
+
+def deleted(archive: ArchiveView, ports: Ports, record: Recognised, told: Mapping[str, str]) -> Event:
+    """The event of a record of which the upstream has only a tombstone left, with what that says."""
+    notes = ("deleted upstream: our packages stay", *(f"{name}: {value}" for name, value in told.items()))
+    detail = f"{record.source} {record.recid} was asked for; the repository has deleted it"
+    return _event(archive, ports, None, "capture", detail, Outcome(FAILURE, notes), name="deleted")
 
 
 def engine(
