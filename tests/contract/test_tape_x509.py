@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -16,12 +17,14 @@ from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
+from click.testing import CliRunner
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from functions_framework import create_app
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from perdura.api.gateway import Access, Held
+from perdura.cli import main
 from perdura.clients.fts import FtsClient
 from perdura.clients.fts_answers import FtsRefused
 from perdura.clients.fts_delegation import ProxyDelegator
@@ -235,6 +238,55 @@ def test_the_checks_see_that_everything_works_and_what_does_not(world: World) ->
     assert (banned[0].verdict, banned[0].subject) == ("failure", "FTS")
     lost = settings.model_copy(update={"tape_ca": "/nowhere/ca.pem"})
     assert "failure" in {check.verdict for check in check_offline(lost)}
+
+
+def named_in(monkeypatch: pytest.MonkeyPatch, settings: Settings, **changes: str) -> None:
+    """The environment names this tape system, as an operator's would."""
+    for field in ("tape_fts_url", "tape_endpoint_url", "tape_certificate", "tape_key", "tape_ca", "tape_transport"):
+        monkeypatch.setenv(f"PERDURA_{field.upper()}", changes.get(field, str(getattr(settings, field))))
+
+
+def doctor(home: Path) -> tuple[int, dict[str, dict[str, str]]]:
+    """Exit status of the doctor, and what it found of each subject of tape."""
+    done = CliRunner().invoke(main, ["--home", str(home), "doctor", "--json"])
+    subjects = {"tape", "tape certificate", "tape key", "tape authorities", "tape system", "tape endpoint"}
+    found = {line["subject"]: line for line in json.loads(done.output)}
+    return done.exit_code, {name: found[name] for name in found if name in subjects or name.startswith("FTS")}
+
+
+def test_the_doctor_looks_at_a_tape_system_that_is_named(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert doctor(tmp_path / "home")[1]["tape"]["found"] == "the local tape library"
+    named_in(monkeypatch, world.ports.settings)
+    found = doctor(tmp_path / "home")[1]
+    assert {name: line["level"] for name, line in found.items()} == {
+        "tape certificate": "ok", "FTS": "ok", "FTS delegation": "ok", "tape endpoint": "ok",
+    }, found  # fmt: skip
+    assert f"{DN}, RSA 2048, 39" in found["tape certificate"]["found"]
+    assert f"knows us as {DN} by certificate" in found["FTS"]["found"]
+
+
+def test_the_doctor_says_what_is_wrong_with_a_tape_system_and_what_to_do(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = world.ports.settings
+    certificate, key = expired().write(tmp_path, "old")
+    Path(key).chmod(0o644)
+    named_in(monkeypatch, settings, tape_certificate=certificate, tape_key=key)
+    status, found = doctor(tmp_path / "home")
+    assert status == 1
+    assert found["tape certificate"]["level"] == "failure"
+    assert "import a new one under the same name" in found["tape certificate"]["remedy"]
+    assert (found["tape key"]["level"], found["tape key"]["remedy"]) == ("warning", "chmod 600")
+    named_in(monkeypatch, settings, tape_ca="/nowhere/ca.pem")
+    found = doctor(tmp_path / "home")[1]
+    assert found["tape authorities"]["level"] == "failure"
+    world.server.ledger.keep_note("banned-dn", DN, {"by": "somebody"})
+    named_in(monkeypatch, settings)
+    found = doctor(tmp_path / "home")[1]
+    assert found["FTS"]["level"] == "failure"
+    assert "banned" in found["FTS"]["found"]
 
 
 def test_a_certificate_that_expires_on_the_way_loses_no_job(world: World) -> None:

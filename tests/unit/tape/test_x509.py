@@ -113,8 +113,8 @@ def test_the_command_imports_and_checks(tmp_path: Path) -> None:
     encryption = serialization.BestAvailableEncryption(b"pw")
     p12 = tmp_path / "robot.p12"
     p12.write_bytes(pkcs12.serialize_key_and_certificates(b"robot", pair.key, pair.certificate, None, encryption))
-    command = ["credentials", "import", str(p12), "--to", str(tmp_path / "secrets"), "--password"]
-    done = CliRunner().invoke(tape, [*command, "pw"])
+    command = ["credentials", "import", str(p12), "--to", str(tmp_path / "secrets")]
+    done = CliRunner().invoke(tape, command, input="pw\n")
     assert done.exit_code == 0, done.output
     assert DN in done.output
     files = str(tmp_path / "secrets/robot.pem"), str(tmp_path / "secrets/robot.key")
@@ -124,7 +124,9 @@ def test_the_command_imports_and_checks(tmp_path: Path) -> None:
     Path(files[1]).chmod(0o644)
     assert "chmod 600" in CliRunner().invoke(tape, ["credentials", "check", *files]).output
     assert CliRunner().invoke(tape, ["credentials", "check", files[0], files[0]]).exit_code == 1
-    assert CliRunner().invoke(tape, [*command, "wrong"]).exit_code == 1
+    assert CliRunner().invoke(tape, command, input="wrong\n").exit_code == 1
+    from_file = CliRunner().invoke(tape, [*command, "--password-file", "-"], input="pw\n")
+    assert from_file.exit_code == 0, from_file.output
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -27,10 +28,19 @@ def credentials() -> None:
     default=None,
     help="Where robot.pem and robot.key go. Default: the secrets of the stack.",
 )
-@click.password_option("--password", confirmation_prompt=False, prompt="Password of the PKCS#12 file")
+@click.option(
+    "--password-file", type=click.File(), default=None, help="Read the password from here (-: standard input)."
+)
 @click.pass_obj
-def import_p12(root: Path, p12: Path, directory: Path | None, password: str) -> None:
-    """Turn a PKCS#12 file (also one with RC2) into robot.pem and robot.key, mode 0600."""
+def import_p12(root: Path, p12: Path, directory: Path | None, password_file: TextIO | None) -> None:
+    """Turn a PKCS#12 file (also one with RC2) into robot.pem and robot.key, mode 0600.
+
+    The password is asked for at the terminal, or read from a file; a command line can be seen by others.
+    """
+    if password_file is None:
+        password = click.prompt("Password of the PKCS#12 file", hide_input=True, default="", show_default=False)
+    else:
+        password = password_file.readline().rstrip("\n")
     directory = directory or open_home(root).root / "secrets"
     try:
         robot = from_p12(p12.read_bytes(), password.encode() or None)
