@@ -61,6 +61,9 @@ class Jobs:
     def paused(self) -> None:
         """Nothing is paused."""
 
+    def stop(self, _reason: str) -> None:
+        """Note nothing."""
+
     def admit(self, _order: Any, _limit: int) -> bool:
         """Every job may be asked for."""
         return True

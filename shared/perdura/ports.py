@@ -336,6 +336,10 @@ class TapeJobs(Protocol):
         """Why no new jobs may be submitted; None when they may."""
         ...
 
+    def stop(self, reason: str) -> None:
+        """Let no new jobs be submitted until a person resumes."""
+        ...
+
     def admit(self, order: TapeOrder, limit: int) -> bool:
         """Note that a job will be asked for; False, and nothing noted, while the destination is paused or `limit`
         others are in flight.

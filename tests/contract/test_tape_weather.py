@@ -227,7 +227,7 @@ def test_fts_is_slow(weather: Weather) -> None:
 def test_fts_answers_with_an_error_of_its_own(weather: Weather, fault: dict[str, object]) -> None:
     weather.inject({**fault, "match": "POST /jobs", "times": 1})
     weather.run()
-    assert weather.waits_for == "fts-unavailable"
+    assert weather.waits_for == ("fts-unavailable" if fault["status"] == 503 else "fts-internal-error")
     assert "injected" in weather.findings[-1]
     weather.inject({**fault, "match": "GET /jobs", "times": 2})
     weather.until()
@@ -309,10 +309,126 @@ def test_an_operator_cancels_the_job_at_fts(weather: Weather) -> None:
 def test_the_user_is_banned(weather: Weather) -> None:
     weather.tape.fts.identity()
     weather.server.ledger.keep_note("banned-dn", "perdura", {"by": "somebody"})
-    with pytest.raises(Broken) as refused:
+    weather.run()
+    assert weather.waits_for == "tape-paused"
+    assert "The user has been banned" in weather.findings[-1]
+    assert "The user has been banned" in str(weather.jobs.paused())
+    weather.server.ledger.keep_note("banned-dn", "perdura", None)
+    assert weather.poll().output["tape"]["waiting_for"] == "tape-paused", "a person resumes"
+    weather.jobs.pause = None
+    weather.until()
+    weather.is_on_tape_once()
+
+
+def test_the_user_is_banned_while_a_job_is_under_way(weather: Weather) -> None:
+    weather.inject({"effect": "never-archived", "match": PATH})
+    weather.run()
+    weather.until("archiving")
+    weather.server.ledger.keep_note("banned-dn", "perdura", {"by": "somebody"})
+    weather.poll()
+    assert weather.waits_for == "fts-banned"
+    assert weather.jobs.paused()
+    weather.server.ledger.keep_note("banned-dn", "perdura", None)
+    weather.inject()
+    weather.try_again()
+    weather.until()
+    weather.is_on_tape_once()
+    assert weather.reads == 1
+
+
+@pytest.mark.parametrize("status", [400, 403, 405])
+@pytest.mark.parametrize("later", [False, True])
+def test_fts_refuses_the_submission(weather: Weather, status: int, later: bool) -> None:
+    weather.inject({"effect": "http", "match": "POST /jobs", "status": 503 if later else status})
+    if later:
         weather.run()
-    assert refused.value.code == "fts-banned"
-    assert "The user has been banned" in refused.value.message
+        weather.inject({"effect": "http", "match": "POST /jobs", "status": status})
+        weather.poll()
+        assert (weather.outcome.state, weather.outcome.error_code) == (StepState.BLOCKED, "fts-refused")
+        assert weather.outcome.message == f"FTS answered {status}: injected"
+        assert weather.told == [("replication", "fail")]
+    else:
+        with pytest.raises(Broken, match=f"FTS answered {status}: injected") as refused:
+            weather.run()
+        assert refused.value.code == "fts-refused"
+    assert weather.submitted == 0
+
+
+def test_a_submission_that_only_ever_ends_in_a_500_is_shown_to_a_person(weather: Weather) -> None:
+    weather.inject({"effect": "http", "match": "POST /jobs", "status": 500})
+    weather.run()
+    looks = 1
+    while weather.outcome.state is StepState.WAITING:
+        assert weather.waits_for == "fts-internal-error"
+        weather.poll()
+        looks += 1
+    assert (weather.outcome.state, weather.outcome.error_code, looks) == (
+        StepState.BLOCKED, "fts-internal-error", 9,
+    )  # fmt: skip
+    assert "again and again" in str(weather.outcome.message)
+    assert weather.told == [("replication", "fail")]
+    assert weather.jobs.in_flight == set()
+
+
+@pytest.mark.parametrize("ended", ["running", "finished", "failed", "cleaned"])
+def test_the_job_is_there_already_and_we_do_not_know_it(weather: Weather, ended: str) -> None:
+    """409: the registry is older than FTS, as after a restore from backup."""
+    fresh = weather.view
+    if ended == "running":
+        weather.inject({"effect": "never-archived", "match": PATH})
+    if ended == "failed":
+        weather.inject({"effect": "transfer-failure", "match": PATH, "errno": 22, "text": "TRANSFER odd", "times": 4})
+    weather.run()
+    job = str(weather.view.step.checkpoint["job"])
+    end = time.monotonic() + 10
+    wanted = {"running": "ARCHIVING", "failed": "FAILED"}.get(ended, "FINISHED")
+    while weather.server.ledger.job(job)["job_state"] != wanted:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    if ended == "cleaned":
+        weather.server.ledger.clean(job)
+    weather.view = fresh
+    weather.run()
+    assert weather.view.step.checkpoint["job"] == job
+    if ended == "running":
+        weather.inject()
+        weather.try_again()
+    weather.until()
+    weather.is_on_tape_once()
+    assert weather.reads == 1, "no second copy"
+    assert weather.submitted == (2 if ended == "failed" else 1)
+
+
+def test_the_destination_exists_and_fts_cannot_say_what_it_is(weather: Weather) -> None:
+    """No `dst_file` in the report: the endpoint is asked by ourselves."""
+    weather.put(DATA)
+    weather.inject({"effect": "http", "match": "/archiveinfo", "status": 500, "times": 1})
+    weather.run()
+    weather.until()
+    weather.is_on_tape_once()
+    assert weather.reads == 0
+
+
+@pytest.mark.parametrize(
+    ("errno", "text", "code"), [(2, "SOURCE not there", "source-missing"), (13, "SOURCE not for you", "source-closed")]
+)
+def test_fts_cannot_read_the_aip(weather: Weather, errno: int, text: str, code: str) -> None:
+    weather.inject({"effect": "transfer-failure", "match": PATH, "errno": errno, "text": text})
+    weather.run()
+    weather.until()
+    assert (weather.outcome.state, weather.outcome.error_code) == (StepState.BLOCKED, code)
+    assert "the gateway, the store or the registry is at fault" in str(weather.outcome.message)
+    assert set(weather.told) == {("replication", "fail")}
+
+
+def test_what_passes_is_tried_in_further_rounds_after_ftss_own_attempts(weather: Weather) -> None:
+    text = "TRANSFER TRANSFER ERROR: Copy failed (3rd pull). Last attempt: Connection timed out"
+    weather.inject({"effect": "transfer-failure", "match": PATH, "errno": 110, "text": text, "times": 4})
+    weather.run()
+    weather.until()
+    weather.is_on_tape_once()
+    assert weather.submitted == 2
+    assert [len(kept) for kept in weather.jobs.failed.values()] == [3]
 
 
 def test_the_right_file_is_at_the_destination_already(weather: Weather) -> None:

@@ -19,6 +19,7 @@ import httpx
 from perdura import __version__
 from perdura.clients.fts_answers import (
     FILE_FIELDS,
+    INTERNAL,
     FtsJob,
     FtsRefused,
     FtsRetry,
@@ -136,7 +137,8 @@ class FtsClient:
         except httpx.HTTPError as error:
             raise FtsUnavailable(f"FTS did not answer {method} {path[:80]}: {type(error).__name__}") from error
         if answer.status_code >= 500:
-            raise FtsUnavailable(f"FTS answered {answer.status_code}: {said(answer)}")
+            code = INTERNAL if answer.status_code == 500 else None
+            raise FtsUnavailable(f"FTS answered {answer.status_code}: {said(answer)}", code=code)
         return answer
 
     def versions(self) -> tuple[int, int, int]:

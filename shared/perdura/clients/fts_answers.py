@@ -25,6 +25,11 @@ class FtsUnavailable(UpstreamUnavailable):
     code = "fts-unavailable"
 
 
+INTERNAL = "fts-internal-error"
+"""Code of a bare 500: a defect that passes, or something in the request that the server cannot store."""
+BANNED = "fts-banned"
+
+
 class FtsRefused(Broken):
     """FTS refuses what it was asked; `status` is its HTTP status, the message its own text."""
 
@@ -111,7 +116,7 @@ def refusal(answer: httpx.Response) -> FtsRefused:
     text = said(answer)
     if answer.status_code == 419:
         return FtsDelegationNeeded(f"FTS needs a delegation: {text}", 419)
-    code = "fts-banned" if "has been banned" in text else None
+    code = BANNED if "has been banned" in text else None
     return FtsRefused(f"FTS answered {answer.status_code}: {text}", answer.status_code, code=code)
 
 

@@ -16,7 +16,9 @@ from typing import Any
 
 from perdura.clients.fts import BULK, check
 from perdura.clients.fts_answers import (
+    BANNED,
     FILE_FIELDS,
+    INTERNAL,
     FtsDelegationNeeded,
     FtsJob,
     FtsRefused,
@@ -94,11 +96,13 @@ class PackageFtsClient:
             except (requests.RequestException, self._errors.BadEndpoint) as error:
                 raise FtsUnavailable(f"FTS did not answer: {type(error).__name__}") from error
             except (self._errors.ServerError, ValueError) as error:
-                raise FtsUnavailable(f"FTS answered with an error or with something cut off: {error}"[:400]) from error
+                code = INTERNAL if str(error) == "Server error: 500" else None
+                message = f"FTS answered with an error or with something cut off: {error}"[:400]
+                raise FtsUnavailable(message, code=code) from error
             except self._errors.NeedDelegation as error:
                 raise FtsDelegationNeeded("FTS needs a delegation", 419) from error
             except self._errors.Unauthorized as error:
-                code = "fts-banned" if "has been banned" in str(error) else None
+                code = BANNED if "has been banned" in str(error) else None
                 raise FtsRefused(f"FTS answered 403: {error}"[:400], 403, code=code) from error
             except self._errors.FTS3ClientException as error:
                 raise FtsRefused(f"FTS refuses: {error}"[:400], _status(error)) from error

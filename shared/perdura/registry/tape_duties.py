@@ -15,7 +15,7 @@ from perdura.cloudevents.message import CloudEvent
 from perdura.ids import derived_id
 from perdura.ports import TapeCredentials
 from perdura.registry import archives
-from perdura.registry.tape_jobs import LOCATION
+from perdura.registry.tape_tables import LOCATION
 from perdura.storage.store import ObjectRef
 
 _SAMPLE = text("""

@@ -10,9 +10,8 @@ from sqlalchemy import Engine, text
 
 from perdura.packages.tape_container import Slot
 from perdura.ports import ContainerFile, TapeAccount, TapeJob, TapeOrder, TapeRetry, Wish
-
-LOCATION = "tape"
-"""The destination as `copy.location` names it."""
+from perdura.registry import tape_wishes
+from perdura.registry.tape_tables import LOCATION
 
 _ADMIT = text("""
     INSERT INTO tape_job (key, archive_id, container_id, path, size, priority)
@@ -57,6 +56,11 @@ class RegistryTapeJobs:
                 {"at": LOCATION},
             ).one_or_none()
         return None if row is None else f"paused by {row.paused_by}: {row.pause_reason}"
+
+    def stop(self, reason: str) -> None:
+        """Let no new jobs be submitted until a person resumes."""
+        with self._engine.begin() as connection:
+            tape_wishes.pause(connection, reason[:500], "archive-cta")
 
     def admit(self, order: TapeOrder, limit: int) -> bool:
         """Note that a job will be asked for, unless the destination is paused or `limit` others are in flight."""

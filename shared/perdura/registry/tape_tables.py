@@ -23,6 +23,9 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from perdura.metadata import Base
 
+LOCATION = "tape"
+"""The destination as `copy.location` names it."""
+
 
 def _created() -> Mapped[datetime]:
     return mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())

@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from perdura.errors import Conflict, NotFound
-from perdura.registry.tape_jobs import LOCATION
+from perdura.registry.tape_tables import LOCATION
 
 _WAKE = text("""
     UPDATE step SET poll_at = clock_timestamp()

@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from perdura.clients.fts_answers import BANNED
 from perdura.errors import Broken, PerduraError, Rejected, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Outcome, Package, PackageKind, StepState
 from perdura.ports import Ports, Residency, TapeJob, TapeJobs, TapeSystem
@@ -22,7 +23,7 @@ from perdura.steps.archive_decisions import Act, Decision, on_job, on_residency
 from perdura.steps.archive_events import told_without_tape
 from perdura.steps.archive_outcomes import blocked, completed, next_round, waiting
 from perdura.steps.archive_source import adler32_of
-from perdura.steps.archive_submission import PAUSED_SECONDS, held_back, submit, submit_all
+from perdura.steps.archive_submission import PAUSED_SECONDS, held_back, stopped, submit, submit_all
 from perdura.steps.archive_transfer import Transfer, restored, resumed, whole
 
 log = logging.getLogger(__name__)
@@ -62,6 +63,10 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
         except UpstreamUnavailable as error:
             # However long it lasts: the tick asks again for all that wait, and nobody has to retry them by hand.
             return waiting(replace(transfer, looks=1), now, ports, error.code, said=error.message)
+        except Broken as error:
+            if error.code != BANNED:
+                raise
+            return stopped(transfer, error, jobs, ports)
         if submitted is None:
             return held_back(transfer, jobs, ports)
         transfer = submitted
@@ -102,6 +107,8 @@ def poll(archives: Sequence[ArchiveView], ports: Ports) -> Sequence[tuple[Archiv
         looked = _looked(looking, tape, jobs, ports)
     except PerduraError as error:
         log.warning("the tape system could not be asked: %s", error.message)
+        if error.code == BANNED:
+            jobs.stop(error.message)
         looked = [waiting(transfer, now, ports, error.code, said=error.message) for transfer in looking]
     outcomes |= {transfer.archive.id: outcome for transfer, outcome in zip(looking, looked, strict=True)}
     return [(archive, outcomes[archive.id]) for archive in archives]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
+from perdura.clients.fts_answers import BANNED, INTERNAL
 from perdura.errors import PerduraError, Retryable, UpstreamUnavailable
 from perdura.outcome import Outcome
 from perdura.ports import Ports, TapeJobs, TapeOrder, TapeRequest, TapeSystem
@@ -13,6 +15,9 @@ from perdura.steps.archive_outcomes import blocked, waiting
 from perdura.steps.archive_source import source_of
 from perdura.steps.archive_transfer import Transfer
 
+log = logging.getLogger(__name__)
+REPEATED = 8
+"""Looks in vain after which a submission that FTS only answers with 500 is shown to a person (fts-cta.md 2.7)."""
 PAUSED_SECONDS = 60.0
 """How long a transfer waits that may not be submitted now."""
 
@@ -63,6 +68,13 @@ def held_back(transfer: Transfer, jobs: TapeJobs, ports: Ports) -> Outcome:
     return waiting(transfer, now, ports, "tape-busy", ports.settings.tape_poll_seconds or None)
 
 
+def stopped(transfer: Transfer, error: PerduraError, jobs: TapeJobs, ports: Ports) -> Outcome:
+    """The outcome when FTS has banned us: nothing more is submitted until a person resumes; everything waits."""
+    log.error("%s: %s", error.code, error.message, extra={"archive": transfer.archive.id})
+    jobs.stop(error.message)
+    return held_back(transfer, jobs, ports)
+
+
 def submit_all(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, ports: Ports) -> list[Outcome]:
     """Submit the rounds that checkpoints announced, one outcome each.
 
@@ -81,11 +93,14 @@ def submit_all(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, 
             job = asked.get(transfer.job_key)
             submitted = replace(transfer, phase="job", job=job, looks=0) if job else submit(transfer, tape, jobs, ports)
         except Retryable as error:
-            unavailable = error if isinstance(error, UpstreamUnavailable) else None
-            later = replace(transfer, looks=transfer.looks + 1)
-            outcomes.append(waiting(later, now, ports, error.code, said=error.message))
+            alone = error.code == INTERNAL or not isinstance(error, UpstreamUnavailable)
+            unavailable = None if alone else error
+            outcomes.append(_again_later(transfer, error, jobs, ports))
             continue
         except PerduraError as error:
+            if error.code == BANNED:
+                outcomes.append(stopped(transfer, error, jobs, ports))
+                continue
             jobs.seen({}, [transfer.job_key])
             outcomes.append(blocked(transfer, Decision(Act.OPERATOR, error.code, error.message), now))
             continue
@@ -95,3 +110,16 @@ def submit_all(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, 
         asked[transfer.job_key] = str(submitted.job)
         outcomes.append(waiting(submitted, now, ports, "submitted"))
     return outcomes
+
+
+def _again_later(transfer: Transfer, error: Retryable, jobs: TapeJobs, ports: Ports) -> Outcome:
+    """Asked for again with the same key, however long it lasts; but what only ever ends in a 500 is not FTS's alone."""
+    now = ports.clock.now()
+    if error.code != INTERNAL or transfer.looks < REPEATED:
+        return waiting(replace(transfer, looks=transfer.looks + 1), now, ports, error.code, said=error.message)
+    jobs.seen({}, [transfer.job_key])
+    message = (
+        f"FTS fails at this submission again and again ({transfer.looks + 1} times): {error.message} "
+        "See its log, and whether address, checksum or metadata are more than it can store."
+    )
+    return blocked(transfer, Decision(Act.OPERATOR, error.code, message, alarm=True), now)

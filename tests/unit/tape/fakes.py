@@ -152,6 +152,9 @@ class FakeTapeJobs:
     def paused(self) -> str | None:
         return self.pause
 
+    def stop(self, reason: str) -> None:
+        self.pause = f"paused by archive-cta: {reason}"
+
     def admit(self, order: TapeOrder, limit: int) -> bool:
         if self.pause is not None or (order.key not in self.orders and limit and len(self.in_flight) >= limit):
             return False

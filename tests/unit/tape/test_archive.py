@@ -437,6 +437,16 @@ def test_a_later_attempt_finds_the_container_that_reached_tape_after_all() -> No
     assert bench.tape.submissions == []
 
 
+def test_a_submission_that_fts_cannot_store_does_not_keep_others_waiting() -> None:
+    bench = Bench()
+    views = [in_container(bench, number, UUID(int=number + 50)) for number in range(2)]
+    bench.ports = replace(bench.ports, settings=ports(None, None, **GROUPING).settings)
+    bench.tape.refuse = UpstreamUnavailable("FTS answered 500", code="fts-internal-error")
+    outcomes = step.poll(views, bench.ports)
+    assert len(bench.tape.submissions) == 2
+    assert [outcome.output["tape"]["waiting_for"] for _, outcome in outcomes] == ["fts-internal-error"] * 2
+
+
 def test_where_fts_does_not_answer_the_others_are_not_tried() -> None:
     bench = Bench(tape_paused=True)
     bench.run()

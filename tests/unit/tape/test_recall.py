@@ -138,6 +138,16 @@ def test_a_failed_stage_request_is_made_again_a_few_times() -> None:
     assert len(bench.tape.stages) == 3
 
 
+def test_a_file_that_is_not_staged_in_time_is_staged_anew() -> None:
+    bench = Bench()
+    bench.staging(*[Staging(False)] * 2)
+    assert bench.run().output["recall"]["waiting_for"] == "staging"
+    bench.clock.forward(days=15)
+    outcome = bench.run()
+    assert outcome.output["recall"]["waiting_for"] == "staging-again"
+    assert outcome.findings[0].message == "the file was not staged in time"
+
+
 def test_a_forgotten_stage_request_is_made_again() -> None:
     bench = Bench()
     bench.staging(Staging(False))

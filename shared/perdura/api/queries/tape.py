@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
-from perdura.registry.tape_jobs import LOCATION
+from perdura.registry.tape_tables import LOCATION
 
 _OVERVIEW = text("""
     SELECT d.paused_by, d.pause_reason, d.paused_at, d.credentials, d.credentials_at,
