@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
-SPAN = 16 * 2**20
-"""Bytes of the archive that one unit of work reads at once, into one reused buffer."""
+SPAN = 32 * 2**20
+"""Bytes of the archive up to which neighbouring members make up one unit of work, which is one request."""
 
-Task = Callable[[memoryview], Iterator[tuple[int, Iterable[memoryview]]]]
-"""Reads some members into the buffer given (of at least SPAN bytes) and yields (index, bytes in chunks) of each,
-after checking what the container itself says of them. Chunks are valid until the next is asked for; raises
+Task = Callable[[], Iterator[tuple[int, Iterable[memoryview]]]]
+"""Reads some members and yields (index, bytes in chunks) of each, after checking what the container itself says of
+them. Chunks are valid until the next is asked for, and have to be used before the next member is; raises
 PackageRejected at the latest after the last chunk."""
 
 

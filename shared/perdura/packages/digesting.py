@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from perdura.packages.container import SPAN, Container, Task
+from perdura.packages.container import Container, Task
 from perdura.storage.digests import Maker, maker
 
 Deliver = Callable[[int, Sequence[bytes]], None]
@@ -67,7 +67,7 @@ class _Queue:
         if not self._failures:
             return
         first = min(self._failures, key=lambda failure: failure[0])[1]
-        # The error's traceback holds the frames and their buffers of SPAN bytes: without these two lines it would hold
+        # The error's traceback holds the frames and their buffers: without these two lines it would hold
         # itself too, and the buffers would stay until the garbage of cycles is collected.
         self._failures.clear()
         try:
@@ -82,13 +82,10 @@ def _work(
     deliver: Deliver,
     progress: Callable[[int], None],
 ) -> None:
-    buffer: memoryview | None = None
     while (item := tasks.take()) is not None:
         number, task = item
-        if buffer is None:
-            buffer = memoryview(bytearray(SPAN))
         try:
-            progress(_run(task(buffer), algorithms, deliver))
+            progress(_run(task(), algorithms, deliver))
         except BaseException as error:
             tasks.fail(number, error)
 

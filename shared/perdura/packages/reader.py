@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from perdura.packages.container import SPAN, Container
+from perdura.packages.container import Container
 from perdura.packages.findings import Findings
 from perdura.packages.layout import Layout, find_bag
 from perdura.packages.limits import LIMITS, Limits
@@ -32,9 +32,8 @@ class BagReader:
         Container rules are checked on the bytes that are read; raises PackageRejected.
         """
         paths = {member: path for path, member in self._layout.index.items()}
-        buffer = memoryview(bytearray(SPAN))
         for task in self._container.tasks(paths.__contains__):
-            for index, chunks in task(buffer):
+            for index, chunks in task():
                 if index not in paths:
                     continue
                 size = self._container.members[index].size

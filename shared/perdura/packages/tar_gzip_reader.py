@@ -84,7 +84,7 @@ class TarGzipContainer:
         """One task that reads the stream from its beginning, if anything is wanted."""
         last = max((index for index in range(len(self._members)) if wanted(index)), default=None)
         if last is not None:
-            yield lambda _: self._pass(wanted, last)
+            yield lambda: self._pass(wanted, last)
 
     def read(self, index: int) -> Iterator[memoryview]:
         """The bytes of one member: kept from the first pass, or from a new pass."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from perdura.errors import ObjectChanged
 from perdura.packages.container import SPAN, Task
 from perdura.packages.names import PlainNames
 from perdura.packages.prefetch import prefetched
 from perdura.packages.rules import PackageRejected
 from perdura.packages.tar_records import TarMember, walk
+from perdura.packages.window import WHOLE, Window
 
 if TYPE_CHECKING:
     from perdura.packages.limits import Limits
@@ -94,20 +94,17 @@ class TarContainer:
         return self._members[index].start
 
     def tasks(self, wanted: Callable[[int], bool]) -> Iterable[Task]:
-        """Runs of neighbouring members up to SPAN bytes, and large members one by one."""
+        """Runs of neighbouring members up to SPAN bytes; a longer member is a run of its own."""
         run: list[int] = []
         for index, member in enumerate(self._members):
             if member.is_directory or not wanted(index):
                 continue
             if run and member.start + member.size - self._members[run[0]].start > SPAN:
-                yield self._span(run)
+                yield self._run(run)
                 run = []
-            if member.size > SPAN:
-                yield self._large(index)
-            else:
-                run.append(index)
+            run.append(index)
         if run:
-            yield self._span(run)
+            yield self._run(run)
 
     def read(self, index: int) -> Iterator[memoryview]:
         """The bytes of one member."""
@@ -123,21 +120,18 @@ class TarContainer:
         """A tar keeps no checksum of its members."""
         return
 
-    def _span(self, run: list[int]) -> Task:
-        def read(buffer: memoryview) -> Iterator[tuple[int, Iterable[memoryview]]]:
+    def _run(self, run: list[int]) -> Task:
+        def read() -> Iterator[tuple[int, Iterable[memoryview]]]:
             first, last = self._members[run[0]], self._members[run[-1]]
-            length = last.start + last.size - first.start
-            if self._source.read_into(first.start, buffer[:length]) != length:
-                raise ObjectChanged("the archive was changed while it was being read")
+            window = Window(self._source, first.start, last.start + last.size)
+            position = first.start
             for index in run:
                 member = self._members[index]
-                at = member.start - first.start
-                yield index, (buffer[at : at + member.size],)
-
-        return read
-
-    def _large(self, index: int) -> Task:
-        def read(_: memoryview) -> Iterator[tuple[int, Iterable[memoryview]]]:
-            yield index, self.read(index)
+                window.skip(member.start - position)
+                position = member.start + member.size
+                if member.size > WHOLE:
+                    yield index, window.pieces(member.size)
+                else:
+                    yield index, (window.take(member.size),)
 
         return read

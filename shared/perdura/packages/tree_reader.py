@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from perdura.errors import ObjectChanged
-from perdura.packages.container import SPAN, Task
+from perdura.packages.container import Task
 from perdura.packages.names import PlainNames, member_path
 from perdura.packages.rules import PackageRejected
 from perdura.packages.tar_records import TarMember
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from perdura.packages.source import TreeSource
 
 _BATCH_FILES, _BATCH_BYTES = 64, 4 * 2**20
+_WHOLE = 2**20
 _PREFIX_CONNECTIONS = 16
 
 
@@ -64,7 +65,7 @@ class TreeContainer:
         for index, member in enumerate(self._members):
             if member.is_directory or not wanted(index):
                 continue
-            if member.size > SPAN:
+            if member.size > _WHOLE:
                 yield self._batch([index])
                 continue
             if batch and (len(batch) >= _BATCH_FILES or size + member.size > _BATCH_BYTES):
@@ -94,10 +95,12 @@ class TreeContainer:
         return
 
     def _batch(self, batch: list[int]) -> Task:
-        def read(buffer: memoryview) -> Iterator[tuple[int, Iterable[memoryview]]]:
+        def read() -> Iterator[tuple[int, Iterable[memoryview]]]:
+            largest = max(self._members[index].size for index in batch)
+            buffer = memoryview(bytearray(min(largest, _WHOLE) + 1))
             for index in batch:
                 member = self._members[index]
-                if member.size >= len(buffer):
+                if member.size > _WHOLE:
                     yield index, self.read(index)
                     continue
                 # One byte more than listed is asked for, so that a file that has grown is noticed.

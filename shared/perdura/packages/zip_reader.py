@@ -6,13 +6,13 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from perdura.errors import ObjectChanged
 from perdura.packages import zip_records as records
 from perdura.packages.container import SPAN, Task
 from perdura.packages.inflate import INFLATE_ERRORS, new_inflater
 from perdura.packages.names import PlainNames
 from perdura.packages.prefetch import prefetched
 from perdura.packages.rules import PackageRejected
+from perdura.packages.window import WHOLE, Window
 from perdura.packages.zip_records import ZipMember
 from perdura.storage.digests import crc32
 
@@ -22,9 +22,11 @@ if TYPE_CHECKING:
 
 _HEADER = records.LOCAL.size
 _FURTHEST_BODY = _HEADER + 2 * 0xFFFF
+_LENGTHS = struct.Struct("<HH")
 _CHUNK = 2**20
 _SLICE = 2**18
-_TAIL = 24
+_SIGNED = (records.DESCRIPTOR_SIGNATURE,)
+_DESCRIPTORS = {form.size: form for form in map(struct.Struct, ("<III", "<IIII", "<IQQ", "<IIQQ"))}
 
 
 class ZipContainer:
@@ -66,45 +68,36 @@ class ZipContainer:
         return self._stops[index] - member.stored
 
     def tasks(self, wanted: Callable[[int], bool]) -> Iterable[Task]:
-        """Runs of neighbouring members up to SPAN bytes, and large members one by one."""
+        """Runs of neighbouring members up to SPAN bytes; a longer member is a run of its own."""
         first: int | None = None
-        for index, member in enumerate(self._members):
-            stop = self._stops[index]
-            small = stop - member.start <= SPAN
-            if first is not None and (not wanted(index) or stop - self._members[first].start > SPAN):
-                yield self._span(first, index)
+        for index in range(len(self._members)):
+            if first is not None and (not wanted(index) or self._stops[index] - self._members[first].start > SPAN):
+                yield self._run(first, index)
                 first = None
-            if not wanted(index):
-                continue
-            if small:
-                first = index if first is None else first
-            else:
-                yield self._large(index)
+            if first is None and wanted(index):
+                first = index
         if first is not None:
-            yield self._span(first, len(self._members))
+            yield self._run(first, len(self._members))
 
     def read(self, index: int) -> Iterator[memoryview]:
         """The bytes of one member."""
-        member = self._members[index]
-        length = self._stops[index] - member.start
-        if length <= SPAN:
-            buffer = memoryview(bytearray(length))
-            for _, chunks in self._span(index, index + 1)(buffer):
-                yield from chunks
-        else:
-            yield from self._stream(index)
+        for _, chunks in self._run(index, index + 1)():
+            yield from chunks
 
-    def _span(self, first: int, stop: int) -> Task:
-        def run(buffer: memoryview) -> Iterator[tuple[int, Iterable[memoryview]]]:
-            start = self._members[first].start
-            length = self._stops[stop - 1] - start
-            if self._source.read_into(start, buffer[:length]) != length:
-                raise ObjectChanged("the archive was changed while it was being read")
+    def _run(self, first: int, stop: int) -> Task:
+        def run() -> Iterator[tuple[int, Iterable[memoryview]]]:
+            window = Window(self._source, self._members[first].start, self._stops[stop - 1])
             for index in range(first, stop):
                 member = self._members[index]
-                at = member.start - start
-                body = at + self._check_header(index, buffer[at : self._stops[index] - start])
-                data = buffer[body : body + member.stored]
+                length = self._stops[index] - member.start
+                if length > WHOLE:
+                    yield index, self._streamed(index, window)
+                    continue
+                region = window.take(length)
+                body = self._check_header(index, region)
+                data = region[body : body + member.stored]
+                if member.flags & records.DESCRIPTOR:
+                    _check_descriptor(region[body + member.stored :], member)
                 if member.method == records.STORED:
                     if crc32(data, 0) != member.crc:
                         raise PackageRejected("member-checksum", member.path)
@@ -114,45 +107,38 @@ class ZipContainer:
 
         return run
 
-    def _large(self, index: int) -> Task:
-        def run(_: memoryview) -> Iterator[tuple[int, Iterable[memoryview]]]:
-            yield index, self._stream(index)
-
-        return run
+    def _streamed(self, index: int, window: Window) -> Iterator[memoryview]:
+        member, length = self._members[index], self._stops[index] - self._members[index].start
+        head = bytes(window.take(_HEADER))
+        name_length, extra_length = _LENGTHS.unpack_from(head, _HEADER - _LENGTHS.size)
+        if _HEADER + name_length + extra_length > length:
+            raise PackageRejected("zip-local-header", member.path)
+        body = self._check_header(index, memoryview(head + window.take(name_length + extra_length)))
+        chunks = window.pieces(member.stored)
+        yield from self._checked(member, chunks) if member.method == records.STORED else self._inflated(member, chunks)
+        if member.flags & records.DESCRIPTOR:
+            _check_descriptor(window.take(length - body - member.stored), member)
 
     def resume(self, index: int, offset: int) -> Iterator[memoryview] | None:
         """The bytes of a stored member from an offset on."""
-        member = self._members[index]
+        member, stop = self._members[index], self._stops[index]
         if member.method != records.STORED:
             return None
-        return prefetched(self._source, self._body(index) + offset, member.stored - offset)
+        head = self._source.read(member.start, min(_FURTHEST_BODY, stop - member.start))
+        body = member.start + self._check_header(index, memoryview(head))
+        if member.flags & records.DESCRIPTOR:
+            _check_descriptor(self._source.read(body + member.stored, stop - body - member.stored), member)
+        return prefetched(self._source, body + offset, member.stored - offset)
 
     def crc(self, index: int) -> int:
         """The CRC-32 of a member."""
         return self._members[index].crc
 
-    def _body(self, index: int) -> int:
-        """Where the body of a member begins, its local header checked."""
-        member, stop = self._members[index], self._stops[index]
-        head = memoryview(self._source.read(member.start, min(_FURTHEST_BODY, stop - member.start)))
-        return member.start + self._check_header(index, head, tail=self._source.read(stop - _TAIL, _TAIL))
-
-    def _stream(self, index: int) -> Iterator[memoryview]:
-        member = self._members[index]
-        chunks = prefetched(self._source, self._body(index), member.stored)
-        if member.method == records.STORED:
-            yield from self._checked(member, chunks)
-        else:
-            yield from self._inflated(member, chunks)
-
     def _checked(self, member: ZipMember, chunks: Iterator[memoryview]) -> Iterator[memoryview]:
-        crc = size = 0
+        crc = 0
         for chunk in chunks:
             crc = crc32(chunk, crc)
-            size += len(chunk)
             yield chunk
-        if size != member.size:
-            raise ObjectChanged("the archive was changed while it was being read")
         if crc != member.crc:
             raise PackageRejected("member-checksum", member.path)
 
@@ -190,10 +176,10 @@ class ZipContainer:
         if size > self._limits.ratio_free and size > self._limits.ratio * member.stored:
             raise PackageRejected("limit-ratio", member.path, f"more than {self._limits.ratio} : 1")
 
-    def _check_header(self, index: int, region: memoryview, tail: bytes | None = None) -> int:
-        """Check the local header against the central directory (Z5, Z4, Z6); gives its length.
+    def _check_header(self, index: int, region: memoryview) -> int:
+        """Check the local header against the central directory (Z5, Z4); gives its length.
 
-        `region` holds the member from its local header on, up to its end or with `tail` holding its last bytes.
+        `region` begins with it and holds it whole, if it is one.
         """
         member = self._members[index]
         name = member.name
@@ -219,25 +205,18 @@ class ZipContainer:
         ):
             raise PackageRejected("zip-local-header", member.path, "CRC or sizes differ")
         rest = self._stops[index] - member.start - body - member.stored
-        if streamed:
-            after = bytes(region[body + member.stored :]) if tail is None else tail[-rest:] if rest > 0 else b""
-            if not _is_descriptor(after, rest, member):
-                raise PackageRejected("zip-descriptor", member.path)
-        elif rest != 0:
+        if streamed and rest not in _DESCRIPTORS:
+            raise PackageRejected("zip-descriptor", member.path)
+        if rest and not streamed:
             raise PackageRejected("zip-tiling", member.path)
         return body
 
 
-def _is_descriptor(data: bytes, length: int, member: ZipMember) -> bool:
-    """Whether the bytes are a data descriptor of that member, in any of its four forms (Z6)."""
-    if length != len(data) or length not in (12, 16, 20, 24):
-        return False
-    if length in (16, 24):
-        if int.from_bytes(data[:4], "little") != records.DESCRIPTOR_SIGNATURE:
-            return False
-        data = data[4:]
-    crc, stored, size = struct.unpack("<III" if len(data) == 12 else "<IQQ", data)
-    return (crc, stored, size) == (member.crc, member.stored, member.size)
+def _check_descriptor(data: memoryview | bytes, member: ZipMember) -> None:
+    """Whether the bytes are a data descriptor of that member, in one of its four forms (Z6)."""
+    values = _DESCRIPTORS[len(data)].unpack(data)
+    if values[-3:] != (member.crc, member.stored, member.size) or values[:-3] not in ((), _SIGNED):
+        raise PackageRejected("zip-descriptor", member.path)
 
 
 def _slices(chunks: Iterator[memoryview]) -> Iterator[memoryview]:
