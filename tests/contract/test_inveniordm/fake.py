@@ -16,7 +16,9 @@ from urllib.parse import unquote
 
 import httpx
 
-from tests.contract.test_inveniordm.rules import LANGUAGES, Errors, Invalid, judged
+from tests.contract.test_inveniordm import communities as reviewing
+from tests.contract.test_inveniordm.answers import CRATE, Refused, answer, bearer, crate_of, json_of, refusal
+from tests.contract.test_inveniordm.rules import LANGUAGES, VOCABULARIES, Errors, Invalid, judged
 
 TOKENS = {"publisher": "token-publisher", "other": "token-other", "archiver": "token-archiver", "admin": "token-admin"}
 FAILED = "File upload transfer failed."
@@ -35,6 +37,8 @@ class Entry:
     plan: tuple[int, int] = (0, 0)
     declared: str | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    """What became of a transfer by the server (F) that failed."""
 
     def checksum(self) -> str | None:
         """MD5 as the server tells it; with multipart a declared one is believed."""
@@ -73,12 +77,25 @@ class Fake:
     items: dict[str, Item] = field(default_factory=dict)
     requests: dict[str, dict[str, Any]] = field(default_factory=dict)
     communities: dict[str, str] = field(default_factory=lambda: {"archive": "community-1"})
+    curators: dict[str, str] = field(default_factory=dict)
+    """Who decides on requests, by id of the community; `admin` where nobody else is named."""
+    unreviewed: dict[str, set[str]] = field(default_factory=dict)
+    """Who may include published records without a review, by id of the community; anybody in one not named."""
+    limits: dict[str | None, int] = field(default_factory=dict)
+    """Requests that a user (None: a guest) may send in a minute that never ends."""
+    counted: dict[str | None, int] = field(default_factory=dict)
+    allowed_hosts: dict[str, bytes] = field(default_factory=dict)
+    """Hosts from which files may be fetched (F), and what they give for any address."""
     preservations: list[dict[str, Any]] = field(default_factory=list)
     storm: int = 0
     """Answers 429 to so many requests."""
     storm_wait: str = "1"
     calls: list[tuple[str, str]] = field(default_factory=list)
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
+
+    def number(self) -> int:
+        """A number that was not used before."""
+        return int(next(self._numbers))
 
     def transport(self) -> httpx.BaseTransport:
         """A transport that reaches this server."""
@@ -90,25 +107,34 @@ class Fake:
         self.calls.append((request.method, path))
         if self.storm > 0:
             self.storm -= 1
-            return _answer(429, {"status": 429, "message": "3 per 1 minute"}, {"Retry-After": self.storm_wait})
-        user = next((name for name, token in TOKENS.items() if _bearer(request) == token), None)
+            return answer(429, {"status": 429, "message": "3 per 1 minute"}, {"Retry-After": self.storm_wait})
+        user = next((name for name, token in TOKENS.items() if bearer(request) == token), None)
+        self.counted[user] = self.counted.get(user, 0) + 1
+        if self.counted[user] > self.limits.get(user, self.counted[user]):
+            return self._too_many(path, self.limits[user])
         for method, pattern, handler in _ROUTES:
             match = re.fullmatch(pattern, path)
             if match and method == request.method:
                 try:
                     return handler(self, request, user, *map(unquote, match.groups()))
                 except Invalid as error:
-                    return _refusal(400, error.message, error.errors)
+                    return refusal(400, error.message, error.errors)
                 except Refused as error:
-                    return _refusal(error.status, error.message, error.errors, error.more)
-        return _refusal(404, "The requested URL was not found on the server.")
+                    return refusal(error.status, error.message, error.errors, error.more)
+        return refusal(404, "The requested URL was not found on the server.")
+
+    def _too_many(self, path: str, limit: int) -> httpx.Response:
+        headers = {"Retry-After": "60", "X-RateLimit-Remaining": "0"}
+        if not path.startswith("/api/"):
+            return httpx.Response(429, html="<!DOCTYPE html>", headers=headers)
+        return answer(429, {"status": 429, "message": f"{limit} per 1 minute"}, headers)
 
     # --- drafts and records
 
     def create(self, request: httpx.Request, user: str | None) -> httpx.Response:
         if user is None:
             raise Refused(403, "Permission denied.")
-        body = _json(request)
+        body = crate_of(request) if CRATE in request.headers.get("Content-Type", "") else json_of(request)
         stored, errors = judged(body, self._dois())
         number = next(self._numbers)
         item = Item(f"{number:05d}-fake0", f"{number:05d}-paren", 1, user, errors=errors)
@@ -117,13 +143,13 @@ class Fake:
         return self._shown(201, item, item.draft, errors=errors)
 
     def put(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
-        item = self._own(identifier, user, draft=True)
+        item = self.own(identifier, user, draft=True)
         expected = request.headers.get("If-Match")
         if expected is not None and not expected.isdecimal():
             raise Refused(400, "A validation error occurred.", [{"field": "if_match", "messages": ["Not a number"]}])
         if expected is not None and int(expected) != item.revision:
             raise Refused(412, f"Revision id provided({expected}) doesn't match record's one({item.revision})")
-        body = _json(request)
+        body = json_of(request)
         stored, errors = judged(body, self._dois())
         assert item.draft is not None
         pids = item.draft["pids"] if "pids" not in body else stored["pids"]
@@ -135,34 +161,37 @@ class Fake:
         return self._shown(200, item, item.draft, errors=errors)
 
     def get_draft(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
-        item = self._own(identifier, user, draft=True)
+        item = self.own(identifier, user, draft=True)
         return self._shown(200, item, item.draft, errors=[])
 
     def get_record(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
-        return self._shown(200, item := self._readable(identifier, user), item.published)
+        item = self._readable(identifier, user)
+        if request.headers.get("Accept", "*/*") not in ("*/*", "application/json"):
+            raise Refused(406, "Invalid 'Accept' header. Expected one of: application/json")
+        return self._shown(200, item, item.published)
 
     def discard(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
-        item = self._own(identifier, user, draft=True)
+        item = self.own(identifier, user, draft=True)
         item.draft = None
         if item.published is None:
             del self.items[identifier]
         return httpx.Response(204)
 
     def edit(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
-        item = self._own(identifier, user)
+        item = self.own(identifier, user)
         item.draft = item.draft or copy.deepcopy(item.published)
         return self._shown(201, item, item.draft)
 
     def publish(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
         if identifier in self.items and self.items[identifier].draft is None:
             raise Refused(404, "Not found.")
-        item = self._own(identifier, user, draft=True)
+        item = self.own(identifier, user, draft=True)
         if item.review is not None:
             raise Refused(400, "You cannot publish a draft with an open review request. Cancel it first.")
-        self._publish(item)
+        self.make_public(item)
         return self._shown(202, item, item.published)
 
-    def _publish(self, item: Item) -> None:
+    def make_public(self, item: Item) -> None:
         assert item.draft is not None
         if any(not entry.committed for entry in item.files.values()):
             message = "One or more files have not completed their transfer, please wait."
@@ -181,7 +210,7 @@ class Fake:
         item.published, item.draft = {**item.draft, "pids": pids}, None
 
     def versions(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
-        item = self._own(identifier, user)
+        item = self.own(identifier, user)
         family = [other for other in self.items.values() if other.parent == item.parent]
         following = next((other for other in family if other.published is None and other.draft is not None), None)
         if following is None:
@@ -201,7 +230,7 @@ class Fake:
         item = self.items[identifier]
         if item.tombstone is not None:
             raise Refused(400, "Record in unexpected deletion status.")
-        told = _json(request)
+        told = json_of(request)
         item.tombstone = {
             "note": told.get("note", ""),
             "removal_reason": told["removal_reason"],
@@ -213,18 +242,35 @@ class Fake:
     def delete_own(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
         raise Refused(403, "Permission denied.")
 
-    def find(self, request: httpx.Request, user: str | None) -> httpx.Response:
+    def find_own(self, request: httpx.Request, user: str | None) -> httpx.Response:
         if user is None:
             raise Refused(403, "Permission denied.")
+        return self._found(request, [item for item in self.items.values() if item.owner == user])
+
+    def find(self, request: httpx.Request, user: str | None) -> httpx.Response:
+        """The public search: a wrong token is no error, restricted records just vanish (inveniordm.md 1.1)."""
+        return self._found(request, [item for item in self.items.values() if self._seen(item, user)])
+
+    def _seen(self, item: Item, user: str | None) -> bool:
+        if item.published is None:
+            return False
+        return item.published["access"]["record"] == "public" or user in (item.owner, "admin")
+
+    def _found(self, request: httpx.Request, items: list[Item]) -> httpx.Response:
+        """Values in quotes are looked for; without `allversions` older versions are hidden (1.10)."""
         wanted = re.findall(r'"((?:[^"\\]|\\.)*)"', request.url.params.get("q", ""))
+        whole = request.url.params.get("allversions") == "true"
         hits = []
-        for item in self.items.values():
+        for item in items:
             told = item.published or item.draft
-            if item.owner != user or told is None or item.tombstone is not None:
+            if told is None or item.tombstone is not None:
                 continue
-            if not wanted or any(value in json.dumps(told, ensure_ascii=False) for value in wanted):
-                hits.append(self._value(item, told))
-        return _answer(200, {"hits": {"hits": hits[::-1], "total": len(hits)}}, {"Retry-After": "59"})
+            value = self._value(item, told)
+            if not whole and item.published and not value["versions"]["is_latest"]:
+                continue
+            if not wanted or any(each in json.dumps(told, ensure_ascii=False) for each in wanted):
+                hits.append(value)
+        return answer(200, {"hits": {"hits": hits[::-1], "total": len(hits)}}, {"Retry-After": "59"})
 
     def _draft(self, body: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
         enabled = bool((body.get("files") or {"enabled": True}).get("enabled", True))
@@ -234,7 +280,7 @@ class Fake:
         published = [item.published for item in self.items.values() if item.published]
         return {told["pids"]["doi"]["identifier"] for told in published if "doi" in told["pids"]}
 
-    def _own(self, identifier: str, user: str | None, *, draft: bool = False) -> Item:
+    def own(self, identifier: str, user: str | None, *, draft: bool = False) -> Item:
         item = self.items.get(identifier)
         if item is not None and item.tombstone is not None:
             raise Refused(410, "Record deleted", more={"tombstone": item.tombstone})
@@ -283,12 +329,29 @@ class Fake:
     ) -> httpx.Response:
         assert told is not None
         value = self._value(item, told) | ({"errors": errors} if errors else {})
-        return _answer(status, value, {"ETag": f'"{item.revision}"', "Retry-After": "59"})
+        return answer(status, value, {"ETag": f'"{item.revision}"', "Retry-After": "59"})
+
+    def reserve(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        item = self.own(identifier, user, draft=True)
+        assert item.draft is not None
+        if "doi" in item.draft["pids"]:
+            wrong = [{"field": "pids.doi", "messages": ["A PID already exists for type doi"]}]
+            raise Refused(400, "A validation error occurred.", wrong)
+        item.draft["pids"]["doi"] = {"identifier": f"10.5072/{item.id}", "provider": "datacite"}
+        return self._shown(201, item, item.draft)
+
+    def free(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        if identifier in self.items and self.items[identifier].draft is None:
+            raise Refused(404, "Not found.")
+        item = self.own(identifier, user, draft=True)
+        assert item.draft is not None
+        item.draft["pids"].pop("doi", None)
+        return self._shown(200, item, item.draft)
 
     # --- files
 
     def list_files(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
-        return self._files(200, self._own(identifier, user, draft=True))
+        return self._files(200, self.own(identifier, user, draft=True))
 
     def record_files(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
         item = self._readable(identifier, user)
@@ -297,7 +360,7 @@ class Fake:
         return self._files(200, item)
 
     def announce(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
-        item, told = self._own(identifier, user, draft=True), _json(request)
+        item, told = self.own(identifier, user, draft=True), json_of(request)
         if not isinstance(told, list):
             raise Refused(400, "A validation error occurred.")
         if len(item.files) + len(told) > self.max_files:
@@ -316,11 +379,21 @@ class Fake:
                 wrong = [{"field": f"{number}.transfer.type", "messages": [f"Unsupported value: {made.transfer}"]}]
                 raise Refused(400, "A validation error occurred.", wrong)
             if made.transfer in ("F", "R"):
-                raise Refused(403, "Permission denied.")
+                self._elsewhere(made, transfer, number, user)
             if made.transfer == "M":
                 made.plan = self._plan(made, transfer, number)
             item.files[made.key] = made
         return self._files(201, item)
+
+    def _elsewhere(self, made: Entry, transfer: dict[str, Any], number: int, user: str | None) -> None:
+        """F is pulled at once, R stays a link; both are for superusers, and from hosts that are allowed (1.5)."""
+        if user != "admin":
+            raise Refused(403, "Permission denied.")
+        host = httpx.URL(transfer["url"]).netloc.decode()
+        if host not in self.allowed_hosts:
+            wrong = [{"field": f"{number}.transfer.url", "messages": ["Domain not allowed"]}]
+            raise Refused(400, "A validation error occurred.", wrong)
+        made.content, made.committed = self.allowed_hosts[host], True
 
     def _plan(self, made: Entry, transfer: dict[str, Any], number: int) -> tuple[int, int]:
         if "parts" not in transfer:
@@ -333,19 +406,26 @@ class Fake:
         return transfer["parts"], transfer["part_size"]
 
     def one_file(self, request: httpx.Request, user: str | None, identifier: str, key: str) -> httpx.Response:
-        item = self._own(identifier, user, draft=True)
-        return _answer(200, self._entry(item, self._file(item, key)))
+        item = self.own(identifier, user, draft=True)
+        return answer(200, self._entry(item, self._file(item, key)))
 
     def delete_file(self, request: httpx.Request, user: str | None, identifier: str, key: str) -> httpx.Response:
-        item = self._own(identifier, user, draft=True)
+        item = self.own(identifier, user, draft=True)
         if item.published is not None and self._file(item, key).committed:
             raise Refused(403, "Bucket is locked for modifications.")
         self._file(item, key)
         del item.files[key]
         return httpx.Response(204)
 
+    def delete_files(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+        item = self.own(identifier, user, draft=True)
+        if item.published is not None:
+            raise Refused(403, "Bucket is locked for modifications.")
+        item.files.clear()
+        return httpx.Response(204)
+
     def content(self, request: httpx.Request, user: str | None, identifier: str, key: str) -> httpx.Response:
-        item = self._own(identifier, user, draft=True)
+        item = self.own(identifier, user, draft=True)
         if request.headers.get("Content-Type") != "application/octet-stream":
             raise Refused(415, "Invalid 'Content-Type' header. Expected one of: application/octet-stream")
         entry, data = self._file(item, key), request.content
@@ -355,24 +435,24 @@ class Fake:
             raise Refused(400, "Filename is too long.")
         if entry.committed or entry.transfer == "M":
             del item.files[key]
-            return _answer(200, {**self._entry(item, entry), "errors": FAILED})
+            return answer(200, {**self._entry(item, entry), "errors": FAILED})
         if sum(len(other.content or b"") for other in item.files.values()) + len(data) > self.quota:
             raise Refused(400, "Bucket quota exceeded.")
         entry.content = data
-        return _answer(200, self._entry(item, entry))
+        return answer(200, self._entry(item, entry))
 
     def part(self, request: httpx.Request, user: str | None, identifier: str, key: str, part: str) -> httpx.Response:
-        item = self._own(identifier, user, draft=True)
+        item = self.own(identifier, user, draft=True)
         entry, number, data = self._file(item, key), int(part), request.content
         count, size = entry.plan
         expected = (entry.size or 0) - (count - 1) * size if number == count else size
         if number > count or len(data) != expected:
-            return _answer(200, {**self._entry(item, entry), "errors": FAILED})
+            return answer(200, {**self._entry(item, entry), "errors": FAILED})
         entry.parts[number] = data
-        return _answer(200, self._entry(item, entry))
+        return answer(200, self._entry(item, entry))
 
     def commit(self, request: httpx.Request, user: str | None, identifier: str, key: str) -> httpx.Response:
-        item = self._own(identifier, user, draft=True)
+        item = self.own(identifier, user, draft=True)
         entry = self._file(item, key)
         if entry.transfer == "M" and not entry.committed:
             count, size = entry.plan
@@ -381,7 +461,7 @@ class Fake:
         if entry.content is None:
             raise Refused(500, "The server encountered an internal error and was unable to complete your request.")
         entry.committed, entry.size = True, len(entry.content)
-        return _answer(200, self._entry(item, entry))
+        return answer(200, self._entry(item, entry))
 
     def _file(self, item: Item, key: str) -> Entry:
         if key not in item.files:
@@ -392,10 +472,13 @@ class Fake:
         value: dict[str, Any] = {
             "key": entry.key,
             "size": entry.size,
-            "status": "completed" if entry.committed else "pending",
+            "status": "failed" if entry.error else "completed" if entry.committed else "pending",
             "checksum": entry.checksum(),
             "metadata": entry.metadata,
-            "transfer": {"type": "L" if entry.committed else entry.transfer},
+            "transfer": {
+                "type": "L" if entry.committed and entry.transfer != "R" else entry.transfer,
+                **({"error": entry.error} if entry.error else {}),
+            },
         }
         if entry.transfer == "M" and not entry.committed:
             base = f"{self.url}/api/records/{item.id}/draft/files/{entry.key}/content"
@@ -404,57 +487,27 @@ class Fake:
 
     def _files(self, status: int, item: Item) -> httpx.Response:
         entries = [self._entry(item, entry) for entry in item.files.values()]
-        return _answer(status, {"enabled": True, "entries": entries})
+        return answer(status, {"enabled": True, "entries": entries})
 
-    # --- communities, and the status of preservation
+    # --- vocabularies, and the status of preservation
 
-    def community(self, request: httpx.Request, user: str | None, slug: str) -> httpx.Response:
-        if slug not in self.communities:
-            raise Refused(404, "The persistent identifier does not exist.")
-        return _answer(200, {"id": self.communities[slug], "slug": slug})
+    def vocabulary(self, request: httpx.Request, user: str | None, name: str) -> httpx.Response:
+        if name not in VOCABULARIES:
+            raise Refused(404, "Not found.")
+        entries = [{"id": entry} for entry in sorted(VOCABULARIES[name])]
+        return answer(200, {"hits": {"hits": entries, "total": len(entries)}})
 
     def language(self, request: httpx.Request, user: str | None, code: str) -> httpx.Response:
         if code not in LANGUAGES:
             raise Refused(404, "The persistent identifier does not exist.")
-        return _answer(200, {"id": code})
-
-    def review(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
-        item = self._own(identifier, user, draft=True)
-        item.review = item.review or f"request-{next(self._numbers)}"
-        self.requests.setdefault(item.review, {"id": item.review, "status": "created", "record": item.id})
-        return _answer(200, self.requests[item.review])
-
-    def submit(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
-        item = self._own(identifier, user, draft=True)
-        self.requests[item.review or ""]["status"] = "submitted"
-        return _answer(202, self.requests[item.review or ""])
-
-    def request(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
-        return _answer(200, self.requests[identifier])
-
-    def decide(self, request_id: str, decision: str) -> None:
-        """What a curator does: `accept` or `decline`."""
-        self.requests[request_id]["status"] = f"{decision}ed" if decision == "accept" else "declined"
-        if decision == "accept":
-            self._publish(self.items[self.requests[request_id]["record"]])
-
-    def include(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
-        item = self._own(identifier, user)
-        assert item.published is not None
-        told = _json(request)["communities"]
-        known = item.published.setdefault("communities", [])
-        if any(entry["id"] in known for entry in told):
-            already = {"field": "communities", "messages": ["The record is already included in this community."]}
-            raise Refused(400, "A validation error occurred.", [already])
-        known += [entry["id"] for entry in told]
-        return _answer(200, {"processed": [{"community_id": entry["id"]} for entry in told]})
+        return answer(200, {"id": code})
 
     def preserved(self, request: httpx.Request, user: str | None) -> httpx.Response:
         if user is None:
             raise Refused(401, "The server could not verify that you are authorized to access the URL requested.")
         if user != "archiver":
             raise Refused(403, "You don't have the permission to access the requested resource.")
-        told = _json(request)
+        told = json_of(request)
         if not isinstance(told, dict):
             raise Refused(400, "{'_schema': ['Invalid input type.']}")
         known = {"pid", "status", "revision_id", "harvest_timestamp", "archive_timestamp", "uri", "path", "description"}
@@ -473,9 +526,9 @@ class Fake:
                     raise Refused(409, "The same preservation info has already been received for the given PID")
                 row.clear()
                 row.update(told)
-                return _answer(202, {"message": "Accepted.", "status": 202})
+                return answer(202, {"message": "Accepted.", "status": 202})
         self.preservations.append(told)
-        return _answer(202, {"message": "Accepted.", "status": 202})
+        return answer(202, {"message": "Accepted.", "status": 202})
 
     def told(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
         if user != "archiver":
@@ -483,53 +536,17 @@ class Fake:
         if identifier not in self.items:
             raise Refused(404, "")
         rows = [row for row in self.preservations if row["pid"] == identifier]
-        return _answer(200, {"hits": {"hits": rows[::-1], "total": len(rows)}})
+        return answer(200, {"hits": {"hits": rows[::-1], "total": len(rows)}})
 
 
 _MISSING = "Missing uploaded files. To disable files for this record please mark it as metadata-only."
-
-
-class Refused(Exception):
-    """A refusal with its status."""
-
-    def __init__(
-        self, status: int, message: str, errors: Errors | None = None, more: dict[str, Any] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status, self.message, self.errors, self.more = status, message, errors, more
-
-
-def _bearer(request: httpx.Request) -> str:
-    return request.headers.get("Authorization", "").removeprefix("Bearer ")
-
-
-def _json(request: httpx.Request) -> Any:
-    if not request.content:
-        return {}
-    if request.headers.get("Content-Type") not in ("application/json", None):
-        raise Refused(415, "Invalid 'Content-Type' header. Expected one of: application/json")
-    try:
-        return json.loads(request.content)
-    except ValueError as error:
-        raise Refused(400, "Unable to decode JSON data in request body.") from error
-
-
-def _answer(status: int, value: Any, headers: dict[str, str] | None = None) -> httpx.Response:
-    return httpx.Response(status, json=value, headers=headers)
-
-
-def _refusal(
-    status: int, message: str, errors: Errors | None = None, more: dict[str, Any] | None = None
-) -> httpx.Response:
-    value = {"status": status, "message": message} | ({"errors": errors} if errors else {}) | (more or {})
-    return _answer(status, value)
 
 
 _RECORD = r"/api/records/([^/]+)"
 _FILE = rf"{_RECORD}/draft/files/([^/]+)"
 _ROUTES: list[tuple[str, str, Any]] = [
     ("POST", "/api/records", Fake.create),
-    ("GET", "/api/user/records", Fake.find),
+    ("GET", "/api/user/records", Fake.find_own),
     ("GET", "/api/records", Fake.find),
     ("GET", _RECORD, Fake.get_record),
     ("GET", rf"{_RECORD}/draft", Fake.get_draft),
@@ -545,15 +562,21 @@ _ROUTES: list[tuple[str, str, Any]] = [
     ("POST", rf"{_RECORD}/draft/files", Fake.announce),
     ("GET", _FILE, Fake.one_file),
     ("DELETE", _FILE, Fake.delete_file),
+    ("DELETE", rf"{_RECORD}/draft/files", Fake.delete_files),
     ("PUT", rf"{_FILE}/content", Fake.content),
     ("PUT", rf"{_FILE}/content/(\d+)", Fake.part),
     ("POST", rf"{_FILE}/commit", Fake.commit),
-    ("GET", "/api/communities/([^/]+)", Fake.community),
     ("GET", "/api/vocabularies/languages/([^/]+)", Fake.language),
-    ("PUT", rf"{_RECORD}/draft/review", Fake.review),
-    ("POST", rf"{_RECORD}/draft/actions/submit-review", Fake.submit),
-    ("GET", "/api/requests/([^/]+)", Fake.request),
-    ("POST", rf"{_RECORD}/communities", Fake.include),
+    ("GET", "/api/vocabularies/([^/]+)", Fake.vocabulary),
+    ("POST", rf"{_RECORD}/draft/pids/doi", Fake.reserve),
+    ("DELETE", rf"{_RECORD}/draft/pids/doi", Fake.free),
+    ("POST", "/api/communities", reviewing.make),
+    ("GET", "/api/communities/([^/]+)", reviewing.one),
+    ("PUT", rf"{_RECORD}/draft/review", reviewing.review),
+    ("POST", rf"{_RECORD}/draft/actions/submit-review", reviewing.submit),
+    ("GET", "/api/requests/([^/]+)", reviewing.request_of),
+    ("POST", "/api/requests/([^/]+)/actions/(accept|decline)", reviewing.act),
+    ("POST", rf"{_RECORD}/communities", reviewing.include),
     ("GET", rf"{_RECORD}/preservations", Fake.told),
     ("POST", "/api/hooks/receivers/preservation/events/", Fake.preserved),
 ]

@@ -5,11 +5,48 @@ from __future__ import annotations
 import re
 from typing import Any
 
-RESOURCE_TYPES = {"dataset", "publication", "publication-article", "image", "software", "other", "video", "event"}
-RELATIONS = {"isderivedfrom", "isversionof", "isidenticalto", "ispartof", "references", "isdescribedby"}
-ROLES = {"datacurator", "hostinginstitution", "other", "editor"}
+RESOURCE_TYPES = {
+    "publication", "publication-annotationcollection", "publication-book", "publication-section",
+    "publication-conferencepaper", "publication-conferenceproceeding", "publication-datamanagementplan",
+    "publication-journal", "publication-article", "publication-patent", "publication-peerreview",
+    "publication-preprint", "publication-deliverable", "publication-milestone", "publication-proposal",
+    "publication-report", "publication-softwaredocumentation", "publication-taxonomictreatment",
+    "publication-technicalnote", "publication-workingpaper", "publication-datapaper", "publication-dissertation",
+    "publication-standard", "publication-studyregistration", "publication-other", "poster", "presentation", "event",
+    "dataset", "image", "image-figure", "image-plot", "image-drawing", "image-diagram", "image-photo", "image-other",
+    "model", "video", "audio", "software", "lesson", "software-computationalnotebook", "other", "physicalobject",
+    "workflow", "project", "instrument",
+}  # fmt: skip
+RELATIONS = {
+    "iscitedby", "cites", "issupplementto", "issupplementedby", "iscontinuedby", "continues", "isdescribedby",
+    "describes", "hasmetadata", "ismetadatafor", "hasversion", "isversionof", "isnewversionof", "ispreviousversionof",
+    "ispartof", "haspart", "ispublishedin", "isreferencedby", "references", "isdocumentedby", "documents",
+    "iscompiledby", "compiles", "isvariantformof", "isoriginalformof", "isidenticalto", "isreviewedby", "reviews",
+    "isderivedfrom", "issourceof", "isrequiredby", "requires", "isobsoletedby", "obsoletes", "istranslationof",
+    "hastranslation", "iscollectedby", "collects", "other",
+}  # fmt: skip
+ROLES = {
+    "contactperson", "datacollector", "datacurator", "datamanager", "distributor", "editor", "hostinginstitution",
+    "producer", "projectleader", "projectmanager", "projectmember", "registrationagency", "registrationauthority",
+    "relatedperson", "researcher", "researchgroup", "rightsholder", "sponsor", "supervisor", "translator",
+    "workpackageleader", "other",
+}  # fmt: skip
+DESCRIPTIONS = {
+    "abstract", "methods", "series-information", "table-of-contents", "technical-info", "other",
+}  # fmt: skip
+REMOVALS = {
+    "duplicate", "retracted", "replaced", "spam", "test-record", "copyright", "personal-data", "take-down-request",
+    "disputed-authorship", "misconduct", "fraud", "out-of-scope",
+}  # fmt: skip
 LANGUAGES = {"eng", "fra", "deu"}
 RIGHTS = {"cc-by-4.0", "cc0-1.0"}
+VOCABULARIES = {
+    "resourcetypes": RESOURCE_TYPES,
+    "relationtypes": RELATIONS,
+    "contributorsroles": ROLES,
+    "descriptiontypes": DESCRIPTIONS,
+    "removalreasons": REMOVALS,
+}
 METADATA = {
     "title", "creators", "contributors", "publication_date", "publisher", "resource_type", "description", "identifiers",
     "additional_titles", "additional_descriptions", "related_identifiers", "dates", "languages", "rights", "subjects",
@@ -65,6 +102,7 @@ def _vocabularies(metadata: dict[str, Any]) -> None:
         ("rights", None, RIGHTS),
         ("contributors", "role", ROLES),
         ("related_identifiers", "relation_type", RELATIONS),
+        ("additional_descriptions", "type", DESCRIPTIONS),
     ):
         for entry in metadata.get(key) or []:
             check(entry if inner is None else entry.get(inner), known)

@@ -16,6 +16,7 @@ from perdura.clients.inveniordm.wire import Wire
 from perdura.ids import new_id
 from perdura.steps.publish_record import Done, Order, Publisher
 from perdura.steps.publish_transfer import Sending, Wanted
+from tests.contract.test_inveniordm import communities
 from tests.contract.test_inveniordm.fake import Fake
 
 FILES = {"report ü.pdf": b"%PDF-1.7 once upon a time", "data/table 1.csv": b"a,b\n1,2\n" * 1000}
@@ -158,7 +159,7 @@ class Target:
     def decide(self, request: str, decision: str) -> None:
         """What a curator does: `accept` or `decline`."""
         if self.server is not None:
-            self.server.decide(request, decision)
+            communities.decide(self.server, request, decision)
             return
         with self.wire("admin") as wire:
             wire.json("POST", f"/api/requests/{request}/actions/{decision}", body={})

@@ -1,0 +1,97 @@
+"""Communities and requests for review on the fake InvenioRDM (inveniordm.md 1.9)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+
+from tests.contract.test_inveniordm.answers import Refused, answer, json_of
+
+if TYPE_CHECKING:
+    from tests.contract.test_inveniordm.fake import Fake
+
+OUTCOMES = {"accept": "accepted", "decline": "declined"}
+_UNKNOWN = "The persistent identifier does not exist."
+
+
+def make(server: Fake, request: httpx.Request, user: str | None) -> httpx.Response:
+    """POST /api/communities"""
+    if user is None:
+        raise Refused(403, "Permission denied.")
+    told = json_of(request)
+    open_to = {user} if told["access"].get("review_policy") == "open" else set()
+    server.communities[told["slug"]] = identifier = f"community-{server.number()}"
+    server.curators[identifier], server.unreviewed[identifier] = user, open_to
+    return answer(201, {"id": identifier, "slug": told["slug"]})
+
+
+def one(server: Fake, request: httpx.Request, user: str | None, slug: str) -> httpx.Response:
+    """GET /api/communities/{slug}"""
+    if slug not in server.communities:
+        raise Refused(404, _UNKNOWN)
+    return answer(200, {"id": server.communities[slug], "slug": slug})
+
+
+def review(server: Fake, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+    """PUT /api/records/{id}/draft/review"""
+    item = server.own(identifier, user, draft=True)
+    community = json_of(request)["receiver"]["community"]
+    if community not in server.communities.values():
+        raise Refused(404, _UNKNOWN)
+    item.review = item.review or f"request-{server.number()}"
+    asked = {"id": item.review, "status": "created", "record": item.id, "community": community}
+    server.requests.setdefault(item.review, asked)
+    return answer(200, server.requests[item.review])
+
+
+def submit(server: Fake, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+    """POST /api/records/{id}/draft/actions/submit-review"""
+    item = server.own(identifier, user, draft=True)
+    server.requests[item.review or ""]["status"] = "submitted"
+    return answer(202, server.requests[item.review or ""])
+
+
+def request_of(server: Fake, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+    """GET /api/requests/{id}"""
+    return answer(200, server.requests[identifier])
+
+
+def act(server: Fake, request: httpx.Request, user: str | None, identifier: str, action: str) -> httpx.Response:
+    """POST /api/requests/{id}/actions/{accept or decline}"""
+    if server.curators.get(server.requests[identifier]["community"], "admin") != user:
+        raise Refused(403, "Permission denied.")
+    decide(server, identifier, action)
+    return answer(200, server.requests[identifier])
+
+
+def decide(server: Fake, identifier: str, action: str) -> None:
+    """What a curator does: `accept` publishes, `decline` leaves the draft."""
+    asked = server.requests[identifier]
+    asked["status"] = OUTCOMES[action]
+    if "record" not in asked or action == "decline":
+        return
+    item = server.items[asked["record"]]
+    if item.published is None:
+        server.make_public(item)
+    assert item.published is not None
+    item.published.setdefault("communities", []).append(asked["community"])
+
+
+def include(server: Fake, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+    """POST /api/records/{id}/communities: at once where the user may include without review, else by a request."""
+    item = server.own(identifier, user)
+    assert item.published is not None
+    told, processed = json_of(request)["communities"], []
+    known = item.published.setdefault("communities", [])
+    if any(entry["id"] in known for entry in told):
+        already = {"field": "communities", "messages": ["The record is already included in this community."]}
+        raise Refused(400, "A validation error occurred.", [already])
+    for entry in told:
+        identity = f"request-{server.number()}"
+        asked = {"id": identity, "status": "submitted", "record": item.id, "community": entry["id"]}
+        server.requests[identity] = asked
+        if user in server.unreviewed.get(entry["id"], {user}):
+            decide(server, identity, "accept")
+        processed.append({"community_id": entry["id"], "request": dict(asked)})
+    return answer(200, {"processed": processed})
