@@ -70,7 +70,8 @@ class Choice(BaseModel):
     """Which files of an AIP make up its DIP, and what they are called in it.
 
     Patterns are shell patterns on paths below `data/objects/`; `exclude` wins. `names` is `keep`, or `flat` for file
-    names without their folders.
+    names without their folders. `copies` says which of an original and what was made of it: `all`, `originals`,
+    `access` for its access copy, `normalised` for the file it was migrated to; itself where there is none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,6 +79,7 @@ class Choice(BaseModel):
     include: tuple[Glob, ...] = ("*",)
     exclude: tuple[Glob, ...] = ()
     names: Literal["keep", "flat"] = "keep"
+    copies: Literal["all", "originals", "access", "normalised"] = "all"
 
 
 class Destination(Selection):
@@ -111,7 +113,7 @@ class Destination(Selection):
     review: bool = False
     doi: Literal["none", "external", "registered"] = Field(
         default="none",
-        description="`external`: the Source's DOI is the record's own; `registered`: the instance makes one.",
+        description="`external`: the Source's DOI is the record's own; `registered`: the instance has to make one.",
     )
     naming: Literal["custom-fields", "identifiers"] = Field(
         default="identifiers",

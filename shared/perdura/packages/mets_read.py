@@ -41,7 +41,10 @@ _WATCHED = tuple(
 
 @dataclass(frozen=True, slots=True)
 class MetsObject:
-    """A PREMIS object: `kind` is file, representation or intellectualEntity; digests by lower-case algorithm."""
+    """A PREMIS object: `kind` is file, representation or intellectualEntity; digests by lower-case algorithm.
+
+    `sources` are the identifiers of the objects that it was made from.
+    """
 
     section: str
     kind: str
@@ -52,6 +55,7 @@ class MetsObject:
     format_name: str | None = None
     format_version: str | None = None
     format_key: str | None = None
+    sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,8 +230,9 @@ def _object(section: str, element: etree._Element) -> MetsObject:
         for each in element.iterfind("{*}objectIdentifier")
     )
     about = element.find("{*}objectCharacteristics")
+    sources = tuple(_sources(element))
     if about is None:
-        return MetsObject(section, kind, identifiers, _text(element, "originalName"), None)
+        return MetsObject(section, kind, identifiers, _text(element, "originalName"), None, sources=sources)
     size = _text(about, "size")
     return MetsObject(
         section,
@@ -242,11 +247,21 @@ def _object(section: str, element: etree._Element) -> MetsObject:
         about.findtext("{*}format/{*}formatDesignation/{*}formatName") or None,
         about.findtext("{*}format/{*}formatDesignation/{*}formatVersion") or None,
         about.findtext("{*}format/{*}formatRegistry/{*}formatRegistryKey") or None,
+        sources,
     )
 
 
 def _deep(element: etree._Element, name: str) -> str:
     return next((each.text or "" for each in element.iter(f"{{*}}{name}")), "").strip()
+
+
+def _sources(element: etree._Element) -> Iterator[str]:
+    for relationship in element.iterfind("{*}relationship"):
+        kind, detail = _text(relationship, "relationshipType"), _text(relationship, "relationshipSubType")
+        if (kind.lower(), detail.lower()) == ("derivation", "has source"):
+            for tag in ("relatedObjectIdentifier", "relatedObjectIdentification"):  # of PREMIS 3, of PREMIS 2
+                for related in relationship.iterfind(f"{{*}}{tag}"):
+                    yield _text(related, "relatedObjectIdentifierValue")
 
 
 def _text(element: etree._Element, name: str) -> str:

@@ -6,7 +6,8 @@ and the act is an event in the log. The zip is streamed from store to store; not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -30,6 +31,8 @@ OBJECTS = "data/objects/"
 
 Read = Callable[[int, int], Iterator[memoryview]]
 """Gives the bytes of a file from an offset on, so many of them."""
+
+_EARK_OBJECTS = re.compile(r"data/[^/]+/representations/[^/]+/data/(.+)")
 
 _PREMIS = "{http://www.loc.gov/premis/v3}"
 
@@ -61,18 +64,17 @@ def lines(chunks: Iterable[bytes | memoryview]) -> Iterator[bytes]:
         yield rest
 
 
-def choose(entries: Iterable[Entry], choice: Choice) -> list[Chosen]:
-    """The files of a DIP, in the order of the AIP.
+def choose(entries: Iterable[Entry], choice: Choice, copies: Collection[str] | None = None) -> list[Chosen]:
+    """The files of a DIP, in the order of the AIP; only those in `copies` (paths in the AIP) when that is given.
 
     Raises Rejected when none is left, or when names without folders fall together.
     """
     chosen: list[Chosen] = []
     names: set[str] = set()
     for entry in entries:
-        path = entry.member.path
-        if not path.startswith(OBJECTS):
+        path = payload_path(entry.member.path)
+        if path is None or (copies is not None and entry.member.path not in copies):
             continue
-        path = path.removeprefix(OBJECTS)
         if not _matches(path, choice.include) or _matches(path, choice.exclude):
             continue
         name = path.rpartition("/")[2] if choice.names == "flat" else path
@@ -83,6 +85,14 @@ def choose(entries: Iterable[Entry], choice: Choice) -> list[Chosen]:
     if not chosen:
         raise Rejected("The policy of this destination chooses no file of the AIP.", code="dip-empty")
     return chosen
+
+
+def payload_path(stored: str) -> str | None:
+    """The path of a file below the objects of its AIP (E-ARK packages have theirs elsewhere); None for any other."""
+    if stored.startswith(OBJECTS):
+        return stored.removeprefix(OBJECTS)
+    found = _EARK_OBJECTS.fullmatch(stored)
+    return found[1] if found else None
 
 
 def _matches(path: str, patterns: Sequence[str]) -> bool:

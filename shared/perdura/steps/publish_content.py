@@ -13,6 +13,7 @@ from perdura.packages.aip_index import Entry
 from perdura.ports import Ports
 from perdura.premis.model import Event
 from perdura.steps import dip
+from perdura.steps.dip_copies import chosen_copies
 from perdura.steps.mapping import choose, other
 from perdura.steps.mapping.model import Mapped
 from perdura.steps.publish_body import Facts
@@ -38,7 +39,9 @@ def files(
         return [], (), ()
     if destination.content == "aip" or not entries:
         return _aip_files(archive, aip, entries, ports), (), ()
-    chosen = dip.choose(entries, destination.dip)
+    choice = destination.dip
+    copies = None if choice.copies == "all" else chosen_copies(aip, entries, choice.copies, ports.store)
+    chosen = dip.choose(entries, choice, copies)
     reader = dip.runs(aip, chosen, ports.store)
     files = [
         Wanted(each.name, each.entry.member.size, each.entry.member.digests["sha256"], _reading(reader, each.entry))

@@ -51,6 +51,7 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
             in_custom_fields=destination.naming == "custom-fields",
             community=destination.community,
             review=destination.review,
+            register_doi=destination.doi == "registered",
         )
 
         def note(record: Record, request: str | None) -> None:

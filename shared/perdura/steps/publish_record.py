@@ -39,6 +39,8 @@ class Order:
     in_custom_fields: bool = False
     community: str | None = None
     review: bool = False
+    register_doi: bool = False
+    """Whether the instance has to make a DOI for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ class Publisher:
         self._note(record, None)
         _refuse(record)
         place_files(self._files, record.id, self._order.files, self._order.sending, empty=fresh)
+        if self._order.register_doi and record.doi is None:
+            record = self._records.reserve_doi(record.id)
         record = self._described(record)
         if self._order.community and self._order.review:
             return self._handed_in(record)
@@ -202,6 +206,8 @@ class Publisher:
             raise Broken(
                 f"{self._host}: the record {record.id} does not carry {self._order.package}.", code="not-our-record"
             )
+        if self._order.register_doi and current.doi is None:
+            raise Broken(f"{self._host}: {record.id} was published without a DOI.", code="no-doi")
         stored = self._files.list(record.id, draft=False) if self._order.files else ()
         wrong = list(_differences(stored, self._order.files))
         if wrong:

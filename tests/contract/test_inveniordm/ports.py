@@ -70,12 +70,12 @@ def ports_for(
     )
 
 
-def preserved(store: MemoryStore, files: Mapping[str, bytes], **values: Any) -> ArchiveView:
+def preserved(store: MemoryStore, files: Mapping[str, bytes], mets: bytes = b"<mets/>", **values: Any) -> ArchiveView:
     """An Archive with an AIP (a tar in the store, its index beside it) of these payload files."""
     from tests.contract.test_inveniordm.tar import tar_of
 
     archive, aip = new_id(), new_id()
-    whole, entries, checksums = tar_of(str(archive), files)
+    whole, entries, checksums = tar_of(str(archive), files, mets)
     written = store.put("perdura-aips", f"{archive}/{archive}.tar", whole)
     header = Header(str(aip), str(archive), str(archive), len(whole), checksums, len(entries))
     store.put("perdura-aips", f"{archive}/{archive}.index.jsonl", b"".join(encode_index(header, entries)))

@@ -13,10 +13,12 @@ from perdura.packages.aip_digests import MemberDigests
 from perdura.packages.aip_index import Entry
 
 
-def tar_of(base: str, files: Mapping[str, bytes]) -> tuple[bytes, list[Entry], dict[str, str]]:
+def tar_of(
+    base: str, files: Mapping[str, bytes], mets: bytes = b"<mets/>"
+) -> tuple[bytes, list[Entry], dict[str, str]]:
     """The tar, its index entries and its digests; `files` are payload files by path below `data/objects/`."""
     members = {f"data/objects/{path}": data for path, data in files.items()}
-    members["data/metadata/METS.xml"] = b"<mets/>"
+    members["data/metadata/METS.xml"] = mets
     members["manifest-sha512.txt"] = b"".join(
         f"{hashlib.sha512(data).hexdigest()}  {path}\n".encode() for path, data in members.items()
     )

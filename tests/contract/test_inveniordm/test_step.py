@@ -53,6 +53,33 @@ FILES = {
 }
 
 
+def _object(name: str, made_of: str | None) -> str:
+    source = (
+        "<relationship><relationshipType>derivation</relationshipType>"
+        "<relationshipSubType>has source</relationshipSubType><relatedObjectIdentifier>"
+        f"<relatedObjectIdentifierValue>{made_of}</relatedObjectIdentifierValue></relatedObjectIdentifier></relationship>"
+    )
+    return (
+        f'<m:amdSec ID="about-{name}"><m:techMD><m:mdWrap><m:xmlData><object xmlns="http://www.loc.gov/premis/v3">'
+        f"<objectIdentifier><objectIdentifierValue>{name}</objectIdentifierValue></objectIdentifier>"
+        f"{source if made_of else ''}</object></m:xmlData></m:mdWrap></m:techMD></m:amdSec>"
+    )
+
+
+def _file(name: str, use: str) -> str:
+    return (
+        f'<m:fileGrp USE="{use}"><m:file ADMID="about-{name}"><m:FLocat x:href="objects/{name}"/></m:file></m:fileGrp>'
+    )
+
+
+METS = (
+    '<m:mets xmlns:m="http://www.loc.gov/METS/" xmlns:x="http://www.w3.org/1999/xlink">'
+    + _object("scan.bmp", None) + _object("scan.tif", "scan.bmp") + _object("scan.jpg", "scan.bmp")
+    + _object("notes.txt", None) + "<m:fileSec>" + _file("scan.bmp", "original") + _file("scan.tif", "preservation")
+    + _file("scan.jpg", "access") + _file("notes.txt", "original") + "</m:fileSec></m:mets>"
+)  # fmt: skip
+
+
 @pytest.fixture
 def access(tmp_path: Path, target: Target, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
     """Writes the file that describes one destination of the server under test."""
@@ -144,6 +171,25 @@ def test_a_dip_with_too_many_files_is_one_zip_with_its_own_history(target: Targe
     assert made.type == "information package creation"
     assert [identifier.roles for identifier in made.objects] == [("source",), ("outcome",)]
     assert published.type == "dissemination"
+
+
+@pytest.mark.parametrize(
+    ("copies", "sent"),
+    [
+        ("access", {"scan.jpg", "notes.txt"}),
+        ("originals", {"scan.bmp", "notes.txt"}),
+        ("normalised", {"scan.tif", "notes.txt"}),
+    ],
+)
+def test_the_mets_of_the_aip_tells_which_copies_are_sent(
+    target: Target, access: Callable[..., Path], copies: str, sent: set[str]
+) -> None:
+    store = MemoryStore()
+    files = {name: name.encode() for name in ("scan.bmp", "scan.tif", "scan.jpg", "notes.txt")}
+    archive = preserved(store, files, METS.encode())
+    outcome = run(target, store, archive, access(dip={"copies": copies}))
+    assert outcome.state is StepState.COMPLETED, outcome.message
+    assert target.digests(outcome.output["destinations"]["library"]["record"]) == md5s({n: files[n] for n in sent})
 
 
 def test_metadata_alone_can_be_published(target: Target, access: Callable[..., Path]) -> None:
@@ -242,6 +288,42 @@ def test_a_community_reviews_before_publication(target: Target, access: Callable
     outcome = run(target, store, archive, path, placements)
     assert outcome.state is StepState.COMPLETED, outcome.message
     assert len(target.published(f"oais:cds:{archive.recid}")) == 1
+
+
+def test_a_doi_is_registered_where_the_policy_asks_for_one(target: Target, access: Callable[..., Path]) -> None:
+    store, placements = MemoryStore(), MemoryPlacements()
+    archive, path = preserved(store, FILES), access(doi="registered")
+    first = run(target, store, archive, path, placements).output["destinations"]["library"]
+    assert first["doi"].startswith("10.")
+    again = run(target, store, archive, path, placements).output["destinations"]["library"]
+    assert (again["record"], again["doi"]) == (first["record"], first["doi"])
+    later = replace(preserved(store, {"b.txt": b"b"}), recid=archive.recid)
+    second = run(target, store, later, path, placements).output["destinations"]["library"]
+    assert second["parent"] == first["parent"]
+    assert second["doi"] not in (None, first["doi"])
+
+
+def test_a_community_without_review_has_the_record_or_a_request_for_it(
+    target: Target, access: Callable[..., Path]
+) -> None:
+    """A curator of an open community includes at once; anybody else leaves a request, once, and is published."""
+    store, placements = MemoryStore(), MemoryPlacements()
+    archive = preserved(store, FILES)
+    slug, identifier = target.community_of("publisher", reviewed=False)
+    outcome = run(target, store, archive, access(community=slug), placements)
+    assert outcome.state is StepState.COMPLETED, outcome.message
+    with target.wire() as wire:
+        record = Records(wire).record(outcome.output["destinations"]["library"]["record"])
+    assert identifier in record.communities
+    slug, identifier = target.community_of("admin", reviewed=True)
+    archive = preserved(store, FILES)
+    path = access(community=slug)
+    for _ in range(2):
+        outcome = run(target, store, archive, path, placements)
+        assert outcome.state is StepState.COMPLETED, outcome.message
+    with target.wire() as wire:
+        record = Records(wire).record(outcome.output["destinations"]["library"]["record"])
+    assert (record.published, record.communities) == (True, ())
 
 
 def test_a_review_that_was_declined_is_a_failure(target: Target, access: Callable[..., Path]) -> None:

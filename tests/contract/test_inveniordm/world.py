@@ -143,18 +143,20 @@ class Target:
         return [hit for hit in hits if not hit.published]
 
     def community(self) -> str:
-        """A community of its own on a real server, whose curator is `admin`."""
-        if self.server is not None:
-            return "archive"
+        """The name of a community whose curator is `admin`, and that reviews what comes."""
+        return self.community_of("admin", reviewed=True)[0]
+
+    def community_of(self, curator: str, *, reviewed: bool) -> tuple[str, str]:
+        """Name and id of a new community; where nothing is reviewed its curators include records at once."""
         slug = f"archive-{new_id()}"
-        body = {
-            "slug": slug,
-            "metadata": {"title": "Archive"},
-            "access": {"visibility": "public", "member_policy": "open", "record_submission_policy": "open"},
-        }
-        with self.wire("admin") as wire:
-            wire.json("POST", "/api/communities", body=body)
-        return slug
+        access = {
+            "visibility": "public", "member_policy": "open", "record_submission_policy": "open",
+            "review_policy": "closed" if reviewed else "open",
+        }  # fmt: skip
+        body = {"slug": slug, "metadata": {"title": "Archive"}, "access": access}
+        with self.wire(curator) as wire:
+            made = wire.json("POST", "/api/communities", body=body)
+        return slug, made["id"]
 
     def decide(self, request: str, decision: str) -> None:
         """What a curator does: `accept` or `decline`."""

@@ -67,6 +67,18 @@ class Records:
         except RdmNotFound:
             return None
 
+    def reserve_doi(self, record_id: str) -> Record:
+        """Have the instance make a DOI for the draft, which keeps it through updates; one that is there is as good."""
+        try:
+            return self._record("POST", _path(record_id, "draft/pids/doi"))
+        except RdmRefused as error:
+            if "already exists" not in error.message:
+                raise
+            draft = self.draft(record_id)
+            if draft is None:
+                raise
+            return draft
+
     def record(self, record_id: str) -> Record | None:
         """The published record, None when it is not published; raises RdmGone for a deleted one."""
         try:

@@ -1,0 +1,96 @@
+"""Limits of a real InvenioRDM: its rate limit with and without other callers, and its quotas."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+
+from perdura.clients.inveniordm.wire import RdmRefused, RdmUnavailable, Wire
+from tests.contract.test_inveniordm.world import FILES, Package, Target, md5s
+from tests.peers.inveniordm.peer import Peer
+
+pytestmark = [pytest.mark.peers, pytest.mark.timeout(1800)]
+
+
+@contextmanager
+def limited(peer: Peer, **settings: str) -> Iterator[Target]:
+    """The server with other limits, and as it was afterwards."""
+    peer.restart(**settings)
+    try:
+        yield Target(peer.url, peer.tokens, httpx.HTTPTransport)
+    finally:
+        peer.restart()
+
+
+def patient(target: Target, package: Package, met: Counter[str]) -> None:
+    """Publish as deliveries do: whatever is turned away comes again when the server said, from the beginning."""
+    for _ in range(60):
+        try:
+            with Wire(target.url, target.tokens["publisher"]) as wire:
+                target.publish(package, wire=wire)
+        except RdmUnavailable as error:
+            met["given back"] += 1
+            time.sleep(min(error.retry_after or 1, 10))
+        else:
+            met["published"] += 1
+            return
+
+
+def test_a_rate_limit_is_kept_to_with_and_without_a_storm_of_others(inveniordm: Peer) -> None:
+    """Alone a worker waits as it is told; in a storm of other callers of its user the work is given back, and done."""
+    with limited(inveniordm, RDM_RATELIMIT_USER="25 per 8 second") as target:
+        alone, met = [Package() for _ in range(4)], Counter[str]()
+        for package in alone:
+            patient(target, package, met)
+        assert met["published"] == 4
+
+        stop, turned_away = threading.Event(), Counter[int]()
+
+        def storm() -> None:
+            headers = {"Authorization": f"Bearer {target.tokens['publisher']}"}
+            with httpx.Client(base_url=target.url, headers=headers, timeout=30) as client:
+                while not stop.wait(0.15):
+                    turned_away[client.get("/api/user/records?size=1").status_code] += 1
+
+        together, stormed = [Package() for _ in range(3)], Counter[str]()
+        callers = [threading.Thread(target=storm)]
+        callers += [threading.Thread(target=patient, args=(target, package, stormed)) for package in together]
+        for caller in callers:
+            caller.start()
+        for caller in callers[1:]:
+            caller.join()
+        stop.set()
+        callers[0].join()
+        assert turned_away[429] > 0
+        assert stormed["published"] == 3, stormed
+    target = Target(inveniordm.url, inveniordm.tokens, httpx.HTTPTransport)
+    for package in (*alone, *together):
+        (record,) = target.published(package.resource)
+        assert target.digests(record.id) == md5s(FILES)
+        assert target.drafts(package.resource) == []
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [("RDM_QUOTA", "Bucket quota exceeded"), ("RDM_MAX_FILE_SIZE", "Maximum file size exceeded")],
+)
+def test_what_is_over_a_quota_fails_in_the_servers_words_and_is_mended_by_a_larger_one(
+    inveniordm: Peer, limit: str, words: str
+) -> None:
+    package = Package()
+    with limited(inveniordm, **{limit: "5000"}) as target:
+        for _ in range(2):
+            with pytest.raises(RdmRefused, match=words):
+                target.publish(package)
+        assert target.published(package.resource) == []
+    target = Target(inveniordm.url, inveniordm.tokens, httpx.HTTPTransport)
+    done = target.publish(package)
+    assert target.digests(done.record.id) == md5s(FILES)
+    assert [record.id for record in target.published(package.resource)] == [done.record.id]
+    assert target.drafts(package.resource) == []
