@@ -22,6 +22,9 @@ from perdura.steps.publish_transfer import Sending, Wanted, place_files, unlike
 NOTED = 3
 """Tries of the final update while somebody else changes the draft."""
 
+_SET_WITH_THE_DRAFT = ("Bucket quota exceeded", "Maximum file size exceeded")
+"""Refusals that a larger quota of the instance does not mend for a draft that is there already (measured on v14)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -82,7 +85,7 @@ class Publisher:
                 return waiting
         self._note(record, None)
         _refuse(record)
-        place_files(self._files, record.id, self._order.files, self._order.sending, empty=fresh)
+        self._fill(record, fresh=fresh)
         if self._order.register_doi and record.doi is None:
             record = self._records.reserve_doi(record.id)
         record = self._described(record)
@@ -142,6 +145,15 @@ class Publisher:
                     f"{error.message} With an external DOI this means that the instance does not register DOIs.",
                     code="external-doi-refused",
                 ) from error
+            raise
+
+    def _fill(self, draft: Record, *, fresh: bool) -> None:
+        """Bring the files into the draft. One that is too small is thrown away: its quota was set when it was made."""
+        try:
+            place_files(self._files, draft.id, self._order.files, self._order.sending, empty=fresh)
+        except RdmRefused as error:
+            if any(words in error.message for words in _SET_WITH_THE_DRAFT):
+                self._records.discard(draft.id)
             raise
 
     def _described(self, record: Record) -> Record:

@@ -78,15 +78,22 @@ def decide(server: Fake, identifier: str, action: str) -> None:
     item.published.setdefault("communities", []).append(asked["community"])
 
 
+def _open(asked: dict[str, str]) -> bool:
+    return asked["status"] == "submitted"
+
+
 def include(server: Fake, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
     """POST /api/records/{id}/communities: at once where the user may include without review, else by a request."""
     item = server.own(identifier, user)
     assert item.published is not None
     told, processed = json_of(request)["communities"], []
     known = item.published.setdefault("communities", [])
-    if any(entry["id"] in known for entry in told):
-        already = {"field": "communities", "messages": ["The record is already included in this community."]}
-        raise Refused(400, "A validation error occurred.", [already])
+    asked_for = {each["community"] for each in server.requests.values() if _open(each) and each["record"] == item.id}
+    complaints = {each: "The record is already included in this community." for each in known}
+    complaints |= {each: "There is already an open inclusion request for this community." for each in asked_for}
+    wrong = [{"community_id": e["id"], "message": complaints[e["id"]]} for e in told if e["id"] in complaints]
+    if wrong:
+        return answer(400, {"errors": wrong})
     for entry in told:
         identity = f"request-{server.number()}"
         asked = {"id": identity, "status": "submitted", "record": item.id, "community": entry["id"]}

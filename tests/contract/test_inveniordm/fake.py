@@ -64,6 +64,8 @@ class Item:
     revision: int = 4
     tombstone: dict[str, Any] | None = None
     review: str | None = None
+    quota: int | None = None
+    """Bytes that its files may have; set when the draft is made."""
 
 
 @dataclass
@@ -137,7 +139,7 @@ class Fake:
         body = crate_of(request) if CRATE in request.headers.get("Content-Type", "") else json_of(request)
         stored, errors = judged(body, self._dois())
         number = next(self._numbers)
-        item = Item(f"{number:05d}-fake0", f"{number:05d}-paren", 1, user, errors=errors)
+        item = Item(f"{number:05d}-fake0", f"{number:05d}-paren", 1, user, errors=errors, quota=self.quota)
         item.draft = self._draft(body, stored)
         self.items[item.id] = item
         return self._shown(201, item, item.draft, errors=errors)
@@ -217,7 +219,7 @@ class Fake:
             newest = max(family, key=lambda other: other.index)
             assert newest.published is not None
             number = next(self._numbers)
-            following = Item(f"{number:05d}-fake0", item.parent, newest.index + 1, item.owner)
+            following = Item(f"{number:05d}-fake0", item.parent, newest.index + 1, item.owner, quota=self.quota)
             copied = copy.deepcopy(newest.published)
             copied["metadata"].pop("version", None)
             following.draft = {**copied, "pids": {}}
@@ -436,7 +438,9 @@ class Fake:
         if entry.committed or entry.transfer == "M":
             del item.files[key]
             return answer(200, {**self._entry(item, entry), "errors": FAILED})
-        if sum(len(other.content or b"") for other in item.files.values()) + len(data) > self.quota:
+        if sum(len(other.content or b"") for other in item.files.values()) + len(data) > (
+            self.quota if item.quota is None else item.quota
+        ):
             raise Refused(400, "Bucket quota exceeded.")
         entry.content = data
         return answer(200, self._entry(item, entry))

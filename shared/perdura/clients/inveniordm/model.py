@@ -120,7 +120,8 @@ def tombstone_of(value: Any) -> Tombstone:
 def complaints(value: Any) -> Iterator[str]:
     """Every complaint in `errors`: a list of fields with messages, or for files a plain string (inveniordm.md 3).
 
-    Messages may arrive split into single characters; those are joined again.
+    Messages may arrive split into single characters; those are joined again. Communities complain of an id, with one
+    message each (measured on v14).
     """
     errors = _mapping(value).get("errors")
     if isinstance(errors, str):
@@ -130,10 +131,10 @@ def complaints(value: Any) -> Iterator[str]:
         if not isinstance(entry, Mapping):
             yield str(entry)
             continue
-        messages = entry.get("messages")
-        texts = [str(message) for message in _items(messages)] or [str(messages)]
+        texts = [str(message) for message in _items(entry.get("messages"))] or [str(entry.get("message") or "")]
         split = len(texts) > 1 and all(len(text) <= 1 for text in texts)
-        yield f"{entry.get('field')}: {''.join(texts) if split else ' '.join(texts)}"
+        about = entry.get("field") or entry.get("community_id")
+        yield f"{about}: {''.join(texts) if split else ' '.join(texts)}"
 
 
 def said(value: Any, status: int) -> str:
