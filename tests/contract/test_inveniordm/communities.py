@@ -89,8 +89,8 @@ def include(server: Fake, request: httpx.Request, user: str | None, identifier: 
     told, processed = json_of(request)["communities"], []
     known = item.published.setdefault("communities", [])
     asked_for = {each["community"] for each in server.requests.values() if _open(each) and each["record"] == item.id}
-    complaints = {each: "The record is already included in this community." for each in known}
-    complaints |= {each: "There is already an open inclusion request for this community." for each in asked_for}
+    complaints = dict.fromkeys(known, "The record is already included in this community.")
+    complaints |= dict.fromkeys(asked_for, "There is already an open inclusion request for this community.")
     wrong = [{"community_id": e["id"], "message": complaints[e["id"]]} for e in told if e["id"] in complaints]
     if wrong:
         return answer(400, {"errors": wrong})

@@ -85,6 +85,11 @@ class Fake:
     """Who may include published records without a review, by id of the community; anybody in one not named."""
     limits: dict[str | None, int] = field(default_factory=dict)
     """Requests that a user (None: a guest) may send in a minute that never ends."""
+    registers_dois: bool = True
+    """Without it an external DOI makes the server fail."""
+    lagging: bool = False
+    """Whether the search shows only what was there at the last `refresh()`."""
+    _indexed: set[str] = field(default_factory=set)
     counted: dict[str | None, int] = field(default_factory=dict)
     allowed_hosts: dict[str, bytes] = field(default_factory=dict)
     """Hosts from which files may be fetched (F), and what they give for any address."""
@@ -125,6 +130,10 @@ class Fake:
                     return refusal(error.status, error.message, error.errors, error.more)
         return refusal(404, "The requested URL was not found on the server.")
 
+    def refresh(self) -> None:
+        """Let the search see everything that is there."""
+        self._indexed = set(self.items)
+
     def _too_many(self, path: str, limit: int) -> httpx.Response:
         headers = {"Retry-After": "60", "X-RateLimit-Remaining": "0"}
         if not path.startswith("/api/"):
@@ -137,6 +146,8 @@ class Fake:
         if user is None:
             raise Refused(403, "Permission denied.")
         body = crate_of(request) if CRATE in request.headers.get("Content-Type", "") else json_of(request)
+        if body.get("pids") and not self.registers_dois:
+            raise Refused(500, "The server encountered an internal error and was unable to complete your request.")
         stored, errors = judged(body, self._dois())
         number = next(self._numbers)
         item = Item(f"{number:05d}-fake0", f"{number:05d}-paren", 1, user, errors=errors, quota=self.quota)
@@ -265,7 +276,8 @@ class Fake:
         hits = []
         for item in items:
             told = item.published or item.draft
-            if told is None or item.tombstone is not None:
+            unseen = self.lagging and item.id not in self._indexed
+            if told is None or item.tombstone is not None or unseen:
                 continue
             value = self._value(item, told)
             if not whole and item.published and not value["versions"]["is_latest"]:

@@ -195,6 +195,18 @@ def test_content_put_onto_a_committed_file_is_recognised_as_lost(target: Target)
     assert target.digests(done.record.id) == md5s(package.files)
 
 
+def test_a_commit_of_nothing_is_an_unknown_outcome_and_the_file_starts_anew(target: Target) -> None:
+    package = Package(files={"a.txt": b"one"})
+    with target.wire() as wire:
+        draft = Records(wire).create(package.order().body)
+        Files(wire).announce(draft.id, [{"key": "a.txt"}])
+        with pytest.raises(RdmUnknown, match="500"):
+            Files(wire).commit(draft.id, "a.txt")
+    done = target.publish(package)
+    assert done.record.id == draft.id
+    assert target.digests(done.record.id) == md5s(package.files)
+
+
 def test_a_checksum_that_was_declared_wrong_is_never_believed(target: Target) -> None:
     """With multipart the server tells a declared MD5 as its own: what is compared is never declared by us."""
     package = Package(files={"m.bin": b"x" * 2000}, sending=replace(QUICK, multipart_above=100, part_size=1000))
