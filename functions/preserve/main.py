@@ -12,6 +12,7 @@ from perdura.runtime.environment import Environment
 from perdura.runtime.extras import of_preserve
 from perdura.runtime.function import Function
 from perdura.steps import preserve
+from perdura.steps.preserve_outsized import REQUESTED as OUTSIZED
 
 NAME = "preserve"
 
@@ -22,13 +23,11 @@ def look_again(environment: Environment) -> Sequence[CloudEvent]:
     return poll_waiting(environment, NAME, "preserve", preserve.poll, frozenset({"fleet"}))
 
 
+RUNNER = StepRunner(NAME, preserve.run, frozenset({"identifier", "scanner", "fleet"}), of_preserve)
+
 FUNCTION = Function(
     NAME,
-    steps={
-        "org.perdura.preserve.requested.v1": StepRunner(
-            NAME, preserve.run, frozenset({"identifier", "scanner", "fleet"}), of_preserve
-        )
-    },
+    steps={"org.perdura.preserve.requested.v1": RUNNER, OUTSIZED: RUNNER},
     tick=look_again,
     intake=archivematica.stored,
 )

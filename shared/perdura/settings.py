@@ -262,6 +262,11 @@ class Settings(BaseSettings):
     seven_zip: str | None = Field(
         None, description="Path of a 7-Zip program; with it the inside of .7z AIPs is verified too."
     )
+    outsized_bytes: int = Field(
+        0,
+        ge=0,
+        description="Bytes of a SIP above which a Job makes the AIP (infra/knative/components/outsized); 0: no Job.",
+    )
     scratch_bytes: int = Field(
         4 * 2**30, ge=0, description="Bytes of local disk that one invocation may use where a tool needs files."
     )

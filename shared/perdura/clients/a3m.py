@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from perdura.errors import Broken, Rejected
+from perdura.storage.timed import TimeUp
 
 _FOLDERS = ("tmp", "currentlyProcessing", "rejected", "failed", "completed")
 _SHOWN = 400
@@ -34,7 +35,7 @@ class A3mFailed(Rejected):
 def make_aip(program: Path, transfer: Path, work: Path, name: str, seconds: float) -> Path:
     """Run a3m on an unpacked transfer; gives back the file that it stored below `work`.
 
-    Raises A3mFailed when it fails, Broken when it cannot be run or takes longer than `seconds`.
+    Raises A3mFailed when it fails, Broken when it cannot be run, TimeUp when it takes longer than `seconds`.
     """
     share = work / "share"
     for folder in _FOLDERS:
@@ -59,11 +60,7 @@ def make_aip(program: Path, transfer: Path, work: Path, name: str, seconds: floa
         # Its tools are children of its own: all of them are ended.
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-        raise Broken(
-            "the package is too large to be preserved by a3m within one invocation: give "
-            "PERDURA_INVOCATION_SECONDS more time, or use the built-in engine or an Archivematica",
-            code="invocation-too-short",
-        ) from error
+        raise TimeUp from error
     text = " ".join(said.decode("utf-8", "replace").split())
     if process.returncode != 0:
         raise A3mFailed(f"a3m ended with {process.returncode}: {text[-_SHOWN:]}")

@@ -76,6 +76,10 @@ class PreserveRequested(StepRequested):
     """Asks for an AIP to be made of the Archive's accepted SIP."""
 
 
+class PreserveOutsizedRequested(StepRequested):
+    """Asks a Job to make the AIP of a package that is too large for an invocation."""
+
+
 class ArchiveRequested(StepRequested):
     """Asks for the Archive's AIP to be put on tape."""
 
@@ -238,6 +242,7 @@ CATALOGUE: dict[str, EventType] = {
         _type("harvest.run.requested", HarvestRunRequested, request=True),
         _type("ingest.requested", IngestRequested, request=True),
         _type("preserve.requested", PreserveRequested, request=True),
+        _type("preserve.outsized.requested", PreserveOutsizedRequested, request=True),
         _type("archive.requested", ArchiveRequested, request=True),
         _type("recall.requested", RecallRequested, request=True),
         _type("publish.requested", PublishRequested, request=True),

@@ -10,6 +10,8 @@ from typing import Protocol, cast
 from perdura.errors import Rejected
 from perdura.outcome import ArchiveView, Outcome
 from perdura.ports import Ports
+from perdura.steps.preserve_outsized import hand_over, has_job, is_outsized, look_again
+from perdura.storage.timed import TimeUp
 
 
 class AipEngine(Protocol):
@@ -33,19 +35,33 @@ ENGINES = {
 
 
 def run(archive: ArchiveView, ports: Ports) -> Outcome:
-    """Make the AIP with the engine that was asked for; raises Rejected for one that does not exist.
+    """Make the AIP with the engine that was asked for, or have a Job do it when the package is too large for that.
+
+    Raises Rejected for an engine that does not exist.
 
     What the step's input says goes before the wish of the Archive, that before the settings.
     """
     wish = (ports.extras or {}).get("wish") or {}
     asked = {**wish, **archive.step.input}
     archive = replace(archive, step=replace(archive.step, input=asked))
-    return engine(str(asked.get("engine") or ports.settings.preserve_engine)).run(archive, ports)
+    name = str(asked.get("engine") or ports.settings.preserve_engine)
+    chosen = engine(name)
+    if name != "archivematica" and is_outsized(archive, ports):
+        return hand_over(archive, ports)
+    try:
+        return chosen.run(archive, ports)
+    except TimeUp:
+        if not has_job(ports):
+            raise
+        return hand_over(archive, ports)
 
 
 def poll(archives: Sequence[ArchiveView], ports: Ports) -> Sequence[tuple[ArchiveView, Outcome]]:
-    """Look again at steps that wait; only an Archivematica lets any wait."""
-    return engine("archivematica").poll(archives, ports)
+    """Look again at steps that wait: for a Job, or for an Archivematica."""
+    handed = [(archive, outcome) for archive in archives if (outcome := look_again(archive)) is not None]
+    known = {archive.step.id for archive, _ in handed}
+    others = [archive for archive in archives if archive.step.id not in known]
+    return [*handed, *(engine("archivematica").poll(others, ports) if others else ())]
 
 
 def engine(name: str) -> AipEngine:

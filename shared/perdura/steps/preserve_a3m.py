@@ -23,6 +23,7 @@ from perdura.steps.preserve_builtin import scanning_of
 from perdura.steps.preserve_declared import Declarations
 from perdura.steps.preserve_submission import Submission, open_submission
 from perdura.steps.preserve_takeover import go_on, take_over_stored
+from perdura.storage.timed import timed
 
 _AIP = re.compile(r".*-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.tar\.gz")
 _LOCAL_SHARE = 0.25
@@ -50,7 +51,8 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
         raise Broken(f"a virus scan is required, but {scanning.reason}", code="virus-scan-unavailable")
     with tempfile.TemporaryDirectory(prefix="perdura-a3m-") as directory:
         work = Path(directory)
-        infected = _unpack(open_submission(ports.store, sip), work / "transfer", ports)
+        submission = open_submission(timed(ports.store, ports.deadline.near), sip)
+        infected = _unpack(submission, work / "transfer", ports)
         if infected:
             return Outcome(StepState.FAILED, error_code="infected", message=infected)
         made = make_aip(

@@ -40,6 +40,7 @@ from perdura.steps.preserve_import import PLACES, Imported, imported
 from perdura.steps.preserve_rights import statements
 from perdura.steps.preserve_submission import open_submission
 from perdura.storage.store import Written
+from perdura.storage.timed import timed
 
 _WHOLE = ("sha256", "sha512", "adler32")
 _FINDINGS = 100
@@ -102,7 +103,8 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     """Make the AIP, read it back, and say what it is.
 
     FAILED with `fixity-mismatch` or `infected` when the SIP is not what was accepted or carries malware; BLOCKED
-    when a required scan cannot be had. Raises Rejected without an accepted SIP, Retryable when the store fails.
+    when a required scan cannot be had. Raises Rejected without an accepted SIP, Retryable when the store fails, TimeUp
+    when the package is too large for one invocation: nothing of it is registered then.
     """
     plan = _plan(archive, ports)
     required = ports.settings.virus_scan == "required"
@@ -115,7 +117,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
         ) as sink,
         AipWriter(sink, str(archive.id), archive.created_at or plan.created) as aip,
     ):
-        submission = open_submission(ports.store, plan.sip)
+        submission = open_submission(timed(ports.store, ports.deadline.near), plan.sip)
         copied = copy(submission, aip, plan.layout, ports, plan.scanning.scanner, plan.sip.size, plan.additions)
         del submission  # what its container knows of 100,000 members is not needed twice
         refusal = _refusal(plan, copied, required=required)
@@ -126,7 +128,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
         _describe(plan, aip, copied, acts, history)
         aip.finish(_bag_info(plan))
         written = sink.finish()
-    read_back(ports.store, written)
+    read_back(timed(ports.store, ports.deadline.near), written)
     return _outcome(plan, aip.members, copied, acts, history, written)
 
 

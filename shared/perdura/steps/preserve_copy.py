@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from perdura.errors import Broken
 from perdura.outcome import Finding
 from perdura.packages.aip import AipWriter, Layout, Member
 from perdura.packages.package import PackageFile
@@ -15,6 +14,7 @@ from perdura.steps.preserve_characterise import Characterising
 from perdura.steps.preserve_declared import COMPUTED, SIP_JSON, Declarations
 from perdura.steps.preserve_inspect import Inspection
 from perdura.steps.preserve_submission import Submission
+from perdura.storage.timed import TimeUp
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def copy(
 
     A file of the SIP that an addition replaces is left out.
 
-    Raises Broken when the invocation's time runs out, Rejected when the container is not what it was.
+    Raises TimeUp when the invocation's time runs out, Rejected when the container is not what it was.
     """
     with Characterising(ports.characterisers, ports.settings.characterise_bytes) as characterising:
         return _copied(
@@ -95,11 +95,7 @@ def _copied(
         if _place(file, layout) in replaced:
             continue
         if ports.deadline.near():
-            raise Broken(
-                "the submission package is too large to be preserved within one invocation: "
-                "give PERDURA_INVOCATION_SECONDS more time",
-                code="invocation-too-short",
-            )
+            raise TimeUp
         with inspection.tap(number, file.path.rpartition("/")[2], file.size) as tap:
             wanted = file.is_payload and characterising.wants(file.path, file.size)
             passed = characterising.look(number, file.path, chunks) if wanted else chunks

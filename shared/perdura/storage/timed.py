@@ -8,17 +8,19 @@ from typing import Any, cast
 from perdura.errors import Broken
 from perdura.storage.store import ObjectRef, Store
 
+TOO_LARGE = (
+    "The package is too large for one invocation: give PERDURA_INVOCATION_SECONDS more time, or have packages of its "
+    "size done by a Job (PERDURA_OUTSIZED_BYTES)."
+)
+
 
 class TimeUp(Broken):
     """The time budget of this invocation is used up in the middle of something."""
 
     code = "invocation-too-short"
 
-    def __init__(self) -> None:
-        super().__init__(
-            "The package is too large for one invocation: give PERDURA_INVOCATION_SECONDS more time, or have packages "
-            "of its size done by a Job (PERDURA_OUTSIZED_BYTES)."
-        )
+    def __init__(self, message: str = TOO_LARGE) -> None:
+        super().__init__(message)
 
 
 def timed(store: Store, near: Callable[[], bool]) -> Store:

@@ -145,6 +145,21 @@ def test_routing(base: list[Document], thing: str) -> None:
     assert subscribers(base, f"org.perdura.{thing}.v1") == [ROUTES[thing]]
 
 
+def test_outsized_packages_go_to_their_job_where_there_is_one(base: list[Document], tmp_path: Path) -> None:
+    asked = "org.perdura.preserve.outsized.requested.v1"
+    assert subscribers(base, asked) == ["premis-log"]
+    component = KNATIVE / "components" / "outsized"
+    kustomization = {"resources": [str(KNATIVE / "base")], "components": [str(component)]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    rendered = render(tmp_path)
+    assert set(subscribers(rendered, asked)) == {"preserve-outsized", "premis-log"}
+    [sink] = [document for document in rendered if document["kind"] == "JobSink"]
+    [container] = sink["spec"]["job"]["spec"]["template"]["spec"]["containers"]
+    environment = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert environment["PERDURA_OUTSIZED_BYTES"] == "0"
+    assert float(environment["PERDURA_INVOCATION_SECONDS"]) < sink["spec"]["job"]["spec"]["activeDeadlineSeconds"]
+
+
 def test_facts_go_to_whoever_tells_sources_and_are_not_reported(base: list[Document]) -> None:
     for event_type, entry in CATALOGUE.items():
         if not entry.request:

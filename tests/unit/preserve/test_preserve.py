@@ -15,6 +15,7 @@ from perdura.ports import Scan
 from perdura.premis.model import Event
 from perdura.steps.preserve import run
 from perdura.storage.memory import MemoryStore
+from perdura.storage.timed import TimeUp
 from tests.unit.preserve.fakes import (
     EICAR,
     NOW,
@@ -321,3 +322,23 @@ def test_pronom(store: MemoryStore) -> None:
     found = {file.path: file.format_key for file in outcome.files[0][1]}
     assert found["data/metadata/submission/bagit.txt"] == "x-fmt/111"
     assert found["data/objects/a.png"] in {"fmt/11", "fmt/12", "fmt/13", None}
+
+
+class _TimeFor:
+    """Time for so many chunks."""
+
+    def __init__(self, looks: int) -> None:
+        self._looks = looks
+
+    def near(self) -> bool:
+        self._looks -= 1
+        return self._looks < 0
+
+
+@pytest.mark.parametrize("looks", [0, 1, 5, 12])
+def test_a_single_file_that_is_too_long_is_cut_and_nothing_is_told_of_it(looks: int) -> None:
+    store = MemoryStore()
+    archive = deposit(store, zipped(bag({"data/large.bin": bytes(12 << 20)})))
+    with pytest.raises(TimeUp) as caught:
+        run(archive, ports(store, deadline=_TimeFor(looks)))
+    assert caught.value.code == "invocation-too-short"
