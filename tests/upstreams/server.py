@@ -48,6 +48,7 @@ class Upstream:
     def __init__(self) -> None:
         self.routes: dict[str, list[Reply]] = {}
         self.fallback: Callable[[str], Reply | None] = lambda path: None
+        self.posted: Callable[[str, bytes], Reply | None] = lambda path, body: None
         self.seen: list[Seen] = []
         self.base = ""
         self._lock = threading.Lock()
@@ -80,9 +81,9 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.upstream.seen.append(Seen(self.command, self.path, headers))
         length = int(headers.get("content-length", 0))
-        if length:
-            self.rfile.read(length)
-        reply = self.upstream.answer(self.path)
+        body = self.rfile.read(length) if length else b""
+        posted = self.upstream.posted(self.path, body) if self.command == "POST" else None
+        reply = posted or self.upstream.answer(self.path)
         time.sleep(reply.delay)
         status, body, extra = reply.status, reply.body, dict(reply.headers)
         if reply.ranges and "range" in headers and headers.get("if-range") in (None, extra.get("ETag")):

@@ -13,21 +13,20 @@ from urllib.parse import quote
 from perdura.clients.http import Answer, HttpClient, UpstreamRefused, status_error
 from perdura.sources.catalogue import Recognised
 from perdura.sources.git_bundle import address, refs
+from perdura.sources.gitlab_export import Drop, export
 from perdura.sources.json_values import items, mapping, text
-from perdura.sources.plan import Capture, Plan, Preparing, Skipped, UpstreamFile, planned
+from perdura.sources.plan import Capture, Plan, Skipped, UpstreamFile, planned
 
 PAGES = 10_000
 """Most pages of the tree: a bound, not an expectation."""
 
-POLL_SECONDS = 20
-"""How long to wait before an export is looked at again."""
 
-
-def plan(record: Recognised, client: HttpClient, git: HttpClient | None = None) -> Plan:
+def plan(record: Recognised, client: HttpClient, git: HttpClient | None = None, drop: Drop | None = None) -> Plan:
     """List the project and the whole tree, have the export made, and plan files, bundle and export.
 
-    `git` speaks to the Git server, which wants the token in another header than the API. Raises Preparing while the
-    export is being made, UpstreamRefused, UpstreamUnavailable.
+    `git` speaks to the Git server, which wants the token in another header than the API. GitLab puts the export into
+    `drop`; without one it is downloaded. Raises Preparing while the export is being made, UpstreamRefused,
+    UpstreamUnavailable.
     """
     api = f"{record.base_url}/api/v4/projects/{quote(record.recid, safe='')}"
     project_answer = client.get(api)
@@ -45,13 +44,12 @@ def plan(record: Recognised, client: HttpClient, git: HttpClient | None = None) 
     elif bundle[1] is not None:
         captures.append(bundle[0])
         files.append(bundle[1])
-    export = _export(api, client)
-    if export is None:
+    exported = export(api, f"repository_metadata/{name}_export.tar.gz", client, drop)
+    if exported is None:
         warnings.append("GitLab refused the project export, which needs a maintainer's token: issues are not kept")
     else:
-        captures.append(export)
-        key = f"repository_metadata/{name}_export.tar.gz"
-        files.append(UpstreamFile(key, f"{api}/export/download", media_type="application/gzip"))
+        captures.append(exported[0])
+        files.append(exported[1])
     return Plan(
         source=record.source,
         recid=record.recid,
@@ -141,17 +139,3 @@ def _bundle(project: Mapping[str, Any], name: str, git: HttpClient) -> tuple[Cap
         return capture, None
     key = f"repository_metadata/{name}.bundle"
     return capture, UpstreamFile(key, address(repository, found), media_type="application/x-git-bundle")
-
-
-def _export(api: str, client: HttpClient) -> Capture | None:
-    """The status of a finished export; one is asked for when there is none. None when we may not have one."""
-    answer = client.get(f"{api}/export")
-    if answer.status in (401, 403, 404):
-        return None
-    status = text(_json(answer), "export_status")
-    if status == "finished":
-        return Capture.of(answer, "export.json")
-    if status in (None, "none"):
-        # Asking twice makes one more export, nothing else: idempotent for us.
-        _json(client.read("POST", f"{api}/export", idempotent=True))
-    raise Preparing("GitLab makes the project export", POLL_SECONDS)

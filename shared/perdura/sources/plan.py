@@ -80,6 +80,7 @@ class UpstreamFile:
     media_type: str | None = None
     title: str | None = None
     optional: bool = False
+    made_anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ class PlannedFile:
 
     An `optional` file is made by the upstream on demand (a PDF of a note); without it the harvest is complete, with a
     warning.
+
+    One that is `made_anew` for each harvest (an export) says nothing of whether the record changed.
     """
 
     key: str
@@ -99,6 +102,7 @@ class PlannedFile:
     title: str | None
     renamed: str | None
     optional: bool = False
+    made_anew: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +167,7 @@ def planned(files: Iterable[UpstreamFile]) -> tuple[PlannedFile, ...]:
             title=file.title,
             renamed=name.reason,
             optional=file.optional,
+            made_anew=file.made_anew,
         )
         for file, name in zip(files, names, strict=True)
     )
@@ -196,6 +201,7 @@ def to_json(plan: Plan, *, public: bool = False) -> bytes:
                 "title": file.title,
                 "renamed": file.renamed,
                 "optional": file.optional,
+                "made_anew": file.made_anew,
             }
             for file in plan.files
         ],

@@ -26,6 +26,7 @@ from perdura.sources import (
 )
 from perdura.sources.catalogue import Recognised
 from perdura.sources.git_bundle import GitOrigin
+from perdura.sources.gitlab_export import Drop, ExportOrigin
 from perdura.sources.origin import Origin
 from perdura.sources.plan import Plan
 from perdura.storage.store import Store
@@ -78,8 +79,9 @@ def connected(
     store: Store | None = None,
     token: str | None = None,
     budget: Budget | None = None,
+    drop: Drop | None = None,
 ) -> Iterator[Upstream]:
-    """The upstream of a record, for as long as the context lasts.
+    """The upstream of a record, for as long as the context lasts. `drop` is where GitLab may put an export.
 
     Raises Rejected when a folder or prefix may not be harvested.
     """
@@ -99,8 +101,8 @@ def connected(
             client_for(record, settings, token=token, budget=budget, basic=True) as git,
         ):
             yield Upstream(
-                GitOrigin(client, git),
-                lambda: gitlab.plan(record, client, git),
+                ExportOrigin(GitOrigin(client, git), drop),
+                lambda: gitlab.plan(record, client, git, drop),
                 lambda: gitlab.current_revision(record, client),
                 client,
             )

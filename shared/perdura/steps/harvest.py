@@ -26,6 +26,7 @@ from perdura.outcome import (
 )
 from perdura.ports import Ports
 from perdura.sources.catalogue import Recognised, by_id, recognise
+from perdura.sources.gitlab_export import Drop, reachable
 from perdura.sources.plan import Moved, Plan, Preparing, UpstreamDeleted, to_json
 from perdura.sources.protocols import Upstream, connected
 from perdura.sources.resolve import MOVES
@@ -61,7 +62,12 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
         with (
             _budget(ports, record) as budget,
             connected(
-                record, ports.settings, store=ports.store, token=_token(ports, record), budget=budget
+                record,
+                ports.settings,
+                store=ports.store,
+                token=_token(ports, record),
+                budget=budget,
+                drop=_drop(archive, ports, record),
             ) as upstream,
         ):
             try:
@@ -93,6 +99,15 @@ def _budget(ports: Ports, record: Recognised) -> AbstractContextManager[Budget |
     """The rate budget that all workers share, when the runtime supplies one: `extras["rate_budget"](profile)`."""
     supply = (ports.extras or {}).get("rate_budget")
     return supply(record.profile) if callable(supply) else nullcontext()
+
+
+def _drop(archive: ArchiveView, ports: Ports, record: Recognised) -> Drop | None:
+    """Where GitLab may put a project's export; a light package has to name an address of GitLab's instead."""
+    if record.profile.protocol != "gitlab" or archive.step.input.get("light"):
+        return None
+    if not reachable(record, ports.settings):
+        return None
+    return Drop(ports.store, ports.settings.bucket_sips, f"{archive.id}/export/{archive.step.attempt}/")
 
 
 def _harvested(archive: ArchiveView, ports: Ports, upstream: Upstream) -> Outcome:

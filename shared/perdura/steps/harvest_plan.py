@@ -31,7 +31,10 @@ class Stored:
     @property
     def fingerprint(self) -> str:
         """Same for plans that lead to the same files."""
-        content = [(f.key, f.url, f.path, f.size, sorted(f.checksums.items())) for f in self.plan.files]
+        content = [
+            (f.key, f.path) if f.made_anew else (f.key, f.url, f.path, f.size, sorted(f.checksums.items()))
+            for f in self.plan.files
+        ]
         text = json.dumps([self.plan.source, self.plan.recid, self.plan.revision, content])
         return hashlib.sha256(text.encode()).hexdigest()
 

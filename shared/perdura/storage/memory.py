@@ -134,9 +134,12 @@ class MemoryStore:
         self._find(ref)
         return f"memory://{ref.bucket}/{ref.key}?seconds={seconds}" + (f"&filename={filename}" if filename else "")
 
-    def presigned_put(self, bucket: str, key: str, seconds: int, *, public: bool = True) -> str:
+    def presigned_put(
+        self, bucket: str, key: str, seconds: int, *, public: bool = True, content_type: str | None = None
+    ) -> str:
         """A URL of that shape; nothing answers it."""
-        return f"memory://{bucket}/{key}?seconds={seconds}&public={int(public)}"
+        kind = f"&type={content_type}" if content_type else ""
+        return f"memory://{bucket}/{key}?seconds={seconds}&public={int(public)}{kind}"
 
     def _find(self, ref: ObjectRef) -> _Version:
         with self._lock:

@@ -190,10 +190,12 @@ class S3Store:
         with translated():
             return str(self._public.generate_presigned_url("get_object", Params=arguments, ExpiresIn=seconds))
 
-    def presigned_put(self, bucket: str, key: str, seconds: int, *, public: bool = True) -> str:
-        """A URL that writes the object; `public` uses the endpoint that depositors reach."""
+    def presigned_put(
+        self, bucket: str, key: str, seconds: int, *, public: bool = True, content_type: str | None = None
+    ) -> str:
+        """A URL that writes the object; `public` uses the endpoint that depositors reach; a media type is signed."""
         client = self._public if public else self.client
-        arguments = {"Bucket": bucket, "Key": key}
+        arguments = {"Bucket": bucket, "Key": key} | ({"ContentType": content_type} if content_type else {})
         with translated():
             return str(client.generate_presigned_url("put_object", Params=arguments, ExpiresIn=seconds))
 

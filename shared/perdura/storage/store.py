@@ -144,6 +144,11 @@ class Store(Protocol):
         """A URL that reads the object, for so many seconds."""
         ...
 
-    def presigned_put(self, bucket: str, key: str, seconds: int, *, public: bool = True) -> str:
-        """A URL that writes the object, for so many seconds; `public` uses the endpoint depositors reach."""
+    def presigned_put(
+        self, bucket: str, key: str, seconds: int, *, public: bool = True, content_type: str | None = None
+    ) -> str:
+        """A URL that writes the object, for so many seconds; `public` uses the endpoint depositors reach.
+
+        With `content_type` it takes bytes that are sent as that alone.
+        """
         ...
