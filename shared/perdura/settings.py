@@ -289,7 +289,8 @@ class Settings(BaseSettings):
     )
     credential_keys: SecretStr | None = Field(
         None,
-        description="Keys that encrypt credentials for sources (base64, 32 bytes each), one a word, newest first.",
+        description="Keys that encrypt credentials for sources and secrets of webhooks (base64, 32 bytes each), one a "
+        "word, newest first.",
     )
     organisation: str = Field("Perdura", description="Name of the institution; agent of its events.")
 

@@ -18,7 +18,7 @@ from sqlalchemy import Engine, text
 
 from perdura.accounts.principals import LOCAL_ADMINISTRATOR
 from perdura.cloudevents.build import build
-from perdura.errors import Rejected
+from perdura.errors import Broken, Rejected
 from perdura.ids import new_id
 from perdura.registry import outbox, subscriptions
 from perdura.runtime import notifications
@@ -74,7 +74,7 @@ def listener() -> Iterator[Listener]:
     server.server_close()
 
 
-def _subscribe(database: Engine, address: str, way: str = "webhook", **more: Any) -> UUID:
+def subscribe(database: Engine, address: str, way: str = "webhook", **more: Any) -> UUID:
     identifier = new_id()
     values = {"id": identifier, "account": LOCAL_ADMINISTRATOR, "way": way, "address": address, "secret": SECRET,
               "kinds": ["failed"], "collection": None, "every": 0} | more  # fmt: skip
@@ -90,7 +90,7 @@ def _subscribe(database: Engine, address: str, way: str = "webhook", **more: Any
     return identifier
 
 
-def _failure(database: Engine, title: str = "A title") -> UUID:
+def fail(database: Engine, title: str = "A title") -> UUID:
     archive = new_id()
     with database.begin() as connection:
         connection.execute(
@@ -122,8 +122,8 @@ def _count(database: Engine) -> int:
 
 
 def test_many_failures_are_one_signed_message(database: Engine, listener: Listener) -> None:
-    subscription = _subscribe(database, listener.url)
-    archives = [_failure(database) for _ in range(30)]
+    subscription = subscribe(database, listener.url)
+    archives = [fail(database) for _ in range(30)]
     assert notifications.tick(Surroundings(database)) == 1  # type: ignore[arg-type]
     headers, body = listener.taken[0]
     told = json.loads(body)
@@ -133,14 +133,14 @@ def test_many_failures_are_one_signed_message(database: Engine, listener: Listen
     mac = base64.b64encode(hmac.new(b"k" * 32, content, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{mac}"
     assert _count(database) == 0
-    _failure(database)
+    fail(database)
     assert notifications.tick(Surroundings(database)) == 0  # type: ignore[arg-type]
     assert _count(database) == 1
 
 
 def test_cloudevents_go_as_a_batch(database: Engine, listener: Listener) -> None:
-    _subscribe(database, listener.url, way="cloudevents")
-    _failure(database)
+    subscribe(database, listener.url, way="cloudevents")
+    fail(database)
     notifications.tick(Surroundings(database))  # type: ignore[arg-type]
     headers, body = listener.taken[0]
     assert headers["content-type"] == "application/cloudevents-batch+json"
@@ -148,9 +148,9 @@ def test_cloudevents_go_as_a_batch(database: Engine, listener: Listener) -> None
 
 
 def test_what_was_not_taken_is_told_again_later_and_given_up_in_the_end(database: Engine, listener: Listener) -> None:
-    subscription = _subscribe(database, listener.url)
+    subscription = subscribe(database, listener.url)
     listener.status = 500
-    _failure(database)
+    fail(database)
     for _ in range(subscriptions.GIVE_UP):
         with database.begin() as connection:
             connection.execute(text("UPDATE subscription SET next_at = clock_timestamp()"))
@@ -166,8 +166,8 @@ def test_only_members_of_the_collection_are_told_of(database: Engine, listener: 
     collection = new_id()
     with database.begin() as connection:
         connection.execute(text("INSERT INTO collection (id, name) VALUES (:id, 'c')"), {"id": collection})
-    _subscribe(database, listener.url, collection=collection)
-    outside, inside = _failure(database), _failure(database)
+    subscribe(database, listener.url, collection=collection)
+    outside, inside = fail(database), fail(database)
     with database.begin() as connection:
         connection.execute(text("INSERT INTO collection_member VALUES (:c, :a)"), {"c": collection, "a": inside})
         _fail(connection, inside)
@@ -186,8 +186,8 @@ def test_nobody_is_told_of_what_they_may_not_see(database: Engine, listener: Lis
             ),
             {"id": reader},
         )
-    _subscribe(database, listener.url, account=reader)
-    hidden, seen = _failure(database, "Hidden"), _failure(database, "Seen")
+    subscribe(database, listener.url, account=reader)
+    hidden, seen = fail(database, "Hidden"), fail(database, "Seen")
     with database.begin() as connection:
         connection.execute(text("UPDATE archive SET restricted = true WHERE id = :id"), {"id": hidden})
     notifications.tick(Surroundings(database))  # type: ignore[arg-type]
@@ -197,8 +197,8 @@ def test_nobody_is_told_of_what_they_may_not_see(database: Engine, listener: Lis
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1/", "http://169.254.169.254/latest", "http://[::1]/"])
 def test_no_address_inside_is_ever_contacted(database: Engine, address: str) -> None:
-    _subscribe(database, address)
-    _failure(database)
+    subscribe(database, address)
+    fail(database)
     surroundings = Surroundings(database)
     surroundings.settings = Settings(allow_loopback_upstreams=False)
     assert notifications.tick(surroundings) == 0  # type: ignore[arg-type]
@@ -207,9 +207,9 @@ def test_no_address_inside_is_ever_contacted(database: Engine, address: str) -> 
 
 
 def test_a_mail_is_a_digest_that_no_title_can_bend(database: Engine) -> None:
-    _subscribe(database, "me@example.org", way="email")
+    subscribe(database, "me@example.org", way="email")
     for number in range(80):
-        _failure(database, f"Title\r\nBcc: x@y\r\n {number}")
+        fail(database, f"Title\r\nBcc: x@y\r\n {number}")
     with database.begin() as connection:
         due = subscriptions.due(connection)
     assert due is not None
@@ -223,3 +223,25 @@ def test_a_mail_is_a_digest_that_no_title_can_bend(database: Engine) -> None:
     assert "\n" not in notifications.mail(Settings(), one)["Subject"]
     with pytest.raises(Rejected):
         notifications.SENDERS["email"](Settings(), due)
+
+
+def test_secrets_are_sealed_with_the_newest_key_and_still_sign(database: Engine, listener: Listener) -> None:
+    old, new = (base64.b64encode(byte * 32).decode() for byte in (b"o", b"n"))
+    subscription = subscribe(database, listener.url)
+    for keys in (old, f"{new} {old}", new):
+        fail(database)
+        with database.begin() as connection:
+            connection.execute(text("UPDATE subscription SET next_at = clock_timestamp()"))
+        surroundings = Surroundings(database, credential_keys=keys)
+        assert notifications.tick(surroundings) == 1  # type: ignore[arg-type]
+        headers, body = listener.taken[-1]
+        signed = notifications.signed(SECRET, headers["webhook-id"], int(headers["webhook-timestamp"]), body)
+        assert headers["webhook-signature"] == signed["webhook-signature"]
+        with database.connect() as connection:
+            kept = connection.execute(text("SELECT secret FROM subscription")).scalar_one()
+        assert kept.startswith("sealed:")
+        assert SECRET not in kept
+    with pytest.raises(Broken):
+        subscriptions.opened(Settings(credential_keys=old), subscription, kept)
+    with pytest.raises(Broken):
+        subscriptions.opened(Settings(credential_keys=new), new_id(), kept)

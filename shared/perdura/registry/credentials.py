@@ -126,7 +126,7 @@ def use(connection: Connection, settings: Settings, owner: UUID, source: str) ->
     ).one_or_none()
     if row is None:
         return None
-    return decrypted(row.ciphertext, _key(settings, row.key_id), owner, source)
+    return decrypted(row.ciphertext, key_of(settings, row.key_id), owner, source)
 
 
 def renew(connection: Connection, settings: Settings, limit: int = 1000) -> int:
@@ -140,7 +140,7 @@ def renew(connection: Connection, settings: Settings, limit: int = 1000) -> int:
         {"newest": key_id(newest), "limit": limit},
     ).all()
     for row in rows:
-        secret = decrypted(row.ciphertext, _key(settings, row.key_id), row.owner, row.source)
+        secret = decrypted(row.ciphertext, key_of(settings, row.key_id), row.owner, row.source)
         connection.execute(
             text("""
                 UPDATE credential SET key_id = :key_id, ciphertext = :ciphertext
@@ -156,7 +156,8 @@ def renew(connection: Connection, settings: Settings, limit: int = 1000) -> int:
     return len(rows)
 
 
-def _key(settings: Settings, wanted: str) -> bytes:
+def key_of(settings: Settings, wanted: str) -> bytes:
+    """The key of that name; raises Broken when this installation has it no more."""
     for key in keys(settings):
         if key_id(key) == wanted:
             return key

@@ -166,7 +166,7 @@ def _plain(value: Any) -> Any:
 
 
 _TAKE = text("""
-    SELECT id, act, input, created_by FROM job WHERE state IN ('queued', 'running')
+    SELECT id, act, input, created_by, account_id FROM job WHERE state IN ('queued', 'running')
     ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED
 """)
 
@@ -189,14 +189,31 @@ _COUNT = text("""
 """)
 
 
-def work(connection: Connection, workers: Mapping[str, Worker]) -> tuple[bool, list[CloudEvent]]:
-    """Work on the next slice of the oldest job; False when there is none, or another relay has it.
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """What was done of a job at once: for whom, about which Archives, and what is to be told of it.
+
+    `go_on` is False where nothing more can be done now.
+    """
+
+    job: UUID
+    act: str
+    by: str
+    account: UUID | None
+    archives: Sequence[UUID]
+    failed: int
+    events: Sequence[CloudEvent]
+    go_on: bool
+
+
+def work(connection: Connection, workers: Mapping[str, Worker]) -> Slice | None:
+    """Work on the next slice of the oldest job; None when there is none, or another relay has it.
 
     A Retryable error ends the slice there: what was done stays done, the rest is tried at the next call.
     """
     job = connection.execute(_TAKE).one_or_none()
     if job is None:
-        return False, []
+        return None
     rows = connection.execute(_SLICE, {"job": job.id, "limit": SLICE}).all()
     notes: list[dict[str, Any]] = []
     events: list[CloudEvent] = []
@@ -219,7 +236,8 @@ def work(connection: Connection, workers: Mapping[str, Worker]) -> tuple[bool, l
     failed = sum(note["state"] == "failed" for note in notes)
     more = waiting or len(rows) == SLICE
     connection.execute(_COUNT, {"job": job.id, "more": more, "done": len(notes) - failed, "failed": failed})
-    return not waiting, events
+    archives = [UUID(note["archive"]) for note in notes if note.get("archive")]
+    return Slice(job.id, job.act, job.created_by, job.account_id, archives, failed, events, not waiting)
 
 
 def cancel(connection: Connection, job: UUID) -> None:

@@ -7,6 +7,7 @@ digest, not a flood.
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from perdura.metadata import Base
+from perdura.registry import credentials
+from perdura.settings import Settings
 
 KINDS: dict[str, str] = {
     "org.perdura.step.failed.v1": "failed",
@@ -58,7 +61,7 @@ class Subscription(Base):
     way: Mapped[str] = mapped_column(Text)
     address: Mapped[str] = mapped_column(Text)
     secret: Mapped[str] = mapped_column(Text)
-    """Signs what is sent to an address; only its owner was ever shown it."""
+    """Signs what is sent to an address, sealed; only its owner was ever shown it. Empty where nothing is signed."""
     kinds: Mapped[list[str]] = mapped_column(ARRAY(Text))
     collection_id: Mapped[UUID | None] = mapped_column(ForeignKey("collection.id", ondelete="CASCADE"), index=True)
     source: Mapped[str | None] = mapped_column(Text)
@@ -97,6 +100,47 @@ class Due:
     notices: Sequence[tuple[int, UUID | None, dict[str, Any]]]
     titles: dict[UUID, str]
     more: int
+
+
+_SEALED = "sealed"
+
+
+def sealed(settings: Settings, subscription: UUID, secret: str) -> str:
+    """A secret as it is kept: encrypted with the newest of the keys that credentials are kept with.
+
+    Raises Broken when there is none.
+    """
+    key = credentials.keys(settings)[0]
+    kept = credentials.encrypted(secret, key, subscription, _SEALED)
+    return ":".join((_SEALED, credentials.key_id(key), base64.b64encode(kept).decode()))
+
+
+def opened(settings: Settings, subscription: UUID, kept: str) -> str:
+    """The secret that was kept; one from before secrets were sealed is as it is. Raises Broken when its key is gone."""
+    mark, _, rest = kept.partition(":")
+    if mark != _SEALED:
+        return kept
+    key_id, _, ciphertext = rest.partition(":")
+    key = credentials.key_of(settings, key_id)
+    return credentials.decrypted(base64.b64decode(ciphertext), key, subscription, _SEALED)
+
+
+def seal_anew(connection: Connection, settings: Settings, limit: int = 1000) -> int:
+    """Seal with the newest key what another one sealed, or none; returns how many were. Raises Broken."""
+    newest = f"{_SEALED}:{credentials.key_id(credentials.keys(settings)[0])}:"
+    rows = connection.execute(
+        text("""
+            SELECT id, secret FROM subscription WHERE secret <> '' AND NOT starts_with(secret, :newest)
+            ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
+        """),
+        {"newest": newest, "limit": limit},
+    ).all()
+    for row in rows:
+        connection.execute(
+            text("UPDATE subscription SET secret = :secret WHERE id = :id"),
+            {"id": row.id, "secret": sealed(settings, row.id, opened(settings, row.id, row.secret))},
+        )
+    return len(rows)
 
 
 _DUE = text("""

@@ -9,11 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from perdura.accounts import audit
+from perdura.accounts.principals import Principal
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Rejected
 from perdura.registry import collections, deposits, jobs, oais_import, steering
 from perdura.registry.deposits import Arrival
-from perdura.registry.jobs import Done, Item, Worker
+from perdura.registry.jobs import Done, Item, Slice, Worker
 from perdura.registry.oais_import import FoundSip
 from perdura.registry.steering import Act
 from perdura.runtime.environment import Environment
@@ -33,9 +35,23 @@ def tick(environment: Environment, seconds: float = SECONDS) -> list[CloudEvent]
     more = True
     while more and time.monotonic() < end:
         with environment.engine.begin() as connection:
-            more, events = jobs.work(connection, workers)
-        told += events
+            done = jobs.work(connection, workers)
+            if done is not None:
+                _audit(connection, done)
+                told += done.events
+        more = done is not None and done.go_on
     return told
+
+
+def _audit(connection: Connection, done: Slice) -> None:
+    """Record whose job did what to which Archives, in the transaction of the acts."""
+    if not done.archives and not done.failed:
+        return
+    actor = Principal(done.by, frozenset(), "job", done.account)
+    detail = {"job": str(done.job), "done": len(done.archives), "failed": done.failed}
+    objects = [str(done.job), *(str(archive) for archive in done.archives)]
+    path = f"/api/v1/jobs/{done.job}"
+    audit.record(connection, actor, audit.Act(f"job.{done.act}", audit.DONE, "POST", path, 202, objects, detail))
 
 
 def all_workers(environment: Environment) -> Mapping[str, Worker]:

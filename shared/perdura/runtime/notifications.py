@@ -12,6 +12,7 @@ import hmac
 import json
 import logging
 import smtplib
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -45,6 +46,9 @@ Sender = Callable[[Settings, Due], None]
 def tick(environment: Environment, seconds: float = SECONDS) -> int:
     """Tell what is due, for a while; returns how many messages were sent."""
     end, sent = time.monotonic() + seconds, 0
+    if environment.settings.credential_keys is not None:
+        with environment.engine.begin() as connection:
+            subscriptions.seal_anew(connection, environment.settings)
     while time.monotonic() < end:
         with environment.engine.begin() as connection:
             due = subscriptions.due(connection)
@@ -116,7 +120,8 @@ def _post(settings: Settings, due: Due, body: bytes, media_type: str) -> None:
     reach = Reach(frozenset({host}), allow_loopback=settings.allow_loopback_upstreams)
     reach.check(due.address)
     # The id is that of the last notice: what is sent again after a lost answer is known as the same.
-    headers = signed(due.secret, f"{due.id}.{due.notices[-1][0]}", int(time.time()), body)
+    secret = subscriptions.opened(settings, due.id, due.secret)
+    headers = signed(secret, f"{due.id}.{due.notices[-1][0]}", int(time.time()), body)
     answer = send(reach, due.address, {**headers, "Content-Type": media_type, "User-Agent": "perdura"}, body)
     if not 200 <= answer < 300:
         raise Rejected(f"The address answered {answer}.", code="webhook-refused")
@@ -174,7 +179,7 @@ def _mail(settings: Settings, due: Due) -> None:
         raise Rejected("No mail server is configured.", code="no-mail-server")
     with smtplib.SMTP(settings.smtp_host, settings.smtp_port, timeout=TIMEOUT) as server:
         if settings.smtp_starttls:
-            server.starttls()
+            server.starttls(context=ssl.create_default_context())
         if settings.smtp_user and settings.smtp_password:
             server.login(settings.smtp_user, settings.smtp_password.get_secret_value())
         server.send_message(mail(settings, due))

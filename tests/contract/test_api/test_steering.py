@@ -121,6 +121,10 @@ def test_items_that_fail_say_why_and_stop_nothing(world: World, registry: Client
         (str(good), "done", None), (str(needed), "failed", "needed-step"),
     ]  # fmt: skip
     assert len(_get(registry, f"/jobs/{job['id']}/items?state=failed")["items"]) == 1
+    entry = world.audited()[-1]
+    assert (entry.action, entry.actor, entry.means) == (f"job.{job['act']}", "administrator", "job")
+    assert entry.objects == [job["id"], str(good)]
+    assert entry.detail == {"job": job["id"], "done": 1, "failed": 1}
 
 
 def test_a_passing_trouble_leaves_the_rest_for_later(world: World) -> None:
@@ -134,9 +138,13 @@ def test_a_passing_trouble_leaves_the_rest_for_later(world: World) -> None:
             raise Retryable("Not now.")
         return jobs.Done(None)
 
-    for more in (False, True, False):
+    for goes_on in (False, True):
         with world.engine.begin() as connection:
-            assert jobs.work(connection, {"odd": worker})[0] is more
+            done = jobs.work(connection, {"odd": worker})
+        assert done is not None
+        assert done.go_on is goes_on
+    with world.engine.begin() as connection:
+        assert jobs.work(connection, {"odd": worker}) is None
     assert tries == ["0", "1", "1", "2"]
     with world.engine.connect() as connection:
         row = connection.execute(text("SELECT state, done FROM job WHERE id = :id"), {"id": job}).one()

@@ -66,7 +66,7 @@ class SubscriptionAnswer(Answer):
 class SubscriptionMade(SubscriptionAnswer):
     """A new subscription, with the secret that signs its messages: it is shown this once."""
 
-    secret: str
+    secret: str | None = Field(description="None for mail, which is not signed.")
 
 
 class SubscriptionList(Answer):

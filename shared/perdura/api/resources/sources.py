@@ -20,7 +20,7 @@ from perdura.api.models.sources import (
 )
 from perdura.api.operations import Call, Section
 from perdura.api.problems import Problem, not_found
-from perdura.registry import credentials
+from perdura.registry import credentials, subscriptions
 from perdura.runtime.budget import registry_budget
 from perdura.runtime.extras import credential_of
 from perdura.sources import listing, search
@@ -117,10 +117,12 @@ def delete_credential(call: Call, source: str) -> Response:
 
 @section.post("/credentials/renewal", permission=Permission.ADMINISTER)
 def renew_credentials(call: Call) -> Renewed:
-    """Encrypt everybody's credentials with the newest key, so that the older ones can be taken away."""
+    """Encrypt all credentials and secrets of subscriptions with the newest key, so that older keys can go."""
     _require_keys(call)
     number = 0
     while moved := credentials.renew(call.connection, call.services.settings):
+        number += moved
+    while moved := subscriptions.seal_anew(call.connection, call.services.settings):
         number += moved
     return Renewed(credentials=number)
 

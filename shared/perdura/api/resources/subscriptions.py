@@ -19,7 +19,7 @@ from perdura.api.models.subscriptions import (
     SubscriptionRequest,
 )
 from perdura.api.operations import Call, Section
-from perdura.api.problems import not_found
+from perdura.api.problems import Problem, not_found
 from perdura.api.queries.rows import AnyRow
 from perdura.ids import new_id
 from perdura.registry import subscriptions as registry
@@ -59,9 +59,18 @@ def own(call: Call) -> list[SubscriptionAnswer]:
     return [answer(row) for row in rows]
 
 
-def make(call: Call, body: SubscriptionRequest) -> tuple[UUID, str]:
-    """Make a subscription of the caller; gives back its id and its secret."""
-    subscription, secret = new_id(), f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+def make(call: Call, body: SubscriptionRequest) -> tuple[UUID, str | None]:
+    """Make a subscription of the caller; gives back its id, and its secret where it has one.
+
+    Raises a 409 when there is no key to keep a secret with.
+    """
+    subscription, secret, kept = new_id(), None, ""
+    if body.way != "email":
+        settings = call.services.settings
+        if settings.credential_keys is None:
+            raise Problem(409, "No keys are set here with which a secret could be kept.", "no-credential-key")
+        secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+        kept = registry.sealed(settings, subscription, secret)
     call.connection.execute(
         insert(Subscription).values(
             id=subscription,
@@ -69,7 +78,7 @@ def make(call: Call, body: SubscriptionRequest) -> tuple[UUID, str]:
             owner=call.principal.name,
             way=body.way,
             address=body.address,
-            secret=secret,
+            secret=kept,
             kinds=list(body.kinds),
             collection_id=body.collection,
             source=body.source,
