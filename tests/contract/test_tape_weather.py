@@ -254,7 +254,7 @@ def test_the_answer_is_lost_after_the_job_was_stored(weather: Weather) -> None:
 
 
 def test_one_of_several_jobs_is_unknown(weather: Weather) -> None:
-    """207: the good answers count, the unknown job is looked for elsewhere and then asked for anew."""
+    """207: the good answers count; the unknown job is looked for elsewhere, then asked for under its own key."""
     weather.run()
     weather.until("archiving", "active")
     lost = replace(weather.view, id=ARCHIVE.__class__(int=9))
@@ -269,9 +269,60 @@ def test_one_of_several_jobs_is_unknown(weather: Weather) -> None:
         time.sleep(0.02)
     assert other.state is StepState.WAITING
     assert other.checkpoint is not None
-    assert (other.checkpoint["phase"], other.checkpoint["round"]) == ("submit", 2)
+    assert (other.checkpoint["phase"], other.checkpoint["round"]) == ("submit", 1)
     assert "FTS no longer knows the job" in other.findings[0].message
-    assert [(event.type, event.outcomes[0].outcome) for event in other.events] == [("replication", "fail")]
+    assert other.events == (), "nothing has failed yet"
+
+
+def test_an_fts_that_does_not_show_a_job_for_a_while_gets_no_second_one(weather: Weather) -> None:
+    weather.inject({"effect": "freeze", "match": PATH})
+    weather.run()
+    job = str(weather.view.step.checkpoint["job"])
+    ledger = weather.server.ledger
+    real = ledger.job
+    ledger.job = lambda _: None  # type: ignore[method-assign]
+    assert weather.poll().output["tape"]["waiting_for"] == "job-unknown"
+    ledger.job = real  # type: ignore[method-assign]
+    weather.poll()
+    assert weather.view.step.checkpoint["job"] == job
+    weather.inject()
+    weather.server.daemon.thaw(job)
+    weather.until()
+    weather.is_on_tape_once()
+    assert (weather.submitted, weather.reads) == (1, 1)
+
+
+def test_an_fts_that_lost_a_job_gets_it_again_and_then_another(weather: Weather) -> None:
+    weather.inject({"effect": "freeze", "match": PATH})
+    weather.run()
+    checkpoints = []
+    for _ in range(4):
+        checkpoint = weather.view.step.checkpoint
+        if checkpoint["job"]:
+            weather.server.ledger._rows("DELETE FROM file WHERE job_id = ?", (checkpoint["job"],))
+            weather.server.ledger._rows("DELETE FROM job WHERE job_id = ?", (checkpoint["job"],))
+        weather.poll()
+        checkpoints.append((weather.view.step.checkpoint["phase"], weather.view.step.checkpoint["round"]))
+    assert checkpoints == [("submit", 1), ("job", 1), ("submit", 2), ("job", 2)]
+    assert weather.told == [("replication", "fail")]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_job_is_never_asked_of_another_fts_beside_the_first(weather: Weather, there: bool) -> None:
+    weather.inject({"effect": "freeze", "match": PATH})
+    weather.run()
+    checkpoint = {**weather.view.step.checkpoint, "job": "11111111-2222-4333-8444-555555555555"}
+    checkpoint["account"] = ["https://fts-before.example.org:8446", "/CN=robot"]
+    weather.view = replace(weather.view, step=replace(weather.view.step, checkpoint=checkpoint))
+    if there:
+        weather.put(DATA)
+        weather.poll()
+        weather.is_on_tape_once()
+        return
+    weather.poll()
+    assert (weather.outcome.state, weather.outcome.error_code) == (StepState.BLOCKED, "other-fts-account")
+    assert "https://fts-before.example.org:8446 as /CN=robot" in str(weather.outcome.message)
+    assert weather.submitted == 1
 
 
 def test_fts_has_forgotten_a_job_that_was_done(weather: Weather) -> None:

@@ -149,7 +149,14 @@ def identity_from(document: Mapping[str, Any]) -> Identity:
 
 
 def job_from(item: Mapping[str, Any]) -> FtsJob:
-    """One job as FTS shows it, or its error for that job."""
+    """One job as FTS shows it, or its error for that job; raises FtsUnavailable for something that is neither."""
+    try:
+        return _job_from(item)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FtsUnavailable("FTS answered with something that is no job") from error
+
+
+def _job_from(item: Mapping[str, Any]) -> FtsJob:
     if "job_state" not in item:
         return FtsJob(str(item["job_id"]), None, f"{item.get('http_status')}: {item.get('http_message')}")
     files = tuple(

@@ -165,8 +165,11 @@ class TapeEndpoint:
         """Where files are. A path the endpoint leaves out of its answer is left out here: ask again."""
         found: dict[str, Locality] = {}
         for start in range(0, len(paths), BULK):
-            for item in self._call("POST", "archiveinfo", {"paths": list(paths[start : start + BULK])}):
-                found[str(item["path"])] = Locality(item.get("locality"), item.get("error"))
+            items = self._call("POST", "archiveinfo", {"paths": list(paths[start : start + BULK])})
+            try:
+                found |= {str(item["path"]): Locality(item.get("locality"), item.get("error")) for item in items}
+            except (KeyError, TypeError, AttributeError) as error:
+                raise TapeUnavailable("the tape endpoint answered archiveinfo with something else") from error
         return found
 
     def stage(self, paths: Sequence[str], lifetime: int) -> str:

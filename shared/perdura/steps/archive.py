@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from perdura.clients.fts_answers import BANNED
 from perdura.errors import Broken, PerduraError, Rejected, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Outcome, Package, PackageKind, StepState
-from perdura.ports import Ports, Residency, TapeJob, TapeJobs, TapeSystem
-from perdura.steps.archive_decisions import Act, Decision, on_job, on_residency
+from perdura.ports import Ports, TapeJobs, TapeSystem
 from perdura.steps.archive_events import told_without_tape
-from perdura.steps.archive_outcomes import blocked, completed, next_round, waiting
+from perdura.steps.archive_looking import looked, on_found
+from perdura.steps.archive_outcomes import waiting
 from perdura.steps.archive_source import adler32_of
 from perdura.steps.archive_submission import PAUSED_SECONDS, held_back, stopped, submit, submit_all
 from perdura.steps.archive_transfer import Transfer, restored, resumed, whole
@@ -74,7 +74,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     for pause in QUICK_LOOKS if fast else ():
         time.sleep(pause)
         try:
-            outcome = _looked([transfer], tape, jobs, ports, quick=True)[0]
+            outcome = looked([transfer], tape, jobs, ports, quick=True)[0]
         except UpstreamUnavailable:
             break
         if outcome.state is not StepState.WAITING:
@@ -97,20 +97,25 @@ def poll(archives: Sequence[ArchiveView], ports: Ports) -> Sequence[tuple[Archiv
         message = "The tape system is no longer configured."
         return [(each, Outcome(StepState.WAITING, poll_at=later, message=message)) for each in archives]
     jobs = register(ports)
-    transfers = [_alone(resumed(archive)) for archive in archives]
+    outcomes: dict[Any, Outcome] = {}
+    transfers: list[Transfer] = []
+    for archive in archives:
+        try:
+            transfers.append(_alone(resumed(archive)))
+        except Broken as error:
+            outcomes[archive.id] = Outcome(StepState.BLOCKED, error_code=error.code, message=error.message)
     asking = [transfer for transfer in transfers if transfer.phase == "submit"]
     looking = [transfer for transfer in transfers if transfer.phase != "submit"]
-    outcomes: dict[Any, Outcome] = {}
     for transfer, outcome in zip(asking, submit_all(asking, tape, jobs, ports), strict=True):
         outcomes[transfer.archive.id] = outcome
     try:
-        looked = _looked(looking, tape, jobs, ports)
+        seen = looked(looking, tape, jobs, ports)
     except PerduraError as error:
         log.warning("the tape system could not be asked: %s", error.message)
         if error.code == BANNED:
             jobs.stop(error.message)
-        looked = [waiting(transfer, now, ports, error.code, said=error.message) for transfer in looking]
-    outcomes |= {transfer.archive.id: outcome for transfer, outcome in zip(looking, looked, strict=True)}
+        seen = [waiting(transfer, now, ports, error.code, said=error.message) for transfer in looking]
+    outcomes |= {transfer.archive.id: outcome for transfer, outcome in zip(looking, seen, strict=True)}
     return [(archive, outcomes[archive.id]) for archive in archives]
 
 
@@ -147,118 +152,5 @@ def _there_already(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: 
     for candidate in candidates:
         found = residency.get(candidate.path)
         if found is not None and (found.on_disk or found.on_tape):
-            return _on_found(replace(candidate, phase="tape"), found, tape, ports)
+            return on_found(replace(candidate, phase="tape"), found, tape, ports)
     return None
-
-
-def _looked(
-    transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, ports: Ports, *, quick: bool = False
-) -> list[Outcome]:
-    """One look at each: jobs in bulk, then the residency of those whose job is not all that counts.
-
-    A `quick` look, right after the submission, writes down only what is over.
-    """
-    if not transfers:
-        return []
-    keys = {transfer.job: transfer.job_key for transfer in transfers if transfer.phase == "job" and transfer.job}
-    cancelled = {} if quick else _wishes(keys, tape, jobs)
-    found = tape.jobs(list(keys)) if keys else {}
-    transfers = [_with_retries(transfer, found.get(transfer.job or ""), tape, jobs) for transfer in transfers]
-    decisions = [_decided(transfer, found, cancelled) for transfer in transfers]
-    asked = {t.path for t, d in zip(transfers, decisions, strict=True) if d.act in (Act.INSPECT, Act.MONITOR)}
-    there = tape.residency(sorted(asked)) if asked else {}
-    outcomes = [
-        _on_found(transfer, there.get(transfer.path), tape, ports, decision)
-        if decision.act in (Act.INSPECT, Act.MONITOR)
-        else _acted(transfer, decision, ports)
-        for transfer, decision in zip(transfers, decisions, strict=True)
-    ]
-    over = [t.job_key for t, outcome in zip(transfers, outcomes, strict=True) if not _goes_on(t, outcome)]
-    if over or not quick:
-        jobs.seen({keys[job]: state for job, state in found.items()}, over)
-    return outcomes
-
-
-def _with_retries(transfer: Transfer, job: TapeJob | None, tape: TapeSystem, jobs: TapeJobs) -> Transfer:
-    """Keep the attempts that failed since the look before: the tape system forgets them some days after the job."""
-    if job is None or job.retries <= transfer.retries:
-        return transfer
-    try:
-        jobs.tried(transfer.job_key, tape.retries(job))
-    except PerduraError as error:
-        log.warning("failed attempts of a job: %s", error.message, extra={"archive": transfer.archive.id})
-        return transfer
-    return replace(transfer, retries=job.retries)
-
-
-def _goes_on(transfer: Transfer, outcome: Outcome) -> bool:
-    """Whether the transfer's job is still to be followed."""
-    checkpoint = outcome.checkpoint or {}
-    same = checkpoint.get("phase") == "job" and checkpoint.get("job") == transfer.job
-    return outcome.state is StepState.WAITING and same
-
-
-def _wishes(keys: Mapping[str, str], tape: TapeSystem, jobs: TapeJobs) -> dict[str, str]:
-    """Do what people asked of these jobs; gives back by whom jobs were cancelled, by job id."""
-    wishes = jobs.wishes(list(keys.values())) if keys else {}
-    wished = {job: wishes[key] for job, key in keys.items() if key in wishes}
-    for job, wish in wished.items():
-        if wish.priority is not None and wish.cancelled_by is None:
-            tape.set_priority([job], wish.priority)
-            jobs.granted(keys[job])
-    cancelled = {job: wish.cancelled_by for job, wish in wished.items() if wish.cancelled_by is not None}
-    if cancelled:
-        tape.cancel(list(cancelled))
-    return cancelled
-
-
-def _decided(transfer: Transfer, jobs: Mapping[str, TapeJob], cancelled: Mapping[str, str]) -> Decision:
-    if transfer.phase == "tape" or transfer.job is None:
-        return Decision(Act.MONITOR, "on-disk")
-    job = jobs.get(transfer.job) or TapeJob(transfer.job, "unknown")
-    if job.state == "cancelled" and transfer.job in cancelled:
-        message = f"{cancelled[transfer.job]} cancelled the job; what was copied before may still reach tape"
-        return Decision(Act.OPERATOR, "cancelled-on-request", message)
-    return on_job(job, transfer.expected)
-
-
-def _on_found(
-    transfer: Transfer, found: Residency | None, tape: TapeSystem, ports: Ports, cause: Decision | None = None
-) -> Outcome:
-    """Act on the residency; a job that is over (`cause`) leaves a file that only has to reach tape."""
-    now = ports.clock.now()
-    since = datetime.fromisoformat(transfer.on_disk_since) if transfer.on_disk_since else now
-    decision = on_residency(
-        found,
-        transfer.expected,
-        waited=now - since,
-        patience=timedelta(days=ports.settings.tape_patience_days),
-        complaints=transfer.complaints,
-    )
-    if decision.act is Act.DONE and found is not None:
-        already = cause is not None and cause.code in ("already-archived", "destination-exists")
-        return completed(transfer, found, already or transfer.job is None, tape, ports)
-    if decision.act is Act.MONITOR:
-        complaints = transfer.complaints + 1 if found is not None and found.error else 0
-        transfer = replace(
-            transfer, phase="tape", on_disk_since=since.isoformat(), complaints=complaints, looks=transfer.looks + 1
-        )
-        said = cause.message if cause is not None and cause.message and cause.code != "on-disk" else decision.message
-        return waiting(transfer, now, ports, decision.code, said=said)
-    if decision.act is Act.RESUBMIT and cause is not None and cause.message:
-        decision = replace(decision, message=f"{cause.message}. {decision.message}")
-    return _acted(transfer, decision, ports)
-
-
-def _acted(transfer: Transfer, decision: Decision, ports: Ports) -> Outcome:
-    now = ports.clock.now()
-    if decision.alarm:
-        log.error("%s: %s", decision.code, decision.message, extra={"archive": transfer.archive.id})
-    if decision.act is Act.WAIT:
-        return waiting(replace(transfer, looks=transfer.looks + 1), now, ports, decision.code)
-    if decision.act is Act.RESUBMIT and transfer.round < ports.settings.tape_attempts:
-        return next_round(transfer, decision, now, ports)
-    if decision.act is Act.RESUBMIT:
-        message = f"{decision.message} ({transfer.round} attempts)"
-        return blocked(transfer, replace(decision, message=message), now)
-    return blocked(transfer, decision, now)

@@ -33,11 +33,24 @@ def next_round(transfer: Transfer, decision: Decision, now: datetime, ports: Por
     """Another job, announced in the checkpoint and submitted at the next look; the one before stays in the log."""
     event = attempt_failed(Told(transfer.archive, transfer.aip, now), decision, transfer.round, transfer.job)
     following = replace(
-        transfer, phase="submit", round=transfer.round + 1, job=None, looks=0, on_disk_since=None, retries=0
+        transfer,
+        phase="submit",
+        round=transfer.round + 1,
+        job=None,
+        looks=0,
+        on_disk_since=None,
+        retries=0,
+        asked_again=False,
     )
     outcome = waiting(following, now, ports, decision.code, said=decision.message)
     poll_at = next_look(now, transfer.round - 1, ports.settings.tape_poll_seconds, ports.settings.tape_poll_longest)
     return replace(outcome, events=(event,), poll_at=poll_at)
+
+
+def asked_again(transfer: Transfer, decision: Decision, now: datetime, ports: Ports) -> Outcome:
+    """The same job once more: an FTS that has it after all says so, one that lost it makes it anew under its id."""
+    same = replace(transfer, phase="submit", job=None, looks=0, asked_again=True)
+    return waiting(same, now, ports, decision.code, said=decision.message)
 
 
 def blocked(transfer: Transfer, decision: Decision, now: datetime) -> Outcome:

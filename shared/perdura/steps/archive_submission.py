@@ -55,8 +55,9 @@ def submit(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -
             priority=settings.tape_priority,
         )
     )
-    jobs.accepted(transfer.job_key, job, tape.account())
-    return replace(transfer, phase="job", job=job, looks=0)
+    account = tape.account()
+    jobs.accepted(transfer.job_key, job, account)
+    return replace(transfer, phase="job", job=job, account=account, looks=0)
 
 
 def held_back(transfer: Transfer, jobs: TapeJobs, ports: Ports) -> Outcome:
@@ -83,15 +84,15 @@ def submit_all(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, 
     """
     now = ports.clock.now()
     unavailable: PerduraError | None = None
-    asked: dict[str, str] = {}
+    asked: dict[str, Transfer] = {}
     outcomes: list[Outcome] = []
     for transfer in transfers:
         if unavailable is not None:
             outcomes.append(waiting(transfer, now, ports, unavailable.code))
             continue
         try:
-            job = asked.get(transfer.job_key)
-            submitted = replace(transfer, phase="job", job=job, looks=0) if job else submit(transfer, tape, jobs, ports)
+            other = asked.get(transfer.job_key)
+            submitted = _together(transfer, other) if other else submit(transfer, tape, jobs, ports)
         except Retryable as error:
             alone = error.code == INTERNAL or not isinstance(error, UpstreamUnavailable)
             unavailable = None if alone else error
@@ -107,9 +108,14 @@ def submit_all(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, 
         if submitted is None:
             outcomes.append(held_back(transfer, jobs, ports))
             continue
-        asked[transfer.job_key] = str(submitted.job)
+        asked[transfer.job_key] = submitted
         outcomes.append(waiting(submitted, now, ports, "submitted"))
     return outcomes
+
+
+def _together(transfer: Transfer, other: Transfer) -> Transfer:
+    """An AIP whose container another one has just asked for."""
+    return replace(transfer, phase="job", job=other.job, account=other.account, looks=0)
 
 
 def _again_later(transfer: Transfer, error: Retryable, jobs: TapeJobs, ports: Ports) -> Outcome:

@@ -10,6 +10,7 @@ from uuid import UUID
 from perdura.errors import Broken
 from perdura.outcome import ArchiveView, Package
 from perdura.packages.tape_container import Slot
+from perdura.ports import TapeAccount
 from perdura.steps.archive_decisions import Expected
 
 
@@ -36,6 +37,10 @@ class Transfer:
     slot: Slot | None = None
     retries: int = 0
     """Failed attempts of this round's job that are in the register."""
+    account: TapeAccount | None = None
+    """Where the job was asked for, and as whom."""
+    asked_again: bool = False
+    """True after a job that had become unknown was asked for under its own key once more."""
 
     @property
     def expected(self) -> Expected:
@@ -61,6 +66,8 @@ class Transfer:
             "aip": str(self.aip.id), "path": self.path, "size": self.size, "adler32": self.adler32,
             "phase": self.phase, "round": self.round, "job": self.job, "looks": self.looks,
             "complaints": self.complaints, "on_disk_since": self.on_disk_since, "retries": self.retries,
+            "account": None if self.account is None else [self.account.server, self.account.holder],
+            "asked_again": self.asked_again,
             "slot": None if slot is None else [str(slot.container), slot.offset, slot.length],
         }  # fmt: skip
 
@@ -91,6 +98,8 @@ def restored(archive: ArchiveView, aip: Package, checkpoint: Mapping[str, Any]) 
         on_disk_since=checkpoint["on_disk_since"],
         slot=None if slot is None else Slot(UUID(slot[0]), slot[1], slot[2]),
         retries=checkpoint.get("retries", 0),
+        account=TapeAccount(*checkpoint["account"]) if checkpoint.get("account") else None,
+        asked_again=checkpoint.get("asked_again", False),
     )
 
 

@@ -290,6 +290,16 @@ def test_an_aip_without_adler32_is_read_once() -> None:
     assert bench.run().checkpoint["adler32"] == bench.package.checksums["adler32"]  # type: ignore[index]
 
 
+def test_one_whose_package_is_gone_does_not_keep_the_others_waiting() -> None:
+    bench = Bench()
+    bench.run()
+    bench.tape.tick()
+    gone = replace(bench.view, id=UUID(int=77), packages=())
+    outcomes = {view.id: outcome for view, outcome in step.poll([gone, bench.view], bench.ports)}
+    assert (outcomes[gone.id].state, outcomes[gone.id].error_code) == (StepState.BLOCKED, "no-aip")
+    assert outcomes[bench.view.id].state is StepState.COMPLETED
+
+
 def test_many_are_polled_in_few_requests() -> None:
     bench = Bench()
     views = []
