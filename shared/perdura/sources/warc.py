@@ -92,4 +92,4 @@ def _record(
 
 
 def _digest(data: bytes) -> str:
-    return "sha256:" + base64.b32encode(hashlib.sha256(data).digest()).decode().rstrip("=")
+    return "sha256:" + base64.b32encode(hashlib.sha256(data).digest()).decode()
