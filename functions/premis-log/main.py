@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import cache
 
 from sqlalchemy import Connection
 from werkzeug.wrappers import Request, Response
@@ -30,6 +31,13 @@ def record(surroundings: Environment, event: CloudEvent) -> Sequence[CloudEvent]
 FUNCTION = Function("premis-log", intake=record)
 
 
+@cache
+def _door() -> service.Door:
+    from perdura.api.log_door import LogDoor  # probes and CloudEvents do not pay for importing it
+
+    return LogDoor(environment())
+
+
 def handle(request: Request) -> Response:
     """Answer one request: a CloudEvent or a probe at `/`, everything else is the log's own interface."""
     if request.path in HEALTH_PATHS or (request.path == "/" and request.method in ("POST", "OPTIONS")):
@@ -44,17 +52,12 @@ def handle(request: Request) -> Response:
     def many(connection: Connection, events: list[Event]) -> None:
         told.extend(tell(connection, events))
 
-    def writer(token: str) -> str | None:
-        from perdura.api.authentication import writer_in_log  # only who writes pays for importing it
-
-        return writer_in_log(token, surroundings)
-
     response = service.respond(
         request,
         surroundings.engine,
         surroundings.settings,
         telling=service.Telling(one, many),
-        authorise=writer,
+        door=_door(),
     )
     return surroundings.emitter.after_response(response, told if response.status_code < 300 else [])
 

@@ -103,12 +103,3 @@ def check_permission(principal: Principal, permission: Permission | None) -> Non
     if principal.means == "nothing":
         raise Problem(401, "Send `Authorization: Bearer <token>`.", "unauthenticated", headers=_CHALLENGE)
     raise Problem(403, f"This needs the permission {permission.value!r}.", "forbidden")
-
-
-def writer_in_log(token: str, services: Services) -> str | None:
-    """The name under which the holder of a token may write to the PREMIS log; None if they may not.
-
-    Only tokens count there, never a cookie: its pages are of another origin and have no token in their forms.
-    """
-    principal = holder_of(token, services)
-    return principal.name if principal is not None and principal.may(Permission.OPERATE) else None

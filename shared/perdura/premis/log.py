@@ -77,6 +77,11 @@ class Version:
     sequence: int
     sealed: bool
 
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """What this version names."""
+        return tuple(each.value for each in event_from(parse(self.xml.encode())).objects)
+
 
 def append(
     connection: Connection,

@@ -9,7 +9,7 @@ from flask import Request
 from werkzeug.test import Client
 
 from perdura.accounts.principals import Permission
-from perdura.api.authentication import writer_in_log
+from perdura.api.log_door import LogDoor
 from perdura.ids import new_id
 from perdura.premis import service
 from perdura.settings import Settings
@@ -18,9 +18,7 @@ from tests.contract.test_api.world import BASE, TOKEN, World, bearer, sign_in
 
 def _log(world: World) -> Client:
     def application(environ: Any, start: Any) -> Any:
-        answer = service.respond(
-            Request(environ), world.engine, world.settings, authorise=lambda token: writer_in_log(token, world)
-        )
+        answer = service.respond(Request(environ), world.engine, world.settings, door=LogDoor(world))
         return answer(environ, start)
 
     return Client(application)

@@ -13,6 +13,7 @@ from werkzeug.test import Client, TestResponse
 
 from perdura.clients import oidc
 from perdura.settings import Settings
+from tests.contract.test_api.test_log_sight import log_of
 from tests.contract.test_api.world import BASE, TOKEN, World, bearer, csrf_of
 from tests.identity_provider import PASSWORD, ROBOT, IdentityProvider, identity_provider
 
@@ -156,6 +157,21 @@ def test_a_program_uses_its_own_token_and_the_role_it_was_given(secured: World, 
     with secured.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE account SET disabled_at = now() WHERE kind = 'service'")
     assert client.get("/api/v1/archives", headers=header).status_code == 401
+
+
+def test_a_program_writes_to_the_premis_log_with_its_own_token_and_role(
+    secured: World, provider: IdentityProvider
+) -> None:
+    log, header = log_of(secured), bearer(provider.token_of_robot())
+    event = {"type": "fixity check", "date": "2026-01-01T00:00:00Z", "outcomes": ["success"]}
+    assert log.post("/APP/event/", headers=header, json=event).status_code == 403
+    with secured.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE account SET roles = '{archivist}' WHERE kind = 'service'")
+    made = log.post("/APP/event/", headers=header, json=event)
+    assert made.status_code == 201
+    path = f"/event/{made.get_json()['identifier']}.history.json"
+    assert [each["actor"] for each in log.get(path).get_json()] == [ROBOT]
+    assert log.post("/APP/event/", headers=bearer("no.good.token"), json=event).status_code == 403
 
 
 def test_a_programs_token_costs_no_write_per_request(secured: World, provider: IdentityProvider) -> None:

@@ -21,10 +21,27 @@ class Order(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Sight:
+    """What a reader may not see: SQL (`%s` marks its values) that gives the ids of the hidden Archives.
+
+    Events that name one of them do not exist for the reader.
+    """
+
+    hidden: str
+    values: tuple[Any, ...] = ()
+
+    @property
+    def events(self) -> str:
+        """SQL that gives rows of `premis_object` of hidden events, as `o`; an event may have several."""
+        return f"FROM premis_object o WHERE o.object IN (SELECT h.id::text FROM ({self.hidden}) AS h(id))"  # noqa: S608
+
+
+@dataclass(frozen=True, slots=True)
 class Filter:
     """What events must match, all of it. `type` and `outcome` are parts of values, the others whole values.
 
-    `start` is inclusive, `end` exclusive. `named_object` also matches the bare name of an ARK.
+    `start` is inclusive, `end` exclusive. `named_object` also matches the bare name of an ARK. `sight` leaves out what
+    its reader may not see.
     """
 
     type: str | None = None
@@ -36,6 +53,7 @@ class Filter:
     object: str | None = None
     named_object: str | None = None
     agent: str | None = None
+    sight: Sight | None = None
 
     @property
     def linked(self) -> bool:

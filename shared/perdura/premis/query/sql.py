@@ -43,7 +43,7 @@ class Sql:
 
 
 def bounds(sql: Sql, matching: Filter, day: date | None = None, descending: bool = False) -> Sql:
-    """The condition on dates; with `day`, the page begins at that day."""
+    """The conditions on dates and on what may be seen; with `day`, the page begins at that day."""
     start, end = matching.start, matching.end
     if day is not None:
         begin = datetime.combine(day, time(), UTC)
@@ -55,6 +55,13 @@ def bounds(sql: Sql, matching: Filter, day: date | None = None, descending: bool
         sql.add("AND at >= %s", start)
     if end is not None:
         sql.add("AND at < %s", end)
+    return seen(sql, matching)
+
+
+def seen(sql: Sql, matching: Filter) -> Sql:
+    """The condition that leaves out what the reader may not see."""
+    if matching.sight is not None:
+        sql.add(f"AND sequence NOT IN (SELECT o.sequence {matching.sight.events})", *matching.sight.values)
     return sql
 
 

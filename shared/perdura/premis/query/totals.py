@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from perdura.premis.query.filters import Filter
-from perdura.premis.query.sql import Sql
-
-
-def total(connection: Connection) -> int:
-    """How many events there are."""
-    return located(connection, Filter(), None, None, False)[0]
+from perdura.premis.query.filters import Filter, Sight
+from perdura.premis.query.sql import Sql, seen
 
 
 def located(
@@ -28,8 +24,8 @@ def located(
     whole = (start is None or _midnight(start)) and (end is None or _midnight(end))
     sql = Sql()
     sql.add("WITH d AS (SELECT day, sum(n) AS n FROM (")
-    for number, table in enumerate(("premis_count", "premis_count_delta")):
-        sql.add("UNION ALL" if number else "").add("SELECT day, n FROM").add(table).add("WHERE true")
+    for number, (table, values) in enumerate(_counts(matching.sight)):
+        sql.add("UNION ALL" if number else "").add("SELECT day, n FROM").add(table, *values).add("WHERE true")
         if first is not None:
             sql.add("AND day >= %s", first)
         if last is not None:
@@ -42,7 +38,7 @@ def located(
         _edges(sql, matching)
         if ids is not None:
             sql.add("AND kind_id = ANY (CAST(%s AS bigint[]))", list(ids))
-        sql.add(")")
+        seen(sql, matching).add(")")
     if offset is None or not whole:
         sql.add(", 0, NULL::date")
         found = sql.run(connection).one()
@@ -53,6 +49,26 @@ def located(
     if found is None:
         return located(connection, matching, ids, None, descending)[0], 0, None
     return int(found[0]), int(found[1]), found[2]
+
+
+def counted(connection: Connection, sight: Sight | None) -> Any:
+    """Rows of (type, outcomes, day, number) of the events that a reader may see, from the maintained counts."""
+    sql = Sql(["SELECT k.type, k.outcomes, c.day, sum(c.n)::bigint FROM ("])
+    for number, (table, values) in enumerate(_counts(sight)):
+        sql.add("UNION ALL" if number else "").add("SELECT day, kind_id, n FROM").add(table, *values)
+    sql.add(") c JOIN premis_kind k ON k.id = c.kind_id GROUP BY k.type, k.outcomes, c.day HAVING sum(c.n) <> 0")
+    return sql.run(connection)
+
+
+def _counts(sight: Sight | None) -> list[tuple[str, tuple[Any, ...]]]:
+    """What holds counts, and the values of its marks; events that are hidden count against them."""
+    tables: list[tuple[str, tuple[Any, ...]]] = [("premis_count", ()), ("premis_count_delta", ())]
+    if sight is not None:
+        hidden = (
+            f"SELECT DISTINCT o.sequence, (o.at AT TIME ZONE 'UTC')::date AS day, o.kind_id, -1 AS n {sight.events}"
+        )
+        tables.append((f"({hidden}) hidden", sight.values))
+    return tables
 
 
 def _edges(sql: Sql, matching: Filter) -> None:

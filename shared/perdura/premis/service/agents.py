@@ -52,6 +52,7 @@ def create(call: Call) -> Response:
     _strict(call, agent)
     with call.engine.begin() as connection:
         stored = agents.create(connection, agent)
+        call.audit(connection, "premis.agent.create", 201, stored.identifier)
     response = _entry(call, stored, None, 201)
     response.headers["Location"] = call.urls.member("agent", stored.identifier)
     return response
@@ -83,6 +84,7 @@ def put(call: Call, identifier: str) -> Response:
         )
         _strict(call, agent)
         changed = agents.replace(connection, agent)
+        call.audit(connection, "premis.agent.replace", 200, identifier)
     if changed is None:
         raise Refused(404, f"There is no agent for identifier '{shown(identifier)}'.")
     return _entry(call, changed, None)
@@ -94,6 +96,7 @@ def delete(call: Call, identifier: str) -> Response:
     with call.engine.begin() as connection:
         if not agents.delete(connection, identifier):
             raise Refused(404, f"There is no agent for identifier '{shown(identifier)}'.")
+        call.audit(connection, "premis.agent.delete", 200, identifier)
     return text(200, f"Deleted {shown(identifier)}.")
 
 

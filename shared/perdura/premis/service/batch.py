@@ -71,6 +71,7 @@ def create(call: Call, media: str, data: bytes, actor: str) -> Response:
             stored += under_way.result() if under_way is not None else 0
             under_way = writer.submit(_record, connection, call, chunk, actor, now, lenient, outcomes)
         stored += under_way.result() if under_way is not None else 0
+        call.audit(connection, "premis.batch", 201 if stored else 200)
     if not stored and not outcomes:
         raise Refused(400, "The batch holds no event.")
     with call.reading() as connection:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hmac
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
+from functools import cached_property
+from typing import NoReturn
 from urllib.parse import parse_qsl, quote
 from zoneinfo import ZoneInfo
 
@@ -18,6 +19,8 @@ from perdura.database import standing_alone
 from perdura.errors import PerduraError
 from perdura.premis.gathering import Gathering, gathering
 from perdura.premis.model import Event
+from perdura.premis.query import Sight
+from perdura.premis.service.door import Deed, Door, Holder
 from perdura.settings import Settings
 
 SHOWN = 200
@@ -36,9 +39,6 @@ class Telling:
 
     one: Callable[[Event], str]
     many: Callable[[Connection, list[Event]], None]
-
-
-Authorise = Callable[[str], str | None]
 
 
 class Refused(PerduraError):
@@ -77,15 +77,16 @@ class Urls:
 
 @dataclass(frozen=True)
 class Call:
-    """A request with its surroundings. `path` is the raw, still encoded path."""
+    """A request with its surroundings. `path` is the raw, still encoded path, `token` that of a form."""
 
     request: Request
     path: str
     engine: Engine
     settings: Settings
     urls: Urls
+    door: Door
     telling: Telling | None = None
-    authorise: Authorise | None = None
+    token: str | None = None
     query: list[tuple[str, str]] = field(default_factory=list)
 
     @property
@@ -117,31 +118,49 @@ class Call:
                 sent[name] = value
         return {name: value for name, value in sent.items() if value.strip()}
 
+    @cached_property
+    def sender(self) -> Holder:
+        """Who sends the request, by the token of a form or of a header; a stranger if there is none that is good."""
+        token = self.token
+        if token is None:
+            scheme, _, credentials = self.request.headers.get("Authorization", "").partition(" ")
+            token = credentials.strip() if scheme.lower() == "bearer" else None
+        found = self.door.holder(token) if token else None
+        return found or self.door.holder(None) or Holder("")
+
+    @property
+    def sight(self) -> Sight | None:
+        """What is hidden from the sender."""
+        return self.sender.sight
+
     def writer(self) -> str:
         """Who writes: raises Refused 401 or 403 unless they may."""
-        sent = self.request.headers.get("Authorization", "")
-        scheme, _, token = sent.partition(" ")
-        if scheme.lower() == "bearer" and (name := self.holder(token.strip())) is not None:
-            return name
-        if self.settings.premis_open_writes and not sent:
+        if self.sender.writes:
+            return self.sender.name
+        if self.settings.premis_open_writes and not self._tried:
             return f"http:{self.request.remote_addr or 'unknown'}"
-        if sent:
-            raise Refused(403, "This token may not write.")
-        raise Refused(401, "Writing needs a bearer token.", {"WWW-Authenticate": 'Bearer realm="PREMIS log"'})
-
-    def holder(self, token: str) -> str | None:
-        """Who may write with this token; the administrator's own is good only while no identity provider is set."""
-        if self.authorise is not None:
-            return self.authorise(token)
-        own = self.settings.admin_token
-        if own is None or self.settings.oidc_issuer or not _same(token, own.get_secret_value()):
-            return None
-        return "administrator"
+        self._refuse("write")
 
     def reader(self) -> None:
         """Raises Refused unless the sender may read."""
-        if not self.settings.premis_open_reads:
-            self.writer()
+        if not self.settings.premis_open_reads and not self.sender.reads:
+            self._refuse("read")
+
+    @property
+    def _tried(self) -> bool:
+        return self.token is not None or "Authorization" in self.request.headers
+
+    def _refuse(self, deed: str) -> NoReturn:
+        if self._tried:
+            raise Refused(403, f"This token may not {deed}.")
+        challenge = {"WWW-Authenticate": 'Bearer realm="PREMIS log"'}
+        raise Refused(401, f"{deed.capitalize().removesuffix('e')}ing needs a bearer token.", challenge)
+
+    def audit(self, connection: Connection, action: str, status: int, *objects: str) -> None:
+        """Keep in the audit log what the sender did, in its transaction."""
+        request = self.request
+        deed = Deed(action, request.method, request.path, status, objects, request.remote_addr)
+        self.door.note(connection, self.sender, deed)
 
     def body(self, limit: int) -> bytes:
         """The body, never more than `limit` bytes; raises Refused 413 or 415."""
@@ -205,7 +224,3 @@ def refusal(request: Request, status: int, message: str, headers: Mapping[str, s
         response.headers.update(dict(headers or {}))
         return response
     return text(status, message, headers)
-
-
-def _same(sent: str, expected: str) -> bool:
-    return hmac.compare_digest(sent.encode(), expected.encode())

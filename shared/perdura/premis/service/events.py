@@ -16,6 +16,7 @@ from perdura.premis.json_form import BadJson, event_from_json
 from perdura.premis.listed import instant
 from perdura.premis.log import Stored
 from perdura.premis.model import Event
+from perdura.premis.query import Sight
 from perdura.premis.service import atom, batch, parameters
 from perdura.premis.service.call import ATOM, Call, Refused, as_json, refusal, shown
 from perdura.premis.service.parameters import Ordering, Window, link
@@ -50,7 +51,7 @@ def feed(call: Call) -> Response:
     version = parameters.version(sent)
     order = parameters.ordering(sent, _DEFAULT)
     wanted = parameters.window(sent, order)
-    matching = parameters.feed_filter(sent, call.zone)
+    matching = parameters.feed_filter(sent, call.zone, call.sight)
     with call.reading() as connection:
         page = query.page(
             connection,
@@ -107,7 +108,7 @@ def entry(call: Call, identifier: str) -> Response:
     """GET /APP/event/<id>/"""
     version = parameters.version(call.parameters("version"))
     with call.reading() as connection:
-        stored = found(connection, identifier)
+        stored = found(connection, identifier, call.sight)
     if stored is None:
         raise Refused(404, f"There is no event for identifier {shown(identifier)}.")
     return _entry(call, stored, version, 200)
@@ -119,7 +120,7 @@ def put(call: Call, identifier: str) -> Response:
     data = call.body(call.settings.body_limit)
     element = _event_element(data)
     with call.engine.begin() as connection:
-        stored = found(connection, identifier)
+        stored = found(connection, identifier, call.sight)
         if stored is None:
             raise Refused(404, "Event not found")
         _unchanged(call, stored)
@@ -136,6 +137,7 @@ def put(call: Call, identifier: str) -> Response:
         if call.telling is not None:
             call.telling.many(connection, [event])
         current = log.find(connection, stored.event_id)
+        call.audit(connection, "premis.replace", 200, str(stored.event_id))
     if current is None:
         raise Refused(404, "Event not found")
     return _entry(call, current, None, 200)
@@ -145,17 +147,21 @@ def delete(call: Call, identifier: str) -> Response:
     """DELETE /APP/event/<id>/: a tombstone."""
     actor = _changer(call)
     with call.engine.begin() as connection:
-        stored = found(connection, identifier)
+        stored = found(connection, identifier, call.sight)
         if stored is None:
             raise Refused(404, f"Unable to Delete. There is no event for identifier {shown(identifier)}.")
         _unchanged(call, stored)
         log.delete(connection, stored, actor=actor)
+        call.audit(connection, "premis.delete", 200, str(stored.event_id))
     return _entry(call, stored, None, 200)
 
 
-def found(connection: Connection, identifier: str) -> Stored | None:
-    """The event of an identifier in any spelling of its UUID."""
-    return log.find(connection, UUID(identifier)) if is_uuid(identifier) else None
+def found(connection: Connection, identifier: str, sight: Sight | None) -> Stored | None:
+    """The event of an identifier in any spelling of its UUID, if it may be seen."""
+    stored = log.find(connection, UUID(identifier)) if is_uuid(identifier) else None
+    if stored is None or query.hides(connection, sight, stored.objects.split(", ")):
+        return None
+    return stored
 
 
 def _sent_xml(call: Call, data: bytes, now: datetime) -> tuple[Event, str]:

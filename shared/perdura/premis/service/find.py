@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 
@@ -9,13 +10,18 @@ from sqlalchemy.engine import Connection
 from werkzeug.wrappers import Response
 
 from perdura.premis import log, query
+from perdura.premis.query import Sight
+from perdura.premis.query.sql import Sql, seen
 from perdura.premis.rows import object_key
 from perdura.premis.service import atom, parameters
-from perdura.premis.service.call import Call, Refused
+from perdura.premis.service.call import Call, Refused, shown
 
 _ARK = re.compile(r"ark:/?[^/]+/[^/]+")
 _MOST_SPLITS = 40
-_MOST_OBJECTS = 1_000
+_MOST_OBJECTS = 10_000
+"""Objects whose events are looked at."""
+_MOST_NAMES = 100_000
+"""Identifiers that are looked through for a part of one: about a second."""
 
 
 def newest(call: Call, wanted: str) -> Response:
@@ -28,7 +34,7 @@ def newest(call: Call, wanted: str) -> Response:
             kinds = query.kinds_of(connection, query.Filter(type=type_ or None))
             if not object_ or not kinds.rows:
                 continue
-            found = _newest(connection, object_, kinds.ids)
+            found = _newest(connection, object_, kinds.ids, call.sight)
             if found is not None:
                 body = atom.event_entry(found, call.urls, call.settings.premis_author, version)
                 return Response(body, content_type=atom.ENTRY_TYPE)
@@ -48,7 +54,7 @@ def splits(wanted: str) -> Iterator[tuple[str, str]]:
     yield wanted, ""
 
 
-def _newest(connection: Connection, object_: str, kinds: Sequence[int]) -> log.Stored | None:
+def _newest(connection: Connection, object_: str, kinds: Sequence[int], sight: Sight | None) -> log.Stored | None:
     key = object_key(object_)
     exact = [
         name
@@ -60,23 +66,33 @@ def _newest(connection: Connection, object_: str, kinds: Sequence[int]) -> log.S
     objects = exact or _containing(connection, object_)
     if not objects:
         return None
-    found = connection.exec_driver_sql(
-        "SELECT x.event_id FROM unnest(CAST(%s AS text[])) AS q(name) CROSS JOIN LATERAL ("
-        "SELECT event_id, at, identifier FROM premis_object WHERE object = q.name "
-        "AND kind_id = ANY (CAST(%s AS bigint[])) ORDER BY at DESC, identifier DESC LIMIT 1) x "
-        "ORDER BY x.at DESC, x.identifier DESC LIMIT 1",
-        (objects, list(kinds)),
-    ).scalar()
+    sql = Sql(["SELECT x.event_id FROM unnest(CAST(%s AS text[])) AS q(name) CROSS JOIN LATERAL ("], [objects])
+    sql.add("SELECT event_id, at, identifier FROM premis_object WHERE object = q.name")
+    sql.add("AND kind_id = ANY (CAST(%s AS bigint[]))", list(kinds))
+    seen(sql, query.Filter(sight=sight)).add("ORDER BY at DESC, identifier DESC LIMIT 1) x")
+    found = sql.add("ORDER BY x.at DESC, x.identifier DESC LIMIT 1").run(connection).scalar()
     return log.find(connection, found) if found is not None else None
 
 
 def _containing(connection: Connection, part: str) -> list[str]:
-    """Objects whose identifier contains a text: their distinct names are walked along the index, not their events."""
-    found = connection.exec_driver_sql(
+    """Objects whose identifier contains a text: their distinct names are walked along the index, not their events.
+
+    Raises Refused when there are too many names to look through, or too many that contain it: the newest event could
+    then be one that was not looked at.
+    """
+    walked, found = connection.exec_driver_sql(
         "WITH RECURSIVE name(object) AS ((SELECT object FROM premis_object ORDER BY object LIMIT 1) UNION ALL "
         "SELECT (SELECT o.object FROM premis_object o WHERE o.object > name.object ORDER BY o.object LIMIT 1) "
         "FROM name WHERE name.object IS NOT NULL) "
-        "SELECT object FROM name WHERE position(%s IN object) > 0 LIMIT %s",
-        (part, _MOST_OBJECTS),
-    )
-    return [name for (name,) in found]
+        "SELECT count(*), coalesce(json_agg(object) FILTER (WHERE position(%s IN object) > 0), '[]')::text "
+        "FROM (SELECT object FROM name WHERE object IS NOT NULL LIMIT %s) walked",
+        (part, _MOST_NAMES + 1),
+    ).one()
+    names: list[str] = json.loads(found)
+    if walked > _MOST_NAMES or len(names) > _MOST_OBJECTS:
+        raise Refused(
+            400,
+            f"object {shown(part)!r}: a part of an identifier is looked for among at most {_MOST_NAMES} objects, "
+            f"and may match at most {_MOST_OBJECTS}; give the whole identifier, or the name of an ARK.",
+        )
+    return names

@@ -17,6 +17,7 @@ from perdura.premis.json_form import agent_to_json, event_to_json
 from perdura.premis.listed import moment
 from perdura.premis.log import Stored
 from perdura.premis.model import Identifier, rfc3339
+from perdura.premis.query import Sight
 from perdura.premis.service import agents, atom, events, parameters
 from perdura.premis.service.call import Call, Refused, as_json, shown
 from perdura.premis.xml import agent_xml, is_uuid
@@ -54,6 +55,8 @@ def event_history(call: Call, identifier: str) -> Response:
     """GET /event/<id>.history.json: every version, also of an event that was deleted."""
     with call.reading() as connection:
         versions = log.history(connection, UUID(identifier)) if is_uuid(identifier) else []
+        if query.hides(connection, call.sight, (name for each in versions for name in each.objects)):
+            versions = []
     if not versions:
         raise Refused(404, f"There is no event for identifier {shown(identifier)}.")
     return as_json(
@@ -98,16 +101,12 @@ def agent_json(call: Call, identifier: str) -> Response:
 def statistics(call: Call) -> Response:
     """GET /event/statistics.json: counts by type, outcome and day."""
     with call.reading() as connection:
-        return as_json(counts(connection))
+        return as_json(counts(connection, call.sight))
 
 
-def counts(connection: Connection) -> dict[str, Any]:
+def counts(connection: Connection, sight: Sight | None) -> dict[str, Any]:
     """Events by type, by outcome (each once per distinct outcome) and by day, from the maintained counts."""
-    found = connection.exec_driver_sql(
-        "SELECT k.type, k.outcomes, c.day, sum(c.n)::bigint FROM (SELECT day, kind_id, n FROM premis_count UNION ALL "
-        "SELECT day, kind_id, n FROM premis_count_delta) c JOIN premis_kind k ON k.id = c.kind_id "
-        "GROUP BY k.type, k.outcomes, c.day HAVING sum(c.n) <> 0"
-    )
+    found = query.counted(connection, sight)
     types: dict[str, int] = {}
     outcomes: dict[str, int] = {}
     days: dict[str, int] = {}
@@ -133,7 +132,9 @@ def _lines(call: Call) -> Iterator[bytes]:
     place = None
     while True:
         with call.reading() as connection:
-            page = query.page(connection, query.Filter(), order=query.Order.ADDED, limit=EXPORTED, place=place)
+            page = query.page(
+                connection, query.Filter(sight=call.sight), order=query.Order.ADDED, limit=EXPORTED, place=place
+            )
         for event in page.events:
             line = event_to_json(event.event) | {"recorded": moment(event.recorded_micro)}
             yield json.dumps(line, ensure_ascii=False).encode() + b"\n"
@@ -144,7 +145,7 @@ def _lines(call: Call) -> Iterator[bytes]:
 
 def _event(call: Call, identifier: str) -> Stored:
     with call.reading() as connection:
-        stored = events.found(connection, identifier)
+        stored = events.found(connection, identifier, call.sight)
     if stored is None:
         raise Refused(404, f"There is no event for identifier {shown(identifier)}.")
     return stored

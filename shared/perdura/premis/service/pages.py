@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -50,14 +51,14 @@ def _templates() -> Environment:
 def recent(call: Call) -> Response:
     """GET /event/: the total and the newest events by date."""
     with call.reading() as connection:
-        page = query.page(connection, query.Filter(), descending=True, limit=RECENT, bare=True)
+        page = query.page(connection, query.Filter(sight=call.sight), descending=True, limit=RECENT, bare=True)
     return _page(call, "recent.html", total=page.total, events=page.events)
 
 
 def event(call: Call, identifier: str) -> Response:
     """GET /event/<id>/"""
     with call.reading() as connection:
-        stored = events.found(connection, identifier)
+        stored = events.found(connection, identifier, call.sight)
         versions = log.history(connection, stored.event_id) if stored else []
     if stored is None:
         raise Refused(404, f"There is no event for identifier {shown(identifier)}.")
@@ -95,7 +96,7 @@ def search(call: Call) -> Response:
 def statistics(call: Call) -> Response:
     """GET /event/statistics/: counts by type, outcome and day, drawn."""
     with call.reading() as connection:
-        counted = forms.counts(connection)
+        counted = forms.counts(connection, call.sight)
     days = list(counted["day"].items())[-DAYS:]
     return _page(
         call,
@@ -141,7 +142,9 @@ def save_agent(call: Call) -> Response:
         raise Refused(413, "The form is too large.") from error
     editing = sent.get("editing") == "yes"
     try:
-        _may_save(call, sent.get("token", ""))
+        if sent.get("token"):
+            call = replace(call, token=sent["token"])
+        call.writer()
         made = _form_agent(sent)
         with call.engine.begin() as connection:
             if editing:
@@ -149,6 +152,7 @@ def save_agent(call: Call) -> Response:
                     raise Refused(404, "Agent not found.")
             else:
                 agents.create(connection, made)
+            call.audit(connection, f"premis.agent.{'replace' if editing else 'create'}", 303, made.identifier.value)
     except (Refused, Rejected) as error:
         status = error.status if isinstance(error, Refused) else 409 if error.code == "agent-exists" else 400
         return _agent_form(call, sent, editing=editing, problem=error.message, status=status)
@@ -163,14 +167,6 @@ def static(_call: Call, name: str) -> Response:
     response = Response(data, content_type=_ASSETS[name])
     response.headers["Cache-Control"] = "public, max-age=3600"
     return response
-
-
-def _may_save(call: Call, token: str) -> None:
-    if token and call.holder(token) is not None:
-        return
-    if token:
-        raise Refused(403, "This token may not write.")
-    call.writer()
 
 
 def _form_agent(sent: Mapping[str, str]) -> Agent:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from perdura.premis.dates import BadDate, period
-from perdura.premis.query import PAGE, Filter, Order, Place, key_of
+from perdura.premis.query import PAGE, Filter, Order, Place, Sight, key_of
 from perdura.premis.service.call import Call, Refused, shown
 
 NO_SUCH_PAGE = "That page does not exist.\n"
@@ -71,7 +71,7 @@ def ordering(sent: Mapping[str, str], default: Ordering) -> Ordering:
     return Ordering(order, descending != (known and asked.startswith("-")))
 
 
-def feed_filter(sent: Mapping[str, str], zone: tzinfo) -> Filter:
+def feed_filter(sent: Mapping[str, str], zone: tzinfo, sight: Sight | None = None) -> Filter:
     """The filter of a feed; raises BadDate."""
     start, end = sent.get("start_date"), sent.get("end_date")
     return Filter(
@@ -82,6 +82,7 @@ def feed_filter(sent: Mapping[str, str], zone: tzinfo) -> Filter:
         start=_date("start_date", start, zone).start if start else None,
         end=_date("end_date", end, zone).end if end else None,
         object=sent.get("link_object_id") or sent.get("linked_object_id"),
+        sight=sight,
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import itertools
+import json
 import re
 from typing import Any
 from uuid import UUID
@@ -10,7 +12,7 @@ from uuid import UUID
 from sqlalchemy.engine import Connection
 from werkzeug.wrappers import Response
 
-from perdura.premis import merkle, seal, tiles
+from perdura.premis import merkle, query, seal, tiles
 from perdura.premis.checkpoint import parsed
 from perdura.premis.model import rfc3339
 from perdura.premis.service.call import Call, Refused, Route, as_json, shown, text
@@ -61,7 +63,7 @@ def inclusion(call: Call) -> Response:
             "LEFT JOIN premis_leaf f ON f.sequence = l.sequence WHERE l.event_id = %s ORDER BY l.sequence",
             (UUID(identifier),),
         ).all()
-        if not rows:
+        if not rows or query.hides(connection, call.sight, (name for row in rows for name in _named(row[2]))):
             raise Refused(404, f"There is no event for identifier {shown(identifier)}.")
         note = seal.newest_note(connection)
         size = parsed(note)[0].size if note else 0
@@ -93,16 +95,33 @@ def consistency(call: Call) -> Response:
 
 
 def leaves(call: Call) -> Response:
-    """GET /log/leaves?from=: up to 1,000 leaves in the order of the tree, so that anyone can rebuild it."""
+    """GET /log/leaves?from=: up to 1,000 leaves in the order of the tree, so that anyone can rebuild it.
+
+    Of a leaf that the reader may not see only the hash is given, which is all that the tree needs.
+    """
     first = _number("from", call.parameters("from").get("from", "0"))
     with call.reading() as connection:
         rows = connection.exec_driver_sql(
-            "SELECT f.leaf_index, l.leaf FROM premis_leaf f "
+            "SELECT f.leaf_index, l.leaf, f.hash FROM premis_leaf f "
             "JOIN premis_log l ON l.sequence = f.sequence AND l.recorded_at = f.recorded_at "
             "WHERE f.leaf_index >= %s ORDER BY f.leaf_index LIMIT 1000",
             (first,),
         ).all()
-    return as_json([{"index": index, "leaf": leaf.decode()} for index, leaf in rows])
+        named = [_named(leaf) if call.sight is not None else [] for _, leaf, _ in rows]
+        hidden = {str(each) for each in query.unseen(connection, call.sight, itertools.chain(*named))}
+    return as_json(
+        [
+            {"index": index, "hash": _encoded(hash_)}
+            if hidden and not hidden.isdisjoint(map(str.lower, names))
+            else {"index": index, "leaf": leaf.decode()}
+            for (index, leaf, hash_), names in zip(rows, named, strict=True)
+        ]
+    )
+
+
+def _named(leaf: bytes) -> list[str]:
+    """What an event names as its objects, by its leaf."""
+    return [value for _, value, _ in json.loads(leaf)["objects"]]
 
 
 def _version(row: Any, size: int, tree: tiles.TiledTree) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from werkzeug.wrappers import Request, Response
 from perdura.errors import Conflict, Rejected, Retryable
 from perdura.premis.service import agents, events, find, forms, pages, proofs, search
 from perdura.premis.service.call import (
-    Authorise,
     Call,
     Handler,
     Refused,
@@ -27,6 +26,7 @@ from perdura.premis.service.call import (
     parsed_query,
     refusal,
 )
+from perdura.premis.service.door import Door, OwnDoor
 from perdura.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -41,20 +41,23 @@ def respond(
     settings: Settings,
     *,
     telling: Telling | None = None,
-    authorise: Authorise | None = None,
+    door: Door | None = None,
 ) -> Response:
     """Answer a request to the log. Never raises.
 
-    `telling` says how others hear of what is recorded, `authorise` names who a request may write as.
+    `telling` says how others hear of what is recorded, `door` who may do and see what.
     """
+    call = None
     try:
         raw = _raw_path(request)
         query = parsed_query(request.query_string.decode("utf-8", "replace"))
         urls = Urls(_base(request, settings))
-        call = Call(request, raw, engine, settings, urls, telling, authorise, query)
+        call = Call(request, raw, engine, settings, urls, door or OwnDoor(settings), telling, query=query)
         response = _dispatch(call)
     except Refused as error:
         response = refusal(request, error.status, error.message, error.headers)
+        if call is not None and error.status in (401, 403):
+            _denied(call, error.status)
     except Conflict as error:
         response = refusal(request, 409, error.message)
     except Rejected as error:
@@ -69,6 +72,15 @@ def respond(
         response = refusal(request, 503, "The log is not available at the moment.", {"Retry-After": "5"})
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     return _finished(request, response)
+
+
+def _denied(call: Call, status: int) -> None:
+    """Keep in the audit log that somebody was not let in."""
+    try:
+        with call.engine.begin() as connection:
+            call.audit(connection, "premis." + ("read" if call.method in ("GET", "HEAD") else "write"), status)
+    except SQLAlchemyError as error:
+        _log.error("a denied act could not be recorded: %s", type(error).__name__)
 
 
 def _database(request: Request, error: DBAPIError) -> Response:

@@ -94,6 +94,7 @@ def read(call: Call, connection: Connection) -> Search:
         object=sent.get("link_object_id"),
         named_object=named,
         agent=sent.get("agent"),
+        sight=call.sight,
     )
     return found
 
