@@ -8,11 +8,11 @@ import zipfile
 from contextlib import contextmanager
 
 import pytest
-from lxml import etree
+from lxml import etree, html
 from werkzeug.test import Client
 
 from perdura.ids import new_id
-from perdura.web import landing
+from perdura.web import landing, listing
 from tests.contract.test_api.world import FILES, World
 
 DOORS = ["", "/metadata.json", "/schema.json", "/datacite.json", "/premis.xml", "/linkset.json", "/aip", "/files",
@@ -40,6 +40,42 @@ def test_restricted_archives_are_in_no_listing(world: World, reader: Client) -> 
         text = reader.get(address).text
         assert shown in text
         assert hidden not in text
+
+
+def test_everything_that_was_published_is_found_page_by_page_and_by_its_words(
+    world: World, reader: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "SHOWN", 2)
+    archives = [str(world.published(title=f"Cliffs & chalk {number}")) for number in range(5)]
+    world.published(title="Something else")
+    world.published(title="Cliffs in secret", restricted=True)
+    address, found = "/archives?q=cliffs+chalk", []
+    while address:
+        tree = html.fromstring(reader.get(address).data)
+        found += [link.rpartition("/")[2] for link in tree.xpath("//ul[@class='published']//h2/a/@href")]
+        address = next(iter(tree.xpath("//a[@rel='next']/@href")), "")
+        address = address[address.index("/archives?") :] if address else ""
+    assert found == archives[::-1]
+    assert "has all these words" in reader.get("/archives?q=secret").text
+    assert reader.get("/archives?q=%3Cscript%3E%27%3B--&before=nonsense").status_code == 422
+    assert reader.get("/archives?q=%3Cscript%3E%27%3B--").status_code == 200
+    assert reader.get("/archives?q=%00").status_code == 422
+
+
+def test_a_long_sitemap_is_an_index_of_its_parts(world: World, reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    archives = [str(world.published()) for _ in range(4)]
+    whole = etree.fromstring(reader.get("/sitemap.xml").data)
+    assert etree.QName(whole).localname == "urlset"
+    monkeypatch.setattr(listing, "SITEMAP_LIMIT", 2)
+    index = etree.fromstring(reader.get("/sitemap.xml").data)
+    assert etree.QName(index).localname == "sitemapindex"
+    parts = [loc.text or "" for loc in index.iter("{*}loc")]
+    listed = [
+        [loc.text for loc in etree.fromstring(reader.get(part[part.index("/sitemap") :]).data).iter("{*}loc")]
+        for part in parts
+    ]
+    assert [len(part) for part in listed] == [2, 2]
+    assert [str(address).rpartition("/")[2] for part in listed for address in part] == archives
 
 
 def test_files_come_with_their_digest_and_harmless(world: World, reader: Client) -> None:

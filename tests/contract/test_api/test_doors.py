@@ -109,7 +109,7 @@ def test_a_withdrawal_is_asked_for_with_a_reason(world: World) -> None:
     with world.engine.connect() as connection:
         row = connection.execute(text("SELECT id, input FROM step WHERE name = 'withdraw'")).one()
     assert str(row.id) == answer.json["steps"][0]
-    assert row.input == {"reason": "retracted", "note": "by its author"}
+    assert row.input == {"reason": "retracted", "note": "by its author", "tell_source": False}
 
 
 def test_what_was_withdrawn_is_gone_with_its_reason(world: World, reader: Client) -> None:

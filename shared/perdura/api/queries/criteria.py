@@ -87,7 +87,7 @@ def conditions(criteria: Criteria) -> list[ColumnElement[bool]]:
     if criteria.size_max is not None:
         found.append(index.size <= criteria.size_max)
     if criteria.text is not None and criteria.text.strip():
-        found.append(_matches(criteria.text.strip()))
+        found.append(matches(criteria.text.strip()))
     return found
 
 
@@ -99,7 +99,7 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _matches(text: str) -> ColumnElement[bool]:
+def matches(text: str) -> ColumnElement[bool]:
     """Archives whose texts have a word beginning with each word of `text`, or whose id or recid it is."""
     terms = " & ".join(f"{word}:*" for word in _WORD.findall(text))
     ways: list[ColumnElement[bool]] = []

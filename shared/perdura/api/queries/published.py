@@ -11,10 +11,12 @@ from sqlalchemy import ColumnElement, Select, func, literal, select, tuple_
 from sqlalchemy.engine import Connection
 from sqlalchemy.orm import InstrumentedAttribute
 
+from perdura.api.queries.criteria import matches
 from perdura.api.queries.rows import AnyRow
 from perdura.clients.destinations import ACCESS_PAGES
 from perdura.outcome import PackageKind
 from perdura.registry.access_tables import Placement
+from perdura.registry.archive_index import ArchiveIndex
 from perdura.registry.tables import Archive, Package, Publication, Resource
 
 
@@ -131,11 +133,37 @@ def versions(connection: Connection, resource_id: UUID | None) -> Sequence[AnyRo
     ).all()
 
 
-def newest(connection: Connection, limit: int) -> Sequence[AnyRow]:
-    """The Archives published last."""
-    return connection.execute(
-        _published().order_by(Publication.published_at.desc(), Archive.id.desc()).limit(limit)
+def newest(
+    connection: Connection, limit: int, *, before: tuple[datetime, UUID] | None = None, words: str = ""
+) -> Sequence[AnyRow]:
+    """The Archives published last before a sort key; only those that have all these words, when there are any."""
+    statement = _published().order_by(Publication.published_at.desc(), Archive.id.desc()).limit(limit)
+    if before is not None:
+        statement = statement.where(tuple_(Publication.published_at, Archive.id) < before)
+    if words:
+        statement = statement.join(ArchiveIndex, ArchiveIndex.archive_id == Archive.id).where(matches(words))
+    return connection.execute(statement).all()
+
+
+def milestones(connection: Connection, every: int) -> Sequence[tuple[datetime, UUID]]:
+    """The sort key of every so-manieth Archive, the oldest first: where the next part of a long list begins after."""
+    order = (Publication.published_at, Archive.id)
+    numbered = (
+        select(
+            *order,
+            func.row_number().over(order_by=order).label("number"),
+            func.count().over().label("total"),
+        )
+        .join_from(Archive, Publication, Publication.archive_id == Archive.id)
+        .where(*_conditions())
+        .subquery()
+    )
+    rows = connection.execute(
+        select(numbered.c.published_at, numbered.c.id)
+        .where(numbered.c.number % every == 0, numbered.c.number < numbered.c.total)
+        .order_by(numbered.c.number)
     ).all()
+    return [(row.published_at, row.id) for row in rows]
 
 
 def page(
