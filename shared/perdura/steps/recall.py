@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from perdura.errors import Broken, NotFound, NotStored, PerduraError, Rejected, UpstreamUnavailable
+from perdura.errors import Broken, NotFound, NotStored, PerduraError, Rejected, Retryable
 from perdura.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, StepState
 from perdura.packages.aip_index import decode
 from perdura.ports import Ports, Staging, TapeSystem
@@ -71,25 +71,19 @@ class Recall:
 def run(archive: ArchiveView, ports: Ports) -> Outcome:
     """Ask for the file on disk and look; what is on disk is read at once. WAITING: to be run again later.
 
-    A look that fails changes nothing. Raises Rejected when the Archive has no copy on tape or the AIP no such file,
-    Broken without a tape system, Retryable when the store does not answer.
+    A look that fails changes nothing: while the tape system or the store does not answer, the recall waits, however
+    long. Raises Rejected when the Archive has no copy on tape or the AIP no such file, Broken without a tape system.
     """
     tape = _tape(ports)
     found = _taken_up(archive)
-    target_of(found, ports)
     try:
+        target = target_of(found, ports)
         if found.request is None:
             found = _staged(found, tape, ports)
-        progress = _progress(tape, found)
-        for pause in QUICK_LOOKS if ports.settings.tape_poll_seconds <= FAST else ():
-            if progress is None or progress.on_disk or progress.error is not None:
-                break
-            time.sleep(pause)
-            progress = _progress(tape, found)
-    except UpstreamUnavailable as error:
+        return _looked(found, target, _progress_soon(tape, found, ports), tape, ports)
+    except Retryable as error:
         log.warning("recall: %s", error.message, extra={"archive": archive.id})
         return _waiting(replace(found, looks=found.looks + 1), ports, error.code, error.message)
-    return _looked(found, progress, tape, ports)
 
 
 def target_of(found: Recall, ports: Ports) -> Target:
@@ -169,10 +163,21 @@ def _progress(tape: TapeSystem, found: Recall) -> Staging | None:
         return None
 
 
-def _looked(found: Recall, progress: Staging | None, tape: TapeSystem, ports: Ports) -> Outcome:
+def _progress_soon(tape: TapeSystem, found: Recall, ports: Ports) -> Staging | None:
+    """The same, after some waiting for a tape system that is a fast one."""
+    progress = _progress(tape, found)
+    for pause in QUICK_LOOKS if ports.settings.tape_poll_seconds <= FAST else ():
+        if progress is None or progress.on_disk or progress.error is not None:
+            break
+        time.sleep(pause)
+        progress = _progress(tape, found)
+    return progress
+
+
+def _looked(found: Recall, target: Target, progress: Staging | None, tape: TapeSystem, ports: Ports) -> Outcome:
     now = ports.clock.now()
     if progress is not None and progress.on_disk:
-        return _read(found, tape, ports)
+        return _read(found, target, tape, ports)
     if progress is None:
         return _again(found, "the tape system has forgotten the stage request", ports)
     if progress.error is not None:
@@ -204,9 +209,8 @@ def _waiting(found: Recall, ports: Ports, code: str, said: str = "") -> Outcome:
     )
 
 
-def _read(found: Recall, tape: TapeSystem, ports: Ports) -> Outcome:
+def _read(found: Recall, target: Target, tape: TapeSystem, ports: Ports) -> Outcome:
     """Read on from the tape system's disk; what is all there is compared, kept and released."""
-    target = target_of(found, ports)
     progress = read_on(target, found.reading, lambda offset, size: tape.read(found.path, offset, size), ports)
     if progress.result is None:
         return _to_be_continued(found, progress, ports)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from perdura.errors import Broken, NotFound, Rejected, UpstreamUnavailable
+from perdura.errors import Broken, NotFound, Rejected, StoreUnavailable, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Copy, Outcome, StepState
 from perdura.packages import long_digest
 from perdura.packages.aip_index import SCHEMA
@@ -168,6 +168,21 @@ def test_a_look_that_fails_changes_nothing() -> None:
     assert failed.state is StepState.WAITING
     assert {**(failed.checkpoint or {}), "looks": 0} == {**before, "looks": 0}
     assert failed.findings[0].message == "FTS did not answer"
+
+
+def test_a_store_that_does_not_answer_makes_a_recall_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench()
+
+    def unanswered(*_: Any, **__: Any) -> None:
+        raise StoreUnavailable("the object store does not answer")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.store, "put", unanswered)
+        waiting = [bench.run() for _ in range(20)]
+    assert {outcome.state for outcome in waiting} == {StepState.WAITING}
+    assert waiting[-1].output["recall"]["waiting_for"] == "store-unavailable"
+    assert len(bench.tape.stages) == 1
+    assert bench.run().state is StepState.COMPLETED
 
 
 def test_a_reading_that_breaks_off_is_done_again_and_then_staged_anew() -> None:
