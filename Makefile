@@ -8,7 +8,7 @@ JOBS ?= 2
 MODES ?= mt rabbitmq kafka sync
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-browser chaos test-modes test-peers lint bench documents lock clean
+.PHONY: help install demo test test-browser chaos chaos-long test-modes test-peers lint bench documents lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -27,9 +27,12 @@ test-browser: $(INSTALLED) $(BROWSER) ## Walk through the pages with a real brow
 chaos: $(INSTALLED) ## Kill every function at every point, and the engines, in mid-work
 	@$(PYTHON) -m pytest tests/chaos -m chaos
 
+chaos-long: $(INSTALLED) ## 1,000 deposits while everything is killed at random; a day of disordered deliveries
+	@$(PYTHON) -m pytest tests/chaos/test_long.py -m long -s
+
 test-modes: $(INSTALLED) ## Run the end-to-end and chaos tests behind every kind of broker: MODES="mt rabbitmq kafka sync"
 	@for mode in $(MODES); do echo "== behind a broker like $$mode"; PERDURA_BROKER_MODE=$$mode \
-	    $(PYTHON) -m pytest tests/e2e tests/chaos -m 'not peers' -q || exit 1; done
+	    $(PYTHON) -m pytest tests/e2e tests/chaos -m 'not peers and not long' -q || exit 1; done
 
 test-peers: $(INSTALLED) ## Run against other projects' software, where it can be installed
 	@$(PYTHON) -m pytest tests -m peers

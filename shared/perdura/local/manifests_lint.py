@@ -23,6 +23,14 @@ _KNOWN_AUTOSCALING = frozenset(
         "metric-aggregation-algorithm",
     )
 )  # fmt: skip
+_METADATA = frozenset(
+    (
+        "name", "generateName", "namespace", "labels", "annotations", "finalizers", "ownerReferences", "uid",
+        "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
+        "managedFields", "selfLink",
+    )
+)  # fmt: skip
+"""Fields of ObjectMeta; a cluster drops any other without a word, or refuses it where it is told to be strict."""
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}\Z")
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)([a-zA-Z]*)\Z")
 _UNITS = {
@@ -37,6 +45,9 @@ Values = Mapping[str, Any]
 
 def lint_document(document: Document) -> Iterator[Finding]:
     """Mistakes that can be seen in one document."""
+    for name in document.get("metadata") or {}:
+        if name not in _METADATA:
+            yield lint(f"metadata.{name}", "there is no such field; does it belong into data or labels?")
     spec = document.get("spec")
     if not isinstance(spec, Mapping):
         return

@@ -10,6 +10,7 @@ from perdura.errors import NotStored, Rejected
 from perdura.ids import derived_id
 from perdura.registry import archives, deposits
 from perdura.runtime.environment import Environment
+from perdura.storage.store import is_package_key
 
 
 def admit_harvest(environment: Environment, event: CloudEvent, data: HarvestRequested) -> Sequence[CloudEvent]:
@@ -38,7 +39,7 @@ def arrived(environment: Environment, bucket: str, key: str) -> Sequence[CloudEv
     Nothing but bucket and key is believed: the store is asked for the rest (serverless.md 3.2). Other buckets are
     refused, or a notification could have any object of the store ingested and published.
     """
-    if bucket != environment.settings.bucket_incoming or key.endswith("/"):
+    if bucket != environment.settings.bucket_incoming or not is_package_key(key):
         return ()
     try:
         info = environment.store.head(bucket, key)

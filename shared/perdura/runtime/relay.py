@@ -21,6 +21,7 @@ from perdura.registry import archive_index, deposits, duties, outbox, store_capa
 from perdura.runtime import faults, jobs, notifications, schedules
 from perdura.runtime.environment import Environment
 from perdura.settings import Settings
+from perdura.storage.store import is_package_key
 
 _log = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ def sweep_drop_zone(environment: Environment) -> list[CloudEvent]:
         arrivals = [
             deposits.Arrival(bucket, info.ref.key, info.ref.version_id, info.ref.etag, info.size)
             for info in batch
-            if not info.ref.key.endswith("/")
+            if is_package_key(info.ref.key)
         ]
         with environment.engine.begin() as connection:
             for arrival in deposits.unknown_keys(connection, arrivals):

@@ -14,9 +14,8 @@ from perdura.errors import NotStored, ObjectChanged, PerduraError, Retryable
 from perdura.ids import new_id
 from perdura.storage.endpoint import translated
 from perdura.storage.s3 import S3Store
-from perdura.storage.store import ObjectRef
+from perdura.storage.store import PROBES, ObjectRef
 
-_PREFIX = ".perdura-probe/"
 _MD5_OF_LOCKED = base64.b64encode(hashlib.md5(b"locked", usedforsecurity=False).digest()).decode()
 
 
@@ -64,7 +63,7 @@ def probe(store: S3Store) -> Capabilities:
 
 @contextlib.contextmanager
 def _scratch(client: Any, bucket: str) -> Iterator[tuple[str, str]]:
-    key = f"{_PREFIX}{new_id()}"
+    key = f"{PROBES}{new_id()}"
     try:
         yield bucket, key
     finally:

@@ -13,6 +13,14 @@ if TYPE_CHECKING:
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
+PROBES = ".perdura-probe/"
+"""Keys of objects by which it is found out what the store can do; they are nobody's package."""
+
+
+def is_package_key(key: str) -> bool:
+    """Whether an object of that key in the drop zone is a package: no directory marker and no probe of ours."""
+    return not key.endswith("/") and not key.startswith(PROBES)
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectRef:

@@ -67,13 +67,35 @@ def test_all_components_are_tested() -> None:
 
 
 def test_settings_exist(base: list[Document]) -> None:
-    known = {f"PERDURA_{name.upper()}" for name in Settings.model_fields}
+    known = {"METRICS_PORT", *(f"PERDURA_{name.upper()}" for name in Settings.model_fields)}
     example = read_documents(KNATIVE / "secret.example.yaml")[0]
     [settings] = [document for document in base if document["kind"] == "ConfigMap"]
     [patch] = read_documents(KNATIVE / "overlays" / "rabbitmq" / "settings.yaml")
     assert {*settings["data"], *example["stringData"], *patch["data"]} <= known
     [vault] = read_documents(KNATIVE / "components" / "external-secrets" / "credentials.yaml")
     assert {entry["secretKey"] for entry in vault["spec"]["data"]} == set(example["stringData"])
+
+
+def test_metrics_are_served_where_the_network_policy_lets_prometheus_in(base: list[Document]) -> None:
+    [settings] = [document for document in base if document["kind"] == "ConfigMap"]
+    ports = [
+        port["port"]
+        for document in base
+        if document["kind"] == "NetworkPolicy"
+        for rule in document["spec"].get("ingress", [])
+        for port in rule.get("ports", [])
+    ]
+    assert ports == [int(settings["data"]["METRICS_PORT"])]
+
+
+def test_the_number_of_proxies_is_the_same_at_any_load(base: list[Document]) -> None:
+    # Ingress, activator, queue proxy. The activator leaves the path under load unless told to stay.
+    [settings] = [document for document in base if document["kind"] == "ConfigMap"]
+    assert settings["data"]["PERDURA_PROXIES"] == "3"
+    for service in (each for each in base if each["kind"] == "Service" and "serving" in each["apiVersion"]):
+        if "networking.knative.dev/visibility" not in service["metadata"]["labels"]:
+            annotations = service["spec"]["template"]["metadata"]["annotations"]
+            assert annotations["autoscaling.knative.dev/target-burst-capacity"] == "-1", service["metadata"]["name"]
 
 
 def test_no_secret_is_in_a_manifest(base: list[Document]) -> None:
