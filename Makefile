@@ -55,9 +55,9 @@ documents: $(INSTALLED) ## Write what is generated from the code: events, schema
 	@$(PYTHON) -m perdura.web.catalogue .
 
 lock: ## Choose versions anew (needs uv)
-	uv pip compile pyproject.toml --universal --python-version 3.11 --extra local --extra fast --extra dev \
+	uv pip compile pyproject.toml --universal --python-version 3.11 --extra local --extra fast --extra observability --extra dev \
 	    --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --upgrade -q -o requirements/dev.txt
-	uv pip compile pyproject.toml --universal --python-version 3.11 --constraint requirements/dev.txt \
+	uv pip compile pyproject.toml --universal --python-version 3.11 --extra observability --constraint requirements/dev.txt \
 	    --generate-hashes --no-emit-index-url --custom-compile-command "make lock" --upgrade -q -o requirements/runtime.txt
 
 clean: ## Remove .venv and caches; never what a stack keeps in .perdura

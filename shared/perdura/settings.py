@@ -99,6 +99,13 @@ class Settings(BaseSettings):
         0, ge=0, description="Proxies in front whose X-Forwarded-For is believed, for the log and limits of addresses."
     )
 
+    # Observation
+    traces_endpoint: str | None = Field(
+        None, description="URL that takes traces as OTLP over HTTP (`…/v1/traces`); unset: no traces."
+    )
+    traces_ratio: float = Field(1.0, ge=0, le=1, description="Share of new traces that are kept.")
+    sentry_dsn: SecretStr | None = Field(None, description="DSN of a Sentry that errors are sent to; unset: none are.")
+
     # Packages
     verify_unit_bytes: int = Field(
         64 * 2**30, ge=1, description="Bytes of a package that one invocation verifies; larger ones are divided."

@@ -20,6 +20,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, Self
 from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
 
+from perdura import tracing
 from perdura.clients.connections import FAILURES, Connections, Exchange, Headers, Network
 from perdura.clients.reach import Lookup, Reach, look_up
 from perdura.errors import Rejected, UpstreamUnavailable
@@ -338,7 +339,8 @@ class HttpClient:
         if self._credentials and _origin(url) == self._credentials_origin:
             sent |= self._credentials
         try:
-            exchange = self._network.send(method, url, sent, content)
+            with tracing.http(method, url):
+                exchange = self._network.send(method, url, sent, content)
             if self._budget is not None:
                 exchange = _giving_back(exchange, self._budget, host)
                 self._budget.learn(host, exchange.status, exchange.headers)

@@ -10,9 +10,10 @@ from uuid import UUID
 from perdura.cloudevents.catalogue import CATALOGUE
 from perdura.cloudevents.message import CloudEvent
 from perdura.ids import derived_id
+from perdura.tracing import traceparent
 
 CARRIED = ("correlationid", "traceparent", "tracestate")
-"""Extension attributes that go from a cause to its consequences unchanged."""
+"""Extension attributes that go from a cause to its consequences; `traceparent` unchanged where nothing is traced."""
 
 
 def build(
@@ -35,6 +36,8 @@ def build(
         extensions = {name: cause.extensions[name] for name in CARRIED if name in cause.extensions}
         extensions["causationid"] = cause.id
         extensions.setdefault("correlationid", cause.id)
+    if (present := traceparent()) is not None:
+        extensions["traceparent"] = present
     if archive is not None:
         extensions["partitionkey"] = str(archive)
     return CloudEvent(

@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Response
 
+from perdura import tracing
 from perdura.cloudevents.codec import encode_binary
 from perdura.cloudevents.message import CloudEvent
 from perdura.registry import outbox
@@ -77,7 +78,9 @@ class Emitter:
         from httpx import HTTPError
 
         try:
-            answer = self._client.post(self.sink, headers=headers, content=body)
+            parent = event.extensions.get("traceparent")
+            with tracing.span(f"send {event.type}", tracing.Kind.PRODUCER, {"messaging.message.id": event.id}, parent):
+                answer = self._client.post(self.sink, headers=headers, content=body)
         except HTTPError as error:
             return f"{type(error).__name__}: {error}"
         return None if answer.is_success else f"the broker answered {answer.status_code}"

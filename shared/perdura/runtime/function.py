@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wrappers import Request, Response
 
+from perdura import tracing
 from perdura.cloudevents import s3_notifications
 from perdura.cloudevents.catalogue import CATALOGUE, TICK, HarvestRequested, IngestRequested, StepRequested
 from perdura.cloudevents.codec import NotACloudEvent, decode
@@ -103,11 +104,21 @@ class Function:
 
     def _deliver(self, surroundings: Environment, event: CloudEvent) -> Delivered:
         begun = time.monotonic()
-        delivered = self._understood(surroundings, event)
+        delivered = self._traced(surroundings, event) if tracing.enabled() else self._understood(surroundings, event)
         kind = event.type if event.type in CATALOGUE else "other"
         metrics.add(metrics.EVENTS, type=kind, answer=str(int(delivered.answer)))
         metrics.observe(metrics.EVENT_SECONDS, time.monotonic() - begun, type=kind)
         return delivered
+
+    def _traced(self, surroundings: Environment, event: CloudEvent) -> Delivered:
+        parent = event.extensions.get("traceparent")
+        about = {"messaging.message.id": event.id, "perdura.subject": event.subject or ""}
+        if event.time is not None and event.type != TICK:
+            tracing.waited(f"wait {event.type}", event.time, parent, about)
+        with tracing.span(f"{self.name} {event.type}", tracing.Kind.CONSUMER, about, parent) as span:
+            delivered = self._understood(surroundings, event)
+            span.set_attribute("http.response.status_code", int(delivered.answer))
+            return delivered
 
     def _understood(self, surroundings: Environment, event: CloudEvent) -> Delivered:
         try:

@@ -1,7 +1,8 @@
 """gunicorn's configuration for every function: `gunicorn -c python:perdura.runtime.server …` (serverless.md 2.1).
 
 `PORT`, `HOST` and `THREADS` come from the environment; `THREADS` equals the Knative Service's containerConcurrency.
-`METRICS_PORT` opens a second port for Prometheus; the relay's also tells how much work waits.
+`METRICS_PORT` opens a second port for Prometheus; the relay's also tells how much work waits. `ACCESS_LOG=off` leaves
+out the access log.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ graceful_timeout = int(os.environ.get("GRACEFUL_TIMEOUT", "570"))
 keepalive = 75
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 - gunicorn's heartbeat file
 control_socket_disable = True
+logger_class = "perdura.runtime.access_log.AccessLog"
 accesslog = None
 errorlog = "-"
 loglevel = os.environ.get("LOG_LEVEL", "warning").lower()
@@ -34,6 +36,10 @@ def post_worker_init(worker: Any) -> None:
     from perdura.runtime.logs import configure
 
     configure(os.environ.get("FUNCTION", "perdura"), loglevel)
+    from perdura.runtime import observation
+    from perdura.settings import settings
+
+    observation.begin(os.environ.get("FUNCTION", "perdura"), settings())
     if metrics_port := os.environ.get("METRICS_PORT"):
         _expose_metrics(int(metrics_port))
     worker.log.debug("worker ready")

@@ -12,6 +12,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from perdura import tracing
 from perdura.errors import Broken, Conflict, NotStored, ObjectChanged, PerduraError, StoreFull, StoreUnavailable
 from perdura.settings import Settings
 
@@ -58,7 +59,7 @@ def new_client(settings: Settings, endpoint: str | None) -> Any:
     )
     secret = settings.s3_secret_key.get_secret_value() if settings.s3_secret_key else None
     session = boto3.session.Session()
-    return session.client(
+    client = session.client(
         "s3",
         endpoint_url=endpoint,
         aws_access_key_id=settings.s3_access_key,
@@ -66,6 +67,25 @@ def new_client(settings: Settings, endpoint: str | None) -> Any:
         verify=settings.s3_ca,
         config=config,
     )
+    if tracing.enabled():
+        _trace(client)
+    return client
+
+
+def _trace(client: Any) -> None:
+    """Make a span of each operation, from the call to the head of its answer; keys and bodies are no part of it."""
+
+    def begin(model: Any, context: Any, **_: Any) -> None:
+        context["span"] = tracing.span(f"S3 {model.name}", tracing.Kind.CLIENT, {"rpc.system": "aws-api"})
+        context["span"].__enter__()
+
+    def end(context: Any, exception: BaseException | None = None, **_: Any) -> None:
+        if (span := context.pop("span", None)) is not None:
+            span.__exit__(type(exception) if exception else None, exception, None)
+
+    client.meta.events.register("before-call.s3", begin)
+    client.meta.events.register("after-call.s3", end)
+    client.meta.events.register("after-call-error.s3", end)
 
 
 def meaning(status: int, code: str, text: str) -> PerduraError:
