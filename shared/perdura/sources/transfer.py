@@ -23,8 +23,8 @@ from perdura.sources.partial import Partial, keep, kept
 from perdura.sources.plan import PlannedFile
 from perdura.storage.digests import HEX_LENGTHS, Digests
 from perdura.storage.kept_open import KeptOpenWriter
+from perdura.storage.parts import Upload
 from perdura.storage.store import Store
-from perdura.storage.uploads import Upload
 
 BAG_ALGORITHMS = ("md5", "sha256", "sha512")
 """Digests of every file: those of the manifests."""

@@ -14,7 +14,7 @@ from perdura.errors import NotStored, UpstreamUnavailable
 from perdura.packages.long_digest import START, LongDigest, LongState, resumes
 from perdura.ports import Ports
 from perdura.steps.recall_events import Recalled
-from perdura.storage.multipart import part_size
+from perdura.storage.parts import part_size
 from perdura.storage.store import ObjectRef
 from perdura.storage.uploads import Upload
 

@@ -12,9 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from perdura.errors import NotStored, PerduraError
-from perdura.storage.multipart import part_size
+from perdura.storage.parts import Part, Upload, part_size
 from perdura.storage.store import ObjectInfo
-from perdura.storage.uploads import Part, Upload
 
 if TYPE_CHECKING:
     from perdura.storage.store import Store

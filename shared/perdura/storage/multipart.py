@@ -14,22 +14,10 @@ from typing import Any, Self
 from perdura.errors import Broken, PerduraError
 from perdura.storage.digests import Digests
 from perdura.storage.endpoint import translated
+from perdura.storage.parts import MIB, part_size
 from perdura.storage.store import ObjectInfo, Written
 
-MIB = 2**20
-_SMALLEST_PART = 16 * MIB
-_MOST_PARTS = 9_000
 _MEMORY = 96 * MIB
-
-
-def part_size(size: int | None, written: int = 0) -> int:
-    """Bytes of the next part: 10,000 parts must do (S3 multipart limits), memory should not grow before it must.
-
-    With an unknown total the parts grow with what was written, so that any object up to 5 TiB fits.
-    """
-    if size is not None:
-        return max(_SMALLEST_PART, -(-size // _MOST_PARTS // MIB) * MIB)
-    return max(_SMALLEST_PART, written // 1_000 // MIB * MIB)
 
 
 class MultipartWriter:

@@ -6,31 +6,14 @@ S3 names them by an upload id; part numbers run from 1 to 10,000 (S3 multipart l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from perdura.errors import NotStored, StoreUnavailable
 from perdura.storage.endpoint import translated
-from perdura.storage.multipart import part_size
+from perdura.storage.parts import Part as Part
+from perdura.storage.parts import Upload as Upload
+from perdura.storage.parts import part_size
 from perdura.storage.store import ObjectInfo, ObjectRef
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """One upload in progress."""
-
-    bucket: str
-    key: str
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One part that has arrived: number from 1 on, size in bytes, and what the store calls its content."""
-
-    number: int
-    size: int
-    etag: str
 
 
 class Uploads(Protocol):

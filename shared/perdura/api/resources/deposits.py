@@ -27,7 +27,7 @@ from perdura.registry import deposits as registry
 from perdura.registry.deposits import Arrival
 from perdura.registry.preservation import note_wish
 from perdura.registry.transitions import ArchiveState
-from perdura.storage.multipart import part_size
+from perdura.storage.parts import part_size
 from perdura.storage.uploads import Upload
 
 section = Section("Deposits")
