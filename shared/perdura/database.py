@@ -13,7 +13,15 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Row, create_engine, event
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import InvalidatePoolError
+from sqlalchemy.exc import (
+    DBAPIError,
+    InterfaceError,
+    InvalidatePoolError,
+    OperationalError,
+    PendingRollbackError,
+    ResourceClosedError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from perdura.prepared import IDLE, execute
 from perdura.settings import Settings
@@ -22,6 +30,32 @@ AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 """A row of any columns, read by name; the statement that made it is in the same module."""
 
 _alone: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
+
+
+_PASSING = ("08", "25", "40", "53", "55", "57")
+"""Classes of SQLSTATE that say "not now": connection, transaction, serialisation, resources, lock, operator."""
+
+
+def passing(error: Exception) -> bool:
+    """Whether the database could not be reached, or had no room for us at the moment: the same will work later.
+
+    Anything else that SQLAlchemy raises is a mistake of ours or of the data, and will be the next time too.
+    """
+    if isinstance(error, (PoolTimeout, PendingRollbackError, ResourceClosedError)):
+        return True
+    if not isinstance(error, DBAPIError):
+        return False
+    if sqlstate(error).startswith(_PASSING):
+        return True
+    return isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated
+
+
+def sqlstate(error: Exception) -> str:
+    """The SQLSTATE that the database gave, or nothing. Class 22 is bad data: a NUL character in a text, say."""
+    if not isinstance(error, DBAPIError) or error.orig is None or not error.orig.args:
+        return ""
+    told = error.orig.args[0]
+    return str(told.get("C", "")) if isinstance(told, dict) else ""
 
 
 def engine(settings: Settings) -> Engine:

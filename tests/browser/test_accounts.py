@@ -23,6 +23,7 @@ class Secured:
 
     registry: str
     archive: str
+    failed: str
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,8 @@ def secured() -> Iterator[Secured]:
                 connection.exec_driver_sql("UPDATE archive SET restricted = true")
             open_one = first.deposit(bag_tar({"a.txt": b"a" * 500}), title="Open letters")
             first.finished(open_one)
+            failed = first.api.post("/harvests", json={"url": f"{first.urls['upstream']}/records/aaaaa-bbbbb"}).json()
+            first.finished(failed["archive"])
             first.api.close()
             first.database.dispose()
         finally:
@@ -48,7 +51,7 @@ def secured() -> Iterator[Secured]:
             stack = Stack(Path(folder) / "home", own)
             stack.up()
             try:
-                yield Secured(registry, archive)
+                yield Secured(registry, archive, failed["archive"])
             finally:
                 stack.down()
 
@@ -126,6 +129,16 @@ def test_an_archivist_sees_and_retries_what_a_depositor_does_not(
     _sign_in(page, secured, "arno", f"/archives/{secured.archive}")
     expect(page.get_by_role("heading", name="Sealed minutes")).to_be_visible()
     expect(page.get_by_role("link", name="Administration")).to_have_count(0)
+    page.get_by_role("link", name="Failures").click()
+    expect(page.locator(".causes")).to_contain_text("Harvest")
+    page.goto(f"{secured.registry}/archives/{secured.failed}")
+    expect(page.get_by_role("alert")).to_contain_text("Harvest failed.")
+    page.get_by_role("button", name="Retry Harvest").click()
+    expect(page.locator(".timeline")).to_contain_text("attempt 2")
+    expect(page.locator("article [role=status]")).to_contain_text("Failed")
+    page.screenshot(path=ARTEFACTS / "retried.png", full_page=True)
+    page.goto(f"{secured.registry}/administration/users")
+    expect(page.get_by_role("heading", name="Forbidden")).to_be_visible()
     context.close()
 
 

@@ -297,6 +297,36 @@ def test_a_dead_database_asks_for_another_try(harness: Harness) -> None:
     assert (response.status_code, response.get_data()) == (503, b"")
 
 
+def test_a_statement_that_is_wrong_is_no_dead_database(harness: Harness) -> None:
+    """A mistake in a step's statement is tried as often as any other, then left to a person."""
+    _, asked = harness.begin()
+    client = harness.function()
+
+    def mistaken(archive: ArchiveView, ports: Ports) -> Outcome:
+        with harness.environment.engine.connect() as connection:
+            connection.exec_driver_sql("SELECT nothing FROM nowhere")
+        return Outcome()
+
+    harness.run = mistaken
+    assert [post(client, asked).status_code for _ in range(3)] == [503, 503, 204]
+    assert harness.scalar("SELECT state || ' ' || error_code FROM step") == "blocked internal-error"
+
+
+def test_a_request_that_ends_in_a_wrong_statement_is_answered_as_our_mistake(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, asked = harness.begin()
+    client = harness.function()
+
+    def mistaken(*_: object) -> None:
+        with harness.environment.engine.connect() as connection:
+            connection.exec_driver_sql("SELECT nothing FROM nowhere")
+
+    monkeypatch.setattr("perdura.runtime.delivery.work.start", mistaken)
+    response = post(client, asked)
+    assert (response.status_code, response.get_data()) == (500, b"")
+
+
 def test_a_batch_is_answered_by_its_worst(harness: Harness) -> None:
     _, first = harness.begin()
     _, second = harness.begin()

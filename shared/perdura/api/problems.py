@@ -10,9 +10,8 @@ from http import HTTPStatus
 
 from flask import Response
 from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from perdura import database
 from perdura.errors import Broken, Conflict, NotFound, NotStored, PerduraError, Rejected, Retryable
 
 BODY_LIMIT = 512
@@ -20,9 +19,6 @@ BODY_LIMIT = 512
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
-_TRANSIENT_SQLSTATES = ("08", "25", "40", "53", "55", "57")
-"""Classes of SQLSTATE that say "not now": connection, transaction, serialisation, resources, lock, operator."""
-
 _log = logging.getLogger("perdura.api")
 
 
@@ -66,7 +62,7 @@ def problem_of(error: Exception) -> Problem:
         case Retryable():
             seconds = max(1, round(error.retry_after or RETRY_AFTER_SECONDS))
             return Problem(503, error.message, error.code, headers={"Retry-After": str(seconds)})
-        case _ if _database_is_down(error):
+        case _ if database.passing(error):
             _log.warning("database: %s", type(error).__name__)
             return Problem(
                 503,
@@ -74,7 +70,7 @@ def problem_of(error: Exception) -> Problem:
                 "database-unavailable",
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             )
-        case _ if _sqlstate(error).startswith("22"):
+        case _ if database.sqlstate(error).startswith("22"):
             return Problem(422, "The request holds a value that cannot be looked for.", "invalid")
         case Broken() | PerduraError():
             _log.error("broken: %s", error.message)
@@ -82,25 +78,6 @@ def problem_of(error: Exception) -> Problem:
         case _:
             _log.exception("unexpected error", exc_info=error)
             return Problem(500, "Something went wrong here; its operator was told.", "internal")
-
-
-def _database_is_down(error: Exception) -> bool:
-    """Whether the driver could not reach the database, or the database had no room for us at the moment."""
-    if isinstance(error, PoolTimeout):
-        return True
-    if not isinstance(error, DBAPIError):
-        return False
-    if _sqlstate(error).startswith(_TRANSIENT_SQLSTATES):
-        return True
-    return isinstance(error, (OperationalError, InterfaceError)) or error.connection_invalidated
-
-
-def _sqlstate(error: Exception) -> str:
-    """The SQLSTATE that the database gave, or nothing. Class 22 is bad data: a NUL character in a text, say."""
-    if not isinstance(error, DBAPIError) or error.orig is None or not error.orig.args:
-        return ""
-    told = error.orig.args[0]
-    return str(told.get("C", "")) if isinstance(told, dict) else ""
 
 
 def invalid(error: ValidationError, where: str) -> Problem:

@@ -17,6 +17,7 @@ class Answer(IntEnum):
     DONE = 204
     BUSY = 409
     OVERLOADED = 429
+    BROKEN = 500
     UNAVAILABLE = 503
 
 

@@ -14,9 +14,10 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from perdura.cloudevents.message import CloudEvent
+from perdura.database import passing
 from perdura.errors import Broken, Conflict, PerduraError, Rejected, Retryable, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.ports import Ports
@@ -71,11 +72,10 @@ class StepRunner:
             # The inbox row or a derived id was committed by another worker while we worked: it is done.
             _log.info("finished elsewhere", extra={"event": event.id, "step": step})
             return Delivered(Answer.BUSY, retry_after=1)
-        except DBAPIError as error:
-            _log.warning("database unavailable: %s", type(error.orig).__name__, extra={"event": event.id})
-            return Delivered(Answer.UNAVAILABLE, retry_after=5)
         except SQLAlchemyError as error:
-            _log.warning("no connection to the database: %s", type(error).__name__, extra={"event": event.id})
+            if not passing(error):
+                raise
+            _log.warning("database unavailable: %s", type(error).__name__, extra={"event": event.id})
             return Delivered(Answer.UNAVAILABLE, retry_after=5)
 
     def _deliver(self, environment: Environment, event: CloudEvent, step: UUID) -> Delivered:
@@ -106,9 +106,9 @@ class StepRunner:
                 transaction.rollback()
                 _log.info("%s", error.message, extra={"event": event.id, "step": step})
                 return Delivered(Answer.DONE)
-            except SQLAlchemyError:
-                raise
             except Exception as error:
+                if isinstance(error, IntegrityError) or passing(error):
+                    raise
                 transaction.rollback()
                 return self._unrecordable(environment, started, event, error)
         faults.reach("after-commit")
@@ -150,9 +150,9 @@ class StepRunner:
             return unsuccessful(error, StepState.FAILED)
         except Broken as error:
             return unsuccessful(error, StepState.BLOCKED)
-        except SQLAlchemyError:
-            raise
         except Exception as error:
+            if passing(error):
+                raise
             _log.exception("unforeseen", extra={"archive": archive.id, "step": archive.step.id})
             if started.deliveries >= UNEXPECTED_LIMIT:
                 return unsuccessful(Broken(INTERNAL, code="internal-error"), StepState.BLOCKED)

@@ -24,6 +24,7 @@ from perdura.cloudevents import s3_notifications
 from perdura.cloudevents.catalogue import CATALOGUE, TICK, HarvestRequested, IngestRequested, StepRequested
 from perdura.cloudevents.codec import NotACloudEvent, decode
 from perdura.cloudevents.message import CloudEvent
+from perdura.database import passing
 from perdura.errors import Rejected, Retryable
 from perdura.runtime import metrics, statements
 from perdura.runtime.admission import admit_harvest, admit_ingest, arrived
@@ -131,8 +132,11 @@ class Function:
             _log.warning("%s", error.message, extra={"event": event.id, "code": error.code})
             return Delivered(Answer.UNAVAILABLE, retry_after=error.retry_after)
         except SQLAlchemyError as error:
-            _log.warning("database unavailable: %s", type(error).__name__, extra={"event": event.id})
-            return Delivered(Answer.UNAVAILABLE, retry_after=5)
+            if passing(error):
+                _log.warning("database unavailable: %s", type(error).__name__, extra={"event": event.id})
+                return Delivered(Answer.UNAVAILABLE, retry_after=5)
+            _log.exception("unforeseen", extra={"event": event.id, "event_type": event.type})
+            return Delivered(Answer.BROKEN)
 
     def _dispatch(self, surroundings: Environment, event: CloudEvent) -> Delivered:
         if event.type == TICK and self._tick is not None:
@@ -188,6 +192,9 @@ class Function:
         except Rejected as error:
             return problem(400, "Not a storage notification", error.message)
         except (Retryable, SQLAlchemyError) as error:
+            if isinstance(error, SQLAlchemyError) and not passing(error):
+                _log.exception("unforeseen, in a storage notification")
+                return answer(Answer.BROKEN)
             _log.warning("notification not taken: %s", type(error).__name__)
             return answer(Answer.UNAVAILABLE, 5)
         return self._answer([result], surroundings, begun)

@@ -7,9 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from perdura.cloudevents.message import CloudEvent
+from perdura.database import passing
 from perdura.errors import Broken, Conflict, PerduraError, Rejected, Retryable
 from perdura.outcome import ArchiveView, UnitOutcome, WorkUnit
 from perdura.ports import Ports
@@ -37,7 +38,9 @@ class UnitRunner:
             return self._deliver(environment, event, step, key)
         except IntegrityError:
             return Delivered(Answer.BUSY, retry_after=1)
-        except (DBAPIError, SQLAlchemyError) as error:
+        except SQLAlchemyError as error:
+            if not passing(error):
+                raise
             _log.warning("database unavailable: %s", type(error).__name__, extra={"event": event.id})
             return Delivered(Answer.UNAVAILABLE, retry_after=5)
 
@@ -82,9 +85,9 @@ class UnitRunner:
             return _failed(started, error)
         except (Rejected, Broken) as error:
             return _failed(started, error)
-        except SQLAlchemyError:
-            raise
         except Exception as error:
+            if passing(error):
+                raise
             _log.exception("unforeseen", extra={"archive": archive.id, "unit": started.key})
             if started.attempts >= UNEXPECTED_LIMIT:
                 return _failed(started, Broken(INTERNAL, code="internal-error"))
