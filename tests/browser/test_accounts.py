@@ -40,7 +40,8 @@ def secured() -> Iterator[Secured]:
                 connection.exec_driver_sql("UPDATE archive SET restricted = true")
             open_one = first.deposit(bag_tar({"a.txt": b"a" * 500}), title="Open letters")
             first.finished(open_one)
-            failed = first.api.post("/harvests", json={"url": f"{first.urls['upstream']}/records/aaaaa-bbbbb"}).json()
+            missing = f"{first.urls['upstream']}/records/aaaaa-bbbbb"
+            failed = first.api.post("/harvests", json={"url": missing}).json()
             first.finished(failed["archive"])
             first.api.close()
             first.database.dispose()
