@@ -16,7 +16,8 @@ WIDE = """() => document.documentElement.scrollWidth <= document.documentElement
     [...document.querySelectorAll('body *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
         .slice(0, 5).map(e => e.tagName + '.' + e.className)"""
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-PAGES = ["/archives", "/collections", "/jobs", "/jobs/new", "/sources", "/sources/zenodo/search", "/schedules", "/schedules/new", "/tape",
+PAGES = ["/archives", "/collections", "/jobs", "/jobs/new", "/sources", "/sources/zenodo/search", "/schedules",
+         "/schedules/new", "/tape",
          "/tape/jobs",
          "/statistics", "/notifications", "/archives/{id}", "/add", "/failures", "/events", "/api/docs",
          "{access}/archives/{id}", "{access}/"]  # fmt: skip
