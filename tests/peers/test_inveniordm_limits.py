@@ -44,18 +44,18 @@ def patient(target: Target, package: Package, met: Counter[str]) -> None:
 
 def test_a_rate_limit_is_kept_to_with_and_without_a_storm_of_others(inveniordm: Peer) -> None:
     """Alone a worker waits as it is told; in a storm of other callers of its user the work is given back, and done."""
-    with limited(inveniordm, RDM_RATELIMIT_USER="25 per 8 second") as target:
-        alone, met = [Package() for _ in range(4)], Counter[str]()
+    with limited(inveniordm, RDM_RATELIMIT_USER="40 per 8 second") as target:
+        alone, met = [Package() for _ in range(5)], Counter[str]()
         for package in alone:
             patient(target, package, met)
-        assert met["published"] == 4
+        assert met["published"] == 5
 
         stop, turned_away = threading.Event(), Counter[int]()
 
         def storm() -> None:
             headers = {"Authorization": f"Bearer {target.tokens['publisher']}"}
             with httpx.Client(base_url=target.url, headers=headers, timeout=30) as client:
-                while not stop.wait(0.15):
+                while not stop.wait(0.35):
                     turned_away[client.get("/api/user/records?size=1").status_code] += 1
 
         together, stormed = [Package() for _ in range(3)], Counter[str]()
