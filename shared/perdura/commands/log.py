@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -17,7 +19,7 @@ from perdura.clients.http import HttpClient, Limits
 from perdura.clients.reach import Reach
 from perdura.errors import PerduraError, Rejected, UpstreamUnavailable
 from perdura.packages.mets_read import MetsAgent, MetsEvent, read_mets
-from perdura.premis import agents
+from perdura.premis import agents, whole
 from perdura.premis.cli import log
 from perdura.premis.crawl import Crawl, noted, resumed
 from perdura.premis.importing import Foreign, Imported, from_element, from_lines, record
@@ -43,6 +45,9 @@ def import_files(url: str, files: tuple[Path, ...], zone: str, objects: tuple[st
     done = Imported()
     try:
         for path in files:
+            if (lines := _whole(path)) is not None:
+                done += _replayed(engine, lines, f"import:{path.name}")
+                continue
             done += record(engine, _events(engine, path, ZoneInfo(zone), also), actor=f"import:{path.name}")
     except PerduraError as error:
         raise click.ClickException(error.message) from error
@@ -97,6 +102,39 @@ def crawl(
     _say(walk.done)
     if walk.lacking:
         raise click.exceptions.Exit(1)
+
+
+def _whole(path: Path) -> Iterator[Any] | None:
+    """The lines of a whole log, None if the file is something else."""
+
+    def lines() -> Iterator[Any]:
+        with path.open("rb") as file:
+            for line in filter(bytes.strip, file):
+                try:
+                    yield json.loads(line)
+                except (ValueError, RecursionError):
+                    yield None
+
+    first = next(lines(), None)
+    return lines() if whole.is_line(first) else None
+
+
+def _replayed(engine: Engine, lines: Iterator[Any], actor: str) -> Imported:
+    done = Imported()
+
+    def good() -> Iterator[dict[str, Any]]:
+        for number, line in enumerate(lines, start=1):
+            if whole.is_line(line):
+                yield line
+            else:
+                done.refused.append(f"line {number}: no line of a log")
+
+    for new, problem in whole.replay(engine, good(), actor=actor):
+        if problem is not None:
+            done.refused.append(problem)
+        else:
+            done += Imported(1, int(new))
+    return done
 
 
 def _events(engine: Engine, path: Path, zone: ZoneInfo, also: list[Identifier]) -> Iterator[Foreign | str]:

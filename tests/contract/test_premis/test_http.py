@@ -8,6 +8,7 @@ import gzip
 import json
 import threading
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -23,6 +24,7 @@ from werkzeug.wrappers import Request
 
 from perdura.database import standing_alone
 from perdura.premis import service
+from perdura.premis.service import find
 from perdura.settings import Settings
 from tests.contract.test_premis.xsd import assert_valid
 from tests.shared_data import reference_data
@@ -809,6 +811,23 @@ def test_find(client: Client) -> None:
     assert (missing.status_code, missing.text) == (404, "There is no event for matching those parameters")
 
 
+@pytest.mark.parametrize("bound", ["_MOST_NAMES", "_MOST_OBJECTS"])
+def test_find_by_a_part_says_so_when_there_is_too_much_to_look_through(
+    client: Client, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    stem = uuid.uuid4().hex[:8]
+    for number in range(3):
+        whole = f"ark:/67531/{stem}{number}"
+        new(client, objects=(whole,))
+    assert client.get(f"/event/find/{stem}//").status_code == 200
+    monkeypatch.setattr(find, bound, 2)
+    answer = client.get(f"/event/find/{stem}//")
+    assert answer.status_code == 400
+    assert answer.text.startswith(f"object {stem!r}: a part of an identifier is looked for among at most")
+    assert client.get(f"/event/find/{stem}2//").status_code == 200
+    assert client.get(f"/event/find/{quote(whole, safe='')}/").status_code == 200
+
+
 # --- batches
 
 
@@ -824,6 +843,63 @@ def test_a_feed_is_a_batch(client: Client) -> None:
     assert [each["status"] for each in lenient["entries"]] == [409] * 5
     bomb = b"<!DOCTYPE feed [<!ENTITY a 'b'>]>" + body
     assert client.post("/APP/event/", data=bomb).status_code == 400
+
+
+@pytest.fixture
+def ten_thousand() -> list[str]:
+    """Identifiers of 10,000 events."""
+    return [uuid.uuid4().hex for _ in range(10_000)]
+
+
+def _feed_of(identifiers: Sequence[str], wrong: int | None = None) -> bytes:
+    entries = (
+        entry(each, date="last spring" if number == wrong else "2024-03-05T16:39:49Z").partition(b"?>")[2]
+        for number, each in enumerate(identifiers)
+    )
+    return b"<feed xmlns='http://www.w3.org/2005/Atom'>" + b"".join(entries) + b"</feed>"
+
+
+def _stored(another: Engine) -> int:
+    return int(client_of(another).get("/event/statistics.json").get_json()["total"])
+
+
+def test_ten_thousand_events_in_one_request_are_all_stored(another: Engine, ten_thousand: list[str]) -> None:
+    answer = client_of(another).post("/APP/event/", data=_feed_of(ten_thousand))
+    assert (answer.status_code, answer.get_json()) == (201, {"created": 10_000})
+    assert _stored(another) == 10_000
+    found = client_of(another).get("/APP/event/?orderby=event_identifier&page=50")
+    identifiers = sorted(ten_thousand)
+    assert [each.findtext(f"{ATOM}title") for each in root(found).iter(f"{ATOM}entry")] == identifiers[-200:]
+
+
+@pytest.mark.parametrize("fault", ["a bad date", "a known identifier"])
+def test_of_ten_thousand_events_one_wrong_at_the_end_stores_none(
+    another: Engine, ten_thousand: list[str], fault: str
+) -> None:
+    client = client_of(another)
+    if fault == "a known identifier":
+        assert client.post("/APP/event/", data=entry(ten_thousand[9_999])).status_code == 201
+        answer = client.post("/APP/event/", data=_feed_of(ten_thousand))
+        assert (answer.status_code, _stored(another)) == (409, 1)
+        assert ten_thousand[9_999] in answer.text
+    else:
+        answer = client.post("/APP/event/", data=_feed_of(ten_thousand, wrong=9_999))
+        assert (answer.status_code, _stored(another)) == (400, 0)
+        assert answer.text.startswith("entry 10000: eventDateTime 'last spring'")
+
+
+def test_of_ten_thousand_events_each_is_reported_where_the_client_asks_for_it(
+    another: Engine, ten_thousand: list[str]
+) -> None:
+    client = client_of(another)
+    assert client.post("/APP/event/", data=entry(ten_thousand[7])).status_code == 201
+    header = {"Prefer": "handling=lenient"}
+    report = client.post("/APP/event/", data=_feed_of(ten_thousand, wrong=5_000), headers=header).get_json()
+    assert report["created"] == 9_998
+    assert [each["entry"] for each in report["entries"]] == list(range(1, 10_001))
+    refused = {each["entry"]: each["status"] for each in report["entries"] if each["status"] != 201}
+    assert refused == {8: 409, 5_001: 400}
+    assert _stored(another) == 9_999
 
 
 def test_a_batch_is_all_or_nothing_unless_lenient(client: Client) -> None:

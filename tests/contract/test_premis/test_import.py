@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from datetime import UTC, date, datetime, timedelta
@@ -78,6 +79,48 @@ def test_an_export_as_ndjson_is_a_whole_import(engine: Engine, another: Engine, 
     assert [each.event.objects for each in _all(another)] == [each.event.objects for each in _all(engine)]
 
 
+def test_the_whole_log_as_ndjson_makes_the_same_log_again(engine: Engine, another: Engine, tmp_path: Path) -> None:
+    client, first = client_of(engine), uuid.uuid4().hex
+    for identifier in (first, "TEMP", uuid.uuid4().hex):
+        made = client.post("/APP/event/", data=entry(identifier, outcome="first"))
+    assert client.put(f"/APP/event/{first}/", data=entry(first, outcome="second")).status_code == 200
+    assert client.delete(made.headers["Location"]).status_code == 200
+    again = made.headers["Location"].rstrip("/").rpartition("/")[2]
+    assert client.post("/APP/event/", data=entry(again, outcome="third")).status_code == 201
+    with engine.begin() as connection:
+        log.append(connection, [Event(id=uuid.uuid4(), type="of our own", at=START)], actor="test")
+        agents.create(connection, Agent(Identifier("x", "agent of all"), "All", "software"))
+    exported = tmp_path / "log.ndjson"
+    exported.write_bytes(client.get("/log/export.ndjson").data)
+    lines = exported.read_bytes().count(b"\n")
+    assert _run(another, "import", str(exported)) == f"{lines} events read, {lines} recorded, 0 known before\n"
+    assert _run(another, "import", str(exported)) == f"{lines} events read, 0 recorded, {lines} known before\n"
+    once_more = client_of(another).get("/log/export.ndjson").data.splitlines()
+    assert list(map(_apart, once_more)) == list(map(_apart, exported.read_bytes().splitlines()))
+    for path in ("/APP/event/?orderby=event_identifier", "/APP/agent/"):
+        same = [re.sub(r"<(published|updated)>[^<]*", "", client_of(each).get(path).text) for each in (engine, another)]
+        assert same[0] == same[1]
+
+
+def test_a_line_that_does_not_follow_what_the_log_has_is_named(engine: Engine, another: Engine, tmp_path: Path) -> None:
+    client, identifier = client_of(engine), uuid.uuid4().hex
+    client.post("/APP/event/", data=entry(identifier))
+    client.put(f"/APP/event/{identifier}/", data=entry(identifier, outcome="second"))
+    lines = [each for each in client.get("/log/export.ndjson").data.splitlines() if identifier.encode() in each]
+    file = tmp_path / "part.ndjson"
+    file.write_bytes(b"\n".join([lines[1], b"nonsense", lines[0].replace(b"2024-03-05", b"last spring")]))
+    output = _run(another, "import", str(file))
+    assert "replaced: row 2 of" in output
+    assert "line 2: no line of a log" in output
+    assert "eventDateTime" in output
+    assert "0 events read, 0 recorded" in output
+
+
+def _apart(line: bytes) -> dict[str, str]:
+    """A line without who recorded it and when, which another log says of itself."""
+    return {name: value for name, value in json.loads(line).items() if name not in ("recorded", "actor")}
+
+
 def test_lines_that_are_no_events_are_named_and_the_others_recorded(another: Engine, tmp_path: Path) -> None:
     file = tmp_path / "some.ndjson"
     file.write_text('{"type": "x", "date": "2024-01-01"}\nnonsense\n{"type": "y", "date": "last spring"}\n')
@@ -134,7 +177,8 @@ def test_a_running_service_is_taken_over_whole_even_where_its_pages_lose_events(
     days = crawl.days()
     assert days is not None
     assert list(crawl.run(*days))[-1] == days[1]
-    assert crawl.agents() == 1
+    with engine.connect() as connection:
+        assert crawl.agents() == agents.count(connection)
     assert not crawl.lacking
     assert [each.identifier for each in _all(another)] == [each.identifier for each in _all(engine)]
     again = _crawl(another, Service(engine))

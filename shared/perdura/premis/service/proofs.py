@@ -6,13 +6,14 @@ import base64
 import itertools
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy.engine import Connection
 from werkzeug.wrappers import Response
 
-from perdura.premis import merkle, query, seal, tiles
+from perdura.premis import merkle, query, seal, tiles, whole
 from perdura.premis.checkpoint import parsed
 from perdura.premis.model import rfc3339
 from perdura.premis.service.call import Call, Refused, Route, as_json, shown, text
@@ -29,6 +30,7 @@ def route(rest: str) -> Route | None:
         "proof/inclusion": inclusion,
         "proof/consistency": consistency,
         "leaves": leaves,
+        "export.ndjson": export,
     }.get(rest.removesuffix("/"))
     return Route({"GET": handler}) if handler is not None else None
 
@@ -117,6 +119,22 @@ def leaves(call: Call) -> Response:
             for (index, leaf, hash_), names in zip(rows, named, strict=True)
         ]
     )
+
+
+def export(call: Call) -> Response:
+    """GET /log/export.ndjson: every version of every event, then the agents, as a stream of constant memory."""
+    return Response(_lines(call), content_type="application/x-ndjson")
+
+
+def _lines(call: Call) -> Iterator[bytes]:
+    after: int | None = 0
+    while after is not None:
+        with call.reading() as connection:
+            lines, after = whole.versions(connection, after, call.sight)
+        yield b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in lines)
+    with call.reading() as connection:
+        agents = whole.agent_lines(connection)
+    yield b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in agents)
 
 
 def _named(leaf: bytes) -> list[str]:
