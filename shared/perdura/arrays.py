@@ -27,7 +27,7 @@ class Binary(bytes):
 
 def texts(values: Sequence[str | None]) -> Binary:
     """`text[]`."""
-    parts: list[bytes] = []
+    parts: list[bytes] = [b""]
     nulls = 0
     for each in values:
         if each is None:
@@ -36,7 +36,8 @@ def texts(values: Sequence[str | None]) -> Binary:
         else:
             encoded = each.encode()
             parts += (_LENGTH(len(encoded)), encoded)
-    return _array(_TEXT, len(values), b"".join(parts), nulls)
+    parts[0] = _HEAD.pack(1, nulls, _TEXT, len(values), 1)
+    return Binary(b"".join(parts))
 
 
 def uuids(values: Sequence[UUID]) -> Binary:
@@ -65,5 +66,5 @@ def _numbers(kind: int, layout: str, size: int, values: Sequence[int]) -> Binary
     return _array(kind, len(values), struct.pack(f"!{layout * len(values)}", *flat))
 
 
-def _array(kind: int, length: int, elements: bytes, nulls: int = 0) -> Binary:
-    return Binary(_HEAD.pack(1, nulls, kind, length, 1) + elements)
+def _array(kind: int, length: int, elements: bytes) -> Binary:
+    return Binary(_HEAD.pack(1, 0, kind, length, 1) + elements)

@@ -131,8 +131,8 @@ def _message(name: bytes, types: Any, parameters: Sequence[Any]) -> bytes:
             encoded = text.encode()
             values += (_LENGTH.pack(len(encoded)), encoded)
     count = struct.pack("!H", len(formats))
-    bound = b"".join((b"\0", name, count, *formats, count, *values, b"\0\0"))
-    return b"".join((b"B", _LENGTH.pack(len(bound) + 4), bound, EXECUTE_MSG, SYNC_MSG))
+    bound = (b"\0", name, count, *formats, count, *values, b"\0\0")
+    return b"".join((b"B", _LENGTH.pack(sum(map(len, bound)) + 4), *bound, EXECUTE_MSG, SYNC_MSG))
 
 
 @lru_cache(maxsize=512)

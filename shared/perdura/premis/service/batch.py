@@ -26,7 +26,7 @@ from perdura.premis.service.call import Call, Refused, as_json, shown
 from perdura.premis.xml import NotXml, canonical, event_from, events_in, refuse_doctype
 from perdura.premis.xml.names import ATOM, NAMESPACES
 
-CHUNK = 1_000
+CHUNK = 500
 MOST = 50_000
 _FEED = (f"{{{ATOM}}}entry", "entry", *(f"{{{namespace}}}event" for namespace in NAMESPACES))
 

@@ -73,7 +73,7 @@ def event_from(
         tag: str = child.tag
         if tag.startswith(namespace):
             parts.setdefault(tag[len(namespace) :], []).append(child)
-    spelling, kept_type, attributes = _event_identifier(parts, identifier_type)
+    identity, spelling, kept_type, attributes = _event_identifier(parts, identifier_type)
     dates = parts.get("eventDateTime", [])
     if len(dates) > 1:
         raise BadPremis("eventDateTime: expected one, found several.")
@@ -83,7 +83,7 @@ def event_from(
     date = event_date(text, now, zone) if text else None
     types = parts.get("eventType", [])
     return Event(
-        id=UUID(spelling),
+        id=identity,
         type=_term(types[0]) if types else "",
         at=date.instant if date else now,
         details=_details(parts),
@@ -107,13 +107,16 @@ def sent_identifier(element: etree._Element) -> str:
 
 def is_uuid(text: str) -> bool:
     """Whether an event identifier is kept: it is a UUID in some spelling."""
+    return _uuid(text) is not None
+
+
+def _uuid(text: str) -> UUID | None:
     if len(text) > _LONGEST_EVENT_IDENTIFIER:
-        return False
+        return None
     try:
-        UUID(text)
+        return UUID(text)
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def agent_from(element: etree._Element, *, partial: bool = False) -> Agent:
@@ -198,7 +201,7 @@ def _named(parent: etree._Element, name: str) -> Iterator[etree._Element]:
 def _local(element: etree._Element) -> str:
     """The name of an element without its namespace."""
     tag: str = element.tag
-    return tag.rpartition("}")[2]
+    return tag[tag.find("}") + 1 :]
 
 
 def _children(element: etree._Element) -> list[etree._Element]:
@@ -232,47 +235,50 @@ def _bounded(element: etree._Element) -> str:
 
 def _term(element: etree._Element) -> str:
     text = _bounded(element)
-    attributes = element.attrib
+    attributes = element.keys()
     if not attributes:
         return text
-    known = {name: attributes.get(name) for name in ("authority", "authorityURI", "valueURI")}
+    known = {name: element.get(name) for name in ("authority", "authorityURI", "valueURI")}
     if not any(known.values()):
         return text
     return Term(text, authority=known["authority"], authority_uri=known["authorityURI"], value_uri=known["valueURI"])
 
 
 def _attributes(element: etree._Element) -> Attributes:
-    attributes = element.attrib
-    return tuple((str(name), str(value)) for name, value in attributes.items()) if attributes else ()
+    return tuple((str(name), str(value)) for name, value in element.items()) if element.keys() else ()
 
 
-def _event_identifier(parts: dict[str, list[etree._Element]], default_type: str) -> tuple[str, str, Attributes]:
-    """(identifier, its type, attributes): what was sent if it is a UUID, else a new one of the default type."""
+def _event_identifier(parts: dict[str, list[etree._Element]], default_type: str) -> tuple[UUID, str, str, Attributes]:
+    """(UUID, its spelling, its type, attributes): what was sent if it is one, else a new one of the default type."""
     elements = parts.get("eventIdentifier", [])
     if len(elements) > 1:
         raise BadPremis("eventIdentifier: expected one, found several.")
     if elements:
         identifier = _identifier(elements[0], "eventIdentifier", default_type, mandatory=False)
-        if is_uuid(identifier.value):
-            return identifier.value, identifier.type, identifier.attributes
-    return uuid4().hex, default_type, ()
+        if (sent := _uuid(identifier.value)) is not None:
+            return sent, identifier.value, identifier.type, identifier.attributes
+    new = uuid4()
+    return new, new.hex, default_type, ()
 
 
 def _identifier(element: etree._Element, name: str, default_type: str, *, mandatory: bool = True) -> Identifier:
     type_name, value_name, role_name = _names(name)
     type_, value = "", ""
-    roles: list[str] = []
-    for child in _children(element):
-        local = _local(child)
+    roles: tuple[str, ...] = ()
+    for child in element:
+        tag = child.tag
+        if not isinstance(tag, str):
+            continue
+        local = tag[tag.find("}") + 1 :]
         if local == type_name:
             type_ = _term(child)
         elif local == value_name:
             value = _bounded(child)
-        elif local == role_name:
-            roles.append(_term(child))
+        elif local == role_name and (role := _term(child)):
+            roles = (*roles, role)
     if not value and mandatory:
         raise BadPremis(f"{name}Value is missing or empty.")
-    return Identifier(type_ or default_type, value, tuple(filter(None, roles)), _attributes(element))
+    return Identifier(type_ or default_type, value, roles, _attributes(element))
 
 
 @lru_cache(maxsize=32)
@@ -321,7 +327,9 @@ def _detail(element: etree._Element, name: str, text_name: str | None = None) ->
             extensions.append(_inner(child))
         elif local == "mdSec" or first_version:
             extensions.append(_serialised(child))
-    loose = "".join([element.text or "", *(child.tail or "" for child in element)]).strip(_BLANK)
+    loose = (element.text or "").strip(_BLANK)
+    if tails := [child.tail for child in element if child.tail]:
+        loose = "".join([element.text or "", *tails]).strip(_BLANK)
     if loose:
         texts.append(loose)
     text = texts[0] if len(texts) == 1 else "\n".join(filter(None, texts))
