@@ -118,6 +118,54 @@ def test_the_library_works_faster(led: Led) -> None:
     assert led.server.library.model.mount == 0.01
 
 
+def ended(led: Led, job: str) -> dict[str, Any]:
+    end = time.monotonic() + 10
+    while (file := led.file(job))["file_state"] not in ("FINISHED", "FAILED"):
+        assert time.monotonic() < end, file
+        time.sleep(0.02)
+    return file
+
+
+MODEL = {"effect": "model", "match": "example.org"}
+
+
+@pytest.mark.parametrize(
+    ("rule", "state", "reason"),
+    [
+        ({}, "FINISHED", ""),
+        ({"copy_seconds": 0.1, "archive_seconds": 1}, "FINISHED", ""),
+        ({"copy_error": "SOURCE [2] not there"}, "FAILED", "SOURCE [2] not there"),
+        ({"archive_error": "no tapes left"}, "FAILED", "ARCHIVING [42] [Tape REST API] no tapes left"),
+    ],
+)
+def test_a_modelled_storage_moves_no_bytes(led: Led, rule: dict[str, Any], state: str, reason: str) -> None:
+    led.put("faults", [MODEL | rule])
+    file = ended(led, led.submitted())
+    assert (file["file_state"], file["reason"]) == (state, reason)
+    assert led.server.library.catalogue.residency() == {}
+
+
+@pytest.mark.parametrize(
+    ("rule", "state", "reason"),
+    [
+        ({"stage_seconds": 1}, "FINISHED", ""),
+        ({"stage_error": "drive"}, "FAILED", "STAGING [42] [Tape REST API] drive"),
+    ],
+)
+@pytest.mark.parametrize("only_stage", [True, False])
+def test_a_modelled_tape_is_staged_from(
+    led: Led, rule: dict[str, Any], state: str, reason: str, only_stage: bool
+) -> None:
+    led.put("faults", [MODEL | rule])
+    tape = "https://tape.example.org/a.tar"
+    document = {
+        "files": [{"sources": [tape], "destinations": [tape if only_stage else "https://disk.example.org/a.tar"]}],
+        "params": {"bring_online": 100, "copy_pin_lifetime": 100},
+    }
+    file = ended(led, str(led.http.post("/jobs", json=document).json()["job_id"]))
+    assert (file["file_state"], file["reason"], file["bringonline_token"]) == (state, reason, "model")
+
+
 @pytest.mark.parametrize(
     ("path", "document"),
     [

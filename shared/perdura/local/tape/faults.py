@@ -6,8 +6,8 @@ the effect's own (`text`, `status`, `seconds`, `errno`, `recoverable`).
 
 Effects on the tape side: `lost`, `unavailable`, `archive-error` (text), `never-archived`, `stage-error` (text),
 `corrupt`, `write-failure`. On the transfer service: `transfer-failure` (text, errno, recoverable), `freeze` (new jobs
-are moved by hand only, see `control.py`). On either server: `http` (status), `truncate`, `hang` (seconds),
-`reset-before`, `reset-after` (the work is done, the answer lost).
+are moved by hand only, see `control.py`), `model` (no bytes move, see `fts/model.py`). On either server: `http`
+(status), `truncate`, `hang` (seconds), `reset-before`, `reset-after` (the work is done, the answer lost).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 EFFECTS = frozenset({
     "lost", "unavailable", "archive-error", "never-archived", "stage-error", "corrupt", "write-failure",
-    "transfer-failure", "freeze", "http", "truncate", "hang", "reset-before", "reset-after",
+    "transfer-failure", "freeze", "model", "http", "truncate", "hang", "reset-before", "reset-after",
 })  # fmt: skip
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from perdura.local.tape.faults import Faults
 from perdura.local.tape.fts import retries
 from perdura.local.tape.fts.credentials import DelegatedProxies, may_act
 from perdura.local.tape.fts.ledger import Ledger
+from perdura.local.tape.fts.model import Model
 from perdura.local.tape.fts.storage import Stat, StorageError, Storages
 from perdura.local.tape.fts.submission import Row
 
+REASON = re.compile(r"([A-Z_]+) \[(\d+)\] ?(.*)", re.DOTALL)
 LAST_ATTEMPT = "TRANSFER ERROR: Copy failed (3rd pull). Last attempt:"
 
 
@@ -27,6 +30,11 @@ class CopyFailed(Exception):
         return retries.redacted(f"{self.scope} [{self.errno}] {self.text}")[:2048]
 
 
+def _as_told(reason: str) -> CopyFailed:
+    match = REASON.match(reason)
+    return CopyFailed(match[1], int(match[2]), match[3]) if match else CopyFailed("TRANSFER", 5, reason)
+
+
 class Copier:
     """Copies files between storages, acting with the proxies that users delegated."""
 
@@ -34,6 +42,7 @@ class Copier:
         self, ledger: Ledger, storages: Storages, faults: Faults, proxies: DelegatedProxies | None = None
     ) -> None:
         self._ledger, self._storages, self._faults, self._proxies = ledger, storages, faults, proxies
+        self._model = Model(faults)
 
     def copy(self, job: Row, file: Row, begun: Callable[[int], bool]) -> None:
         """Copy one file. `begun` takes the size, and says whether the file is still to be copied; raises CopyFailed."""
@@ -41,6 +50,12 @@ class Copier:
         mode, wanted = job["verify_checksum"], retries.checksum(file["checksum"])
         if not may_act(self._proxies, job):
             raise CopyFailed("TRANSFER", 13, f"{LAST_ATTEMPT} proxy expired")
+        rule = self._model.of(source, destination)
+        if rule is not None:
+            size, failure = self._model.copied(rule, file)
+            if failure is not None or not begun(size):
+                raise _as_told(failure or "TRANSFER [125] Transfer canceled by the user")
+            return
         bearer = self._source_token(job, file)
         if fault := self._faults.apply("transfer-failure", f"{source} {destination}"):
             scope, _, text = str(fault.get("text", "TRANSFER TRANSFER ERROR: injected")).partition(" ")

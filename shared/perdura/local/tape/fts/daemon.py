@@ -21,6 +21,7 @@ from perdura.local.tape.fts.changing import Changing
 from perdura.local.tape.fts.copying import Copier, CopyFailed
 from perdura.local.tape.fts.credentials import DelegatedProxies
 from perdura.local.tape.fts.ledger import Ledger
+from perdura.local.tape.fts.model import Model
 from perdura.local.tape.fts.storage import Storages
 from perdura.local.tape.fts.submission import Row
 from perdura.local.tape.fts.waiting import AGAIN, DAY, Archiving, Staging
@@ -58,9 +59,10 @@ class Daemon:
         self._tasks: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._changing = Changing(ledger, self._enqueue)
         self._copier = Copier(ledger, storages, faults, proxies)
+        model = Model(faults)
         timers = self.pace.monitor, self.pace.monitor_longest
-        self._archiving = Archiving(self._changing, storages, proxies, scheduler, self._tasks.put, *timers)
-        self._staging = Staging(self._changing, storages, scheduler, self._tasks.put, self._later, *timers)
+        self._archiving = Archiving(self._changing, storages, proxies, model, scheduler, self._tasks.put, *timers)
+        self._staging = Staging(self._changing, storages, model, scheduler, self._tasks.put, self._later, *timers)
         self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(self.pace.workers)]
 
     def start(self) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from perdura.local.tape import clock
 from perdura.local.tape.fts import retries, transitions
 from perdura.local.tape.fts.changing import Changing
 from perdura.local.tape.fts.credentials import DelegatedProxies, may_act
+from perdura.local.tape.fts.model import TOKEN, Model
 from perdura.local.tape.fts.monitor import Monitor, Watched
 from perdura.local.tape.fts.storage import ENOMSG, StorageError, Storages, path, storage
 from perdura.local.tape.fts.submission import Row
@@ -35,12 +36,13 @@ class Archiving:
         changing: Changing,
         storages: Storages,
         proxies: DelegatedProxies | None,
+        model: Model,
         scheduler: Scheduler,
         run: Run,
         first: float,
         longest: float,
     ) -> None:
-        self._changing, self._storages, self._proxies = changing, storages, proxies
+        self._changing, self._storages, self._proxies, self._model = changing, storages, proxies, model
         self._noted: set[int] = set()  # files whose monitoring has been noted
         self._monitor = Monitor(scheduler, run, self._look, first, longest)
         self.wake = self._monitor.wake
@@ -67,12 +69,19 @@ class Archiving:
         job = self._changing.ledger.job(file.job_id)
         return job is None or may_act(self._proxies, job)
 
-    def _look_together(self, group: Sequence[Watched]) -> bool:
+    def _told(self, group: Sequence[Watched]) -> dict[str, Mapping[str, Any]]:
+        """`archiveinfo` items by URL, those of modelled storages included."""
+        modelled = {file.url: self._model.archived(file.url, clock.now() - file.since) for file in group}
+        items = {url: item for url, item in modelled.items() if item is not None}
+        real = [url for url, item in modelled.items() if item is None]
         try:
-            items = self._storages.archived([file.url for file in group])
+            return items | (self._storages.archived(real) if real else {})
         except StorageError as error:
             log.warning("archiveinfo: %s", error.message)
-            items = {}
+            return items
+
+    def _look_together(self, group: Sequence[Watched]) -> bool:
+        items = self._told(group)
         moved = False
         for file in group:
             ended = retries.archive_result(items.get(file.url))
@@ -103,13 +112,14 @@ class Staging:
         self,
         changing: Changing,
         storages: Storages,
+        model: Model,
         scheduler: Scheduler,
         run: Run,
         later: Callable[[float, str, int, str], None],
         first: float,
         longest: float,
     ) -> None:
-        self._changing, self._storages, self._later = changing, storages, later
+        self._changing, self._storages, self._model, self._later = changing, storages, model, later
         self._monitor = Monitor(scheduler, run, self._look, first, longest)
         self.wake = self._monitor.wake
 
@@ -123,8 +133,7 @@ class Staging:
         job, _, file, _ = begun
         pin = job["copy_pin_lifetime"] if job["copy_pin_lifetime"] > 0 else 7 * DAY
         try:
-            document = {"files": [{"path": path(file["source_surl"]), "diskLifetime": f"PT{pin}S"}]}
-            token = self._storages.tape(storage(file["source_surl"]), "stage", document)["requestId"]
+            token = self._requested(file["source_surl"], pin)
         except StorageError as error:
             self._failed(job_id, file_id, error.errno, error.message)
             return
@@ -133,6 +142,12 @@ class Staging:
         )
         if requested is not None:
             self.watch(requested[0], requested[2])
+
+    def _requested(self, url: str, pin: int) -> str:
+        if self._model.of(url) is not None:
+            return TOKEN
+        document = {"files": [{"path": path(url), "diskLifetime": f"PT{pin}S"}]}
+        return str(self._storages.tape(storage(url), "stage", document)["requestId"])
 
     def watch(self, job: Row, file: Row) -> None:
         """Follow a file from now on."""
@@ -161,6 +176,8 @@ class Staging:
         return moved
 
     def _told(self, file: Watched) -> Row:
+        if (modelled := self._model.staged(file.url, clock.now() - file.since)) is not None:
+            return modelled
         try:
             poll = self._storages.tape(storage(file.url), f"stage/{file.token}")
         except StorageError as error:
@@ -180,6 +197,8 @@ class Staging:
 
     def release(self, file: Row) -> None:
         """Let the storage evict a file that was copied away."""
+        if file["bringonline_token"] == TOKEN:
+            return
         try:
             document = {"paths": [path(file["source_surl"])]}
             self._storages.tape(storage(file["source_surl"]), f"release/{file['bringonline_token']}", document)
