@@ -29,6 +29,11 @@ from urllib.parse import unquote, urlsplit
 SMALL_FILES = 1000
 SMALL = 4096
 PLANNED_FILES = 3
+TOGETHER = 4
+"""Large files of one record, which are fetched at the same time: what memory is measured by."""
+
+MEMORY = 200
+"""MiB that no harvest of ours may exceed."""
 
 REDIRECT = """
 import os, re, requests
@@ -67,7 +72,7 @@ class Handler(BaseHTTPRequestHandler):
         if match is None:
             return self._send(b"{}", 404)
         base = "https://zenodo.org" if match[1] else f"http://{self.headers['Host']}"
-        if match[4] == "large.bin":
+        if (match[4] or "").startswith("large"):
             return self._large()
         if match[4]:
             return self._send(content(int(match[4].removesuffix(".dat"))), kind="application/octet-stream")
@@ -89,6 +94,8 @@ class Handler(BaseHTTPRequestHandler):
         api = f"{base}/api/records/{recid}/files"
         if recid == "2":
             files = [("large.bin", self.large.stat().st_size, self.large_md5)]
+        elif recid == "3":
+            files = [(f"large-{n}.bin", self.large.stat().st_size, self.large_md5) for n in range(TOGETHER)]
         else:
             first, count = (0, SMALL_FILES) if recid == "1" else (int(recid) * 3, PLANNED_FILES)
             numbers = range(first, first + count)
@@ -246,6 +253,7 @@ def run_bic(bic: str, base: str, scratch: Path, *arguments: str) -> Run:
 def compare(arguments: argparse.Namespace) -> list[str]:
     """Run all cases; lines of a report."""
     lines = ["| case | ours | bagit-create | ours is |", "| --- | --- | --- | --- |"]
+    memory: list[int] = []
     with tempfile.TemporaryDirectory(prefix="harvest-bench-", dir=arguments.scratch) as name:
         scratch = Path(name)
         small, single = scratch / "small", scratch / "single"
@@ -277,15 +285,25 @@ def compare(arguments: argparse.Namespace) -> list[str]:
         try:
             for case, url, options in cases:
                 mine = run_ours(scratch, "ours", *url, "TARGET", str(scratch))
+                memory.append(mine.memory)
                 theirs = run_bic(arguments.bic, base, scratch, *options) if arguments.bic else None
                 lines.append(_line(case, mine, theirs))
                 print(lines[-1], flush=True)
+            run = run_ours(scratch, "ours", f"{base}/records/3", "TARGET", str(scratch))
+            lines.append(
+                f"| {TOGETHER} × {arguments.large} MiB at once, HTTP | {run} | not run | at most {MEMORY} MiB |"
+            )
+            print(lines[-1], flush=True)
+            memory.append(run.memory)
             run = run_ours(scratch, "plans", base, str(arguments.records))
             found = json.loads(run.text.splitlines()[-1])
             lines.append(f"| {found['records']} records planned | {found['per_second']}/s; {run} | | |")
+            memory.append(run.memory)
         finally:
             server.kill()
             server.wait()
+    if max(memory) > MEMORY:
+        raise SystemExit("\n".join([*lines, f"{max(memory)} MiB are more than {MEMORY}"]))
     return lines
 
 
@@ -296,7 +314,8 @@ def _local(folder: Path) -> list[str]:
 def _line(case: str, mine: Run, theirs: Run | None) -> str:
     if theirs is None:
         return f"| {case} | {mine} | not run | |"
-    return f"| {case} | {mine} | {theirs} | {theirs.wall / mine.wall:.1f} × as fast |"
+    fast = f"{theirs.wall / mine.wall:.1f} × as fast, {theirs.processor / mine.processor:.1f} × by CPU"
+    return f"| {case} | {mine} | {theirs} | {fast} |"
 
 
 def main() -> None:

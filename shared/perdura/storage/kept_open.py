@@ -47,23 +47,27 @@ class KeptOpenWriter:
         self._media_type = content_type
         self._upload = resumed
         self._sent = len(_parts_before(position, store.uploads.parts(resumed))) if resumed else 0
-        self._flying: deque[Future[None]] = deque()
+        self._flying: deque[tuple[Future[None], bytearray]] = deque()
         self._workers: ThreadPoolExecutor | None = None
-        self._part = bytearray()
         self._over = False
         self.position = position
         self._length = self._next_length()
+        # Buffers go round: fresh memory for every part costs a tenth of the whole transfer.
+        self._part = bytearray(self._length)
+        self._spare: list[bytearray] = []
+        self._filled = 0
 
     @property
     def room(self) -> int:
         """Bytes until the present part is full: a multiple of 1 MiB at the beginning of each part."""
-        return self._length - len(self._part)
+        return self._length - self._filled
 
     def write(self, data: bytes | memoryview) -> bool:
         """Append at most `room` bytes; True when a part was full, so that what is written counts from here."""
-        self._part += data
+        self._part[self._filled : self._filled + len(data)] = data
+        self._filled += len(data)
         self.position += len(data)
-        if len(self._part) < self._length or self.position == self._size:
+        if self._filled < self._length or self.position == self._size:
             return False
         self._send()
         return True
@@ -71,9 +75,10 @@ class KeptOpenWriter:
     def finish(self) -> ObjectInfo:
         """Complete the object."""
         if self._upload is None:
-            info = self._store.put(*self._place, bytes(self._part), content_type=self._media_type).info
+            whole = bytes(memoryview(self._part)[: self._filled])
+            info = self._store.put(*self._place, whole, content_type=self._media_type).info
         else:
-            if self._part:
+            if self._filled:
                 self._send()
             self._land()
             parts = _parts_before(self.position, self._store.uploads.parts(self._upload))
@@ -98,20 +103,29 @@ class KeptOpenWriter:
             self._upload = uploads.begin(*self._place)
         if self._workers is None:
             self._workers = ThreadPoolExecutor(_FLYING, thread_name_prefix="upload")
-        body, self._part = self._part, bytearray()
         while len(self._flying) >= _FLYING:
-            self._flying.popleft().result()
+            self._landed()
         self._sent += 1
-        self._flying.append(self._workers.submit(uploads.put_part, self._upload, self._sent, body))
+        full = self._part if self._filled == len(self._part) else self._part[: self._filled]
+        self._flying.append((self._workers.submit(uploads.put_part, self._upload, self._sent, full), full))
         self._length = self._next_length()
+        self._filled = 0
+        fits = self._spare and len(self._spare[-1]) == self._length
+        self._part = self._spare.pop() if fits else bytearray(self._length)
 
     def _land(self) -> None:
         while self._flying:
-            self._flying.popleft().result()
+            self._landed()
+
+    def _landed(self) -> None:
+        sent, buffer = self._flying.popleft()
+        sent.result()
+        if len(buffer) == self._length:
+            self._spare = [buffer]
 
     def _close(self) -> None:
         self._over = True
-        self._part = bytearray()
+        self._part, self._spare = bytearray(), []
         if self._workers:
             self._workers.shutdown(wait=True, cancel_futures=True)
 
