@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -195,7 +195,7 @@ class Outcome:
     output: Mapping[str, Any] = field(default_factory=dict)
     packages: tuple[Package, ...] = ()
     copies: tuple[Copy, ...] = ()
-    files: tuple[tuple[UUID, tuple[File, ...]], ...] = ()
+    files: tuple[tuple[UUID, Sequence[File]], ...] = ()
     """Payload files by package id."""
     events: tuple[Event, ...] = ()
     told_events: tuple[Event, ...] = ()

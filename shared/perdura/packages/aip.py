@@ -15,6 +15,7 @@ from typing import Protocol, Self
 
 from perdura.errors import Rejected
 from perdura.packages.aip_digests import MemberDigests
+from perdura.packages.aip_members import Member, Members
 from perdura.packages.manifests import encode_path
 from perdura.packages.tar import END, header, padding
 from perdura.storage.digests import Digest, adler32, new_digest
@@ -52,16 +53,6 @@ class Sink(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
-    """One file of the AIP: path in the bag, where its body begins in the tar, and its size, both in bytes."""
-
-    path: str
-    offset: int
-    size: int
-    digests: MemberDigests
-
-
 class AipWriter:
     """Adds files to an AIP one after the other and ends it with manifests that list them all."""
 
@@ -71,8 +62,7 @@ class AipWriter:
         self._base = base
         self._mtime = int(created.timestamp())
         self._gathered = bytearray()
-        self._payload: list[Member] = []
-        self._tags: list[Member] = []
+        self._payload, self._tags = Members(), Members()
         self._hashers = ThreadPoolExecutor(2, thread_name_prefix="aip-hash")
         self._text("bagit.txt", "BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n")
 
@@ -85,9 +75,14 @@ class AipWriter:
         self._hashers.shutdown()
 
     @property
-    def members(self) -> Sequence[Member]:
-        """Everything written so far, payload first."""
-        return [*self._payload, *self._tags]
+    def payload(self) -> Members:
+        """The payload written so far."""
+        return self._payload
+
+    @property
+    def tags(self) -> Sequence[Member]:
+        """The tag files written so far."""
+        return self._tags
 
     def add(
         self,
@@ -128,21 +123,21 @@ class AipWriter:
 
     def finish(self, bag_info: Sequence[tuple[str, str]]) -> None:
         """Write `bag-info.txt` (with Payload-Oxum), both manifests and both tag manifests, and end the tar."""
-        oxum = f"{sum(member.size for member in self._payload)}.{len(self._payload)}"
+        oxum = f"{self._payload.size}.{len(self._payload)}"
         fields = [*bag_info, ("Payload-Oxum", oxum)]
         self._text("bag-info.txt", "".join(f"{label}: {_one_line(value)}\n" for label, value in fields))
-        payload = sorted(self._payload, key=lambda member: member.path.encode())
+        order = self._payload.in_order()
         for algorithm in _MANIFEST_ALGORITHMS:
-            self._manifest(f"manifest-{algorithm}.txt", algorithm, payload)
-        tags = sorted(self._tags, key=lambda member: member.path.encode())
+            self._manifest(f"manifest-{algorithm}.txt", algorithm, self._payload, order)
+        order = self._tags.in_order()
         for algorithm in _MANIFEST_ALGORITHMS:
-            self._manifest(f"tagmanifest-{algorithm}.txt", algorithm, tags)
+            self._manifest(f"tagmanifest-{algorithm}.txt", algorithm, self._tags, order)
         self._put(END)
         self._flush()
 
-    def _manifest(self, path: str, algorithm: str, members: Sequence[Member]) -> None:
-        size = sum(len(line) for line in manifest_lines(algorithm, members))
-        self.add(path, size, manifest_lines(algorithm, members))
+    def _manifest(self, path: str, algorithm: str, members: Members, order: Sequence[int]) -> None:
+        size = sum(len(line) for line in manifest_lines(algorithm, (members[place] for place in order)))
+        self.add(path, size, manifest_lines(algorithm, (members[place] for place in order)))
 
     def _text(self, path: str, text: str) -> None:
         body = text.encode()

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Mapping
 ALGORITHMS = ("sha256", "sha512", "adler32")
 """What is kept of every member: both manifests' algorithms, and tape's (packages.md §0.6)."""
 
+PACKED = 100
+"""Bytes that they take."""
+
 _PLACES = {"sha256": slice(0, 32), "sha512": slice(32, 96), "adler32": slice(96, 100)}
 
 
@@ -22,6 +25,18 @@ class MemberDigests(Mapping[str, str]):
     def of_hex(cls, digests: Mapping[str, str]) -> MemberDigests:
         """Pack digests given as hex under `sha256`, `sha512` and `adler32`; raises KeyError, ValueError."""
         return cls(bytes.fromhex(digests["sha256"]), bytes.fromhex(digests["sha512"]), int(digests["adler32"], 16))
+
+    @classmethod
+    def of_packed(cls, packed: bytes) -> MemberDigests:
+        """What `packed` gave."""
+        digests = cls.__new__(cls)
+        digests._packed = packed
+        return digests
+
+    @property
+    def packed(self) -> bytes:
+        """SHA-256, SHA-512 and ADLER32, one after the other."""
+        return self._packed
 
     def __getitem__(self, algorithm: str) -> str:
         return self._packed[_PLACES[algorithm]].hex()

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from perdura.packages.aip import AipWriter, Layout, Member
+from perdura.packages.aip import AipWriter, Layout
+from perdura.packages.aip_members import Member
 from perdura.packages.mets import SUBMISSION_DOCUMENTATION, Document
 from perdura.packages.mets_objects import FileObject, entity_object, file_object, representation_object
 from perdura.packages.mets_xml import escaped, href

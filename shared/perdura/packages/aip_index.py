@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from perdura.packages.aip import Member
 from perdura.packages.aip_digests import MemberDigests
+from perdura.packages.aip_members import Member
 
 SCHEMA = "urn:perdura:aip-index:1"
 

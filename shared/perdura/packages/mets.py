@@ -6,11 +6,12 @@ the namespaces on every element (8.5).
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from perdura.packages.aip import Member
+from perdura.packages.aip_members import Member
 from perdura.packages.mets_objects import FileObject, entity_object, file_object, representation_object
 from perdura.packages.mets_xml import escaped, href
 
@@ -176,15 +177,16 @@ def _provenance(kind: str, elements: Iterable[str]) -> Iterator[str]:
 
 
 def _file_groups(document: Document) -> Iterator[str]:
-    present = {file.group for file in document.files}
-    if not present:
+    places: dict[str, array[int]] = {group: array("L") for group in GROUPS}
+    for place, file in enumerate(document.files):
+        places[file.group].append(place)
+    if not len(document.files):
         return
     yield "<mets:fileSec>"
-    for group in (group for group in GROUPS if group in present):
+    for group in (group for group in GROUPS if places[group]):
         yield f'<mets:fileGrp USE="{group}">'
-        for number, file in enumerate(document.files, 1):
-            if file.group == group:
-                yield _file_entry(number, file)
+        for place in places[group]:
+            yield _file_entry(place + 1, document.files[place])
         yield "</mets:fileGrp>"
     yield "</mets:fileSec>"
 

@@ -19,7 +19,7 @@ from perdura.errors import Broken, Rejected
 from perdura.fleet import Stored
 from perdura.outcome import ArchiveView, Outcome, PackageKind, StepState
 from perdura.ports import Ports
-from perdura.steps.preserve_builtin import scanning_of
+from perdura.steps.preserve_builtin_plan import scanning_of
 from perdura.steps.preserve_declared import Declarations
 from perdura.steps.preserve_submission import Submission, open_submission
 from perdura.steps.preserve_takeover import go_on, take_over_stored

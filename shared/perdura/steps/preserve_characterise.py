@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import IO, Self
 
 from perdura.outcome import Finding
-from perdura.packages.aip import AipWriter, Member
+from perdura.packages.aip import AipWriter
+from perdura.packages.aip_members import Member
 from perdura.ports import Characteriser
 
 FOLDER = "data/metadata/characterisation/"

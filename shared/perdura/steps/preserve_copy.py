@@ -2,56 +2,21 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from uuid import UUID
 
 from perdura.outcome import Finding
-from perdura.packages.aip import AipWriter, Layout, Member
+from perdura.packages.aip import AipWriter, Layout
 from perdura.packages.package import PackageFile
-from perdura.ports import Identification, Ports, Scan, VirusScanner
+from perdura.ports import Ports, VirusScanner
 from perdura.steps.preserve_additions import Addition, bytes_of
 from perdura.steps.preserve_characterise import Characterising
+from perdura.steps.preserve_copied import Copied, CopiedFiles
 from perdura.steps.preserve_declared import COMPUTED, SIP_JSON, Declarations
 from perdura.steps.preserve_inspect import Inspection
 from perdura.steps.preserve_submission import Submission
 from perdura.storage.timed import TimeUp
-
-
-@dataclass(frozen=True, slots=True)
-class CopiedFile:
-    """One file of the SIP as it lies in the AIP."""
-
-    id: str
-    member: Member
-    layout: Layout
-    format: Identification | None
-    scan: Scan | None
-    derived_from: str | None = None
-    """Id of the file that this one was made from."""
-
-    @property
-    def original(self) -> str:
-        """Path of the file in the SIP."""
-        path = self.member.path
-        if self.is_object:
-            return "data/" + path.removeprefix(self.layout.objects)
-        return path.removeprefix(self.layout.submission)
-
-    @property
-    def is_object(self) -> bool:
-        """Whether it is payload of the AIP's objects, not documentation of the submission."""
-        return self.member.path.startswith(self.layout.objects)
-
-
-@dataclass(frozen=True, slots=True)
-class Copied:
-    """All files of the SIP, in the order of the tar; what its tag files say, and where they say otherwise."""
-
-    files: Sequence[CopiedFile]
-    declarations: Declarations
-    mismatches: Sequence[Finding]
-    characterising: Characterising
-    outputs: Sequence[Member] = ()
 
 
 def copy(
@@ -88,7 +53,7 @@ def _copied(
     declarations = Declarations(submission)
     further = [name for name in declarations.algorithms if name not in COMPUTED]
     mismatches = list(declarations.absent())
-    members: list[Member] = []
+    ids = array("B")
     done = number = 0
     replaced = {layout.objects + addition.path for addition in additions}
     for file, chunks in submission.files():
@@ -103,37 +68,28 @@ def _copied(
         mismatches += declarations.compare(
             submission.layout.index[file.path], file.path, _lookup(member.digests, digests)
         )
-        members.append(member)
+        ids.frombytes(_id(member.path, ports).bytes)
         number += 1
         done += file.size
         ports.progress("preserve", done, size)
+    sources: dict[int, str] = {}
     for added in additions:
         with inspection.tap(number, added.path.rpartition("/")[2], added.size) as tap:
             chunks = bytes_of(added, ports.store)
             member, _ = aip.add(layout.objects + added.path, added.size, chunks, tap=tap.feed)
         if member.digests["sha256"] != added.sha256:
             mismatches.append(Finding("fixity-mismatch", f"{added.path} has another SHA-256 than was announced"))
-        members.append(member)
+        ids.frombytes(_id(member.path, ports).bytes)
+        if added.derived_from:
+            sources[number] = str(_id(layout.objects + added.derived_from, ports))
         number += 1
     inspection.flush()
-    sources = {layout.objects + each.path: each.derived_from for each in additions if each.derived_from}
-    files = [
-        CopiedFile(
-            id=str(ports.derived(f"file/{member.path}")),
-            member=member,
-            layout=layout,
-            format=inspection.formats.get(number),
-            scan=inspection.scans.get(number),
-            derived_from=_source_of(member.path, sources, layout, ports),
-        )
-        for number, member in enumerate(members)
-    ]
+    files = CopiedFiles(aip.payload, ids.tobytes(), layout, inspection.formats, inspection.scans, sources)
     return Copied(files, declarations, mismatches, characterising, characterising.keep(aip))
 
 
-def _source_of(path: str, sources: Mapping[str, str], layout: Layout, ports: Ports) -> str | None:
-    source = sources.get(path)
-    return str(ports.derived(f"file/{layout.objects}{source}")) if source else None
+def _id(path: str, ports: Ports) -> UUID:
+    return ports.derived(f"file/{path}")
 
 
 def _lookup(computed: Mapping[str, str], further: Mapping[str, str]) -> Callable[[str], str]:

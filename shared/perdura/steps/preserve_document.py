@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, overload
 
 from perdura.outcome import ArchiveView
 from perdura.packages.mets import ORIGINAL, SUBMISSION_DOCUMENTATION, Description, Document, SoftwareNote
@@ -13,7 +14,7 @@ from perdura.packages.mets_objects import FileObject, Format
 from perdura.ports import Identification
 from perdura.premis.model import Agent, Event
 from perdura.premis.xml import agent_xml, event_xml
-from perdura.steps.preserve_copy import Copied, CopiedFile
+from perdura.steps.preserve_copied import Copied, CopiedFiles
 from perdura.steps.preserve_declared import SIP_JSON
 from perdura.steps.preserve_events import Act
 
@@ -37,25 +38,54 @@ _DUBLIN_CORE = {
 }
 
 
-def file_objects(files: Iterable[CopiedFile], acts: Sequence[Act]) -> Iterator[FileObject]:
-    """The files as PREMIS objects, each with the events that are about it."""
-    formats: dict[Identification | None, Format] = {}
-    covered = [(str(act.event.id), act.covers) for act in acts]
-    for file in files:
-        found = _EMPTY if file.member.size == 0 else formats.get(file.format)
+class FileObjects(Sequence[FileObject]):
+    """The files as PREMIS objects by path, each with the events that are about it; made when they are asked for."""
+
+    def __init__(self, files: CopiedFiles, acts: Sequence[Act]) -> None:
+        self._files = files
+        self._order = array("L", files.in_order())
+        self._events, self._codes = _events(len(files), acts)
+        self._formats: dict[Identification | None, Format] = {}
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    @overload
+    def __getitem__(self, place: int) -> FileObject: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[FileObject]: ...
+
+    def __getitem__(self, place: int | slice) -> FileObject | Sequence[FileObject]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(*place.indices(len(self)))]
+        file = self._files[self._order[place]]
+        member = file.member
+        found = _EMPTY if member.size == 0 else self._formats.get(file.format)
         if found is None:
-            found = formats.setdefault(file.format, _format(file.format))
-        yield FileObject(
+            found = self._formats.setdefault(file.format, _format(file.format))
+        return FileObject(
             id=file.id,
-            path=file.member.path,
+            path=member.path,
             group=ORIGINAL if file.is_object else SUBMISSION_DOCUMENTATION,
-            size=file.member.size,
-            digests=file.member.digests,
+            size=member.size,
+            digests=member.digests,
             original_name=file.original,
             format=found,
-            events=tuple(event for event, covers in covered if covers is None or file.id in covers),
+            events=self._events[self._codes[file.number]],
             derived_from=file.derived_from,
         )
+
+
+def _events(files: int, acts: Sequence[Act]) -> tuple[list[tuple[str, ...]], array[int]]:
+    """The different sets of events, which are few, and which of them is that of each file."""
+    ids = [str(act.event.id) for act in acts]
+    sets: dict[tuple[str, ...], int] = {}
+    codes = array("L")
+    for number in range(files):
+        about = tuple(event for event, act in zip(ids, acts, strict=True) if act.covers(number))
+        codes.append(sets.setdefault(about, len(sets)))
+    return list(sets), codes
 
 
 def document(
@@ -72,7 +102,6 @@ def document(
     predecessor: str | None = None,
 ) -> Document:
     """Put the document together; `earlier` are the events of the Archive's earlier steps, `agents` those of all."""
-    ordered = sorted(copied.files, key=lambda file: file.member.path.replace("/", "\0"))
     record_ids = []
     if archive.source and archive.recid:
         record_ids.append((f"{archive.source} record", archive.recid))
@@ -83,7 +112,7 @@ def document(
         created=created,
         representation=representation,
         software=software,
-        files=list(file_objects(ordered, acts)),
+        files=FileObjects(copied.files, acts),
         record_ids=tuple(record_ids),
         description=_description(archive),
         bag_info=tuple(copied.declarations.bag_info),

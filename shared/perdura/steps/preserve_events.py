@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 from uuid import UUID
 
 from perdura import __version__
@@ -20,22 +22,37 @@ EXECUTING = ("executing program",)
 _LINKS = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Inspected:
-    """What is known of one file: its id, its path in the AIP, its format and its scan."""
+class Files(Protocol):
+    """The files of a package by number: their ids, formats and scans."""
 
-    id: str
-    path: str
-    format: Identification | None
-    scan: Scan | None
+    def __len__(self) -> int: ...
+
+    def id(self, number: int, /) -> str:
+        """Identifier of a file."""
+        ...
+
+    def format(self, number: int, /) -> Identification | None:
+        """Format of a file."""
+        ...
+
+    def scan(self, number: int, /) -> Scan | None:
+        """What the virus scanner said of a file."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """One event, and which of the files it is about: `covers` None means every file."""
+    """One event, and which of the files it is about: `marks` has a byte per file number, not zero for those.
+
+    None means every file; files beyond the last byte are not meant.
+    """
 
     event: Event
-    covers: frozenset[str] | None = None
+    marks: bytes | None = None
+
+    def covers(self, number: int) -> bool:
+        """Whether the event is about that file."""
+        return self.marks is None or (number < len(self.marks) and self.marks[number] != 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,50 +82,61 @@ class Provenance:
         detail = f'program="{SOFTWARE}"; algorithms=SHA-256, SHA-512'
         return Act(self._event("message digest calculation", detail, Outcome(SUCCESS, (f"{files} files",))))
 
-    def identification(self, tool: str, files: Sequence[Inspected]) -> list[Act]:
+    def identification(self, tool: str, files: Files) -> list[Act]:
         """Formats were looked for; files without one are the matter of an event of their own."""
-        known = [file for file in files if file.format and file.format.key and not file.format.tentative]
-        guessed = [file for file in files if file.format and file.format.tentative]
-        unknown = [file for file in files if file.format is None or file.format.key is None]
+        known, guessed, unknown = array("L"), array("L"), array("L")
+        for number in range(len(files)):
+            found = files.format(number)
+            if found is None or found.key is None:
+                unknown.append(number)
+            if found is not None and found.tentative:
+                guessed.append(number)
+            elif found is not None and found.key:
+                known.append(number)
         acts = []
-        if known or not files:
+        if known or not len(files):
             outcome = Outcome(SUCCESS, (f"{len(known)} of {len(files)} files identified",))
-            covers = None if len(known) == len(files) else frozenset(file.id for file in known)
-            acts.append(Act(self._event("format identification", tool, outcome, tool=tool), covers))
+            marks = None if len(known) == len(files) else _marks(known)
+            acts.append(Act(self._event("format identification", tool, outcome, tool=tool), marks))
         for note, about in (("by name only, not by content", guessed), ("not identified", unknown)):
             if about:
-                acts.append(self._exception("format identification", tool, WARNING, note, about))
+                acts.append(self._exception("format identification", tool, WARNING, note, files, about))
         return acts
 
     def characterisation(
-        self, tool: str, output: str, covers: Sequence[str], failures: Sequence[tuple[str, str]]
+        self, tool: str, output: str, covers: Sequence[int], failures: Sequence[tuple[str, str]]
     ) -> list[Act]:
         """What a tool said of files is kept in the AIP; where it failed is told, and is no fault of the files."""
         acts = []
         if covers:
             outcome = Outcome(SUCCESS, (f"{len(covers)} files", f"output: {output.removeprefix('data/')}"))
-            acts.append(Act(self._event("metadata extraction", tool, outcome, name=tool, tool=tool), frozenset(covers)))
+            acts.append(Act(self._event("metadata extraction", tool, outcome, name=tool, tool=tool), _marks(covers)))
         if failures:
             notes = tuple(f"{path}: {failure}" for path, failure in failures[:_LINKS])
             event = self._event("metadata extraction", tool, Outcome(WARNING, notes), name=f"{tool} failed", tool=tool)
-            acts.append(Act(event, frozenset()))
+            acts.append(Act(event, b""))
         return acts
 
-    def virus_check(self, engine: str, trusted: bool, files: Sequence[Inspected]) -> list[Act]:
+    def virus_check(self, engine: str, trusted: bool, files: Files) -> list[Act]:
         """What the scanner said; nothing has passed that it did not look at with a database one can trust."""
         acts = []
-        clean = [file for file in files if file.scan and file.scan.verdict == "clean"]
-        others = [file for file in files if not (file.scan and file.scan.verdict == "clean")]
-        if clean or not files:
+        clean = array("L")
+        others: dict[str, array[int]] = {}
+        for number in range(len(files)):
+            scan = files.scan(number)
+            if scan and scan.verdict == "clean":
+                clean.append(number)
+            else:
+                others.setdefault(_said(scan), array("L")).append(number)
+        if clean or not len(files):
             notes = [f"{len(clean)} of {len(files)} files scanned, nothing found"]
             if not trusted:
                 notes.append("not passed: the scanner's database is missing, too old, or only a test one")
             outcome = Outcome(SUCCESS if trusted else WARNING, tuple(notes))
-            covers = frozenset(file.id for file in clean) if others else None
-            acts.append(Act(self._event("virus check", engine, outcome, tool=engine), covers))
-        for detail in sorted({_said(file.scan) for file in others}):
-            about = [file for file in others if _said(file.scan) == detail]
-            acts.append(self._exception("virus check", engine, WARNING, f"not scanned: {detail}", about))
+            marks = _marks(clean) if others else None
+            acts.append(Act(self._event("virus check", engine, outcome, tool=engine), marks))
+        for detail, about in sorted(others.items()):
+            acts.append(self._exception("virus check", engine, WARNING, f"not scanned: {detail}", files, about))
         return acts
 
     def no_virus_check(self, reason: str) -> Act:
@@ -122,7 +150,7 @@ class Provenance:
         source = (Identifier("UUID", predecessor, ("source",)),)
         outcome = Outcome(SUCCESS, tuple(changes[:_LINKS]))
         kind = "migration" if migrated else "modification"
-        return Act(self._event(kind, detail, outcome, name="version", objects=source), frozenset())
+        return Act(self._event(kind, detail, outcome, name="version", objects=source), b"")
 
     def creation(self) -> Act:
         """The AIP came into being."""
@@ -139,11 +167,11 @@ class Provenance:
         """An act that found something wrong; there is no AIP, so it is about the SIP."""
         return self._event(kind, detail, Outcome(FAILURE, tuple(notes)), name="failure")
 
-    def _exception(self, kind: str, tool: str, outcome: str, note: str, files: Sequence[Inspected]) -> Act:
-        notes = (note, f"{len(files)} files")
-        links = tuple(Identifier("UUID", file.id) for file in files[:_LINKS])
+    def _exception(self, kind: str, tool: str, outcome: str, note: str, files: Files, about: Sequence[int]) -> Act:
+        notes = (note, f"{len(about)} files")
+        links = tuple(Identifier("UUID", files.id(number)) for number in about[:_LINKS])
         event = self._event(kind, tool, Outcome(outcome, notes), name=note, tool=tool, objects=links)
-        return Act(event, frozenset(file.id for file in files))
+        return Act(event, _marks(about))
 
     def _event(
         self,
@@ -166,6 +194,14 @@ class Provenance:
 def tool_agent(name: str) -> Agent:
     """A tool that was used, under the name and version that it gives itself."""
     return Agent(Identifier("software", name), name, "software")
+
+
+def _marks(numbers: Sequence[int]) -> bytes:
+    """A byte for each file number, one for those given."""
+    marks = bytearray(max(numbers, default=-1) + 1)
+    for number in numbers:
+        marks[number] = 1
+    return bytes(marks)
 
 
 def _said(scan: Scan | None) -> str:

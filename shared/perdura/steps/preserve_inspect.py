@@ -32,16 +32,20 @@ class BatchIdentifier(Protocol):
 
 
 class Inspection:
-    """Collects an identification and a scan per file number, through whichever of the two ports there is."""
+    """Collects an identification and a scan per file number, through whichever of the two ports there is.
+
+    `formats` and `scans` are as long as the largest number of which something is known.
+    """
 
     def __init__(self, identifier: FormatIdentifier | None, scanner: VirusScanner | None) -> None:
-        self.formats: dict[int, Identification] = {}
-        self.scans: dict[int, Scan] = {}
+        self.formats: list[Identification | None] = []
+        self.scans: list[Scan | None] = []
         self._identifier = identifier
         self._scanner = scanner
         self._batch: list[tuple[int, str, bytes]] = []
         self._batched = 0
-        self._known: dict[Identification | Scan, Identification | Scan] = {}
+        self._known_formats: dict[Identification, Identification] = {}
+        self._known_scans: dict[Scan, Scan] = {}
 
     def tap(self, number: int, name: str, size: int) -> Tap:
         """Where the chunks of file `number` go."""
@@ -89,10 +93,17 @@ class Inspection:
             self.flush()
 
     def _format(self, number: int, found: Identification) -> None:
-        self.formats[number] = self._known.setdefault(found, found)  # type: ignore[assignment]
+        _put(self.formats, number, self._known_formats.setdefault(found, found))
 
     def _scan(self, number: int, found: Scan) -> None:
-        self.scans[number] = self._known.setdefault(found, found)  # type: ignore[assignment]
+        _put(self.scans, number, self._known_scans.setdefault(found, found))
+
+
+def _put(table: list[Result | None], number: int, value: Result) -> None:
+    """Set a place of a table that grows; files are not inspected in their order."""
+    if number >= len(table):
+        table.extend([None] * (number + 1 - len(table)))
+    table[number] = value
 
 
 class Tap(Protocol):

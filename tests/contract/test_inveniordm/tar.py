@@ -8,9 +8,9 @@ import tarfile
 import zlib
 from collections.abc import Mapping
 
-from perdura.packages.aip import Member
 from perdura.packages.aip_digests import MemberDigests
 from perdura.packages.aip_index import Entry
+from perdura.packages.aip_members import Member
 
 
 def tar_of(

@@ -1,0 +1,116 @@
+"""What the built-in engine settles before it reads the first byte of a SIP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from perdura.errors import Broken, Rejected, Retryable
+from perdura.outcome import ArchiveView, Package, PackageKind
+from perdura.packages import aip_eark
+from perdura.packages.aip import PLAIN, Layout
+from perdura.ports import Ports, VirusScanner
+from perdura.premis.model import Identifier
+from perdura.steps.preserve_additions import Addition, additions_of
+from perdura.steps.preserve_events import SOFTWARE, Provenance
+
+PERDURA, EARK = "perdura", "eark"
+"""Profiles of an AIP: our own layout, or an E-ARK package within the bag; the step's input may name one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scanning:
+    """The scanner to use, or `reason` why there is none; `engine` is what it calls itself."""
+
+    scanner: VirusScanner | None
+    engine: str = ""
+    trusted: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is settled before the first byte is read."""
+
+    archive: ArchiveView
+    ports: Ports
+    sip: Package
+    aip: UUID
+    key: str
+    created: datetime
+    scanning: Scanning
+    provenance: Provenance
+    profile: str
+    predecessor: Package | None = None
+    reason: str = ""
+    additions: tuple[Addition, ...] = ()
+
+    @property
+    def layout(self) -> Layout:
+        """Where the files of the SIP go."""
+        return aip_eark.layout(str(self.aip)) if self.profile == EARK else PLAIN
+
+    @property
+    def retain_until(self) -> datetime | None:
+        """Until when the store is to refuse to delete the AIP; None where no retention is wanted."""
+        days = self.ports.settings.aip_retention_days
+        return self.created + timedelta(days=days) if days else None
+
+
+def plan_of(archive: ArchiveView, ports: Ports) -> Plan:
+    """The plan; raises Rejected without an accepted SIP, or for an unknown profile."""
+    sip = archive.package(PackageKind.SIP)
+    if sip is None:
+        raise Rejected("this Archive has no accepted submission package", code="no-sip")
+    profile = archive.step.input.get("profile") or ports.settings.preserve_profile
+    if profile not in (PERDURA, EARK):
+        raise Rejected(f"there is no AIP profile {str(profile)[:80]!r}; there are perdura and eark", code="no-profile")
+    created = archive.step.created_at or archive.created_at
+    if created is None:
+        raise Broken("neither the Archive nor the step has a time of creation", code="no-creation-time")
+    aip = ports.derived("aip")
+    about = (Identifier("UUID", str(aip), ("outcome",)), Identifier("UUID", str(archive.id)))
+    created = created.astimezone(UTC)
+    predecessor = archive.package(PackageKind.AIP)
+    return Plan(
+        archive=archive,
+        ports=ports,
+        sip=sip,
+        aip=aip,
+        key=f"{archive.id}/{archive.id if predecessor is None else aip}.tar",
+        created=created,
+        scanning=scanning_of(ports),
+        provenance=Provenance(ports.derived, created, about, ports.settings.organisation),
+        profile=profile,
+        predecessor=predecessor,
+        reason=str(archive.step.input.get("reason") or "")[:500],
+        additions=additions_of(archive.step.input),
+    )
+
+
+def scanning_of(ports: Ports) -> Scanning:
+    """The scanner that the policy allows, or why there is none."""
+    if ports.settings.virus_scan == "off":
+        return Scanning(None, reason="switched off by policy")
+    if ports.scanner is None:
+        return Scanning(None, reason="no virus scanner is configured")
+    try:
+        return Scanning(ports.scanner, ports.scanner.engine, ports.scanner.trusted)
+    except Retryable as error:
+        return Scanning(None, reason=f"the virus scanner is unavailable: {error.message}")
+
+
+def bag_info_of(plan: Plan) -> list[tuple[str, str]]:
+    """What `bag-info.txt` of the AIP says of it (RFC 8493 2.2.2)."""
+    archive = plan.archive
+    fields = [
+        ("Source-Organization", plan.ports.settings.organisation),
+        ("Bagging-Date", plan.created.date().isoformat()),
+        ("External-Identifier", f"urn:uuid:{plan.aip}"),
+        ("Internal-Sender-Identifier", str(archive.id)),
+        ("Bag-Software-Agent", SOFTWARE),
+    ]
+    if archive.title:
+        fields.append(("External-Description", archive.title))
+    return fields
