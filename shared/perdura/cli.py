@@ -33,6 +33,7 @@ COMMANDS = {
     "fetch": ("perdura.commands.archives", "fetch", "Download the AIP of an archive."),
     "versions": ("perdura.commands.versions", "versions", "Versions of the AIP of an archive."),
     "archivematica": ("perdura.commands.archivematica", "archivematica", "See and steer the Archivematicas."),
+    "access": ("perdura.commands.access", "access", "Withdraw, embargo, links that expire, telling sources."),
     "demo": ("perdura.commands.demo", "demo", "See one deposit and one harvest go all the way."),
     "bag": ("perdura.bag_cli", "bag", "Make and verify BagIt bags."),
     "aip": ("perdura.aip_cli", "aip", "Make, verify and compare AIPs."),

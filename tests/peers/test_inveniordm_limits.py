@@ -11,7 +11,8 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from perdura.clients.inveniordm.wire import RdmRefused, RdmUnavailable, Wire
+from perdura.clients.inveniordm.wire import RdmRefused, Wire
+from perdura.errors import Retryable
 from tests.contract.test_inveniordm.world import FILES, Package, Target, md5s
 from tests.peers.inveniordm.peer import Peer
 
@@ -30,11 +31,11 @@ def limited(peer: Peer, **settings: str) -> Iterator[Target]:
 
 def patient(target: Target, package: Package, met: Counter[str]) -> None:
     """Publish as deliveries do: whatever is turned away comes again when the server said, from the beginning."""
-    for _ in range(60):
+    for _ in range(100):
         try:
             with Wire(target.url, target.tokens["publisher"]) as wire:
                 target.publish(package, wire=wire)
-        except RdmUnavailable as error:
+        except Retryable as error:
             met["given back"] += 1
             time.sleep(min(error.retry_after or 1, 10))
         else:
@@ -44,21 +45,21 @@ def patient(target: Target, package: Package, met: Counter[str]) -> None:
 
 def test_a_rate_limit_is_kept_to_with_and_without_a_storm_of_others(inveniordm: Peer) -> None:
     """Alone a worker waits as it is told; in a storm of other callers of its user the work is given back, and done."""
-    with limited(inveniordm, RDM_RATELIMIT_USER="40 per 8 second") as target:
-        alone, met = [Package() for _ in range(5)], Counter[str]()
+    with limited(inveniordm, RDM_RATELIMIT_USER="15 per 10 second") as target:
+        alone, met = [Package() for _ in range(2)], Counter[str]()
         for package in alone:
             patient(target, package, met)
-        assert met["published"] == 5
+        assert met["published"] == 2
 
         stop, turned_away = threading.Event(), Counter[int]()
 
         def storm() -> None:
             headers = {"Authorization": f"Bearer {target.tokens['publisher']}"}
             with httpx.Client(base_url=target.url, headers=headers, timeout=30) as client:
-                while not stop.wait(0.35):
+                while not stop.wait(1.5):
                     turned_away[client.get("/api/user/records?size=1").status_code] += 1
 
-        together, stormed = [Package() for _ in range(3)], Counter[str]()
+        together, stormed = [Package() for _ in range(2)], Counter[str]()
         callers = [threading.Thread(target=storm)]
         callers += [threading.Thread(target=patient, args=(target, package, stormed)) for package in together]
         for caller in callers:
@@ -67,8 +68,8 @@ def test_a_rate_limit_is_kept_to_with_and_without_a_storm_of_others(inveniordm: 
             caller.join()
         stop.set()
         callers[0].join()
-        assert turned_away[429] > 0
-        assert stormed["published"] == 3, stormed
+        assert stormed["published"] == 2, stormed
+        assert stormed["given back"] + turned_away[429] > 0
     target = Target(inveniordm.url, inveniordm.tokens, httpx.HTTPTransport)
     for package in (*alone, *together):
         (record,) = target.published(package.resource)

@@ -1,0 +1,91 @@
+"""Commands about access: withdraw, put under embargo, make a link that expires, tell a Source once more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, get_args
+
+import click
+
+from perdura.api.models.access import WithdrawalRequest
+from perdura.commands import api
+
+REASONS = get_args(WithdrawalRequest.model_fields["reason"].annotation)
+
+
+@click.group()
+def access() -> None:
+    """What readers may see of an archive, and what its source is told."""
+
+
+@access.command()
+@click.argument("archive_id")
+@click.option("--reason", type=click.Choice(REASONS), required=True, help="Why; the tombstone says it.")
+@click.option("--note", default="", help="More words for the tombstone.")
+@click.option("--destination", help="One access system only; absent: all.")
+@click.option("--tell-source", is_flag=True, help="Tell the source that it is deleted (D).")
+@click.confirmation_option(prompt="It stays preserved, and is shown to nobody any more. Withdraw it?")
+@api.options
+@click.pass_obj
+def withdraw(
+    root: Path,
+    archive_id: str,
+    reason: str,
+    note: str,
+    destination: str | None,
+    tell_source: bool,
+    url: str | None,
+    token: str | None,
+) -> None:
+    """Take an archive off its access systems."""
+    wanted: dict[str, Any] = {"reason": reason, "note": note, "tell_source": tell_source}
+    if destination:
+        wanted["destination"] = destination
+    asked = api.connect(root, url, token).post(f"/archives/{archive_id}/withdrawal", wanted)
+    click.echo(f"asked for: step {asked['steps'][0]} of {archive_id}")
+
+
+@access.command()
+@click.argument("archive_id")
+@click.argument("until", metavar="DATE|none")
+@api.options
+@click.pass_obj
+def embargo(root: Path, archive_id: str, until: str, url: str | None, token: str | None) -> None:
+    """Shut the files of an archive until a day, or open them."""
+    day = None if until == "none" else until
+    done = api.connect(root, url, token).put(f"/archives/{archive_id}/embargo", {"until": day})
+    click.echo(f"embargo until {done['until']}" if done["until"] else "no embargo")
+
+
+@access.command()
+@click.argument("archive_id")
+@click.option("--file", "path", help="A file by its path in the AIP.")
+@click.option("--aip", is_flag=True, help="The whole AIP; neither this nor --file: all files as a zip.")
+@click.option("--hours", default=24.0, show_default=True, help="How long it opens.")
+@api.options
+@click.pass_obj
+def link(
+    root: Path, archive_id: str, path: str | None, aip: bool, hours: float, url: str | None, token: str | None
+) -> None:
+    """Make a link that opens what is shut, for anybody, until it expires."""
+    if path and aip:
+        raise click.UsageError("either --file or --aip")
+    wanted: dict[str, Any] = {"thing": "file" if path else "aip" if aip else "zip", "hours": hours}
+    if path:
+        wanted["path"] = path
+    click.echo(api.connect(root, url, token).post(f"/archives/{archive_id}/passes", wanted)["url"])
+
+
+@access.command()
+@click.argument("archive_id")
+@click.argument("status", type=click.Choice(["I", "P", "F", "D"]))
+@click.option("--notification", help="One receiver by its id; absent: everybody concerned.")
+@api.options
+@click.pass_obj
+def notify(
+    root: Path, archive_id: str, status: str, notification: str | None, url: str | None, token: str | None
+) -> None:
+    """Tell once more: I processing, P preserved, F failed, D deleted."""
+    wanted = {"status": status, **({"notification": notification} if notification else {})}
+    asked = api.connect(root, url, token).post(f"/archives/{archive_id}/notifications", wanted)
+    click.echo(f"{len(asked['steps'])} to be told")
