@@ -91,9 +91,9 @@ class Settings(BaseSettings):
     cors_origins: str = Field(
         "", description="Origins whose pages may call the API with a token, one a word; none by default."
     )
-    rate_limit: int = Field(1200, ge=0, description="Requests a minute of one caller and process; 0: no limit.")
+    rate_limit: int = Field(1200, ge=0, description="Requests a minute of one caller; 0: no limit.")
     rate_limit_strangers: int = Field(
-        120, ge=0, description="Refused or anonymous requests a minute of one address and process; 0: no limit."
+        120, ge=0, description="Refused or anonymous requests a minute of one address; 0: no limit."
     )
     proxies: int = Field(
         0, ge=0, description="Proxies in front whose X-Forwarded-For is believed, for the log and limits of addresses."

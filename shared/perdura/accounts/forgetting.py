@@ -10,6 +10,7 @@ from datetime import timedelta
 from sqlalchemy import delete, func, or_
 from sqlalchemy.engine import Connection
 
+from perdura.accounts.rate_buckets import forget_full
 from perdura.accounts.signing_in import LIFETIME
 from perdura.accounts.tables import BrowserSession, IdempotencyKey, SignIn
 from perdura.settings import Settings
@@ -27,4 +28,5 @@ def forget(connection: Connection, settings: Settings) -> None:
     )
     connection.execute(delete(BrowserSession).where(over))
     connection.execute(delete(SignIn).where(SignIn.created_at < now - LIFETIME))
+    forget_full(connection)
     connection.execute(delete(IdempotencyKey).where(IdempotencyKey.created_at < now - REPETITIONS))

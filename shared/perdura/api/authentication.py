@@ -44,7 +44,7 @@ def caller_of(request: Request, services: Services) -> Caller:
         if scheme.lower() == "bearer":
             principal = holder_of(credentials.strip(), services, address_of(request, services.settings))
         if principal is None:
-            limits.spend(ANONYMOUS, address_of(request, services.settings), services.settings)
+            limits.spend(ANONYMOUS, address_of(request, services.settings), services)
             raise Problem(401, "The token is not valid.", "invalid-token", headers=_CHALLENGE)
         return Caller(principal)
     cookie = request.cookies.get(cookie_name(services.settings))

@@ -46,7 +46,7 @@ def dispatch(request: Request, services: Services) -> Response:
     caller = STRANGER
     try:
         caller = api_caller(request, services)
-        left = limits.spend(caller.principal, address_of(request, services.settings), services.settings)
+        left = limits.spend(caller.principal, address_of(request, services.settings), services)
         response = _answer(request, services, caller, operation, variables)
     except Problem as problem:
         auditing.denied(request, services, caller.principal, operation.name, problem)

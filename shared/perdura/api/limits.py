@@ -1,7 +1,8 @@
 """Rate limits: a bucket of requests per caller, refilled all the time, told in headers.
 
-After draft-ietf-httpapi-ratelimit-headers-10. The buckets are those of one process: with more processes more gets
-through, in proportion. That protects each of them, and costs no statement.
+After draft-ietf-httpapi-ratelimit-headers-10. The buckets are in the database, so that all processes together let
+through what one would. A process takes a share of a bucket at a time and spends it by itself: a busy caller costs one
+statement in many requests, and one whose bucket is empty costs none until it can go on.
 """
 
 from __future__ import annotations
@@ -14,13 +15,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
 from perdura.accounts.principals import Principal
+from perdura.accounts.rate_buckets import Take, taker
 from perdura.api.problems import Problem
-from perdura.settings import Settings
+from perdura.api.services import Services
+from perdura.database import passing, standing_alone
 
 WINDOW_SECONDS = 60
-BUCKETS = 20_000
-"""Callers remembered at most; the one not seen for the longest is forgotten, whose bucket is the fullest."""
+SHARES = 20
+"""Parts of a bucket that are taken out of it at a time."""
+
+CALLERS = 20_000
+"""Callers whose shares are remembered at most; what is forgotten of a share is lost to its caller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,53 +51,77 @@ class Allowance:
         }
 
 
+@dataclass(slots=True)
+class _Share:
+    """`left` requests that this process has taken out of a bucket with `level` more in it, at `at`.
+
+    Until `empty_until` there is nothing to be taken.
+    """
+
+    left: int
+    level: float
+    at: float
+    empty_until: float = 0.0
+
+
 class Limiter:
     """Buckets of `quota` requests, each refilled within a minute. Safe to use from several threads."""
 
-    def __init__(self, policy: str, quota: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._policy, self._quota, self._clock = policy, quota, clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+    def __init__(self, policy: str, quota: int, take: Take, clock: Callable[[], float] = time.monotonic) -> None:
+        self._policy, self._quota, self._take, self._clock = policy, quota, take, clock
+        self._per_second = quota / WINDOW_SECONDS
+        self._at_once = max(1, quota // SHARES)
+        self._shares: OrderedDict[str, _Share] = OrderedDict()
         self._lock = threading.Lock()
 
-    def spend(self, caller: str) -> Allowance | None:
-        """Take one request out of the caller's bucket; None without a limit. `wait` is 0 unless it was empty."""
-        if self._quota == 0:
-            return None
-        per_second = self._quota / WINDOW_SECONDS
+    def spend(self, caller: str) -> Allowance:
+        """Take one request out of the caller's bucket; `wait` is 0 unless it was empty."""
+        with self._lock:
+            share, now = self._shares.get(caller), self._clock()
+            if share is not None and now < share.empty_until:
+                return self._allowance(share, share.empty_until - now)
+            if share is not None and share.left and now < share.at + WINDOW_SECONDS:
+                share.left -= 1
+                return self._allowance(share, 0)
+        taken, level = self._take(caller, self._at_once)
         with self._lock:
             now = self._clock()
-            level, at = self._buckets.pop(caller, (float(self._quota), now))
-            level = min(float(self._quota), level + (now - at) * per_second)
-            allowed = level >= 1
-            level -= 1 if allowed else 0
-            self._buckets[caller] = (level, now)
-            if len(self._buckets) > BUCKETS:
-                self._buckets.popitem(last=False)
-        return Allowance(
-            self._policy,
-            self._quota,
-            math.floor(level),
-            math.ceil((self._quota - level) / per_second),
-            0 if allowed else max(1, math.ceil((1 - level) / per_second)),
-        )
+            before = self._shares.pop(caller, None)
+            left = taken + (before.left if before is not None and now < before.at + WINDOW_SECONDS else 0)
+            wait = 0.0 if left else (1 - level) / self._per_second
+            share = self._shares[caller] = _Share(max(0, left - 1), level, now, now + wait)
+            if len(self._shares) > CALLERS:
+                self._shares.popitem(last=False)
+            return self._allowance(share, wait)
+
+    def _allowance(self, share: _Share, wait: float) -> Allowance:
+        remaining = share.left + math.floor(share.level)
+        refill = math.ceil((self._quota - share.left - share.level) / self._per_second)
+        return Allowance(self._policy, self._quota, remaining, refill, max(1, math.ceil(wait)) if wait else 0)
 
 
 @cache
-def _limiter(policy: str, quota: int) -> Limiter:
-    return Limiter(policy, quota)
+def _limiter(engine: Engine, policy: str, quota: int) -> Limiter:
+    return Limiter(policy, quota, taker(engine, policy, quota, quota / WINDOW_SECONDS))
 
 
-def spend(principal: Principal, address: str | None, settings: Settings) -> Mapping[str, str]:
+def spend(principal: Principal, address: str | None, services: Services) -> Mapping[str, str]:
     """Count a request of a caller whom we know, or of a stranger's address; the headers to send.
 
-    Raises a 429 when there is nothing left.
+    Raises a 429 when there is nothing left. Without a database nothing is counted: nothing can be answered either.
     """
-    if principal.account is None:
-        allowance = _limiter("strangers", settings.rate_limit_strangers).spend(address or "")
-    else:
-        allowance = _limiter("callers", settings.rate_limit).spend(str(principal.account))
-    if allowance is None:
+    settings = services.settings
+    stranger = principal.account is None
+    quota = settings.rate_limit_strangers if stranger else settings.rate_limit
+    if quota == 0:
         return {}
+    limiter = _limiter(standing_alone(services.engine, settings), "strangers" if stranger else "callers", quota)
+    try:
+        allowance = limiter.spend(address or "" if stranger else str(principal.account))
+    except SQLAlchemyError as error:
+        if passing(error):
+            return {}
+        raise
     if allowance.wait:
         headers = {**allowance.headers, "Retry-After": str(allowance.wait)}
         raise Problem(429, f"Too many requests. Go on in {allowance.wait} s.", "too-many-requests", headers=headers)

@@ -134,7 +134,7 @@ def _respond(request: Request, services: Services) -> Response:
     caller = STRANGER
     try:
         caller = caller_of(request, services)
-        limits.spend(caller.principal, address_of(request, services.settings), services.settings)
+        limits.spend(caller.principal, address_of(request, services.settings), services)
         response = _answer(request, services, caller, page, variables)
     except Problem as problem:
         auditing.denied(request, services, caller.principal, _name(page), problem)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +12,8 @@ import pytest
 from sqlalchemy import text
 from werkzeug.test import Client
 
-from perdura.accounts import forgetting
+from perdura.accounts import forgetting, rate_buckets
+from perdura.api import limits
 from perdura.settings import Settings
 from tests.contract.test_api.world import BASE, TOKEN, World, bearer
 
@@ -154,6 +157,33 @@ def test_a_caller_is_slowed_down_and_told_when_to_go_on(world: World) -> None:
     assert 1 <= int(answers[7].headers["Retry-After"]) <= 9
     assert answers[7].mimetype == "application/problem+json"
     assert limited.registry().get("/api/v1/archives", headers=other).status_code == 200
+
+
+def test_several_processes_let_through_what_one_would(world: World) -> None:
+    """Each has its own share of the same bucket; what a share holds is taken out of the bucket first."""
+    quota, per_second = 40, 40 / 60
+    statements: list[str] = []
+
+    def process() -> limits.Limiter:
+        take = rate_buckets.taker(world.engine, "test", quota, per_second)
+        return limits.Limiter("test", quota, lambda *a: (statements.append(a[0]), take(*a))[1])
+
+    processes = [process() for _ in range(4)]
+    begun = time.monotonic()
+    answers = [processes[number % 4].spend("somebody") for number in range(200)]
+    refilled = math.ceil((time.monotonic() - begun) * per_second)
+    passed = sum(answer.wait == 0 for answer in answers)
+    assert quota - 4 <= passed <= quota + refilled
+    assert len(statements) <= 40
+    assert all(answer.remaining <= quota for answer in answers)
+    assert processes[0].spend("somebody else").wait == 0
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE rate_bucket SET at = at - interval '3 minutes' WHERE caller = 'somebody'"))
+    assert process().spend("somebody").remaining == quota - 1
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE rate_bucket SET at = at - interval '3 minutes'"))
+        rate_buckets.forget_full(connection)
+        assert connection.execute(text("SELECT count(*) FROM rate_bucket")).scalar_one() == 0
 
 
 def test_guessing_tokens_is_slowed_down_and_does_not_fill_the_audit_log(world: World) -> None:
