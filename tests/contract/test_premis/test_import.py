@@ -8,6 +8,7 @@ import uuid
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo
 
 import pytest
 from click.testing import CliRunner
@@ -202,3 +203,35 @@ def test_something_that_is_no_event_service_is_refused(another: Engine) -> None:
     crawl = Crawl(another, lambda _: b"<html/>", "http://example.org/", UTC, "import")
     with pytest.raises(ServiceChanged):
         list(crawl.run(date(2024, 1, 1), date(2024, 1, 2)))
+
+
+def _recorded(name: str) -> bytes:
+    """The body that the PREMIS Event Service 4.0.0 answered with (recorded from the service itself)."""
+    said = reference_data(f"premis/samples/peer/{name}.http").read_bytes()
+    return said.partition(b"--------------------\n")[2].lstrip().partition(b"\n\n")[2]
+
+
+def test_what_the_seed_service_itself_answered_is_taken_over_with_the_right_instants(another: Engine) -> None:
+    """Its answers are read as they are: pretty-printed, in its own zone, without ids that are its agents'."""
+    answers = {
+        "/APP/event/": _recorded("07-event-feed"),
+        "/APP/agent/": _recorded("17-agent-feed"),
+        "/event/search.json": _recorded("11-search-json"),
+    }
+    crawl = Crawl(
+        another,
+        lambda url: answers[urlsplit(url).path],
+        "http://pes.example.org/",
+        ZoneInfo("America/Chicago"),
+        "import",
+    )
+    days = crawl.days()
+    assert days is not None
+    list(crawl.run(*days))
+    assert crawl.agents() == answers["/APP/agent/"].count(b"<entry>")
+    assert (crawl.done.new, crawl.done.refused, crawl.lacking) == (2, [], [])
+    found = {each.identifier: each for each in _all(another)}
+    assert found["9e42cbd3cc3b4dfc888522036bbc4491"].at == datetime(2024, 3, 5, 16, 39, 49, tzinfo=UTC)
+    moved = found["3c79d9fddb694b7680e738967894ec1a"]
+    assert [each.value for each in moved.event.objects] == ["ark:/67531/coda1", "ark:/67531/coda2"]
+    assert moved.type.endswith("#replication")
