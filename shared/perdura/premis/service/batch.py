@@ -22,6 +22,7 @@ from perdura.premis import log
 from perdura.premis.json_form import BadJson, event_from_json
 from perdura.premis.log import DuplicateEvent
 from perdura.premis.model import Event
+from perdura.premis.rows import Row, row
 from perdura.premis.service.call import Call, Refused, as_json, shown
 from perdura.premis.xml import NotXml, canonical, event_from, events_in, refuse_doctype
 from perdura.premis.xml.names import ATOM, NAMESPACES
@@ -37,7 +38,7 @@ class _Entry:
 
     number: int
     event: Event | None
-    sent: str | None
+    row: Row | None
     problem: str | None = None
 
 
@@ -65,9 +66,10 @@ def create(call: Call, media: str, data: bytes, actor: str) -> Response:
     outcomes: list[dict[str, Any]] = []
     stored = 0
     with call.engine.begin() as connection, ThreadPoolExecutor(1) as writer:
-        # While one chunk is being stored the next one is read: the connection is only ever used by one of the two.
+        # While one chunk is being stored the next one is read and made ready: each takes about as long as the other.
+        # The connection is only ever used by one of the two.
         under_way: Future[int] | None = None
-        for chunk in _chunks(_entries(call, media, data, now)):
+        for chunk in _chunks(_entries(call, media, data, now, actor)):
             stored += under_way.result() if under_way is not None else 0
             under_way = writer.submit(_record, connection, call, chunk, actor, now, lenient, outcomes)
         stored += under_way.result() if under_way is not None else 0
@@ -104,8 +106,8 @@ def _record(
         raise Refused(400, f"entry {wrong[0].number}: {wrong[0].problem}")
     right = [each for each in chunk if each.event is not None]
     events = [each.event for each in right if each.event is not None]
-    sent = [each.sent for each in right]
-    taken = set(log.append_free(connection, events, actor=actor, sent=sent, recorded_at=now))
+    rows = [each.row for each in right if each.row is not None]
+    taken = set(log.append_rows(connection, rows, actor=actor, recorded_at=now)) if rows else set()
     if taken and not lenient:
         raise DuplicateEvent([events[position].identifier_value for position in sorted(taken)])
     if call.telling is not None:
@@ -138,13 +140,13 @@ def _chunks(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
         yield chunk
 
 
-def _entries(call: Call, media: str, data: bytes, now: datetime) -> Iterator[_Entry]:
+def _entries(call: Call, media: str, data: bytes, now: datetime, actor: str) -> Iterator[_Entry]:
     if "json" in media:
-        return _from_json(call, media, data, now)
-    return _from_xml(call, data, now)
+        return _from_json(call, media, data, now, actor)
+    return _from_xml(call, data, now, actor)
 
 
-def _from_xml(call: Call, data: bytes, now: datetime) -> Iterator[_Entry]:
+def _from_xml(call: Call, data: bytes, now: datetime, actor: str) -> Iterator[_Entry]:
     """Entries of a feed, or events of a premis document, read as a stream: memory does not grow with the batch."""
     refuse_doctype(data)
     number = 0
@@ -163,7 +165,7 @@ def _from_xml(call: Call, data: bytes, now: datetime) -> Iterator[_Entry]:
             if depth != 1:
                 continue
             number += 1
-            yield _xml_entry(call, number, element, now)
+            yield _xml_entry(call, number, element, now, actor)
             element.clear()
             while element.getprevious() is not None:
                 del element.getparent()[0]
@@ -171,16 +173,16 @@ def _from_xml(call: Call, data: bytes, now: datetime) -> Iterator[_Entry]:
         raise NotXml(f"The body is not well-formed XML: {shown(str(error))}") from error
 
 
-def _xml_entry(call: Call, number: int, element: etree._Element, now: datetime) -> _Entry:
+def _xml_entry(call: Call, number: int, element: etree._Element, now: datetime, actor: str) -> _Entry:
     try:
         (found,) = events_in(element)
         event = event_from(found, now=now, zone=call.zone, identifier_type=call.settings.premis_identifier_type)
     except Rejected as error:
         return _Entry(number, None, None, error.message)
-    return _Entry(number, event, canonical(found))
+    return _Entry(number, event, row(event, sent=canonical(found), recorded_at=now, actor=actor))
 
 
-def _from_json(call: Call, media: str, data: bytes, now: datetime) -> Iterator[_Entry]:
+def _from_json(call: Call, media: str, data: bytes, now: datetime, actor: str) -> Iterator[_Entry]:
     values: Iterator[Any]
     if media == "application/json":
         values = iter(json_value(data))
@@ -193,4 +195,4 @@ def _from_json(call: Call, media: str, data: bytes, now: datetime) -> Iterator[_
         except Rejected as error:
             yield _Entry(number, None, None, error.message)
         else:
-            yield _Entry(number, event, None)
+            yield _Entry(number, event, row(event, sent=None, recorded_at=now, actor=actor))
