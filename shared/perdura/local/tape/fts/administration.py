@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from perdura.local.tape.clock import moment
+from perdura.local.tape.fts import storage_settings
 from perdura.local.tape.fts.identity import Identity
 from perdura.local.tape.fts.ledger import Ledger
 from perdura.local.tape.fts.problems import NO_RIGHT, Refused
@@ -50,8 +51,10 @@ def handle(ledger: Ledger, identity: Identity, parts: list[str], asked: Request)
         case ("DELETE", ["ban", "dn"]):
             ledger.keep_note("banned-dn", str(asked.argument("user_dn")), None)
             return Response(204)
+        case (_, ["config", "cloud_storage" | "se", *_]):
+            return storage_settings.handle(ledger, parts[1:], asked)
         case ("GET", ["status", "hosts"]):
-            return as_json({})
+            return as_json(storage_settings.hosts(ledger))
         case ("GET", ["dm", "stat" | "list"]):
             surl = asked.argument("surl")
             if not surl:
