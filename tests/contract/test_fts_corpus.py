@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from perdura.local.tape.faults import Faults
-from perdura.local.tape.fts.identity import ANONYMOUS, Identity, from_dn
+from perdura.local.tape.fts.identity import ANONYMOUS, Identity, from_dn, from_token
 from perdura.local.tape.fts.ledger import Ledger
 from perdura.local.tape.fts.problems import html
 from perdura.local.tape.fts.service import Service
@@ -43,7 +43,7 @@ VOLATILE = frozenset({
 })  # fmt: skip
 TOPICS = (
     "identity", "delegation", "submit", "submit-errors", "read", "list", "walk-archive", "walk-failures",
-    "walk-staging", "cancel", "modify", "retention", "admin",
+    "walk-staging", "cancel", "modify", "retention", "admin", "token",
 )  # fmt: skip
 NOT_REPLAYED = {
     # The recorded proxies were signed for keys of the recorded server; test_delegation.py has others.
@@ -64,13 +64,24 @@ def records(topic: str) -> list[Record]:
     return [json.loads(line) for line in lines]
 
 
+ISSUER = "http://localhost:18815/"
+SCOPES = ("fts", "offline_access", "openid", "storage.modify:/", "storage.read:/")
+
+
+INVALID_TOKENS = frozenset({
+    "token/whoami-malformed", "token/whoami-not-a-jwt", "token/whoami-expired", "token/whoami-wrong-audience",
+    "token/whoami-bad-signature",
+})  # fmt: skip
+"""Whether a token is valid is decided before the service: here by the names of the records."""
+
+
 class Replay:
     """One emulated server that is led through the records of a topic."""
 
     def __init__(self, state: Path) -> None:
         self.ledger = Ledger(state / "fts.sqlite")
         self.service = Service(self.ledger, Faults(state / "faults.json"), self.who, api=(3, 13, 4))
-        self.asking = "robot"
+        self.asking, self.record, self.oauth2 = "robot", "", False
         self.ids: dict[str, str] = {}
         self.applied: dict[str, list[Record]] = defaultdict(list)
         for user in ("robot", "user2", "op", "carol"):
@@ -79,6 +90,10 @@ class Replay:
     def who(self, asked: Request) -> Identity | Response:
         if self.asking == "anon":
             return ANONYMOUS
+        if self.asking == "token" and self.oauth2:
+            vo = "localhost" if self.record == "token/whoami-no-groups" else "dm"
+            known = from_token("dm-robot", ISSUER, (vo,), SCOPES, token="a")
+            return ANONYMOUS if self.record in INVALID_TOKENS else known
         if self.asking == "token":
             return html(400, "Unsupported authentication method: method=OAuth2")
         return from_dn(
@@ -207,6 +222,8 @@ def prepare_topic(topic: str, replay: Replay) -> None:
         ends = {"sources": ["davs://src.example.org/c"], "destinations": ["davs://dst.example.org/c"]}
         theirs = next(r for r in every if r["name"] == "admin/ban-dn")["response"]["json"][0]
         replay.prepare([{"op": "submit", "as": "carol", "job_id": theirs, "json": {"files": [ends]}}])
+    if topic == "token":
+        replay.prepare(next(r for r in every if r["name"] == "token/foreign-job")["given"])
     if topic == "retention":
         replay.prepare(every[1]["given"][:-1])
     if topic == "walk-archive":
@@ -275,7 +292,8 @@ def difference(expected: Any, found: Any, ids: dict[str, str], where: str = "") 
 
 
 def take_for_granted(name: str, replay: Replay) -> None:
-    """What was done before a record and is not in the corpus, which is a selection."""
+    """What was done or set before a record and is not in the corpus, which is a selection."""
+    replay.record, replay.oauth2 = name, name.startswith("token/")
     if name == "admin/submit-banned-se-wait":
         ban = {"se": "davs://banned.example.org", "vo": "*", "status": "WAIT", "message": "maintenance"}
         replay.ledger.keep_note("banned-se", ban["se"], ban)
@@ -283,6 +301,9 @@ def take_for_granted(name: str, replay: Replay) -> None:
         ban = {"se": "davs://banned.example.org", "vo": "*", "status": "WAIT_AS", "message": "maintenance"}
         ban |= {"addition_time": "2026-11-21T22:11:22", "admin_dn": DNS["host"]}
         replay.ledger.keep_note("banned-se", ban["se"], ban)
+    if name == "token/list":
+        ends = {"sources": ["davs://src.example.org/l"], "destinations": ["davs://dst.example.org/l"]}
+        replay.ask("token", {"method": "POST", "path": "/jobs", "json": {"files": [ends], "params": {}}})
     if name == "admin/cloud-storage-list":
         keys = {"vo_name": "dm", "access_key": "AK", "secret_key": "SK"}
         replay.ask("op", {"method": "POST", "path": "/config/cloud_storage/S3:S3.EXAMPLE.ORG", "json": keys})

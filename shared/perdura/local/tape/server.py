@@ -117,13 +117,18 @@ class TapeServer:
 
     def _bearer(self, asked: Request) -> bool:
         scheme, _, given = asked.headers.get("authorization", "").partition(" ")
-        return bool(self.token) and scheme.lower() == "bearer" and hmac.compare_digest(given, str(self.token))
+        return (
+            bool(self.token)
+            and scheme.lower() == "bearer"
+            and hmac.compare_digest(given.encode(), str(self.token).encode())
+        )
 
     def _who(self, asked: Request) -> Identity | Response:
         if "authorization" in asked.headers:
             if self.token is None:
                 return html(400, "Unsupported authentication method: method=OAuth2")
-            return from_token(LOCAL_USER, "local", (LOCAL_USER,)) if self._bearer(asked) else ANONYMOUS
+            known = from_token(LOCAL_USER, "local", (LOCAL_USER,), token=self.token)
+            return known if self._bearer(asked) else ANONYMOUS
         return from_chain(asked.peer.chain, self._host_dn) if asked.peer.chain else ANONYMOUS
 
     def _credentials(self, url: str) -> Mapping[str, str]:

@@ -31,6 +31,8 @@ class Identity:
     root: bool = False
     certificate: str | None = None
     scopes: tuple[str, ...] = ()
+    token_id: str | None = None
+    """The name under which the service keeps the token of the request."""
 
     @property
     def anonymous(self) -> bool:
@@ -55,14 +57,23 @@ def from_dn(dn: str, *, host_dn: str | None = None, certificate: str | None = No
     """The user of a certificate: with no VOMS attributes its VO is virtual and named like its delegation id."""
     root = dn == host_dn
     levels = EVERYTHING if root else {**EVERYBODY, "config": "all"} if config else EVERYBODY
-    delegation_id = hashlib.sha1(dn.encode(), usedforsecurity=False).hexdigest()[:16]
+    delegation_id = short_sha1(dn)
     return Identity(dn, "certificate", (delegation_id,), delegation_id, levels, root, certificate)
 
 
-def from_token(subject: str, issuer: str, vos: tuple[str, ...], scopes: tuple[str, ...] = ()) -> Identity:
-    """The user of a bearer token."""
-    delegation_id = hashlib.sha1((issuer + subject).encode(), usedforsecurity=False).hexdigest()[:16]
-    return Identity(subject, "oauth2", vos, delegation_id, dict.fromkeys(EVERYTHING, "all"), scopes=scopes)
+def from_token(
+    subject: str, issuer: str, vos: tuple[str, ...], scopes: tuple[str, ...] = (), *, token: str = ""
+) -> Identity:
+    """The user of a bearer token. It may do everything, whatever `whoami` says (fts-cta.md 2.5)."""
+    levels = dict.fromkeys(EVERYTHING, "all")
+    return Identity(
+        subject, "oauth2", vos, short_sha1(issuer + subject), levels, scopes=scopes, token_id=short_sha1(token)
+    )
+
+
+def short_sha1(text: str) -> str:
+    """The first 16 digits of a SHA-1, the form of the service's names for users and tokens."""
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()[:16]
 
 
 def vo_id(vo: str) -> uuid.UUID:
@@ -92,7 +103,7 @@ def whoami(identity: Identity) -> dict[str, Any]:
         "vos": list(identity.vos),
         "vos_id": [str(vo_id(vo)) for vo in identity.vos],
         "roles": [],
-        "level": dict(identity.levels) if not identity.anonymous else [],
+        "level": [] if identity.anonymous else dict(EVERYBODY if identity.method == "oauth2" else identity.levels),
         "delegation_id": identity.delegation_id,
         "method": identity.method,
         "is_root": identity.root,
@@ -100,8 +111,8 @@ def whoami(identity: Identity) -> dict[str, Any]:
     if identity.method == "oauth2":
         document |= {
             "oauth2_scope": " ".join(identity.scopes),
-            "wlcg_profile": False,
+            "wlcg_profile": True,
             "get_granted_level_for": {},
-            "get_granted_level_for_overwrite": {},
+            "get_granted_level_for_overriden": {},
         }
     return document

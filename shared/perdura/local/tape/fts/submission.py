@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import base64
 import json
 import random
 import uuid
@@ -12,7 +12,7 @@ from urllib.parse import urlparse, urlunparse
 
 from perdura.local.tape import clock
 from perdura.local.tape.clock import moment
-from perdura.local.tape.fts.identity import Identity, deterministic_job_id
+from perdura.local.tape.fts.identity import Identity, deterministic_job_id, short_sha1
 from perdura.local.tape.fts.problems import Crash, Refused
 
 DEFAULTS: Mapping[str, Any] = {
@@ -79,6 +79,10 @@ def build(document: Any, identity: Identity, *, tape_by_token: bool) -> tuple[Ro
     for row in files:
         row |= {"job_id": job_id, "vo_name": identity.vo, "priority": job["priority"], "file_state": initial}
         row["hashed_id"] = random.randrange(65536) if shared is None else shared  # noqa: S311
+    for row in files if identity.method == "oauth2" else ():
+        # Without tokens of their own, both ends are opened with that of the submission (fts-cta.md 5).
+        row["src_token_id"] = row["src_token_id"] or identity.token_id
+        row["dst_token_id"] = identity.token_id
     if kind in "HR":
         # Strategy `auto` looks at the links' history, of which there is none: any replica will do.
         used = files[len(files) // 2] if kind == "R" and files[0]["selection_strategy"] != "orderly" else files[0]
@@ -201,7 +205,7 @@ def _rows(item: Any, index: int, staging: bool) -> list[Row]:
                 here = f"{source}{'&' if '?' in source else '?'}activity={activity}"
                 there = here if destination == source else destination
             ends = {"source_se": _storage(source), "dest_se": _storage(destination)}
-            rows.append({**common, "source_surl": here, "dest_surl": there, **ends, "src_token_id": token_id(token)})
+            rows.append({**common, "source_surl": here, "dest_surl": there, **ends, "src_token_id": _token_id(token)})
     return rows
 
 
@@ -216,18 +220,33 @@ def _source_tokens(item: Mapping[str, Any], sources: list[str]) -> list[str | No
     for url, token in zip(sources, given, strict=True):
         if not token:
             raise Refused(400, f"Token for source '{url}' is missing.")
+    for token in [*given, *(others or ())]:
+        _check_claims(str(token))
     return list(given)
 
 
-def token_id(token: str | None) -> str | None:
-    """The name under which a token is kept."""
-    return hashlib.sha1(token.encode(), usedforsecurity=False).hexdigest()[:16] if token else None
+def _check_claims(token: str) -> None:
+    """Refuse a JWT that lacks a claim or has ended; tokens of another kind are their storage's business."""
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (IndexError, ValueError):
+        return
+    for name in ("iss", "nbf", "exp", "scope", "aud"):
+        if name not in claims:
+            raise Refused(400, f"Token does not contain a {name} claim")
+    if claims["exp"] < clock.now():
+        raise Refused(400, "Failed to validate access-token")
+
+
+def _token_id(token: str | None) -> str | None:
+    return short_sha1(token) if token else None
 
 
 def tokens_of(document: Any) -> dict[str, str]:
     """The source tokens of a submission by their names."""
     given = [t for item in document["files"] for t in item.get("source_tokens") or () if isinstance(t, str)]
-    return {str(token_id(token)): token for token in given}
+    return {short_sha1(token): token for token in given}
 
 
 def _url(value: Any) -> str:
