@@ -181,6 +181,17 @@ def test_deleting_twice_is_deleting_once(store: Store, key: str) -> None:
         store.head(BUCKET, key)
 
 
+def test_what_was_stored_before_can_be_locked(store: Store, key: str) -> None:
+    ref = store.put("perdura-aips", key, b"kept").info.ref
+    until = datetime.now(UTC) + timedelta(minutes=5)
+    assert store.retain(ref, until)
+    assert store.retain(ref, until - timedelta(minutes=1))
+    with pytest.raises(Broken):
+        store.delete(ref)
+    with pytest.raises(NotStored):
+        store.retain(ObjectRef("perdura-aips", key + "-absent"), until)
+
+
 def test_names_of_every_kind_are_kept_apart(store: Store, key: str) -> None:
     names = [f"{key}/{name}" for name in ("a b", "ä", "a\u0308", "%41", "a+b", "q?x#y", "p", "p/q")]
     for name in names:
@@ -299,6 +310,11 @@ class TestAgainstAServer:
         with pytest.raises(Broken):
             store.delete(ref)
         assert store.head(server.bucket_aips, key, ref.version_id).size == size
+        store.close()
+
+    def test_a_bucket_without_locks_says_so(self, server: Settings, key: str) -> None:
+        store = S3Store(server)
+        assert not store.retain(store.put(BUCKET, key, b"free").info.ref, datetime.now(UTC) + timedelta(minutes=5))
         store.close()
 
     def test_a_bag_is_verified_where_it_lies(self, server: Settings, key: str) -> None:

@@ -6,12 +6,14 @@ import json
 import random
 import shutil
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
 import httpx
 import pytest
 
+from perdura.errors import Broken
 from perdura.outcome import Outcome, StepState
 from perdura.settings import Settings
 from perdura.steps.preserve_archivematica_decisions import Patience
@@ -88,6 +90,33 @@ def test_an_aip_is_taken_over_as_it_is_with_its_history() -> None:
     assert case.outcome.copies[0].checksums["sha512"]
     paths = {file.path for _, files in case.outcome.files for file in files}
     assert "data/objects/b/ü c.txt" in paths
+
+
+@pytest.mark.parametrize(("place", "plan"), [("stay", "ok"), ("copy", "ok"), ("stay", "unpacked")])
+def test_an_aip_that_is_taken_over_is_locked_like_one_that_was_written_here(place: str, plan: str) -> None:
+    scene = Scene(aip_place=place)
+    scene.driver.settings = scene.driver.settings.model_copy(update={"aip_retention_days": 30})
+    case = scene.preserve(Plan(store=plan), hours=1)
+    assert case.outcome is not None
+    (package,) = case.outcome.packages
+    assert package.retain_until is not None
+    assert package.retain_until > scene.clock.now() + timedelta(days=29)
+    held = list(scene.store.list(package.bucket, package.key))
+    assert len(held) > 1 or package.version_id == scene.store.head(package.bucket, package.key).ref.version_id
+    for info in held:
+        with pytest.raises(Broken):
+            scene.store.delete(scene.store.head(package.bucket, info.ref.key).ref)
+
+
+def test_an_aip_that_its_store_does_not_lock_is_taken_over_with_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MemoryStore, "retain", lambda *_: False)
+    scene = Scene()
+    scene.driver.settings = scene.driver.settings.model_copy(update={"aip_retention_days": 30})
+    case = scene.preserve(hours=1)
+    assert case.outcome is not None
+    assert case.state is StepState.COMPLETED_WITH_WARNINGS
+    assert [finding.code for finding in case.outcome.findings] == ["not-retained"]
+    assert case.outcome.packages[0].retain_until is None
 
 
 def test_the_copy_in_the_transfer_source_is_gone_and_the_units_are_hidden_afterwards() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import UUID
 
 from perdura.errors import Broken, Rejected, Retryable
@@ -14,6 +14,7 @@ from perdura.ports import Ports, VirusScanner
 from perdura.premis.model import Identifier
 from perdura.steps.preserve_additions import Addition, additions_of
 from perdura.steps.preserve_events import SOFTWARE, Provenance
+from perdura.steps.preserve_retention import retain_until
 
 PERDURA, EARK = "perdura", "eark"
 """Profiles of an AIP: our own layout, or an E-ARK package within the bag; the step's input may name one."""
@@ -54,8 +55,7 @@ class Plan:
     @property
     def retain_until(self) -> datetime | None:
         """Until when the store is to refuse to delete the AIP; None where no retention is wanted."""
-        days = self.ports.settings.aip_retention_days
-        return self.created + timedelta(days=days) if days else None
+        return retain_until(self.created, self.ports)
 
 
 def plan_of(archive: ArchiveView, ports: Ports) -> Plan:

@@ -22,6 +22,7 @@ from perdura.steps.preserve_takeover_dips import dips_of, taken
 from perdura.steps.preserve_takeover_history import History, read_history, record
 from perdura.steps.preserve_takeover_inside import Inside, look_inside
 from perdura.steps.preserve_takeover_kept import keep, kept
+from perdura.steps.preserve_takeover_lock import retained
 from perdura.steps.preserve_takeover_outcome import flawed, taken_over
 from perdura.storage.timed import TimeUp
 
@@ -46,12 +47,13 @@ def take_over(archive: ArchiveView, submission: Submission, archivematica: Archi
     try:
         pointer = _pointer(shown, archivematica)
         course, inside, history = _verified(archive, shown, archivematica, pointer, course, ports)
+        course, unlocked = retained(course, ports)
         dips = _dips(archive, shown, archivematica, course, ports)
     except (Flawed, BadMets) as error:
         return flawed(archive, shown, error, ports)
     except Continued as up:
         return _later(up.course)
-    findings = (*inside.findings, *_failed_normalisations(submission, archivematica))
+    findings = (*inside.findings, *unlocked, *_failed_normalisations(submission, archivematica))
     return taken_over(archive, course, dips, inside, history, findings, ports)
 
 
@@ -85,11 +87,12 @@ def go_on(archive: ArchiveView, ports: Ports) -> Outcome | None:
 def _on_its_own(archive: ArchiveView, shown: Stored, source: Source | None, course: Course, ports: Ports) -> Outcome:
     try:
         course, inside, history = _verified(archive, shown, source, None, course, ports)
+        course, unlocked = retained(course, ports)
     except (Flawed, BadMets) as error:
         return flawed(archive, shown, error, ports)
     except Continued as up:
         return _later(up.course)
-    return taken_over(archive, course, (), inside, history, inside.findings, ports)
+    return taken_over(archive, course, (), inside, history, (*inside.findings, *unlocked), ports)
 
 
 def _verified(

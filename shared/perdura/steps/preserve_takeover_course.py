@@ -33,7 +33,8 @@ class Course:
 
     `package` is where the AIP will stay, with its digests when all of its bytes were read; `written` the SHA-256 of
     what was written there; `upload` a copy in progress; `receipts` are keys of what was verified inside; `kept` says
-    that METS and manifest of a verified package lie apart, with what was found; `recorded` events are in the log.
+    that METS and manifest of a verified package lie apart, with what was found; `recorded` events are in the log;
+    `locked` is the last key that the store was told not to delete.
     """
 
     record: Stored | None = None
@@ -44,6 +45,7 @@ class Course:
     receipts: tuple[str, ...] = ()
     kept: Mapping[str, Any] | None = None
     recorded: int = 0
+    locked: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """As a checkpoint keeps it."""
@@ -56,6 +58,7 @@ class Course:
             "receipts": list(self.receipts),
             "kept": dict(self.kept) if self.kept is not None else None,
             "recorded": self.recorded,
+            "locked": self.locked,
         }
 
 
@@ -81,6 +84,7 @@ def course_of(archive: ArchiveView) -> Course:
         receipts=tuple(told["receipts"]),
         kept=told["kept"],
         recorded=told["recorded"],
+        locked=told.get("locked", ""),
     )
 
 

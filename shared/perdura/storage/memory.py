@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
@@ -115,6 +115,15 @@ class MemoryStore:
         if len(version.data) != size:
             raise ObjectChanged("the object has another size than the one to be copied")
         return self._store(bucket, key, version.data, version.content_type, version.metadata, None)
+
+    def retain(self, ref: ObjectRef, until: datetime) -> bool:
+        """Lock one version; raises NotStored."""
+        version = self._find(ref)
+        locked = replace(version, retain_until=max(until, version.retain_until or until))
+        with self._lock:
+            versions = self._objects[ref.bucket, ref.key]
+            versions[versions.index(version)] = locked
+        return True
 
     def delete(self, ref: ObjectRef) -> None:
         """Remove one version, or the object with all of them; raises Broken for what is locked."""

@@ -8,13 +8,13 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 
-from perdura.errors import Broken, ObjectChanged, StoreUnavailable
+from perdura.errors import Broken, NotStored, ObjectChanged, PerduraError, Retryable, StoreUnavailable
 from perdura.settings import Settings
 from perdura.storage.endpoint import new_client, translated
 from perdura.storage.multipart import MultipartWriter
@@ -137,15 +137,30 @@ class S3Store:
     def _kept(self, bucket: str, key: str, version: str | None, retain_until: datetime | None) -> ObjectInfo:
         """What was written, its retention set where the store forgot it: Ceph 16 does, of an upload in parts."""
         found = self.head(bucket, key, version)
-        if retain_until is not None:
-            named = {"Bucket": bucket, "Key": key, **({"VersionId": version} if version else {})}
-            retention = {"Mode": "GOVERNANCE", "RetainUntilDate": retain_until}
-            with translated():
-                try:
-                    self.client.get_object_retention(**named)
-                except ClientError:
-                    self.client.put_object_retention(**named, Retention=retention)
+        if retain_until is not None and not self.retain(found.ref, retain_until):
+            raise Broken("the object store does not lock what it was asked to", code="not-retained")
         return found
+
+    def retain(self, ref: ObjectRef, until: datetime) -> bool:
+        """Lock one version until then, unless it is already; False where the bucket has no Object Lock."""
+        named = {"Bucket": ref.bucket, "Key": ref.key, **({"VersionId": ref.version_id} if ref.version_id else {})}
+        retention = {"Mode": "GOVERNANCE", "RetainUntilDate": until}
+        with translated():
+            try:
+                held = self.client.get_object_retention(**named)["Retention"]["RetainUntilDate"]
+            except (ClientError, KeyError):
+                held = None
+            # Dates are kept in whole seconds.
+            if held is not None and held >= until - timedelta(seconds=1):
+                return True
+        try:
+            with translated():
+                self.client.put_object_retention(**named, Retention=retention)
+        except (Retryable, NotStored):
+            raise
+        except PerduraError:
+            return False
+        return True
 
     def copy(self, ref: ObjectRef, bucket: str, key: str, size: int) -> ObjectInfo:
         """Copy inside the store, pinned to `ref`; in parts above 5 GiB; raises NotStored, ObjectChanged."""

@@ -144,6 +144,10 @@ class Store(Protocol):
         """Copy inside the store, pinned to `ref`; multipart above 5 GiB."""
         ...
 
+    def retain(self, ref: ObjectRef, until: datetime) -> bool:
+        """Have the store refuse to delete this version until then or longer; False where it keeps no locks."""
+        ...
+
     def delete(self, ref: ObjectRef) -> None:
         """Remove one object or version. Only a person's approved request leads here."""
         ...
