@@ -17,6 +17,7 @@ from perdura.errors import Broken
 from perdura.local.passing_store import passing_store
 from perdura.settings import Settings
 from perdura.storage import buckets
+from tests.contract.s3_peers import like_aws, like_minio
 from tests.shared_data import SHARED
 
 
@@ -28,6 +29,20 @@ def seaweedfs() -> Iterator[Settings]:
             yield settings
     except Broken as error:
         pytest.skip(f"no object store here: {error.message}")
+
+
+@pytest.fixture(scope="session")
+def aws() -> Iterator[Settings]:
+    """A server like AWS, of this test session."""
+    with tempfile.TemporaryDirectory(prefix="perdura-aws-") as folder, like_aws(Path(folder)) as settings:
+        yield settings
+
+
+@pytest.fixture(scope="session")
+def minio() -> Iterator[Settings]:
+    """A server like MinIO, of this test session."""
+    with tempfile.TemporaryDirectory(prefix="perdura-minio-") as folder, like_minio(Path(folder)) as settings:
+        yield settings
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ POINTS = ("before-effect", "after-effect", "after-commit", "after-response", "af
 """In this order: the step is started, its outside effects are done, its transaction is committed, the response has been
 sent, its CloudEvents have been emitted."""
 
+UNIT_POINTS = ("unit-before-effect", "unit-after-effect", "unit-after-commit")
+"""The same of one work unit of a step: begun, its receipt stored, its progress committed."""
+
 _DIRECTORY = os.environ.get("PERDURA_FAULTS")
 _FUNCTION = os.environ.get("FUNCTION", "")
 

@@ -56,19 +56,19 @@ class UnitRunner:
             if started is None:
                 outbox.write(connection, [], finished=(self.function, event))
                 return Delivered(Answer.DONE)
-            faults.reach("before-effect")
+            faults.reach("unit-before-effect")
             try:
                 outcome = self._run(environment, started)
             except Retryable as error:
                 transaction.rollback()
                 return self._later(environment, started, error)
-            faults.reach("after-effect")
+            faults.reach("unit-after-effect")
             try:
                 events = units.close(connection, started, outcome, function=self.function, finished=event)
             except Conflict:
                 transaction.rollback()
                 return Delivered(Answer.DONE)
-        faults.reach("after-commit")
+        faults.reach("unit-after-commit")
         _log.info("unit %s", key, extra={"archive": started.archive.id, "step": step, "done": outcome.done})
         return Delivered(Answer.DONE, events)
 

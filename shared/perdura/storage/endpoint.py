@@ -103,6 +103,8 @@ def meaning(status: int, code: str, text: str) -> PerduraError:
         return Broken("the object store refused our credentials or rights", code="store-denied")
     if status == 409:
         return Conflict("the object store is in another state than was expected", code="store-conflict")
+    if status == 501 or code == "NotImplemented":
+        return Broken("the object store does not offer what was asked of it", code="store-cannot")
     if status >= 500 or status in (408, 429) or code in _BUSY_CODES:
         return StoreUnavailable("the object store could not do it now")
     return Broken(f"the object store refused a request ({status} {code[:60]})", code="store-refused")

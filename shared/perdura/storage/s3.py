@@ -22,6 +22,7 @@ from perdura.storage.ranges import RangeReader
 from perdura.storage.store import NOTHING, ObjectInfo, ObjectRef, Writer, Written
 from perdura.storage.uploads import S3Uploads, copy_on
 
+_ABSENT = frozenset({"NoSuchKey", "NoSuchVersion"})
 _ONE_REQUEST_COPY = 5 * 2**30
 
 
@@ -56,8 +57,8 @@ class S3Store:
     def head(self, bucket: str, key: str, version_id: str | None = None) -> ObjectInfo:
         """What is stored there, pinned by ETag and version; raises NotStored."""
         arguments = {"Bucket": bucket, "Key": key}
-        if version_id is not None:
-            arguments["VersionId"] = version_id
+        if version_id not in (None, "null"):
+            arguments["VersionId"] = str(version_id)
         with translated():
             answer = self.client.head_object(**arguments)
         version = answer.get("VersionId")
@@ -148,7 +149,9 @@ class S3Store:
         with translated():
             try:
                 held = self.client.get_object_retention(**named)["Retention"]["RetainUntilDate"]
-            except (ClientError, KeyError):
+            except ClientError as error:
+                if error.response["Error"].get("Code") in _ABSENT:
+                    raise
                 held = None
             # Dates are kept in whole seconds.
             if held is not None and held >= until - timedelta(seconds=1):
