@@ -288,6 +288,9 @@ class Settings(BaseSettings):
     harvest_local_roots: str | None = Field(
         None, description="Directories below which folders may be harvested, separated by colons."
     )
+    harvest_file_bytes: int = Field(
+        5 * 2**40, ge=1, description="Largest file that is harvested, in bytes; S3 keeps none above 5 TiB."
+    )
     harvest_bic: str | None = Field(
         None, description="Path of the program `bic` (bagit-create), for harvests that ask for it as their engine."
     )

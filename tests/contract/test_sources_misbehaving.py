@@ -15,6 +15,7 @@ from perdura.clients.reach import DestinationRefused, Reach, look_up
 from perdura.errors import UpstreamUnavailable
 from perdura.outcome import Outcome, StepState
 from perdura.premis.model import FAILURE
+from perdura.settings import Settings
 from perdura.sources.catalogue import UnknownSource
 from perdura.steps import harvest
 from tests.unit.harvest.surroundings import Deadline, Harvesting
@@ -113,6 +114,22 @@ class TestBytesThatDiffer:
     def test_a_compression_bomb_ends_at_the_declared_size(self, upstream: Upstream, world: Harvesting) -> None:
         bomb = Reply(gzip.compress(bytes(50 << 20)), headers={"Content-Encoding": "gzip"})
         assert run(world, tampered(upstream, bomb)).error_code == "size-mismatch"
+
+
+class TestBounds:
+    def test_a_file_that_is_declared_too_large_is_not_asked_for(self, upstream: Upstream) -> None:
+        world = Harvesting(settings=Settings(allow_loopback_upstreams=True, harvest_file_bytes=100))
+        assert run(world, publish(upstream, "rec-1", {"data.csv": DATA})).error_code == "file-too-large"
+        assert content_path("rec-1", "data.csv") not in upstream.paths()
+
+    def test_a_body_without_an_end_ends_at_the_bound(self, upstream: Upstream) -> None:
+        world = Harvesting(settings=Settings(allow_loopback_upstreams=True, harvest_file_bytes=1 << 20))
+        url = publish(upstream, "rec-1", {})
+        endless = entry("film.mp4", b"", upstream.base + "/film", size=None, checksum=None)
+        upstream.add("/api/records/rec-1/files", json_reply({"entries": [endless]}))
+        upstream.add("/film", Reply(bytes(64 << 20), length=False))
+        assert run(world, url).error_code == "file-too-large"
+        assert no_bag(world)
 
 
 class TestConnections:
@@ -341,8 +358,6 @@ class TestDestinations:
         assert run(world, tampered(upstream, loop)).error_code == "upstream-redirect"
 
     def test_loopback_is_closed_without_the_setting(self, upstream: Upstream) -> None:
-        from perdura.settings import Settings
-
         world = Harvesting(settings=Settings(allow_loopback_upstreams=False))
         with pytest.raises(UnknownSource):
             run(world, publish(upstream, "rec-1", {}))

@@ -27,7 +27,7 @@ class Recorded:
         answer = self._answers.get((method, _plain(url)))
         if answer is None:
             return exchange(404, b"not recorded")
-        return exchange(answer["status"], _body(answer), answer.get("headers") or {})
+        return exchange(answer["status"], body_of(answer), answer.get("headers") or {})
 
     def close(self) -> None:
         return
@@ -44,7 +44,8 @@ def _plain(url: str) -> str:
     return f"{scheme}://{rest.replace('//', '/')}"
 
 
-def _body(answer: Mapping[str, Any]) -> bytes:
+def body_of(answer: Mapping[str, Any]) -> bytes:
+    """The body of a recorded answer, however it was written down."""
     if "body_base64" in answer:
         return base64.b64decode(answer["body_base64"])
     body = answer.get("body", b"")

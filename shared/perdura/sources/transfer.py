@@ -94,16 +94,19 @@ def fetch(
     out_of_time: Callable[[], bool] = lambda: False,
     seconds: float = 3600,
     partial: str | None = None,
+    most: int | None = None,
 ) -> Fetched:
     """Transfer one file; on return it is stored under `key` and matches everything its upstream declared.
 
-    `partial` is the key under which a large file that was not finished is noted, and gone on with the next time.
+    A file of more than `most` bytes is refused. `partial` is the key under which a large file that was not finished is noted, and gone on with the next time.
     Raises FileRefused; UpstreamUnavailable; OutOfTime; what the store raises. Nothing is visible then.
     """
+    if most is not None and (file.size or 0) > most:
+        raise _too_large(file, str(file.size), most)
     patience = _Patience()
     again = False
     for number in itertools.count(1):
-        attempt = _Attempt(file, origin, store, bucket, key, out_of_time, seconds, patience, partial, again)
+        attempt = _Attempt(file, origin, store, bucket, key, out_of_time, seconds, patience, partial, again, most)
         try:
             done = attempt.run()
         except FileRefused as refused:
@@ -115,6 +118,11 @@ def fetch(
         else:
             return replace(done, attempts=number)
     raise AssertionError("unreachable")
+
+
+def _too_large(file: PlannedFile, found: str, most: int) -> FileRefused:
+    message = f"{file.key}: has {found} bytes; files of at most {most} bytes are harvested."
+    return FileRefused(message, code="file-too-large", path=file.path, expected=f"at most {most}", found=found)
 
 
 class _StartOver(Exception):
@@ -149,7 +157,9 @@ class _Attempt:
         patience: _Patience,
         partial: str | None,
         again: bool,
+        most: int | None,
     ) -> None:
+        self.most = most
         self.partial = partial
         self.again = again
         self.patience = patience
@@ -280,6 +290,8 @@ class _Attempt:
                 self.position += len(data)
                 if self.file.size is not None and self.position > self.file.size:
                     raise self._refused("size-mismatch", str(self.file.size), f"more than {self.file.size}")
+                if self.most is not None and self.position > self.most:
+                    raise _too_large(self.file, f"more than {self.most}", self.most)
                 take(data)
 
     def _admit(self, stream: Stream) -> None:

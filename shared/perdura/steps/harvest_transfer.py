@@ -120,4 +120,7 @@ class _Transfers:
         near = self._ports.deadline.near
         # A file that may have to be gone on with is alone in its unit.
         partial = f"{self._partials}{unit.number:06d}.json" if len(unit.files) == 1 else None
-        return fetch(file, self._origin, self._ports.store, self._bucket, key, out_of_time=near, partial=partial)
+        most = self._ports.settings.harvest_file_bytes
+        return fetch(
+            file, self._origin, self._ports.store, self._bucket, key, out_of_time=near, partial=partial, most=most
+        )
