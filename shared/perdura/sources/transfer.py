@@ -98,8 +98,9 @@ def fetch(
 ) -> Fetched:
     """Transfer one file; on return it is stored under `key` and matches everything its upstream declared.
 
-    A file of more than `most` bytes is refused. `partial` is the key under which a large file that was not finished is noted, and gone on with the next time.
-    Raises FileRefused; UpstreamUnavailable; OutOfTime; what the store raises. Nothing is visible then.
+    A file of more than `most` bytes is refused. `partial` is the key under which a large file that was not finished is
+    noted, and gone on with the next time. Raises FileRefused; UpstreamUnavailable; OutOfTime; what the store raises.
+    Nothing is visible then.
     """
     if most is not None and (file.size or 0) > most:
         raise _too_large(file, str(file.size), most)
