@@ -60,6 +60,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Runs of one attempt of a step that may end in a passing failure before a person is asked.",
     )
+    archives_in_work: int = Field(
+        0,
+        ge=0,
+        description="Archives that are worked on at once; others wait for their turn, people's deposits before "
+        "batches, Collections and Sources in turn. 0: no limit.",
+    )
     sweep_seconds: Seconds = Field(30, description="How often the drop zone is compared with the registry.")
     keep_messages_days: float = Field(14, ge=1, description="Days for which delivered messages are remembered.")
     body_limit: int = Field(10 * 2**20, ge=2**16, description="Largest request body in bytes a function accepts.")

@@ -456,3 +456,23 @@ def test_what_a_package_tells_is_recorded_with_the_outcome_and_what_the_log_has_
     assert harness.scalar("SELECT count(*) FROM premis_log") == 5
     assert harness.scalar("SELECT count(*) FROM premis_agent WHERE identifier = 'Archivematica-1.17'") == 1
     assert harness.scalar("SELECT count(*) FROM step WHERE name = 'ingest' AND state = 'completed'") == 2
+
+
+def test_a_full_queue_makes_new_archives_wait_and_answers_as_if_all_were_well(harness: Harness) -> None:
+    from perdura.registry import turns
+
+    vars(harness.environment)["settings"] = Settings(
+        database_url=harness.environment.settings.database_url, archives_in_work=1
+    )
+    first, second = harness.begin(), harness.begin()
+    client = harness.function()
+    assert post(client, second[1]).status_code == 204
+    assert post(client, second[1]).status_code == 204
+    assert harness.effects["run"] == 0
+    assert harness.scalar("SELECT count(*) FROM step WHERE error_code = 'waits-its-turn'") == 1
+    with harness.engine.begin() as connection:
+        connection.execute(text("UPDATE step SET state = 'completed' WHERE archive_id = :a"), {"a": first[0]})
+        (turn,) = turns.give(connection, 1, "/relay")
+    assert post(client, turn).status_code == 204
+    assert harness.effects["run"] == 1
+    assert harness.scalar("SELECT count(*) FROM step WHERE state = 'completed' AND name = 'ingest'") == 2

@@ -40,6 +40,7 @@ from perdura.registry import (
     outbox,
     tables,
     tape_tables,
+    turn_tables,
     work,
 )
 from perdura.registry.intents import RegistryIntents
@@ -86,6 +87,7 @@ def test_upgrading_twice_changes_nothing(database: Engine) -> None:
 def test_the_migrations_make_the_tables_that_the_code_declares(database: Engine) -> None:
     assert access_tables.Placement.metadata is tables.Base.metadata
     assert tape_tables.TapeJob.metadata is tables.Base.metadata
+    assert turn_tables.Turn.metadata is tables.Base.metadata
     assert {archive_index.ArchiveIndex.metadata, jobs.Job.metadata} == {tables.Base.metadata}
     own = set(tables.Base.metadata.tables) - {name for name in tables.Base.metadata.tables if name.startswith("premis")}
     with database.connect() as connection:

@@ -21,7 +21,7 @@ from perdura.database import passing
 from perdura.errors import Broken, Conflict, PerduraError, Rejected, Retryable, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.ports import Ports
-from perdura.registry import inbox, outbox, work
+from perdura.registry import inbox, outbox, turns, work
 from perdura.runtime import faults, metrics
 from perdura.runtime.answers import Answer
 from perdura.runtime.closing import close, unsuccessful
@@ -87,7 +87,10 @@ class StepRunner:
                     return Delivered(Answer.DONE)
                 case inbox.Claim.OURS:
                     pass
+            limit = environment.settings.archives_in_work
             with environment.engine.begin() as other:
+                if limit and (turns.hold(other, step, limit) or turns.waits(other, step)):
+                    return Delivered(Answer.DONE)
                 started = work.start(other, step, event)
             if started is None:
                 outbox.write(connection, [], finished=(self.function, event))

@@ -17,7 +17,7 @@ from perdura.accounts import forgetting
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import PerduraError
 from perdura.premis import seal
-from perdura.registry import archive_index, deposits, duties, outbox, store_capabilities
+from perdura.registry import archive_index, deposits, duties, outbox, store_capabilities, turns
 from perdura.runtime import faults, jobs, notifications, schedules
 from perdura.runtime.environment import Environment
 from perdura.settings import Settings
@@ -44,6 +44,7 @@ def duties_of(settings: Settings) -> tuple[Duty, ...]:
     """All duties of the relay beside the outbox, in the order in which a tick does those that are due."""
     return (
         Duty("watch", timedelta(seconds=5), watch),
+        Duty("turns", timedelta(seconds=1), give_turns),
         Duty("harvest", timedelta(seconds=5), schedules.tick),
         Duty("sweep", timedelta(seconds=settings.sweep_seconds), sweep_drop_zone),
         Duty("probe", timedelta(days=1), probe_store),
@@ -79,6 +80,12 @@ def watch(environment: Environment) -> Sequence[CloudEvent]:
     """Ask again for steps that nobody works on."""
     with environment.engine.begin() as connection:
         return duties.ask_again(connection, SOURCE, BATCH)
+
+
+def give_turns(environment: Environment) -> Sequence[CloudEvent]:
+    """Begin Archives that waited for their turn, as many as there is room for."""
+    with environment.engine.begin() as connection:
+        return turns.give(connection, environment.settings.archives_in_work, SOURCE)
 
 
 def notify(environment: Environment) -> None:
