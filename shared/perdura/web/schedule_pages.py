@@ -71,11 +71,11 @@ def create(visit: Visit) -> Response:
 
 
 def _form(visit: Visit, sent: dict[str, str], problem: Problem | None = None) -> Response:
-    known = {name: profile for name, profile in profiles(visit.services.settings).items() if ways(profile)}
+    known = sorted(profiles(visit.services.settings).values(), key=lambda profile: profile.name.casefold())
     return visit.page(
         "schedule_new.html",
         status=problem.status if problem is not None else 200,
-        sources=sorted(known.values(), key=lambda profile: profile.name.casefold()),
+        sources=[(profile, ways(profile)) for profile in known if ways(profile)],
         collections=collections.page(visit.connection, visit.principal, limit=200),
         sent={name: sent.get(name, "") for name in FIELDS},
         problem=problem,

@@ -107,7 +107,7 @@ class FacetValue(Answer):
 class FacetsAnswer(Answer):
     """How many Archives match, by everything a list can be narrowed by.
 
-    Each facet leaves its own criterion out of account. When `exact` is false, 3,000 of them were counted and all
+    Each facet leaves its own criterion out of account. When `exact` is false, 1,000 of them were counted and all
     counts are lower bounds.
     """
 

@@ -20,7 +20,7 @@ from perdura.api.queries.finding import Selection, only_visible
 from perdura.api.queries.rows import AnyRow
 from perdura.registry.archive_index import ArchiveIndex
 
-SAMPLE = 3_000
+SAMPLE = 1_000
 """Archives that are counted one by one at most."""
 
 FORMATS = 20
@@ -176,7 +176,7 @@ def _holders(connection: Connection) -> list[tuple[str, int]]:
 def _sampled_formats(connection: Connection, principal: Principal, criteria: Criteria) -> list[tuple[str, int]]:
     wide = replace(criteria, formats=())
     matches = only_visible(select(ArchiveIndex.formats).where(*conditions(wide)), principal)
-    some = _some(matches, criteria, SAMPLE // 3).subquery()
+    some = _some(matches, criteria, SAMPLE).subquery()
     held = select(func.unnest(some.c.formats).label("name")).subquery()
     rows = connection.execute(
         select(held.c.name, func.count())

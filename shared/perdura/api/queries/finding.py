@@ -28,12 +28,13 @@ def page(
     connection: Connection, principal: Principal, criteria: Criteria, *, limit: int, after: After | None = None
 ) -> Sequence[AnyRow]:
     """At most `limit` Archives, newest first, after the one with the sort key `after`."""
-    if criteria.steps and (few := _few(connection, principal, criteria, limit, after)) is not None:
+    arrays = bool(criteria.steps or criteria.formats)
+    if arrays and (few := _few(connection, principal, criteria, limit, after)) is not None:
         return few
     return connection.execute(_with_titles(_newest(principal, criteria, limit, after))).all()
 
 
-FEW = 2_000
+FEW = 5_000
 
 
 def _few(
