@@ -30,6 +30,7 @@ from perdura.clients.fts_answers import (
     retry_from,
 )
 from perdura.clients.fts_delegation import LIFETIME, RENEW_BELOW
+from perdura.clients.tape_x509 import load
 from perdura.errors import Broken
 
 log = logging.getLogger(__name__)
@@ -78,18 +79,8 @@ class PackageFtsClient:
         with self._lock:
             try:
                 if self._context is None:
-                    # The package asks the server for its version when a context is made.
-                    self._context = self._easy.Context(
-                        self.url,
-                        ucert=self._files[0],
-                        ukey=self._files[1],
-                        verify=True,
-                        fts_access_token=self._token() if self._token else None,
-                        capath=self._ca,
-                        request_class=_session_class(),
-                        connectTimeout=CONNECT_TIMEOUT,
-                        timeout=TIMEOUT,
-                    )
+                    self._certificate_lasts()
+                    self._context = self._new_context()
                 if self._token is not None:
                     self._context._requester.fts_access_token = self._token()
                 return work(self._context)
@@ -106,6 +97,30 @@ class PackageFtsClient:
                 raise FtsRefused(f"FTS answered 403: {error}"[:400], 403, code=code) from error
             except self._errors.FTS3ClientException as error:
                 raise FtsRefused(f"FTS refuses: {error}"[:400], _status(error)) from error
+
+    def _certificate_lasts(self) -> None:
+        """Say what the package would only raise a bare exception for; raises FtsRefused."""
+        certificate, key = self._files
+        if certificate is None or key is None:
+            return
+        robot = load(certificate, key)
+        if robot.expires_at <= datetime.now(UTC):
+            message = f"the robot certificate {robot.dn} expired on {robot.expires_at:%Y-%m-%d}"
+            raise FtsRefused(message, 401, code="tape-certificate-expired")
+
+    def _new_context(self) -> Any:
+        """A context of the package, which asks the server for its version when it is made."""
+        return self._easy.Context(
+            self.url,
+            ucert=self._files[0],
+            ukey=self._files[1],
+            verify=True,
+            fts_access_token=self._token() if self._token else None,
+            capath=self._ca,
+            request_class=_session_class(),
+            connectTimeout=CONNECT_TIMEOUT,
+            timeout=TIMEOUT,
+        )
 
     def identity(self) -> Identity:
         """Who we are to FTS, asked once; raises FtsUnavailable or FtsRefused."""
