@@ -109,7 +109,12 @@ def inspect(path: str, as_json: bool) -> None:
 @aip.command(cls=Command)
 @click.argument("path")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def verify(path: str, as_json: bool) -> None:
+@click.option(
+    "--schemas",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Directory with mets.xsd, premis.xsd, xlink.xsd …: METS and PREMIS are validated against them too.",
+)
+def verify(path: str, as_json: bool, schemas: Path | None) -> None:
     """Verify an AIP: every byte of its bag, and its METS against the bag.
 
     Ends with 0 when it is valid, 1 when it is not, 3 when it could not be read.
@@ -138,6 +143,7 @@ def verify(path: str, as_json: bool) -> None:
             elif file.size is not None and file.size != stored.size:
                 faults.append(f"size-mismatch: the METS has another size for {name}")
         events = sum(1 for _ in opened.events())
+        faults += _schema_faults(opened, schemas) if schemas is not None else []
     if as_json:
         click.echo(
             json.dumps({"path": path, "valid": not faults, "files": len(described), "events": events, "faults": faults})
@@ -209,6 +215,17 @@ def _opened(path: str) -> Iterator[OpenAip]:
 
     with failing_as_unreadable():
         yield open_aip(source_at(path))
+
+
+def _schema_faults(opened: OpenAip, directory: Path) -> list[str]:
+    from perdura.packages.schema_check import Schemas
+
+    schemas = Schemas(directory)
+    return [
+        f"schema-invalid: {path}: {fault}"
+        for path, _ in opened.documents
+        for fault in schemas.faults(opened.container.read(opened.layout.index[path]))
+    ]
 
 
 def _format(key: str | None, name: str | None) -> str:
