@@ -43,7 +43,7 @@ class Schemas:
             raise NoSchemas(f"the schemas of {directory} do not fit together: {error}") from error
 
     def faults(self, chunks: Iterable[bytes | memoryview]) -> Iterator[str]:
-        """What is not as the schemas say, the first of it, by line."""
+        """What is not as the schemas say, the first of it."""
         parser = etree.XMLPullParser(
             events=("end",),
             schema=self._schema,
@@ -59,11 +59,8 @@ class Schemas:
                     _forget(element)
             parser.close()
         except etree.XMLSyntaxError as error:
-            log = [each for each in parser.error_log if each.message]
-            for each in log[:_SHOWN]:
-                yield f"line {each.line}: {each.message}"
-            if not log:
-                yield str(error)
+            messages = dict.fromkeys(each.message for each in error.error_log if each.message)
+            yield from list(messages)[:_SHOWN] or [str(error)]
 
 
 def _forget(element: etree._Element) -> None:
@@ -97,7 +94,8 @@ def _driver(found: dict[str, tuple[str, Any]]) -> bytes:
     root = etree.Element(f"{_XS}schema")
     for namespace, (name, _) in found.items():
         etree.SubElement(root, f"{_XS}import", namespace=namespace, schemaLocation=name)
-    return etree.tostring(root)
+    text: bytes = etree.tostring(root)
+    return text
 
 
 class _Resolver(etree.Resolver):  # type: ignore[misc]

@@ -31,7 +31,7 @@ def test_our_aips_are_schema_valid(tmp_path: Path, schemas: Path, profile: str) 
     assert (result.exit_code, json.loads(result.output)["faults"]) == (0, [])
 
 
-def test_what_a_schema_forbids_is_told_with_its_line(schemas: Path) -> None:
+def test_what_a_schema_forbids_within_the_metadata_is_told(schemas: Path) -> None:
     checked = Schemas(schemas)
     text = (
         b'<mets:mets xmlns:mets="http://www.loc.gov/METS/" xmlns:premis="http://www.loc.gov/premis/v3">\n'
@@ -41,7 +41,6 @@ def test_what_a_schema_forbids_is_told_with_its_line(schemas: Path) -> None:
         b"</mets:mets>"
     )
     (fault, *_) = checked.faults([text])
-    assert fault.startswith("line 2: ")
     assert "eventType" in fault
 
 
