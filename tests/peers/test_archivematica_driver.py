@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -14,9 +15,10 @@ import httpx
 import pytest
 
 from perdura.errors import Broken
+from perdura.fleet import Submission, Unit, UnitState
 from perdura.outcome import Outcome, StepState
 from perdura.settings import Settings
-from perdura.steps.preserve_archivematica_decisions import Patience
+from perdura.steps.preserve_archivematica_decisions import Patience, on_unit
 from perdura.storage.memory import MemoryStore
 from tests.peers.archivematica import aip
 from tests.peers.archivematica.clock import BEGIN, SteppedClock
@@ -271,6 +273,34 @@ def test_a_decision_is_shown_with_a_link_while_it_is_waited_for() -> None:
     assert "http://dashboard/transfer/" in finding.message
 
 
+@pytest.mark.parametrize(
+    ("plan", "words"),
+    [(Plan(transfer="wedge"), "been at"), (Plan(ingest="stuck"), "been at"), (Plan(copying="lost"), "said nothing")],
+    ids=str,
+)
+def test_a_pipeline_that_stands_still_is_shown_long_before_a_person_is_asked(plan: Plan, words: str) -> None:
+    scene = Scene()
+    case = scene.preserve(plan, hours=0.1)
+    assert case.state is StepState.WAITING
+    assert case.outcome is not None
+    (finding,) = case.outcome.findings
+    assert (finding.code, finding.severity) == ("archivematica-quiet", "warning")
+    assert words in finding.message
+    assert "a person will be asked in" in finding.message
+    assert case.outcome.output["archivematica"]["waiting_for"] == "archivematica-quiet"
+    scene.driver.run(3600, tick=5)
+    assert case.state is StepState.BLOCKED
+
+
+def test_a_large_package_that_is_slow_is_not_called_quiet_too_early() -> None:
+    submission = Submission(UUID(int=1), UUID(int=2), UUID(int=3), "n", 10**12, None, BEGIN, state="followed")
+    submission = replace(submission, transfer=UUID(int=4), status="PROCESSING", microservice="x", moved_at=BEGIN)
+    patience = Patience(seconds=3600, bytes_per_second=10**6, decision=1)
+    unit = Unit(UnitState.PROCESSING, "x")
+    decided = [on_unit(submission, unit, BEGIN + timedelta(hours=hours), patience) for hours in (60, 80, 290)]
+    assert [each.code for each in decided] == ["in-archivematica", "archivematica-quiet", "archivematica-stuck"]
+
+
 def test_a_virus_found_in_archivematica_fails_the_step_by_its_name() -> None:
     scene = Scene()
     case = scene.driver.add(1, {"eicar.com": EICAR})
@@ -302,8 +332,6 @@ def test_a_package_without_payload_is_never_sent() -> None:
     data = __import__("tests.peers.archivematica.driver", fromlist=["zipped_bag"]).zipped_bag({})
     (sip,) = case.view.packages
     info = scene.store.put(sip.bucket, sip.key, data).info
-    from dataclasses import replace
-
     case.view = replace(
         case.view, packages=(replace(sip, size=len(data), etag=info.ref.etag, version_id=info.ref.version_id),)
     )
@@ -382,12 +410,8 @@ def test_trying_again_after_a_lost_transfer_uses_a_new_name() -> None:
 
 
 def test_patience_grows_with_size_and_with_what_is_ahead() -> None:
-    from perdura.fleet import Submission
-
     patience = Patience(seconds=100, bytes_per_second=10, decision=1)
     small = Submission(UUID(int=1), UUID(int=2), UUID(int=3), "n", 1000, None, BEGIN)
-    from dataclasses import replace
-
     assert patience.silence(small) == 200
     assert patience.silence(replace(small, size=10_000)) == 1100
     assert patience.silence(replace(small, ahead=3, ahead_bytes=5000)) == 1000
@@ -432,7 +456,6 @@ def test_a_recorded_7z_aip_is_verified_inside_and_out(flipped: bool) -> None:
 
 
 def _taken(scene: Scene, case: Case, data: bytes, pointer: bytes) -> Outcome:
-    from perdura.fleet import Submission
     from perdura.steps.preserve_takeover import take_over
 
     key = f"aip/canary-{CANARY}.7z"

@@ -10,6 +10,8 @@ from perdura.fleet import FailedJob, Stage, Submission, Unit, UnitState
 
 FOR_EVER = 10
 """So many times its patience is the longest that a package may take, however lively it looks."""
+QUIET = 0.25
+"""Share of its patience after which silence is told while it is still waited for."""
 RECORD_SECONDS = 600.0
 """How long the Storage Service may take to show a package that was ingested."""
 SUSPECT = "Failed compliance"
@@ -99,7 +101,13 @@ def _on_silence(submission: Submission, unit: Unit, now: datetime, patience: Pat
         return Decision(Act.BLOCK, "archivematica-stuck", message, blames=True)
     if whole > allowed * FOR_EVER:
         return Decision(Act.BLOCK, "archivematica-endless", f"Archivematica has not finished in {_spoken(whole)}.")
-    return Decision(Act.WAIT, "in-archivematica" if unit.state is UnitState.PROCESSING else "queued-in-archivematica")
+    processing = unit.state is UnitState.PROCESSING
+    if not moved(submission, unit) and silent > allowed * QUIET:
+        what = f"been at {unit.microservice!r}" if processing else "said nothing of this package"
+        left = _spoken(allowed - silent)
+        message = f"Archivematica has {what} for {_spoken(silent)}; a person will be asked in {left}."
+        return Decision(Act.WAIT, "archivematica-quiet", message)
+    return Decision(Act.WAIT, "in-archivematica" if processing else "queued-in-archivematica")
 
 
 def moved(submission: Submission, unit: Unit) -> bool:
