@@ -15,39 +15,43 @@ from uuid import UUID
 
 from perdura.errors import Broken, PerduraError, Rejected
 from perdura.fleet import (
-    Ambiguous,
     Archivematica,
     ArchivematicaRefused,
     ArchivematicaUnavailable,
     Fleet,
-    NotSent,
     Stage,
-    Start,
     Submission,
     Unit,
     UnitState,
 )
-from perdura.outcome import ArchiveView, Finding, Outcome, Package, PackageKind, StepState
+from perdura.outcome import ArchiveView, Outcome, Package, StepState
 from perdura.ports import Ports
 from perdura.steps import preserve_archivematica_source as source
 from perdura.steps.preserve_archivematica_decisions import (
     RECORD_SECONDS,
     Act,
     Decision,
-    Patience,
     cause_of,
     moved,
-    next_interval,
     on_unit,
 )
 from perdura.steps.preserve_archivematica_events import failed_events
+from perdura.steps.preserve_archivematica_send import QUEUE_SECONDS, asked, reserved, send
+from perdura.steps.preserve_archivematica_told import (
+    CODE,
+    checkpoint_of,
+    ended,
+    fleet_of,
+    instance_of,
+    patience_of,
+    sip_of,
+    told,
+    waiting,
+    with_link,
+)
 from perdura.steps.preserve_takeover import NotYet, take_over
 
 log = logging.getLogger(__name__)
-QUEUE_SECONDS = 5.0
-TRIES = 5
-"""Requests that an Archivematica refused without having begun anything, before a person is asked."""
-CODE = "archivematica"
 TAKEN = "taken over"
 """Outcome of a submission whose AIP was registered, or is about to be in the same run."""
 
@@ -67,15 +71,15 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     FAILED or BLOCKED with the cause by name. Raises Rejected without an accepted SIP, Retryable when the store fails,
     Broken without any Archivematica.
     """
-    fleet, sip = _fleet(ports), _sip(archive)
+    fleet, sip = fleet_of(ports), sip_of(archive)
     submission = _taken_up(archive, sip, fleet)
     if submission.state == "queued":
-        kept = _reserved(submission, fleet)
+        kept = reserved(submission, fleet)
         if isinstance(kept, str):
-            return _waiting(submission, ports, "archivematica-busy", kept, QUEUE_SECONDS)
+            return waiting(submission, ports, "archivematica-busy", kept, QUEUE_SECONDS)
         submission = kept
     if submission.state == "reserved":
-        return _send(submission, sip, ports)
+        return send(submission, sip, ports)
     if submission.state == "closed" and submission.outcome != TAKEN:
         return _closed(archive, submission)
     if submission.state in {"stored", "closed"}:
@@ -85,7 +89,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
 
 def poll(archives: Sequence[ArchiveView], ports: Ports) -> Sequence[tuple[ArchiveView, Outcome]]:
     """Look at many waiting submissions, the longest waiting first, within the time there is."""
-    sweep = Sweep(_fleet(ports))
+    sweep = Sweep(fleet_of(ports))
     outcomes: list[tuple[ArchiveView, Outcome]] = []
     ordered = sorted(archives, key=lambda each: each.step.created_at.timestamp() if each.step.created_at else 0.0)
     for archive in ordered:
@@ -93,7 +97,7 @@ def poll(archives: Sequence[ArchiveView], ports: Ports) -> Sequence[tuple[Archiv
         if submission is None or submission.state in {"reserved", "stored", "closed"}:
             outcomes.append((archive, Outcome(StepState.QUEUED, checkpoint=dict(archive.step.checkpoint))))
         elif ports.deadline.near():
-            outcomes.append((archive, _waiting(submission, ports, "not-looked", seconds=0)))
+            outcomes.append((archive, waiting(submission, ports, "not-looked", seconds=0)))
         elif submission.state == "queued":
             outcomes.append((archive, _look_for_place(submission, ports, sweep)))
         else:
@@ -108,19 +112,6 @@ def probe(fleet: Fleet) -> None:
             fleet.book.seen(name, archivematica.probe())
         except PerduraError as error:
             fleet.book.seen(name, None, error.message)
-
-
-def _fleet(ports: Ports) -> Fleet:
-    if ports.fleet is None or not ports.fleet.instances:
-        raise Broken("No Archivematica is configured.", code="no-archivematica")
-    return ports.fleet
-
-
-def _sip(archive: ArchiveView) -> Package:
-    sip = archive.package(PackageKind.SIP)
-    if sip is None:
-        raise Rejected("this Archive has no accepted submission package", code="no-sip")
-    return sip
 
 
 def _taken_up(archive: ArchiveView, sip: Package, fleet: Fleet) -> Submission:
@@ -163,85 +154,25 @@ def _lives(earlier: Submission, fleet: Fleet) -> bool:
     return unit.state in {UnitState.PROCESSING, UnitState.USER_INPUT, UnitState.COMPLETE} and unit.sip != "BACKLOG"
 
 
-def _reserved(submission: Submission, fleet: Fleet) -> Submission | str:
-    offers = [
-        archivematica.terms for name, archivematica in fleet.instances.items() if submission.wanted in (None, name)
-    ]
-    if all(terms.bytes is not None and terms.bytes < submission.size for terms in offers):
-        raise Broken(
-            f"The package has {submission.size} bytes, more than any Archivematica may have at a time.",
-            code="too-large-for-archivematica",
-        )
-    return fleet.book.reserve(submission, offers)
-
-
 def _look_for_place(submission: Submission, ports: Ports, sweep: Sweep) -> Outcome:
     if sweep.full is not None and submission.wanted is None:
-        return _waiting(submission, ports, "archivematica-busy", sweep.full, QUEUE_SECONDS)
+        return waiting(submission, ports, "archivematica-busy", sweep.full, QUEUE_SECONDS)
     try:
-        kept = _reserved(submission, sweep.fleet)
+        kept = reserved(submission, sweep.fleet)
     except Broken as error:
         return Outcome(StepState.BLOCKED, error_code=error.code, message=error.message)
     if isinstance(kept, str):
         if submission.wanted is None:
             sweep.full = kept
-        return _waiting(submission, ports, "archivematica-busy", kept, QUEUE_SECONDS)
+        return waiting(submission, ports, "archivematica-busy", kept, QUEUE_SECONDS)
     return Outcome(StepState.QUEUED, checkpoint={"submission": str(submission.id), "name": submission.name})
-
-
-def _send(submission: Submission, sip: Package, ports: Ports) -> Outcome:
-    """Place the SIP, check everything, write down that it will be asked for, and ask."""
-    fleet = _fleet(ports)
-    archivematica = _instance(submission, fleet)
-    start = source.start_of(submission, sip, archivematica.terms)
-    try:
-        source.place(submission, sip, archivematica.terms, ports)
-        source.check(archivematica, start, sip, ports)
-    except (ArchivematicaUnavailable, ArchivematicaRefused) as error:
-        return _put_back(submission, ports, error)
-    except (Broken, Rejected) as error:
-        fleet.book.note(replace(submission, state="closed", outcome=error.code))
-        raise
-    submission = replace(submission, state="unsure", path=submission.name, sent_at=ports.clock.now(), moved_at=None)
-    fleet.book.note(submission)
-    return _asked(submission, start, archivematica, ports)
-
-
-def _asked(submission: Submission, start: Start, archivematica: Archivematica, ports: Ports) -> Outcome:
-    book = _fleet(ports).book
-    name = archivematica.terms.name
-    try:
-        transfer = archivematica.start(start, str(submission.id))
-    except Ambiguous as error:
-        book.met(name, error.message)
-        log.warning("%s: %s", name, error.message, extra={"archive": submission.archive})
-        return _waiting(submission, ports, "archivematica-unsure", error.message)
-    except (NotSent, ArchivematicaRefused) as error:
-        return _put_back(replace(submission, tries=submission.tries + 1), ports, error)
-    submission = replace(submission, state="followed", transfer=transfer, moved_at=ports.clock.now())
-    book.note(submission)
-    book.met(name, None)
-    return _waiting(submission, ports, "queued-in-archivematica")
-
-
-def _put_back(submission: Submission, ports: Ports, error: PerduraError) -> Outcome:
-    """Nothing was begun: back into the queue, for whichever instance takes it."""
-    book = _fleet(ports).book
-    book.met(submission.instance or "", error.message)
-    tries = submission.tries + (submission.state == "reserved")
-    if tries >= TRIES:
-        book.note(replace(submission, state="closed", outcome=error.code, tries=tries, sent_at=None))
-        return Outcome(StepState.BLOCKED, error_code=error.code, message=f"{error.message} ({tries} times)")
-    waiting = replace(submission, state="queued", instance=None, sent_at=None, path=None, tries=tries)
-    book.note(waiting)
-    return _waiting(waiting, ports, error.code, error.message, QUEUE_SECONDS * 2**tries)
 
 
 def _closed(archive: ArchiveView, submission: Submission) -> Outcome:
     """The worker that ended this submission died before the step was closed: say the same again."""
     code = submission.outcome or "archivematica-failed"
     message = f"Archivematica could not make an AIP of {archive.id} ({code}); the log of the function says more."
-    return Outcome(StepState.BLOCKED, error_code=code, message=message, output={CODE: _told(submission)})
+    return Outcome(StepState.BLOCKED, error_code=code, message=message, output={CODE: told(submission)})
 
 
 def _look(archive: ArchiveView, submission: Submission, ports: Ports, sweep: Sweep) -> Outcome:
@@ -250,7 +181,7 @@ def _look(archive: ArchiveView, submission: Submission, ports: Ports, sweep: Swe
     if name in sweep.unanswering:
         return _unanswered(submission, ports, sweep.unanswering[name])
     try:
-        archivematica = _instance(submission, sweep.fleet)
+        archivematica = instance_of(submission, sweep.fleet)
         if submission.state == "unsure":
             return _look_for(archive, submission, archivematica, ports)
         return _followed(archive, submission, archivematica, ports)
@@ -265,10 +196,10 @@ def _unanswered(submission: Submission, ports: Ports, error: PerduraError) -> Ou
     """Its Archivematica says nothing: the work may go on there, so there is nothing to do but to wait, for long."""
     last = submission.moved_at or submission.sent_at or submission.queued_at
     silent = (ports.clock.now() - last).total_seconds()
-    if silent > _patience(ports).silence(submission):
+    if silent > patience_of(ports).silence(submission):
         message = f"{submission.instance} cannot be asked any more: {error.message}"
-        return _ended(submission, ports, Decision(Act.BLOCK, error.code, message))
-    return _waiting(submission, ports, error.code, error.message, ports.settings.archivematica_poll_longest)
+        return ended(submission, ports, Decision(Act.BLOCK, error.code, message))
+    return waiting(submission, ports, error.code, error.message, ports.settings.archivematica_poll_longest)
 
 
 def _followed(archive: ArchiveView, submission: Submission, archivematica: Archivematica, ports: Ports) -> Outcome:
@@ -276,29 +207,29 @@ def _followed(archive: ArchiveView, submission: Submission, archivematica: Archi
     stage, unit_id = (Stage.INGEST, submission.sip) if submission.sip else (Stage.TRANSFER, submission.transfer)
     assert unit_id is not None
     unit = archivematica.status(stage, unit_id)
-    decision = on_unit(submission, unit, now, _patience(ports))
+    decision = on_unit(submission, unit, now, patience_of(ports))
     submission = _noted(submission, unit, now)
     match decision.act:
         case Act.INGEST:
             assert unit.sip is not None
             submission = replace(submission, sip=UUID(unit.sip), status="", microservice="", moved_at=now)
-            _fleet(ports).book.note(submission)
-            return _waiting(submission, ports, decision.code)
+            fleet_of(ports).book.note(submission)
+            return waiting(submission, ports, decision.code)
         case Act.TAKE:
-            _fleet(ports).book.note(replace(submission, state="stored", moved_at=now))
-            return Outcome(StepState.QUEUED, checkpoint=_checkpoint(submission))
+            fleet_of(ports).book.note(replace(submission, state="stored", moved_at=now))
+            return Outcome(StepState.QUEUED, checkpoint=checkpoint_of(submission))
         case Act.WAIT:
-            _fleet(ports).book.note(submission)
-            said = _with_link(decision.message, submission, archivematica) if decision.message else ""
-            return _waiting(submission, ports, decision.code, said)
+            fleet_of(ports).book.note(submission)
+            said = with_link(decision.message, submission, archivematica) if decision.message else ""
+            return waiting(submission, ports, decision.code, said)
         case _:
             jobs = archivematica.failed_jobs(unit_id) if decision.code == "archivematica-failed" else ()
             if decision.code == "archivematica-failed":
                 code, words = cause_of(jobs)
                 decision = replace(decision, code=code, message=f"{decision.message} ({words})")
-            ended = _ended(submission, ports, decision)
-            link = _with_link(decision.message, submission, archivematica)
-            return replace(ended, events=failed_events(archive, submission, jobs, ports), message=link)
+            outcome = ended(submission, ports, decision)
+            link = with_link(decision.message, submission, archivematica)
+            return replace(outcome, events=failed_events(archive, submission, jobs, ports), message=link)
 
 
 def _noted(submission: Submission, unit: Unit, now: datetime) -> Submission:
@@ -313,45 +244,45 @@ def _look_for(archive: ArchiveView, submission: Submission, archivematica: Archi
     sent_as = submission.path or submission.name
     probed = archivematica.probe()
     if probed.idempotent:
-        start = source.start_of(replace(submission, name=sent_as), _sip(archive), archivematica.terms)
-        return _asked(submission, start, archivematica, ports)
+        start = source.start_of(replace(submission, name=sent_as), sip_of(archive), archivematica.terms)
+        return asked(submission, start, archivematica, ports)
     stored = archivematica.stored_as(sent_as, sent_at - timedelta(minutes=5))
     if stored:
         submission = replace(submission, state="stored", sip=stored[0].id, moved_at=ports.clock.now())
-        _fleet(ports).book.note(submission)
-        return Outcome(StepState.QUEUED, checkpoint=_checkpoint(submission))
+        fleet_of(ports).book.note(submission)
+        return Outcome(StepState.QUEUED, checkpoint=checkpoint_of(submission))
     question = archivematica.waiting().get(sent_as)
     if question is not None:
-        message = _with_link(f"Archivematica waits for a decision: {question[1]}", submission, archivematica)
-        return _waiting(submission, ports, "decision-needed", message, ports.settings.archivematica_poll_longest)
+        message = with_link(f"Archivematica waits for a decision: {question[1]}", submission, archivematica)
+        return waiting(submission, ports, "decision-needed", message, ports.settings.archivematica_poll_longest)
     silent = (ports.clock.now() - sent_at).total_seconds()
-    if silent > _patience(ports).silence(submission):
+    if silent > patience_of(ports).silence(submission):
         message = (
             f"Whether {archivematica.terms.name} began this package when it was asked is not known, and it shows "
             "nothing of it. See in the dashboard that no transfer of that name lives before trying again: "
             f"{sent_as}."
         )
-        return _ended(submission, ports, Decision(Act.BLOCK, "archivematica-unaccounted", message, blames=True))
-    return _waiting(submission, ports, "archivematica-unsure", "", ports.settings.archivematica_poll_longest)
+        return ended(submission, ports, Decision(Act.BLOCK, "archivematica-unaccounted", message, blames=True))
+    return waiting(submission, ports, "archivematica-unsure", "", ports.settings.archivematica_poll_longest)
 
 
 def _take(archive: ArchiveView, submission: Submission, ports: Ports) -> Outcome:
-    archivematica = _instance(submission, _fleet(ports))
+    archivematica = instance_of(submission, fleet_of(ports))
     try:
         outcome = take_over(archive, submission, archivematica, ports)
     except NotYet as error:
         since = submission.moved_at or ports.clock.now()
         if (ports.clock.now() - since).total_seconds() > RECORD_SECONDS:
-            return _ended(submission, ports, Decision(Act.BLOCK, "not-in-storage-service", error.message))
-        return _waiting(submission, ports, "storing", error.message, ports.settings.archivematica_poll_seconds)
+            return ended(submission, ports, Decision(Act.BLOCK, "not-in-storage-service", error.message))
+        return waiting(submission, ports, "storing", error.message, ports.settings.archivematica_poll_seconds)
     if outcome.state is StepState.QUEUED:
-        return replace(outcome, checkpoint={**_checkpoint(submission), **(outcome.checkpoint or {})})
+        return replace(outcome, checkpoint={**checkpoint_of(submission), **(outcome.checkpoint or {})})
     if outcome.state in {StepState.COMPLETED, StepState.COMPLETED_WITH_WARNINGS}:
-        _fleet(ports).book.note(replace(submission, state="closed", outcome=TAKEN))
-        _fleet(ports).book.met(archivematica.terms.name, None)
+        fleet_of(ports).book.note(replace(submission, state="closed", outcome=TAKEN))
+        fleet_of(ports).book.met(archivematica.terms.name, None)
         _tidied(submission, archivematica, ports)
     else:
-        _fleet(ports).book.note(replace(submission, state="closed", outcome=outcome.error_code))
+        fleet_of(ports).book.note(replace(submission, state="closed", outcome=outcome.error_code))
     return outcome
 
 
@@ -365,78 +296,3 @@ def _tidied(submission: Submission, archivematica: Archivematica, ports: Ports) 
         source.clear(replace(submission, name=submission.path or submission.name), archivematica.terms, ports)
     except (PerduraError, OSError) as error:
         log.warning("not tidied up: %s", error, extra={"archive": submission.archive})
-
-
-def _ended(submission: Submission, ports: Ports, decision: Decision) -> Outcome:
-    book = _fleet(ports).book
-    if decision.blames or decision.act is Act.BLOCK:
-        book.met(submission.instance or "", decision.message)
-    book.note(replace(submission, state="closed", outcome=decision.code))
-    log.error("%s: %s", decision.code, decision.message, extra={"archive": submission.archive})
-    return Outcome(
-        StepState.FAILED if decision.act is Act.FAIL else StepState.BLOCKED,
-        error_code=decision.code,
-        message=decision.message,
-        findings=(Finding(decision.code, decision.message),),
-        checkpoint=_checkpoint(submission),
-        output={CODE: _told(submission)},
-    )
-
-
-def _waiting(submission: Submission, ports: Ports, code: str, said: str = "", seconds: float | None = None) -> Outcome:
-    now, settings = ports.clock.now(), ports.settings
-    pause = (
-        timedelta(seconds=seconds)
-        if seconds is not None
-        else next_interval(submission, now, settings.archivematica_poll_seconds, settings.archivematica_poll_longest)
-    )
-    return Outcome(
-        StepState.WAITING,
-        checkpoint=_checkpoint(submission),
-        poll_at=now + pause,
-        output={CODE: {"waiting_for": code, **_told(submission)}},
-        findings=(Finding(code, said, "warning"),) if said else (),
-    )
-
-
-def _checkpoint(submission: Submission) -> dict[str, str | None]:
-    return {"submission": str(submission.id), "name": submission.name, "state": submission.state}
-
-
-def _told(submission: Submission) -> dict[str, str | None]:
-    """What the timeline shows of a submission."""
-    return {
-        "instance": submission.instance,
-        "name": submission.path or submission.name,
-        "transfer": str(submission.transfer) if submission.transfer else None,
-        "sip": str(submission.sip) if submission.sip else None,
-        "status": submission.status,
-        "microservice": submission.microservice,
-    }
-
-
-def _with_link(message: str, submission: Submission, archivematica: Archivematica) -> str:
-    if submission.sip is not None:
-        return f"{message} — {archivematica.terms.link}/ingest/{submission.sip}/"
-    if submission.transfer is not None:
-        return f"{message} — {archivematica.terms.link}/transfer/{submission.transfer}/"
-    return message
-
-
-def _instance(submission: Submission, fleet: Fleet) -> Archivematica:
-    found = fleet.instances.get(submission.instance or "")
-    if found is None:
-        raise Broken(
-            f"The Archivematica {submission.instance!r} that has this package is no longer configured.",
-            code="no-such-archivematica",
-        )
-    return found
-
-
-def _patience(ports: Ports) -> Patience:
-    settings = ports.settings
-    return Patience(
-        settings.archivematica_patience_seconds,
-        settings.archivematica_bytes_per_second,
-        settings.archivematica_decision_hours * 3600,
-    )

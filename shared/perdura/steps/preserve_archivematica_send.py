@@ -1,0 +1,89 @@
+"""Sends a SIP to an Archivematica: a place, the copy, the checks, the request (archivematica.md 6.1)."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+from perdura.errors import Broken, PerduraError, Rejected
+from perdura.fleet import (
+    Ambiguous,
+    Archivematica,
+    ArchivematicaRefused,
+    ArchivematicaUnavailable,
+    Fleet,
+    NotSent,
+    Start,
+    Submission,
+)
+from perdura.outcome import Outcome, Package, StepState
+from perdura.ports import Ports
+from perdura.steps import preserve_archivematica_source as source
+from perdura.steps.preserve_archivematica_told import fleet_of, instance_of, waiting
+
+log = logging.getLogger(__name__)
+QUEUE_SECONDS = 5.0
+TRIES = 5
+"""Requests that an Archivematica refused without having begun anything, before a person is asked."""
+
+
+def reserved(submission: Submission, fleet: Fleet) -> Submission | str:
+    """The submission with a place kept at an instance, or the reason why there is none now; raises Broken."""
+    offers = [
+        archivematica.terms for name, archivematica in fleet.instances.items() if submission.wanted in (None, name)
+    ]
+    if all(terms.bytes is not None and terms.bytes < submission.size for terms in offers):
+        raise Broken(
+            f"The package has {submission.size} bytes, more than any Archivematica may have at a time.",
+            code="too-large-for-archivematica",
+        )
+    return fleet.book.reserve(submission, offers)
+
+
+def send(submission: Submission, sip: Package, ports: Ports) -> Outcome:
+    """Place the SIP, check everything, write down that it will be asked for, and ask."""
+    fleet = fleet_of(ports)
+    archivematica = instance_of(submission, fleet)
+    start = source.start_of(submission, sip, archivematica.terms)
+    try:
+        source.place(submission, sip, archivematica.terms, ports)
+        source.check(archivematica, start, sip, ports)
+    except (ArchivematicaUnavailable, ArchivematicaRefused) as error:
+        return put_back(submission, ports, error)
+    except (Broken, Rejected) as error:
+        fleet.book.note(replace(submission, state="closed", outcome=error.code))
+        raise
+    submission = replace(submission, state="unsure", path=submission.name, sent_at=ports.clock.now(), moved_at=None)
+    fleet.book.note(submission)
+    return asked(submission, start, archivematica, ports)
+
+
+def asked(submission: Submission, start: Start, archivematica: Archivematica, ports: Ports) -> Outcome:
+    """Ask for the transfer; an answer that is lost is looked for later, never asked for again."""
+    book = fleet_of(ports).book
+    name = archivematica.terms.name
+    try:
+        transfer = archivematica.start(start, str(submission.id))
+    except Ambiguous as error:
+        book.met(name, error.message)
+        log.warning("%s: %s", name, error.message, extra={"archive": submission.archive})
+        return waiting(submission, ports, "archivematica-unsure", error.message)
+    except (NotSent, ArchivematicaRefused) as error:
+        return put_back(replace(submission, tries=submission.tries + 1), ports, error)
+    submission = replace(submission, state="followed", transfer=transfer, moved_at=ports.clock.now())
+    book.note(submission)
+    book.met(name, None)
+    return waiting(submission, ports, "queued-in-archivematica")
+
+
+def put_back(submission: Submission, ports: Ports, error: PerduraError) -> Outcome:
+    """Nothing was begun: back into the queue, for whichever instance takes it."""
+    book = fleet_of(ports).book
+    book.met(submission.instance or "", error.message)
+    tries = submission.tries + (submission.state == "reserved")
+    if tries >= TRIES:
+        book.note(replace(submission, state="closed", outcome=error.code, tries=tries, sent_at=None))
+        return Outcome(StepState.BLOCKED, error_code=error.code, message=f"{error.message} ({tries} times)")
+    again = replace(submission, state="queued", instance=None, sent_at=None, path=None, tries=tries)
+    book.note(again)
+    return waiting(again, ports, error.code, error.message, QUEUE_SECONDS * 2**tries)
