@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from perdura.clients.http import Stream
-from perdura.errors import Rejected, UpstreamUnavailable
+from perdura.errors import NotStored, Rejected, UpstreamUnavailable
+from perdura.ids import new_id
 from perdura.outcome import StepState
 from perdura.settings import Settings
 from perdura.sources.folder import FolderOrigin
@@ -24,6 +25,7 @@ from perdura.sources.prefix import StoreOrigin
 from perdura.sources.transfer import Fetched, FileRefused, OutOfTime, fetch
 from perdura.steps import harvest
 from perdura.storage.memory import MemoryStore
+from perdura.storage.s3 import S3Store
 from tests.unit.harvest.surroundings import Deadline, Harvesting
 from tests.upstreams.invenio import content_path, publish
 from tests.upstreams.server import Reply, Upstream, serving
@@ -233,3 +235,23 @@ def test_a_declared_adler32_survives_the_break(tmp_path: Path) -> None:
     assert fetched.compared == ("adler32",)
     with pytest.raises(FileRefused):
         in_two_goes(replace(file, checksums={"adler32": "00000000"}), FolderOrigin(tmp_path), MemoryStore())
+
+
+@pytest.mark.stack
+def test_a_real_store_keeps_the_upload_open_between_two_goes(tmp_path: Path, seaweedfs: Settings) -> None:
+    (tmp_path / "long.bin").write_bytes(LONG)
+    (file,) = plan_folder(tmp_path, "local").files
+    store, bucket, key = S3Store(seaweedfs), seaweedfs.bucket_sips, f"tests/{new_id()}"
+    opened = _Opened(FolderOrigin(tmp_path))
+    try:
+        with pytest.raises(OutOfTime) as stopped:
+            fetch(file, opened, store, bucket, key, out_of_time=after(70), partial=f"{key}.json")
+        assert stopped.value.position == 16 * MIB
+        with pytest.raises(NotStored):
+            store.head(bucket, key)
+        fetched = fetch(file, opened, store, bucket, key, partial=f"{key}.json")
+        assert opened.begins == ["bytes=0-", f"bytes={16 * MIB}-"]
+        stored = hashlib.sha256(b"".join(bytes(chunk) for chunk in store.stream(store.head(bucket, key).ref)))
+        assert stored.hexdigest() == fetched.checksums["sha256"] == hashlib.sha256(LONG).hexdigest()
+    finally:
+        store.close()
