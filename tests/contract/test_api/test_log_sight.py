@@ -99,6 +99,22 @@ def test_a_grant_of_the_archive_or_of_its_collection_opens_its_events(world: Wor
         assert _shown(log_of(world), bearer(world.token(account))) == (5, 5, 5)
 
 
+def test_a_grant_to_a_group_opens_events_to_its_members_only(world: World, secret: UUID) -> None:
+    world.grant(group_name="curators", archive_id=secret)
+    for groups, sees in ((["curators", "it's"], 5), (["others"], 3)):
+        assert _shown(log_of(world), bearer(world.token(world.account("viewer", groups=groups)))) == (sees,) * 3
+
+
+def test_closed_reads_need_the_right_to_read(world: World, secret: UUID) -> None:
+    closed = World(world.engine, world.settings.model_copy(update={"premis_open_reads": False}))
+    log = log_of(closed)
+    assert log.get("/APP/event/").status_code == 401
+    assert "WWW-Authenticate" in log.get("/event/").headers
+    assert log.get("/APP/event/", headers=bearer("no good")).status_code == 403
+    assert log.get("/APP/event/", headers=world.bearer("depositor", scopes=[Permission.DEPOSIT])).status_code == 403
+    assert _shown(log, world.bearer("viewer")) == (3, 3, 3)
+
+
 def test_who_may_write_but_not_see_changes_nothing_that_is_hidden(world: World, secret: UUID) -> None:
     header = world.bearer("archivist", scopes=[Permission.READ, Permission.OPERATE])
     path = f"/APP/event/{_event_of(world, secret)}/"
