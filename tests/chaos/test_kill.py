@@ -127,6 +127,17 @@ def test_a_function_killed_anywhere_is_done_once_in_the_end(
     killed(stack, faults, function, point)
 
 
+@pytest.mark.parametrize("point", ["before-effect", "after-effect"])
+@pytest.mark.parametrize("function", STEPS)
+def test_a_function_told_to_end_in_the_middle_of_its_step_loses_nothing(
+    stack: Stack, undisturbed: Undisturbed, faults: Path, function: str, point: str
+) -> None:
+    (faults / f"{function}.{point}").write_text("TERM")
+    archive = begin(stack, function, f"SIGTERM {function} {point}")
+    assert_everything_once(stack, archive, undisturbed)
+    killed(stack, faults, function, point)
+
+
 @pytest.mark.parametrize("point", POINTS)
 def test_the_registry_killed_anywhere_does_once_what_it_is_asked_again(
     stack: Stack, undisturbed: Undisturbed, faults: Path, point: str

@@ -23,12 +23,16 @@ _FUNCTION = os.environ.get("FUNCTION", "")
 
 
 def reach(point: str) -> None:
-    """Die here if a fault is armed for this function and point."""
+    """Die here if a fault is armed for this function and point; one that says `TERM` ends the whole server politely."""
     if _DIRECTORY is None:
         return
     armed = Path(_DIRECTORY) / f"{_FUNCTION}.{point}"
     try:
+        politely = armed.read_text() == "TERM"
         armed.rename(armed.with_suffix(f".{point}.fired"))
     except OSError:
+        return
+    if politely:
+        os.kill(os.getppid(), signal.SIGTERM)
         return
     os.kill(os.getpid(), signal.SIGKILL)
