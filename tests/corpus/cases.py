@@ -755,7 +755,7 @@ def _zip_twice() -> bytes:
     return out.getvalue()
 
 
-def _zip_streamed(deflated: bool) -> bytes:
+def _zip_streamed(deflated: bool, files: Files | None = None) -> bytes:
     """A zip with data descriptors, as a writer makes it that cannot seek."""
 
     class Stream(io.RawIOBase):
@@ -771,7 +771,7 @@ def _zip_streamed(deflated: bool) -> bytes:
 
     out = Stream()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED if deflated else zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload]
-        for path, data in bag().items():
+        for path, data in (files or bag()).items():
             archive.writestr(zipfile.ZipInfo("bag/" + path, (2020, 1, 1, 0, 0, 0)), data)
     return bytes(out.data)
 
@@ -903,6 +903,67 @@ def _tar_gnu() -> bytes:
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
     return out.getvalue()
+
+
+def _tar_signed() -> bytes:
+    """A tar whose first header sums its bytes as signed ones, as some old writers did."""
+    data = bytearray(as_tar(bag()))
+    data[265:267] = "é".encode()  # the owner's name, which counts for nothing
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(byte - 256 * (byte > 127) for byte in data[:512])
+    return bytes(data)
+
+
+def _tar_old() -> bytes:
+    """A tar of before ustar: no magic, and a directory known by its slash only."""
+    data = bytearray(_tar_type(b"0", "bag/empty/"))
+    for at in range(0, len(data), 512):
+        if data[at + 257 : at + 262] == b"ustar":
+            data[at + 257 : at + 512] = bytes(255)
+            data[at + 156] = 0
+            data[at + 148 : at + 156] = b" " * 8
+            data[at + 148 : at + 156] = b"%06o\0 " % sum(data[at : at + 512])
+    return bytes(data)
+
+
+def _tar_two_names() -> bytes:
+    """A member that a pax record and a GNU header name differently."""
+    data = _tar_gnu()
+    pax = tarfile.TarInfo("x")
+    pax.type, record = tarfile.XHDTYPE, b"15 path=bag/abc\n"
+    record = b"%d path=bag/abc\n" % (len(record) + 1)
+    pax.size = len(record)
+    at = data.index(b"././@LongLink")
+    return data[:at] + pax.tobuf(tarfile.USTAR_FORMAT) + record.ljust(512, b"\0") + data[at:]
+
+
+LONG = {"data/long.bin": bytes(range(256)) * 2800}
+"""Longer than what is looked at in one piece."""
+
+
+def _zip_long(*, deflated: bool = False, streamed: bool = False, **edit: int) -> bytes:
+    """A zip with one long member; `edit` sets bytes of its local header (by field) or the one behind its bytes."""
+    data = bytearray(_zip_streamed(deflated, bag(LONG)) if streamed else as_zip(bag(LONG), deflated=deflated))
+    head = data.index(b"bag/data/long.bin") - 30
+    places = {"method": head + 8, "crc": head + 14, "name": head + 30, "extra": head + 29, "body": head + 700}
+    places["descriptor"] = data.index(b"PK\x07\x08", head) if streamed else 0
+    for field, value in edit.items():
+        data[places[field]] ^= value
+    return bytes(data)
+
+
+def _unicode_path(name: bytes, real: bytes, crc: int | None = None, times: int = 1) -> bytes:
+    """A zip in which an extra field says how a name is really spelt (Info-ZIP, 0x7075)."""
+    value = struct.pack("<BI", 1, zlib.crc32(name) if crc is None else crc) + real
+    extra = (struct.pack("<HH", 0x7075, len(value)) + value) * times
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for path, data in bag({"data/xy": b"x"}, manifest_sha256_txt=manifest({"data/é": b"x"})).items():
+            info = zipfile.ZipInfo("bag/" + path, (2020, 1, 1, 0, 0, 0))
+            if path == "data/xy":
+                info.extra = extra
+            archive.writestr(info, data)
+    return out.getvalue().replace(b"bag/data/xy", name)
 
 
 _archive("zip-at-top", ".zip", "valid", "", lambda: as_zip(bag(), ""))
@@ -1041,3 +1102,52 @@ _archive(
 _archive(
     "gzip-header-large", ".tar.gz", "rejected", "gzip-header", lambda: b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * 70_000
 )
+_archive("tar-signed-checksum", ".tar", "valid", "", _tar_signed)
+_archive("tar-before-ustar", ".tar", "valid", "", _tar_old)
+_archive(
+    "tar-base-256",
+    ".tar",
+    "valid",
+    "",
+    lambda: _tar_edit(_set(124, b"\x80" + len(bag()["bagit.txt"]).to_bytes(11, "big"))),
+)
+_archive("tar-two-names", ".tar", "rejected", "tar-metadata", _tar_two_names)
+_archive(
+    "zip-unicode-path",
+    ".zip",
+    "warnings",
+    "zip-name-flag",
+    lambda: _unicode_path(b"bag/data/\x82z", "bag/data/é".encode()),
+)
+_archive(
+    "zip-unicode-path-of-another-name",
+    ".zip",
+    "rejected",
+    "zip-name",
+    lambda: _unicode_path(b"bag/data/\x82z", "bag/data/é".encode(), crc=1),
+)
+_archive(
+    "zip-unicode-path-contradicts",
+    ".zip",
+    "rejected",
+    "zip-name",
+    lambda: _unicode_path(b"bag/data/ab", b"bag/data/cd"),
+)
+_archive(
+    "zip-unicode-path-twice",
+    ".zip",
+    "rejected",
+    "zip-extra",
+    lambda: _unicode_path(b"bag/data/ab", b"bag/data/ab", times=2),
+)
+_archive("zip-long", ".zip", "valid", "", _zip_long)
+_archive("zip-long-deflated", ".zip", "valid", "", lambda: _zip_long(deflated=True))
+_archive("zip-long-streamed", ".zip", "valid", "", lambda: _zip_long(streamed=True))
+_archive("zip-long-streamed-deflated", ".zip", "valid", "", lambda: _zip_long(streamed=True, deflated=True))
+_archive("zip-long-method", ".zip", "rejected", "zip-local-header", lambda: _zip_long(method=8))
+_archive("zip-long-local-crc", ".zip", "rejected", "zip-local-header", lambda: _zip_long(crc=1))
+_archive("zip-long-name", ".zip", "rejected", "zip-local-header", lambda: _zip_long(name=1))
+_archive("zip-long-gap", ".zip", "rejected", "zip-extra", lambda: _zip_long(extra=1))
+_archive("zip-long-crc", ".zip", "rejected", "member-checksum", lambda: _zip_long(body=1))
+_archive("zip-long-streamed-crc", ".zip", "rejected", "member-checksum", lambda: _zip_long(streamed=True, body=1))
+_archive("zip-long-descriptor", ".zip", "rejected", "zip-descriptor", lambda: _zip_long(streamed=True, descriptor=1))

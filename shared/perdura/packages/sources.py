@@ -84,6 +84,7 @@ class LocalTree:
     def __init__(self, path: Path | str) -> None:
         """Raises NotStored when there is no such directory."""
         self._path = Path(path)
+        self._below_it = f"{self._path}{os.sep}"
         if not self._path.is_dir():
             raise NotStored(f"there is no directory {self._path.name!r}")
 
@@ -116,15 +117,17 @@ class LocalTree:
 
     def read_into(self, path: str, offset: int, buffer: memoryview) -> int:
         """Fill the buffer from that offset of one file on."""
-        handle = _open(self._path / path)
+        handle = _open(self._below_it + path)
         try:
-            return _fill(handle, offset, buffer)
+            # Beyond its end there is nothing to ask for: one call reads a small file.
+            rest = max(_state(handle)[0] - offset, 0)
+            return _fill(handle, offset, buffer[:rest])
         finally:
             os.close(handle)
 
     def stream(self, path: str, offset: int = 0, length: int | None = None) -> Iterator[memoryview]:
         """Bytes of one file in chunks, each valid until the next is asked for."""
-        handle = _open(self._path / path)
+        handle = _open(self._below_it + path)
         try:
             state = _state(handle)
             end = state[0] if length is None else min(offset + length, state[0])
@@ -220,18 +223,22 @@ class StoredPrefix:
         return self._store.stream(self._refs[path], offset, length)
 
 
-def _open(path: Path) -> int:
+def _open(path: Path | str) -> int:
     """A descriptor of a regular file; a link is not followed and a FIFO does not block."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise NotStored(f"there is no file {path.name!r}") from None
+        raise NotStored(f"there is no file {_name(path)!r}") from None
     except OSError as error:
-        raise StoreUnavailable(f"the file {path.name!r} cannot be read: {error.strerror}") from error
+        raise StoreUnavailable(f"the file {_name(path)!r} cannot be read: {error.strerror}") from error
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise Rejected(f"{path.name!r} is not a regular file", code="not-a-file")
+        raise Rejected(f"{_name(path)!r} is not a regular file", code="not-a-file")
     return handle
+
+
+def _name(path: Path | str) -> str:
+    return os.path.basename(path)
 
 
 def _state(handle: int) -> tuple[int, int, int]:
