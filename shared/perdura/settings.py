@@ -58,7 +58,10 @@ class Settings(BaseSettings):
     retry_limit: int = Field(
         20,
         ge=1,
-        description="Runs of one attempt of a step that may end in a passing failure before a person is asked.",
+        description="Runs in a row that may end in the same passing failure before a person is asked.",
+    )
+    retry_seconds: Seconds = Field(
+        86_400, description="How long the same failure must have lasted, too, before a person is asked."
     )
     archives_in_work: int = Field(
         0,

@@ -182,8 +182,56 @@ def test_a_passing_failure_asks_for_another_try_and_shows_why(harness: Harness) 
     assert harness.scalar("SELECT state FROM step WHERE position = 0") == "completed"
 
 
+def patience(harness: Harness, **limits: float) -> None:
+    harness.environment.__dict__["settings"] = harness.environment.settings.model_copy(update=limits)
+
+
+def test_an_outage_blocks_nothing_however_often_the_broker_delivers_again(harness: Harness) -> None:
+    patience(harness, retry_limit=2, retry_seconds=3600)
+    _, asked = harness.begin()
+    client = harness.function()
+
+    def unavailable(archive: ArchiveView, ports: Ports) -> Outcome:
+        raise StoreUnavailable("The object store did not answer.")
+
+    harness.run = unavailable
+    assert [post(client, asked).status_code for _ in range(6)] == [503] * 6
+    long_ago = "UPDATE step SET failures = jsonb_set(failures, '{store-unavailable,since}', '1000')"
+    with harness.engine.begin() as connection:
+        connection.execute(text(long_ago))
+    assert post(client, asked).status_code == 204
+    assert harness.scalar("SELECT state FROM archive") == "blocked"
+
+
+def test_invocations_that_get_on_are_no_failed_tries(harness: Harness) -> None:
+    patience(harness, retry_limit=2, retry_seconds=0)
+    _, asked = harness.begin()
+    client, parts = harness.function(), iter(range(100))
+
+    def gets_on(archive: ArchiveView, ports: Ports) -> Outcome:
+        return Outcome(state=StepState.QUEUED, checkpoint={"done": next(parts)})
+
+    def fails(error: Exception) -> Callable[[ArchiveView, Ports], Outcome]:
+        def failing(archive: ArchiveView, ports: Ports) -> Outcome:
+            raise error
+
+        return failing
+
+    for error in (StoreUnavailable("no answer"), ZeroDivisionError(), StoreUnavailable("no answer")):
+        for _ in range(4):
+            harness.run = gets_on
+            assert post(client, asked).status_code == 204
+            asked = [sent for sent in harness.emitter.sent if sent.type == asked.type][-1]
+        harness.run = fails(error)
+        assert post(client, asked).status_code == 503
+    assert harness.scalar("SELECT failures ->> 'internal-error' FROM step") is None
+    harness.run = None
+    assert post(client, asked).status_code == 204
+    assert harness.scalar("SELECT state FROM step WHERE position = 0") == "completed"
+
+
 def test_a_failure_that_does_not_pass_ends_with_a_person(harness: Harness) -> None:
-    harness.environment.__dict__["settings"] = harness.environment.settings.model_copy(update={"retry_limit": 2})
+    patience(harness, retry_limit=2, retry_seconds=0)
     _, asked = harness.begin()
     client = harness.function()
 

@@ -174,6 +174,19 @@ def test_a_store_that_is_down_delays_a_unit_only(world: World) -> None:
     finished(world)
 
 
+def test_an_outage_blocks_no_unit_until_it_has_lasted_too_long(world: World) -> None:
+    first, *_ = planned(world)
+
+    def down(*_: Any) -> UnitOutcome:
+        raise StoreUnavailable("down")
+
+    world.run_unit = down
+    assert [world.post(first) for _ in range(25)] == [503] * 25
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE work_unit SET failing_since = failing_since - interval '2 days'"))
+    assert world.post(first) == 204
+
+
 def test_a_unit_that_cannot_be_done_is_left_to_a_person(world: World) -> None:
     first, *others = planned(world)
     real = world.run_unit

@@ -154,6 +154,8 @@ class Step(Base):
     """Source, id and carried extensions of the CloudEvent that asked for it, for what follows much later."""
     deliveries: Mapped[int] = mapped_column(Integer, server_default="0")
     """How many invocations have worked on this attempt."""
+    failures: Mapped[dict[str, dict[str, float]]] = mapped_column(JSONB, server_default=text("'{}'"))
+    """By error code: how many invocations it ended since the step last got on, and the first (seconds of the epoch)."""
     poll_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     """When a waiting step looks again, or when a stuck one is asked for again."""
     created_at: Mapped[datetime] = _created()
@@ -289,6 +291,8 @@ class WorkUnit(Base):
     checkpoint: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
     result: Mapped[dict[str, Any] | None] = mapped_column(JSONB)
     attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    failing_since: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """When it first failed since it last got on."""
     run_at: Mapped[datetime] = _created()
     updated_at: Mapped[datetime] = _created()
     __table_args__ = (

@@ -27,6 +27,8 @@ class StartedUnit:
     key: str
     checkpoint: Mapping[str, Any]
     attempts: int
+    failing_for: float = 0.0
+    """Seconds since it first failed since it last got on."""
 
 
 _PUT = text("""
@@ -34,7 +36,7 @@ _PUT = text("""
     SELECT :step, key, checkpoint, clock_timestamp() + interval '5 minutes'
     FROM jsonb_to_recordset(CAST(:units AS jsonb)) AS u (key text, checkpoint jsonb)
     ON CONFLICT (step_id, key) DO UPDATE SET state = 'queued', checkpoint = excluded.checkpoint, result = NULL,
-        attempts = 0, run_at = excluded.run_at, updated_at = clock_timestamp()
+        attempts = 0, failing_since = NULL, run_at = excluded.run_at, updated_at = clock_timestamp()
 """)
 
 
@@ -50,7 +52,8 @@ _START = text(f"""
     FROM step JOIN archive ON archive.id = step.archive_id
     WHERE work_unit.step_id = :step AND work_unit.key = :key AND work_unit.state IN ('queued', 'running')
         AND step.id = work_unit.step_id AND step.state IN ('queued', 'running', 'waiting')
-    RETURNING work_unit.checkpoint AS unit_checkpoint, work_unit.attempts AS unit_attempts, {work.VIEW}
+    RETURNING work_unit.checkpoint AS unit_checkpoint, work_unit.attempts AS unit_attempts,
+        coalesce(extract(epoch FROM clock_timestamp() - failing_since), 0)::float8 AS failing_for, {work.VIEW}
 """)  # noqa: S608 - a constant of this module
 
 
@@ -59,14 +62,14 @@ def start(connection: Connection, step: UUID, key: str) -> StartedUnit | None:
     row = connection.execute(_START, {"step": step, "key": key}).one_or_none()
     if row is None:
         return None
-    return StartedUnit(work.archive_of(row), key, row.unit_checkpoint, row.unit_attempts)
+    return StartedUnit(work.archive_of(row), key, row.unit_checkpoint, row.unit_attempts, row.failing_for)
 
 
 # The step's row is locked first, so that of two units that end together the second sees that it is the last.
 _CLOSE = text("""
     WITH held AS MATERIALIZED (SELECT id FROM step WHERE id = :step FOR UPDATE)
     UPDATE work_unit SET state = :state, checkpoint = CAST(:checkpoint AS jsonb), result = CAST(:result AS jsonb),
-        attempts = CASE WHEN :state = 'queued' THEN 0 ELSE attempts END,
+        attempts = CASE WHEN :state = 'queued' THEN 0 ELSE attempts END, failing_since = NULL,
         run_at = clock_timestamp() + interval '5 minutes', updated_at = clock_timestamp()
     FROM held WHERE step_id = held.id AND key = :key AND state = 'running'
 """)
@@ -145,7 +148,8 @@ def postpone(connection: Connection, step: UUID, key: str, after: float) -> None
     """Have a unit that could not be finished done again later."""
     connection.execute(
         text("""
-            UPDATE work_unit SET state = 'queued', run_at = clock_timestamp() + interval '1 second' * :after
+            UPDATE work_unit SET state = 'queued', run_at = clock_timestamp() + interval '1 second' * :after,
+                failing_since = coalesce(failing_since, clock_timestamp())
             WHERE step_id = :step AND key = :key AND state = 'running'
         """),
         {"step": step, "key": key, "after": after},

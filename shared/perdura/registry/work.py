@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -42,6 +43,16 @@ class Started:
     deliveries: int
     warned: bool
     cause: CloudEvent | None
+    failures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def failed(self, code: str) -> int:
+        """How many invocations in a row ended with this error since the step last got on."""
+        return int(self.failures.get(code, {}).get("times", 0))
+
+    def failing_for(self, code: str) -> float:
+        """Seconds since the first of them; 0 where there is none."""
+        since = self.failures.get(code, {}).get("since")
+        return max(0.0, time.time() - since) if since else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +66,8 @@ class Next:
 
 VIEW = """
     step.id AS step_id, step.name, step.attempt, step.input, step.checkpoint, step.position, step.deliveries,
-    step.cause, step.created_at AS step_created_at, archive.id AS archive_id, archive.title, archive.metadata,
-    archive.restricted, archive.pipeline, archive.created_at AS archive_created_at,
+    step.failures, step.cause, step.created_at AS step_created_at, archive.id AS archive_id, archive.title,
+    archive.metadata, archive.restricted, archive.pipeline, archive.created_at AS archive_created_at,
     (SELECT jsonb_build_array(source, recid) FROM resource WHERE resource.id = archive.resource_id) AS resource,
     (SELECT jsonb_agg(to_jsonb(package) ORDER BY package.created_at) FROM package
      WHERE package.archive_id = archive.id) AS packages,
@@ -106,7 +117,7 @@ def waiting(connection: Connection, name: str, limit: int) -> list[Started]:
 
 def _started(row: Row[Any]) -> Started:
     cause = from_carried(row.cause) if row.cause else None
-    return Started(archive_of(row), tuple(row.pipeline), row.position, row.deliveries, row.warned, cause)
+    return Started(archive_of(row), tuple(row.pipeline), row.position, row.deliveries, row.warned, cause, row.failures)
 
 
 def archive_of(row: Row[Any]) -> ArchiveView:
@@ -167,14 +178,25 @@ def _copy(value: Mapping[str, Any]) -> Copy:
     )
 
 
+NO_PROGRESS = "no-progress"
+"""Code of a continued step that an invocation brought no further."""
+
+_ONE_MORE = """failures || jsonb_build_object(CAST(:code AS text), jsonb_build_object(
+    'times', coalesce(CAST(failures -> CAST(:code AS text) ->> 'times' AS integer), 0) + 1,
+    'since', coalesce(CAST(failures -> CAST(:code AS text) ->> 'since' AS numeric),
+        extract(epoch FROM clock_timestamp()))))"""
+
 _CLOSE = text("""
     UPDATE step SET state = :state, output = output || CAST(:output AS jsonb), findings = CAST(:findings AS jsonb),
         checkpoint = coalesce(CAST(:checkpoint AS jsonb), checkpoint), error_code = :code, error_message = :message,
         poll_at = coalesce(CAST(:poll_at AS timestamptz), clock_timestamp() + interval '1 minute'),
         progress = CASE WHEN :state = 'waiting' THEN progress END,
+        failures = CASE WHEN :getting_on THEN '{}' ELSE failures END,
         finished_at = CASE WHEN :final THEN clock_timestamp() END, updated_at = clock_timestamp()
     WHERE id = :step AND state = ANY(:expected)
 """)
+
+_FAILED = text(f"UPDATE step SET failures = {_ONE_MORE} WHERE id = :step")  # noqa: S608 - a constant of this module
 
 _KEEP = text("""
     WITH kept AS (
@@ -237,6 +259,12 @@ _GO_ON = text("""
 """)
 
 
+def stalled(started: Started, outcome: Outcome) -> bool:
+    """Whether the step is to be continued from where it was before this invocation."""
+    same = dict(outcome.checkpoint or {}) == dict(started.archive.step.checkpoint)
+    return outcome.state is StepState.QUEUED and same
+
+
 def close(connection: Connection, started: Started, outcome: Outcome) -> Next:
     """Record everything a step did and what follows, in the caller's transaction.
 
@@ -262,8 +290,11 @@ def close(connection: Connection, started: Started, outcome: Outcome) -> Next:
             "message": outcome.message,
             "poll_at": outcome.poll_at,
             "final": final,
+            "getting_on": outcome.state in {StepState.QUEUED, StepState.WAITING} and not stalled(started, outcome),
         },
     )
+    if stalled(started, outcome):
+        connection.execute(_FAILED, {"step": archive.step.id, "code": NO_PROGRESS})
     if done.rowcount != 1:
         raise Conflict(f"The step is no longer running; it cannot become {state}.")
     made = next((package for package in outcome.packages if package.kind is PackageKind.AIP and package.accepted), None)
@@ -344,12 +375,12 @@ def postpone(
     An invocation that is not `counted` did not fail: an outside system asked it to come back later.
     """
     connection.execute(
-        text("""
+        text(f"""
             UPDATE step SET state = 'queued', error_code = :code, error_message = :message,
-                deliveries = deliveries - CASE WHEN CAST(:counted AS boolean) THEN 0 ELSE 1 END,
+                failures = CASE WHEN CAST(:counted AS boolean) THEN {_ONE_MORE} ELSE failures END,
                 poll_at = clock_timestamp() + interval '1 second' * :after, updated_at = clock_timestamp()
             WHERE id = :step AND state = 'running'
-        """),
+        """),  # noqa: S608 - a constant of this module
         {"step": step, "code": code, "message": message, "after": retry_after, "counted": counted},
     )
 

@@ -26,6 +26,7 @@ from perdura.runtime import faults, metrics
 from perdura.runtime.answers import Answer
 from perdura.runtime.closing import close, unsuccessful
 from perdura.runtime.environment import Environment
+from perdura.settings import Settings
 
 _log = logging.getLogger(__name__)
 
@@ -36,8 +37,10 @@ GoOn = Callable[[Environment, Sequence[UUID]], Sequence[CloudEvent]]
 
 INTERNAL = "An internal error occurred; the operator's log has the details."
 
+INTERNAL_CODE = "internal-error"
+
 UNEXPECTED_LIMIT = 3
-"""Runs of one attempt that may end in an error nobody foresaw before a person is asked."""
+"""Runs in a row that may end in an error nobody foresaw before a person is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +148,8 @@ class StepRunner:
             extras = self.extras(environment, archive) if self.extras else None
             outcome = self.run(archive, environment.ports(archive, self.needs, extras))
         except Retryable as error:
-            if started.deliveries >= environment.settings.retry_limit and not _asked_to_wait(error):
-                raised = Broken(f"{error.message} (tried {started.deliveries} times)", code=error.code)
+            if not _asked_to_wait(error) and _too_long(environment.settings, started, error.code):
+                raised = Broken(f"{error.message} (tried {started.failed(error.code) + 1} times)", code=error.code)
                 return unsuccessful(raised, StepState.BLOCKED)
             raise
         except Rejected as error:
@@ -157,38 +160,46 @@ class StepRunner:
             if passing(error):
                 raise
             _log.exception("unforeseen", extra={"archive": archive.id, "step": archive.step.id})
-            if started.deliveries >= UNEXPECTED_LIMIT:
-                return unsuccessful(Broken(INTERNAL, code="internal-error"), StepState.BLOCKED)
-            raise Retryable(INTERNAL, code="internal-error") from error
+            if started.failed(INTERNAL_CODE) + 1 >= UNEXPECTED_LIMIT:
+                return unsuccessful(Broken(INTERNAL, code=INTERNAL_CODE), StepState.BLOCKED)
+            raise Retryable(INTERNAL, code=INTERNAL_CODE) from error
         return self._getting_on(started, outcome)
 
     def _getting_on(self, started: work.Started, outcome: Outcome) -> Outcome:
         """The outcome, unless a whole invocation brought a continued step no further: that would never end."""
-        same = dict(outcome.checkpoint or {}) == dict(started.archive.step.checkpoint)
-        if outcome.state is not StepState.QUEUED or not same or started.deliveries < UNEXPECTED_LIMIT:
+        if not work.stalled(started, outcome) or started.failed(work.NO_PROGRESS) + 1 < UNEXPECTED_LIMIT:
             return outcome
         message = "The step gets no further within the time budget of one invocation."
-        return unsuccessful(Broken(message, code="no-progress"), StepState.BLOCKED)
+        return unsuccessful(Broken(message, code=work.NO_PROGRESS), StepState.BLOCKED)
 
     def _unrecordable(
         self, environment: Environment, started: work.Started, event: CloudEvent, error: Exception
     ) -> Delivered:
         """An outcome that cannot be recorded is our error: tried again, then left to a person, never lost."""
         _log.error("unrecordable", exc_info=error, extra={"archive": started.archive.id, "event": event.id})
-        if started.deliveries < UNEXPECTED_LIMIT:
-            return self._later(environment, started, Retryable(INTERNAL, code="internal-error"))
-        outcome = unsuccessful(Broken(INTERNAL, code="internal-error"), StepState.BLOCKED)
+        if started.failed(INTERNAL_CODE) + 1 < UNEXPECTED_LIMIT:
+            return self._later(environment, started, Retryable(INTERNAL, code=INTERNAL_CODE))
+        outcome = unsuccessful(Broken(INTERNAL, code=INTERNAL_CODE), StepState.BLOCKED)
         with environment.engine.begin() as connection:
             events, _ = self._close(connection, started, outcome, event)
         return Delivered(Answer.DONE, events)
 
     def _later(self, environment: Environment, started: work.Started, error: Retryable) -> Delivered:
-        after = error.retry_after or min(2.0 ** min(started.deliveries, 8), 300.0)
+        after = error.retry_after or min(2.0 ** min(started.failed(error.code) + 1, 8), 300.0)
         _log.warning("%s", error.message, extra={"archive": started.archive.id, "code": error.code})
         with environment.engine.begin() as connection:
             counted = not _asked_to_wait(error)
             work.postpone(connection, started.archive.step.id, error.code, error.message, after, counted=counted)
         return Delivered(Answer.UNAVAILABLE, retry_after=after)
+
+
+def _too_long(settings: Settings, started: work.Started, code: str) -> bool:
+    """Whether this failure has come too often, and for too long, to be left to pass.
+
+    Both are asked for: brokers that deliver again at once spend any number of tries within the shortest outage.
+    """
+    often = started.failed(code) + 1 >= settings.retry_limit
+    return often and started.failing_for(code) >= settings.retry_seconds
 
 
 def _asked_to_wait(error: Retryable) -> bool:

@@ -80,7 +80,8 @@ class UnitRunner:
         try:
             return self.run(archive, WorkUnit(started.key, started.checkpoint), ports)
         except Retryable as error:
-            if started.attempts < environment.settings.retry_limit:
+            settings = environment.settings
+            if started.attempts < settings.retry_limit or started.failing_for < settings.retry_seconds:
                 raise
             return _failed(started, error)
         except (Rejected, Broken) as error:
