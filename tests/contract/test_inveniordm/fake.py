@@ -87,6 +87,8 @@ class Fake:
     """Requests that a user (None: a guest) may send in a minute that never ends."""
     registers_dois: bool = True
     """Without it an external DOI makes the server fail."""
+    lists_files: bool = True
+    """Whether records tell of their files, as they do to everybody who may see those."""
     lagging: bool = False
     """Whether the search shows only what was there at the last `refresh()`."""
     _indexed: set[str] = field(default_factory=set)
@@ -181,7 +183,7 @@ class Fake:
         item = self._readable(identifier, user)
         if request.headers.get("Accept", "*/*") not in ("*/*", "application/json"):
             raise Refused(406, "Invalid 'Accept' header. Expected one of: application/json")
-        return self._shown(200, item, item.published)
+        return self._shown(200, item, item.published, listed=self._files_seen(item, user))
 
     def discard(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
         item = self.own(identifier, user, draft=True)
@@ -315,7 +317,11 @@ class Fake:
             raise Refused(403, "Permission denied.")
         return item
 
-    def _value(self, item: Item, told: dict[str, Any]) -> dict[str, Any]:
+    def _files_seen(self, item: Item, user: str | None) -> bool:
+        open_files = item.published is None or item.published["access"]["files"] != "restricted"
+        return open_files or user in (item.owner, "admin")
+
+    def _value(self, item: Item, told: dict[str, Any], *, listed: bool = True) -> dict[str, Any]:
         status = "published" if item.published else ("new_version_draft" if item.index > 1 else "draft")
         request = self.requests.get(item.review or "")
         if request is not None and not item.published:
@@ -323,6 +329,13 @@ class Fake:
         latest = max(
             (other.index for other in self.items.values() if other.parent == item.parent and other.published), default=0
         )
+        files = dict(told["files"])
+        if listed and self.lists_files:
+            files["entries"] = {
+                entry.key: {"key": entry.key, "size": len(entry.content), "checksum": entry.checksum()}
+                for entry in item.files.values()
+                if entry.committed and entry.content is not None
+            }
         return {
             "id": item.id,
             "revision_id": item.revision,
@@ -335,14 +348,21 @@ class Fake:
             "is_published": item.published is not None,
             "status": status,
             "links": {"self_html": f"{self.url}/records/{item.id}"},
-            **{name: told[name] for name in ("metadata", "custom_fields", "access", "pids", "files")},
+            **{name: told[name] for name in ("metadata", "custom_fields", "access", "pids")},
+            "files": files,
         }
 
     def _shown(
-        self, status: int, item: Item, told: dict[str, Any] | None, errors: Errors | None = None
+        self,
+        status: int,
+        item: Item,
+        told: dict[str, Any] | None,
+        errors: Errors | None = None,
+        *,
+        listed: bool = True,
     ) -> httpx.Response:
         assert told is not None
-        value = self._value(item, told) | ({"errors": errors} if errors else {})
+        value = self._value(item, told, listed=listed) | ({"errors": errors} if errors else {})
         return answer(status, value, {"ETag": f'"{item.revision}"', "Retry-After": "59"})
 
     def reserve(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
@@ -369,7 +389,7 @@ class Fake:
 
     def record_files(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
         item = self._readable(identifier, user)
-        if item.published and item.published["access"]["files"] == "restricted" and user not in (item.owner, "admin"):
+        if not self._files_seen(item, user):
             raise Refused(403, "Permission denied.")
         return self._files(200, item)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -29,8 +31,14 @@ from tests.contract.test_inveniordm.fake import TOKENS, Fake
 from tests.contract.test_inveniordm.world import FILES, Died, Package, Target, file_of, md5s
 from tests.peers.inveniordm.peer import Peer
 
-CALLS = 11
+CALLS = 10
 """Requests that a new record of two files takes."""
+EMBARGOED = {
+    "access": {
+        "record": "public", "files": "restricted",
+        "embargo": {"active": True, "until": "2990-01-01", "reason": "thesis"},
+    }
+}  # fmt: skip
 QUICK = Sending(wait=lambda seconds: None)
 
 
@@ -66,11 +74,16 @@ def test_a_new_version_of_a_resource_is_a_new_version_of_its_record(target: Targ
     assert target.digests(first.record.id) == md5s(FILES)
 
 
-@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(("version", "more"), [(1, {}), (2, {}), (1, EMBARGOED)], ids=["new", "version", "embargoed"])
 @pytest.mark.parametrize("after", range(1, CALLS + 2))
-def test_a_worker_that_dies_after_any_answer_leaves_one_record(target: Target, after: int, version: int) -> None:
-    """24 crash points: 12 for a new record, 12 for a new version; then two workers that live."""
-    package = Package()
+def test_a_worker_that_dies_after_any_answer_leaves_one_record(
+    target: Target, after: int, version: int, more: Mapping[str, Any]
+) -> None:
+    """After every answer for a new record (10), a new version (11, its draft is looked at) and an embargoed record.
+
+    Two workers die, one that knows nothing of the draft and one that noted it; then two live.
+    """
+    package = Package(more=more)
     if version == 2:
         target.publish(package)
         package = package.next()
@@ -325,14 +338,43 @@ def test_the_same_external_doi_cannot_be_published_twice(target: Target) -> None
 
 
 def test_restricted_files_are_not_shown_to_strangers(target: Target) -> None:
-    until = "2990-01-01"
-    access = {
-        "record": "public", "files": "restricted", "embargo": {"active": True, "until": until, "reason": "thesis"},
-    }  # fmt: skip
-    done = target.publish(Package(more={"access": access}))
-    with target.wire("other") as wire, pytest.raises(RdmForbidden):
-        Files(wire).list(done.record.id, draft=False)
+    wire = target.wire()
+    done = target.publish(Package(more=EMBARGOED), wire=wire)
+    assert wire.calls == CALLS
+    with target.wire("other") as wire:
+        shown = Records(wire).record(done.record.id)
+        assert shown is not None
+        assert shown.files == ()
+        with pytest.raises(RdmForbidden):
+            Files(wire).list(done.record.id, draft=False)
     assert target.digests(done.record.id) == md5s(FILES)
+
+
+def test_files_that_a_record_does_not_tell_of_are_asked_for(fake: Fake) -> None:
+    target = Target(fake.url, TOKENS, fake.transport, fake)
+    fake.lists_files = False
+    package, wire = Package(), target.wire()
+    done = target.publish(package, wire=wire)
+    assert wire.calls == CALLS + 1
+    assert target.digests(done.record.id) == md5s(FILES)
+
+
+@pytest.mark.parametrize("listed", [True, False])
+@pytest.mark.parametrize("harm", ["other bytes", "missing", "stray"])
+def test_a_published_record_with_other_files_than_were_sent_is_broken(fake: Fake, harm: str, listed: bool) -> None:
+    """Whether the record tells of its files or their list does, the read-back sees what became of them."""
+    target = Target(fake.url, TOKENS, fake.transport, fake)
+    fake.lists_files = listed
+    package = Package()
+    files = fake.items[target.publish(package).record.id].files
+    key = "data/table 1.csv"
+    if harm == "missing":
+        del files[key]
+    else:
+        changed = files["stray" if harm == "stray" else key] = replace(files[key], content=b"x" * len(FILES[key]))
+        changed.key = "stray" if harm == "stray" else key
+    with pytest.raises(Broken, match=r"was published with"):
+        target.publish(package)
 
 
 def test_content_above_the_limit_goes_in_parts(target: Target) -> None:

@@ -32,6 +32,7 @@ NOT_IN_THE_FAKE = re.compile(
 """What a publisher never asks for. OAI-PMH and formats of export are replayed where they are harvested."""
 _ID = re.compile(r"\b[0-9a-z]{5}-[0-9a-z]{5}\b|\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 _LEFT_OUT = re.compile(r"^<(\d+) bytes>$")
+_RECORD = re.compile(r"^/api/records/[0-9a-z]{5}-[0-9a-z]{5}$")
 _COUNTED = re.compile(r"^(?:guest|user) (\d+)$")
 CRATE = {
     "@graph": [
@@ -183,6 +184,9 @@ def alike(exchange: dict[str, Any], answer: httpx.Response) -> None:
     plain = isinstance(real, dict) and "errors" not in real and "hooks" not in request["path"]
     if plain and real.get("message") and response["status"] < 500:
         assert _ID.sub("", mine["message"])[:8] == _ID.sub("", real["message"])[:8], about
+    if _RECORD.match(request["path"]) and request["method"] == "GET" and response["status"] == 200:
+        assert ("entries" in mine["files"]) is ("entries" in real["files"]), about
+        assert all(entry["checksum"] and "size" in entry for entry in real["files"].get("entries", {}).values()), about
     if "vocabularies" in request["path"]:
         assert {hit["id"] for hit in mine["hits"]["hits"]} == {hit["id"] for hit in real["hits"]["hits"]}, about
     elif "hits" in (real if isinstance(real, dict) else {}) and "%22" in request["path"]:

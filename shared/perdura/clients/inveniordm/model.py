@@ -31,6 +31,8 @@ class Record:
     errors: tuple[str, ...] = ()
     review: str | None = None
     """Id of the request for review, when one is open."""
+    files: tuple[FileEntry, ...] = field(default=(), repr=False)
+    """Its files as far as this answer tells of them: none to who may not see them, and without a state of transfer."""
 
     def identifies(self, wanted: str) -> bool:
         """Whether this record carries an identifier of ours: in a custom field, or among its identifiers."""
@@ -89,6 +91,7 @@ def record_of(value: Any) -> Record:
         communities=tuple(map(str, _items(_mapping(parent.get("communities")).get("ids")))),
         errors=tuple(complaints(value)),
         review=str(review["id"]) if review.get("id") else None,
+        files=tuple(map(file_of, _mapping(_mapping(value.get("files")).get("entries")).values())),
     )
 
 
