@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from flask import Response
 
 from perdura.accounts.principals import Permission
-from perdura.api.queries import archives
+from perdura.api.problems import Problem
+from perdura.api.queries import archives, collections
+from perdura.api.resources.announcements import announceable
 from perdura.errors import PerduraError
 from perdura.registry import archives as registry
 from perdura.sources import resolve
@@ -14,6 +19,8 @@ from perdura.web.visit import Visit, see_other
 
 LONGEST_ADDRESS = 2000
 FILES_SHOWN = 50
+COLLECTIONS_OFFERED = 200
+NOTHING_ANNOUNCED = {"bucket": "", "prefix": "", "packages": "", "collection": ""}
 
 
 def ask(visit: Visit) -> Response:
@@ -23,8 +30,28 @@ def ask(visit: Visit) -> Response:
 
 
 def _page(visit: Visit, *, url: str = "", problem: str = "", status: int = 200) -> Response:
-    template = "preview.html" if visit.is_fragment else "add.html"
-    return visit.page(template, url=url, problem=problem, preview=None, known=[], shown=0, status=status)
+    return _shown(visit, url=url, problem=problem, preview=None, known=[], shown=0, status=status)
+
+
+def refused(visit: Visit, problem: Problem, sent: Mapping[str, str]) -> Response:
+    """The page with what was wrong with an announcement, and what was sent of it."""
+    nothing = {"url": "", "problem": "", "preview": None, "known": [], "shown": 0}
+    return _shown(visit, **nothing, refusal=problem, sent=sent, status=problem.status)
+
+
+def _shown(
+    visit: Visit, *, refusal: Problem | None = None, sent: Mapping[str, str] = NOTHING_ANNOUNCED, **context: Any
+) -> Response:
+    if visit.is_fragment:
+        return visit.page("preview.html", **context)
+    return visit.page(
+        "add.html",
+        buckets=announceable(visit.services.settings),
+        collections=collections.page(visit.connection, visit.principal, limit=COLLECTIONS_OFFERED),
+        refusal=refusal,
+        sent=sent,
+        **context,
+    )
 
 
 def preview(visit: Visit) -> Response:
@@ -37,8 +64,8 @@ def preview(visit: Visit) -> Response:
         found = resolve.preview(url, visit.services.settings)
     except PerduraError as error:
         return _page(visit, url=url, problem=error.message)
-    return visit.page(
-        "preview.html" if visit.is_fragment else "add.html",
+    return _shown(
+        visit,
         url=url,
         problem="",
         preview=found,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
 import pytest
-from werkzeug.test import Client
+from lxml import html
+from sqlalchemy import text
+from werkzeug.test import Client, TestResponse
 
 from perdura.commands.everyday import oais_archives
 from perdura.runtime import jobs as running
-from tests.contract.test_api.world import World, bearer
+from perdura.web.announcing import read_keys
+from tests.contract.test_api.world import BASE, World, bearer, csrf_of, sign_in
 
 
 def _post(client: Client, body: Any) -> Any:
@@ -64,6 +68,70 @@ def test_what_may_not_be_announced_is_refused_with_its_field(registry: Client, b
     answer = _post(registry, body)
     assert answer.status_code == 422
     assert answer.get_json()["errors"][0]["field"].startswith("body")
+
+
+def _form(client: Client, **fields: str) -> TestResponse:
+    token = csrf_of(client.get("/add", base_url=BASE))
+    return client.post("/add/announce", base_url=BASE, data={"csrf": token, "bucket": "perdura-incoming", **fields})
+
+
+def test_a_plain_form_announces_and_leads_to_the_state_of_each_package(world: World, registry: Client) -> None:
+    sign_in(registry)
+    world.store.put("perdura-incoming", "here.zip", b"x")
+    theses = str(world.collection())
+    listed = f"{'a' * 64}  here.zip\r\n\r\ngone.zip\r\n"
+    answer = _form(registry, packages=listed, collection=theses)
+    assert answer.status_code == 303
+    running.tick(world)  # type: ignore[arg-type]
+    page = registry.get(answer.headers["Location"], base_url=BASE).text
+    assert "1 done, 1 failed" in page
+    assert "not-stored" in page
+    everything = registry.get(f"{answer.headers['Location']}?state=done", base_url=BASE).text
+    archive = re.search(r'href="/archives/([0-9a-f-]{36})">here.zip', everything)
+    assert archive is not None
+    members = registry.get(f"/api/v1/archives?collection={theses}", headers=bearer()).get_json()["items"]
+    assert [member["id"] for member in members] == [archive[1]]
+    world.store.put("perdura-incoming", "batch/one.tar", b"x")
+    assert _form(registry, prefix="batch").status_code == 303
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "told"),
+    [
+        ({}, 422, "prefix"),
+        ({"prefix": "x", "packages": "a.zip"}, 422, "prefix"),
+        ({"packages": "../a.zip"}, 422, "form.packages.0.key"),
+        ({"packages": "a.zip", "bucket": "perdura-aips"}, 422, "Nothing can be announced from this bucket"),
+        ({"prefix": "empty"}, 409, "nothing to do"),
+        ({"packages": "a.zip", "collection": "01900000-0000-7000-8000-00000000dead"}, 404, "no such collection"),
+    ],
+)
+def test_what_may_not_be_announced_comes_back_in_its_form(
+    world: World, registry: Client, fields: dict[str, str], status: int, told: str
+) -> None:
+    sign_in(registry)
+    answer = _form(registry, **fields)
+    assert answer.status_code == status
+    assert told in answer.text
+    assert html.fromstring(answer.text).xpath("string(//textarea)").strip() == fields.get("packages", "")
+    with world.engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM job")).scalar() == 0
+
+
+def test_the_form_is_for_depositors_and_from_our_own_page_only(world: World, registry: Client) -> None:
+    sign_in(registry)
+    sent = {"csrf": "wrong", "bucket": "perdura-incoming", "packages": "a.zip"}
+    assert registry.post("/add/announce", base_url=BASE, data=sent).status_code == 403
+    viewer = registry.post("/add/announce", base_url=BASE, data=sent, headers=world.bearer("viewer"))
+    assert viewer.status_code == 403
+    assert world.registry().post("/add/announce", base_url=BASE, data=sent).status_code == 303
+
+
+def test_lists_of_keys_are_read_as_sha256sum_writes_them() -> None:
+    digest = "0" * 64
+    assert read_keys(f"a b.zip\n{digest} *c.zip\n{digest}  d e.tar\n") == [
+        {"key": "a b.zip"}, {"key": "c.zip", "sha256": digest}, {"key": "d e.tar", "sha256": digest},
+    ]  # fmt: skip
 
 
 def test_archives_of_a_cern_oais_platform_are_taken_over_once(world: World) -> None:

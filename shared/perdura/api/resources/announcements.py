@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from uuid import UUID
 
 from perdura.accounts.principals import Permission
 from perdura.api.models.announcements import MOST, AnnouncementRequest
@@ -21,10 +22,16 @@ LISTED = 100_000
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
 
 
-def allowed(bucket: str, settings: Settings) -> bool:
-    """Whether packages in a bucket may be announced: never one of the platform's own but the drop zone."""
+def announceable(settings: Settings) -> list[str]:
+    """The buckets whose packages may be announced: never one of the platform's own but the drop zone, which is first."""
     own = {settings.bucket_sips, settings.bucket_aips, settings.bucket_dips, settings.bucket_log}
-    return bucket not in own and bucket in {settings.bucket_incoming, *settings.announce_buckets.split()}
+    buckets = dict.fromkeys([settings.bucket_incoming, *settings.announce_buckets.split()])
+    return [bucket for bucket in buckets if bucket not in own]
+
+
+def allowed(bucket: str, settings: Settings) -> bool:
+    """Whether packages in a bucket may be announced."""
+    return bucket in announceable(settings)
 
 
 @section.post("/announcements", permission=Permission.DEPOSIT, status=202)
@@ -34,6 +41,11 @@ def announce_packages(call: Call, body: AnnouncementRequest) -> JobAnswer:
     Each becomes an Archive of its own; `links.items` of the job tells what became of which. What was announced before
     in the same state is the same Archive.
     """
+    return found(call, begin(call, body))
+
+
+def begin(call: Call, body: AnnouncementRequest) -> UUID:
+    """Make the job; raises Problem for a bucket that is not to be announced from, Conflict when nothing lies there."""
     settings = call.services.settings
     if not allowed(body.bucket, settings):
         problem = FieldError("body.bucket", "not one from which packages may be announced")
@@ -50,7 +62,6 @@ def announce_packages(call: Call, body: AnnouncementRequest) -> JobAnswer:
             raise Problem(409, f"More than {MOST} packages lie there; announce a deeper prefix.", "job-too-large")
     given = {"bucket": body.bucket, **({"collection": str(body.collection)} if body.collection else {})}
     call.detail.update({"bucket": body.bucket, "packages": len(items)})
-    job = jobs.make(
+    return jobs.make(
         call.connection, "announce", items, by=call.principal.name, account=call.principal.account, step_input=given
     )
-    return found(call, job)
