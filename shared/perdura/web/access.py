@@ -18,6 +18,7 @@ from perdura.api.problems import Problem, method_not_allowed, not_found, problem
 from perdura.api.services import Services
 from perdura.runtime.environment import environment
 from perdura.web import landing, listing, previews, static
+from perdura.web.language import choose, language_headers, spoken
 from perdura.web.oai import server as oai
 from perdura.web.reading import Reading
 from perdura.web.templates import render
@@ -55,10 +56,11 @@ def _routes() -> Map:
 def respond(request: Request, services: Services | None = None) -> Response:
     """Answer any reader. Never raises; `services` replaces the process's own, for tests."""
     services = services or environment()
-    try:
-        response = _answer(request, services)
-    except Exception as error:
-        response = _refuse(request, problem_of(error), services)
+    with spoken(choose(services.settings, request.accept_languages), services.settings):
+        try:
+            response = _answer(request, services)
+        except Exception as error:
+            response = _refuse(request, problem_of(error), services)
     secure(response, services.settings)
     if request.method == "HEAD" and not response.direct_passthrough:
         response.response = []
@@ -85,7 +87,7 @@ def _refuse(request: Request, problem: Problem, services: Services) -> Response:
     if best == "application/json":
         return respond_with(problem)
     body = render("access_problem.html", problem=problem, organisation=services.settings.organisation)
-    response = Response(body, status=problem.status, mimetype="text/html")
+    response = Response(body, status=problem.status, mimetype="text/html", headers=language_headers())
     for name, value in problem.headers.items():
         response.headers[name] = value
     return response

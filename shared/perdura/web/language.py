@@ -68,6 +68,11 @@ def language() -> str:
     return _SPOKEN.get(_WRITTEN)[0]
 
 
+def language_headers() -> dict[str, str]:
+    """The headers of a page in the language spoken now."""
+    return {"Content-Language": language(), "Vary": "Accept-Language"}
+
+
 def translate(message: str) -> str:
     """A message in the language spoken now."""
     return _SPOKEN.get(_WRITTEN)[1].gettext(message) if message else ""

@@ -17,6 +17,7 @@ from perdura.api.services import Services
 from perdura.settings import Settings
 from perdura.storage.store import Store
 from perdura.web.description import Description, describe
+from perdura.web.language import language_headers
 from perdura.web.templates import render
 
 
@@ -59,7 +60,7 @@ class Reading:
     def page(self, template: str, **context: Any) -> Response:
         """A rendered page."""
         body = render(template, organisation=self.settings.organisation, **context)
-        return Response(body, mimetype="text/html", headers={"Cache-Control": "no-cache"})
+        return Response(body, mimetype="text/html", headers={"Cache-Control": "no-cache", **language_headers()})
 
     def __enter__(self) -> Self:
         return self

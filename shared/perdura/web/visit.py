@@ -14,7 +14,7 @@ from perdura.accounts.sessions import Session
 from perdura.api.operations import Call
 from perdura.api.problems import Problem
 from perdura.api.sessions import CSRF_FIELD, CSRF_HEADER, check_csrf
-from perdura.web.language import language
+from perdura.web.language import language_headers
 from perdura.web.templates import render
 
 FORM_LIMIT = 64 * 1024
@@ -44,8 +44,7 @@ class Visit(Call):
             may={permission.value for permission in self.principal.permissions},
             **context,
         )
-        spoken = {"Content-Language": language(), "Vary": "Accept-Language"}
-        return Response(body, status=status, mimetype="text/html", headers=spoken)
+        return Response(body, status=status, mimetype="text/html", headers=language_headers())
 
     def require(self, permission: Permission) -> None:
         """Raise the problem that sends a stranger to the sign-in page, and anybody else away."""

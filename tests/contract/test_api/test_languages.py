@@ -14,6 +14,7 @@ from babel.messages.pofile import read_po, write_po
 from lxml import html
 from werkzeug.test import Client
 
+from perdura.web import landing, listing
 from tests.contract.test_api.world import BASE, World, sign_in
 
 PSEUDO = "qps"
@@ -23,10 +24,15 @@ PAGES = ["/archives", "/archives?state=failed&q=nothing", "/archives/{archive}",
          "/schedules/new", "/tape", "/tape/jobs",
          "/statistics", "/events", "/notifications", "/account", "/audit", "/administration/users",
          "/administration/grants", "/administration/pipelines", "/administration/settings"]  # fmt: skip
+ACCESS_PAGES = ["/", "/archives?q=nothing", "/archives/{archive}", "/archives/{archive}/files", "/archives/{bare}",
+                "/archives/{archive}/view/data/objects/lies%20mich.txt",
+                "/archives/{archive}/view/data/objects/image.png"]  # fmt: skip
 WORDS = (
     "//h1|//h2|//h3|//th[@scope='col']|//label|//button|//summary|//legend|//dt|//nav//a|//p|//main//a"
-    "|//option[not(ancestor::*[@id='source'])]"
+    "|//option[not(ancestor::*[@id='source' or @id='bucket'])]"
 )
+CONTENTS = "//*[contains(@class, 'events')]|//*[@class='citation' or @class='path' or @class='digest']"
+"""What is not ours, and the log, which speaks in the terms of PREMIS."""
 LABELS = "//@aria-label|//@placeholder"
 
 
@@ -67,6 +73,7 @@ DATA = re.compile(
     r"deposit \d+|AIPs?|AIP tar, .*|data/.*|perdura-aips/.*|s3://.*|sha\d+|http://.*"
     r"|administer|administrator|audit|deposit|operate|read|read-restricted|self"  # names of rights, users and steps
     r"|harvest|ingest|preserve|archive|publish|notify"
+    r"|SHA-256|schema\.org|(DataCite )?JSON|.* sha256 [0-9a-f]{64}"
 )
 """What stands in the pages as it is: contents, and names that programs use too."""
 
@@ -75,20 +82,46 @@ def _is_words(text: str) -> bool:
     return re.search(r"[A-Za-z]{3}", text) is not None and "⟦" not in text and DATA.fullmatch(text) is None
 
 
+def _left_in_english(page: str) -> set[str]:
+    """The texts of a page that no catalogue translated."""
+    tree = html.fromstring(page)
+    for contents in tree.xpath(CONTENTS):
+        contents.drop_tree()
+    texts = [" ".join(element.text_content().split()) for element in tree.xpath(WORDS)]
+    texts += [str(label) for label in tree.xpath(LABELS)]
+    return {text for text in texts if _is_words(text)}
+
+
+def _told(left: dict[str, set[str]]) -> str:
+    return json.dumps({page: sorted(texts) for page, texts in left.items() if texts}, indent=1)
+
+
 def test_no_text_of_ours_is_left_in_english(world: World, person: Client) -> None:
     archive, other = world.archive(title="0001", state="failed"), world.archive(title="0002", state="completed")
     world.aip(other)
     world.step(archive, "ingest", 0, "failed", attempt=2, error_code="x", error_message="…", findings=[])
-    left: dict[str, set[str]] = {}
-    for address in PAGES:
-        page = html.fromstring(_read(person, address.format(archive=archive, other=other)))
-        for events in page.xpath("//*[contains(@class, 'events')]"):
-            events.drop_tree()  # the log speaks in the terms of PREMIS
-        texts = [" ".join(element.text_content().split()) for element in page.xpath(WORDS)]
-        texts += [str(label) for label in page.xpath(LABELS)]
-        if wrong := {text for text in texts if _is_words(text)}:
-            left[address] = wrong
-    assert left == {}, json.dumps({page: sorted(texts) for page, texts in left.items()}, indent=1)
+    left = {address: _left_in_english(_read(person, address.format(archive=archive, other=other))) for address in PAGES}
+    assert not any(left.values()), _told(left)
+
+
+def test_no_text_of_the_access_pages_is_left_in_english(translated: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(landing, "FILES_SHOWN", 1)
+    monkeypatch.setattr(listing, "SHOWN", 1)
+    about = {"creators": ["1", "2", "3", "4", "5", "6"], "description": "3", "version": "4", "publisher": "5"}
+    resource = translated.resource("0003", "0004")
+    archive = translated.published(title="0001", metadata_=about, resource_id=resource)
+    bare = translated.published(
+        title="0002", metadata_={"embargo_until": "2999-01-01", "publisher": "5"}, resource_id=resource
+    )
+    reader = translated.reader()
+    left = {
+        address: _left_in_english(_read(reader, address.format(archive=archive, bare=bare))) for address in ACCESS_PAGES
+    }
+    assert not any(left.values()), _told(left)
+    refused = reader.get("/nowhere", headers={"Accept-Language": PSEUDO})
+    assert (refused.status_code, refused.headers["Content-Language"]) == (404, PSEUDO)
+    assert "⟦Preserved with Perdura⟧" in refused.text
+    assert "⟦" not in reader.get("/", headers={"Accept-Language": "en"}).text
 
 
 def test_a_page_is_in_the_language_the_browser_asks_for(person: Client) -> None:
