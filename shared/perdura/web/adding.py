@@ -35,7 +35,7 @@ def _page(visit: Visit, *, url: str = "", problem: str = "", status: int = 200) 
 
 def refused(visit: Visit, problem: Problem, sent: Mapping[str, str]) -> Response:
     """The page with what was wrong with an announcement, and what was sent of it."""
-    nothing = {"url": "", "problem": "", "preview": None, "known": [], "shown": 0}
+    nothing: dict[str, Any] = {"url": "", "problem": "", "preview": None, "known": [], "shown": 0}
     return _shown(visit, **nothing, refusal=problem, sent=sent, status=problem.status)
 
 

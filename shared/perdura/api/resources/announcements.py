@@ -23,7 +23,7 @@ ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
 
 
 def announceable(settings: Settings) -> list[str]:
-    """The buckets whose packages may be announced: never one of the platform's own but the drop zone, which is first."""
+    """The buckets whose packages may be announced: never one of the platform's own but the drop zone, the first."""
     own = {settings.bucket_sips, settings.bucket_aips, settings.bucket_dips, settings.bucket_log}
     buckets = dict.fromkeys([settings.bucket_incoming, *settings.announce_buckets.split()])
     return [bucket for bucket in buckets if bucket not in own]
