@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from perdura.errors import NotFound
+from perdura.errors import Conflict, NotFound
 from perdura.ids import derived_id, new_id
 from perdura.registry.archives import Begun, ask, create, first_step_id
 from perdura.registry.transitions import DEPOSIT_PIPELINE, ArchiveState
@@ -49,8 +49,8 @@ _ANNOUNCE = text("""
         INSERT INTO archive (id, title, state, pipeline, origin)
         VALUES (:archive, :title, :state, CAST(:pipeline AS jsonb), 'deposit')
     )
-    INSERT INTO deposit (id, archive_id, bucket, key, filename, size, sha256)
-    VALUES (:id, :archive, :bucket, :key, :filename, :size, :sha256)
+    INSERT INTO deposit (id, archive_id, bucket, key, filename, size, sha256, account_id)
+    VALUES (:id, :archive, :bucket, :key, :filename, :size, :sha256, :account)
 """)
 
 
@@ -62,6 +62,7 @@ def announce(
     size: int | None = None,
     sha256: str | None = None,
     title: str | None = None,
+    account: UUID | None = None,
 ) -> Announced:
     """Create an Archive that waits for its upload. The key is made of our id, never of the depositor's name."""
     deposit, archive = new_id(), new_id()
@@ -79,6 +80,7 @@ def announce(
             "filename": filename,
             "size": size,
             "sha256": sha256,
+            "account": account,
         },
     )
     return Announced(deposit, archive, bucket, key)
@@ -87,7 +89,7 @@ def announce(
 _RECEIVE = text("""
     WITH received AS (
         UPDATE deposit SET received_at = clock_timestamp()
-        WHERE bucket = :bucket AND key = :key AND received_at IS NULL
+        WHERE bucket = :bucket AND key = :key AND received_at IS NULL AND cancelled_at IS NULL
         RETURNING archive_id, filename, size, sha256
     ), gone AS (
         UPDATE archive SET state = 'queued', updated_at = clock_timestamp()
@@ -110,7 +112,8 @@ def receive(connection: Connection, arrival: Arrival, *, source: str) -> Begun:
     """Begin the ingest of an object that arrived, once, however often and by whomever it is reported.
 
     An announced deposit is begun by its first report; any other object becomes an Archive of its own, whose id
-    derives from the object's key and content tag: the same object reported again is the same Archive.
+    derives from the object's key and content tag: the same object reported again is the same Archive. What arrives for
+    a cancelled deposit begins nothing.
     """
     row = connection.execute(_RECEIVE, {"bucket": arrival.bucket, "key": arrival.key}).first()
     told = {
@@ -167,6 +170,34 @@ def _begin(connection: Connection, archive: UUID, step_input: dict[str, object],
     return Begun(archive, (ask(connection, archive, step, "ingest", 1, source),))
 
 
+_CANCEL = text("""
+    WITH called_off AS (
+        UPDATE deposit SET cancelled_at = clock_timestamp()
+        WHERE id = :deposit AND received_at IS NULL AND cancelled_at IS NULL
+        RETURNING archive_id
+    )
+    UPDATE archive SET state = 'cancelled', updated_at = clock_timestamp()
+    FROM called_off WHERE archive.id = called_off.archive_id
+""")
+
+
+def cancel(connection: Connection, deposit: UUID) -> None:
+    """Wait for the deposit no longer; raises Conflict when it was received, or is cancelled already."""
+    if connection.execute(_CANCEL, {"deposit": deposit}).rowcount == 0:
+        raise Conflict("The deposit does not wait for anything: it was received or cancelled.", code="not-waiting")
+
+
+def call_off(connection: Connection, archive: UUID) -> None:
+    """Note that an Archive's deposit is waited for no longer, if it is."""
+    connection.execute(
+        text("""
+            UPDATE deposit SET cancelled_at = clock_timestamp()
+            WHERE archive_id = :archive AND received_at IS NULL AND cancelled_at IS NULL
+        """),
+        {"archive": archive},
+    )
+
+
 def find(connection: Connection, deposit: UUID) -> Announced:
     """The announced deposit of that id; raises NotFound."""
     row = connection.execute(
@@ -183,7 +214,8 @@ def unknown_keys(connection: Connection, arrivals: list[Arrival]) -> list[Arriva
     known = connection.execute(
         text("""
             SELECT id, NULL AS key FROM archive WHERE id = ANY(CAST(:ids AS uuid[]))
-            UNION ALL SELECT NULL, key FROM deposit WHERE key = ANY(CAST(:keys AS text[])) AND received_at IS NOT NULL
+            UNION ALL SELECT NULL, key FROM deposit WHERE key = ANY(CAST(:keys AS text[]))
+                AND (received_at IS NOT NULL OR cancelled_at IS NOT NULL)
         """),
         {"ids": list(archives), "keys": [arrival.key for arrival in arrivals]},
     ).all()

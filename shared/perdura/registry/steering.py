@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, text
 from perdura.errors import Conflict, NotFound, Rejected
 from perdura.ids import derived_id
 from perdura.outcome import StepState
+from perdura.registry import deposits
 from perdura.registry.archives import SOURCE, Begun, ask, retry
 from perdura.registry.transitions import (
     ERRAND_POSITION,
@@ -101,7 +102,8 @@ def cancel(connection: Connection, archive: UUID, *, by: str) -> Begun:
 
     Raises NotFound, or Conflict when nothing is under way.
     """
-    # The step before the Archive: the order in which a closing step locks them.
+    # The deposit and the step before the Archive: the order in which an arrival and a closing step lock them.
+    deposits.call_off(connection, archive)
     stopped = connection.execute(_CANCEL, {"archive": archive, "by": by, "errands": ERRAND_POSITION}).rowcount
     last = _last(connection, archive)
     if not stopped and last.archive_state != ArchiveState.AWAITING_UPLOAD:

@@ -221,6 +221,10 @@ class Deposit(Base):
     upload_id: Mapped[str | None] = mapped_column(Text)
     """Of an upload in parts: what the store calls it."""
     part_size: Mapped[int | None] = mapped_column(BigInteger)
+    account_id: Mapped[UUID | None] = mapped_column()
+    """Who announced it, and may cancel it while it waits."""
+    cancelled_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """Set while nothing was received; what arrives later is left alone."""
     received_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     created_at: Mapped[datetime] = _created()
     __table_args__ = (

@@ -105,7 +105,11 @@ def _store(visit: Visit, form: _Form, filename: str, events: Iterator[Event]) ->
     wanted = _checked(filename, form.fields.get("title", b"").decode("utf-8", "replace").strip())
     with visit.services.engine.begin() as connection:
         deposit = registry.announce(
-            connection, bucket=settings.bucket_incoming, filename=wanted.filename, title=wanted.title
+            connection,
+            bucket=settings.bucket_incoming,
+            filename=wanted.filename,
+            title=wanted.title,
+            account=visit.principal.account,
         )
     with visit.services.store.writer(deposit.bucket, deposit.key) as writer:
         for event in events:

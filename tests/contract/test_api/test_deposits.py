@@ -10,6 +10,8 @@ from sqlalchemy import text
 from werkzeug.test import Client, TestResponse
 
 from perdura.ids import new_id
+from perdura.registry import deposits
+from perdura.registry.deposits import Arrival
 from perdura.storage.uploads import Upload
 from tests.contract.test_api.world import BASE, World, bearer, csrf_of, sign_in
 
@@ -118,6 +120,60 @@ class TestInParts:
         told = _post(registry, "/api/v1/deposits", {"filename": "b.zip", "size": 5}).get_json()
         with registry.get(f"{told['links']['self']}/parts", headers=bearer()) as answer:
             assert (answer.status_code, answer.get_json()["type"]) == (409, "urn:perdura:problem:not-in-parts")
+
+
+class TestCancelling:
+    """A deposit that nobody sends any more."""
+
+    def announce(self, registry: Client, header: dict[str, str], **more: Any) -> dict[str, Any]:
+        body = {"filename": "b.zip", "size": 17 * MIB, **more}
+        return dict(registry.post("/api/v1/deposits", headers=header, json=body).get_json())
+
+    def cancel(self, registry: Client, told: dict[str, Any], header: dict[str, str]) -> TestResponse:
+        return registry.post(f"{told['links']['self']}/cancel", headers=header)
+
+    def test_ones_own_is_cancelled_once_and_its_parts_are_dropped(self, world: World, registry: Client) -> None:
+        depositor = world.bearer("depositor")
+        told = self.announce(registry, depositor, parts=True)
+        cancelled = self.cancel(registry, told, depositor)
+        assert (cancelled.status_code, cancelled.get_json()["state"]) == (200, "cancelled")
+        parts = registry.get(told["links"]["parts"], headers=depositor)
+        assert (parts.status_code, parts.get_json()["type"]) == (409, "urn:perdura:problem:upload-over")
+        again = self.cancel(registry, told, depositor)
+        assert (again.status_code, again.get_json()["type"]) == (409, "urn:perdura:problem:not-waiting")
+
+    @pytest.mark.parametrize("way", ["deposits/{id}", "archives/{archive}"])
+    def test_what_arrives_later_is_not_ingested(self, world: World, registry: Client, way: str) -> None:
+        told = self.announce(registry, bearer(), size=5)
+        assert registry.post(f"/api/v1/{way.format(**told)}/cancel", headers=bearer()).status_code in (200, 202)
+        bucket, key = _deposit_key(world, told["id"])
+        stored = world.store.put(bucket, key, b"12345").info
+        late = registry.post(told["links"]["complete"], headers=bearer())
+        assert (late.status_code, late.get_json()["type"]) == (409, "urn:perdura:problem:deposit-cancelled")
+        arrival = Arrival(bucket, key, stored.ref.version_id, stored.ref.etag, stored.size)
+        with world.engine.begin() as connection:
+            assert deposits.unknown_keys(connection, [arrival]) == []
+            assert deposits.receive(connection, arrival, source="/webhook").events == ()
+        shown = registry.get(told["links"]["self"], headers=bearer()).get_json()
+        assert (shown["state"], shown["received"]) == ("cancelled", None)
+
+    def test_what_was_received_is_not_cancelled_this_way(self, world: World, registry: Client) -> None:
+        depositor = world.bearer("depositor")
+        told = self.announce(registry, depositor, size=5)
+        world.store.put(*_deposit_key(world, told["id"]), b"12345")
+        registry.post(told["links"]["complete"], headers=depositor).close()
+        assert self.cancel(registry, told, depositor).status_code == 409
+        assert registry.get(told["links"]["self"], headers=depositor).get_json()["state"] == "queued"
+
+    def test_others_may_not_unless_they_operate(self, world: World, registry: Client) -> None:
+        told = self.announce(registry, world.bearer("depositor"))
+        for role in ("viewer", "depositor", "auditor"):
+            assert self.cancel(registry, told, world.bearer(role)).status_code == 403
+        assert registry.get(told["links"]["self"], headers=bearer()).get_json()["state"] == "awaiting_upload"
+        with world.engine.begin() as connection:
+            connection.execute(text("UPDATE archive SET restricted = true WHERE id = :id"), {"id": told["archive"]})
+        assert self.cancel(registry, told, world.bearer("depositor")).status_code == 404
+        assert self.cancel(registry, told, world.bearer("archivist")).status_code == 200
 
 
 def test_a_file_that_was_accepted_before_is_answered_with_its_archive(world: World, registry: Client) -> None:

@@ -62,6 +62,7 @@ def create_deposit(call: Call, body: DepositRequest) -> DepositCreated:
         size=body.size,
         sha256=body.sha256,
         title=body.title,
+        account=call.principal.account,
     )
     call.made(announced.archive)
     note_wish(call.connection, announced.archive, body.preserve.wish() if body.preserve else {})
@@ -114,7 +115,10 @@ def list_deposit_parts(call: Call, deposit_id: UUID, query: PartsQuery) -> Parts
 @section.get("/deposits/<uuid:deposit_id>", permission=Permission.READ)
 def get_deposit(call: Call, deposit_id: UUID) -> DepositAnswer:
     """A deposit and the state of the Archive it became."""
-    row = _found(call, deposit_id)
+    return _answer(_found(call, deposit_id))
+
+
+def _answer(row: AnyRow) -> DepositAnswer:
     return DepositAnswer(
         id=row.id,
         archive=row.archive_id,
@@ -134,6 +138,8 @@ def get_deposit(call: Call, deposit_id: UUID) -> DepositAnswer:
 def complete_deposit(call: Call, deposit_id: UUID) -> Accepted:
     """Say that the bytes are there, so that the ingest begins. Saying it twice changes nothing."""
     row = _found(call, deposit_id)
+    if row.cancelled_at is not None:
+        raise Problem(409, "The deposit was cancelled. Announce it anew.", "deposit-cancelled")
     if row.upload_id is not None:
         _join_parts(call, row)
     try:
@@ -151,6 +157,23 @@ def complete_deposit(call: Call, deposit_id: UUID) -> Accepted:
     )
     call.emit(begun.events)
     return Accepted(archive=begun.archive, links=links.archive_links(begun.archive))
+
+
+@section.post("/deposits/<uuid:deposit_id>/cancel", permission=Permission.DEPOSIT)
+def cancel_deposit(call: Call, deposit_id: UUID) -> DepositAnswer:
+    """Give up a deposit whose bytes have not been completed; parts that have arrived are dropped.
+
+    One's own; whoever may operate cancels any. 409 when it was received, or cancelled before. What arrives for it later
+    is not ingested.
+    """
+    row = _found(call, deposit_id)
+    own = call.principal.account is not None and row.account_id == call.principal.account
+    if not own and not call.principal.may(Permission.OPERATE):
+        raise Problem(403, "Only whoever announced a deposit may cancel it.", "forbidden")
+    registry.cancel(call.connection, deposit_id)
+    if row.upload_id is not None:
+        call.services.store.uploads.abort(Upload(row.bucket, row.key, row.upload_id))
+    return _answer(_found(call, deposit_id))
 
 
 def _join_parts(call: Call, row: AnyRow) -> None:

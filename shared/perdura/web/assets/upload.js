@@ -211,7 +211,7 @@
       forget.textContent = words.discard;
       forget.setAttribute("aria-label", `${words.discard} ${begun.name}`);
       forget.addEventListener("click", async () => {
-        await call(`${begun.archive}/cancel`, "POST").catch(() => null);
+        await call(`${begun.self}/cancel`, "POST").catch(() => null);
         remember(name, null);
         offer();
       });
