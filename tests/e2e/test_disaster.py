@@ -91,9 +91,12 @@ def test_the_registry_is_rebuilt_from_the_objects_alone(stack: Stack, archives: 
     said(stack, "up", "--detach", "--services-only")
     done = json.loads(said(stack, "registry", "rebuild", "--json"))
     assert (done["archives"], done["known"], done["findings"], done["asked"]) == (4, 0, [], 0), done
+    assert done["closed"] == stack.scalar("SELECT count(*) FROM archive WHERE restricted") == 4
     assert done["log"]["leaves"] == len(before["leaf"])
     assert done["unknowable"]
     after = everything(stack)
+    assert "4 Archives opened" in said(stack, "registry", "open", "--all")
+    after["archive"] = everything(stack)["archive"]
     errands = [step for step in before["steps"] if step[2] >= 1000]
     before["steps"] = [step for step in before["steps"] if step not in errands]
     nameless = UUID(archives["rejected"])
@@ -140,8 +143,9 @@ def test_a_backup_is_restored_and_completed_with_what_came_after_it(
     assert {name: rows for name, rows in everything(stack).items() if name != "checkpoint"}.items() >= {
         "archive": kept["archive"], "copy": kept["copy"], "log": kept["log"]
     }.items()  # fmt: skip
-    done = json.loads(said(stack, "registry", "rebuild", "--json"))
+    done = json.loads(said(stack, "registry", "rebuild", "--open", "--json"))
     assert done["archives"] == 1, done
+    assert done["closed"] == 0, "a person said --open, and its AIP says nothing of a restriction"
     after = everything(stack)
     for name in ("archive", "package", "copy", "publication", "log", "leaf", "event", "checkpoint"):
         assert after[name] == before[name], name

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from uuid import UUID
 
 import click
 from sqlalchemy import Engine, create_engine, make_url, text
@@ -29,13 +30,17 @@ def registry() -> None:
 
 @registry.command()
 @click.option("--key", "keys", multiple=True, help="Verifier key of the log to trust besides our own.")
+@click.option("--open", "public", is_flag=True, help="Open at once what no AIP calls restricted; see below.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_obj
-def rebuild(root: Path, keys: tuple[str, ...], as_json: bool) -> None:
+def rebuild(root: Path, keys: tuple[str, ...], public: bool, as_json: bool) -> None:
     """Put back what the registry lacks, from the objects alone, while no function runs.
 
     The log is put back from its bucket and held against every signed head; Archives from their packages and the log.
     What is known stays as it is, so that a restored dump is completed. What cannot be known is said.
+
+    No object tells what a person restricted after its AIP was made, so every Archive comes back restricted until
+    `perdura registry open`; with --open only those whose AIP says so, and those that have no AIP.
     """
     from perdura.registry.migrate import upgrade
     from perdura.runtime.rebuild import UNKNOWABLE
@@ -46,9 +51,9 @@ def rebuild(root: Path, keys: tuple[str, ...], as_json: bool) -> None:
         settings = stack_settings(root)
         engine = _engine(settings)
         upgrade(engine)
-        done = run(engine, S3Store(settings), settings, [Verifier.parse(key) for key in keys], _tell)
+        done = run(engine, S3Store(settings), settings, [Verifier.parse(key) for key in keys], _tell, public=public)
     if as_json:
-        fields = ("archives", "known", "packages", "copies", "events", "asked", "findings")
+        fields = ("archives", "known", "packages", "copies", "events", "asked", "closed", "findings")
         told = {name: getattr(done, name) for name in fields}
         log = {name: getattr(done.log, name) for name in ("leaves", "checkpoints", "unproved", "found_keys")}
         click.echo(json.dumps({**told, "log": log, "unknowable": UNKNOWABLE}, indent=1))
@@ -57,6 +62,8 @@ def rebuild(root: Path, keys: tuple[str, ...], as_json: bool) -> None:
         f"{done.archives} Archives rebuilt ({done.known} were known) with {done.packages} packages and {done.copies} "
         f"copies; {done.events} events taken from AIPs; {done.asked} steps asked for again."
     )
+    if done.closed:
+        click.echo(f"{done.closed} Archives are restricted until you open them: perdura registry open")
     if done.log.unproved:
         click.echo(f"{done.log.unproved} events of the log are covered by no signed head; they were taken unproved.")
     for key in done.log.found_keys:
@@ -66,6 +73,27 @@ def rebuild(root: Path, keys: tuple[str, ...], as_json: bool) -> None:
     click.echo("What no object tells, and only a backup of the database can bring back:")
     for each in UNKNOWABLE:
         click.echo(f"  {each}")
+
+
+@registry.command("open")
+@click.argument("archives", type=click.UUID, nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All that the rebuild restricted.")
+@click.pass_obj
+def open_archives(root: Path, archives: tuple[UUID, ...], everything: bool) -> None:
+    """Lift the restriction that the rebuild put on ARCHIVES; what an AIP calls restricted stays so.
+
+    A publication that was proved is visible again at once; one that was withheld meanwhile is run again
+    by `POST /archives/ID/run` with the step `publish`.
+    """
+    if bool(archives) is everything:
+        raise click.UsageError("Name Archives, or say --all.")
+    from perdura.registry.rebuilt import opened
+
+    with failures(), _engine(stack_settings(root)).begin() as connection:
+        found = opened(connection, None if everything else archives)
+    click.echo(f"{len(found)} Archives opened.")
+    for archive in sorted(set(archives) - set(found)):
+        click.echo(f"{archive} is not restricted by a rebuild; left as it is.", err=True)
 
 
 @click.command()

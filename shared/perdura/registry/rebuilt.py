@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from perdura import __version__
 from perdura.cloudevents.message import CloudEvent
-from perdura.ids import derived_id
+from perdura.ids import derived_id, new_id
 from perdura.outcome import Copy, File, Package, StepState
+from perdura.premis import log
+from perdura.premis.model import SUCCESS, Event, Identifier, Outcome
 from perdura.registry import work
 from perdura.registry.archives import ask
 from perdura.registry.transitions import ArchiveState
@@ -55,6 +58,8 @@ class RebuiltArchive:
     pipeline: Sequence[str]
     created_at: datetime
     restricted: bool = False
+    closed: bool = False
+    """Restricted only because no object can tell that nobody restricted it: a person may open it (`opened`)."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     content_sha256: str | None = None
     resource: tuple[str, str] | None = None
@@ -104,7 +109,8 @@ _ARCHIVE = text("""
 _STEP = text("""
     INSERT INTO step (id, archive_id, name, position, attempt, state, output, error_code, error_message, created_at,
                       started_at, finished_at, poll_at)
-    VALUES (:id, :archive, :name, :position, :attempt, :state, '{"rebuilt": true}', :code, :error,
+    VALUES (:id, :archive, :name, :position, :attempt, :state,
+            jsonb_build_object('rebuilt', true) || CAST(:closed AS jsonb), :code, :error,
             coalesce(:at, clock_timestamp()), :at, CASE WHEN :final THEN coalesce(:at, clock_timestamp()) END,
             CASE WHEN NOT :final THEN clock_timestamp() + interval '1 minute' END)
 """)
@@ -119,6 +125,16 @@ _PUBLICATION = text("INSERT INTO publication (archive_id, destination, url) VALU
 _WITHDRAWN = text("""
     INSERT INTO placement (destination, archive_id, record_id, state, details)
     VALUES (:destination, :archive, CAST(:archive AS text), 'withdrawn', CAST(:details AS jsonb))
+""")
+
+_OPEN = text("""
+    WITH closed AS (
+        UPDATE step SET output = output - 'closed' WHERE position = 0 AND output ? 'closed'
+            AND (CAST(:wanted AS uuid[]) IS NULL OR archive_id = ANY (CAST(:wanted AS uuid[])))
+        RETURNING archive_id
+    )
+    UPDATE archive SET restricted = false, updated_at = clock_timestamp()
+    FROM closed WHERE archive.id = closed.archive_id RETURNING archive.id
 """)
 
 _DEPOSIT = text("""
@@ -143,7 +159,7 @@ def insert(connection: Connection, archive: RebuiltArchive) -> list[CloudEvent]:
             "pipeline": json.dumps(list(archive.pipeline)),
             "origin": archive.origin,
             "metadata": json.dumps(dict(archive.metadata)),
-            "restricted": archive.restricted,
+            "restricted": archive.restricted or archive.closed,
             "content": archive.content_sha256,
             "created_at": archive.created_at,
         },
@@ -159,10 +175,11 @@ def insert(connection: Connection, archive: RebuiltArchive) -> list[CloudEvent]:
     for destination, reason in archive.withdrawn.items():
         details = json.dumps({"reason": reason, "tombstone": {"reason": reason}})
         connection.execute(_WITHDRAWN, {"archive": archive.id, "destination": destination, "details": details})
-    return [event for step in archive.steps for event in _step(connection, archive.id, step)]
+    return [event for step in archive.steps for event in _step(connection, archive, step)]
 
 
-def _step(connection: Connection, archive: UUID, step: RebuiltStep) -> list[CloudEvent]:
+def _step(connection: Connection, rebuilt: RebuiltArchive, step: RebuiltStep) -> list[CloudEvent]:
+    archive = rebuilt.id
     identity = derived_id("step", archive, step.position, step.attempt)
     queued = step.state is StepState.QUEUED
     connection.execute(
@@ -177,10 +194,34 @@ def _step(connection: Connection, archive: UUID, step: RebuiltStep) -> list[Clou
             "code": "rebuilt" if step.error else None,
             "error": step.error,
             "at": step.at,
+            "closed": json.dumps({"closed": True} if rebuilt.closed and step.position == 0 else {}),
             "final": not queued,
         },
     )
     return [ask(connection, archive, identity, step.name, step.attempt, SOURCE)] if queued else []
+
+
+def opened(connection: Connection, archives: Sequence[UUID] | None) -> list[UUID]:
+    """Lift the restriction of Archives that only the rebuild restricted: those named, or all (None); returns them.
+
+    That is recorded in the log, in the caller's transaction.
+    """
+    wanted = None if archives is None else list(archives)
+    found = [UUID(str(each)) for each in connection.execute(_OPEN, {"wanted": wanted}).scalars()]
+    events = [
+        Event(
+            id=new_id(),
+            type="policy assignment",
+            at=datetime.now(UTC),
+            details=("Opened: it was restricted when the registry was rebuilt, until a person had looked.",),
+            outcomes=(Outcome(SUCCESS),),
+            agents=(Identifier("software", f"perdura/{__version__} rebuild", ("executing program",)),),
+            objects=(Identifier("UUID", str(archive)),),
+        )
+        for archive in found
+    ]
+    log.append(connection, events, actor="perdura/rebuild")
+    return found
 
 
 def insert_deposits(connection: Connection, objects: Sequence[DropZoneObject]) -> None:

@@ -35,7 +35,7 @@ _log = logging.getLogger(__name__)
 
 UNKNOWABLE = (
     "collections, grants, accounts, sources with their credentials, and schedules",
-    "restrictions and titles that a person changed after an AIP was made (those of the AIP hold)",
+    "restrictions, embargoes and titles that a person changed after an AIP was made (what it had then is taken)",
     "titles of what became no AIP and names itself nowhere: a file name is in no object",
     "the timeline of each step, tape jobs, deliveries and messages",
     "placements on access systems other than the own pages: `publish` looks for them again where it is asked to",
@@ -56,6 +56,8 @@ class Rebuilt:
     packages: int = 0
     copies: int = 0
     asked: int = 0
+    closed: int = 0
+    """Archives restricted until a person opens them."""
     findings: list[str] = field(default_factory=list)
 
 
@@ -65,8 +67,13 @@ def rebuild(
     settings: Settings,
     keys: Sequence[Verifier] = (),
     say: Callable[[str], object] = _log.info,
+    *,
+    public: bool = False,
 ) -> Rebuilt:
     """Rebuild what the registry lacks. To be run while no function runs.
+
+    Archives come back restricted, since no object tells what a person restricted later. With `public` those are open
+    whose AIPs say nothing of a restriction.
 
     Raises Broken where the log in its bucket is not what was signed; nothing is then changed.
     """
@@ -80,7 +87,7 @@ def rebuild(
     sips = by_archive(store.list(settings.bucket_sips, ""))
     for archive, objects, submitted in _merged(aips, sips):
         try:
-            _one(engine, store, archive, objects, submitted, done)
+            _one(engine, store, archive, objects, submitted, done, public=public)
         except PerduraError as error:
             done.findings.append(f"Archive {archive}: {error.message}")
         if done.archives and done.archives % 1000 == 0:
@@ -108,7 +115,9 @@ def _merged(
         yield UUID(first), objects, submitted
 
 
-def _one(engine: Engine, store: Store, archive: UUID, objects: Objects, submitted: Objects, done: Rebuilt) -> None:
+def _one(
+    engine: Engine, store: Store, archive: UUID, objects: Objects, submitted: Objects, done: Rebuilt, *, public: bool
+) -> None:
     with engine.connect() as connection:
         if rebuilt.known(connection, [archive]):
             done.known += 1
@@ -123,7 +132,8 @@ def _one(engine: Engine, store: Store, archive: UUID, objects: Objects, submitte
         sip = held_sip(store, submitted, _sip_id(archive, found, aips)) if submitted else None
         if sip is None and not aips:
             return
-        made = as_archive(archive, sip, aips, found)
+        made = as_archive(archive, sip, aips, found, public=public)
+        done.closed += made.closed
         done.asked += len(rebuilt.insert(connection, made))
     done.archives += 1
     done.packages += len(made.packages)
@@ -153,7 +163,9 @@ def _sip_id(archive: UUID, found: History, aips: Sequence[HeldAip]) -> UUID:
     return UUID(named) if named else derived_id("rebuilt sip", archive)
 
 
-def as_archive(archive: UUID, sip: HeldSip | None, aips: Sequence[HeldAip], found: History) -> RebuiltArchive:
+def as_archive(
+    archive: UUID, sip: HeldSip | None, aips: Sequence[HeldAip], found: History, *, public: bool = False
+) -> RebuiltArchive:
     """The Archive that objects and history make; decides, and reads nothing."""
     newest = aips[-1] if aips else None
     harvested = bool(newest and newest.resource) or bool(sip and sip.package.key.endswith("/"))
@@ -167,6 +179,7 @@ def as_archive(archive: UUID, sip: HeldSip | None, aips: Sequence[HeldAip], foun
     for aip in aips:
         packages.append(replace(aip.package, accepted=aip is newest))
         copies += _copies(aip, found)
+    restricted = any(aip.restricted for aip in aips)
     created = _created(archive, sip, newest, found)
     title = newest.title if newest and newest.title else _title(sip) or str(archive)
     return RebuiltArchive(
@@ -176,7 +189,8 @@ def as_archive(archive: UUID, sip: HeldSip | None, aips: Sequence[HeldAip], foun
         state=_state(steps, refused=refused),
         pipeline=pipeline,
         created_at=created,
-        restricted=any(aip.restricted for aip in aips),
+        restricted=restricted,
+        closed=not restricted and not (public and aips),
         metadata=sip.metadata if sip else {},
         content_sha256=_content(sip) if sip and not refused else None,
         resource=newest.resource if newest else None,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
+
+import pytest
 
 from perdura.outcome import Package, PackageKind, StepState
 from perdura.premis.model import FAILURE, SUCCESS, Event, Identifier, Outcome
@@ -112,3 +115,24 @@ def test_what_was_restricted_stays_restricted() -> None:
     aip = held_aip()
     aip.restricted = True
     assert as_archive(ARCHIVE, None, [aip], History()).restricted
+
+
+def test_everything_comes_back_restricted_until_a_person_opens_it() -> None:
+    made = as_archive(ARCHIVE, held_sip(), [held_aip()], History())
+    assert (made.restricted, made.closed) == (False, True)
+
+
+def test_a_person_may_open_what_no_aip_calls_restricted() -> None:
+    made = as_archive(ARCHIVE, held_sip(), [held_aip()], History(), public=True)
+    assert (made.restricted, made.closed) == (False, False)
+
+
+def test_what_has_no_aip_says_nothing_of_restrictions_and_stays_closed() -> None:
+    assert as_archive(ARCHIVE, held_sip(), [], History(), public=True).closed
+
+
+@pytest.mark.parametrize("public", [False, True])
+def test_what_an_aip_calls_restricted_is_never_opened_by_the_rebuild(public: bool) -> None:
+    aip = replace(held_aip(), restricted=True)
+    made = as_archive(ARCHIVE, held_sip(), [held_aip(), aip], History(), public=public)
+    assert (made.restricted, made.closed) == (True, False)

@@ -1,0 +1,67 @@
+"""Archives that a rebuild restricted are opened by a person, and the log tells of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine, text
+
+from perdura.ids import new_id
+from perdura.outcome import StepState
+from perdura.registry.rebuilt import RebuiltArchive, RebuiltStep, insert, opened
+from perdura.registry.transitions import DEPOSIT_PIPELINE, ArchiveState
+
+pytestmark = pytest.mark.stack
+
+
+def put(database: Engine, *, restricted: bool = False, closed: bool = False) -> UUID:
+    steps = [RebuiltStep(name, position, StepState.COMPLETED) for position, name in enumerate(DEPOSIT_PIPELINE)]
+    made = RebuiltArchive(
+        id=new_id(),
+        title="A letter",
+        origin="deposit",
+        state=ArchiveState.COMPLETED,
+        pipeline=DEPOSIT_PIPELINE,
+        created_at=datetime.now(UTC),
+        restricted=restricted,
+        closed=closed,
+        steps=steps,
+    )
+    with database.begin() as connection:
+        insert(connection, made)
+    return made.id
+
+
+def restricted(database: Engine) -> set[UUID]:
+    with database.connect() as connection:
+        return set(connection.execute(text("SELECT id FROM archive WHERE restricted")).scalars())
+
+
+def test_only_what_the_rebuild_restricted_is_opened_and_once(database: Engine) -> None:
+    by_source, first, second, public = (
+        put(database, restricted=True),
+        put(database, closed=True),
+        put(database, closed=True),
+        put(database),
+    )
+    assert restricted(database) == {by_source, first, second}
+    with database.begin() as connection:
+        assert opened(connection, [first, by_source, public]) == [first]
+    assert restricted(database) == {by_source, second}
+    with database.begin() as connection:
+        assert opened(connection, None) == [second]
+        assert opened(connection, None) == []
+        told = connection.execute(text("SELECT count(*) FROM premis_log WHERE actor = 'perdura/rebuild'")).scalar()
+    assert (restricted(database), told) == ({by_source}, 2)
+
+
+def test_what_was_restricted_again_by_hand_is_not_opened_by_the_next_call(database: Engine) -> None:
+    archive = put(database, closed=True)
+    with database.begin() as connection:
+        opened(connection, None)
+        connection.execute(text("UPDATE archive SET restricted = true WHERE id = :id"), {"id": archive})
+    with database.begin() as connection:
+        assert opened(connection, None) == []
+    assert restricted(database) == {archive}
