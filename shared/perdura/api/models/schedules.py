@@ -11,6 +11,7 @@ from pydantic import Field
 from perdura.api.models.base import Answer, Page, PlainText, Request
 from perdura.api.naming import CollectionId
 from perdura.registry.run_states import ItemState, RunState, ScheduleState
+from perdura.steps.harvest_schedule import Counts
 
 Name = Annotated[PlainText, Field(min_length=1, max_length=200)]
 Cron = Annotated[
@@ -74,19 +75,6 @@ class ScheduleChange(Request):
     failure_share: FailureShare | None = None
 
 
-class ItemCounts(Answer):
-    """Records of a run by what became of them."""
-
-    queued: int = 0
-    running: int = 0
-    waiting: int = 0
-    done: int = 0
-    unchanged: int = 0
-    deleted: int = 0
-    failed: int = 0
-    cancelled: int = 0
-
-
 class BatchAnswer(Answer):
     """A slice of a run: a window of time that is listed on its own."""
 
@@ -106,7 +94,7 @@ class RunAnswer(Answer):
     state: RunState
     reason: str | None = Field(description="Why it stands still, or what the source last said.")
     ends: datetime = Field(description="End of its window.")
-    counts: ItemCounts
+    counts: Counts = Field(description="Its records by what became of them.")
     created: datetime
     listed: datetime | None
     finished: datetime | None

@@ -12,7 +12,6 @@ from perdura.api import cursors, links
 from perdura.api.models.schedules import (
     BatchAnswer,
     ItemAnswer,
-    ItemCounts,
     ItemPage,
     ItemQuery,
     RunAnswer,
@@ -37,6 +36,7 @@ from perdura.registry.run_states import RunState, ScheduleState
 from perdura.registry.transitions import HARVEST_PIPELINE, check_pipeline
 from perdura.runtime import schedules as runtime
 from perdura.sources.listing import check_source
+from perdura.steps.harvest_schedule import Counts
 
 section = Section("Schedules")
 
@@ -286,7 +286,7 @@ def _run_members(row: AnyRow, counts: Any) -> dict[str, Any]:
         "state": row.state,
         "reason": row.reason,
         "ends": row.target,
-        "counts": ItemCounts(**counts),
+        "counts": Counts(**counts),
         "created": row.created_at,
         "listed": row.listed_at,
         "finished": row.finished_at,
