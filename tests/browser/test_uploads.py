@@ -59,6 +59,7 @@ def _add_page(context: BrowserContext, stack: Stack, *, bytes_per_second: int = 
     return page, sent
 
 
+@pytest.mark.timeout(400)
 def test_200_mib_are_sent_with_a_pause_and_after_the_browser_was_closed_only_the_rest(
     context: BrowserContext, stack: Stack, package: Path
 ) -> None:

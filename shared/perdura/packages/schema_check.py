@@ -59,7 +59,7 @@ class Schemas:
                     _forget(element)
             parser.close()
         except etree.XMLSyntaxError as error:
-            messages = dict.fromkeys(each.message for each in error.error_log if each.message)
+            messages = dict.fromkeys(each.message for each in parser.feed_error_log if each.message)
             yield from list(messages)[:_SHOWN] or [str(error)]
 
 
