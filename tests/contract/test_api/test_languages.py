@@ -29,7 +29,7 @@ ACCESS_PAGES = ["/", "/archives?q=nothing", "/archives/{archive}", "/archives/{a
                 "/archives/{archive}/view/data/objects/image.png"]  # fmt: skip
 WORDS = (
     "//h1|//h2|//h3|//th[@scope='col']|//label|//button|//summary|//legend|//dt|//nav//a|//p|//main//a"
-    "|//option[not(ancestor::*[@id='source' or @id='bucket'])]"
+    "|//option[@value='' or not(ancestor::*[@id='source' or @id='bucket' or @id='type' or @id='outcome'])]"
 )
 CONTENTS = "//*[contains(@class, 'events')]|//*[@class='citation' or @class='path' or @class='digest']"
 """What is not ours, and the log, which speaks in the terms of PREMIS."""
