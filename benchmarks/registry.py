@@ -239,7 +239,7 @@ def readers(url: str, number: int, each: int) -> bool:
     port = free_port()
     environment = {
         **os.environ, "PERDURA_DATABASE_URL": url, "PERDURA_ADMIN_TOKEN": TOKEN,
-        "PERDURA_RATE_LIMIT": "0", "PORT": str(port),
+        "PERDURA_RATE_LIMIT": "0", "PORT": str(port), "ACCESS_LOG": "off",
         "HOST": "127.0.0.1", "THREADS": "8", "PERDURA_BASE_URL": f"http://127.0.0.1:{port}", "FUNCTION": "registry",
         "FUNCTION_SIGNATURE_TYPE": "http",
     }  # fmt: skip
