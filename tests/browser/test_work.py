@@ -52,7 +52,7 @@ def test_a_record_is_added_by_its_address_and_followed_to_its_access_page(page: 
 def test_a_package_is_uploaded_with_progress(page: Page, tmp_path: Path) -> None:
     page.goto(page.url.replace("/archives", "/add"))
     page.get_by_label("Title").fill("Letters <b>of</b> 1911")
-    page.get_by_label("Package").set_input_files(_bag(tmp_path))
+    page.get_by_label("Package", exact=True).set_input_files(_bag(tmp_path))
     page.get_by_role("button", name="Upload").click()
     page.wait_for_url(re.compile(r"/archives/[0-9a-f-]{36}$"))
     expect(page.locator("article [role=status]")).to_contain_text(DONE)
@@ -64,7 +64,7 @@ def test_a_package_is_uploaded_with_progress(page: Page, tmp_path: Path) -> None
 
 def test_a_rejected_package_shows_every_reason(page: Page, tmp_path: Path) -> None:
     page.goto(page.url.replace("/archives", "/add"))
-    page.get_by_label("Package").set_input_files(_bag(tmp_path, broken=True))
+    page.get_by_label("Package", exact=True).set_input_files(_bag(tmp_path, broken=True))
     page.get_by_role("button", name="Upload").click()
     page.wait_for_url(re.compile(r"/archives/[0-9a-f-]{36}$"))
     expect(page.locator("article [role=status]")).to_contain_text("Rejected")
@@ -97,7 +97,7 @@ def test_everything_works_without_javascript(plain_page: Page, tmp_path: Path) -
     page = plain_page
     page.goto(page.url.replace("/archives", "/add"))
     page.get_by_label("Title").fill("Plain form")
-    page.get_by_label("Package").set_input_files(_bag(tmp_path))
+    page.get_by_label("Package", exact=True).set_input_files(_bag(tmp_path))
     page.get_by_role("button", name="Upload").click()
     page.wait_for_url(re.compile(r"/archives/[0-9a-f-]{36}$"))
     expect(page.get_by_role("heading", level=1)).to_contain_text("Plain form")
