@@ -19,6 +19,7 @@ from perdura.settings import Settings
 from perdura.storage import buckets
 from tests.contract.s3_peers import like_aws, like_minio
 from tests.shared_data import SHARED
+from tests.upstreams.server import Upstream, serving
 
 
 @pytest.fixture(scope="session")
@@ -90,3 +91,10 @@ def ceph() -> Iterator[Gateway]:
     finally:
         subprocess.run([script, "wipe"], env=environment, capture_output=True, timeout=60)
         shutil.rmtree(state, ignore_errors=True)
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """A repository that says and does what a test tells it."""
+    with serving() as server:
+        yield server

@@ -27,15 +27,9 @@ from perdura.storage.memory_uploads import MemoryUploads
 from perdura.storage.uploads import Upload
 from tests.unit.harvest.surroundings import Harvesting
 from tests.upstreams.invenio import content_path, publish
-from tests.upstreams.server import Reply, Upstream, serving
+from tests.upstreams.server import Reply, Upstream
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture

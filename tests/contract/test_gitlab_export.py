@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,19 +18,13 @@ from perdura.storage.memory import MemoryStore
 from perdura.storage.s3 import S3Store
 from tests.unit.harvest.surroundings import Harvesting
 from tests.upstreams.gitlab import GitLab, put
-from tests.upstreams.server import Upstream, serving
+from tests.upstreams.server import Upstream
 
 TOKEN = "glpat-very-secret-token"
 EXPORT = b"\x1f\x8b an export " * 50_000
 FILES = {"a.txt": b"alpha", "b.txt": b"beta"}
 GIVEN = {"source": "lab", "recid": "105"}
 PLACE = "sip/data/content/repository_metadata/proj_export.tar.gz"
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture

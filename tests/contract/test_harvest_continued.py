@@ -28,18 +28,12 @@ from perdura.storage.memory import MemoryStore
 from perdura.storage.s3 import S3Store
 from tests.unit.harvest.surroundings import Deadline, Harvesting
 from tests.upstreams.invenio import content_path, publish
-from tests.upstreams.server import Reply, Upstream, serving
+from tests.upstreams.server import Reply, Upstream
 
 MIB = 1 << 20
 LONG = b"".join(hashlib.sha256(str(n).encode()).digest() * 32 for n in range(26 * 1024))
 """26 MiB, no two kibibytes alike: four parts."""
 PATH = content_path("rec-1", "long.bin")
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture

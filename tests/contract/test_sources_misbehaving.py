@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -25,12 +24,6 @@ from tests.upstreams.server import Reply, Upstream, serving
 DATA = b"column,value\n1,2\n" * 40
 BIG = bytes(range(256)) * 8192
 """2 MiB: more than what is stored with one request."""
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import bagit
@@ -26,15 +25,9 @@ from tests.shared_data import reference_data
 from tests.unit.harvest.surroundings import Harvesting
 from tests.upstreams.invenio import content_path, publish
 from tests.upstreams.recorded import Recorded, client
-from tests.upstreams.server import Reply, Upstream, serving
+from tests.upstreams.server import Reply, Upstream
 
 DATA = b"column,value\n1,2\n" * 40
-
-
-@pytest.fixture
-def upstream() -> Iterator[Upstream]:
-    with serving() as server:
-        yield server
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ itself belongs: its token, or the certificate of its host.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from typing import Any
 
 from perdura.local.tape import clock
 from perdura.local.tape.faults import Faults
+from perdura.local.tape.fts.bodies import json_value
 from perdura.local.tape.fts.daemon import Daemon
 from perdura.local.tape.fts.ledger import Ledger
 from perdura.local.tape.fts.problems import NOT_FOUND, Refused, no_job, problem
@@ -34,7 +34,7 @@ class Control:
                 case ("GET", []):
                     return as_json(self._state())
                 case ("PUT", ["faults"]):
-                    self._replace_faults(_document(asked))
+                    self._replace_faults(json_value(asked, 1 << 20))
                 case ("PUT", ["clock"]):
                     clock.set_offset(_number(asked, "offset"))
                     self._daemon.wake()
@@ -78,7 +78,7 @@ class Control:
         elif order == "thaw":
             self._daemon.thaw(job_id)
         else:
-            self._steps(job_id, _document(asked))
+            self._steps(job_id, json_value(asked, 1 << 20))
         return as_json({"job": self._ledger.job(job_id), "files": self._ledger.files(job_id)})
 
     def _steps(self, job_id: str, given: Any) -> None:
@@ -98,15 +98,8 @@ class Control:
                     self._ledger.add_retry(failed)
 
 
-def _document(asked: Request) -> Any:
-    try:
-        return json.loads(asked.content(1 << 20))
-    except ValueError as error:
-        raise Refused(400, "Badly formatted JSON request") from error
-
-
 def _number(asked: Request, name: str) -> float:
-    document = _document(asked)
+    document = json_value(asked, 1 << 20)
     value = document.get(name) if isinstance(document, dict) else None
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise Refused(400, f"{name} must be a number")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from perdura.local.tape.clock import moment
 from perdura.local.tape.fts import storage_settings
+from perdura.local.tape.fts.bodies import json_object
 from perdura.local.tape.fts.identity import Identity
 from perdura.local.tape.fts.ledger import Ledger
 from perdura.local.tape.fts.problems import NO_RIGHT, Refused
@@ -35,19 +35,19 @@ def handle(ledger: Ledger, identity: Identity, parts: list[str], asked: Request)
         case ("GET", ["config", "global"]):
             return as_json({"*": GLOBAL})
         case ("POST", ["config", "authorize"]):
-            document = _document(asked)
+            document = json_object(asked)
             if document.get("operation") == "config":
                 ledger.keep_note("config-right", str(document.get("dn")), document)
             return as_json(document)
         case ("GET", ["ban", "se"]):
             return as_json([document for _, document in ledger.notes("banned-se")])
         case ("POST", ["ban", "se"]):
-            return _ban_storage(ledger, identity, _document(asked))
+            return _ban_storage(ledger, identity, json_object(asked))
         case ("DELETE", ["ban", "se"]):
             ledger.keep_note("banned-se", str(asked.argument("storage")), None)
             return Response(204)
         case ("POST", ["ban", "dn"]):
-            return _ban_user(ledger, identity, _document(asked))
+            return _ban_user(ledger, identity, json_object(asked))
         case ("DELETE", ["ban", "dn"]):
             ledger.keep_note("banned-dn", str(asked.argument("user_dn")), None)
             return Response(204)
@@ -75,16 +75,6 @@ def refuse_banned(ledger: Ledger, files: list[Row]) -> None:
             if ban["status"] != "WAIT_AS":
                 raise Refused(403, f"{file[end]} is banned")
             file["file_state"] = "ON_HOLD_STAGING" if file["file_state"] == "STAGING" else "ON_HOLD"
-
-
-def _document(asked: Request) -> Row:
-    try:
-        document = json.loads(asked.content())
-    except ValueError as error:
-        raise Refused(400, "Badly formatted JSON request") from error
-    if not isinstance(document, dict):
-        raise Refused(400, "Badly formatted JSON request")
-    return document
 
 
 def _ban_storage(ledger: Ledger, identity: Identity, document: Row) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -10,6 +9,7 @@ from typing import Any
 
 from perdura.local.tape.faults import Faults
 from perdura.local.tape.fts import administration, delegation, reading, submission, transitions
+from perdura.local.tape.fts.bodies import json_value
 from perdura.local.tape.fts.identity import Identity, whoami
 from perdura.local.tape.fts.ledger import DuplicateJob, Ledger
 from perdura.local.tape.fts.problems import (
@@ -127,10 +127,7 @@ class Service:
             raise Refused(400, "Expecting application/json or application/x-www-form-urlencoded")
         if kind == "application/x-www-form-urlencoded":
             raise Crash
-        try:
-            document = json.loads(asked.content())
-        except ValueError as error:
-            raise Refused(400, "Badly formatted JSON request") from error
+        document = json_value(asked)
         if identity.method == "certificate":
             delegation.check(self.ledger, identity)
         job, files = submission.build(document, identity, tape_by_token=self.api >= (3, 14, 0))
@@ -240,10 +237,7 @@ class Service:
         return as_json(answers if "," in file_ids else answers[0])
 
     def _modify(self, asked: Request, identity: Identity, ids: str) -> Response:
-        try:
-            document = json.loads(asked.content())
-        except ValueError as error:
-            raise Refused(400, "Badly formatted JSON request") from error
+        document = json_value(asked)
         priority = (document.get("params") or {}).get("priority")
         if isinstance(priority, list | dict):
             raise Crash

@@ -5,9 +5,9 @@ They are kept and shown as the real server does, secrets in clear; no copy of th
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
+from perdura.local.tape.fts.bodies import json_object
 from perdura.local.tape.fts.ledger import Ledger
 from perdura.local.tape.fts.problems import Refused
 from perdura.local.tape.fts.submission import Row
@@ -24,7 +24,7 @@ def handle(ledger: Ledger, parts: list[str], asked: Request) -> Response | None:
     """Answer a request below `/config/cloud_storage` or `/config/se`; None when it is none. Raises Refused."""
     match (asked.method, parts):
         case ("POST", ["cloud_storage"]):
-            name = str(_object(asked).get("storage_name"))
+            name = str(json_object(asked).get("storage_name"))
             ledger.keep_note(CLOUD, name, {"users": []})
             # The real server breaks off here: the body is shorter than its Content-Length.
             return Response(201, b"[", {"Content-Type": "text/html; charset=utf-8"})
@@ -33,12 +33,12 @@ def handle(ledger: Ledger, parts: list[str], asked: Request) -> Response | None:
         case ("GET", ["cloud_storage", name]):
             return as_json(_held(ledger, name)["users"])
         case ("POST", ["cloud_storage", name]):
-            return _keys(ledger, name, _object(asked))
+            return _keys(ledger, name, json_object(asked))
         case ("DELETE", ["cloud_storage", name]):
             ledger.keep_note(CLOUD, name, None)
             return Response(204)
         case ("POST", ["se"]):
-            given = _object(asked)
+            given = json_object(asked)
             for storage, settings in given.items():
                 known = settings.get("se_info", {}) if isinstance(settings, dict) else {}
                 ledger.keep_note(LINK, storage, {key: known.get(key) for key in SETTINGS})
@@ -60,16 +60,6 @@ def hosts(ledger: Ledger) -> Row:
             node = found.setdefault(str(file["transfer_host"]), {"staging": 0, "active": 0})
             node[kind] += 1
     return found
-
-
-def _object(asked: Request) -> Row:
-    try:
-        document = json.loads(asked.content())
-    except ValueError as error:
-        raise Refused(400, "Badly formatted JSON request") from error
-    if not isinstance(document, dict):
-        raise Refused(400, "Badly formatted JSON request")
-    return document
 
 
 def _held(ledger: Ledger, name: str) -> Row:
