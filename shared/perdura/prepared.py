@@ -20,6 +20,7 @@ from pg8000.exceptions import InterfaceError
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from perdura import tracing
 from perdura.arrays import Binary
 
 PREPARED = 64
@@ -65,9 +66,10 @@ def run(connection: Connection | Held, statement: str, parameters: Sequence[Any]
     for heard in connection.engine.dispatch.before_cursor_execute:
         heard(connection, cursor, statement, parameters, None, False)
     try:
-        begin(cursor)
-        execute(cursor, statement, parameters, None)
-        return list(cursor.fetchall())
+        with tracing.sql(statement):
+            begin(cursor)
+            execute(cursor, statement, parameters, None)
+            return list(cursor.fetchall())
     except driver.Error as error:
         lost = isinstance(error, InterfaceError)
         if lost:

@@ -6,8 +6,8 @@ hold no values of statements, no query strings, no headers: a trace is read by m
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import pairwise
@@ -71,13 +71,26 @@ def span(
     attributes: Mapping[str, str | int] | None = None,
     parent: str | None = None,
 ) -> AbstractContextManager[Any]:
-    """A span around a block: below the one around it, or below the `traceparent` given."""
+    """A span around a block: below the one around it, or below the `traceparent` given; it tells an error's kind."""
     if _tracer is None:
         return _NOTHING
-    made: AbstractContextManager[Any] = _tracer.start_as_current_span(
-        name, context=_context(parent), kind=_kind(kind), attributes=dict(attributes or {})
-    )
-    return made
+    return _span(name, kind, dict(attributes or {}), parent)
+
+
+@contextmanager
+def _span(name: str, kind: Kind, attributes: dict[str, str | int], parent: str | None) -> Iterator[Any]:
+    from opentelemetry.trace import StatusCode
+
+    # The library would record the error's message, and PostgreSQL's hold values.
+    with _tracer.start_as_current_span(
+        name, context=_context(parent), kind=_kind(kind), attributes=attributes,
+        record_exception=False, set_status_on_exception=False,
+    ) as made:  # fmt: skip
+        try:
+            yield made
+        except BaseException as error:
+            made.set_status(StatusCode.ERROR, type(error).__name__)
+            raise
 
 
 def waited(name: str, since: datetime, parent: str | None, attributes: Mapping[str, str | int]) -> None:

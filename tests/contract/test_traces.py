@@ -12,8 +12,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from urllib3 import HTTPResponse
 
-from perdura import tracing
-from perdura.runtime.statements import count_on
+from perdura import prepared, tracing
+from perdura.runtime.statements import count_on, counted, restart
 from perdura.settings import Settings
 from perdura.storage.endpoint import new_client
 
@@ -39,8 +39,27 @@ def test_statements_lie_below_the_delivery_also_those_that_fail(spans: Any, data
     named = {span.name: span for span in made}
     assert {"SELECT archive", "SELECT nowhere"} <= set(named)
     assert all(span.parent.span_id == delivery.context.span_id for span in made)
-    assert not named["SELECT nowhere"].status.is_ok or named["SELECT nowhere"].events == ()
+    assert named["SELECT archive"].status.is_unset
+    assert not named["SELECT nowhere"].status.is_ok
+    assert not named["SELECT nowhere"].events, "messages of the database hold values"
     assert "secret" not in str([span.to_json() for span in made])
+
+
+def test_prepared_statements_are_traced_too_and_tell_no_values(spans: Any, database_url: str) -> None:
+    engine = count_on(create_engine(database_url))
+    restart()
+    with tracing.span("delivery"), engine.connect() as connection:
+        assert prepared.run(connection, "SELECT %s || title FROM archive LIMIT 0", ["secret"]) == []
+        with pytest.raises(SQLAlchemyError, match="secret"):
+            prepared.run(connection, "SELECT CAST(%s AS int) FROM archive", ["secret"])
+    engine.dispose()
+    good, bad, delivery = spans.get_finished_spans()
+    assert [good.name, bad.name] == ["SELECT archive", "SELECT archive"]
+    assert good.status.is_unset
+    assert bad.status.description == "DatabaseError"
+    assert good.parent.span_id == bad.parent.span_id == delivery.context.span_id
+    assert counted() == 2
+    assert "secret" not in good.to_json() + bad.to_json()
 
 
 def test_operations_of_the_store_lie_below_the_delivery_also_those_that_fail(spans: Any) -> None:

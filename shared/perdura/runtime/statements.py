@@ -40,6 +40,8 @@ def _one_more(*_: Any) -> None:
 
 
 def _begin(_connection: Any, _cursor: Any, statement: str, _parameters: Any, context: Any, _many: bool) -> None:
+    if context is None:
+        return  # a statement of `prepared`, which traces itself
     context.span = tracing.sql(statement)
     context.span.__enter__()
 
@@ -52,4 +54,4 @@ def _failed(failure: Any) -> None:
     span = getattr(failure.execution_context, "span", None)
     if span is not None:
         error = failure.original_exception
-        span.__exit__(type(error), None, None)
+        span.__exit__(type(error), error, error.__traceback__)
