@@ -64,14 +64,24 @@ def encode(header: Header, entries: Iterable[Entry]) -> Iterator[bytes]:
         yield _line(fields)
 
 
-def decode(lines: Iterable[bytes]) -> tuple[Header, Iterator[Entry]]:
-    """Read an index back; raises ValueError or KeyError when it is not one."""
-    rest = iter(lines)
+def decode(text: Iterable[bytes]) -> tuple[Header, Iterator[Entry]]:
+    """Read an index back from its lines; raises ValueError or KeyError when it is not one."""
+    rest = iter(text)
     first = json.loads(next(rest, b"{}"))
     if first.get("schema") != SCHEMA:
         raise ValueError("this is not an index of an AIP")
     del first["schema"]
     return Header(**first), (_entry(json.loads(line)) for line in rest)
+
+
+def lines(chunks: Iterable[bytes | memoryview]) -> Iterator[bytes]:
+    """The lines of a text that comes in chunks, as `decode` wants them: without their ends."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + bytes(chunk)).split(b"\n")
+        yield from whole
+    if rest:
+        yield rest
 
 
 def _entry(fields: Mapping[str, Any]) -> Entry:

@@ -80,7 +80,7 @@ def _aip(store: Store, archive: UUID, info: ObjectInfo, index: ObjectInfo | None
     pinned = store.head(info.ref.bucket, info.ref.key)
     if index is None:
         return _opened(store, archive, pinned)
-    header, entries = aip_index.decode(_lines(store.stream(index.ref)))
+    header, entries = aip_index.decode(aip_index.lines(store.stream(index.ref)))
     if header.archive != str(archive) or header.size != pinned.size:
         raise ValueError("its index is of another object")
     found: list[File] = []
@@ -138,15 +138,6 @@ def _described(aip: HeldAip, archive: UUID, parts: Iterable[Part]) -> HeldAip:
             except PerduraError as error:
                 aip.events.append(f"an event of AIP {aip.package.id}: {error.message}")
     return aip
-
-
-def _lines(chunks: Iterable[memoryview]) -> Iterator[bytes]:
-    rest = b""
-    for chunk in chunks:
-        *whole, rest = (rest + bytes(chunk)).split(b"\n")
-        yield from whole
-    if rest:
-        yield rest
 
 
 def held_sip(store: Store, objects: list[ObjectInfo], identity: UUID) -> HeldSip:

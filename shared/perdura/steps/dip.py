@@ -19,7 +19,7 @@ from perdura.clients.destinations import Choice
 from perdura.errors import Broken, NotStored, Rejected
 from perdura.outcome import Package, PackageKind
 from perdura.packages import zip_stream
-from perdura.packages.aip_index import Entry, Header, decode
+from perdura.packages.aip_index import Entry, Header, decode, lines
 from perdura.ports import Ports
 from perdura.premis.model import SUCCESS, Event, Identifier, Outcome
 from perdura.premis.xml.writer import document, object_element
@@ -52,16 +52,6 @@ def index_of(aip: Package, store: Store) -> tuple[Header, Iterator[Entry]]:
     except NotStored:
         raise Broken("The index of the AIP is not in the store.", code="no-index") from None
     return decode(lines(store.stream(info.ref)))
-
-
-def lines(chunks: Iterable[bytes | memoryview]) -> Iterator[bytes]:
-    """The lines of a text that comes in chunks, without their ends."""
-    rest = b""
-    for chunk in chunks:
-        *whole, rest = (rest + bytes(chunk)).split(b"\n")
-        yield from whole
-    if rest:
-        yield rest
 
 
 def choose(entries: Iterable[Entry], choice: Choice, copies: Collection[str] | None = None) -> list[Chosen]:

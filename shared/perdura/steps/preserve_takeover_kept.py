@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 
 from perdura.outcome import ArchiveView, Finding
+from perdura.packages.aip_index import lines
 from perdura.ports import Ports
 from perdura.steps.preserve_takeover_course import Course, folder
 from perdura.steps.preserve_takeover_inside import Inside
@@ -26,8 +27,8 @@ def keep(archive: ArchiveView, inside: Inside, course: Course, ports: Ports) -> 
         sink.finish()
     if inside.manifest is not None:
         with ports.store.writer(ports.settings.bucket_sips, f"{place}manifest.jsonl") as sink:
-            for lines in _lines(inside.manifest):
-                sink.write(lines)
+            for written in _lines(inside.manifest):
+                sink.write(written)
             sink.finish()
     findings = [asdict(each) for each in inside.findings]
     return replace(
@@ -46,7 +47,7 @@ def kept(archive: ArchiveView, told: Mapping[str, object], ports: Ports) -> Insi
     manifest: dict[str, str] | None = None
     if told["manifest"]:
         found = ports.store.head(bucket, f"{place}manifest.jsonl")
-        manifest = dict(map(json.loads, _split(ports.store.stream(found.ref))))
+        manifest = dict(map(json.loads, lines(ports.store.stream(found.ref))))
     findings, notes = told["findings"], told["notes"]
     assert isinstance(findings, list)
     assert isinstance(notes, list)
@@ -61,10 +62,3 @@ def _lines(manifest: Mapping[str, str]) -> Iterator[bytes]:
             yield bytes(gathered)
             gathered.clear()
     yield bytes(gathered)
-
-
-def _split(chunks: Iterator[memoryview]) -> Iterator[bytes]:
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + bytes(chunk)).split(b"\n")
-        yield from lines

@@ -13,14 +13,13 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from perdura.errors import Broken, NotFound, NotStored, PerduraError, Rejected, Retryable
 from perdura.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, StepState
-from perdura.packages.aip_index import decode
+from perdura.packages.aip_index import decode, lines
 from perdura.ports import Ports, Staging, TapeSystem
 from perdura.steps.archive_decisions import next_look
 from perdura.steps.recall_events import Recalled, failed, recalled
@@ -96,22 +95,13 @@ def target_of(found: Recall, ports: Ports) -> Target:
     if found.aip.index_key is None:
         raise Rejected("This AIP has no index; it can only be recalled as a whole.", code="no-aip-index")
     ref = ObjectRef(found.aip.bucket, found.aip.index_key)
-    _, entries = decode(_lines(ports.store.stream(ref)))
+    _, entries = decode(lines(ports.store.stream(ref)))
     for entry in entries:
         member = entry.member
         if member.path == wanted:
             start = found.offset + member.offset
             return Target(start, member.size, dict(member.digests), f"{base}/{member.path}", False)
     raise NotFound(f"The AIP has no file {wanted!r}.")
-
-
-def _lines(chunks: Iterable[memoryview]) -> Iterator[bytes]:
-    rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + bytes(chunk)).split(b"\n")
-        yield from lines
-    if rest:
-        yield rest
 
 
 def _tape(ports: Ports) -> TapeSystem:
