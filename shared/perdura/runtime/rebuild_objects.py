@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -23,6 +23,7 @@ from perdura.storage.store import ObjectInfo, ObjectRef, Store
 METS_IN_AIP = "data/metadata/METS.xml"
 RESTRICTED = "access restricted by the source"
 ORIGIN = "aip"
+_UNTOLD = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -35,13 +36,12 @@ class HeldAip:
     title: str = ""
     resource: tuple[str, str] | None = None
     restricted: bool = False
-    predecessor: UUID | None = None
     events: list[Foreign | str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class HeldSip:
-    """A SIP; `findings` says why its inside cannot be told, if so."""
+    """A SIP; `finding` says why its inside cannot be told, if so."""
 
     package: Package
     modified: datetime | None
@@ -73,7 +73,12 @@ def held_aips(store: Store, archive: UUID, objects: list[ObjectInfo]) -> tuple[l
             aips.append(_aip(store, archive, info, index))
         except (PerduraError, ValueError, KeyError, TypeError) as error:
             others.append(f"{key} ({error})")
-    return sorted(aips, key=lambda aip: (aip.created is not None, str(aip.created))), others
+    return oldest_first(aips), others
+
+
+def oldest_first(aips: Iterable[HeldAip]) -> list[HeldAip]:
+    """By the instant their METS says they were made at; those that do not say come before all others."""
+    return sorted(aips, key=lambda aip: aip.created or _UNTOLD)
 
 
 def _aip(store: Store, archive: UUID, info: ObjectInfo, index: ObjectInfo | None) -> HeldAip:
@@ -125,7 +130,7 @@ def _package(info: ObjectInfo, identity: UUID, checksums: dict[str, str], index_
 def _described(aip: HeldAip, archive: UUID, parts: Iterable[Part]) -> HeldAip:
     for part in parts:
         if isinstance(part, MetsHead):
-            aip.created = datetime.fromisoformat(part.created) if part.created else None
+            aip.created = _instant(part.created) if part.created else None
             record = next(((kind, value) for kind, value in part.records if kind.endswith(" record")), None)
             aip.resource = (record[0].removesuffix(" record"), record[1]) if record else None
         elif isinstance(part, MetsDescription):
@@ -138,6 +143,12 @@ def _described(aip: HeldAip, archive: UUID, parts: Iterable[Part]) -> HeldAip:
             except PerduraError as error:
                 aip.events.append(f"an event of AIP {aip.package.id}: {error.message}")
     return aip
+
+
+def _instant(told: str) -> datetime:
+    """A time of a METS document; one without an offset is taken for UTC."""
+    found = datetime.fromisoformat(told)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def held_sip(store: Store, objects: list[ObjectInfo], identity: UUID) -> HeldSip:

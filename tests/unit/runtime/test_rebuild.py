@@ -14,7 +14,7 @@ from perdura.registry.rebuilt import AFTER_LOST_ATTEMPTS
 from perdura.registry.transitions import ArchiveState
 from perdura.runtime.rebuild import as_archive
 from perdura.runtime.rebuild_history import History, history
-from perdura.runtime.rebuild_objects import HeldAip, HeldSip
+from perdura.runtime.rebuild_objects import HeldAip, HeldSip, oldest_first
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 ARCHIVE, AIP, SIP = UUID("01a2209a-854c-70c4-8d5a-5f0f6d9b9640"), uuid4(), uuid4()
@@ -136,3 +136,10 @@ def test_what_an_aip_calls_restricted_is_never_opened_by_the_rebuild(public: boo
     aip = replace(held_aip(), restricted=True)
     made = as_archive(ARCHIVE, held_sip(), [held_aip(), aip], History(), public=public)
     assert (made.restricted, made.closed) == (True, False)
+
+
+def test_aips_are_ordered_by_the_instant_whatever_offset_their_clock_had() -> None:
+    times = [None, "2026-05-01T00:30+02:00", "2026-04-30T23:00+00:00", "2026-04-30T20:00-04:00", "2026-05-01T00:30Z"]
+    made = [datetime.fromisoformat(time) if time else None for time in times]
+    aips = [HeldAip(package(PackageKind.AIP, uuid4()), [], time) for time in made]
+    assert [aip.created for aip in oldest_first(reversed(aips))] == made
