@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from perdura.errors import Broken, NotStored
-from perdura.storage.store import ObjectInfo, Store
+from perdura.errors import Broken, Conflict, NotStored
+from perdura.storage.store import ObjectInfo, ObjectRef, Store
 
 LIST = "objects.jsonl"
+_BY_DIGEST = ".by-digest"
+_PART, _LOCK = ".part", ".lock"
+"""What is being fetched, and who does it; no bucket may be called so."""
 _LONGEST_NAME = 200
 _CHUNK = 1 << 20
 
@@ -33,9 +38,13 @@ class CopiedObject:
 def file_of(bucket: str, key: str) -> str:
     """Where in the folder an object lies: its key, percent-encoded; one too long for a file name by its digest."""
     names = [quote(name, safe=" ()[]+,;=@") for name in key.split("/")]
-    if any(name in ("", ".", "..") or len(name) > _LONGEST_NAME for name in names):
-        return f"{bucket}/.by-digest/{hashlib.sha256(key.encode()).hexdigest()}"
+    if names[0] == _BY_DIGEST or any(name in ("", ".", "..") or len(name) > _LONGEST_NAME for name in names):
+        return _by_digest(bucket, key)
     return "/".join((bucket, *names))
+
+
+def _by_digest(bucket: str, key: str) -> str:
+    return f"{bucket}/{_BY_DIGEST}/{hashlib.sha256(key.encode()).hexdigest()}"
 
 
 def listed(folder: Path) -> list[CopiedObject]:
@@ -50,8 +59,28 @@ def listed(folder: Path) -> list[CopiedObject]:
 def copy_out(store: Store, buckets: Sequence[str], folder: Path, say: Callable[[str], object]) -> int:
     """Copy every object into the folder; one that is there already, unchanged, is not read again. Gives their number.
 
-    The list is replaced last, so that it never names what is not there.
+    The list is replaced last, so that it never names what is not there. Raises Conflict while another process copies
+    into the folder, Broken where it cannot be written.
     """
+    try:
+        with _alone(folder):
+            return _copied(store, buckets, folder, say)
+    except OSError as error:
+        raise Broken(f"{folder} cannot be written: {error.strerror}") from error
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes from copying into the folder; the kernel gives the lock back when this one dies."""
+    with (folder / _LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(f"Another backup is being written into {folder}") from None
+        yield
+
+
+def _copied(store: Store, buckets: Sequence[str], folder: Path, say: Callable[[str], object]) -> int:
     known = {(each.bucket, each.key): each for each in listed(folder)} if (folder / LIST).exists() else {}
     made = folder / f"{LIST}.new"
     number = 0
@@ -91,10 +120,7 @@ def copy_in(store: Store, folder: Path, say: Callable[[str], object]) -> int:
 
 def _fetch(store: Store, info: ObjectInfo, folder: Path) -> CopiedObject:
     ref = info.ref
-    file = file_of(ref.bucket, ref.key)
-    path = folder / file
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name[:_LONGEST_NAME] + ".part")
+    part = folder / _PART
     digest = hashlib.sha256()
     with part.open("wb") as output:
         for chunk in store.stream(ref):
@@ -102,8 +128,24 @@ def _fetch(store: Store, info: ObjectInfo, folder: Path) -> CopiedObject:
             output.write(chunk)
         output.flush()
         os.fsync(output.fileno())
-    part.replace(path)
+    file = _placed(part, folder, ref)
     return CopiedObject(ref.bucket, ref.key, info.size, ref.etag, digest.hexdigest(), file)
+
+
+def _placed(part: Path, folder: Path, ref: ObjectRef) -> str:
+    """Give what was fetched its place; where another key is in the way, as `a` is of `a/b`, the one by its digest."""
+    file = file_of(ref.bucket, ref.key)
+    try:
+        _move(part, folder / file)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        file = _by_digest(ref.bucket, ref.key)
+        _move(part, folder / file)
+    return file
+
+
+def _move(part: Path, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part.replace(path)
 
 
 def _is_there(store: Store, each: CopiedObject) -> bool:
