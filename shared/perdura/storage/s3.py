@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from botocore.exceptions import ClientError
 
-from perdura.errors import Broken, NotStored, ObjectChanged, PerduraError, Retryable, StoreUnavailable
+from perdura.errors import Broken, ObjectChanged, StoreUnavailable
 from perdura.settings import Settings
 from perdura.storage.endpoint import new_client, translated
 from perdura.storage.multipart import MultipartWriter
@@ -23,6 +23,8 @@ from perdura.storage.store import NOTHING, ObjectInfo, ObjectRef, Writer, Writte
 from perdura.storage.uploads import S3Uploads, copy_on
 
 _ABSENT = frozenset({"NoSuchKey", "NoSuchVersion"})
+_LOCKLESS = frozenset({"InvalidRequest", "NotImplemented"})
+"""What a bucket without Object Lock answers (AWS, Ceph, MinIO and SeaweedFS the first), or a store that has none."""
 _ONE_REQUEST_COPY = 5 * 2**30
 
 
@@ -143,26 +145,31 @@ class S3Store:
         return found
 
     def retain(self, ref: ObjectRef, until: datetime) -> bool:
-        """Lock one version until then, unless it is already; False where the bucket has no Object Lock."""
+        """Lock one version until then, unless it is already; False where the bucket has no Object Lock.
+
+        Raises NotStored, and Broken where it has but we may not lock.
+        """
         named = {"Bucket": ref.bucket, "Key": ref.key, **({"VersionId": ref.version_id} if ref.version_id else {})}
         retention = {"Mode": "GOVERNANCE", "RetainUntilDate": until}
         with translated():
             try:
                 held = self.client.get_object_retention(**named)["Retention"]["RetainUntilDate"]
             except ClientError as error:
-                if error.response["Error"].get("Code") in _ABSENT:
+                code = error.response["Error"].get("Code")
+                if code in _LOCKLESS:
+                    return False
+                if code in _ABSENT:
                     raise
                 held = None
             # Dates are kept in whole seconds.
             if held is not None and held >= until - timedelta(seconds=1):
                 return True
-        try:
-            with translated():
+            try:
                 self.client.put_object_retention(**named, Retention=retention)
-        except (Retryable, NotStored):
-            raise
-        except PerduraError:
-            return False
+            except ClientError as error:
+                if error.response["Error"].get("Code") in _LOCKLESS:
+                    return False
+                raise
         return True
 
     def copy(self, ref: ObjectRef, bucket: str, key: str, size: int) -> ObjectInfo:
