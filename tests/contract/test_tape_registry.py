@@ -17,11 +17,12 @@ from werkzeug.wrappers import Request
 
 from perdura.api import gateway, gateway_audit
 from perdura.clients.tape_tokens import mint
-from perdura.errors import StoreUnavailable
+from perdura.cloudevents.message import CloudEvent
+from perdura.errors import Conflict, NotFound, StoreUnavailable
 from perdura.ids import new_id
 from perdura.packages.tape_container import Container
 from perdura.ports import TapeAccount, TapeJob, TapeOrder, TapeRetry
-from perdura.registry import tape_containers, tape_duties, tape_wishes
+from perdura.registry import archives, tape_containers, tape_duties, tape_wishes, work
 from perdura.registry.tape_jobs import RegistryTapeJobs
 from perdura.runtime import tape
 from perdura.runtime.environment import Environment
@@ -30,6 +31,7 @@ from tests.unit.tape.fakes import NOW, FakeTape, PresigningStore
 
 pytestmark = pytest.mark.stack
 SECRET = "s" * 32
+CAUSE = CloudEvent("1", "/test", "org.perdura.recall.requested.v1")
 
 
 class World:
@@ -269,8 +271,41 @@ def test_a_drill_recalls_a_sample_once_a_day(database: Engine) -> None:
     world.aip(b"not on tape")
     assert len(tape.drill(world.environment)) == 2
     assert tape.drill(world.environment) == []
-    drills = world.rows("SELECT input FROM step WHERE name = 'recall'")
-    assert [drill.input for drill in drills] == [{"drill": True}] * 2
+    drills = world.rows("SELECT archive_id, input FROM step WHERE name = 'recall'")
+    made = {row.archive_id: row.id for row in world.rows("SELECT id, archive_id FROM package")}
+    assert [drill.input for drill in drills] == [
+        {"drill": True, "package": str(made[drill.archive_id])} for drill in drills
+    ]
+
+
+def test_any_version_on_tape_may_be_recalled_and_no_other(database: Engine) -> None:
+    world = World(database)
+    archive, used = world.aip(b"in use", on_tape=True)
+    older, untaped, foreign = new_id(), new_id(), world.aip(b"another's", on_tape=True)[1]
+    with database.begin() as connection:
+        connection.execute(
+            text("""INSERT INTO package (id, archive_id, kind, bucket, key, container, size, checksums, accepted)
+                SELECT id, :archive, 'AIP', 'perdura-aips', CAST(id AS text), 'tar', 3, '{}', false
+                FROM unnest(CAST(:ids AS uuid[])) AS id"""),
+            {"archive": archive, "ids": [older, untaped]},
+        )
+        connection.execute(
+            text("INSERT INTO copy (package_id, location, uri, size, checksums) VALUES (:id, 'tape', 'x', 3, '{}')"),
+            {"id": older},
+        )
+    with database.begin() as connection:
+        archives.recall(connection, archive, package=older)
+        with pytest.raises(NotFound):
+            archives.recall(connection, archive, package=foreign)
+        with pytest.raises(NotFound):
+            archives.recall(connection, archive, package=new_id())
+        with pytest.raises(Conflict):
+            archives.recall(connection, archive, package=untaped)
+    assert [row.input for row in world.rows("SELECT input FROM step")] == [{"package": str(older)}]
+    with database.connect() as connection:
+        started = work.start(connection, world.rows("SELECT id FROM step")[0].id, CAUSE)
+        assert started is not None
+        assert [copy.package_id for copy in started.archive.copies] == [used, older], "as their packages were made"
 
 
 def test_the_tick_begins_drills_on_its_own(database: Engine) -> None:

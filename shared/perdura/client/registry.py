@@ -121,9 +121,16 @@ class Client(Transport):
         """Run more steps behind the finished pipeline."""
         return self.post(f"/archives/{archive}/run", {"steps": list(steps)})
 
-    def recall(self, archive: str, *, file: str | None = None, drill: bool = False) -> Document:
-        """Bring the AIP, or one file of it, back from tape; a drill proves that it can be done and keeps nothing."""
-        return self.post(f"/archives/{archive}/recalls", {"drill": drill, **({"file": file} if file else {})})
+    def recall(
+        self, archive: str, *, package: str | None = None, file: str | None = None, drill: bool = False
+    ) -> Document:
+        """Bring the AIP, or one file of it, back from tape; a drill proves that it can be done and keeps nothing.
+
+        `package` is the id of a version of the AIP; without it, that in use.
+        """
+        told = {"package": package, "file": file}
+        wanted = {name: value for name, value in told.items() if value is not None}
+        return self.post(f"/archives/{archive}/recalls", {"drill": drill, **wanted})
 
     def wait(self, archive: str, timeout: float | None = None, every: float = 2.0) -> Document:
         """Wait until an Archive is done, looking `every` so many seconds. Raises TimeoutError after `timeout` of them.

@@ -210,26 +210,41 @@ _ERRAND = text("""
 """)
 
 _ON_TAPE = text("""
-    SELECT EXISTS (SELECT FROM copy JOIN package ON package.id = package_id
-                   WHERE archive_id = archive.id AND location = 'tape') FROM archive WHERE id = :archive
+    SELECT CAST(:package AS uuid) IS NULL OR EXISTS (
+            SELECT FROM package WHERE id = :package AND archive_id = archive.id AND kind = 'AIP') AS known,
+        EXISTS (SELECT FROM copy JOIN package ON package.id = package_id
+            WHERE archive_id = archive.id AND location = 'tape'
+                AND package.id = coalesce(CAST(:package AS uuid), package.id)) AS on_tape
+    FROM archive WHERE id = :archive
 """)
 
 
 def recall(
-    connection: Connection, archive: UUID, *, file: str | None = None, drill: bool = False, step: UUID | None = None
+    connection: Connection,
+    archive: UUID,
+    *,
+    package: UUID | None = None,
+    file: str | None = None,
+    drill: bool = False,
+    step: UUID | None = None,
 ) -> Begun:
     """Ask for an Archive's AIP, or one file of it, to be brought back from tape; a drill keeps nothing.
 
-    A `step` of that id that was asked for before is left alone.
+    `package` is the version of the AIP, that in use without it. A `step` of that id that was asked for before is left
+    alone.
 
-    Raises NotFound, or Conflict when the Archive has no copy on tape.
+    Raises NotFound, also for a version of another Archive, or Conflict when there is no copy on tape.
     """
-    on_tape = connection.execute(_ON_TAPE, {"archive": archive}).scalar_one_or_none()
-    if on_tape is None:
+    row = connection.execute(_ON_TAPE, {"archive": archive, "package": package}).one_or_none()
+    if row is None:
         raise NotFound("There is no such Archive.")
-    if not on_tape:
-        raise Conflict("The Archive has no copy on tape to recall.", code="no-tape-copy")
-    wanted = {**({"file": file} if file else {}), **({"drill": True} if drill else {})}
+    if not row.known:
+        raise NotFound("The Archive has no such version.")
+    if not row.on_tape:
+        what = "The Archive" if package is None else "This version of the AIP"
+        raise Conflict(f"{what} has no copy on tape to recall.", code="no-tape-copy")
+    told = {"package": package and str(package), "file": file, "drill": drill}
+    wanted = {name: value for name, value in told.items() if value}
     return errand(connection, archive, "recall", json.dumps(wanted), step or new_id())
 
 

@@ -19,7 +19,7 @@ from perdura.registry.tape_tables import LOCATION
 from perdura.storage.store import ObjectRef
 
 _SAMPLE = text("""
-    SELECT archive_id FROM copy JOIN package ON package.id = copy.package_id
+    SELECT archive_id, package_id FROM copy JOIN package ON package.id = copy.package_id
     WHERE location = :location ORDER BY sha256(convert_to(:seed || ':' || package_id, 'UTF8')) LIMIT :count
 """)
 
@@ -32,8 +32,8 @@ def begin_drill(connection: Connection, *, count: int, seed: str) -> list[CloudE
     rows = connection.execute(_SAMPLE, {"location": LOCATION, "seed": seed, "count": count})
     events: list[CloudEvent] = []
     for row in rows.all():
-        step = derived_id("drill", row.archive_id, seed)
-        events += archives.recall(connection, row.archive_id, drill=True, step=step).events
+        step = derived_id("drill", row.package_id, seed)
+        events += archives.recall(connection, row.archive_id, package=row.package_id, drill=True, step=step).events
     return events
 
 

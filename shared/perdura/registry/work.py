@@ -69,9 +69,10 @@ VIEW = """
     step.failures, step.cause, step.created_at AS step_created_at, archive.id AS archive_id, archive.title,
     archive.metadata, archive.restricted, archive.pipeline, archive.created_at AS archive_created_at,
     (SELECT jsonb_build_array(source, recid) FROM resource WHERE resource.id = archive.resource_id) AS resource,
-    (SELECT jsonb_agg(to_jsonb(package) ORDER BY package.created_at) FROM package
+    (SELECT jsonb_agg(to_jsonb(package) ORDER BY package.created_at, package.id) FROM package
      WHERE package.archive_id = archive.id) AS packages,
-    (SELECT jsonb_agg(to_jsonb(copy)) FROM copy JOIN package ON package.id = copy.package_id
+    (SELECT jsonb_agg(to_jsonb(copy) ORDER BY package.created_at, package.id, copy.location)
+     FROM copy JOIN package ON package.id = copy.package_id
      WHERE package.archive_id = archive.id) AS copies,
     EXISTS (SELECT FROM step AS earlier WHERE earlier.archive_id = archive.id
             AND (earlier.state = 'completed_with_warnings' OR earlier.output ? 'skipped_by')) AS warned,

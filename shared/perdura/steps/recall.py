@@ -5,7 +5,8 @@ invocations as that takes, compared with the registry, and released. What was re
 the runtime removes it. A drill reads and hashes everything and keeps nothing: it proves that the copy on tape can be
 restored.
 
-Input of the step: `file` names one file of the AIP; `drill` true asks for a drill; without either the whole AIP.
+Input of the step: `package` names the version of the AIP, without it that in use is meant; `file` one file of it;
+`drill` true asks for a drill; without either the whole AIP.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from perdura.errors import Broken, NotFound, NotStored, PerduraError, Rejected, Retryable
-from perdura.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, StepState
+from perdura.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, PackageKind, StepState
 from perdura.packages.aip_index import decode, lines
 from perdura.ports import Ports, Staging, TapeSystem
 from perdura.steps.archive_decisions import next_look
@@ -112,10 +113,7 @@ def _tape(ports: Ports) -> TapeSystem:
 
 def _taken_up(archive: ArchiveView) -> Recall:
     checkpoint = archive.step.checkpoint
-    copy = next((copy for copy in reversed(archive.copies) if copy.location == "tape"), None)
-    aip = next((package for package in archive.packages if copy and package.id == copy.package_id), None)
-    if copy is None or aip is None:
-        raise Rejected("This Archive has no copy on tape.", code="no-tape-copy")
+    aip, copy = _version(archive)
     path, offset = place_on_tape(copy, f"{archive.id}/{aip.id}.tar")
     return Recall(
         archive,
@@ -130,6 +128,21 @@ def _taken_up(archive: ArchiveView) -> Recall:
         broken=checkpoint.get("broken", 0),
         reading=reading_from(checkpoint.get("reading")),
     )
+
+
+def _version(archive: ArchiveView) -> tuple[Package, Copy]:
+    """The version asked for, or begun with; else that in use, or the newest one on tape. Raises Rejected."""
+    on_tape = {copy.package_id: copy for copy in archive.copies if copy.location == "tape"}
+    aips = [package for package in archive.packages if package.id in on_tape]
+    asked = archive.step.checkpoint.get("aip") or archive.step.input.get("package")
+    if asked is not None:
+        aips = [package for package in aips if str(package.id) == asked]
+    if not aips:
+        which = f"version {asked}" if asked else "AIP"
+        raise Rejected(f"This Archive has no copy of its {which} on tape.", code="no-tape-copy")
+    used = archive.package(PackageKind.AIP)
+    aip = used if used in aips else aips[-1]
+    return aip, on_tape[aip.id]
 
 
 def place_on_tape(copy: Copy, own_path: str) -> tuple[str, int]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from lxml import etree
+from sqlalchemy import text
 from werkzeug.test import Client
 
 from perdura.ids import new_id
@@ -152,3 +153,25 @@ def test_a_request_costs_at_most_ten_statements(world: World, registry: Client, 
     with contextmanager(world.statements)() as seen:
         assert registry.get(address.format(id=archive), headers=bearer()).status_code == 200
     assert len(seen) <= 10
+
+
+def test_a_version_of_the_aip_is_recalled_by_its_id(world: World, registry: Client) -> None:
+    archive, other = world.archive(), world.archive()
+    package, foreign = world.aip(archive), world.aip(other)
+    address = f"/api/v1/archives/{archive}/recalls"
+
+    def asked(identity: object, **how: str) -> int:
+        return registry.post(address, json={"package": str(identity)}, headers=bearer(**how)).status_code
+
+    assert asked(package) == 409, "not on tape"
+    with world.engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO copy (package_id, location, uri, size, checksums) VALUES (:id, 'tape', 'x', 3, '{}')"),
+            [{"id": package}, {"id": foreign}],
+        )
+    assert [asked(package), asked(foreign), asked(new_id()), asked("a version")] == [202, 404, 404, 422]
+    with world.engine.connect() as connection:
+        [step] = connection.execute(text("SELECT archive_id, input FROM step WHERE name = 'recall'"))
+    assert (step.archive_id, step.input) == (archive, {"package": str(package)})
+    plain = registry.post(address, json={"package": str(package)}, headers=world.bearer())
+    assert plain.status_code in (403, 404), "who may not operate may not recall"

@@ -116,3 +116,11 @@ def test_without_a_stack_the_way_to_one_is_shown(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     result = CliRunner().invoke(main, ["--home", str(tmp_path / "home"), "archives", "list"])
     assert (result.exit_code, "does not run" in result.output) == (2, True)
+
+
+def test_a_version_is_recalled_by_its_id(run: Run, registry: FakeRegistry) -> None:
+    registry.on("POST /api/v1/archives/a1/recalls", (202, {"archive": "a1", "step": "s1"}), (202, {"step": "s2"}))
+    assert run("recall", "a1", "--package", "p0").stdout == "step s1\n"
+    run("recall", "a1", "--drill")
+    sent = [json.loads(body) for body in registry.sent("POST", "/api/v1/archives/a1/recalls")]
+    assert sent == [{"package": "p0", "drill": False}, {"drill": True}]

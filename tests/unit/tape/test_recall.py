@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -83,6 +84,34 @@ def test_the_whole_aip_comes_back_and_is_compared_with_the_registry() -> None:
     assert outcome.copies[0].verified_at == bench.clock.now()
     assert [event.type for event in outcome.events] == ["recovery", "fixity check"]
     assert bench.tape.released == [PATH]
+
+
+def test_the_version_in_use_is_recalled_or_the_one_that_is_asked_for() -> None:
+    bench = Bench()
+    used, older, newer = bench.view.packages[0], UUID(int=1), UUID(int=2)
+    others = [replace(used, id=each, accepted=False) for each in (older, newer)]
+    copies = [Copy(each, "tape", f"davs://t/{ARCHIVE}/{each}.tar", len(DATA), {}) for each in (AIP, older, newer)]
+    bench.view = replace(bench.view, packages=(others[0], used, others[1]), copies=tuple(copies))
+    for each in (older, newer):
+        bench.tape.files[f"{ARCHIVE}/{each}.tar"] = DATA
+    assert bench.run().copies[0].package_id == AIP
+    for asked in (older, newer):
+        view = replace(bench.view.step, input={"package": str(asked)}, checkpoint={})
+        assert step.run(replace(bench.view, step=view), bench.ports).copies[0].package_id == asked
+    with pytest.raises(Rejected, match="no copy"):
+        view = replace(bench.view.step, input={"package": str(UUID(int=3))}, checkpoint={})
+        step.run(replace(bench.view, step=view), bench.ports)
+
+
+def test_a_recall_stays_with_the_version_it_began_with() -> None:
+    bench = Bench()
+    bench.staging(Staging(False), Staging(True))
+    assert bench.run().state is StepState.WAITING
+    used, newer = bench.view.packages[0], UUID(int=2)
+    packages = (replace(used, accepted=False), replace(used, id=newer))
+    copy = Copy(newer, "tape", f"davs://t/{ARCHIVE}/{newer}.tar", len(DATA), {})
+    bench.view = replace(bench.view, packages=packages, copies=(*bench.view.copies, copy))
+    assert bench.run().copies[0].package_id == AIP
 
 
 def test_staging_takes_time() -> None:

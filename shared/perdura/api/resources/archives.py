@@ -146,10 +146,10 @@ def _begun(call: Call, begun: Begun) -> ActAnswer:
 def recall_archive(call: Call, archive_id: UUID, body: RecallRequest) -> RecallAnswer:
     """Bring the AIP of an Archive, or one file of it, back from tape; the step's output says where it lies.
 
-    409 when the Archive has no copy on tape.
+    404 for a version that the Archive does not have; 409 when there is no copy on tape.
     """
     _require(call, archive_id)
-    begun = registry.recall(call.connection, archive_id, file=body.file, drill=body.drill)
+    begun = registry.recall(call.connection, archive_id, package=body.package, file=body.file, drill=body.drill)
     call.emit(begun.events)
     step = UUID(begun.events[0].data["step"])
     return RecallAnswer(archive=archive_id, step=step, links=links.archive_links(archive_id))
