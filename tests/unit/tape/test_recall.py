@@ -98,9 +98,9 @@ def test_the_version_in_use_is_recalled_or_the_one_that_is_asked_for() -> None:
     for asked in (older, newer):
         view = replace(bench.view.step, input={"package": str(asked)}, checkpoint={})
         assert step.run(replace(bench.view, step=view), bench.ports).copies[0].package_id == asked
+    unknown = replace(bench.view.step, input={"package": str(UUID(int=3))}, checkpoint={})
     with pytest.raises(Rejected, match="no copy"):
-        view = replace(bench.view.step, input={"package": str(UUID(int=3))}, checkpoint={})
-        step.run(replace(bench.view, step=view), bench.ports)
+        step.run(replace(bench.view, step=unknown), bench.ports)
 
 
 def test_a_recall_stays_with_the_version_it_began_with() -> None:

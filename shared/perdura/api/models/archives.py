@@ -303,7 +303,7 @@ class EventPage(Answer):
 class RecallRequest(Request):
     """What to bring back from tape: one `file` by its path in the AIP, or all of it; a `drill` keeps nothing."""
 
-    package: UUID | None = Field(None, description="A version of the AIP, by its id; without it, that in use.")
+    package: PackageId | None = Field(None, description="A version of the AIP, by its id; without it, that in use.")
     file: PlainText | None = Field(None, min_length=1, max_length=4000)
     drill: bool = False
 
