@@ -326,6 +326,16 @@ class Wish:
     priority: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class OpenJob:
+    """A job of the register that is not over: its key and file; `job_id` None when no answer to it is known."""
+
+    key: str
+    path: str
+    job_id: str | None
+    account: TapeAccount | None
+
+
 class TapeJobs(Protocol):
     """The register of the jobs we asked for: noted before the tape system is asked (architecture §3.3).
 
@@ -366,6 +376,10 @@ class TapeJobs(Protocol):
 
     def tried(self, key: str, retries: Sequence[TapeRetry]) -> None:
         """Note attempts that failed; one noted before is left as it is."""
+        ...
+
+    def open_job(self, paths: Sequence[str]) -> OpenJob | None:
+        """The job that may still be writing one of these files; the newest that was answered if there are several."""
         ...
 
     def slot(self, package: UUID) -> ContainerFile | None:

@@ -21,7 +21,7 @@ from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Conflict, NotFound, StoreUnavailable
 from perdura.ids import new_id
 from perdura.packages.tape_container import Container
-from perdura.ports import TapeAccount, TapeJob, TapeOrder, TapeRetry
+from perdura.ports import OpenJob, TapeAccount, TapeJob, TapeOrder, TapeRetry
 from perdura.registry import archives, tape_containers, tape_duties, tape_wishes, work
 from perdura.registry.tape_jobs import RegistryTapeJobs
 from perdura.runtime import tape
@@ -162,6 +162,18 @@ def test_what_a_job_did_is_kept(database: Engine) -> None:
     assert (row.server, row.holder) == (ACCOUNT.server, ACCOUNT.holder)
     assert row.submitted_at is not None
     assert row.ended_at is not None
+
+
+def test_a_job_that_may_still_be_writing_a_file_is_found(database: Engine) -> None:
+    jobs = RegistryTapeJobs(database)
+    assert jobs.open_job(["a.tar"]) is None
+    jobs.admit(order("a"), 0)
+    assert jobs.open_job(["a.tar", "b.tar"]) == OpenJob("a", "a.tar", None, None)
+    jobs.accepted("a", "job-1", ACCOUNT)
+    jobs.admit(TapeOrder("later", "a.tar", 10, 3), 0)
+    assert jobs.open_job(["a.tar"]) == OpenJob("a", "a.tar", "job-1", ACCOUNT), "what was answered is surely there"
+    jobs.seen({"a": TapeJob("job-1", "cancelled")}, ["a", "later"])
+    assert jobs.open_job(["a.tar"]) is None
 
 
 def test_every_failed_attempt_is_kept_once(database: Engine) -> None:

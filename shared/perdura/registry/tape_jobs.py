@@ -9,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import Engine, text
 
 from perdura.packages.tape_container import Slot
-from perdura.ports import ContainerFile, TapeAccount, TapeJob, TapeOrder, TapeRetry, Wish
+from perdura.ports import ContainerFile, OpenJob, TapeAccount, TapeJob, TapeOrder, TapeRetry, Wish
 from perdura.registry import tape_wishes
 from perdura.registry.tape_tables import LOCATION
 
@@ -128,6 +128,22 @@ class RegistryTapeJobs:
         if rows:
             with self._engine.begin() as connection:
                 connection.execute(_TRIED, rows)
+
+    def open_job(self, paths: Sequence[str]) -> OpenJob | None:
+        """The job that may still be writing one of these files; the newest that was answered if there are several."""
+        with self._engine.connect() as connection:
+            row = connection.execute(
+                text("""
+                    SELECT key, path, job_id, server, holder FROM tape_job
+                    WHERE ended_at IS NULL AND path = ANY(:paths)
+                    ORDER BY job_id IS NULL, intended_at DESC LIMIT 1
+                """),
+                {"paths": list(paths)},
+            ).one_or_none()
+        if row is None:
+            return None
+        account = TapeAccount(row.server, row.holder) if row.server and row.holder else None
+        return OpenJob(row.key, row.path, row.job_id, account)
 
     def slot(self, package: UUID) -> ContainerFile | None:
         """The newest container that an AIP was put into."""

@@ -3,7 +3,9 @@
 The job is noted before FTS is asked, under a key that always gives the same job; a lost answer or a killed worker
 therefore never makes a second copy. FTS's FINISHED is not believed: the step completes when the tape endpoint itself
 says that a file of the right size and ADLER32 is on tape. Another attempt is first written down in the checkpoint and
-submitted at the next look, so that it too is asked for at most once. Small AIPs wait for others to fill a container.
+submitted at the next look, so that it too is asked for at most once. A retry follows the job of an earlier attempt that
+may be alive: two would write to one destination, and one that fails removes it (fts-cta.md 4.5). Small AIPs wait for
+others to fill a container.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from perdura.steps.archive_looking import looked, on_found
 from perdura.steps.archive_outcomes import waiting
 from perdura.steps.archive_source import adler32_of
 from perdura.steps.archive_submission import PAUSED_SECONDS, held_back, stopped, submit, submit_all
-from perdura.steps.archive_transfer import Transfer, restored, resumed, whole
+from perdura.steps.archive_transfer import Transfer, adopting, restored, resumed, whole
 
 log = logging.getLogger(__name__)
 QUICK_LOOKS = (0.25, 0.4)
@@ -33,6 +35,12 @@ FAST = 1.0
 """A tape system that may be asked again after so many seconds counts as fast."""
 GROUPED = frozenset({"adler32", "sha256", "sha512"})
 """Checksums without which an AIP is not put into a container."""
+
+UNCOMPRESSED = (
+    "This AIP is uncompressed, one object a file, and the tape system takes one file. Skip this step: the AIP stays on "
+    "disk. For a copy on tape let Archivematica compress its AIPs (processing configuration, 'Select compression "
+    "algorithm': 7-Zip or gzipped tar), then preserve the Archive again."
+)
 
 
 def run(archive: ArchiveView, ports: Ports) -> Outcome:
@@ -47,6 +55,8 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     tape = ports.tape
     if tape is None:
         return told_without_tape(archive, aip, ports.clock.now())
+    if aip.container == "prefix":
+        return Outcome(StepState.BLOCKED, error_code="uncompressed-aip", message=UNCOMPRESSED)
     if not 0 < aip.size <= ports.settings.tape_largest:
         message = f"The tape system takes files of 1 to {ports.settings.tape_largest} bytes; this AIP has {aip.size}."
         return Outcome(StepState.BLOCKED, error_code="size-refused-by-tape", message=message)
@@ -55,9 +65,13 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     transfer = _taken_up(archive, aip, ports)
     if transfer.phase == "group":
         return waiting(transfer, now, ports, "tape-group", ports.settings.tape_group_seconds)
-    if transfer.phase == "submit":
-        if archive.step.attempt > 1 and (settled := _there_already(transfer, tape, jobs, ports)) is not None:
+    if transfer.phase == "submit" and archive.step.attempt > 1:
+        places = _places(transfer, jobs)
+        followed = _followed(places, jobs)
+        if followed is None and (settled := _there_already(places, tape, ports)) is not None:
             return settled
+        transfer = followed or transfer
+    if transfer.phase == "submit":
         try:
             submitted = submit(transfer, tape, jobs, ports)
         except UpstreamUnavailable as error:
@@ -141,15 +155,29 @@ def _alone(transfer: Transfer) -> Transfer:
     return replace(transfer, phase="submit") if transfer.phase == "group" else transfer
 
 
-def _there_already(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -> Outcome | None:
-    """The outcome when an earlier attempt's file, or the container it was in, is at the destination; else None."""
-    candidates = [transfer]
+def _places(transfer: Transfer, jobs: TapeJobs) -> list[Transfer]:
+    """Where earlier attempts may have put the AIP: into a container, where this one would put it, or as a `.tar`."""
+    places = [transfer]
     held = jobs.slot(transfer.aip.id)
     if held is not None:
         inside = replace(transfer, path=held.path, size=held.size, adler32=held.adler32, slot=held.slot)
-        candidates.insert(0, inside)
-    residency = tape.residency([each.path for each in candidates])
-    for candidate in candidates:
+        places.insert(0, inside)
+    before = f"{transfer.archive.id}/{transfer.aip.id}.tar"
+    if transfer.path != before:
+        places.append(replace(transfer, path=before))
+    return places
+
+
+def _followed(places: Sequence[Transfer], jobs: TapeJobs) -> Transfer | None:
+    """The transfer whose job an earlier attempt asked for and nobody has seen end; None without one."""
+    job = jobs.open_job([each.path for each in places])
+    return None if job is None else next(adopting(each, job) for each in places if each.path == job.path)
+
+
+def _there_already(places: Sequence[Transfer], tape: TapeSystem, ports: Ports) -> Outcome | None:
+    """The outcome when an earlier attempt's file, or the container it was in, is at the destination; else None."""
+    residency = tape.residency([each.path for each in places])
+    for candidate in places:
         found = residency.get(candidate.path)
         if found is not None and (found.on_disk or found.on_tape):
             return on_found(replace(candidate, phase="tape"), found, tape, ports)

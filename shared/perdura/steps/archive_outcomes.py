@@ -41,6 +41,7 @@ def next_round(transfer: Transfer, decision: Decision, now: datetime, ports: Por
         on_disk_since=None,
         retries=0,
         asked_again=False,
+        adopted=None,
     )
     outcome = waiting(following, now, ports, decision.code, said=decision.message)
     poll_at = next_look(now, transfer.round - 1, ports.settings.tape_poll_seconds, ports.settings.tape_poll_longest)

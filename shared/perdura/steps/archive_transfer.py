@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from perdura.errors import Broken
 from perdura.outcome import ArchiveView, Package
 from perdura.packages.tape_container import Slot
-from perdura.ports import TapeAccount
+from perdura.ports import OpenJob, TapeAccount
 from perdura.steps.archive_decisions import Expected
+
+CONTAINERS = ("7z", "tar", "tar.bz2", "tar.gz", "zip")
+"""What a file on tape may be named by; before the others had names of their own, every AIP was a `.tar`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,8 @@ class Transfer:
     """Where the job was asked for, and as whom."""
     asked_again: bool = False
     """True after a job that had become unknown was asked for under its own key once more."""
+    adopted: str | None = None
+    """Key of a job that an earlier attempt asked for and that is followed in this round."""
 
     @property
     def expected(self) -> Expected:
@@ -50,6 +56,8 @@ class Transfer:
     @property
     def job_key(self) -> str:
         """File and attempt: the same key never starts a second job (fts-cta.md 2.8)."""
+        if self.adopted is not None:
+            return self.adopted
         if self.slot is not None:
             return f"{self.slot.container}:tape:{self.round}"
         return f"{self.aip.id}:tape:{self.archive.step.attempt}.{self.round}"
@@ -67,7 +75,7 @@ class Transfer:
             "phase": self.phase, "round": self.round, "job": self.job, "looks": self.looks,
             "complaints": self.complaints, "on_disk_since": self.on_disk_since, "retries": self.retries,
             "account": None if self.account is None else [self.account.server, self.account.holder],
-            "asked_again": self.asked_again,
+            "asked_again": self.asked_again, "adopted": self.adopted,
             "slot": None if slot is None else [str(slot.container), slot.offset, slot.length],
         }  # fmt: skip
 
@@ -100,9 +108,27 @@ def restored(archive: ArchiveView, aip: Package, checkpoint: Mapping[str, Any]) 
         retries=checkpoint.get("retries", 0),
         account=TapeAccount(*checkpoint["account"]) if checkpoint.get("account") else None,
         asked_again=checkpoint.get("asked_again", False),
+        adopted=checkpoint.get("adopted"),
     )
+
+
+def adopting(transfer: Transfer, found: OpenJob) -> Transfer:
+    """The transfer that follows a job asked for before it; one whose answer is not known is asked for once more."""
+    return replace(
+        transfer,
+        phase="submit" if found.job_id is None else "job",
+        job=found.job_id,
+        account=found.account,
+        adopted=found.key,
+        round=int(re.split("[:.]", found.key)[-1]),
+    )
+
+
+def file_name(aip: Package) -> str:
+    """The name of an AIP as a file of its own: its id, with the ending of what it is."""
+    return f"{aip.id}.{aip.container if aip.container in CONTAINERS else 'tar'}"
 
 
 def whole(archive: ArchiveView, aip: Package, adler32: str, phase: str = "submit") -> Transfer:
     """The transfer of an AIP as a file of its own."""
-    return Transfer(archive, aip, f"{archive.id}/{aip.id}.tar", aip.size, adler32, phase)
+    return Transfer(archive, aip, f"{archive.id}/{file_name(aip)}", aip.size, adler32, phase)

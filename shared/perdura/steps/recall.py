@@ -23,6 +23,7 @@ from perdura.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, 
 from perdura.packages.aip_index import decode, lines
 from perdura.ports import Ports, Staging, TapeSystem
 from perdura.steps.archive_decisions import next_look
+from perdura.steps.archive_transfer import CONTAINERS, file_name
 from perdura.steps.recall_events import Recalled, failed, recalled
 from perdura.steps.recall_reading import Progress, Reading, Target, read_on, reading_from
 from perdura.storage.store import ObjectRef
@@ -92,7 +93,8 @@ def target_of(found: Recall, ports: Ports) -> Target:
     base = f"{PREFIX}{found.archive.id}/{found.aip.id}"
     if wanted is None:
         drill = bool(found.archive.step.input.get("drill"))
-        return Target(found.offset, found.aip.size, found.aip.checksums, None if drill else f"{base}.tar", True)
+        kept = f"{PREFIX}{found.archive.id}/{file_name(found.aip)}"
+        return Target(found.offset, found.aip.size, found.aip.checksums, None if drill else kept, True)
     if found.aip.index_key is None:
         raise Rejected("This AIP has no index; it can only be recalled as a whole.", code="no-aip-index")
     ref = ObjectRef(found.aip.bucket, found.aip.index_key)
@@ -114,7 +116,7 @@ def _tape(ports: Ports) -> TapeSystem:
 def _taken_up(archive: ArchiveView) -> Recall:
     checkpoint = archive.step.checkpoint
     aip, copy = _version(archive)
-    path, offset = place_on_tape(copy, f"{archive.id}/{aip.id}.tar")
+    path, offset = place_on_tape(copy, f"{archive.id}/{aip.id}")
     return Recall(
         archive,
         aip,
@@ -146,9 +148,15 @@ def _version(archive: ArchiveView) -> tuple[Package, Copy]:
 
 
 def place_on_tape(copy: Copy, own_path: str) -> tuple[str, int]:
-    """The file on tape that holds a copy, and where the AIP begins in it: in a container, its address says so."""
+    """The file on tape that holds a copy, and where the AIP begins in it: its address says so.
+
+    `own_path` is that of a file of its own, without the ending.
+    """
     match = IN_CONTAINER.search(copy.uri)
-    return (own_path, 0) if match is None else (match["path"], int(match["offset"]))
+    if match is not None:
+        return match["path"], int(match["offset"])
+    endings = (each for each in CONTAINERS if copy.uri.endswith(f"{own_path}.{each}"))
+    return f"{own_path}.{next(endings, 'tar')}", 0
 
 
 def _staged(found: Recall, tape: TapeSystem, ports: Ports) -> Recall:

@@ -14,6 +14,7 @@ from perdura.ids import NAMESPACE, derived_id
 from perdura.outcome import ArchiveView, Package, PackageKind, StepView
 from perdura.ports import (
     ContainerFile,
+    OpenJob,
     Ports,
     Residency,
     Staging,
@@ -142,6 +143,7 @@ class FakeTapeJobs:
 
     orders: dict[str, TapeOrder] = field(default_factory=dict)
     accepted_as: dict[str, str] = field(default_factory=dict)
+    accounts: dict[str, TapeAccount] = field(default_factory=dict)
     states: dict[str, str] = field(default_factory=dict)
     over: set[str] = field(default_factory=set)
     wished: dict[str, Wish] = field(default_factory=dict)
@@ -168,6 +170,7 @@ class FakeTapeJobs:
 
     def accepted(self, key: str, job_id: str, account: TapeAccount) -> None:
         self.accepted_as.setdefault(key, job_id)
+        self.accounts.setdefault(key, account)
 
     def wishes(self, keys: Sequence[str]) -> Mapping[str, Wish]:
         return {key: self.wished[key] for key in keys if key in self.wished}
@@ -182,6 +185,13 @@ class FakeTapeJobs:
     def tried(self, key: str, retries: Sequence[TapeRetry]) -> None:
         held = self.failed.setdefault(key, [])
         held += [each for each in retries if each not in held]
+
+    def open_job(self, paths: Sequence[str]) -> OpenJob | None:
+        for key in self.in_flight:
+            if self.orders[key].path in paths:
+                job = self.accepted_as.get(key)
+                return OpenJob(key, self.orders[key].path, job, self.accounts.get(key))
+        return None
 
     def slot(self, package: UUID) -> ContainerFile | None:
         return self.slots.get(package)

@@ -356,6 +356,33 @@ def test_a_person_pauses_and_resumes_the_destination() -> None:
     assert len(bench.tape.submissions) == 1
 
 
+@pytest.mark.parametrize(("container", "ending"), [("7z", "7z"), ("tar.gz", "tar.gz"), ("tar", "tar"), ("?", "tar")])
+def test_a_file_on_tape_is_named_after_what_it_is(container: str, ending: str) -> None:
+    bench = Bench()
+    bench.view = archive(replace(bench.package, container=container))
+    bench.run()
+    assert [request.destination_path for request in bench.tape.requests.values()] == [f"{ARCHIVE}/{AIP}.{ending}"]
+
+
+def test_a_retry_finds_the_copy_that_was_named_tar_whatever_it_is() -> None:
+    bench = Bench()
+    path = f"{ARCHIVE}/{AIP}.tar"
+    bench.tape.places[path] = Residency(path, False, True, len(DATA), bench.package.checksums["adler32"])
+    bench.view = archive(replace(bench.package, container="7z"), attempt=2)
+    outcome = bench.run()
+    assert (outcome.state, outcome.copies[0].uri) == (StepState.COMPLETED, bench.tape.uri(path))
+    assert bench.tape.submissions == []
+
+
+def test_an_uncompressed_aip_is_refused_with_what_to_do() -> None:
+    bench = Bench()
+    bench.view = archive(replace(bench.package, key="aips/one/", container="prefix", checksums={}, version_id=None))
+    outcome = bench.run()
+    assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "uncompressed-aip")
+    assert "Select compression algorithm" in str(outcome.message)
+    assert bench.tape.submissions == []
+
+
 def test_a_person_cancels_a_job_and_may_try_again_later() -> None:
     bench = Bench()
     bench.run()
@@ -368,6 +395,62 @@ def test_a_person_cancels_a_job_and_may_try_again_later() -> None:
     bench.view = archive(bench.package, attempt=2)
     assert bench.run().state is StepState.WAITING
     assert bench.tape.submissions == [f"{AIP}:tape:1.1", f"{AIP}:tape:2.1"]
+
+
+def test_a_retry_follows_the_job_that_is_still_alive() -> None:
+    bench = Bench()
+    bench.run()
+    bench.view = archive(bench.package, attempt=2)
+    assert bench.run().state is StepState.WAITING
+    assert bench.tape.submissions == [f"{AIP}:tape:1.1"], "two jobs would write to one destination"
+    assert bench.poll().state is StepState.WAITING
+    bench.tape.tick()
+    assert bench.poll().state is StepState.COMPLETED
+    assert bench.jobs.in_flight == set()
+
+
+def test_a_retry_asks_for_a_job_of_its_own_when_the_one_it_followed_fails() -> None:
+    bench = Bench()
+    bench.run()
+    bench.view = archive(bench.package, attempt=2)
+    bench.run()
+    bench.job_is("failed", "TRANSFER [110] Connection timed out", recoverable=True)
+    assert bench.poll().state is StepState.WAITING
+    assert bench.poll().state is StepState.WAITING
+    assert bench.tape.submissions == [f"{AIP}:tape:1.1", f"{AIP}:tape:2.2"]
+    bench.view = archive(bench.package, attempt=3)
+    bench.run()
+    bench.tape.tick()
+    assert bench.poll().state is StepState.COMPLETED
+    assert bench.tape.submissions[2:] == []
+
+
+def test_a_retry_asks_again_for_the_job_whose_answer_was_lost() -> None:
+    bench = Bench()
+    bench.tape.down = True
+    bench.run()
+    bench.tape.down = False
+    bench.view = archive(bench.package, attempt=2)
+    bench.run()
+    assert bench.tape.submissions == [f"{AIP}:tape:1.1"], "the key that FTS may know already"
+
+
+def test_a_retry_follows_the_job_of_its_container() -> None:
+    bench = Bench(**GROUPING)
+    container = UUID("0198f000-0000-7000-8000-000000000001")
+    path, key = f"containers/{container}.tar", f"{container}:tape:3"
+    bench.jobs.slots[AIP] = ContainerFile(Slot(container, 1536, len(DATA)), path, 5000, "0a0b0c0d")
+    bench.jobs.admit(TapeOrder(key, path, 5000, 3, container=container), 0)
+    bench.jobs.accepted(key, "job-of-the-container", bench.tape.account())
+    bench.tape.states["job-of-the-container"] = TapeJob("job-of-the-container", "active")
+    bench.view = archive(bench.package, attempt=2)
+    assert bench.run().state is StepState.WAITING
+    assert bench.tape.submissions == []
+    bench.tape.places[path] = Residency(path, False, True, 5000, "0a0b0c0d")
+    bench.tape.states["job-of-the-container"] = TapeJob("job-of-the-container", "finished")
+    outcome = bench.poll()
+    assert outcome.state is StepState.COMPLETED
+    assert outcome.copies[0].uri.endswith(f"{path}#offset=1536&length={len(DATA)}")
 
 
 def test_a_job_that_was_done_before_it_was_cancelled_counts() -> None:

@@ -103,6 +103,18 @@ def test_the_version_in_use_is_recalled_or_the_one_that_is_asked_for() -> None:
         step.run(replace(bench.view, step=unknown), bench.ports)
 
 
+@pytest.mark.parametrize("ending", ["7z", "tar"])
+def test_a_compressed_aip_comes_back_from_whatever_name_it_has_on_tape(ending: str) -> None:
+    bench = Bench()
+    path = f"{ARCHIVE}/{AIP}.{ending}"
+    copy = replace(bench.view.copies[0], uri=bench.tape.uri(path))
+    bench.tape.files = {path: DATA}
+    bench.view = replace(bench.view, packages=(replace(bench.view.packages[0], container="7z"),), copies=(copy,))
+    outcome = bench.run()
+    assert outcome.output["recall"]["key"] == f"recalled/{ARCHIVE}/{AIP}.7z"
+    assert bench.tape.released == [path]
+
+
 def test_a_recall_stays_with_the_version_it_began_with() -> None:
     bench = Bench()
     bench.staging(Staging(False), Staging(True))
