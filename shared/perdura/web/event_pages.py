@@ -8,22 +8,34 @@ from flask import Response
 
 from perdura.accounts.principals import Permission
 from perdura.api import cursors
+from perdura.api.log_door import sight_of
+from perdura.api.problems import FieldError, Problem
 from perdura.api.queries import premis_search
+from perdura.premis.dates import BadDate, Period, period
+from perdura.premis.query import Filter
 from perdura.web.visit import Visit
 
 PAGE = 50
+FILTERS = ("type", "outcome", "from", "to", "object", "agent")
 
 
 def listing(visit: Visit) -> Response:
-    """Events, filtered by type, outcome and object; every filter is in the address."""
+    """Events, filtered by type, outcome, days, object and agent; every filter is in the address."""
     visit.require(Permission.READ)
-    wanted = {name: visit.request.args.get(name, "").strip()[:200] for name in ("type", "outcome", "object")}
+    wanted = {name: visit.request.args.get(name, "").strip()[:200] for name in FILTERS}
     cursor = visit.request.args.get("cursor", "")
+    start, end = (_period(name, wanted[name]) for name in ("from", "to"))
     found = premis_search.page(
         visit.connection,
         visit.principal,
-        premis_search.Criteria(
-            type=wanted["type"] or None, outcome=wanted["outcome"] or None, object=wanted["object"] or None
+        Filter(
+            exact_type=wanted["type"] or None,
+            exact_outcome=wanted["outcome"] or None,
+            start=start.start if start else None,
+            end=end.end if end else None,
+            object=wanted["object"] or None,
+            agent=wanted["agent"] or None,
+            sight=sight_of(visit.principal),
         ),
         limit=PAGE,
         before=cursors.decode_sequence(cursor) if cursor else None,
@@ -42,3 +54,13 @@ def listing(visit: Visit) -> Response:
         following=following,
         premis_url=visit.services.settings.premis_url,
     )
+
+
+def _period(name: str, sent: str) -> Period | None:
+    """The days that a date names (UTC); raises a 422 for what is no date."""
+    if not sent:
+        return None
+    try:
+        return period(sent)
+    except BadDate as error:
+        raise Problem(422, "That is no date.", "invalid", (FieldError(f"query.{name}", error.message),)) from None

@@ -28,11 +28,14 @@ ACCESS_PAGES = ["/", "/archives?q=nothing", "/archives/{archive}", "/archives/{a
                 "/archives/{archive}/view/data/objects/lies%20mich.txt",
                 "/archives/{archive}/view/data/objects/image.png"]  # fmt: skip
 WORDS = (
-    "//h1|//h2|//h3|//th[@scope='col']|//label|//button|//summary|//legend|//dt|//nav//a|//p|//main//a"
+    "//h1|//h2|//h3|//th[@scope='col']|//label|//button|//summary|//legend|//dt|//dd|//nav//a|//p|//main//a|//td|//span"
     "|//option[@value='' or not(ancestor::*[@id='source' or @id='bucket' or @id='type' or @id='outcome'])]"
 )
-CONTENTS = "//*[contains(@class, 'events')]|//*[@class='citation' or @class='path' or @class='digest']"
-"""What is not ours, and the log, which speaks in the terms of PREMIS."""
+CONTENTS = (
+    "//*[contains(@class, 'events')]|//*[@class='citation' or @class='path' or @class='digest' or @class='brand']"
+    "|//*[contains(concat(' ', @class, ' '), ' data ') or @lang='en']|//code"
+)
+"""What is not ours, or for programs; names of settings and products; the log, which speaks in the terms of PREMIS."""
 LABELS = "//@aria-label|//@placeholder"
 
 
@@ -73,13 +76,17 @@ DATA = re.compile(
     r"deposit \d+|AIPs?|AIP tar, .*|data/.*|perdura-aips/.*|s3://.*|sha\d+|http://.*"
     r"|administer|administrator|audit|deposit|operate|read|read-restricted|self"  # names of rights, users and steps
     r"|harvest|ingest|preserve|archive|publish|notify"
-    r"|SHA-256|schema\.org|(DataCite )?JSON|.* sha256 [0-9a-f]{64}"
+    r"|[\d., ]+ [KMGT]iB|SHA-256|.* sha256 [0-9a-f]{64}"
 )
 """What stands in the pages as it is: contents, and names that programs use too."""
 
+MARKED = re.compile(r"⟦[^⟦⟧]*⟧")
+
 
 def _is_words(text: str) -> bool:
-    return re.search(r"[A-Za-z]{3}", text) is not None and "⟦" not in text and DATA.fullmatch(text) is None
+    while "⟦" in text and (rest := MARKED.sub("", text)) != text:
+        text = rest.strip()
+    return re.search(r"[A-Za-z]{3}", text) is not None and DATA.fullmatch(text) is None
 
 
 def _left_in_english(page: str) -> set[str]:

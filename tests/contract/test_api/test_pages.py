@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from werkzeug.test import Client
 
 from perdura.ids import new_id
 from perdura.runtime import jobs as running
-from tests.contract.test_api.world import BASE, World, csrf_of, sign_in
+from perdura.web import event_pages
+from tests.contract.test_api.world import BASE, World, bearer, csrf_of, sign_in
 
 
 @pytest.fixture
@@ -96,6 +99,54 @@ def test_events_are_searched_by_type_and_object(world: World, person: Client) ->
     assert "Other" not in by_object
     assert "validation of it" not in _get(person, f"/events?object={archive}&type=ingestion")
     assert "No events match" in _get(person, "/events?outcome=fail")
+
+
+def test_events_are_searched_by_days_and_agent(world: World, person: Client) -> None:
+    archive = world.archive(title="The one")
+    today, tomorrow = (datetime.now(UTC).date() + timedelta(days=days) for days in (0, 1))
+    world.premis(archive, "ingestion")
+    only = f"/events?object={archive}"
+    assert "ingestion of it" in _get(person, f"{only}&from={today}&to={today}")
+    assert "No events match" in _get(person, f"{only}&from={tomorrow}")
+    assert "No events match" in _get(person, f"{only}&to={today - timedelta(days=1)}")
+    assert "ingestion of it" in _get(person, f"{only}&agent=perdura")
+    assert "No events match" in _get(person, f"{only}&agent=nobody")
+    shown = _get(person, f"/events?agent=nobody&from={today}")
+    assert f'value="{today}"' in shown
+    assert 'value="nobody"' in shown
+
+
+def test_pages_of_events_keep_their_filters(world: World, person: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_pages, "PAGE", 2)
+    archive = world.archive()
+    world.premis(archive, "ingestion", "validation", "storage")
+    first = _get(person, f"/events?object={archive}&agent=perdura&from=2020-01-01")
+    following = first.split('rel="next" href="', 1)[1].split('"', 1)[0].replace("&amp;", "&")
+    rest = _get(person, following)
+    assert [("ingestion of it" in page, "storage of it" in page) for page in (first, rest)] == [
+        (False, True),
+        (True, False),
+    ]
+    assert 'rel="next"' not in rest
+
+
+@pytest.mark.parametrize("name", ["from", "to"])
+def test_what_is_no_date_is_named(person: Client, name: str) -> None:
+    answer = person.get(f"/events?{name}=31.12.", base_url=BASE)
+    assert answer.status_code == 422
+    assert f"query.{name}" in answer.text
+
+
+def test_events_of_what_somebody_may_not_see_are_not_found(world: World) -> None:
+    account = world.account("viewer")
+    hidden, granted = (world.archive(restricted=True, title=f"Secret {name}") for name in ("hidden", "granted"))
+    world.grant(archive_id=granted, account_id=account)
+    for archive in (hidden, granted):
+        world.premis(archive, "ingestion")
+    client, header = world.registry(), bearer(world.token(account))
+    shut = client.get(f"/events?object={hidden}&agent=perdura", base_url=BASE, headers=header).text
+    assert "No events match" in shut
+    assert "Secret granted" in client.get(f"/events?object={granted}", base_url=BASE, headers=header).text
 
 
 def test_adding_an_unknown_address_says_so(person: Client) -> None:
