@@ -1,4 +1,4 @@
-"""preserve: makes an AIP that stands on its own out of an accepted SIP, by one of its engines."""
+"""preserve: makes an AIP that stands on its own out of an accepted SIP, and reads stored ones again."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,12 @@ from werkzeug.wrappers import Response
 
 from perdura.cloudevents.message import CloudEvent
 from perdura.runtime import archivematica
+from perdura.runtime.admission import admit_fixity
 from perdura.runtime.delivery import StepRunner, poll_waiting
 from perdura.runtime.environment import Environment
 from perdura.runtime.extras import of_preserve
 from perdura.runtime.function import Function
-from perdura.steps import preserve
+from perdura.steps import preserve, verify
 from perdura.steps.preserve_outsized import REQUESTED as OUTSIZED
 
 NAME = "preserve"
@@ -27,7 +28,12 @@ RUNNER = StepRunner(NAME, preserve.run, frozenset({"identifier", "scanner", "fle
 
 FUNCTION = Function(
     NAME,
-    steps={"org.perdura.preserve.requested.v1": RUNNER, OUTSIZED: RUNNER},
+    steps={
+        "org.perdura.preserve.requested.v1": RUNNER,
+        OUTSIZED: RUNNER,
+        "org.perdura.verify.requested.v1": StepRunner(NAME, verify.run),
+    },
+    requests={"org.perdura.fixity.requested.v1": admit_fixity},
     tick=look_again,
     intake=archivematica.stored,
 )

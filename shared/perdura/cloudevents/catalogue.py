@@ -100,6 +100,10 @@ class RecallRequested(StepRequested):
     """Asks for a package to be brought back from tape."""
 
 
+class VerifyRequested(StepRequested):
+    """Asks for the stored copy of an Archive's AIP to be read again and compared."""
+
+
 class FixityRequested(Data):
     """Asks for the copies of a package to be read again and compared."""
 
@@ -249,6 +253,7 @@ CATALOGUE: dict[str, EventType] = {
         _type("notify.requested", NotifyRequested, request=True),
         _type("withdraw.requested", WithdrawRequested, request=True),
         _type("fixity.requested", FixityRequested, request=True),
+        _type("verify.requested", VerifyRequested, request=True),
         _type("premis.record.requested", PremisRecordRequested, request=True),
         _type("sip.created", SipCreated, request=False),
         _type("sip.accepted", SipAccepted, request=False),

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from perdura.cloudevents.catalogue import HarvestRequested, IngestRequested
+from perdura.cloudevents.catalogue import FixityRequested, HarvestRequested, IngestRequested
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import NotStored, Rejected
 from perdura.ids import derived_id
 from perdura.registry import archives, deposits
+from perdura.registry.tape_tables import LOCATION as TAPE
+from perdura.runtime.answers import Answer
+from perdura.runtime.delivery import Delivered
 from perdura.runtime.environment import Environment
+from perdura.steps.verify import LOCATION as STORE
 from perdura.storage.store import is_package_key
 
 
@@ -24,6 +28,21 @@ def admit_harvest(environment: Environment, event: CloudEvent, data: HarvestRequ
             archive=derived_id("request", event.source, event.id),
         )
     return begun.events
+
+
+def admit_fixity(environment: Environment, event: CloudEvent) -> Delivered:
+    """Begin the check of a copy that a CloudEvent asks for: of the stored one, unless it names another.
+
+    The same event is the same check. Raises Rejected for a location that is none, or a package that is no AIP.
+    """
+    data = FixityRequested.model_validate(event.data)
+    location = data.location or STORE
+    if location not in (STORE, TAPE):
+        raise Rejected(f"There are no copies at {location!r}.", code="unknown-location")
+    step = derived_id("fixity", event.source, event.id)
+    with environment.engine.begin() as connection:
+        begun = archives.check_copy(connection, data.package, on_tape=location == TAPE, step=step)
+    return Delivered(Answer.DONE, begun.events)
 
 
 def admit_ingest(environment: Environment, data: IngestRequested) -> Sequence[CloudEvent]:

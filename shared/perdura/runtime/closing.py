@@ -29,6 +29,7 @@ PREMIS_TYPES: Mapping[str, str] = {
     "preserve": "creation",
     "archive": "replication",
     "recall": "accession",
+    "verify": "fixity check",
     "publish": "dissemination",
     "notify": "dissemination",
 }

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from perdura.premis.model import FAILURE, SUCCESS, Event
+from perdura.steps.recall_events import READ_BACK
+from perdura.steps.verify import READ_AGAIN
 
 _STEPS = {
     "harvest": "harvest",
@@ -22,6 +24,8 @@ _STEPS = {
 _ON_TAPE = re.compile(r"copy on tape: (\S+?)(?:, in container ([0-9a-f-]{36}) at byte (\d+), (\d+) bytes)?")
 _ADLER32 = re.compile(r"ADLER32 ([0-9a-f]{8})\b")
 _PUBLISHED = re.compile(r"published at (\S+)")
+_BESIDE = (READ_AGAIN, READ_BACK, "Step recall,", "Step verify,", "Step notify,", "Step withdraw,")
+"""Beginnings of the details of errands: they prove nothing of the pipeline, and their failures none of it."""
 _WITHDRAWN = re.compile(r"Withdrawn from access at ([^:]+): (.*)", re.DOTALL)
 
 
@@ -61,7 +65,7 @@ def history(events: Iterable[tuple[str, Event]]) -> History:
     found = History()
     for actor, event in events:
         step = _STEPS.get(actor)
-        if step is None:
+        if step is None or (event.details and event.details[0].startswith(_BESIDE)):
             continue
         found.begun = min(found.begun, event.at) if found.begun else event.at
         found.objects += [each.value for each in event.objects]

@@ -14,6 +14,9 @@ from perdura.storage.store import ObjectRef
 
 SOFTWARE = Identifier("software", f"perdura/{__version__} archive-cta", ("executing program",))
 
+READ_BACK = "read from "
+"""How the detail of a recovery begins."""
+
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
@@ -46,7 +49,7 @@ def recalled(
     kept = f"kept as {result.ref.bucket}/{result.ref.key}" if result.ref else "restore drill: read, hashed, not kept"
     digests = ", ".join(sorted(result.found)) or "no digest known"
     return (
-        _event(archive, aip, at, "recovery", "recovery", (f"read from {uri}: {what}", kept), SUCCESS, ()),
+        _event(archive, aip, at, "recovery", "recovery", (f"{READ_BACK}{uri}: {what}", kept), SUCCESS, ()),
         _event(
             archive,
             aip,
@@ -63,7 +66,7 @@ def recalled(
 def failed(archive: ArchiveView, aip: Package, at: datetime, uri: str, code: str, message: str) -> Event:
     """A recall that did not succeed."""
     return _event(
-        archive, aip, at, "recovery-failed", "recovery", (f"read from {uri}",), FAILURE, (f"{code}: {message}",)
+        archive, aip, at, "recovery-failed", "recovery", (f"{READ_BACK}{uri}",), FAILURE, (f"{code}: {message}",)
     )
 
 

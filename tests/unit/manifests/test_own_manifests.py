@@ -150,7 +150,8 @@ ROUTES = {
     "publish.requested": "publish",
     "notify.requested": "publish",
     "premis.record.requested": "premis-log",
-    "fixity.requested": "premis-log",
+    "fixity.requested": "preserve",
+    "verify.requested": "preserve",
     "ingset.requested": "premis-log",
 }
 

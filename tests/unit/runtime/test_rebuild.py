@@ -91,6 +91,17 @@ def test_a_step_that_failed_waits_for_a_person_under_a_number_that_never_was() -
     assert "the tape is full" in (last.error or "")
 
 
+def test_what_was_tried_beside_the_pipeline_fails_no_step_of_it() -> None:
+    events = [
+        ("archive-cta", ON_TAPE), ("archive-cta", FIXITY), ("publish", PUBLISHED),
+        ("preserve", event("fixity check", "Stored copy read again: s3://a/b", FAILURE, "fixity-mismatch")),
+        ("archive-cta", event("recovery", "read from https://tape.example/a.tar", FAILURE, "lost-on-tape")),
+        ("archive-cta", event("accession", "Step recall, attempt 1: failed", FAILURE, "no-tape-copy")),
+    ]  # fmt: skip
+    assert history(events).failed == {}
+    assert as_archive(ARCHIVE, held_sip(), [held_aip()], history(events)).state is ArchiveState.COMPLETED
+
+
 def test_a_rejected_package_stays_rejected() -> None:
     refused = event("validation", "The SIP was rejected.", FAILURE, "no-bag: it is no bag")
     made = as_archive(ARCHIVE, held_sip(), [], history([("ingest", refused)]))
