@@ -270,8 +270,8 @@ IN_FLIGHT = ("reserved", "unsure", "followed", "stored")
 class Submissions(Protocol):
     """The durable book of submissions and instances. Every call is committed at once, so that who takes over knows."""
 
-    def queue(self, archive: UUID, step: UUID, name: str, size: int, wanted: str | None) -> Submission:
-        """The submission of that step, made when there is none."""
+    def queue(self, archive: UUID, step: UUID, size: int, wanted: str | None) -> Submission:
+        """The submission of that step, made when there is none, under a name that was never used before."""
         ...
 
     def of_step(self, step: UUID) -> Submission | None:

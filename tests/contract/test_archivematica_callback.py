@@ -60,7 +60,7 @@ def waiting(database: Engine) -> tuple[SubmissionBook, UUID, UUID]:
     """A submission that is followed, and whose step is not to be looked at for hours; gives (book, step, sip)."""
     book, sip = SubmissionBook(database, limit=3, pause=600), new_id()
     archive, step = begun(database)
-    mine = book.queue(archive, step, str(archive), 10, None)
+    mine = book.queue(archive, step, 10, None)
     book.note(replace(mine, state="followed", instance="one", sip=sip, path=f"{archive}-2"))
     with database.begin() as connection:
         change = text("UPDATE step SET state = 'waiting', poll_at = :later WHERE id = :step")

@@ -40,14 +40,29 @@ def book(database: Engine) -> SubmissionBook:
 
 def queued(database: Engine, book: SubmissionBook, size: int = 10, wanted: str | None = None) -> Submission:
     archive, step = begun(database)
-    return book.queue(archive, step, str(archive), size, wanted)
+    return book.queue(archive, step, size, wanted)
 
 
 def test_a_step_has_one_submission_however_often_it_is_queued(database: Engine, book: SubmissionBook) -> None:
     archive, step = begun(database)
-    first = book.queue(archive, step, str(archive), 10, None)
-    assert book.queue(archive, step, str(archive), 10, None).id == first.id
+    first = book.queue(archive, step, 10, None)
+    assert book.queue(archive, step, 10, None).id == first.id
     assert book.of_step(step) == first
+
+
+def test_every_attempt_gets_a_name_of_its_own_whether_or_not_one_before_was_sent(
+    database: Engine, book: SubmissionBook
+) -> None:
+    archive, step = begun(database)
+    steps = [step, *(derived_id("step", archive, 0, attempt) for attempt in (2, 3))]
+    with database.begin() as connection:
+        for attempt, each in enumerate(steps[1:], 2):
+            connection.execute(
+                text("INSERT INTO step (id, archive_id, name, position, attempt) VALUES (:id, :a, 'ingest', 0, :n)"),
+                {"id": each, "a": archive, "n": attempt},
+            )
+    names = [book.queue(archive, each, 10, None).name for each in (*steps, *steps)]
+    assert names == [str(archive), f"{archive}-2", f"{archive}-3"] * 2
 
 
 def test_what_is_noted_is_read_back(database: Engine, book: SubmissionBook) -> None:

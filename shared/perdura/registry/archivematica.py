@@ -47,13 +47,15 @@ class SubmissionBook:
         self._limit = limit
         self._pause = pause
 
-    def queue(self, archive: UUID, step: UUID, name: str, size: int, wanted: str | None) -> Submission:
-        """The submission of that step, made when there is none."""
+    def queue(self, archive: UUID, step: UUID, size: int, wanted: str | None) -> Submission:
+        """The submission of that step, made when there is none, named by the Archive and by its number there."""
         with self._engine.begin() as connection:
             row = connection.execute(
                 text(f"""
                     INSERT INTO archivematica_submission (id, archive_id, step_id, name, size, wanted)
-                    VALUES (:id, :archive, :step, :name, :size, :wanted)
+                    SELECT :id, :archive, :step, concat_ws('-', CAST(:archive AS text), nullif(count(*) + 1, 1)),
+                        :size, :wanted
+                    FROM archivematica_submission WHERE archive_id = :archive
                     ON CONFLICT (step_id) DO UPDATE SET looked_at = clock_timestamp()
                     RETURNING {_COLUMNS}
                 """),  # noqa: S608 - a constant of this module
@@ -61,7 +63,6 @@ class SubmissionBook:
                     "id": derived_id("archivematica", step),
                     "archive": archive,
                     "step": step,
-                    "name": name,
                     "size": size,
                     "wanted": wanted,
                 },

@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
-from perdura.errors import Broken, PerduraError, Rejected
+from perdura.errors import Broken, PerduraError
 from perdura.fleet import (
     Archivematica,
     ArchivematicaRefused,
@@ -22,9 +22,8 @@ from perdura.fleet import (
     Stage,
     Submission,
     Unit,
-    UnitState,
 )
-from perdura.outcome import ArchiveView, Outcome, Package, StepState
+from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.ports import Ports
 from perdura.steps import preserve_archivematica_source as source
 from perdura.steps.preserve_archivematica_decisions import (
@@ -35,6 +34,7 @@ from perdura.steps.preserve_archivematica_decisions import (
     moved,
     on_unit,
 )
+from perdura.steps.preserve_archivematica_earlier import CLOCKS_APART, key_of, taken_up
 from perdura.steps.preserve_archivematica_events import failed_events
 from perdura.steps.preserve_archivematica_send import QUEUE_SECONDS, asked, reserved, send
 from perdura.steps.preserve_archivematica_told import (
@@ -72,7 +72,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     Broken without any Archivematica.
     """
     fleet, sip = fleet_of(ports), sip_of(archive)
-    submission = _taken_up(archive, sip, fleet)
+    submission = taken_up(archive, sip, fleet, ports)
     if submission.state == "queued":
         kept = reserved(submission, fleet)
         if isinstance(kept, str):
@@ -112,46 +112,6 @@ def probe(fleet: Fleet) -> None:
             fleet.book.seen(name, archivematica.probe())
         except PerduraError as error:
             fleet.book.seen(name, None, error.message)
-
-
-def _taken_up(archive: ArchiveView, sip: Package, fleet: Fleet) -> Submission:
-    """The submission of this step; a new attempt goes on with what an earlier one left alive in Archivematica."""
-    wanted = archive.step.input.get("instance")
-    if wanted is not None and wanted not in fleet.instances:
-        raise Rejected(f"There is no Archivematica called {str(wanted)[:80]!r}.", code="no-such-archivematica")
-    if (mine := fleet.book.of_step(archive.step.id)) is not None:
-        return mine
-    earlier = fleet.book.earlier(archive.id, archive.step.id)
-    name = str(archive.id) if not earlier else f"{archive.id}-{len(earlier) + 1}"
-    mine = fleet.book.queue(archive.id, archive.step.id, name, sip.size, wanted)
-    alive = next((each for each in earlier if _lives(each, fleet)), None)
-    if alive is not None:
-        # The name of this row stays unused: what lives already is followed under the name it was sent with.
-        mine = replace(alive, id=mine.id, step=mine.step, name=mine.name, state="unsure", tries=0, outcome=None)
-        mine = replace(mine, path=alive.name, moved_at=None)
-        if mine.transfer is not None:
-            mine = replace(mine, state="followed")
-        fleet.book.note(mine)
-        fleet.book.note(replace(alive, state="closed", outcome="followed by a later attempt"))
-    elif (configuration := archive.step.input.get("configuration")) is not None:
-        mine = replace(mine, configuration=str(configuration)[:16])
-        fleet.book.note(mine)
-    return mine
-
-
-def _lives(earlier: Submission, fleet: Fleet) -> bool:
-    """Whether an Archivematica still works at, or has finished, what an earlier attempt sent.
-
-    A person who tries again after `archivematica-lost` has seen that nothing of it lives. Raises
-    ArchivematicaUnavailable when that cannot be asked: nothing may be sent then.
-    """
-    archivematica = fleet.instances.get(earlier.instance or "")
-    if archivematica is None or earlier.sent_at is None:
-        return False
-    if earlier.transfer is None:
-        return bool(archivematica.stored_as(earlier.path or earlier.name, earlier.sent_at - timedelta(minutes=5)))
-    unit = archivematica.status(Stage.INGEST if earlier.sip else Stage.TRANSFER, earlier.sip or earlier.transfer)
-    return unit.state in {UnitState.PROCESSING, UnitState.USER_INPUT, UnitState.COMPLETE} and unit.sip != "BACKLOG"
 
 
 def _look_for_place(submission: Submission, ports: Ports, sweep: Sweep) -> Outcome:
@@ -245,8 +205,8 @@ def _look_for(archive: ArchiveView, submission: Submission, archivematica: Archi
     probed = archivematica.probe()
     if probed.idempotent:
         start = source.start_of(replace(submission, name=sent_as), sip_of(archive), archivematica.terms)
-        return asked(submission, start, archivematica, ports)
-    stored = archivematica.stored_as(sent_as, sent_at - timedelta(minutes=5))
+        return asked(submission, start, key_of(submission, fleet_of(ports)), archivematica, ports)
+    stored = archivematica.stored_as(sent_as, sent_at - CLOCKS_APART)
     if stored:
         submission = replace(submission, state="stored", sip=stored[0].id, moved_at=ports.clock.now())
         fleet_of(ports).book.note(submission)

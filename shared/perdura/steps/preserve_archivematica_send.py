@@ -55,21 +55,25 @@ def send(submission: Submission, sip: Package, ports: Ports) -> Outcome:
         raise
     submission = replace(submission, state="unsure", path=submission.name, sent_at=ports.clock.now(), moved_at=None)
     fleet.book.note(submission)
-    return asked(submission, start, archivematica, ports)
+    try:
+        return asked(submission, start, str(submission.id), archivematica, ports)
+    except (NotSent, ArchivematicaRefused) as error:
+        return put_back(replace(submission, tries=submission.tries + 1), ports, error)
 
 
-def asked(submission: Submission, start: Start, archivematica: Archivematica, ports: Ports) -> Outcome:
-    """Ask for the transfer; an answer that is lost is looked for later, never asked for again."""
+def asked(submission: Submission, start: Start, key: str, archivematica: Archivematica, ports: Ports) -> Outcome:
+    """Ask for the transfer, under an idempotency key; a lost answer is looked for later, never asked for again.
+
+    Raises NotSent and ArchivematicaRefused when this request began nothing; an earlier one may have.
+    """
     book = fleet_of(ports).book
     name = archivematica.terms.name
     try:
-        transfer = archivematica.start(start, str(submission.id))
+        transfer = archivematica.start(start, key)
     except Ambiguous as error:
         book.met(name, error.message)
         log.warning("%s: %s", name, error.message, extra={"archive": submission.archive})
         return waiting(submission, ports, "archivematica-unsure", error.message)
-    except (NotSent, ArchivematicaRefused) as error:
-        return put_back(replace(submission, tries=submission.tries + 1), ports, error)
     submission = replace(submission, state="followed", transfer=transfer, moved_at=ports.clock.now())
     book.note(submission)
     book.met(name, None)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from perdura.errors import Rejected
 from perdura.fleet import Stored
-from perdura.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, StepState
+from perdura.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, PackageKind, StepState
 from perdura.ports import Ports
 from perdura.premis.model import FAILURE, SUCCESS, Event, Identifier
 from perdura.premis.model import Outcome as EventOutcome
-from perdura.steps.preserve_events import EXECUTING, SOFTWARE
+from perdura.steps.preserve_events import EXECUTING, SOFTWARE, Provenance
 from perdura.steps.preserve_takeover_course import Course, Flawed
 from perdura.steps.preserve_takeover_history import History
 from perdura.steps.preserve_takeover_inside import Inside
@@ -52,6 +52,7 @@ def taken_over(
         events=(
             _event("validation", SUCCESS, notes, archive, package, ports),
             _event("accession", SUCCESS, (f"s3://{package.bucket}/{package.key}",), archive, package, ports),
+            *_version(archive, package, ports),
         ),
         told_events=history.events,
         told_agents=history.agents,
@@ -70,6 +71,16 @@ def flawed(archive: ArchiveView, record: Stored, error: Rejected, ports: Ports) 
         events=(_event("validation", FAILURE, (error.message,), archive, record, ports),),
         output={"aip": str(record.id)},
     )
+
+
+def _version(archive: ArchiveView, package: Package, ports: Ports) -> Sequence[Event]:
+    """That the AIP is a new version of the one in use, where there is one: its own METS cannot know."""
+    before = archive.package(PackageKind.AIP)
+    if before is None or before.id == package.id:
+        return ()
+    about = (Identifier("UUID", str(package.id), ("outcome",)), Identifier("UUID", str(archive.id)))
+    provenance = Provenance(ports.derived, ports.clock.now(), about, ports.settings.organisation)
+    return (provenance.version(str(before.id), str(archive.step.input.get("reason") or "")[:500], ()).event,)
 
 
 def _event(

@@ -61,9 +61,10 @@ class MemoryBook:
         self.reachable: dict[str, bool] = {}
         self._clock, self._limit, self._pause = clock, limit, pause
 
-    def queue(self, archive: UUID, step: UUID, name: str, size: int, wanted: str | None) -> Submission:
+    def queue(self, archive: UUID, step: UUID, size: int, wanted: str | None) -> Submission:
+        before = sum(row.archive == archive for row in self.rows.values())
+        name = f"{archive}-{before + 1}" if before else str(archive)
         made = Submission(derived_id("archivematica", step), archive, step, name, size, wanted, self._clock.now())
-        assert made.id in self.rows or name not in {row.name for row in self.rows.values()}
         return self.rows.setdefault(made.id, made)
 
     def of_step(self, step: UUID) -> Submission | None:
@@ -249,6 +250,14 @@ class Driver:
         step = case.view.step
         again = replace(step, id=derived_id(step.id, "again"), attempt=step.attempt + 1, checkpoint={})
         case.view = replace(case.view, step=again)
+        case.state, case.due, case.outcome = StepState.QUEUED, None, None
+
+    def preserve_again(self, case: Case, **step_input: object) -> None:
+        """A person asks for a new version of what was preserved."""
+        assert case.outcome is not None
+        step = case.view.step
+        again = replace(step, id=derived_id(step.id, "new version"), attempt=1, checkpoint={}, input=step_input)
+        case.view = replace(case.view, step=again, packages=(*case.view.packages, *case.outcome.packages))
         case.state, case.due, case.outcome = StepState.QUEUED, None, None
 
 

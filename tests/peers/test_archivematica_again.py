@@ -1,0 +1,198 @@
+"""Archivematica asked again: attempts after what was cancelled or lost, and new versions of an AIP."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from perdura.clients.archivematica.connect import ConnectedArchivematica
+from perdura.fleet import NotSent
+from perdura.outcome import StepState
+from tests.peers.archivematica.driver import Case, Died
+from tests.peers.archivematica.pipeline import Plan
+from tests.peers.test_archivematica_driver import Scene
+
+
+def behind_a_slow_one(scene: Scene, **step_input: object) -> Case:
+    """A package that Archivematica has taken and says nothing of: another one fills its only place."""
+    first = scene.driver.add(1)
+    scene.pipeline.plans[str(first.view.id)] = Plan(transfer="slow")
+    case = scene.driver.add(2, **step_input)
+    scene.driver.run(40, tick=5)
+    submission = scene.driver.book.of_step(case.view.step.id)
+    assert submission is not None
+    assert (submission.state, submission.status) in {("followed", "NO_STATUS"), ("followed", "")}
+    return case
+
+
+def test_what_is_queued_in_archivematica_is_not_sent_again_after_its_step_was_cancelled() -> None:
+    scene = Scene(slots=1)
+    case = behind_a_slow_one(scene)
+    scene.driver.retry(case)
+    scene.driver.run(20 * 3600, tick=5)
+    assert case.state is StepState.COMPLETED
+    assert len(scene.pipeline.started) == len(scene.pipeline.stored) == 2
+
+
+def test_a_queued_transfer_outlives_a_run_of_cancelled_attempts() -> None:
+    scene = Scene(slots=1)
+    case = behind_a_slow_one(scene)
+    for _ in range(3):
+        scene.driver.retry(case)
+        scene.driver.run(5, tick=5)
+    scene.driver.run(20 * 3600, tick=5)
+    assert case.state is StepState.COMPLETED
+    assert len(scene.pipeline.started) == 2
+    assert list(scene.store.list("sips-one", "")) == []
+
+
+def test_what_a_person_was_told_is_lost_is_sent_again_under_a_name_of_its_own() -> None:
+    scene = Scene()
+    case = scene.preserve(Plan(copying="lost"), hours=30)
+    assert case.outcome is not None
+    assert case.outcome.error_code == "archivematica-lost"
+    scene.driver.retry(case)
+    scene.driver.run(3600, tick=5)
+    assert case.state is StepState.COMPLETED
+    assert [unit.name for unit in scene.pipeline.started] == [str(case.view.id), f"{case.view.id}-2"]
+
+
+def test_what_was_cancelled_and_shows_no_life_for_all_its_patience_is_sent_again() -> None:
+    scene = Scene()
+    case = scene.preserve(Plan(copying="lost"), hours=0.05)
+    assert case.state is StepState.WAITING
+    scene.clock.step(10 * 3600)
+    scene.driver.retry(case)
+    scene.driver.run(3600, tick=5)
+    assert case.state is StepState.COMPLETED
+    assert len(scene.pipeline.started) == 2
+
+
+@pytest.mark.parametrize("plan", [Plan(post="reset-created"), Plan(post="reset-created", transfer="user-input")])
+@pytest.mark.parametrize("version", ["1.17.0", "1.19.0"])
+def test_a_request_whose_answer_was_lost_is_not_repeated_by_the_next_attempt(plan: Plan, version: str) -> None:
+    scene = Scene(version=version)
+    case = scene.preserve(plan, hours=0.001)
+    submission = scene.driver.book.of_step(case.view.step.id)
+    assert submission is not None
+    assert submission.transfer is None
+    for _ in range(2):
+        scene.driver.retry(case)
+        scene.driver.run(4, tick=2)
+    scene.driver.run(60, tick=5)
+    assert len(scene.pipeline.started) == 1
+    (unit,) = scene.pipeline.started
+    if plan.transfer == "user-input":
+        assert case.state is StepState.WAITING
+        scene.pipeline.decide(unit)
+    scene.driver.run(3600, tick=5)
+    assert case.state is StepState.COMPLETED
+    assert len(scene.pipeline.started) == 1
+
+
+def test_nothing_is_sent_while_it_cannot_be_asked_whether_an_earlier_transfer_lives() -> None:
+    scene = Scene("one", "two", slots=1)
+    case = scene.preserve(Plan(transfer="slow"), hours=0.01)
+    (used,) = [name for name, pipeline in scene.pipelines.items() if pipeline.started]
+    scene.fakes[used].down = True
+    scene.driver.retry(case)
+    scene.driver.run(120, tick=5)
+    assert sum(scene.started().values()) == 1
+    scene.fakes[used].down = False
+    scene.driver.run(3600, tick=5)
+    assert case.state is StepState.COMPLETED
+    assert sum(scene.started().values()) == 1
+
+
+def test_a_worker_that_dies_once_it_is_in_the_queue_sends_nothing_beside_what_lives() -> None:
+    scene = Scene(slots=1)
+    case = behind_a_slow_one(scene)
+    scene.driver.retry(case)
+    book = scene.driver.book
+    queue = book.queue
+
+    def dying(*given: object) -> object:
+        queue(*given)  # type: ignore[arg-type]
+        raise Died
+
+    book.queue = dying  # type: ignore[assignment, method-assign]
+    scene.driver.tick()
+    assert case.died == 1
+    book.queue = queue  # type: ignore[method-assign]
+    scene.driver.run(20 * 3600, tick=5)
+    assert case.state is StepState.COMPLETED
+    assert len(scene.pipeline.started) == 2
+
+
+def test_a_question_asked_again_that_cannot_be_sent_puts_nothing_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene("one", "two", version="1.19.0")
+    case = scene.preserve(Plan(post="reset-created"), hours=0.001)
+    start = ConnectedArchivematica.start
+    scene.driver.book.modes["one"] = "draining"
+
+    def refused(*_: object) -> None:
+        raise NotSent("refused")
+
+    monkeypatch.setattr(ConnectedArchivematica, "start", refused)
+    scene.driver.run(30, tick=5)
+    monkeypatch.setattr(ConnectedArchivematica, "start", start)
+    scene.driver.run(3600, tick=5)
+    assert case.state is StepState.COMPLETED
+    assert sum(scene.started().values()) == 1
+
+
+def test_an_attempt_that_was_cancelled_before_anything_was_sent_leaves_its_name_to_nobody() -> None:
+    scene = Scene(packages=1, slots=1)
+    case = scene.driver.add(1)
+    scene.pipeline.plans[str(case.view.id)] = Plan(transfer="slow")
+    scene.driver.run(10, tick=5)
+    other = scene.driver.add(2)
+    scene.driver.run(10, tick=5)
+    scene.driver.retry(other)
+    scene.driver.run(3600, tick=5)
+    assert other.state is StepState.COMPLETED
+    assert scene.pipeline.started[-1].name == f"{other.view.id}-2"
+
+
+def test_a_new_version_is_a_new_transfer_and_a_new_aip_that_refers_to_its_predecessor() -> None:
+    scene = Scene()
+    case = scene.preserve(hours=1)
+    assert case.outcome is not None
+    before = case.outcome.packages[0]
+    scene.driver.preserve_again(case, reason="metadata changed", configuration="s3store")
+    scene.driver.run(3600, tick=5)
+    assert case.outcome is not None
+    assert case.state is StepState.COMPLETED
+    (made,) = case.outcome.packages
+    assert (made.id != before.id, made.key != before.key) == (True, True)
+    assert [unit.name for unit in scene.pipeline.started] == [str(case.view.id), f"{case.view.id}-2"]
+    assert scene.pipeline.started[1].configuration == "s3store"
+    (event,) = [event for event in case.outcome.events if event.type == "modification"]
+    assert event.details == (f"new version of AIP {before.id}: metadata changed",)
+    assert {(link.value, link.roles) for link in event.objects} >= {
+        (str(made.id), ("outcome",)),
+        (str(before.id), ("source",)),
+    }
+
+
+def test_a_retry_of_a_new_version_goes_on_with_its_own_transfer() -> None:
+    scene = Scene(slots=1)
+    case = scene.preserve(hours=1)
+    scene.pipeline.plans[f"{case.view.id}-2"] = Plan(transfer="slow")
+    scene.driver.preserve_again(case, reason="again")
+    scene.driver.run(20, tick=5)
+    scene.driver.retry(case)
+    scene.driver.run(3600, tick=5)
+    assert case.state is StepState.COMPLETED
+    assert len(scene.pipeline.started) == len(scene.pipeline.stored) == 2
+
+
+def test_an_aip_that_was_finished_but_not_registered_is_taken_over_by_the_next_attempt() -> None:
+    scene = Scene()
+    case = scene.preserve(hours=1)
+    scene.driver.retry(case)
+    case.view = replace(case.view, packages=case.view.packages[:1])
+    scene.driver.run(3600, tick=5)
+    assert case.state is StepState.COMPLETED
+    assert len(scene.pipeline.started) == 1
