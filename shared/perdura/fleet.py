@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol, runtime_checkable
@@ -263,6 +263,11 @@ class Submission:
         """Whether it takes up room there, as far as is known."""
         return self.state in IN_FLIGHT
 
+    def ingested(self, unit: Unit, now: datetime) -> Submission:
+        """The submission once its transfer has become the SIP that `unit` names."""
+        assert unit.sip is not None
+        return replace(self, sip=UUID(unit.sip), status="", microservice="", moved_at=now)
+
 
 IN_FLIGHT = ("reserved", "unsure", "followed", "stored")
 
@@ -280,6 +285,10 @@ class Submissions(Protocol):
 
     def earlier(self, archive: UUID, step: UUID) -> Sequence[Submission]:
         """What other steps of the Archive ever sent to an Archivematica, newest first."""
+        ...
+
+    def left(self, most: int) -> Sequence[Submission]:
+        """What is in flight of steps that are over, at most so many, those not looked at for the longest time first."""
         ...
 
     def reserve(self, submission: Submission, offers: Sequence[Terms]) -> Submission | str:

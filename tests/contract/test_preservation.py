@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from perdura.fleet import Probe, Submission, Terms
 from perdura.ids import derived_id, new_id
 from perdura.outcome import Copy, File, Outcome, Package, PackageKind, StepState
-from perdura.registry import archivematica, archives, preservation, work
+from perdura.registry import archivematica, archives, preservation, steering, work
 from perdura.registry.archivematica import SubmissionBook
 from tests.peers.archivematica.clock import SteppedClock
 from tests.peers.archivematica.driver import Driver, instance
@@ -216,3 +216,36 @@ def test_a_new_version_refers_to_its_predecessor_and_rollback_is_choosing_the_ol
         preservation.choose(connection, archive, one)
     with database.connect() as connection:
         assert [each.chosen for each in preservation.versions(connection, archive)] == [True, False]
+
+
+def test_a_cancelled_step_keeps_its_place_until_what_it_left_is_over(database: Engine, book: SubmissionBook) -> None:
+    archive, step = begun(database)
+    mine = book.queue(archive, step, 10, None)
+    kept = book.reserve(mine, [ONE])
+    assert isinstance(kept, Submission)
+    followed = replace(kept, state="followed", transfer=new_id(), sent_at=kept.queued_at)
+    book.note(followed)
+    assert book.left(10) == []
+    with database.begin() as connection:
+        steering.cancel(connection, archive, by="a person")
+    assert book.left(10) == [followed]
+    assert _load(database) == [("one", 1, 10)]
+    with database.begin() as connection:
+        connection.execute(text("UPDATE archivematica_submission SET looked_at = looked_at - interval '25 hours'"))
+    assert _load(database) == [("one", 0, 0)]
+    book.note(followed)
+    assert _load(database) == [("one", 1, 10)]
+    book.note(replace(followed, state="closed", outcome="ingested"))
+    assert (book.left(10), _load(database)) == ([], [("one", 0, 0)])
+
+
+def test_what_a_living_step_has_there_counts_however_long_nobody_looked(database: Engine, book: SubmissionBook) -> None:
+    assert isinstance(book.reserve(queued(database, book), [ONE]), Submission)
+    with database.begin() as connection:
+        connection.execute(text("UPDATE archivematica_submission SET looked_at = looked_at - interval '25 hours'"))
+    assert (book.left(10), _load(database)) == ([], [("one", 1, 10)])
+
+
+def _load(database: Engine) -> list[tuple[str, int, int]]:
+    with database.connect() as connection:
+        return [(each.name, each.packages, each.bytes) for each in archivematica.instances(connection)]

@@ -196,3 +196,44 @@ def test_an_aip_that_was_finished_but_not_registered_is_taken_over_by_the_next_a
     scene.driver.run(3600, tick=5)
     assert case.state is StepState.COMPLETED
     assert len(scene.pipeline.started) == 1
+
+
+def test_a_cancelled_step_keeps_its_place_while_archivematica_works_and_frees_it_then() -> None:
+    scene = Scene(packages=1, slots=1)
+    case = scene.driver.add(1)
+    scene.pipeline.plans[str(case.view.id)] = Plan(transfer="slow")
+    scene.driver.run(20, tick=5)
+    scene.driver.cancel(case)
+    other = scene.driver.add(2)
+    scene.driver.run(60, tick=5)
+    assert [unit.name for unit in scene.pipeline.started] == [str(case.view.id)]
+    scene.driver.run(3600, tick=5)
+    assert other.state is StepState.COMPLETED
+    left = scene.driver.book.of_step(case.view.step.id)
+    assert left is not None
+    assert (left.state, left.outcome) == ("closed", "ingested")
+
+
+@pytest.mark.parametrize(
+    ("plan", "outcome"),
+    [
+        (Plan(transfer="failed"), "archivematica-failed"),
+        (Plan(copying="lost"), "archivematica-lost"),
+        (Plan(transfer="wedge"), "archivematica-stuck"),
+        (Plan(transfer="user-input"), "decision-overdue"),
+        (Plan(post="reset"), "archivematica-unaccounted"),
+        (Plan(post="reset-created"), "ingested"),
+        (Plan(post="reset-created", transfer="user-input"), "decision-overdue"),
+    ],
+    ids=str,
+)
+def test_the_place_of_a_cancelled_step_is_never_kept_for_ever(plan: Plan, outcome: str) -> None:
+    scene = Scene(packages=1, slots=2)
+    case = scene.preserve(plan, hours=0.0005)
+    scene.driver.cancel(case)
+    other = scene.driver.add(2)
+    scene.driver.run(100 * 3600, tick=10)
+    assert other.state is StepState.COMPLETED
+    left = scene.driver.book.of_step(case.view.step.id)
+    assert left is not None
+    assert (left.state, left.outcome) == ("closed", outcome)

@@ -90,6 +90,20 @@ class SubmissionBook:
             ).all()
         return [_submission(row) for row in found]
 
+    def left(self, most: int) -> Sequence[Submission]:
+        """What is in flight of steps that are over, at most so many, those not looked at for the longest time first."""
+        with self._engine.connect() as connection:
+            found = connection.execute(
+                text(f"""
+                    SELECT {_COLUMNS} FROM archivematica_submission AS s
+                    WHERE state = ANY(:in_flight) AND NOT EXISTS (
+                        SELECT FROM step WHERE step.id = s.step_id AND step.state IN ('queued', 'running', 'waiting'))
+                    ORDER BY looked_at LIMIT :most
+                """),  # noqa: S608
+                {"in_flight": list(IN_FLIGHT), "most": most},
+            ).all()
+        return [_submission(row) for row in found]
+
     def reserve(self, submission: Submission, offers: Sequence[Terms]) -> Submission | str:
         """Keep a place at the least-loaded instance; or the reason why there is none now.
 
@@ -251,11 +265,16 @@ def stored(connection: Connection, package: UUID, name: str) -> bool:
 _STATES = """
     SELECT name, mode, reason, paused_until, failures, reachable, version, checked_at,
         paused_until IS NOT NULL AND paused_until <= clock_timestamp() AS on_trial,
-        (SELECT count(*) FROM archivematica_submission WHERE instance = i.name AND state = ANY(:in_flight)) AS packages,
-        (SELECT coalesce(sum(size), 0) FROM archivematica_submission
-         WHERE instance = i.name AND state = ANY(:in_flight)) AS bytes
-    FROM archivematica_instance AS i ORDER BY name
+        load.packages, load.bytes
+    FROM archivematica_instance AS i CROSS JOIN LATERAL (
+        SELECT count(*) AS packages, coalesce(sum(s.size), 0) AS bytes
+        FROM archivematica_submission AS s JOIN step ON step.id = s.step_id
+        WHERE s.instance = i.name AND s.state = ANY(:in_flight)
+            AND (step.state IN ('queued', 'running', 'waiting')
+                OR s.looked_at > clock_timestamp() - interval '1 day')
+    ) AS load ORDER BY name
 """
+"""What steps that are over left there is looked at until it has ended; unseen for a day it takes no place any more."""
 
 
 def _states(connection: Connection, *, lock: bool = False) -> list[InstanceState]:

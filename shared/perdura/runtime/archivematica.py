@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from perdura.cloudevents.message import CloudEvent
@@ -12,6 +12,8 @@ from perdura.errors import Rejected
 from perdura.registry import archivematica, duties
 from perdura.runtime.environment import Environment
 from perdura.steps.preserve_archivematica import probe as probe_fleet
+from perdura.steps.preserve_archivematica_left import look_after
+from perdura.steps.preserve_archivematica_told import patience_of
 
 _log = logging.getLogger(__name__)
 
@@ -37,10 +39,11 @@ def stored(environment: Environment, event: CloudEvent) -> Sequence[CloudEvent]:
 
 
 def probe(environment: Environment) -> None:
-    """Ask the instances who they are, from time to time; costs nothing where none is configured."""
+    """Ask the instances who they are, and look at what was left there; costs nothing where none is configured."""
     if environment.settings.archivematica is None:
         return
     with environment.engine.begin() as connection:
         due = duties.due(connection, {"archivematica": PROBE_INTERVAL})
     if due:
         probe_fleet(environment.fleet)
+        look_after(environment.fleet, patience_of(environment.settings), datetime.now(UTC))

@@ -11,7 +11,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from uuid import UUID
 
 from perdura.errors import Broken, PerduraError
 from perdura.fleet import (
@@ -156,7 +155,7 @@ def _unanswered(submission: Submission, ports: Ports, error: PerduraError) -> Ou
     """Its Archivematica says nothing: the work may go on there, so there is nothing to do but to wait, for long."""
     last = submission.moved_at or submission.sent_at or submission.queued_at
     silent = (ports.clock.now() - last).total_seconds()
-    if silent > patience_of(ports).silence(submission):
+    if silent > patience_of(ports.settings).silence(submission):
         message = f"{submission.instance} cannot be asked any more: {error.message}"
         return ended(submission, ports, Decision(Act.BLOCK, error.code, message))
     return waiting(submission, ports, error.code, error.message, ports.settings.archivematica_poll_longest)
@@ -167,12 +166,11 @@ def _followed(archive: ArchiveView, submission: Submission, archivematica: Archi
     stage, unit_id = (Stage.INGEST, submission.sip) if submission.sip else (Stage.TRANSFER, submission.transfer)
     assert unit_id is not None
     unit = archivematica.status(stage, unit_id)
-    decision = on_unit(submission, unit, now, patience_of(ports))
+    decision = on_unit(submission, unit, now, patience_of(ports.settings))
     submission = _noted(submission, unit, now)
     match decision.act:
         case Act.INGEST:
-            assert unit.sip is not None
-            submission = replace(submission, sip=UUID(unit.sip), status="", microservice="", moved_at=now)
+            submission = submission.ingested(unit, now)
             fleet_of(ports).book.note(submission)
             return waiting(submission, ports, decision.code)
         case Act.TAKE:
@@ -216,7 +214,7 @@ def _look_for(archive: ArchiveView, submission: Submission, archivematica: Archi
         message = with_link(f"Archivematica waits for a decision: {question[1]}", submission, archivematica)
         return waiting(submission, ports, "decision-needed", message, ports.settings.archivematica_poll_longest)
     silent = (ports.clock.now() - sent_at).total_seconds()
-    if silent > patience_of(ports).silence(submission):
+    if silent > patience_of(ports.settings).silence(submission):
         message = (
             f"Whether {archivematica.terms.name} began this package when it was asked is not known, and it shows "
             "nothing of it. See in the dashboard that no transfer of that name lives before trying again: "

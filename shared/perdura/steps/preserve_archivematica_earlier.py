@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Literal
 
 from perdura.errors import Broken, Rejected
 from perdura.fleet import Archivematica, Fleet, Stage, Submission, UnitState
@@ -36,7 +37,7 @@ def taken_up(archive: ArchiveView, sip: Package, fleet: Fleet, ports: Ports) -> 
     mine = fleet.book.of_step(archive.step.id)
     if mine is not None and mine.state != "queued":
         return mine
-    now, patience = ports.clock.now(), patience_of(ports)
+    now, patience = ports.clock.now(), patience_of(ports.settings)
     alive = living(archive, fleet.book.earlier(archive.id, archive.step.id), fleet, patience, now)
     mine = mine or fleet.book.queue(archive.id, archive.step.id, sip.size, wanted)
     if alive is not None:
@@ -77,10 +78,12 @@ def key_of(submission: Submission, fleet: Fleet) -> str:
     return str(next((each.id for each in earlier if each.name == submission.path), submission.id))
 
 
-def shown(submission: Submission, archivematica: Archivematica) -> bool:
-    """Whether something of a submission is seen whose transfer is not known: an AIP, or a unit that waits."""
+def seen_as(submission: Submission, archivematica: Archivematica) -> Literal["stored", "waiting"] | None:
+    """As what a submission is seen whose transfer is not known: as an AIP, or as a unit that waits for a person."""
     sent_as, sent_at = submission.path or submission.name, submission.sent_at or submission.queued_at
-    return bool(archivematica.stored_as(sent_as, sent_at - CLOCKS_APART)) or sent_as in archivematica.waiting()
+    if archivematica.stored_as(sent_as, sent_at - CLOCKS_APART):
+        return "stored"
+    return "waiting" if sent_as in archivematica.waiting() else None
 
 
 def _lives(earlier: Submission, fleet: Fleet, patience: Patience, now: datetime) -> bool:
@@ -99,7 +102,7 @@ def _lives(earlier: Submission, fleet: Fleet, patience: Patience, now: datetime)
         return False
     may_be_queued = patient if earlier.outcome is None else earlier.outcome not in GIVEN_UP
     if earlier.transfer is None:
-        return shown(earlier, archivematica) or may_be_queued
+        return seen_as(earlier, archivematica) is not None or may_be_queued
     unit = archivematica.status(Stage.INGEST if earlier.sip else Stage.TRANSFER, earlier.sip or earlier.transfer)
     if unit.state is UnitState.NO_STATUS:
         return may_be_queued

@@ -10,6 +10,7 @@ from perdura.errors import Broken, Rejected
 from perdura.fleet import Archivematica, Fleet, Submission
 from perdura.outcome import ArchiveView, Finding, Outcome, Package, PackageKind, StepState
 from perdura.ports import Ports
+from perdura.settings import Settings
 from perdura.steps.preserve_archivematica_decisions import Act, Decision, Patience, next_interval
 
 log = logging.getLogger(__name__)
@@ -102,9 +103,8 @@ def instance_of(submission: Submission, fleet: Fleet) -> Archivematica:
     return found
 
 
-def patience_of(ports: Ports) -> Patience:
-    """How long to wait here, by the settings."""
-    settings = ports.settings
+def patience_of(settings: Settings) -> Patience:
+    """How long to wait here."""
     return Patience(
         settings.archivematica_patience_seconds,
         settings.archivematica_bytes_per_second,

@@ -23,12 +23,14 @@ from perdura.ports import Deadline, Ports
 from perdura.premis.model import Event
 from perdura.settings import Settings
 from perdura.steps import preserve_archivematica
+from perdura.steps.preserve_archivematica_left import look_after
+from perdura.steps.preserve_archivematica_told import patience_of
 from perdura.storage.memory import MemoryStore
 
 from .clock import SteppedClock
 from .server import FakeArchivematica
 
-FINAL = frozenset({StepState.COMPLETED, StepState.COMPLETED_WITH_WARNINGS, StepState.FAILED, StepState.BLOCKED})
+FINAL = frozenset(StepState) - {StepState.QUEUED, StepState.RUNNING, StepState.WAITING}
 
 
 def instance(fake: FakeArchivematica, name: str = "one", **more: object) -> ConnectedArchivematica:
@@ -59,6 +61,8 @@ class MemoryBook:
         self.paused_until: dict[str, datetime] = {}
         self.modes: dict[str, str] = {}
         self.reachable: dict[str, bool] = {}
+        self.over: set[UUID] = set()
+        """Steps that nobody follows any more."""
         self._clock, self._limit, self._pause = clock, limit, pause
 
     def queue(self, archive: UUID, step: UUID, size: int, wanted: str | None) -> Submission:
@@ -73,6 +77,9 @@ class MemoryBook:
     def earlier(self, archive: UUID, step: UUID) -> Sequence[Submission]:
         found = [row for row in self.rows.values() if row.archive == archive and row.step != step and row.sent_at]
         return sorted(found, key=lambda row: row.queued_at, reverse=True)
+
+    def left(self, most: int) -> Sequence[Submission]:
+        return [row for row in self.rows.values() if row.in_flight and row.step in self.over][:most]
 
     def reserve(self, submission: Submission, offers: Sequence[Terms]) -> Submission | str:
         room = []
@@ -204,7 +211,9 @@ class Driver:
         """One tick: steps that were asked for are run, those that wait and are due are polled in bulk."""
         if (self.clock.now() - self._probed).total_seconds() >= 30:
             self._probed = self.clock.now()
-            preserve_archivematica.probe(Fleet(self.instances, self.book))
+            fleet = Fleet(self.instances, self.book)
+            preserve_archivematica.probe(fleet)
+            look_after(fleet, patience_of(self.settings), self.clock.now())
         for case in [case for case in self.cases.values() if case.state is StepState.QUEUED and self._is_due(case)]:
             self._deliver(case)
         waiting = [case for case in self.cases.values() if case.state is StepState.WAITING and self._is_due(case)]
@@ -248,9 +257,15 @@ class Driver:
     def retry(self, case: Case) -> None:
         """A person tries again."""
         step = case.view.step
+        self.book.over.add(step.id)
         again = replace(step, id=derived_id(step.id, "again"), attempt=step.attempt + 1, checkpoint={})
         case.view = replace(case.view, step=again)
         case.state, case.due, case.outcome = StepState.QUEUED, None, None
+
+    def cancel(self, case: Case) -> None:
+        """A person cancels the step."""
+        self.book.over.add(case.view.step.id)
+        case.state, case.due = StepState.CANCELLED, None
 
     def preserve_again(self, case: Case, **step_input: object) -> None:
         """A person asks for a new version of what was preserved."""
