@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -14,7 +16,10 @@ from werkzeug.wrappers import Request
 
 from perdura.accounts.principals import Permission
 from perdura.api.log_door import LogDoor
-from perdura.premis import seal, service
+from perdura.ids import new_id
+from perdura.premis import log, seal, service
+from perdura.premis.model import Event, Identifier
+from perdura.premis.query import Sight
 from perdura.premis.tables import ObjectLink
 from perdura.storage.memory import MemoryStore
 from tests.contract.test_api.world import World, bearer
@@ -74,6 +79,37 @@ def test_a_stranger_sees_nothing_of_a_restricted_archive(world: World, secret: U
         assert answer.status_code == 200
         assert str(event) not in answer.text, path
         assert str(event) in log.get(path, headers=bearer()).text, path
+
+
+def _mixed(name: str) -> str:
+    return "".join(letter.upper() if place % 2 else letter for place, letter in enumerate(name))
+
+
+@pytest.mark.parametrize("spelt", [str.upper, _mixed])
+def test_a_restricted_archive_is_hidden_in_whatever_case_it_is_named(
+    world: World, secret: UUID, spelt: Callable[[str], str]
+) -> None:
+    name = spelt(str(secret))
+    event = Event(id=new_id(), type="loud secret", at=datetime.now(UTC), objects=(Identifier("UUID", name),))
+    with world.engine.begin() as connection:
+        log.append(connection, [event], actor="test")
+    reader = log_of(world)
+    assert _shown(reader, {}) == (3, 3, 3)
+    assert reader.get(f"/event/find/{name}/").status_code == 404
+    for path in ("/APP/event/?type=loud", f"/APP/event/?link_object_id={name}", "/event/export.ndjson", "/event/",
+                 "/event/search.json?type=loud", f"/event/search/?linked_object_id={name}"):  # fmt: skip
+        assert str(event.id) not in reader.get(path).text, path
+        assert str(event.id) in reader.get(path, headers=bearer()).text, path
+    assert reader.get(f"/event/{event.id}/").status_code == 404
+
+
+def test_hidden_events_are_found_on_indexes_in_whatever_case(world: World, secret: UUID) -> None:
+    sight = Sight("SELECT id FROM archive WHERE restricted")
+    with world.engine.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+        plan = [row[0] for row in connection.exec_driver_sql(f"EXPLAIN SELECT o.sequence {sight.events}")]
+    assert not [line for line in plan if "Seq Scan on premis_object" in line]
+    assert [line for line in plan if "ix_premis_object_any_case" in line]
 
 
 def test_pages_by_number_and_by_cursor_are_the_same_for_who_does_not_see_everything(world: World, secret: UUID) -> None:

@@ -45,6 +45,8 @@ CREATE TABLE IF NOT EXISTS premis_object (
     CONSTRAINT pk_premis_object PRIMARY KEY (object, sequence)
 );
 CREATE INDEX IF NOT EXISTS ix_premis_object_at ON premis_object (object, at, identifier);
+CREATE INDEX IF NOT EXISTS ix_premis_object_any_case ON premis_object (lower(object))
+    WHERE length(object) = 36 AND object <> lower(object);
 CREATE INDEX IF NOT EXISTS ix_premis_object_bare ON premis_object (bare, sequence) WHERE bare IS NOT NULL;
 
 CREATE TABLE IF NOT EXISTS premis_agent_link (

@@ -24,7 +24,7 @@ class Order(StrEnum):
 class Sight:
     """What a reader may not see: SQL (`%s` marks its values) that gives the ids of the hidden Archives.
 
-    Events that name one of them do not exist for the reader.
+    Events that name one of them, in whatever case, do not exist for the reader.
     """
 
     hidden: str
@@ -33,7 +33,16 @@ class Sight:
     @property
     def events(self) -> str:
         """SQL that gives rows of `premis_object` of hidden events, as `o`; an event may have several."""
-        return f"FROM premis_object o WHERE o.object IN (SELECT h.id::text FROM ({self.hidden}) AS h(id))"  # noqa: S608
+        return f"FROM (WITH hidden AS (SELECT h.id::text AS name FROM ({self.hidden}) AS h(id)) {_NAMED}) o"  # noqa: S608
+
+
+# Names are kept as they were sent. The second half is read from ix_premis_object_any_case, whose condition it repeats.
+_NAMED = """
+    SELECT sequence, at, kind_id FROM premis_object WHERE object IN (SELECT name FROM hidden)
+    UNION ALL
+    SELECT sequence, at, kind_id FROM premis_object
+    WHERE length(object) = 36 AND object <> lower(object) AND lower(object) IN (SELECT name FROM hidden)
+"""
 
 
 @dataclass(frozen=True, slots=True)
