@@ -11,7 +11,10 @@ from sqlalchemy.engine import Connection
 from perdura.accounts import audit, rights
 from perdura.accounts.audit import DENIED, DONE, Act
 from perdura.accounts.principals import ANONYMOUS, Permission, Principal
+from perdura.api import limits
+from perdura.api.addresses import address_of
 from perdura.api.authentication import holder_of
+from perdura.api.problems import Problem
 from perdura.api.services import Services
 from perdura.premis.query import Sight
 from perdura.premis.service.door import Deed, Holder
@@ -43,11 +46,16 @@ class LogDoor:
         )
 
     def note(self, connection: Connection, holder: Holder, deed: Deed) -> None:
-        """Keep a deed in the audit log."""
-        principal = holder.principal or ANONYMOUS
-        outcome = DENIED if deed.status in {401, 403} else DONE
-        act = Act(deed.action, outcome, deed.method, deed.path, deed.status, deed.objects, address=deed.address)
-        audit.record(connection, principal, act)
+        """Keep a deed in the audit log; denials only as many as an address may get in a minute."""
+        request, outcome = deed.request, DENIED if deed.status in {401, 403} else DONE
+        address = address_of(request, self._services.settings)
+        if outcome == DENIED:
+            try:
+                limits.spend(ANONYMOUS, address, self._services)
+            except Problem:
+                return
+        act = Act(deed.action, outcome, request.method, request.path, deed.status, deed.objects, address=address)
+        audit.record(connection, holder.principal or ANONYMOUS, act)
 
 
 def sight_of(principal: Principal) -> Sight | None:

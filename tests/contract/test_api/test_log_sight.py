@@ -189,3 +189,16 @@ def test_changing_and_denied_acts_are_in_the_audit_log(world: World, secret: UUI
         ("anonymous", "premis.write", "denied", []),
     ]
     assert told[3][1:3] == ("premis.write", "denied")
+
+
+def test_denied_acts_of_an_address_fill_the_audit_log_no_faster_than_strangers_may_ask(world: World) -> None:
+    limited = World(world.engine, world.settings.model_copy(update={"rate_limit_strangers": 5, "proxies": 1}))
+    log = log_of(limited)
+
+    def denied(address: str, header: dict[str, str]) -> int:
+        return log.delete("/APP/agent/a/", headers={"X-Forwarded-For": address, **header}).status_code
+
+    assert [denied("192.0.2.1", {}) for _ in range(5)] == [401] * 5
+    assert [denied("192.0.2.1", bearer("no good")) for _ in range(5)] == [403] * 5
+    assert denied("192.0.2.2", {}) == 401
+    assert [entry.address for entry in world.audited()] == ["192.0.2.1"] * 5 + ["192.0.2.2"]

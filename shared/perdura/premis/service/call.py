@@ -158,9 +158,7 @@ class Call:
 
     def audit(self, connection: Connection, action: str, status: int, *objects: str) -> None:
         """Keep in the audit log what the sender did, in its transaction."""
-        request = self.request
-        deed = Deed(action, request.method, request.path, status, objects, request.remote_addr)
-        self.door.note(connection, self.sender, deed)
+        self.door.note(connection, self.sender, Deed(action, self.request, status, objects))
 
     def body(self, limit: int) -> bytes:
         """The body, never more than `limit` bytes; raises Refused 413 or 415."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sqlalchemy.engine import Connection
+from werkzeug.wrappers import Request
 
 from perdura.premis.query import Sight
 from perdura.settings import Settings
@@ -26,14 +27,12 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """What was done, or denied, by a request that would change something, for the audit log."""
+    """What a request has done, or was denied, for the audit log."""
 
     action: str
-    method: str
-    path: str
+    request: Request
     status: int
     objects: Sequence[str] = ()
-    address: str | None = None
 
 
 class Door(Protocol):
@@ -44,7 +43,7 @@ class Door(Protocol):
         ...
 
     def note(self, connection: Connection, holder: Holder, deed: Deed) -> None:
-        """Keep a deed in the audit log, in the caller's transaction."""
+        """Keep a deed in the audit log, in the caller's transaction; not every denial where there are many."""
         ...
 
 
