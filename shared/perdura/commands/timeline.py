@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from perdura.client import Client, Refused, Unreachable
-from perdura.client.registry import PATIENCE
+from perdura.client.registry import FINAL, PATIENCE
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-TERMINAL = frozenset({"completed", "completed_with_warnings", "failed", "rejected", "blocked", "cancelled"})
 SUCCESSFUL = frozenset({"completed", "completed_with_warnings"})
 LOOK_SECONDS = 0.4
 _COLOURS = {"completed": "green", "completed_with_warnings": "yellow", "running": "cyan", "waiting": "blue"}
@@ -53,7 +52,7 @@ def _watch(registry: Client, archive_id: str, show: Shown) -> tuple[dict[str, An
         else:
             silent_since = None
             show(archive, steps)
-            if archive["state"] in TERMINAL:
+            if archive["state"] in FINAL:
                 return archive, steps
         time.sleep(LOOK_SECONDS)
 
@@ -91,7 +90,7 @@ def step_table(archive: dict[str, Any], steps: list[dict[str, Any]]) -> Table:
         table.add_row(name, state, _clock(step["started"]), _took(step), _progress(step))
     begun = {step["name"] for step in steps}
     for name in (planned["name"] for planned in archive["pipeline"]):
-        if name not in begun and archive["state"] not in TERMINAL:
+        if name not in begun and archive["state"] not in FINAL:
             table.add_row(Text(name, style="dim"), "", "", "", "")
     return table
 
