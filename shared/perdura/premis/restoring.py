@@ -23,7 +23,6 @@ from perdura.premis.rows import DELETED, Row, row
 
 CHECKPOINTS = "checkpoint/0"
 KEYS = "keys/"
-_SEALER = 5_021_996_362
 
 _PUT = """
     WITH input AS MATERIALIZED (
@@ -106,7 +105,7 @@ def restore(connection: Connection, store: Any, bucket: str, trusted: Sequence[V
     back: the transaction must then be rolled back. `trusted` are keys known from elsewhere.
     """
     schema.create_partitions(connection)
-    if not connection.exec_driver_sql("SELECT pg_try_advisory_xact_lock(%s)", (_SEALER,)).scalar_one():
+    if not connection.exec_driver_sql("SELECT pg_try_advisory_xact_lock(%s)", (seal.LOCK,)).scalar_one():
         raise Broken("The log is being sealed: stop the functions before the log is put back.")
     done = Restored()
     known = _keys(store, bucket, trusted, done)

@@ -28,7 +28,9 @@ BATCH = 50_000
 """Leaves that one transaction adds."""
 
 AT_LEAST_EVERY = timedelta(days=1)
-_LOCK = 5_021_996_362
+
+LOCK = 5_021_996_362
+"""Key of the advisory lock that whoever adds leaves to the tree holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def tick(engine: Engine, store: Bucket, settings: Settings) -> Sealed:
     )
     added = 0
     with engine.connect() as holder:
-        if not holder.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (_LOCK,)).scalar_one():
+        if not holder.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (LOCK,)).scalar_one():
             return Sealed(0, 0)
         try:
             holder.commit()
@@ -100,7 +102,7 @@ def tick(engine: Engine, store: Bucket, settings: Settings) -> Sealed:
             size = _sign(holder, store, settings, keys) if keys else 0
         finally:
             holder.rollback()
-            holder.exec_driver_sql("SELECT pg_advisory_unlock(%s)", (_LOCK,))
+            holder.exec_driver_sql("SELECT pg_advisory_unlock(%s)", (LOCK,))
             holder.commit()
     return Sealed(added, size)
 

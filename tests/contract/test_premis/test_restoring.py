@@ -206,3 +206,10 @@ def test_a_head_of_an_unknown_key_is_refused_and_a_found_key_is_told(
         store.delete(store.head(settings.bucket_log, info.ref.key).ref)
     with engine.connect() as connection, pytest.raises(Broken, match="--key"):
         restoring.restore(connection, store, settings.bucket_log)
+
+
+def test_nothing_is_put_back_while_the_log_is_being_sealed(engine: Engine, store: MemoryStore) -> None:
+    with engine.connect() as sealing, engine.begin() as connection:
+        sealing.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (seal.LOCK,))
+        with pytest.raises(Broken, match="is being sealed"):
+            restoring.restore(connection, store, "perdura-log")

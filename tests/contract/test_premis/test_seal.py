@@ -146,9 +146,9 @@ def test_without_a_key_leaves_are_kept_and_nothing_is_signed(engine: Engine, sto
 def test_a_second_sealer_does_nothing(engine: Engine, store: MemoryStore) -> None:
     _record(engine, 1)
     with engine.connect() as other:
-        other.exec_driver_sql("SELECT pg_advisory_lock(%s)", (seal._LOCK,))
+        other.exec_driver_sql("SELECT pg_advisory_lock(%s)", (seal.LOCK,))
         assert seal.tick(engine, store, _settings()) == seal.Sealed(0, 0)
-        other.exec_driver_sql("SELECT pg_advisory_unlock(%s)", (seal._LOCK,))
+        other.exec_driver_sql("SELECT pg_advisory_unlock(%s)", (seal.LOCK,))
 
 
 def test_an_event_that_commits_late_is_sealed_later(engine: Engine, store: MemoryStore) -> None:
