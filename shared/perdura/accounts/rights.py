@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, any_, insert, literal, or_, select, true, union_all
+from sqlalchemy import ColumnElement, Select, any_, func, insert, literal, or_, select, true, union_all
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
@@ -125,7 +125,8 @@ def own(connection: Connection, principal: Principal, archive_id: UUID) -> None:
 
 def own_for(connection: Connection, account: UUID, archives: Sequence[UUID], *, given_by: str) -> None:
     """Let the account for whom Archives are made see them; nothing happens when there is no such account any more."""
-    for archive in archives:
-        row = select(literal(new_id()), Account.id, literal(archive), literal(given_by)).where(Account.id == account)
-        statement = postgresql.insert(Grant).from_select(["id", "account_id", "archive_id", "given_by"], row)
-        connection.execute(statement.on_conflict_do_nothing(constraint="uq_access_grant"))
+    listed = postgresql.ARRAY(postgresql.UUID(as_uuid=True))
+    ids, named = literal([new_id() for _ in archives], listed), literal(list(archives), listed)
+    rows = select(func.unnest(ids), Account.id, func.unnest(named), literal(given_by)).where(Account.id == account)
+    statement = postgresql.insert(Grant).from_select(["id", "account_id", "archive_id", "given_by"], rows)
+    connection.execute(statement.on_conflict_do_nothing(constraint="uq_access_grant"))

@@ -6,12 +6,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 from werkzeug.test import Client
 
 from perdura.accounts import rights
 from perdura.accounts.principals import LOCAL_ADMINISTRATOR, Permission, Principal, Role
 from perdura.accounts.rights import Thing
+from perdura.accounts.tables import Grant
 from perdura.ids import new_id
 from perdura.registry.tables import Deposit
 from tests.contract.test_api.world import World, bearer, sign_in
@@ -165,6 +166,23 @@ def test_a_restricted_collection_is_hidden_without_a_grant(world: World) -> None
         )
     assert {identifier for _, identifier in seen} == {open_one, granted}
     assert len(everything) == 3
+
+
+def test_archives_made_for_an_account_become_its_own_in_one_statement(world: World) -> None:
+    account, archives = world.account("viewer"), [world.archive(restricted=True) for _ in range(5)]
+    viewer = Principal("v", frozenset({Role.VIEWER}), "token", account)
+    counting = world.statements()
+    seen = next(counting)
+    with world.engine.begin() as connection:
+        rights.own_for(connection, account, archives[:4], given_by="a schedule")
+        assert len(seen) == 1
+        rights.own_for(connection, account, archives[2:4], given_by="another")
+        rights.own_for(connection, new_id(), archives, given_by="a schedule of nobody")
+        found = rights.visible(connection, viewer, [(Thing.ARCHIVE, archive) for archive in archives])
+        kept = connection.execute(select(Grant.given_by)).scalars().all()
+    next(counting, None)
+    assert found == {(Thing.ARCHIVE, archive) for archive in archives[:4]}
+    assert kept == ["a schedule"] * 4
 
 
 def test_all_ids_of_a_request_cost_one_statement(world: World) -> None:
