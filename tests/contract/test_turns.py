@@ -80,11 +80,12 @@ def test_what_is_too_much_waits_visibly_and_comes_when_there_is_room(database: E
 
 
 def test_held_twice_waits_once(database: Engine, begin: Begin) -> None:
-    begin()
-    step = begin()
-    assert hold(database, step, step) == [True, False]
-    with database.begin() as connection:
-        assert turns.waits(connection, step)
+    first, step = begin(), begin()
+    assert hold(database, step, step) == [True, True]
+    done(database, first)
+    assert hold(database, step) == [True], "there is room, but its turn was not given yet"
+    assert give(database, 9) == [step]
+    assert give(database, 9) == []
 
 
 def test_the_watchdog_leaves_those_alone_who_wait_for_their_turn(database: Engine, begin: Begin) -> None:

@@ -34,17 +34,18 @@ _HOLD = text(f"""
         WHERE id = :step AND state = 'queued' AND position = 0 AND attempt = 1 AND deliveries = 0
             AND NOT output ? 'turn' AND ({_IN_WORK}) >= :limit
         RETURNING id, archive_id, input
+    ), queued AS (
+        INSERT INTO turn (step_id, lane, share)
+        SELECT held.id,
+            CASE WHEN archive.origin = 'announcement' OR EXISTS (SELECT FROM harvest_item AS item
+                 WHERE item.archive_id = archive.id) THEN 1 ELSE 0 END,
+            left(coalesce((SELECT 'collection ' || min(collection_id::text) FROM collection_member AS member
+                           WHERE member.archive_id = archive.id),
+                          'source ' || (held.input ->> 'source'), 'origin ' || archive.origin), 200)
+        FROM held JOIN archive ON archive.id = held.archive_id
+        ON CONFLICT (step_id) DO NOTHING
     )
-    INSERT INTO turn (step_id, lane, share)
-    SELECT held.id,
-        CASE WHEN archive.origin = 'announcement' OR EXISTS (SELECT FROM harvest_item AS item
-             WHERE item.archive_id = archive.id) THEN 1 ELSE 0 END,
-        left(coalesce((SELECT 'collection ' || min(collection_id::text) FROM collection_member AS member
-                       WHERE member.archive_id = archive.id),
-                      'source ' || (held.input ->> 'source'), 'origin ' || archive.origin), 200)
-    FROM held JOIN archive ON archive.id = held.archive_id
-    ON CONFLICT (step_id) DO NOTHING
-    RETURNING step_id
+    SELECT id FROM held UNION ALL SELECT step_id FROM turn WHERE step_id = :step
 """)  # noqa: S608 - constants of this module
 
 _GIVE = text(f"""
@@ -83,14 +84,8 @@ _NOBODY = UUID(int=0)
 
 
 def hold(connection: Connection, step: UUID, limit: int) -> bool:
-    """Let a first step wait for its turn if `limit` others are in work; whether it does now."""
+    """Let a first step wait for its turn if `limit` others are in work; whether it waits, now or from before."""
     return connection.execute(_HOLD, {"step": step, "limit": limit}).first() is not None
-
-
-def waits(connection: Connection, step: UUID) -> bool:
-    """Whether a step waits for its turn: it was delivered again meanwhile."""
-    asked = text("SELECT EXISTS (SELECT FROM turn WHERE step_id = :step)")
-    return bool(connection.execute(asked, {"step": step}).scalar_one())
 
 
 def give(connection: Connection, limit: int, source: str) -> list[CloudEvent]:

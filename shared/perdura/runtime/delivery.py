@@ -92,7 +92,7 @@ class StepRunner:
                     pass
             limit = environment.settings.archives_in_work
             with environment.engine.begin() as other:
-                if limit and (turns.hold(other, step, limit) or turns.waits(other, step)):
+                if limit and turns.hold(other, step, limit):
                     return Delivered(Answer.DONE)
                 started = work.start(other, step, event)
             if started is None:
