@@ -10,13 +10,12 @@ from pathlib import Path
 from uuid import UUID
 
 import click
-from sqlalchemy import Engine, create_engine, make_url, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.pool import NullPool
 
 from perdura.commands.failures import failures
 from perdura.commands.stack_settings import stack_settings
-from perdura.errors import Broken, Conflict, DatabaseUnavailable
+from perdura.errors import Broken
 from perdura.premis.checkpoint import Verifier
 from perdura.settings import Settings
 
@@ -126,6 +125,7 @@ def restore(root: Path, folder: Path) -> None:
 
     Every object is verified. Then `perdura registry rebuild` completes what was kept after the backup.
     """
+    from perdura.commands.emptied import empty
     from perdura.registry.migrate import upgrade
     from perdura.storage.buckets import create
     from perdura.storage.copies import copy_in
@@ -134,7 +134,7 @@ def restore(root: Path, folder: Path) -> None:
     with failures():
         settings = stack_settings(root)
         engine = _engine(settings)
-        _empty(engine)
+        empty(engine)
         create(settings)
         number = copy_in(S3Store(settings), folder, _tell)
         _postgres("pg_restore", settings, "--no-owner", "--exit-on-error", str((folder / DUMP).resolve()))
@@ -153,20 +153,6 @@ def _engine(settings: Settings) -> Engine:
 def _buckets(settings: Settings) -> list[str]:
     names = (settings.bucket_incoming, settings.bucket_sips, settings.bucket_aips, settings.bucket_dips)
     return list(dict.fromkeys((*names, settings.bucket_log)))
-
-
-def _empty(engine: Engine) -> None:
-    """Clear a schema that has nothing but what migrations made; raises Conflict where there is more."""
-    try:
-        with engine.begin() as connection:
-            for table in ("archive", "premis_log"):
-                there = connection.execute(text("SELECT to_regclass(:table)"), {"table": table}).scalar_one()
-                if there and connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one():  # noqa: S608 - two constants
-                    raise Conflict("The database is not empty: a backup is only restored into an empty one.")
-            connection.exec_driver_sql("DROP SCHEMA public CASCADE")
-            connection.exec_driver_sql("CREATE SCHEMA public")
-    except SQLAlchemyError as error:
-        raise DatabaseUnavailable(f"The database cannot be prepared: {type(error).__name__}") from error
 
 
 def _postgres(program: str, settings: Settings, *arguments: str) -> None:
