@@ -13,7 +13,6 @@ import click
 from sqlalchemy import Engine, create_engine, make_url
 from sqlalchemy.pool import NullPool
 
-from perdura.commands.failures import failures
 from perdura.commands.stack_settings import stack_settings
 from perdura.errors import Broken
 from perdura.premis.checkpoint import Verifier
@@ -46,11 +45,10 @@ def rebuild(root: Path, keys: tuple[str, ...], public: bool, as_json: bool) -> N
     from perdura.runtime.rebuild import rebuild as run
     from perdura.storage.s3 import S3Store
 
-    with failures():
-        settings = stack_settings(root)
-        engine = _engine(settings)
-        upgrade(engine)
-        done = run(engine, S3Store(settings), settings, [Verifier.parse(key) for key in keys], _tell, public=public)
+    settings = stack_settings(root)
+    engine = _engine(settings)
+    upgrade(engine)
+    done = run(engine, S3Store(settings), settings, [Verifier.parse(key) for key in keys], _tell, public=public)
     if as_json:
         fields = ("archives", "known", "packages", "copies", "events", "asked", "closed", "findings")
         told = {name: getattr(done, name) for name in fields}
@@ -88,7 +86,7 @@ def open_archives(root: Path, archives: tuple[UUID, ...], everything: bool) -> N
         raise click.UsageError("Name Archives, or say --all.")
     from perdura.registry.rebuilt import opened
 
-    with failures(), _engine(stack_settings(root)).begin() as connection:
+    with _engine(stack_settings(root)).begin() as connection:
         found = opened(connection, None if everything else archives)
     click.echo(f"{len(found)} Archives opened.")
     for archive in sorted(set(archives) - set(found)):
@@ -106,14 +104,13 @@ def backup(root: Path, folder: Path) -> None:
     from perdura.storage.copies import copy_out
     from perdura.storage.s3 import S3Store
 
-    with failures():
-        settings = stack_settings(root)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        made = folder / f"{DUMP}.new"
-        _postgres("pg_dump", settings, "--format=custom", f"--file={made.resolve()}")
-        made.replace(folder / DUMP)
-        _tell("database dumped")
-        number = copy_out(S3Store(settings), _buckets(settings), folder, _tell)
+    settings = stack_settings(root)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    made = folder / f"{DUMP}.new"
+    _postgres("pg_dump", settings, "--format=custom", f"--file={made.resolve()}")
+    made.replace(folder / DUMP)
+    _tell("database dumped")
+    number = copy_out(S3Store(settings), _buckets(settings), folder, _tell)
     click.echo(f"database and {number} objects are in {folder}")
 
 
@@ -131,14 +128,13 @@ def restore(root: Path, folder: Path) -> None:
     from perdura.storage.copies import copy_in
     from perdura.storage.s3 import S3Store
 
-    with failures():
-        settings = stack_settings(root)
-        engine = _engine(settings)
-        empty(engine)
-        create(settings)
-        number = copy_in(S3Store(settings), folder, _tell)
-        _postgres("pg_restore", settings, "--no-owner", "--exit-on-error", str((folder / DUMP).resolve()))
-        upgrade(engine)
+    settings = stack_settings(root)
+    engine = _engine(settings)
+    empty(engine)
+    create(settings)
+    number = copy_in(S3Store(settings), folder, _tell)
+    _postgres("pg_restore", settings, "--no-owner", "--exit-on-error", str((folder / DUMP).resolve()))
+    upgrade(engine)
     click.echo(f"database and {number} objects are back; now: perdura registry rebuild")
 
 

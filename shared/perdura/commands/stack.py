@@ -9,7 +9,6 @@ from pathlib import Path
 
 import click
 
-from perdura.commands.failures import failures
 from perdura.local.state import open_home
 from perdura.local.status import StackState, Status, log_tail, read_status, summary
 
@@ -25,15 +24,14 @@ def up(root: Path, detach: bool, services_only: bool) -> None:
     """
     from perdura.local import stack
 
-    with failures():
-        home = open_home(root)
-        if not detach:
-            status = stack.run(home, _say, services_only=services_only)
-            reason = read_status(home).reason
-            if status != 0 and reason is not None:
-                raise click.ClickException(reason)
-            return
-        _table(stack.detach(home, click.echo, services_only=services_only))
+    home = open_home(root)
+    if not detach:
+        status = stack.run(home, _say, services_only=services_only)
+        reason = read_status(home).reason
+        if status != 0 and reason is not None:
+            raise click.ClickException(reason)
+        return
+    _table(stack.detach(home, click.echo, services_only=services_only))
 
 
 @click.command()
@@ -42,8 +40,7 @@ def down(root: Path) -> None:
     """Stop the stack; nothing it started is left running."""
     from perdura.local import stack
 
-    with failures():
-        click.echo("stopped" if root.is_dir() and stack.down(open_home(root)) else "nothing runs")
+    click.echo("stopped" if root.is_dir() and stack.down(open_home(root)) else "nothing runs")
 
 
 @click.command()
@@ -51,8 +48,7 @@ def down(root: Path) -> None:
 @click.pass_obj
 def status(root: Path, as_json: bool) -> None:
     """Show what runs, and where. Exit status 0 running, 3 not."""
-    with failures():
-        current = read_status(open_home(root)) if root.is_dir() else Status(state=StackState.STOPPED)
+    current = read_status(open_home(root)) if root.is_dir() else Status(state=StackState.STOPPED)
     if as_json:
         click.echo(json.dumps(summary(current), indent=2))
     else:
@@ -68,8 +64,7 @@ def status(root: Path, as_json: bool) -> None:
 @click.pass_obj
 def logs(root: Path, name: str, follow: bool, lines: int) -> None:
     """Show the log of one process (`perdura status` lists them; also `supervisor` and `prepare`)."""
-    with failures():
-        home = open_home(root)
+    home = open_home(root)
     known = sorted(path.stem for path in home.logs.glob("*.log"))
     if name not in known:
         raise click.UsageError(f"no log of {name!r}; there are: {', '.join(known) or 'none'}")
@@ -84,8 +79,7 @@ def logs(root: Path, name: str, follow: bool, lines: int) -> None:
 @click.pass_obj
 def token(root: Path) -> None:
     """Print the administrator's token."""
-    with failures():
-        known = open_home(root).known_secret("admin-token") if root.is_dir() else None
+    known = open_home(root).known_secret("admin-token") if root.is_dir() else None
     if known is None:
         raise click.ClickException(f"no stack was ever started in {root}")
     click.echo(known)
@@ -102,8 +96,7 @@ def reset(root: Path, yes: bool) -> None:
         raise click.ClickException(f"{root} is no state directory of Perdura")
     if not yes:
         click.confirm(f"Remove {root} with all archives in it, for ever?", abort=True)
-    with failures():
-        stack.reset(open_home(root))
+    stack.reset(open_home(root))
     click.echo(f"removed {root}")
 
 
