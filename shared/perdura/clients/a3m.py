@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from perdura.errors import Broken, Rejected
 from perdura.storage.timed import TimeUp
@@ -42,32 +44,51 @@ def make_aip(program: Path, transfer: Path, work: Path, name: str, seconds: floa
         (share / folder).mkdir(parents=True, exist_ok=True)
     options = [part for key, value in OPTIONS.items() for part in ("-p", f"{key}={value}")]
     command = [str(program), transfer.as_uri(), "--name", name, "--no-input", *options]
+    told = work / "a3m.log"
+    with told.open("wb") as log:
+        returned = _run(command, _environment(program, work, share), work, log, seconds)
+    text = _last_words(told)
+    if returned != 0:
+        raise A3mFailed(f"a3m ended with {returned}: {text}")
+    found = sorted((share / "completed").rglob("*.tar.gz"))
+    if len(found) != 1:
+        raise A3mFailed(f"a3m stored {len(found)} packages instead of one: {text}")
+    if found[0].is_symlink() or not found[0].is_file():
+        raise A3mFailed("what a3m stored as its package is no file")
+    return found[0]
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str], work: Path, log: IO[bytes], seconds: float) -> int:
+    """Run the program to its end, all it says going into `log`; gives back its exit code."""
     try:
         process = subprocess.Popen(
             command,
-            env=_environment(program, work, share),
+            env=environment,
             cwd=work,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     except OSError as error:
         raise Broken(f"a3m cannot be run: {error.strerror}", code="no-a3m") from error
     try:
-        said, _ = process.communicate(timeout=seconds)
+        return process.wait(timeout=seconds)
     except subprocess.TimeoutExpired as error:
-        # Its tools are children of its own: all of them are ended.
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
         raise TimeUp from error
-    text = " ".join(said.decode("utf-8", "replace").split())
-    if process.returncode != 0:
-        raise A3mFailed(f"a3m ended with {process.returncode}: {text[-_SHOWN:]}")
-    found = sorted((share / "completed").rglob("*.tar.gz"))
-    if len(found) != 1:
-        raise A3mFailed(f"a3m stored {len(found)} packages instead of one: {text[-_SHOWN:]}")
-    return found[0]
+    finally:
+        # Its tools are children of its own: all of them are ended, also those that outlive it.
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _last_words(told: Path) -> str:
+    """The end of what the program said, as one line of what can be shown: file names in it are a depositor's."""
+    with told.open("rb") as log:
+        log.seek(max(0, told.stat().st_size - 4 * _SHOWN))
+        said = log.read().decode("utf-8", "replace")
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in said).split())[-_SHOWN:]
 
 
 def _environment(program: Path, work: Path, share: Path) -> dict[str, str]:

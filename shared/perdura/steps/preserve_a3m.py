@@ -9,56 +9,65 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from urllib.parse import quote
 from uuid import UUID
 
 from perdura.clients.a3m import make_aip
 from perdura.errors import Broken, Rejected
 from perdura.fleet import Stored
-from perdura.outcome import ArchiveView, Outcome, PackageKind, StepState
-from perdura.ports import Ports
-from perdura.steps.preserve_builtin_plan import scanning_of
+from perdura.outcome import ArchiveView, Finding, Outcome, StepState
+from perdura.ports import Identification, Ports, Scan
+from perdura.premis.model import Identifier
+from perdura.steps.preserve_builtin_plan import Plan, plan_of
 from perdura.steps.preserve_declared import Declarations
-from perdura.steps.preserve_submission import Submission, open_submission
+from perdura.steps.preserve_refused import refused, unavailable
+from perdura.steps.preserve_scanning import unscanned, virus_checks
+from perdura.steps.preserve_submission import open_submission
 from perdura.steps.preserve_takeover import go_on, take_over_stored
-from perdura.storage.timed import timed
+from perdura.storage.timed import TimeUp, timed
 
 _AIP = re.compile(r".*-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.tar\.gz")
 _LOCAL_SHARE = 0.25
 """a3m works on copies: a SIP may have this share of the scratch space at most."""
+_UNSCANNED = "unscanned"
+"""Name within a step's checkpoint of what the scanner could not look into."""
 
 
 def run(archive: ArchiveView, ports: Ports) -> Outcome:
     """Make the AIP with a3m within this invocation, and take it over, which later ones may finish.
 
-    FAILED when a3m refuses the package, or a virus is found. Raises Rejected without an accepted SIP, Broken when a3m
-    is not configured or the package is too large for local disk or time.
+    FAILED when a3m refuses the package, when its bytes are not those that were accepted, or a virus is found; BLOCKED
+    when a required scan cannot be had. Raises Rejected without an accepted SIP, Broken when a3m is not configured or
+    the package is too large for local disk, TimeUp when it is too large for the time.
     """
     if (outcome := go_on(archive, ports)) is not None:
-        return outcome
+        return _warned(outcome, _earlier(archive))
     program = ports.settings.a3m
     if program is None:
         raise Broken("a3m is not configured", code="no-a3m")
-    sip = archive.package(PackageKind.SIP)
-    if sip is None:
-        raise Rejected("this Archive has no accepted submission package", code="no-sip")
-    if sip.size > ports.settings.scratch_bytes * _LOCAL_SHARE:
+    plan = plan_of(archive, ports)
+    if plan.sip.size > ports.settings.scratch_bytes * _LOCAL_SHARE:
         raise Broken("the package is too large for the scratch space that a3m needs", code="scratch-too-small")
-    scanning = scanning_of(ports)
-    if ports.settings.virus_scan == "required" and not scanning.trusted:
-        raise Broken(f"a virus scan is required, but {scanning.reason}", code="virus-scan-unavailable")
+    if (outcome := unavailable(plan.scanning, ports)) is not None:
+        return outcome
     with tempfile.TemporaryDirectory(prefix="perdura-a3m-") as directory:
         work = Path(directory)
-        submission = open_submission(timed(ports.store, ports.deadline.near), sip)
-        infected = _unpack(submission, work / "transfer", ports)
-        if infected:
-            return Outcome(StepState.FAILED, error_code="infected", message=infected)
-        made = make_aip(
-            Path(program), work / "transfer", work, str(archive.id), ports.settings.invocation_seconds * 0.8
-        )
-        return _taken_over(archive, made, ports)
+        files, mismatches = _unpack(plan, work / "transfer")
+        if (outcome := refused(plan.scanning, mismatches, files, plan.about_sip, ports)) is not None:
+            return outcome
+        checks = tuple(act.event for act in virus_checks(plan.scanning, plan.about_sip, files))
+        try:
+            made = make_aip(
+                Path(program), work / "transfer", work, str(archive.id), ports.settings.invocation_seconds * 0.8
+            )
+            outcome = _taken_over(archive, made, ports)
+        except Rejected as error:
+            return Outcome(StepState.FAILED, error_code=error.code, message=error.message, events=checks)
+    return _warned(replace(outcome, events=(*checks, *outcome.events)), unscanned(files, ports))
 
 
 def poll(archives: Sequence[ArchiveView], ports: Ports) -> Sequence[tuple[ArchiveView, Outcome]]:  # noqa: ARG001
@@ -66,37 +75,83 @@ def poll(archives: Sequence[ArchiveView], ports: Ports) -> Sequence[tuple[Archiv
     return ()
 
 
-def _unpack(submission: Submission, target: Path, ports: Ports) -> str | None:
-    """Write the transfer as a3m wants it, comparing every byte with the manifests; the reason to stop, if any."""
+@dataclass(frozen=True, slots=True)
+class _Unpacked:
+    """The files of the SIP as they were handed to a3m: paths and scans. Their UUIDs will be a3m's."""
+
+    sip: UUID
+    paths: list[str] = field(default_factory=list)
+    scans: list[Scan | None] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def link(self, number: int, /) -> Identifier:
+        return Identifier("URI", f"urn:uuid:{self.sip}#{quote(self.paths[number])}")
+
+    def format(self, number: int, /) -> Identification | None:  # noqa: ARG002
+        return None
+
+    def scan(self, number: int, /) -> Scan | None:
+        return self.scans[number]
+
+    def original(self, number: int, /) -> str:
+        return self.paths[number]
+
+
+def _unpack(plan: Plan, target: Path) -> tuple[_Unpacked, list[Finding]]:
+    """Write the transfer as a3m wants it, comparing every byte with the manifests, and scan each file."""
+    ports = plan.ports
+    submission = open_submission(timed(ports.store, ports.deadline.near), plan.sip)
     declarations = Declarations(submission)
+    unpacked, mismatches = _Unpacked(plan.sip.id), list(declarations.absent())
     checksums: list[str] = []
     documentation = target / "metadata" / "submissionDocumentation"
     documentation.mkdir(parents=True)
     (target / "objects").mkdir()
     for file, chunks in submission.files():
+        if ports.deadline.near():
+            raise TimeUp
         relative = PurePosixPath(file.path)
         if ".." in relative.parts or relative.is_absolute():
             raise Rejected(f"{file.path} leaves its package", code="path-escapes")
         place = target / "objects" / relative.relative_to("data") if file.is_payload else documentation / relative
         place.parent.mkdir(parents=True, exist_ok=True)
-        digests = {name: hashlib.new(name) for name in {"sha256", *declarations.algorithms}}
-        with place.open("wb") as out:
-            for chunk in chunks:
-                out.write(chunk)
-                for each in digests.values():
-                    each.update(chunk)
-        hexes = {name: each.hexdigest() for name, each in digests.items()}
-        wrong = next(declarations.compare(submission.layout.index[file.path], file.path, hexes.__getitem__), None)
-        if wrong is not None:
-            raise Rejected(wrong.message, code="fixity-mismatch")
-        if ports.scanner is not None and ports.settings.virus_scan != "off":
-            scan = ports.scanner.scan(_read(place), file.size)
-            if scan.verdict == "infected":
-                return f"{file.path}: {scan.detail}"
+        hexes = _written(place, chunks, {"sha256", *declarations.algorithms})
+        mismatches += declarations.compare(submission.layout.index[file.path], file.path, hexes.__getitem__)
+        scanner = plan.scanning.scanner
+        unpacked.paths.append(file.path)
+        unpacked.scans.append(scanner.scan(_read(place), file.size) if scanner is not None else None)
         if file.is_payload:
             checksums.append(f"{hexes['sha256']}  ../objects/{relative.relative_to('data')}\n")
     (target / "metadata" / "checksum.sha256").write_text("".join(checksums), "utf-8")
-    return None
+    return unpacked, mismatches
+
+
+def _written(place: Path, chunks: Iterable[memoryview], algorithms: Iterable[str]) -> dict[str, str]:
+    """Write a file; gives back its hex digests by algorithm."""
+    digests = {name: hashlib.new(name) for name in algorithms}
+    with place.open("wb") as out:
+        for chunk in chunks:
+            out.write(chunk)
+            for each in digests.values():
+                each.update(chunk)
+    return {name: each.hexdigest() for name, each in digests.items()}
+
+
+def _warned(outcome: Outcome, warnings: Sequence[Finding]) -> Outcome:
+    """The outcome with what the scanner could not look into, which a later invocation tells when it ends the step."""
+    if not warnings:
+        return outcome
+    if outcome.state is StepState.QUEUED:
+        kept = [asdict(finding) for finding in warnings]
+        return replace(outcome, checkpoint={**(outcome.checkpoint or {}), _UNSCANNED: kept})
+    state = StepState.COMPLETED_WITH_WARNINGS if outcome.state is StepState.COMPLETED else outcome.state
+    return replace(outcome, state=state, findings=(*outcome.findings, *warnings))
+
+
+def _earlier(archive: ArchiveView) -> tuple[Finding, ...]:
+    return tuple(Finding(**each) for each in archive.step.checkpoint.get(_UNSCANNED, ()))
 
 
 def _read(path: Path) -> Iterator[bytes]:

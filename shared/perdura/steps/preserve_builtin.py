@@ -18,14 +18,16 @@ from perdura.packages.mets import SoftwareNote, measure, write
 from perdura.ports import Ports
 from perdura.premis.model import Agent, Event, Identifier
 from perdura.steps.preserve_additions import changes
-from perdura.steps.preserve_builtin_outcome import blocked, made, refused
+from perdura.steps.preserve_builtin_outcome import made
 from perdura.steps.preserve_builtin_plan import EARK, Plan, bag_info_of, plan_of
 from perdura.steps.preserve_copied import Copied
 from perdura.steps.preserve_copy import copy
 from perdura.steps.preserve_document import document, sip_json
 from perdura.steps.preserve_events import NOT_DONE, Act, tool_agent
 from perdura.steps.preserve_import import PLACES, Imported, imported
+from perdura.steps.preserve_refused import refused, unavailable
 from perdura.steps.preserve_rights import statements
+from perdura.steps.preserve_scanning import virus_checks
 from perdura.steps.preserve_submission import open_submission
 from perdura.storage.timed import timed
 
@@ -49,9 +51,8 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     when the package is too large for one invocation: nothing of it is registered then.
     """
     plan = plan_of(archive, ports)
-    required = ports.settings.virus_scan == "required"
-    if required and not plan.scanning.trusted:
-        return blocked(plan.scanning.reason or "the scanner's database is missing, too old, or only a test one")
+    if (outcome := unavailable(plan.scanning, ports)) is not None:
+        return outcome
     bucket = ports.settings.bucket_aips
     with (
         ports.store.writer(
@@ -62,7 +63,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
         submission = open_submission(timed(ports.store, ports.deadline.near), plan.sip)
         copied = copy(submission, aip, plan.layout, ports, plan.scanning.scanner, plan.sip.size, plan.additions)
         del submission  # what its container knows of 100,000 members is not needed twice
-        refusal = refused(plan, copied, required=required)
+        refusal = refused(plan.scanning, copied.mismatches, copied.files, plan.about_sip, ports)
         if refusal is not None:
             return refusal
         acts = _acts(plan, copied)
@@ -80,17 +81,13 @@ def poll(archives: Sequence[ArchiveView], ports: Ports) -> Sequence[tuple[Archiv
 
 
 def _acts(plan: Plan, copied: Copied) -> list[Act]:
-    provenance, scanning = plan.provenance, plan.scanning
-    files = copied.files
+    provenance, files = plan.provenance, copied.files
     acts = [provenance.fixity(copied.declarations.algorithms, len(files)), provenance.digests(len(files))]
     if plan.ports.identifier is not None:
         acts += provenance.identification(plan.ports.identifier.tool, files)
     for told in copied.characterising.told:
         acts += provenance.characterisation(told.tool, told.path, told.files, told.failures)
-    if scanning.scanner is None:
-        acts.append(provenance.no_virus_check(scanning.reason))
-    else:
-        acts += provenance.virus_check(scanning.engine, scanning.trusted, files)
+    acts += virus_checks(plan.scanning, provenance, files)
     if plan.predecessor is not None:
         acts.append(provenance.version(str(plan.predecessor.id), plan.reason, changes(plan.additions)))
     acts.append(provenance.creation())

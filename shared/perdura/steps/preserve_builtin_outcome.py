@@ -1,4 +1,4 @@
-"""What is told of an AIP that the built-in engine made, or refused to make; the index beside it."""
+"""What is told of an AIP that the built-in engine made, with the index beside it."""
 
 from __future__ import annotations
 
@@ -6,62 +6,17 @@ from collections.abc import Iterator, Sequence
 from heapq import merge
 from typing import overload
 
-from perdura.outcome import Copy, Fact, File, Finding, Outcome, Package, PackageKind, StepState
+from perdura.outcome import Copy, Fact, File, Outcome, Package, PackageKind, StepState
 from perdura.packages.aip import AipWriter
 from perdura.packages.aip_index import Entry, Header, encode
 from perdura.packages.aip_members import Member
 from perdura.ports import Identification
-from perdura.premis.model import Identifier
 from perdura.steps.preserve_builtin_plan import Plan
 from perdura.steps.preserve_copied import Copied
-from perdura.steps.preserve_events import Act, Provenance
+from perdura.steps.preserve_events import Act
 from perdura.steps.preserve_import import Imported
+from perdura.steps.preserve_scanning import unscanned
 from perdura.storage.store import Written
-
-_FINDINGS = 100
-
-
-def blocked(reason: str) -> Outcome:
-    """A scan is required that cannot be had."""
-    return Outcome(
-        StepState.BLOCKED,
-        error_code="virus-scan-unavailable",
-        message=f"a virus scan is required, but {reason}",
-    )
-
-
-def refused(plan: Plan, copied: Copied, *, required: bool) -> Outcome | None:
-    """Why no AIP may be made of these bytes, if so; nothing was made visible yet."""
-    if copied.mismatches:
-        detail = "manifests of the submission package"
-        return _failed(plan, "fixity-mismatch", "fixity check", detail, copied.mismatches)
-    if plan.scanning.scanner is None:
-        return None
-    infected = [
-        Finding("infected", f"{file.original}: {file.scan.detail}", path=file.original)
-        for file in copied.files
-        if file.scan and file.scan.verdict == "infected"
-    ]
-    if infected:
-        return _failed(plan, "infected", "virus check", plan.scanning.engine, infected)
-    errors = [file.scan.detail for file in copied.files if file.scan and file.scan.verdict == "error"]
-    if required and errors:
-        return blocked(f"the scanner failed: {errors[0]}")
-    return None
-
-
-def _failed(plan: Plan, code: str, act: str, detail: str, findings: Sequence[Finding]) -> Outcome:
-    message = findings[0].message + (f" (and {len(findings) - 1} more)" if len(findings) > 1 else "")
-    about = (Identifier("UUID", str(plan.sip.id)), Identifier("UUID", str(plan.archive.id)))
-    provenance = Provenance(plan.ports.derived, plan.created, about, plan.ports.settings.organisation)
-    event = provenance.failed(act, detail, [finding.message for finding in findings[:_FINDINGS]])
-    return Outcome(
-        StepState.FAILED,
-        error_code=code,
-        message=message,
-        findings=tuple(findings[:_FINDINGS]),
-        events=(event,),
-    )
 
 
 def made(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act], told: Imported, written: Written) -> Outcome:
@@ -83,7 +38,7 @@ def made(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act], told: 
         retain_until=plan.retain_until,
     )
     files = PayloadFiles(aip, copied)
-    findings = (*_unscanned(plan, copied), *copied.characterising.findings, *told.findings)
+    findings = (*unscanned(copied.files, plan.ports), *copied.characterising.findings, *told.findings)
     return Outcome(
         StepState.COMPLETED_WITH_WARNINGS if findings else StepState.COMPLETED,
         output={"aip": str(plan.aip), "files": len(files), "size": written.info.size},
@@ -156,17 +111,6 @@ class PayloadFiles(Sequence[File]):
             format_key=found.key if found else None,
             media_type=found.media_type if found else None,
         )
-
-
-def _unscanned(plan: Plan, copied: Copied) -> tuple[Finding, ...]:
-    """Files that a required scan could not look into; under any other policy the event alone says it."""
-    if plan.ports.settings.virus_scan != "required":
-        return ()
-    return tuple(
-        Finding("not-scanned", f"{file.original}: {file.scan.detail}", "warning", file.original)
-        for file in copied.files
-        if file.scan and file.scan.verdict == "not-scanned"
-    )[:_FINDINGS]
 
 
 def _fact(plan: Plan, package: Package, files: int) -> Fact:

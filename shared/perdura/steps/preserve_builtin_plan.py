@@ -6,28 +6,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from perdura.errors import Broken, Rejected, Retryable
+from perdura.errors import Broken, Rejected
 from perdura.outcome import ArchiveView, Package, PackageKind
 from perdura.packages import aip_eark
 from perdura.packages.aip import PLAIN, Layout
-from perdura.ports import Ports, VirusScanner
+from perdura.ports import Ports
 from perdura.premis.model import Identifier
 from perdura.steps.preserve_additions import Addition, additions_of
 from perdura.steps.preserve_events import SOFTWARE, Provenance
 from perdura.steps.preserve_retention import retain_until
+from perdura.steps.preserve_scanning import Scanning, scanning_of
 
 PERDURA, EARK = "perdura", "eark"
 """Profiles of an AIP: our own layout, or an E-ARK package within the bag; the step's input may name one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scanning:
-    """The scanner to use, or `reason` why there is none; `engine` is what it calls itself."""
-
-    scanner: VirusScanner | None
-    engine: str = ""
-    trusted: bool = False
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +42,12 @@ class Plan:
     def layout(self) -> Layout:
         """Where the files of the SIP go."""
         return aip_eark.layout(str(self.aip)) if self.profile == EARK else PLAIN
+
+    @property
+    def about_sip(self) -> Provenance:
+        """Makes events about the SIP, for when there is no AIP."""
+        about = (Identifier("UUID", str(self.sip.id)), Identifier("UUID", str(self.archive.id)))
+        return Provenance(self.ports.derived, self.created, about, self.ports.settings.organisation)
 
     @property
     def retain_until(self) -> datetime | None:
@@ -87,18 +84,6 @@ def plan_of(archive: ArchiveView, ports: Ports) -> Plan:
         reason=str(archive.step.input.get("reason") or "")[:500],
         additions=additions_of(archive.step.input),
     )
-
-
-def scanning_of(ports: Ports) -> Scanning:
-    """The scanner that the policy allows, or why there is none."""
-    if ports.settings.virus_scan == "off":
-        return Scanning(None, reason="switched off by policy")
-    if ports.scanner is None:
-        return Scanning(None, reason="no virus scanner is configured")
-    try:
-        return Scanning(ports.scanner, ports.scanner.engine, ports.scanner.trusted)
-    except Retryable as error:
-        return Scanning(None, reason=f"the virus scanner is unavailable: {error.message}")
 
 
 def bag_info_of(plan: Plan) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from perdura.outcome import Finding
 from perdura.packages.aip import Layout
 from perdura.packages.aip_members import Member, Members
 from perdura.ports import Identification, Scan
+from perdura.premis.model import Identifier
 from perdura.steps.preserve_characterise import Characterising
 from perdura.steps.preserve_declared import Declarations
 
@@ -64,6 +65,14 @@ class CopiedFiles(Sequence[CopiedFile]):
         """Identifier of a file."""
         digits = self._ids[16 * number : 16 * number + 16].hex()
         return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+    def link(self, number: int) -> Identifier:
+        """What events name a file by."""
+        return Identifier("UUID", self.id(number))
+
+    def original(self, number: int) -> str:
+        """Path of a file in the SIP."""
+        return self[number].original
 
     def format(self, number: int) -> Identification | None:
         """Format of a file."""

@@ -23,12 +23,12 @@ _LINKS = 1000
 
 
 class Files(Protocol):
-    """The files of a package by number: their ids, formats and scans."""
+    """The files of a package by number: by what events name them, their formats and scans."""
 
     def __len__(self) -> int: ...
 
-    def id(self, number: int, /) -> str:
-        """Identifier of a file."""
+    def link(self, number: int, /) -> Identifier:
+        """What an event names a file by."""
         ...
 
     def format(self, number: int, /) -> Identification | None:
@@ -169,7 +169,7 @@ class Provenance:
 
     def _exception(self, kind: str, tool: str, outcome: str, note: str, files: Files, about: Sequence[int]) -> Act:
         notes = (note, f"{len(about)} files")
-        links = tuple(Identifier("UUID", files.id(number)) for number in about[:_LINKS])
+        links = tuple(files.link(number) for number in about[:_LINKS])
         event = self._event(kind, tool, Outcome(outcome, notes), name=note, tool=tool, objects=links)
         return Act(event, _marks(about))
 
