@@ -1,8 +1,8 @@
 """Who may see what: the one place where it is decided, for listings as for every id that a request names.
 
 An Archive is seen by everybody who may read, unless it is restricted. A restricted one is seen by those who hold
-`read-restricted`, and by those to whom it, or a Collection that it is in, was granted. What somebody may not see does
-not exist for them.
+`read-restricted`, and by those to whom it, or a Collection that it is in, was granted (whoever deposited it among
+them). What somebody may not see does not exist for them. An embargo shuts the files of an Archive to the same people.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, any_, func, insert, literal, or_, select, true, union_all
+from sqlalchemy import ColumnElement, Select, any_, false, func, insert, literal, or_, select, true, union_all
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
@@ -40,17 +40,23 @@ def visible_archives(principal: Principal) -> ColumnElement[bool]:
     """The condition on `archive` rows that the principal may see."""
     if principal.may(Permission.READ_RESTRICTED):
         return true()
-    public = Archive.restricted.is_(False)
+    return or_(Archive.restricted.is_(False), trusted_archives(principal))
+
+
+def trusted_archives(principal: Principal) -> ColumnElement[bool]:
+    """The condition on `archive` rows that are open to the principal whatever restriction or embargo is on them."""
+    if principal.may(Permission.READ_RESTRICTED):
+        return true()
     held = _held_by(principal)
     if held is None:
-        return public
+        return false()
     alone = select(Grant.archive_id).where(held, Grant.archive_id.is_not(None))
     together = (
         select(CollectionMember.archive_id)
         .join(Grant, Grant.collection_id == CollectionMember.collection_id)
         .where(held)
     )
-    return or_(public, Archive.id.in_(alone), Archive.id.in_(together))
+    return or_(Archive.id.in_(alone), Archive.id.in_(together))
 
 
 def visible_collections(principal: Principal) -> ColumnElement[bool]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from perdura.api import links
@@ -24,13 +25,13 @@ from perdura.api.models.archives import (
     PublicationAnswer,
     StepAnswer,
 )
-from perdura.api.queries.archives import ArchiveRecord
+from perdura.api.queries.archives import ArchiveRecord, shut_until
 from perdura.api.queries.facets import Facets
 from perdura.api.queries.rows import AnyRow
 from perdura.outcome import PackageKind, StepState
 from perdura.premis.log import Stored
 from perdura.premis.model import Identifier
-from perdura.registry import steering
+from perdura.registry import embargo, steering
 from perdura.registry.transitions import ERRAND_POSITION, ArchiveState
 
 FINAL = frozenset(
@@ -82,6 +83,7 @@ def archive(record: ArchiveRecord) -> ArchiveAnswer:
     row = record.archive
     last = next((step for step in reversed(record.steps) if step.position < ERRAND_POSITION), None)
     publications = [publication(entry) for entry in record.publications]
+    shut = shut_until(row) is not None
     return ArchiveAnswer(
         id=row.id,
         title=row.title,
@@ -93,7 +95,8 @@ def archive(record: ArchiveRecord) -> ArchiveAnswer:
         metadata=row.metadata,
         created=row.created_at,
         updated=row.updated_at,
-        packages=[package(entry) for entry in record.packages],
+        embargo=embargo.ends(row.metadata, datetime.now(UTC)),
+        packages=[package(entry, shut=shut) for entry in record.packages],
         copies=[copy(entry) for entry in record.copies],
         pipeline=plan(row.pipeline, record.steps),
         error=error_of(last) if last is not None else None,
@@ -125,9 +128,10 @@ def plan(pipeline: Sequence[str], steps: Sequence[AnyRow]) -> list[PlannedStep]:
     ]
 
 
-def package(row: AnyRow) -> PackageAnswer:
-    """A package. Only what is one object has content that can be fetched at once."""
-    whole = {} if row.container == "prefix" else {"content": links.package_content(row.archive_id, row.id)}
+def package(row: AnyRow, *, shut: bool) -> PackageAnswer:
+    """A package. Only what is one object has content that can be fetched at once; none has while it is shut."""
+    closed = shut or row.container == "prefix"
+    whole = {} if closed else {"content": links.package_content(row.archive_id, row.id)}
     return PackageAnswer(
         id=row.id,
         kind=PackageKind(row.kind),
@@ -198,9 +202,12 @@ def finding(entry: dict[str, Any]) -> FindingAnswer:
     )
 
 
-def file(row: AnyRow, package_row: AnyRow) -> FileAnswer:
-    """A payload file; it can be read alone when its package stores it uncompressed, or as an object of its own."""
-    readable = row.offset is not None or package_row.container == "prefix"
+def file(row: AnyRow, package_row: AnyRow, *, shut: bool) -> FileAnswer:
+    """A payload file; it can be read alone when its package stores it uncompressed, or as an object of its own.
+
+    Nothing can be read while an embargo has it `shut`.
+    """
+    readable = not shut and (row.offset is not None or package_row.container == "prefix")
     content = links.file_content(package_row.archive_id, package_row.id, row.path)
     return FileAnswer(
         path=row.path,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime
 
 from perdura.clients.destinations import Destination
 from perdura.clients.inveniordm.records import Records
@@ -12,6 +11,7 @@ from perdura.outcome import ArchiveView, Package
 from perdura.packages.aip_index import Entry
 from perdura.ports import Ports
 from perdura.premis.model import Event
+from perdura.registry import embargo
 from perdura.steps import dip
 from perdura.steps.dip_copies import chosen_copies
 from perdura.steps.mapping import choose, other
@@ -139,14 +139,5 @@ def facts(archive: ArchiveView, aip: Package, entries: Sequence[Entry], ports: P
         preserved_at=archive.step.created_at or ports.clock.now(),
         organisation=ports.settings.organisation,
         landing_page=f"{ports.settings.access_url.rstrip('/')}/archives/{archive.id}",
-        embargo=embargo_of(archive, ports.clock.now()),
+        embargo=embargo.ends(archive.metadata, ports.clock.now()),
     )
-
-
-def embargo_of(archive: ArchiveView, now: datetime) -> date | None:
-    """The day on which an embargo ends, while it lasts."""
-    try:
-        until = date.fromisoformat(str(archive.metadata.get("embargo_until"))[:10])
-    except ValueError:
-        return None
-    return until if until > now.astimezone(UTC).date() else None

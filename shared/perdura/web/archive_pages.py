@@ -76,13 +76,14 @@ def _everything(visit: Visit, archive_id: UUID) -> dict[str, Any]:
     archive = presentation.archive(record)
     package = files.best_of(record.packages)
     found = files.page(visit.connection, package.id, limit=FILES_SHOWN + 1) if package is not None else []
+    shut = archives.shut_until(record.archive) is not None
     recorded = events.page(visit.connection, archive_id, limit=EVENTS_SHOWN + 1)
     return {
         "archive": archive,
         "final": archive.state in presentation.FINAL,
         "steps": [presentation.step(row) for row in reversed(record.steps)],
-        "files": [presentation.file(row, package) for row in found[:FILES_SHOWN]] if package is not None else [],
-        "files_package": presentation.package(package) if package is not None else None,
+        "files": [presentation.file(row, package, shut=shut) for row in found[:FILES_SHOWN]] if package else [],
+        "files_package": presentation.package(package, shut=shut) if package is not None else None,
         "more_files": len(found) > FILES_SHOWN,
         "events": [presentation.event(stored) for stored in recorded[:EVENTS_SHOWN]],
         "more_events": len(recorded) > EVENTS_SHOWN,

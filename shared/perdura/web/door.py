@@ -1,18 +1,23 @@
-"""The door of the access pages: whoever wants the content of an Archive comes through here, whatever its form.
+"""The door to content: whoever wants bytes of an Archive comes through here, whatever their form, on the access pages
+as in the registry.
 
 What is published and not restricted may be known; its content may be had when no embargo lies on it. A pass
-(`passes`) opens content that is not for everybody, and shows nothing else.
+(`passes`) opens content that is not for everybody, and shows nothing else. In the registry an embargo holds for all
+to whom a restricted Archive would be hidden.
 """
 
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import Any
 from uuid import UUID
 
+from sqlalchemy.engine import Connection
+
+from perdura.accounts.principals import Principal
 from perdura.api.problems import Problem, not_found
-from perdura.api.queries import published
+from perdura.api.queries import archives, published
 from perdura.api.queries.rows import AnyRow
+from perdura.registry import embargo
 from perdura.web import passes
 from perdura.web.description import Description
 from perdura.web.reading import Reading
@@ -42,17 +47,22 @@ def content(reading: Reading, archive_id: UUID, thing: str) -> tuple[AnyRow, Des
         if row is not None:
             return row, reading.describe(row)
     row, description = known(reading, archive_id)
-    until = embargo(row.metadata, now)
-    if until is not None:
-        raise Problem(403, f"The files of this Archive are under embargo until {until.isoformat()}.", "embargoed")
+    _ask(embargo.ends(row.metadata, now))
     return row, description
 
 
-def embargo(metadata: Any, now: datetime) -> date | None:
-    """The day on which the embargo on an Archive ends, while it lasts."""
-    told = metadata.get("embargo_until") if isinstance(metadata, dict) else None
-    try:
-        until = date.fromisoformat(str(told)[:10])
-    except ValueError:
-        return None
-    return until if until > now.astimezone(UTC).date() else None
+def registry_content(connection: Connection, principal: Principal, archive_id: UUID) -> AnyRow:
+    """The Archive, for whoever wants bytes of any of its packages from the registry.
+
+    Raises a 404 where they may not see it, a 403 under an embargo.
+    """
+    row = archives.find(connection, principal, archive_id)
+    if row is None:
+        raise not_found("Archive")
+    _ask(archives.shut_until(row))
+    return row
+
+
+def _ask(until: date | None) -> None:
+    if until is not None:
+        raise Problem(403, f"The files of this Archive are under embargo until {until.isoformat()}.", "embargoed")

@@ -16,6 +16,7 @@ from perdura.api.queries import events, files, published
 from perdura.api.queries.rows import AnyRow
 from perdura.api.resources.packages import file_extent, package_extent
 from perdura.packages import zip_stream
+from perdura.registry import embargo
 from perdura.storage.store import ObjectRef
 from perdura.web import door, schema_org, signposting
 from perdura.web.description import Description
@@ -41,7 +42,7 @@ def show(reading: Reading, archive_id: UUID) -> Response:
     row, description = door.known(reading, archive_id)
     package = published.aip(reading.connection, archive_id)
     found, more = _holdings(reading, description, package, FILES_SHOWN)
-    embargo = door.embargo(row.metadata, datetime.now(UTC))
+    shut = embargo.ends(row.metadata, datetime.now(UTC))
     count, size = files.totals(reading.connection, package.id, OBJECTS) if package is not None else (0, 0)
     response = reading.page(
         "landing.html",
@@ -52,7 +53,7 @@ def show(reading: Reading, archive_id: UUID) -> Response:
         count=count,
         size=size,
         versions=[reading.describe(other) for other in published.versions(reading.connection, row.resource_id)],
-        embargo=embargo,
+        embargo=shut,
         json_ld=schema_org.embedded(schema_org.json_ld(description, found)),
     )
     response.headers["Link"] = signposting.header(description, found, complete=not more)
@@ -150,10 +151,8 @@ def file_list(reading: Reading, archive_id: UUID) -> Response:
     after = cursors.decode(cursor, 1)[0] if cursor else None
     found, more = _holdings(reading, description, package, FILES_SHOWN, after)
     following = f"{description.url}/files?cursor={cursors.encode(found[-1].stored)}" if more else None
-    embargo = door.embargo(row.metadata, datetime.now(UTC))
-    return reading.page(
-        "access_files.html", description=description, holdings=found, following=following, embargo=embargo
-    )
+    shut = embargo.ends(row.metadata, datetime.now(UTC))
+    return reading.page("access_files.html", description=description, holdings=found, following=following, embargo=shut)
 
 
 def file(reading: Reading, archive_id: UUID, path: str) -> Response:

@@ -6,17 +6,22 @@ import gzip
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import text
 from werkzeug.test import Client
 
+from perdura.accounts.principals import Permission
+from perdura.api.queries import published
+from perdura.api.resources import OPERATIONS
 from perdura.premis import log
 from perdura.web import passes
-from tests.contract.test_api.world import FILES, World, bearer
+from tests.contract.test_api.world import BASE, FILES, World, bearer, sign_in
 
 SECRET = "a secret for links"
+PACKAGE = "/archives/<uuid:archive_id>/packages/<uuid:package_id>"
 BYTES = ["/aip", "/files.zip", "/files/data/objects/image.png", "/view/data/objects/image.png"]
 METADATA = ["", "/metadata.json", "/schema.json", "/datacite.json", "/linkset.json", "/premis.xml", "/files"]
 TOMORROW = (datetime.now(UTC) + timedelta(days=1)).date().isoformat()
@@ -37,6 +42,96 @@ def test_an_embargo_shuts_every_door_to_bytes_and_none_to_the_description(world:
     assert f"under embargo until {TOMORROW}" in page
     assert "files.zip" not in page
     assert "All files" not in page
+
+
+def registry_doors(world: World, archive: UUID) -> list[str]:
+    """Every operation of the registry that gives bytes of an Archive, with the ways it gives them."""
+    with world.engine.connect() as connection:
+        package = published.aip(connection, archive).id
+    given = {
+        f"{PACKAGE}/content": ["", "?delivery=stream", "?delivery=redirect"],
+        f"{PACKAGE}/files/<path:path>": ["", "?view=1"],
+    }
+    described = {"/archives/<uuid:archive_id>/events"}
+    found = {
+        operation.rule.removeprefix("/api/v1")
+        for operation in OPERATIONS
+        if operation.method == "GET" and operation.media and "<uuid:" in operation.rule
+    }
+    assert found == given.keys() | described, "a new way to bytes has to be listed here, and to ask the door"
+    paths = [
+        rule.replace("<uuid:archive_id>", str(archive))
+        .replace("<uuid:package_id>", str(package))
+        .replace("<path:path>", "data/objects/image.png")
+        + way
+        for rule, ways in given.items()
+        for way in ways
+    ]
+    return [f"/api/v1{path}" for path in paths]
+
+
+def statuses(registry: Client, doors: list[str], header: dict[str, str]) -> set[int]:
+    return {
+        registry.open(door, method=method, headers=header | ranged).status_code
+        for door in doors
+        for method in ("GET", "HEAD")
+        for ranged in ({}, {"Range": "bytes=0-0"})
+    }
+
+
+def test_an_embargo_shuts_the_registrys_doors_to_bytes_as_well(world: World, registry: Client) -> None:
+    archive = world.published(metadata_={"embargo_until": TOMORROW})
+    doors = registry_doors(world, archive)
+    for role in ("viewer", "depositor"):
+        header = world.bearer(role)
+        assert statuses(registry, doors, header) == {403}, role
+        told = registry.get(doors[0], headers=header).json
+        assert told is not None
+        assert told["detail"] == f"The files of this Archive are under embargo until {TOMORROW}."
+        shown = registry.get(f"/api/v1/archives/{archive}", headers=header)
+        listed = registry.get(f"/api/v1/archives/{archive}/files", headers=header)
+        assert shown.json is not None
+        assert shown.json["embargo"] == TOMORROW
+        assert "/content" not in shown.text
+        assert "data/objects/image.png" in listed.text
+        assert "/packages/" not in listed.text
+    scoped = world.bearer("archivist", scopes=[Permission.READ, Permission.OPERATE])
+    assert statuses(registry, doors, scoped) == {403}
+    over = world.published(metadata_={"embargo_until": YESTERDAY})
+    assert 403 not in statuses(registry, registry_doors(world, over), world.bearer("viewer"))
+
+
+def test_an_embargo_does_not_concern_those_who_may_see_what_is_restricted_nor_the_depositor(
+    world: World, registry: Client
+) -> None:
+    archive = world.published(metadata_={"embargo_until": TOMORROW})
+    doors = registry_doors(world, archive)
+    owner, granted = world.account("depositor"), world.account("viewer")
+    world.grant(account_id=owner, archive_id=archive)
+    world.grant(account_id=granted, collection_id=world.collection(archive))
+    for header in (
+        world.bearer("archivist"),
+        world.bearer("auditor"),
+        bearer(),
+        bearer(world.token(owner)),
+        bearer(world.token(granted)),
+    ):
+        assert statuses(registry, doors, header) == {200, 206, 307}
+        assert "/content" in registry.get(f"/api/v1/archives/{archive}", headers=header).text
+
+
+def test_the_registrys_page_of_an_archive_under_embargo_says_so_and_links_no_bytes(world: World) -> None:
+    archive = world.published(metadata_={"embargo_until": TOMORROW})
+    registry = world.registry()
+    sign_in(registry)
+    assert "/content" in registry.get(f"/archives/{archive}", base_url=BASE).text
+    with world.engine.begin() as connection:
+        connection.exec_driver_sql("UPDATE browser_session SET account_id = %s", (world.account("viewer"),))
+    page = registry.get(f"/archives/{archive}", base_url=BASE).text
+    assert f"under embargo until {TOMORROW}" in page
+    assert "data/objects/image.png" in page
+    assert "/content" not in page
+    assert "/packages/" not in page
 
 
 @pytest.mark.parametrize("until", [YESTERDAY, "never", None, 5])

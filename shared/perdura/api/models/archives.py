@@ -178,6 +178,7 @@ class ArchiveAnswer(Answer):
     recid: str | None
     origin: str
     restricted: bool
+    embargo: date | None = Field(description="The day on which the embargo on its files ends, while there is one.")
     metadata: dict[str, Any]
     created: datetime
     updated: datetime

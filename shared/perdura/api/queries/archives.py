@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,8 +12,9 @@ from sqlalchemy import ColumnElement, Select, literal_column, select, union_all
 from sqlalchemy.engine import Connection
 
 from perdura.accounts.principals import Principal
-from perdura.accounts.rights import visible_archives, visible_collections
+from perdura.accounts.rights import trusted_archives, visible_archives, visible_collections
 from perdura.api.queries.rows import AnyRow
+from perdura.registry import embargo
 from perdura.registry.tables import Archive, Collection, CollectionMember, Copy, Package, Publication, Resource, Step
 
 
@@ -28,13 +30,21 @@ class ArchiveRecord:
 
 
 def find(connection: Connection, principal: Principal, archive_id: UUID) -> AnyRow | None:
-    """The row of one Archive with its Resource, when there is one that the principal may see."""
+    """The row of one Archive with its Resource, when there is one that the principal may see.
+
+    `trusted` says whether an embargo does not concern them.
+    """
     statement = (
-        select(Archive.__table__, Resource.source, Resource.recid)
+        select(Archive.__table__, Resource.source, Resource.recid, trusted_archives(principal).label("trusted"))
         .outerjoin_from(Archive, Resource, Resource.id == Archive.resource_id)
         .where(Archive.id == archive_id, visible_archives(principal))
     )
     return connection.execute(statement).one_or_none()
+
+
+def shut_until(archive: AnyRow) -> date | None:
+    """The day until which its files are shut to those for whom `find` read an Archive; None when they are open."""
+    return None if archive.trusted else embargo.ends(archive.metadata, datetime.now(UTC))
 
 
 def record(connection: Connection, principal: Principal, archive_id: UUID) -> ArchiveRecord | None:

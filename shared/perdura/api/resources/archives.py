@@ -26,6 +26,7 @@ from perdura.api.models.steering import ActAnswer, RunRequest
 from perdura.api.operations import Call, Section
 from perdura.api.problems import not_found
 from perdura.api.queries import archives, facets, files, finding
+from perdura.api.queries.rows import AnyRow
 from perdura.registry import archives as registry
 from perdura.registry import steering
 from perdura.registry.archives import Begun
@@ -85,7 +86,7 @@ def list_steps(call: Call, archive_id: UUID) -> StepList:
 @section.get("/archives/<uuid:archive_id>/files", permission=Permission.READ)
 def list_files(call: Call, archive_id: UUID, query: FileFilter) -> FilePage:
     """Payload files of an Archive, by path."""
-    _require(call, archive_id)
+    archive = _require(call, archive_id)
     if query.package is not None:
         package = archives.package(call.connection, call.principal, query.package)
         if package is None or package.archive_id != archive_id:
@@ -97,9 +98,10 @@ def list_files(call: Call, archive_id: UUID, query: FileFilter) -> FilePage:
     after = cursors.decode(query.cursor, 1)[0] if query.cursor else None
     rows = files.page(call.connection, package.id, limit=query.limit + 1, after=after, prefix=query.prefix)
     shown = rows[: query.limit]
+    shut = archives.shut_until(archive) is not None
     return FilePage(
         package=package.id,
-        items=[presentation.file(row, package) for row in shown],
+        items=[presentation.file(row, package, shut=shut) for row in shown],
         next=cursors.encode(shown[-1].path) if len(rows) > query.limit else None,
     )
 
@@ -155,6 +157,8 @@ def recall_archive(call: Call, archive_id: UUID, body: RecallRequest) -> RecallA
     return RecallAnswer(archive=archive_id, step=step, links=links.archive_links(archive_id))
 
 
-def _require(call: Call, archive_id: UUID) -> None:
-    if archives.find(call.connection, call.principal, archive_id) is None:
+def _require(call: Call, archive_id: UUID) -> AnyRow:
+    archive = archives.find(call.connection, call.principal, archive_id)
+    if archive is None:
         raise not_found("Archive")
+    return archive

@@ -16,6 +16,7 @@ from perdura.api.problems import Problem, not_found
 from perdura.api.queries import archives, files
 from perdura.api.queries.rows import AnyRow
 from perdura.storage.store import ObjectRef
+from perdura.web import door
 
 section = Section("Packages")
 
@@ -46,6 +47,7 @@ class FileQuery(Request):
 def get_package_content(call: Call, archive_id: UUID, package_id: UUID, query: ContentQuery) -> Response:
     """A whole package, by range if wanted.
 
+    403 while an embargo is on the Archive, except for those who may see it were it restricted.
     `delivery=redirect` answers 307 to a URL of the store that expires; `auto` does so above 1 GiB.
     """
     package = _package(call, archive_id, package_id)
@@ -65,7 +67,10 @@ def get_package_content(call: Call, archive_id: UUID, package_id: UUID, query: C
     media=("*/*",),
 )
 def get_file_content(call: Call, archive_id: UUID, package_id: UUID, path: str, query: FileQuery) -> Response:
-    """One payload file, read out of its package by range; nothing else of the package is touched."""
+    """One payload file, read out of its package by range; nothing else of the package is touched.
+
+    403 while an embargo is on the Archive, except for those who may see it were it restricted.
+    """
     package = _package(call, archive_id, package_id)
     row = files.one(call.connection, package_id, path)
     if row is None:
@@ -74,6 +79,7 @@ def get_file_content(call: Call, archive_id: UUID, package_id: UUID, path: str, 
 
 
 def _package(call: Call, archive_id: UUID, package_id: UUID) -> AnyRow:
+    door.registry_content(call.connection, call.principal, archive_id)
     package = archives.package(call.connection, call.principal, package_id)
     if package is None or package.archive_id != archive_id:
         raise not_found("package")
