@@ -137,7 +137,7 @@ def _describe(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act], h
         acts,
         earlier,
         _agents(plan, copied, [*earlier, *(act.event for act in acts)], history.told.agents),
-        statements(plan.archive, copied.declarations.bag_info, sip_json(copied), plan.ports.derived),
+        statements(plan.archive, copied.declarations.bag_info, sip_json(copied), copied.rights, plan.ports.derived),
         SoftwareNote("Perdura preserve", __version__, (NOT_DONE,)),
         str(plan.predecessor.id) if plan.predecessor else None,
     )

@@ -38,7 +38,12 @@ def made(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act], told: 
         retain_until=plan.retain_until,
     )
     files = PayloadFiles(aip, copied)
-    findings = (*unscanned(copied.files, plan.ports), *copied.characterising.findings, *told.findings)
+    findings = (
+        *unscanned(copied.files, plan.ports),
+        *copied.characterising.findings,
+        *copied.rights.findings,
+        *told.findings,
+    )
     return Outcome(
         StepState.COMPLETED_WITH_WARNINGS if findings else StepState.COMPLETED,
         output={"aip": str(plan.aip), "files": len(files), "size": written.info.size},

@@ -13,6 +13,7 @@ from perdura.ports import Identification, Scan
 from perdura.premis.model import Identifier
 from perdura.steps.preserve_characterise import Characterising
 from perdura.steps.preserve_declared import Declarations
+from perdura.steps.preserve_rights_read import ToldRights
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,4 +120,5 @@ class Copied:
     declarations: Declarations
     mismatches: Sequence[Finding]
     characterising: Characterising
+    rights: ToldRights
     outputs: Sequence[Member] = ()

@@ -15,6 +15,7 @@ from perdura.steps.preserve_characterise import Characterising
 from perdura.steps.preserve_copied import Copied, CopiedFiles
 from perdura.steps.preserve_declared import COMPUTED, SIP_JSON, Declarations
 from perdura.steps.preserve_inspect import Inspection
+from perdura.steps.preserve_rights_read import ToldRights
 from perdura.steps.preserve_submission import Submission
 from perdura.storage.timed import TimeUp
 
@@ -52,7 +53,7 @@ def _copied(
 ) -> Copied:
     declarations = Declarations(submission)
     further = [name for name in declarations.algorithms if name not in COMPUTED]
-    mismatches = list(declarations.absent())
+    mismatches, rights = list(declarations.absent()), ToldRights()
     ids = array("B")
     done = number = 0
     replaced = {layout.objects + addition.path for addition in additions}
@@ -64,7 +65,8 @@ def _copied(
         with inspection.tap(number, file.path.rpartition("/")[2], file.size) as tap:
             wanted = file.is_payload and characterising.wants(file.path, file.size)
             passed = characterising.look(number, file.path, chunks) if wanted else chunks
-            member, digests = aip.add(_place(file, layout), file.size, passed, algorithms=further, tap=tap.feed)
+            feed = rights.tap(file.path, file.size, tap.feed)
+            member, digests = aip.add(_place(file, layout), file.size, passed, algorithms=further, tap=feed)
         mismatches += declarations.compare(
             submission.layout.index[file.path], file.path, _lookup(member.digests, digests)
         )
@@ -76,7 +78,8 @@ def _copied(
     for added in additions:
         with inspection.tap(number, added.path.rpartition("/")[2], added.size) as tap:
             chunks = bytes_of(added, ports.store)
-            member, _ = aip.add(layout.objects + added.path, added.size, chunks, tap=tap.feed)
+            feed = rights.tap(f"data/{added.path}", added.size, tap.feed)
+            member, _ = aip.add(layout.objects + added.path, added.size, chunks, tap=feed)
         if member.digests["sha256"] != added.sha256:
             mismatches.append(Finding("fixity-mismatch", f"{added.path} has another SHA-256 than was announced"))
         ids.frombytes(_id(member.path, ports).bytes)
@@ -85,7 +88,7 @@ def _copied(
         number += 1
     inspection.flush()
     files = CopiedFiles(aip.payload, ids.tobytes(), layout, inspection.formats, inspection.scans, sources)
-    return Copied(files, declarations, mismatches, characterising, characterising.keep(aip))
+    return Copied(files, declarations, mismatches, characterising, rights, characterising.keep(aip))
 
 
 def _id(path: str, ports: Ports) -> UUID:

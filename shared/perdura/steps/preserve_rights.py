@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
 from perdura.outcome import ArchiveView
 from perdura.packages.mets_xml import escaped
+from perdura.steps.preserve_rights_read import ToldRights, licences_of
 
 _LABELS = frozenset({"rights", "license", "licence", "rights-statement", "access-rights", "dc-rights"})
 """Labels of bag-info.txt that producers use for rights; the standard reserves none."""
 
 _KEYS = ("rights", "license", "rightsList", "rights_list")
+_HARVESTED = "licence"
+"""What a harvest notes in short of the licences that the record, which lies in the submission, tells in full."""
 
 
 def statements(
     archive: ArchiveView,
     bag_info: Sequence[tuple[str, str]],
     sip_json: Mapping[str, Any],
+    told: ToldRights,
     derived: Callable[[str], UUID],
 ) -> list[str]:
-    """One `premis:rightsStatement` for each licence, one for an embargo, one for restricted access."""
+    """One `premis:rightsStatement` for each licence and each end of an embargo, one for restricted access."""
     found = []
-    for terms, address in dict.fromkeys(_licences(archive.metadata, bag_info)):
+    for terms, address in _distinct(_licences(archive.metadata, bag_info, told)):
         found.append(_statement("license", _licence(terms, address), archive, derived(f"rights/{terms}/{address}")))
-    embargo = _usr_meta(sip_json).get("embargo_timestamp")
-    if embargo:
-        found.append(_statement("other", _embargo(embargo, archive.created_at), archive, derived("rights/embargo")))
+    for until in _embargoes(archive, sip_json, told):
+        identity = derived(f"rights/embargo/{until}")
+        found.append(_statement("other", _embargo(until, archive.created_at), archive, identity))
     if archive.restricted:
         basis = "<premis:otherRightsInformation><premis:otherRightsBasis>access restricted by the source"
         inner = f"{basis}</premis:otherRightsBasis></premis:otherRightsInformation>{_granted('not public', None, None)}"
@@ -36,30 +40,39 @@ def statements(
     return found
 
 
-def _licences(metadata: Mapping[str, Any], bag_info: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+def _licences(
+    metadata: Mapping[str, Any], bag_info: Sequence[tuple[str, str]], told: ToldRights
+) -> Iterator[tuple[str, str]]:
     for label, value in bag_info:
         if label.lower() in _LABELS and value:
             yield value, ""
+    yield from told.licences
     datacite = metadata.get("datacite")
     for source in (metadata, datacite if isinstance(datacite, Mapping) else {}):
         for key in _KEYS:
-            yield from _licence_of(source.get(key))
+            yield from licences_of(source.get(key))
+    if not told.licences:
+        yield from licences_of(metadata.get(_HARVESTED))
 
 
-def _licence_of(value: object) -> Iterator[tuple[str, str]]:
-    """Text, a DataCite `rightsList` item, an InvenioRDM `rights` item, or a list of any of them."""
-    if isinstance(value, str) and value:
-        yield value, ""
-    elif isinstance(value, Mapping):
-        title = value.get("rights") or value.get("title") or value.get("id")
-        if isinstance(title, Mapping):
-            title = title.get("en") or next(iter(title.values()), None)
-        address = value.get("rightsUri") or value.get("link") or value.get("url") or ""
-        if isinstance(title, str) and title:
-            yield title, address if isinstance(address, str) else ""
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _licence_of(item)
+def _distinct(licences: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Each licence once, by its address or else its terms, in the words in which it was met first."""
+    found: dict[str, tuple[str, str]] = {}
+    for terms, address in licences:
+        plain = address.lower().partition("://")[2].removesuffix("/").removesuffix("/legalcode")
+        found.setdefault(plain or terms.lower(), (terms, address))
+    return list(found.values())
+
+
+def _embargoes(archive: ArchiveView, sip_json: Mapping[str, Any], told: ToldRights) -> list[object]:
+    """Ends of embargoes: what sip.json says, and days after the deposit on which the files become open."""
+    stated = _usr_meta(sip_json).get("embargo_timestamp")
+    found: dict[str, object] = {str(_day(stated) or stated): stated} if stated else {}
+    for until in (*told.opens, archive.metadata.get("embargo_until")):
+        day = _day(until.partition("/")[0]) if isinstance(until, str) else None
+        if day and (archive.created_at is None or day > archive.created_at.date()):
+            found.setdefault(str(day), day)
+    return list(found.values())
 
 
 def _usr_meta(sip_json: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -95,9 +108,14 @@ def _day(value: object) -> date | None:
     try:
         if isinstance(value, (int, float)):
             return datetime.fromtimestamp(value, UTC).date()
-        return date.fromisoformat(str(value)[:10])
+        text = str(value).strip()
+        return date.fromisoformat(text[:10] + _FIRST.get(len(text), ""))
     except (ValueError, OverflowError, OSError):
         return None
+
+
+_FIRST = {4: "-01-01", 7: "-01"}
+"""What makes a day of a year, or of a month: its first."""
 
 
 def _granted(restriction: str, since: datetime | None, end: date | None) -> str:
