@@ -11,6 +11,7 @@ import itertools
 import json
 import re
 from dataclasses import dataclass, field
+from datetime import date
 from typing import Any
 from urllib.parse import unquote
 
@@ -235,6 +236,7 @@ class Fake:
             following = Item(f"{number:05d}-fake0", item.parent, newest.index + 1, item.owner, quota=self.quota)
             copied = copy.deepcopy(newest.published)
             copied["metadata"].pop("version", None)
+            copied["metadata"]["publication_date"] = date.today().isoformat()
             following.draft = {**copied, "pids": {}}
             self.items[following.id] = following
         return self._shown(201, following, following.draft)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -19,14 +20,14 @@ from tests.contract.test_inveniordm.fake import FAILED, TOKENS, Entry, Fake, Ite
 
 RECORDINGS = Path(__file__).parents[4] / "shared/reference/data/inveniordm-api"
 REPLAYED = {
-    "01-create": 38, "02-files": 56, "03-reput": 10, "04-multipart": 15, "05-versions-edit": 12,
-    "06-access-embargo": 25, "07-pids": 5, "08-datacite-doi": 5, "09-communities": 12, "10-lookup": 14,
+    "01-create": 38, "02-files": 56, "03-reput": 10, "04-multipart": 15, "05-versions-edit": 35,
+    "06-access-embargo": 25, "07-pids": 8, "08-datacite-doi": 5, "09-communities": 12, "10-lookup": 14,
     "11-record-formats.part1": 17, "13-preservation-sync": 17, "14-transfers-F-R": 9, "15-misc": 10,
     "16-rate-limit": 11, "17-limits": 16, "18-413": 12,
 }  # fmt: skip
 """Exchanges of each recording that must be replayed at least."""
 NOT_IN_THE_FAKE = re.compile(
-    r"access/(links|grants)|files-import|versions/latest|/versions$|/doi/|\\?token=|/m1$|/delete$|include_deleted"
+    r"access/(links|grants)|files-import|versions/latest|/doi/|\\?token=|/m1$|/delete$|include_deleted"
     r"|files-archive|^/records/"
 )
 """What a publisher never asks for. OAI-PMH and formats of export are replayed where they are harvested."""
@@ -101,7 +102,9 @@ class Replay:
         """The fake's answer; None when it cannot know what the request is about."""
         recorded, response = exchange["request"], exchange["response"]
         path, told = recorded["path"], recorded.get("json")
-        if NOT_IN_THE_FAKE.search(path) or (recorded["method"] == "GET" and path.endswith(("/content", "/latest"))):
+        if NOT_IN_THE_FAKE.search(path) or (
+            recorded["method"] == "GET" and path.endswith(("/content", "/latest", "/versions"))
+        ):
             return None
         headers = {name: value for name, value in (recorded.get("headers") or {}).items() if name in SENT}
         if headers.get("Accept", "application/json") != "application/json" and response["status"] == 200:
@@ -187,10 +190,36 @@ def alike(exchange: dict[str, Any], answer: httpx.Response) -> None:
     if _RECORD.match(request["path"]) and request["method"] == "GET" and response["status"] == 200:
         assert ("entries" in mine["files"]) is ("entries" in real["files"]), about
         assert all(entry["checksum"] and "size" in entry for entry in real["files"].get("entries", {}).values()), about
+    if request["path"].endswith("/versions"):
+        assert next_version(mine, date.today()) == next_version(real, date.fromisoformat(real["created"][:10])), about
     if "vocabularies" in request["path"]:
         assert {hit["id"] for hit in mine["hits"]["hits"]} == {hit["id"] for hit in real["hits"]["hits"]}, about
     elif "hits" in (real if isinstance(real, dict) else {}) and "%22" in request["path"]:
         assert mine["hits"]["total"] == real["hits"]["total"], about
+
+
+def next_version(draft: dict[str, Any], today: date) -> dict[str, Any]:
+    """What the draft of a new version takes over from the one before: metadata, dated today, no file, no DOI."""
+    metadata = {name: draft["metadata"].get(name) for name in ("title", "publisher", "version", "identifiers")}
+    return {
+        "metadata": {**metadata, "today": draft["metadata"]["publication_date"] == today.isoformat()},
+        "index": draft["versions"]["index"],
+        "latest": draft["versions"]["is_latest"],
+        "published": draft["is_published"],
+        "files": (draft["files"]["enabled"], draft["files"].get("entries")),
+        "pids": draft["pids"],
+    }
+
+
+def test_every_recorded_new_version_is_asked_of_the_fake() -> None:
+    asked = [
+        exchange["request"]["path"]
+        for path in sorted(RECORDINGS.glob("*.jsonl"))
+        for exchange in map(json.loads, path.read_text().splitlines())
+        if exchange["request"]["method"] == "POST" and exchange["request"]["path"].endswith("/versions")
+    ]
+    assert len(asked) == 4
+    assert not any(NOT_IN_THE_FAKE.search(path) for path in asked)
 
 
 @pytest.mark.parametrize("name", REPLAYED)
