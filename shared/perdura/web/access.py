@@ -41,7 +41,7 @@ def _routes() -> Map:
             get(f"{archive}/datacite.json", landing.as_datacite),
             get(f"{archive}/premis.xml", landing.as_premis),
             get(f"{archive}/linkset.json", landing.as_linkset),
-            get(f"{archive}/files", landing.file_list),
+            get(f"{archive}/files", landing.list_files),
             get(f"{archive}/files/<path:path>", landing.file),
             get(f"{archive}/view/<path:path>", previews.show),
             get(f"{archive}/aip", landing.aip),

@@ -15,6 +15,7 @@ from perdura.api.queries import archives, events, facets, files, finding
 from perdura.registry import archives as registry
 from perdura.registry import steering
 from perdura.registry.steering import Act
+from perdura.web.holdings import in_package
 from perdura.web.query_string import address, read_query
 from perdura.web.visit import Visit, see_other
 
@@ -82,7 +83,7 @@ def _everything(visit: Visit, archive_id: UUID) -> dict[str, Any]:
         "archive": archive,
         "final": archive.state in presentation.FINAL,
         "steps": [presentation.step(row) for row in reversed(record.steps)],
-        "files": [presentation.file(row, package, shut=shut) for row in found[:FILES_SHOWN]] if package else [],
+        "holdings": [in_package(row, package, shut=shut) for row in found[:FILES_SHOWN]] if package else [],
         "files_package": presentation.package(package, shut=shut) if package is not None else None,
         "more_files": len(found) > FILES_SHOWN,
         "events": [presentation.event(stored) for stored in recorded[:EVENTS_SHOWN]],

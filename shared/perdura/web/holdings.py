@@ -1,11 +1,13 @@
-"""The payload files of a published Archive as readers see them."""
+"""The payload files of a package as readers of the access pages and people of the registry see them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
+
+from perdura.api import presentation
+from perdura.api.queries.rows import AnyRow
 
 OBJECTS = "data/objects/"
 """Folder of an AIP that holds what was deposited; METS and PREMIS lie beside it (architecture §5)."""
@@ -13,7 +15,10 @@ OBJECTS = "data/objects/"
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """One file: `path` as readers know it, `stored` as it lies in the AIP; `url` None when it cannot be read alone."""
+    """One file: `path` as it is shown, `stored` as it lies in the package; `url` None when it cannot be read alone.
+
+    `preview` is the page that shows it, where its form can be shown.
+    """
 
     path: str
     stored: str
@@ -23,13 +28,7 @@ class Holding:
     puid: str | None
     media_type: str | None
     url: str | None
-
-    @property
-    def preview(self) -> str | None:
-        """The page that shows the file, where its form can be shown."""
-        if self.url is None or kind_of(self.path, self.media_type) is None:
-            return None
-        return self.url.replace("/files/", "/view/", 1)
+    preview: str | None = None
 
 
 _TEXTS = frozenset({"application/json", "application/xml", "application/ld+json", "application/yaml"})
@@ -65,15 +64,28 @@ def shown_path(stored: str) -> str:
     return stored
 
 
-def holding(row: Any, archive_url: str) -> Holding:
-    """A row of `package_file` as a reader sees it."""
+def holding(row: AnyRow, archive_url: str) -> Holding:
+    """A row of `package_file` as a reader of the access pages sees it."""
+    url = f"{archive_url}/files/{quote(row.path, safe='/')}" if row.offset is not None else None
+    return _holding(row, shown_path(row.path), url, f"{archive_url}/view")
+
+
+def in_package(row: AnyRow, package: AnyRow, *, shut: bool) -> Holding:
+    """The same with its whole path, as the API gives it; without addresses while it is `shut`."""
+    url = presentation.file(row, package, shut=shut).links.get("content")
+    return _holding(row, row.path, url, f"/archives/{package.archive_id}/packages/{package.id}/view")
+
+
+def _holding(row: AnyRow, path: str, url: str | None, views: str) -> Holding:
+    shown = url is not None and kind_of(path, row.media_type) is not None
     return Holding(
-        path=shown_path(row.path),
+        path=path,
         stored=row.path,
         size=row.size,
         checksums=row.checksums,
         format_name=row.format_name,
         puid=row.format_key,
         media_type=row.media_type,
-        url=f"{archive_url}/files/{quote(row.path, safe='/')}" if row.offset is not None else None,
+        url=url,
+        preview=f"{views}/{quote(row.path, safe='/')}" if shown else None,
     )

@@ -9,7 +9,6 @@ from uuid import UUID
 
 from flask import Response
 
-from perdura.api import cursors
 from perdura.api.content import disposition, serve, span_of
 from perdura.api.problems import Problem, not_found
 from perdura.api.queries import events, files, published
@@ -18,12 +17,11 @@ from perdura.api.resources.packages import file_extent, package_extent
 from perdura.packages import zip_stream
 from perdura.registry import embargo
 from perdura.storage.store import ObjectRef
-from perdura.web import door, schema_org, signposting
+from perdura.web import door, file_list, schema_org, signposting
 from perdura.web.description import Description
 from perdura.web.holdings import OBJECTS, Holding, holding
 from perdura.web.reading import Reading
 
-FILES_SHOWN = 200
 FILES_LINKED = 10_000
 """Files named in one link set or JSON document."""
 ZIPPED_FILES = 100_000
@@ -41,7 +39,7 @@ def show(reading: Reading, archive_id: UUID) -> Response:
         return response
     row, description = door.known(reading, archive_id)
     package = published.aip(reading.connection, archive_id)
-    found, more = _holdings(reading, description, package, FILES_SHOWN)
+    found, more = _holdings(reading, description, package, file_list.SHOWN)
     shut = embargo.ends(row.metadata, datetime.now(UTC))
     count, size = files.totals(reading.connection, package.id, OBJECTS) if package is not None else (0, 0)
     response = reading.page(
@@ -62,12 +60,12 @@ def show(reading: Reading, archive_id: UUID) -> Response:
 
 
 def _holdings(
-    reading: Reading, description: Description, package: AnyRow | None, limit: int, after: str | None = None
+    reading: Reading, description: Description, package: AnyRow | None, limit: int
 ) -> tuple[list[Holding], bool]:
     """Files of the payload, and whether there are more of them."""
     if package is None:
         return [], False
-    rows = files.page(reading.connection, package.id, limit=limit + 1, after=after, prefix=OBJECTS)
+    rows = files.page(reading.connection, package.id, limit=limit + 1, prefix=OBJECTS)
     return [holding(row, description.url) for row in rows[:limit]], len(rows) > limit
 
 
@@ -143,16 +141,20 @@ def _json(reading: Reading, value: dict[str, Any], media_type: str) -> Response:
     return response
 
 
-def file_list(reading: Reading, archive_id: UUID) -> Response:
+def list_files(reading: Reading, archive_id: UUID) -> Response:
     """The files of an Archive with too many for its landing page, a page of them at a time."""
     row, description = door.known(reading, archive_id)
     package = published.aip(reading.connection, archive_id)
-    cursor = reading.request.args.get("cursor")
-    after = cursors.decode(cursor, 1)[0] if cursor else None
-    found, more = _holdings(reading, description, package, FILES_SHOWN, after)
-    following = f"{description.url}/files?cursor={cursors.encode(found[-1].stored)}" if more else None
+    found = file_list.read(
+        reading.connection,
+        package,
+        reading.request.args,
+        lambda row, _: holding(row, description.url),
+        f"{description.url}/files",
+        prefix=OBJECTS,
+    )
     shut = embargo.ends(row.metadata, datetime.now(UTC))
-    return reading.page("access_files.html", description=description, holdings=found, following=following, embargo=shut)
+    return reading.page("access_files.html", description=description, list=found, holdings=found.holdings, embargo=shut)
 
 
 def file(reading: Reading, archive_id: UUID, path: str) -> Response:

@@ -12,7 +12,7 @@ from lxml import etree, html
 from werkzeug.test import Client
 
 from perdura.ids import new_id
-from perdura.web import landing, listing
+from perdura.web import file_list, listing
 from tests.contract.test_api.world import FILES, World
 
 DOORS = ["", "/metadata.json", "/schema.json", "/datacite.json", "/premis.xml", "/linkset.json", "/aip", "/files",
@@ -195,7 +195,7 @@ def test_versions_of_one_resource_lead_to_each_other(world: World, reader: Clien
 
 
 def test_many_files_are_paged(world: World, reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landing, "FILES_SHOWN", 3)
+    monkeypatch.setattr(file_list, "SHOWN", 3)
     archive = world.published()
     first = reader.get(f"/archives/{archive}/files").text
     following = first.split('rel="next" href="', 1)[1].split('"', 1)[0].removeprefix("http://access.test")

@@ -14,11 +14,13 @@ from babel.messages.pofile import read_po, write_po
 from lxml import html
 from werkzeug.test import Client
 
-from perdura.web import landing, listing
+from perdura.web import file_list, listing
 from tests.contract.test_api.world import BASE, World, sign_in
 
 PSEUDO = "qps"
-PAGES = ["/archives", "/archives?state=failed&q=nothing", "/archives/{archive}", "/archives/{other}", "/add",
+PAGES = ["/archives", "/archives?state=failed&q=nothing", "/archives/{archive}", "/archives/{other}",
+         "/archives/{other}/files", "/archives/{other}/files?q=nothing", "{view}/data/objects/lies%20mich.txt",
+         "{view}/data/objects/image.png", "/add",
          "/failures",
          "/collections", "/jobs", "/jobs/new?act=run", "/jobs/new?act=retry&state=failed", "/sources", "/schedules",
          "/schedules/new", "/tape", "/tape/jobs",
@@ -105,14 +107,15 @@ def _told(left: dict[str, set[str]]) -> str:
 
 def test_no_text_of_ours_is_left_in_english(world: World, person: Client) -> None:
     archive, other = world.archive(title="0001", state="failed"), world.archive(title="0002", state="completed")
-    world.aip(other)
+    view = f"/archives/{other}/packages/{world.aip(other)}/view"
     world.step(archive, "ingest", 0, "failed", attempt=2, error_code="x", error_message="…", findings=[])
-    left = {address: _left_in_english(_read(person, address.format(archive=archive, other=other))) for address in PAGES}
+    names = {"archive": archive, "other": other, "view": view}
+    left = {address: _left_in_english(_read(person, address.format(**names))) for address in PAGES}
     assert not any(left.values()), _told(left)
 
 
 def test_no_text_of_the_access_pages_is_left_in_english(translated: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(landing, "FILES_SHOWN", 1)
+    monkeypatch.setattr(file_list, "SHOWN", 1)
     monkeypatch.setattr(listing, "SHOWN", 1)
     about = {"creators": ["1", "2", "3", "4", "5", "6"], "description": "3", "version": "4", "publisher": "5"}
     resource = translated.resource("0003", "0004")

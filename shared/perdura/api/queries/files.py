@@ -30,9 +30,15 @@ def best_of(packages: Sequence[AnyRow]) -> AnyRow | None:
 
 
 def page(
-    connection: Connection, package_id: UUID, *, limit: int, after: str | None = None, prefix: str | None = None
+    connection: Connection,
+    package_id: UUID,
+    *,
+    limit: int,
+    after: str | None = None,
+    prefix: str | None = None,
+    words: str = "",
 ) -> Sequence[AnyRow]:
-    """At most `limit` files of a package whose path follows `after` and begins with `prefix`, by path."""
+    """At most `limit` files of a package by path: it follows `after`, begins with `prefix`, has `words` behind that."""
     statement = (
         select(PackageFile.__table__)
         .where(PackageFile.package_id == package_id)
@@ -43,6 +49,9 @@ def page(
         statement = statement.where(PackageFile.path > after)
     if prefix:
         statement = statement.where(PackageFile.path >= prefix, PackageFile.path.startswith(prefix, autoescape=True))
+    if words:
+        rest = func.substr(PackageFile.path, len(prefix or "") + 1)
+        statement = statement.where(rest.icontains(words, autoescape=True))
     return connection.execute(statement).all()
 
 

@@ -71,11 +71,17 @@ def get_file_content(call: Call, archive_id: UUID, package_id: UUID, path: str, 
 
     403 while an embargo is on the Archive, except for those who may see it were it restricted.
     """
+    package, row = file_in_package(call, archive_id, package_id, path)
+    return serve(call.request, call.services.store, file_extent(package, row), view=query.view)
+
+
+def file_in_package(call: Call, archive_id: UUID, package_id: UUID, path: str) -> tuple[AnyRow, AnyRow]:
+    """The package and the file at the path, for a caller who may have its bytes; raises the problem that forbids it."""
     package = _package(call, archive_id, package_id)
     row = files.one(call.connection, package_id, path)
     if row is None:
         raise not_found("file")
-    return serve(call.request, call.services.store, file_extent(package, row), view=query.view)
+    return package, row
 
 
 def _package(call: Call, archive_id: UUID, package_id: UUID) -> AnyRow:
