@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -37,6 +38,17 @@ class ArchivematicaRefused(Broken):
     def __init__(self, message: str, status: int, *, code: str | None = None) -> None:
         super().__init__(message, code=code)
         self.status = status
+
+
+_NAMED = re.compile(
+    r"(?:.*-)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:\.7z|\.tar|\.tar\.gz|\.tgz|\.tar\.bz2)?", re.IGNORECASE
+)
+
+
+def id_in_name(path: str) -> UUID | None:
+    """The id of an AIP, which is the end of the name that Archivematica and a3m give it (archivematica.md 7.1)."""
+    found = _NAMED.fullmatch(path.rstrip("/").rpartition("/")[2])
+    return UUID(found[1]) if found else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Taking over an archive of a CERN OAIS platform: its SIP is ingested anew, its history kept beside it."""
+"""Taking over an archive of a CERN OAIS platform: its SIP is ingested anew, its AIP and its history are kept."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from perdura.errors import Conflict
+from perdura.fleet import id_in_name
 from perdura.ids import derived_id
-from perdura.registry import collections
+from perdura.registry import collections, preservation
 from perdura.registry.archives import Begun, create
 from perdura.registry.transitions import DEPOSIT_PIPELINE
 
@@ -24,6 +26,14 @@ class FoundSip:
     key: str
     size: int
     etag: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncedAip:
+    """Where an AIP is said to lie: an object or a prefix, without a slash at its end."""
+
+    bucket: str
+    key: str
 
 
 _DESCRIBE = text("""
@@ -45,8 +55,22 @@ _SIP = text("""
 """)
 
 
-def take_over(connection: Connection, origin: str, told: Mapping[str, Any], sip: FoundSip) -> Begun:
-    """Make the Archive of an archive there and begin its ingest; done again, it changes nothing."""
+_TAKEN = text("""
+    SELECT archive_id FROM package WHERE id = :aip AND archive_id <> :archive
+    UNION ALL
+    SELECT archive_id FROM preservation_wish
+    WHERE wish -> 'take_over' ->> 'id' = CAST(:aip AS text) AND archive_id <> :archive
+    LIMIT 1
+""")
+
+
+def take_over(
+    connection: Connection, origin: str, told: Mapping[str, Any], sip: FoundSip, aip: AnnouncedAip | None = None
+) -> Begun:
+    """Make the Archive of an archive there and begin its ingest; done again, it changes nothing.
+
+    Its step `preserve` takes `aip` over as it is. Raises Conflict when that is another Archive's.
+    """
     archive = derived_id("oais", origin, told["id"])
     whole = {"bucket": sip.bucket, "key": sip.key, "etag": sip.etag, "size": sip.size, "filename": sip.key}
     unpacked = sip.key.endswith("/")
@@ -60,6 +84,8 @@ def take_over(connection: Connection, origin: str, told: Mapping[str, Any], sip:
     )
     if not begun.events:
         return begun
+    if aip is not None:
+        _announce(connection, archive, aip)
     if unpacked:
         connection.execute(
             _SIP,
@@ -77,6 +103,15 @@ def take_over(connection: Connection, origin: str, told: Mapping[str, Any], sip:
     connection.execute(_LINK, names)
     _collect(connection, archive, told.get("collections") or ())
     return begun
+
+
+def _announce(connection: Connection, archive: UUID, aip: AnnouncedAip) -> None:
+    identity = id_in_name(aip.key)
+    named = {"aip": identity, "archive": archive}
+    if identity and (other := connection.execute(_TAKEN, named).scalar()):
+        raise Conflict(f"The AIP {identity} belongs to the Archive {other} already.", code="aip-taken")
+    place = {"bucket": aip.bucket, "key": aip.key, "id": str(identity) if identity else None}
+    preservation.note_wish(connection, archive, {"take_over": place})
 
 
 def _collect(connection: Connection, archive: UUID, names: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from perdura.errors import Rejected
 from perdura.registry import collections, deposits, jobs, oais_import, steering
 from perdura.registry.deposits import Arrival
 from perdura.registry.jobs import Done, Item, Slice, Worker
-from perdura.registry.oais_import import FoundSip
+from perdura.registry.oais_import import AnnouncedAip, FoundSip
 from perdura.registry.steering import Act
 from perdura.runtime.environment import Environment
 
@@ -106,10 +106,20 @@ def _import(environment: Environment) -> Worker:
             raise Rejected("The archive there has no SIP.", code="no-sip")
         key = str(path).removeprefix(given["base"]).strip("/")
         sip = _sip_at(environment, given["bucket"], key)
-        begun = oais_import.take_over(connection, given["origin"], item.input, sip)
+        begun = oais_import.take_over(connection, given["origin"], item.input, sip, _aip_of(given, item))
         return Done(begun.archive, begun.events)
 
     return take_over
+
+
+def _aip_of(given: Mapping[str, Any], item: Item) -> AnnouncedAip | None:
+    """Where the AIP lies that was made there, if one is to be taken over."""
+    path = item.input.get("path_to_aip")
+    if not path or not given.get("aips", True):
+        return None
+    base = given.get("aip_base")
+    key = str(path).removeprefix(given["base"] if base is None else base).strip("/")
+    return AnnouncedAip(given.get("aip_bucket") or given["bucket"], key)
 
 
 def _sip_at(environment: Environment, bucket: str, key: str) -> FoundSip:

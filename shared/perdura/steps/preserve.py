@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Protocol, cast
 
 from perdura.errors import Rejected
-from perdura.outcome import ArchiveView, Outcome
+from perdura.outcome import ArchiveView, Outcome, PackageKind
 from perdura.ports import Ports
 from perdura.steps.preserve_outsized import hand_over, has_job, is_outsized, look_again
 from perdura.storage.timed import TimeUp
@@ -30,8 +30,9 @@ ENGINES = {
     "builtin": "perdura.steps.preserve_builtin",
     "archivematica": "perdura.steps.preserve_archivematica",
     "a3m": "perdura.steps.preserve_a3m",
+    "announced": "perdura.steps.preserve_announced",
 }
-"""Engines by name; imported when used, for two of them are rarely wanted."""
+"""Engines by name; imported when used, for most of them are rarely wanted."""
 
 
 def run(archive: ArchiveView, ports: Ports) -> Outcome:
@@ -39,14 +40,16 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
 
     Raises Rejected for an engine that does not exist.
 
-    What the step's input says goes before the wish of the Archive, that before the settings.
+    What the step's input says goes before the wish of the Archive, that before the settings. An AIP that was announced
+    is taken over, unless an engine was chosen or there is an AIP already.
     """
     wish = (ports.extras or {}).get("wish") or {}
     asked = {**wish, **archive.step.input}
     archive = replace(archive, step=replace(archive.step, input=asked))
-    name = str(asked.get("engine") or ports.settings.preserve_engine)
+    announced = "take_over" in asked and archive.package(PackageKind.AIP) is None
+    name = str(asked.get("engine") or ("announced" if announced else ports.settings.preserve_engine))
     chosen = engine(name)
-    if name != "archivematica" and is_outsized(archive, ports):
+    if name not in {"archivematica", "announced"} and is_outsized(archive, ports):
         return hand_over(archive, ports)
     try:
         return chosen.run(archive, ports)

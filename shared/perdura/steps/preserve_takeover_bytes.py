@@ -47,7 +47,7 @@ def placed(archive: ArchiveView, record: Stored, source: Source | None, course: 
     terms = source.terms if isinstance(source, Archivematica) else None
     if terms is None or terms.aip_bucket is None:
         return _downloaded(archive, record, source, course, ports)
-    if _container(record) == "prefix":
+    if container_of(record) == "prefix":
         return with_package(course, _prefix(record, terms.aip_bucket, ports))
     try:
         info = ports.store.head(terms.aip_bucket, record.key)
@@ -55,8 +55,8 @@ def placed(archive: ArchiveView, record: Stored, source: Source | None, course: 
         message = f"The Storage Service says that the AIP is at {terms.aip_bucket}/{record.key}, but it is not."
         raise Flawed(message, code="aip-missing") from error
     if not terms.aips_stay:
-        info = _copied(archive, record, info, course, ports)
-    return with_package(course, _package(record, info, _container(record)))
+        info = copied(archive, record, info, course, ports)
+    return with_package(course, package_of(record, info, container_of(record)))
 
 
 def hashed(course: Course, ports: Ports) -> Course:
@@ -87,7 +87,7 @@ def hashed(course: Course, ports: Ports) -> Course:
 
 def compare(record: Stored, pointer: Pointer | None, package: Package) -> None:
     """Compare size and digests with what the Storage Service says; raises Flawed."""
-    made_on_the_fly = package.container == "tar" and _container(record) == "prefix"
+    made_on_the_fly = package.container == "tar" and container_of(record) == "prefix"
     if package.container != "prefix" and not made_on_the_fly and record.size and record.size != package.size:
         raise Flawed(f"The AIP has {package.size} bytes; the Storage Service says {record.size}.", code="aip-size")
     for algorithm, declared in pointer.digests.items() if pointer else ():
@@ -114,15 +114,15 @@ def downloaded(
 
 
 def _downloaded(archive: ArchiveView, record: Stored, source: Source, course: Course, ports: Ports) -> Course:
-    container = _container(record)
+    container = container_of(record)
     name = record.name if container != "prefix" else f"{record.name}.tar"
     container = container if container != "prefix" else "tar"
     info, checksums = downloaded(record, source, ports.settings.bucket_aips, f"{archive.id}/{name}", ports)
-    return with_package(course, _package(record, info, container), checksums["sha256"])
+    return with_package(course, package_of(record, info, container), checksums["sha256"])
 
 
-def _copied(archive: ArchiveView, record: Stored, info: ObjectInfo, course: Course, ports: Ports) -> ObjectInfo:
-    """The AIP in our own bucket, copied within the store."""
+def copied(archive: ArchiveView, record: Stored, info: ObjectInfo, course: Course, ports: Ports) -> ObjectInfo:
+    """The AIP in our own bucket, copied within the store; raises Continued when time is up."""
     bucket, key = ports.settings.bucket_aips, f"{archive.id}/{record.name}"
     uploads = ports.store.uploads
     upload = Upload(bucket, key, course.upload) if course.upload else uploads.begin(bucket, key)
@@ -139,7 +139,8 @@ def _copied(archive: ArchiveView, record: Stored, info: ObjectInfo, course: Cour
     return copied
 
 
-def _container(record: Stored) -> str:
+def container_of(record: Stored) -> str:
+    """What its name says that the package is packed in: `prefix` where it says nothing."""
     name = record.name.lower()
     return next((kind for suffix, kind in _SUFFIXES.items() if name.endswith(suffix)), "prefix")
 
@@ -154,7 +155,8 @@ def _prefix(record: Stored, bucket: str, ports: Ports) -> Package:
     return Package(record.id, PackageKind.AIP, bucket, prefix, "prefix", size)
 
 
-def _package(record: Stored, info: ObjectInfo, container: str) -> Package:
+def package_of(record: Stored, info: ObjectInfo, container: str) -> Package:
+    """The AIP that is one object."""
     ref = info.ref
     return Package(
         record.id,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,7 @@ from lxml import html
 from sqlalchemy import text
 from werkzeug.test import Client, TestResponse
 
-from perdura.commands.everyday import oais_archives
+from perdura.commands.oais import oais_archives
 from perdura.runtime import jobs as running
 from perdura.web.announcing import read_keys
 from tests.contract.test_api.world import BASE, World, bearer, csrf_of, sign_in
@@ -164,3 +165,64 @@ def test_archives_of_a_cern_oais_platform_are_taken_over_once(world: World) -> N
     assert [(item["name"], item["archives"]) for item in collections] == [("Theses", 2)]
     registry.post("/api/v1/imports/oais", json=body, headers=bearer())
     assert running.tick(world) == []  # type: ignore[arg-type]
+
+
+AIP = "e342835e-b3ba-4d07-a70d-4bb727ad1a91"
+
+
+def _imported(world: World, registry: Client, archives: list[dict[str, Any]], **more: Any) -> list[dict[str, Any]]:
+    body = {"origin": "https://oais.test", "bucket": "eos", "base": "/eos/", "archives": archives, **more}
+    job = registry.post("/api/v1/imports/oais", json=body, headers=bearer())
+    assert job.status_code == 202, job.text
+    running.tick(world)  # type: ignore[arg-type]
+    items: list[dict[str, Any]] = registry.get(job.get_json()["links"]["items"], headers=bearer()).get_json()["items"]
+    return items
+
+
+def test_the_aip_of_an_archive_there_is_noted_for_its_preservation_and_is_no_second_ones(world: World) -> None:
+    settings = world.settings.model_copy(update={"announce_buckets": "eos aips"})
+    world = replace(world, settings=settings)
+    registry = world.registry()
+    world.store.put("eos", "a.zip", b"PK")
+    made = {"artifact": {"artifact_name": "AIP", "artifact_localpath": f"/store/e342/a-{AIP}.7z"}}
+    archive = {"source": "cds", "title": "", "restricted": False, "path_to_sip": "/eos/a.zip"}
+    dump = {
+        "archives": [{**archive, "id": number, "recid": str(number)} for number in (1, 2, 3)],
+        "steps": [
+            {
+                "id": 5 + number,
+                "archive": number,
+                "step_type": {"name": "ARCHIVE"},
+                "status": 4,
+                "output_data": json.dumps(made),
+            }
+            for number in (1, 2)
+        ],
+    }
+    items = _imported(world, registry, oais_archives(dump), aip_bucket="aips", aip_base="/store/")
+    assert [(item["state"], item["code"]) for item in items] == [
+        ("done", None),
+        ("failed", "aip-taken"),
+        ("done", None),
+    ]
+    with world.engine.connect() as connection:
+        wishes = connection.execute(text("SELECT archive_id, wish FROM preservation_wish")).all()
+    first = items[0]["archive"]
+    place = {"bucket": "aips", "key": f"e342/a-{AIP}.7z", "id": AIP}
+    assert [(str(row.archive_id), row.wish) for row in wishes] == [(first, {"take_over": place})]
+    chosen = registry.put(f"/api/v1/archives/{first}/preservation", json={"engine": "builtin"}, headers=bearer())
+    assert chosen.get_json()["engine"] == "builtin"
+    assert "take_over" not in chosen.get_json()
+
+
+def test_aips_are_not_taken_from_any_bucket_and_not_at_all_where_that_is_not_wanted(world: World) -> None:
+    world = replace(world, settings=world.settings.model_copy(update={"announce_buckets": "eos"}))
+    registry = world.registry()
+    world.store.put("eos", "a.zip", b"PK")
+    one = {"id": 1, "source": "cds", "recid": "1", "path_to_sip": "a.zip", "path_to_aip": f"a-{AIP}.7z"}
+    body = {"origin": "https://oais.test", "bucket": "eos", "aip_bucket": "perdura-aips", "archives": [one]}
+    refused = registry.post("/api/v1/imports/oais", json=body, headers=bearer())
+    assert (refused.status_code, refused.get_json()["errors"][0]["field"]) == (422, "body.aip_bucket")
+    assert [item["state"] for item in _imported(world, registry, [one], aips=False)] == ["done"]
+    with world.engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM preservation_wish")).scalar() == 0

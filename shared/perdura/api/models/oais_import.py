@@ -37,14 +37,21 @@ class OaisArchive(BaseModel):
     restricted: bool = True
     timestamp: datetime | None = None
     path_to_sip: PlainText | None = Field(None, max_length=1024)
+    path_to_aip: PlainText | None = Field(None, max_length=1024)
     steps: list[OaisStep] = Field(default_factory=list, max_length=200)
     collections: list[Short] = Field(default_factory=list, max_length=100)
 
 
 class OaisImportRequest(Request):
-    """Archives of one installation; their SIPs lie in `bucket`, at their paths without `base`."""
+    """Archives of one installation; their SIPs lie in `bucket`, at their paths without `base`, and their AIPs.
+
+    Where AIPs lie elsewhere, `aip_bucket` and `aip_base` say so. With `aips` false all are made anew of the SIPs.
+    """
 
     origin: PlainText = Field(min_length=1, max_length=200, description="Address of the installation they come from.")
     bucket: PlainText = Field(min_length=3, max_length=63, description="One of announce_buckets.")
     base: PlainText = Field("", max_length=1024, description="What the paths there begin with and the keys do not.")
+    aips: bool = Field(True, description="Whether AIPs made there are taken over as they are.")
+    aip_bucket: PlainText | None = Field(None, min_length=3, max_length=63, description="One of announce_buckets.")
+    aip_base: PlainText | None = Field(None, max_length=1024)
     archives: list[OaisArchive] = Field(min_length=1, max_length=1000)

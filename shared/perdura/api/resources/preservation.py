@@ -41,7 +41,8 @@ def set_preservation(call: Call, archive_id: UUID, body: PreserveOptions) -> Pre
     """Say how an Archive is to be preserved from now on: engine, profile, Archivematica, configuration."""
     _require(call, archive_id)
     preservation.note_wish(call.connection, archive_id, body.wish())
-    return PreserveOptions.model_validate(preservation.wish(call.connection, archive_id))
+    known = preservation.wish(call.connection, archive_id)
+    return PreserveOptions.model_validate({name: known[name] for name in PreserveOptions.model_fields if name in known})
 
 
 @section.get("/archives/<uuid:archive_id>/versions", permission=Permission.READ)

@@ -1,18 +1,18 @@
-"""Everyday commands against a registry that answers as the API does."""
+"""What the commands of jobs read, and what tables show."""
 
 from __future__ import annotations
 
 import click
 import pytest
 
-from perdura.commands import everyday, tables
+from perdura.commands import jobs, tables
 
 
 def test_filters_are_read_as_the_api_wants_them() -> None:
-    found = everyday.parsed(["state=failed", "state=blocked", "size_min=10", "q=a=b"])
+    found = jobs.parsed(["state=failed", "state=blocked", "size_min=10", "q=a=b"])
     assert found == {"state": ["failed", "blocked"], "size_min": 10, "q": "a=b"}
     with pytest.raises(click.UsageError):
-        everyday.parsed(["state"])
+        jobs.parsed(["state"])
 
 
 def test_a_table_shows_nothing_that_a_terminal_would_obey(capsys: pytest.CaptureFixture[str]) -> None:

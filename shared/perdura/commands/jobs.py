@@ -1,0 +1,101 @@
+"""`perdura jobs`: one act on many Archives, in the background."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from perdura.client import Client
+from perdura.commands import api
+from perdura.commands.tables import show
+
+ACTS = ("retry", "skip", "cancel", "run", "collect", "take-out")
+LOOK_SECONDS = 0.5
+
+
+@click.group()
+def jobs() -> None:
+    """Bulk work: one act on many archives."""
+
+
+@jobs.command("list")
+@click.option("--limit", default=20, show_default=True, help="At most so many.")
+@click.option("--json", "as_json", is_flag=True, help="As JSON, one document per line.")
+@api.options
+@click.pass_obj
+def list_jobs(root: Path, limit: int, as_json: bool, url: str | None, token: str | None) -> None:
+    """List jobs, the newest first."""
+    registry = api.connect(root, url, token)
+    columns = [
+        ("ID", lambda row: row["id"]), ("ACT", lambda row: row["act"]), ("STATE", lambda row: row["state"]),
+        ("DONE", lambda row: row["done"]), ("FAILED", lambda row: row["failed"]), ("OF", lambda row: row["total"]),
+    ]  # fmt: skip
+    show(registry.jobs(limit), columns, as_json=as_json)
+
+
+@jobs.command("begin")
+@click.argument("act", type=click.Choice(ACTS))
+@click.option("--filter", "filters", multiple=True, metavar="NAME=VALUE", help="Which archives, as in `archives list`.")
+@click.option("--step", "steps", multiple=True, help="A step to run, for the act `run`; may be repeated.")
+@click.option("--collection", help="The collection of `collect` and `take-out`.")
+@click.option("--yes", is_flag=True, help="Do not show the plan first.")
+@click.option("--watch", is_flag=True, help="Stay until it is done. Exit status 1 when something failed.")
+@api.options
+@click.pass_obj
+def begin_job(
+    root: Path, act: str, filters: Sequence[str], steps: Sequence[str], collection: str | None, yes: bool, watch: bool,
+    url: str | None, token: str | None,
+) -> None:  # fmt: skip
+    """Do one ACT on all archives of a filter, in the background; the plan is shown before."""
+    registry = api.connect(root, url, token)
+    wanted: dict[str, Any] = {"act": act, "filter": parsed(filters)}
+    if steps:
+        wanted["steps"] = list(steps)
+    if collection:
+        wanted["collection"] = collection
+    if not yes:
+        plan = registry.plan_job(wanted)
+        click.echo(f"{act}: {plan['eligible']} of {plan['total']} archives")
+        for state, number in plan["states"].items():
+            click.echo(f"  {state:<24} {number}")
+        click.confirm("Do it?", abort=True)
+    job = registry.begin_job(wanted)
+    click.echo(f"job {job['id']}")
+    if watch and not watch_job(registry, job):
+        raise click.exceptions.Exit(1)
+
+
+def parsed(filters: Sequence[str]) -> dict[str, Any]:
+    """`NAME=VALUE` pairs as a filter of the API; a repeated name is a list."""
+    lists = {"state", "source", "origin", "step", "cause", "format"}
+    found: dict[str, Any] = {}
+    for pair in filters:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise click.UsageError(f"{pair!r} is not NAME=VALUE")
+        if name in lists:
+            found.setdefault(name, []).append(value)
+        else:
+            found[name] = int(value) if name.startswith("size_") and value.isdigit() else value
+    return found
+
+
+def watch_job(registry: Client, job: dict[str, Any]) -> bool:
+    """Follow a job to its end, with a bar and then every failure; whether all of it was done."""
+    with click.progressbar(length=job["total"], label=job["act"]) as bar:
+        at = 0
+        while True:
+            now = registry.job(job["id"])
+            bar.update(now["done"] + now["failed"] - at)
+            at = now["done"] + now["failed"]
+            if now["state"] in {"completed", "cancelled"}:
+                break
+            time.sleep(LOOK_SECONDS)
+    click.echo(f"{now['state']}: {now['done']} done, {now['failed']} failed")
+    for item in registry.items(f"/jobs/{job['id']}/items", 100, state="failed"):
+        click.echo(f"  {item['archive'] or item['subject']}  {item['code']}: {item['message']}")
+    return not now["failed"]

@@ -1,0 +1,82 @@
+"""`perdura import-oais`: the archives of a CERN OAIS platform, of what its API tells (cern-oais-platform.md 10)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from perdura.commands import api
+from perdura.commands.jobs import watch_job
+
+TOGETHER = 500
+"""Archives of one request."""
+
+
+@click.command("import-oais")
+@click.argument("dump", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--origin", required=True, help="Address of the platform it comes from.")
+@click.option("--bucket", required=True, help="Bucket in which the SIPs lie.")
+@click.option("--base", default="", help="What the paths there begin with and the keys do not.")
+@click.option("--aip-bucket", help="Bucket in which the AIPs lie, if another.")
+@click.option("--aip-base", help="What the paths of AIPs begin with, if something else.")
+@click.option("--sips-only", is_flag=True, help="Make every AIP anew of the SIP, instead of keeping those made there.")
+@click.option("--watch", is_flag=True, help="Stay until all are begun. Exit status 1 when some could not be.")
+@api.options
+@click.pass_obj
+def import_oais(
+    root: Path, /, dump: Path, sips_only: bool, watch: bool, url: str | None, token: str | None, **places: str | None
+) -> None:
+    """Take over the archives of a CERN OAIS platform from DUMP.
+
+    DUMP is JSON: `{"archives": [...], "steps": [...], "collections": [...]}` as the API there lists them.
+    """
+    registry = api.connect(root, url, token)
+    archives = oais_archives(json.loads(dump.read_text("utf-8")))
+    told = {name: value for name, value in places.items() if value is not None}
+    failed = False
+    for first in range(0, len(archives), TOGETHER):
+        some = archives[first : first + TOGETHER]
+        job = registry.post("/imports/oais", {**told, "aips": not sips_only, "archives": some})
+        click.echo(f"job {job['id']}: {job['total']} archives")
+        if watch:
+            failed = not watch_job(registry, job) or failed
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def oais_archives(dump: dict[str, Any]) -> list[dict[str, Any]]:
+    """The archives of a dump, each with its steps, the titles of its collections and the place of its AIP."""
+    steps: dict[int, list[dict[str, Any]]] = {}
+    for step in dump.get("steps", []):
+        kind = step.get("step_type")
+        name = kind.get("name", "") if isinstance(kind, dict) else str(kind)
+        steps.setdefault(step["archive"], []).append({**step, "name": name})
+    named: dict[int, list[str]] = {}
+    for collection in dump.get("collections", []):
+        for archive in collection.get("archives", []):
+            number = archive["id"] if isinstance(archive, dict) else archive
+            named.setdefault(number, []).append(collection["title"])
+    return [
+        {**archive, "title": archive.get("title") or "", "steps": steps.get(archive["id"], []),
+         "collections": named.get(archive["id"], []),
+         "path_to_aip": archive.get("path_to_aip") or _aip_of(steps.get(archive["id"], []))}
+        for archive in dump.get("archives", [])
+    ]  # fmt: skip
+
+
+def _aip_of(steps: list[dict[str, Any]]) -> str | None:
+    """Where the newest AIP lies: the API there tells it in no member of the archive, but as artifact of a step."""
+    for step in sorted(steps, key=lambda each: int(each.get("id") or 0), reverse=True):
+        output = step.get("output_data")
+        if isinstance(output, str):
+            try:
+                output = json.loads(output)
+            except ValueError:
+                continue
+        artifact = output.get("artifact") if isinstance(output, dict) else None
+        if isinstance(artifact, dict) and artifact.get("artifact_name") == "AIP":
+            return artifact.get("artifact_localpath") or artifact.get("artifact_path")
+    return None
