@@ -9,8 +9,8 @@ from perdura.errors import Broken
 from perdura.outcome import Package
 from perdura.ports import Ports
 from perdura.steps.archive_transfer import Transfer
+from perdura.steps.stored_package import pinned
 from perdura.storage.digests import adler32
-from perdura.storage.store import ObjectRef
 
 DAY = 86400
 LONGEST_SIGNATURE = 7 * DAY
@@ -29,16 +29,18 @@ class Source:
     tells_checksum: bool
 
 
-def source_of(transfer: Transfer, ports: Ports) -> Source:
-    """Where to read the file; raises Broken when the gateway has no secret, or a container has no gateway."""
+def reading_of(transfer: Transfer, ports: Ports) -> Source:
+    """What FTS is given to read the file by.
+
+    Raises Broken when the gateway has no secret, or a container has no gateway.
+    """
     aip = transfer.aip
     seconds = min(LONGEST_SIGNATURE, 2 * DAY + transfer.size // SLOWEST)
     gateway = ports.settings.tape_gateway_url
     if gateway is None and transfer.slot is not None:
         raise Broken("containers of AIPs are read through the AIP gateway, which is not set", code="tape-configuration")
     if gateway is None:
-        ref = ObjectRef(aip.bucket, aip.key, aip.version_id, aip.etag)
-        return Source(ports.store.presigned_get(ref, seconds), None, False)
+        return Source(ports.store.presigned_get(pinned(aip), seconds), None, False)
     if ports.settings.tape_gateway_secret is None:
         raise Broken("PERDURA_TAPE_GATEWAY_URL is set, PERDURA_TAPE_GATEWAY_SECRET is not", code="tape-configuration")
     path = f"/aips/{aip.id}.tar" if transfer.slot is None else f"/containers/{transfer.slot.container}.tar"
@@ -55,7 +57,7 @@ def adler32_of(aip: Package, ports: Ports) -> str:
     if known:
         return known.lower().zfill(8)
     value, done = 1, 0
-    for chunk in ports.store.stream(ObjectRef(aip.bucket, aip.key, aip.version_id, aip.etag)):
+    for chunk in ports.store.stream(pinned(aip)):
         value = adler32(chunk, value)
         done += len(chunk)
         ports.progress("computing ADLER32", done, aip.size)

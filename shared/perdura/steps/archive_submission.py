@@ -12,7 +12,7 @@ from perdura.outcome import Outcome
 from perdura.ports import Ports, TapeJobs, TapeOrder, TapeRequest, TapeSystem
 from perdura.steps.archive_decisions import Act, Decision
 from perdura.steps.archive_outcomes import blocked, waiting
-from perdura.steps.archive_source import source_of
+from perdura.steps.archive_source import reading_of
 from perdura.steps.archive_transfer import Transfer
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def submit(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -
     )
     if settings.tape_paused or not jobs.admit(order, settings.tape_jobs_in_flight):
         return None
-    source = source_of(transfer, ports)
+    source = reading_of(transfer, ports)
     metadata = {"archive": str(transfer.archive.id), "aip": str(transfer.aip.id), "round": str(transfer.round)}
     if transfer.slot is not None:
         metadata = {"container": str(transfer.slot.container), "round": str(transfer.round)}

@@ -23,8 +23,9 @@ from perdura.packages.aip_index import Entry, Header, decode, lines
 from perdura.ports import Ports
 from perdura.premis.model import SUCCESS, Event, Identifier, Outcome
 from perdura.premis.xml.writer import document, object_element
+from perdura.steps.stored_package import pinned
 from perdura.storage.runs import Runs
-from perdura.storage.store import ObjectRef, Store
+from perdura.storage.store import Store
 
 OBJECTS = "data/objects/"
 """Folder of an AIP that holds what was deposited."""
@@ -91,7 +92,7 @@ def _matches(path: str, patterns: Sequence[str]) -> bool:
 
 def runs(aip: Package, chosen: Sequence[Chosen], store: Store) -> Runs:
     """A reader for the bytes of these files."""
-    ref = ObjectRef(aip.bucket, aip.key, aip.version_id, aip.etag)
+    ref = pinned(aip)
     return Runs(store, ref, [(each.entry.member.offset, each.entry.member.size) for each in chosen])
 
 

@@ -15,7 +15,8 @@ from perdura.errors import Rejected
 from perdura.outcome import Package
 from perdura.packages.aip_index import Entry
 from perdura.packages.mets_read import MetsFile, MetsObject, Part, read_mets
-from perdura.storage.store import ObjectRef, Store
+from perdura.steps.stored_package import pinned
+from perdura.storage.store import Store
 
 _METS = re.compile(r"data/(metadata/METS|METS\.[0-9a-f-]{36})\.xml")
 _NO_OBJECTS = frozenset({"submissionDocumentation", "metadata", "license", "thumbnails"})
@@ -44,7 +45,7 @@ def chosen_copies(aip: Package, entries: Iterable[Entry], wanted: str, store: St
     found = next((entry.member for entry in entries if _METS.fullmatch(entry.member.path)), None)
     if found is None:
         raise Rejected("This AIP has no METS that tells originals from copies.", code="dip-no-mets")
-    ref = ObjectRef(aip.bucket, aip.key, aip.version_id, aip.etag)
+    ref = pinned(aip)
     return choose_copies(described(read_mets(store.stream(ref, found.offset, found.size))), wanted)
 
 

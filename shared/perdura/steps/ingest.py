@@ -30,8 +30,9 @@ from perdura.ports import Ports
 from perdura.premis.model import FAILURE, SUCCESS, WARNING, Event, Identifier
 from perdura.premis.model import Outcome as EventOutcome
 from perdura.steps import ingest_units
-from perdura.steps.ingest_custody import source_of, take_custody, taken, unlike_announced
+from perdura.steps.ingest_custody import take_custody, taken, unlike_announced
 from perdura.steps.ingest_fetch import completed
+from perdura.steps.stored_package import source_of
 
 NOTES = 20
 """Findings quoted in a PREMIS event; the report in the registry has them all."""
@@ -48,7 +49,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     sip = archive.package(PackageKind.SIP) or taken(archive) or take_custody(archive, ports)
     if isinstance(sip, Outcome):
         return sip
-    examined = ingest_units.examined(source_of(sip, ports), ports)
+    examined = ingest_units.examined(source_of(sip, ports.store), ports)
     if isinstance(examined, Report):
         return _judged(archive, sip, examined, None, ports)
     match completed(archive, sip, examined, ports):
@@ -69,7 +70,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
 def _verified(archive: ArchiveView, sip: Package, ports: Ports, examined: Examination | None = None) -> Outcome:
     """Verify a SIP in this invocation, or have its units done."""
     if examined is None:
-        found = ingest_units.examined(source_of(sip, ports), ports)
+        found = ingest_units.examined(source_of(sip, ports.store), ports)
         if isinstance(found, Report):
             return _judged(archive, sip, found, None, ports)
         examined = found

@@ -9,9 +9,9 @@ from uuid import UUID
 
 from perdura.errors import NotStored, ObjectChanged, Rejected
 from perdura.outcome import ArchiveView, Finding, Outcome, Package, PackageKind, StepState
-from perdura.packages.sources import StoredObject, StoredPrefix
 from perdura.ports import Ports
-from perdura.storage.store import ObjectInfo, ObjectRef
+from perdura.steps.stored_package import pinned
+from perdura.storage.store import ObjectInfo
 from perdura.storage.uploads import Upload, copy_on
 
 ONE_REQUEST_COPY = 5 * 2**30
@@ -96,18 +96,6 @@ def unlike_announced(archive: ArchiveView, sip: Package, ports: Ports, sha256: s
         return None
     message = f"SHA-256 of what arrived is {sha256}; the depositor announced {expected}."
     return Finding("checksum-not-as-announced", message)
-
-
-def pinned(sip: Package) -> ObjectRef:
-    """The package as one state of one object."""
-    return ObjectRef(sip.bucket, sip.key, sip.version_id, sip.etag)
-
-
-def source_of(sip: Package, ports: Ports) -> StoredObject | StoredPrefix:
-    """Where a SIP is read from."""
-    if sip.key.endswith("/"):
-        return StoredPrefix(ports.store, sip.bucket, sip.key)
-    return StoredObject(ports.store, pinned(sip), sip.size)
 
 
 def to_json(sip: Package) -> dict[str, Any]:

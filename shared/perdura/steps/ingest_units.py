@@ -26,7 +26,8 @@ from perdura.packages.sources import StoredObject, StoredPrefix
 from perdura.packages.survey import reopen, survey
 from perdura.packages.verify import Examination, examine
 from perdura.ports import Ports
-from perdura.steps.ingest_custody import from_json, pinned, source_of, to_json
+from perdura.steps.ingest_custody import from_json, to_json
+from perdura.steps.stored_package import pinned, source_of
 
 WHOLE = "whole"
 """The unit that computes the SHA-256 of the whole object, which its depositor announced."""
@@ -63,7 +64,7 @@ def divided(archive: ArchiveView, sip: Package, examined: Examination, ports: Po
     sizes = [member.size for member in examined.container.members]
     if sum(sizes) <= limit:
         return None
-    table = survey(examined.container, source_of(sip, ports))
+    table = survey(examined.container, source_of(sip, ports.store))
     if table is None:
         return None
     key = f"{_folder(archive)}survey"
@@ -97,7 +98,7 @@ def run(archive: ArchiveView, unit: WorkUnit, ports: Ports) -> UnitOutcome:
     try:
         if unit.key == WHOLE:
             return _whole(archive, unit, ports)
-        container = reopen(_survey(archive, ports), source_of(_sip(archive), ports), limits_of(ports))
+        container = reopen(_survey(archive, ports), source_of(_sip(archive), ports.store), limits_of(ports))
         if unit.checkpoint["long"]:
             return _long(archive, unit, container, ports)
         return _members(archive, unit, container, ports)
@@ -217,7 +218,7 @@ def gathered(archive: ArchiveView, ports: Ports) -> tuple[Package, Report, str |
     if not all(unit.is_done for unit in units.values()):
         return _waiting(archive, units, ports)
     sip = _sip(archive)
-    found = examined(source_of(sip, ports), ports, _survey(archive, ports))
+    found = examined(source_of(sip, ports.store), ports, _survey(archive, ports))
     sha256 = units[WHOLE].result.get("sha256") if WHOLE in units else None
     if isinstance(found, Report):
         return sip, found, sha256

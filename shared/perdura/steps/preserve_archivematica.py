@@ -43,12 +43,12 @@ from perdura.steps.preserve_archivematica_told import (
     fleet_of,
     instance_of,
     patience_of,
-    sip_of,
     told,
     waiting,
     with_link,
 )
 from perdura.steps.preserve_takeover import NotYet, take_over
+from perdura.steps.stored_package import sip_of
 
 log = logging.getLogger(__name__)
 TAKEN = "taken over"

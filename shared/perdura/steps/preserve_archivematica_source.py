@@ -13,7 +13,8 @@ from perdura.fleet import Archivematica, ArchivematicaRefused, Start, Submission
 from perdura.outcome import Package
 from perdura.ports import Ports
 from perdura.steps.preserve_submission import open_submission
-from perdura.storage.store import ObjectRef, Store
+from perdura.steps.stored_package import pinned
+from perdura.storage.store import Store
 
 LARGEST_NAME = 50
 _PART = 1 << 20
@@ -48,7 +49,7 @@ def place(submission: Submission, sip: Package, terms: Terms, ports: Ports) -> N
             key = terms.source_prefix + path + info.ref.key.removeprefix(sip.key)
             ports.store.copy(info.ref, bucket, key, info.size)
         return
-    ref = ObjectRef(sip.bucket, sip.key, sip.version_id, sip.etag)
+    ref = pinned(sip)
     if sip.container != "tar":
         ports.store.copy(ref, bucket, terms.source_prefix + path, sip.size)
         return
@@ -110,7 +111,7 @@ def _place_in_directory(store: Store, sip: Package, root: Path, path: str) -> No
                     raise Rejected(f"{name} leaves its package", code="path-escapes")
                 _write(root / path / name, (bytes(chunk) for chunk in store.stream(info.ref)))
             return
-        ref = ObjectRef(sip.bucket, sip.key, sip.version_id, sip.etag)
+        ref = pinned(sip)
         chunks = store.stream(ref)
         _write(root / path, _gzipped(chunks) if sip.container == "tar" else (bytes(chunk) for chunk in chunks))
     except OSError as error:

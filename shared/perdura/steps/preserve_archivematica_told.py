@@ -6,9 +6,9 @@ import logging
 from dataclasses import replace
 from datetime import timedelta
 
-from perdura.errors import Broken, Rejected
+from perdura.errors import Broken
 from perdura.fleet import Archivematica, Fleet, Submission
-from perdura.outcome import ArchiveView, Finding, Outcome, Package, PackageKind, StepState
+from perdura.outcome import Finding, Outcome, StepState
 from perdura.ports import Ports
 from perdura.settings import Settings
 from perdura.steps.preserve_archivematica_decisions import Act, Decision, Patience, next_interval
@@ -22,14 +22,6 @@ def fleet_of(ports: Ports) -> Fleet:
     if ports.fleet is None or not ports.fleet.instances:
         raise Broken("No Archivematica is configured.", code="no-archivematica")
     return ports.fleet
-
-
-def sip_of(archive: ArchiveView) -> Package:
-    """The accepted SIP; raises Rejected without one."""
-    sip = archive.package(PackageKind.SIP)
-    if sip is None:
-        raise Rejected("this Archive has no accepted submission package", code="no-sip")
-    return sip
 
 
 def ended(submission: Submission, ports: Ports, decision: Decision) -> Outcome:

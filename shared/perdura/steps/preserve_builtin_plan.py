@@ -16,6 +16,7 @@ from perdura.steps.preserve_additions import Addition, additions_of
 from perdura.steps.preserve_events import SOFTWARE, Provenance
 from perdura.steps.preserve_retention import retain_until
 from perdura.steps.preserve_scanning import Scanning, scanning_of
+from perdura.steps.stored_package import sip_of
 
 PERDURA, EARK = "perdura", "eark"
 """Profiles of an AIP: our own layout, or an E-ARK package within the bag; the step's input may name one."""
@@ -57,9 +58,7 @@ class Plan:
 
 def plan_of(archive: ArchiveView, ports: Ports) -> Plan:
     """The plan; raises Rejected without an accepted SIP, or for an unknown profile."""
-    sip = archive.package(PackageKind.SIP)
-    if sip is None:
-        raise Rejected("this Archive has no accepted submission package", code="no-sip")
+    sip = sip_of(archive)
     profile = archive.step.input.get("profile") or ports.settings.preserve_profile
     if profile not in (PERDURA, EARK):
         raise Rejected(f"there is no AIP profile {str(profile)[:80]!r}; there are perdura and eark", code="no-profile")

@@ -13,8 +13,8 @@ from perdura.packages.limits import LIMITS
 from perdura.packages.opening import open_container
 from perdura.packages.package import PackageFile
 from perdura.packages.reader import BagReader
-from perdura.packages.sources import StoredObject, StoredPrefix
-from perdura.storage.store import ObjectRef, Store
+from perdura.steps.stored_package import source_of
+from perdura.storage.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,5 @@ class Submission:
 
 def open_submission(store: Store, sip: Package) -> Submission:
     """Open the package where it lies; raises Rejected when its container is not sound."""
-    source = (
-        StoredPrefix(store, sip.bucket, sip.key)
-        if sip.container == "prefix"
-        else StoredObject(store, ObjectRef(sip.bucket, sip.key, sip.version_id, sip.etag), sip.size)
-    )
-    container = open_container(source, LIMITS)
+    container = open_container(source_of(sip, store), LIMITS)
     return Submission(container, find_bag(container, Findings(LIMITS), LIMITS))

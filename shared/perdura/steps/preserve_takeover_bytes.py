@@ -19,7 +19,8 @@ from perdura.packages.long_digest import continued
 from perdura.packages.pointer import Pointer
 from perdura.ports import Ports
 from perdura.steps.preserve_takeover_course import Continued, Course, Flawed, with_package
-from perdura.storage.store import ObjectInfo, ObjectRef
+from perdura.steps.stored_package import pinned
+from perdura.storage.store import ObjectInfo
 from perdura.storage.timed import TimeUp
 from perdura.storage.uploads import Upload, copy_on
 
@@ -68,7 +69,7 @@ def hashed(course: Course, ports: Ports) -> Course:
     assert package is not None
     if package.checksums or package.container == "prefix":
         return course
-    ref = ObjectRef(package.bucket, package.key, package.version_id, package.etag)
+    ref = pinned(package)
     state = continued(
         lambda offset: ports.store.stream(ref, offset, package.size - offset),
         package.size,

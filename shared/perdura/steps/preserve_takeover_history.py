@@ -16,7 +16,6 @@ from perdura.ids import derived_id
 from perdura.outcome import ArchiveView, File, Package, PackageKind
 from perdura.packages.mets_read import BadMets, MetsAgent, MetsEvent, MetsFile, MetsObject, read_mets
 from perdura.packages.pointer import Pointer
-from perdura.packages.sources import StoredObject, StoredPrefix
 from perdura.packages.verify import verify
 from perdura.ports import Ports
 from perdura.premis.model import Agent, Event, Identifier
@@ -25,7 +24,7 @@ from perdura.steps.preserve_declared import Declarations
 from perdura.steps.preserve_submission import open_submission
 from perdura.steps.preserve_takeover_course import Flawed
 from perdura.steps.preserve_takeover_inside import Inside
-from perdura.storage.store import ObjectRef
+from perdura.steps.stored_package import source_of
 from perdura.storage.timed import timed
 
 TOGETHER = 10_000
@@ -61,12 +60,7 @@ class History:
         if "sha256" in declarations.algorithms:
             yield from declarations.payload("sha256")
             return
-        source = (
-            StoredPrefix(store, sip.bucket, sip.key)
-            if sip.container == "prefix"
-            else StoredObject(store, ObjectRef(sip.bucket, sip.key, sip.version_id, sip.etag), sip.size)
-        )
-        for file in verify(source, algorithms=("sha256",)).files:
+        for file in verify(source_of(sip, store), algorithms=("sha256",)).files:
             if file.is_payload:
                 yield file.path, file.checksums["sha256"]
 

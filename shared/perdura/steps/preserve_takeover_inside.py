@@ -30,7 +30,7 @@ from perdura.packages.verify import Examination, digested, examine
 from perdura.ports import Ports
 from perdura.steps.preserve_takeover_course import Continued, Course, Flawed, folder
 from perdura.steps.preserve_takeover_receipts import Receipts
-from perdura.storage.store import ObjectRef
+from perdura.steps.stored_package import pinned, source_of
 from perdura.storage.timed import TimeUp, timed
 
 LIMITS = Limits(members=1_000_000, gzip_package_size=4 * 2**40)
@@ -67,7 +67,7 @@ def look_inside(
     package = course.package
     assert package is not None
     if package.container in _OPENED:
-        yield _opened(_source(package, ports), record, archive, course, ports)
+        yield _opened(source_of(package, timed(ports.store, ports.deadline.near)), record, archive, course, ports)
         return
     program = ports.settings.seven_zip
     if package.container == "7z" and program is not None and package.size <= ports.settings.scratch_bytes:
@@ -80,19 +80,12 @@ def look_inside(
     yield _closed(package, record, archivematica)
 
 
-def _source(package: Package, ports: Ports) -> StoredObject | StoredPrefix:
-    store = timed(ports.store, ports.deadline.near)
-    if package.container == "prefix":
-        return StoredPrefix(store, package.bucket, package.key)
-    return StoredObject(store, ObjectRef(package.bucket, package.key, package.version_id, package.etag), package.size)
-
-
 def _unpacked(program: str, package: Package, directory: Path, ports: Ports) -> LocalTree:
     archive, target = directory / "aip.7z", directory / "aip"
     target.mkdir()
     store = timed(ports.store, ports.deadline.near)
     with archive.open("wb") as file:
-        for chunk in store.stream(ObjectRef(package.bucket, package.key, package.version_id, package.etag)):
+        for chunk in store.stream(pinned(package)):
             file.write(chunk)
     try:
         seven_zip.unpack(program, archive, target, ports.settings.scratch_bytes - package.size)

@@ -9,6 +9,7 @@ from perdura.outcome import Finding, Package
 from perdura.ports import Ports
 from perdura.steps.preserve_retention import retain_until
 from perdura.steps.preserve_takeover_course import Continued, Course
+from perdura.steps.stored_package import pinned
 from perdura.storage.store import ObjectRef
 
 
@@ -36,7 +37,7 @@ def retained(course: Course, ports: Ports) -> tuple[Course, tuple[Finding, ...]]
 def _objects(package: Package, after: str, ports: Ports) -> Iterator[ObjectRef]:
     """What the package consists of, in the order of keys, each with its version."""
     if package.container != "prefix":
-        yield ObjectRef(package.bucket, package.key, package.version_id, package.etag)
+        yield pinned(package)
         return
     for info in ports.store.list(package.bucket, package.key, start_after=after):
         yield ports.store.head(package.bucket, info.ref.key).ref

@@ -18,8 +18,8 @@ from perdura.steps.mapping import choose, other
 from perdura.steps.mapping.model import Mapped
 from perdura.steps.publish_body import Facts
 from perdura.steps.publish_transfer import Wanted, check_keys
+from perdura.steps.stored_package import pinned
 from perdura.storage.runs import Runs
-from perdura.storage.store import ObjectRef
 
 METADATA_NAMES = ("metadata", "datacite", "dc.", "dublin", "marc", "ro-crate-metadata", "record", "sip.json")
 METADATA_FILES = 20
@@ -79,7 +79,7 @@ def _reading(reader: Runs, entry: Entry) -> dip.Read:
 
 def _object(package: Package, key: str, ports: Ports) -> Wanted:
     """A package as one file, which a server may also fetch from the object store itself."""
-    ref = ObjectRef(package.bucket, package.key, package.version_id, package.etag)
+    ref = pinned(package)
     return Wanted(
         key,
         package.size,
@@ -94,7 +94,7 @@ def _object(package: Package, key: str, ports: Ports) -> Wanted:
 def mapped(archive: ArchiveView, aip: Package, entries: Sequence[Entry], ports: Ports) -> Mapped:
     """The description of the record, out of the documents that came with the submission and the registry."""
     found = [other.short_description(archive.metadata, archive.title)]
-    ref = ObjectRef(aip.bucket, aip.key, aip.version_id, aip.etag)
+    ref = pinned(aip)
     for entry in [entry for entry in entries if _is_metadata(entry)][:METADATA_FILES]:
         data = ports.store.read(ref, entry.member.offset, entry.member.size)
         mapped = choose.read(entry.member.path, data)

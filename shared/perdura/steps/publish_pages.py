@@ -19,7 +19,8 @@ from perdura.ports import Ports
 from perdura.premis.model import FAILURE, SUCCESS
 from perdura.steps.dip import index_of
 from perdura.steps.publish_result import Result, disseminated
-from perdura.storage.store import ObjectRef, Store
+from perdura.steps.stored_package import pinned
+from perdura.storage.store import Store
 
 SAMPLE_FILES = 16
 SAMPLE_BYTES = 64 * 2**20
@@ -55,7 +56,7 @@ def check(aip: Package, store: Store) -> Checked:
     header, entries = index_of(aip, store)
     wanted = sample_positions(header.members)
     chosen = affordable([entry for position, entry in enumerate(entries) if position in wanted])
-    ref = ObjectRef(aip.bucket, aip.key, aip.version_id, aip.etag)
+    ref = pinned(aip)
     wrong = tuple(
         Finding("unreadable-file", "Its bytes are not those of the index.", path=entry.member.path)
         for entry in chosen
