@@ -10,6 +10,8 @@ from sqlalchemy import Engine, text
 
 from perdura.ids import new_id
 from perdura.outcome import StepState
+from perdura.premis.model import Identifier
+from perdura.registry import restriction
 from perdura.registry.rebuilt import RebuiltArchive, RebuiltStep, insert, opened
 from perdura.registry.transitions import DEPOSIT_PIPELINE, ArchiveState
 
@@ -63,5 +65,13 @@ def test_what_was_restricted_again_by_hand_is_not_opened_by_the_next_call(databa
         opened(connection, None)
         connection.execute(text("UPDATE archive SET restricted = true WHERE id = :id"), {"id": archive})
     with database.begin() as connection:
+        assert opened(connection, None) == []
+    assert restricted(database) == {archive}
+
+
+def test_what_a_person_restricts_after_a_rebuild_is_not_opened_with_the_rest(database: Engine) -> None:
+    archive = put(database, closed=True)
+    with database.begin() as connection:
+        restriction.decide(connection, archive, restricted=True, reason="", by=Identifier("account", "1"))
         assert opened(connection, None) == []
     assert restricted(database) == {archive}

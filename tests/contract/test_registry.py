@@ -28,6 +28,7 @@ from perdura.outcome import (
     PackageKind,
     StepState,
 )
+from perdura.premis.model import Identifier
 from perdura.registry import (
     access_tables,
     archive_index,
@@ -38,6 +39,7 @@ from perdura.registry import (
     jobs,
     migrate,
     outbox,
+    restriction,
     tables,
     tape_tables,
     turn_tables,
@@ -76,6 +78,24 @@ def _close(database: Engine, started: work.Started, outcome: Outcome) -> work.Ne
 
 def _package(kind: PackageKind = PackageKind.SIP) -> Package:
     return Package(new_id(), kind, "sips", "k", "zip", 10, "v1", "e", {"sha256": "ab"})
+
+
+@pytest.mark.parametrize("decided", [True, False])
+def test_what_a_person_decided_on_a_restriction_no_source_changes(database: Engine, decided: bool) -> None:
+    archive, step = _begin(database)
+    started = _start(database, step)
+    by = Identifier("account", "1", ("authorizer",))
+    with database.begin() as connection:
+        assert restriction.decide(connection, archive, restricted=decided, reason="", by=by)
+        assert not restriction.decide(connection, archive, restricted=decided, reason="", by=by)
+    _close(database, started, Outcome(StepState.COMPLETED, archive=ArchiveChange(restricted=not decided)))
+    assert _one(database, "SELECT restricted FROM archive WHERE id = :id", id=archive) is decided
+
+
+def test_without_such_a_decision_the_word_of_the_source_holds(database: Engine) -> None:
+    archive, step = _begin(database)
+    _close(database, _start(database, step), Outcome(StepState.COMPLETED, archive=ArchiveChange(restricted=True)))
+    assert _one(database, "SELECT restricted FROM archive WHERE id = :id", id=archive) is True
 
 
 def test_upgrading_twice_changes_nothing(database: Engine) -> None:

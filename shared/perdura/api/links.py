@@ -35,6 +35,11 @@ def file_content(archive_id: UUID, package_id: UUID, path: str) -> str:
     return f"{archive(archive_id)}/packages/{package_id}/files/{quote(path, safe='/')}"
 
 
+def harvest(archive_id: UUID) -> str:
+    """A harvest."""
+    return f"{API}/harvests/{archive_id}"
+
+
 def deposit(deposit_id: UUID) -> str:
     """A deposit."""
     return f"{API}/deposits/{deposit_id}"

@@ -18,7 +18,9 @@ from perdura.api.models.archives import (
     FileAnswer,
     FindingAnswer,
     FormatAnswer,
+    FoundEvent,
     IdentifierAnswer,
+    NamedArchive,
     OutcomeAnswer,
     PackageAnswer,
     PlannedStep,
@@ -27,10 +29,11 @@ from perdura.api.models.archives import (
 )
 from perdura.api.queries.archives import ArchiveRecord, shut_until
 from perdura.api.queries.facets import Facets
+from perdura.api.queries.premis_search import Found
 from perdura.api.queries.rows import AnyRow
 from perdura.outcome import PackageKind, StepState
 from perdura.premis.log import Stored
-from perdura.premis.model import Identifier
+from perdura.premis.model import Event, Identifier
 from perdura.registry import embargo, steering
 from perdura.registry.transitions import ERRAND_POSITION, ArchiveState
 
@@ -220,21 +223,28 @@ def file(row: AnyRow, package_row: AnyRow, *, shut: bool) -> FileAnswer:
 
 def event(stored: Stored) -> EventAnswer:
     """A PREMIS event of the log."""
-    entry = stored.event
-    return EventAnswer(
-        id=entry.id,
-        type=entry.type,
-        at=entry.at,
-        recorded=stored.recorded_at,
-        sealed=stored.sealed,
-        details=[str(detail) for detail in entry.details],
-        outcomes=[
+    return EventAnswer(**_event(stored.event), recorded=stored.recorded_at, sealed=stored.sealed)
+
+
+def found_event(found: Found) -> FoundEvent:
+    """A PREMIS event that a search of the whole log has found."""
+    named = [NamedArchive(id=identifier, title=title) for identifier, title in found.archives]
+    return FoundEvent(**_event(found.event), recorded=found.recorded, sealed=None, archives=named)
+
+
+def _event(entry: Event) -> dict[str, Any]:
+    return {
+        "id": entry.id,
+        "type": entry.type,
+        "at": entry.at,
+        "details": [str(detail) for detail in entry.details],
+        "outcomes": [
             OutcomeAnswer(outcome=outcome.outcome, notes=[str(note) for note in outcome.notes])
             for outcome in entry.outcomes
         ],
-        agents=[_identifier(agent) for agent in entry.agents],
-        objects=[_identifier(thing) for thing in entry.objects],
-    )
+        "agents": [_identifier(agent) for agent in entry.agents],
+        "objects": [_identifier(thing) for thing in entry.objects],
+    }
 
 
 def _identifier(identifier: Identifier) -> IdentifierAnswer:

@@ -253,7 +253,8 @@ _GO_ON = text("""
     )
     UPDATE archive SET state = coalesce(CAST(:state AS text), state), updated_at = clock_timestamp(),
         title = coalesce(:title, title), metadata = metadata || coalesce(CAST(:metadata AS jsonb), '{}'),
-        restricted = coalesce(CAST(:restricted AS boolean), restricted),
+        restricted = CASE WHEN metadata ? 'restricted_by_hand' THEN restricted
+                          ELSE coalesce(CAST(:restricted AS boolean), restricted) END,
         resource_id = coalesce(CAST(:resource AS uuid), resource_id),
         content_sha256 = coalesce(:content_sha256, content_sha256)
     WHERE id = :archive

@@ -6,12 +6,15 @@ from typing import Any
 from uuid import UUID
 
 from flask import Response
+from pydantic import ValidationError
 
 from perdura.accounts.principals import Permission
 from perdura.api import cursors, presentation
+from perdura.api.models.access import RestrictionRequest
 from perdura.api.models.archives import ArchiveQuery
-from perdura.api.problems import not_found
+from perdura.api.problems import invalid, not_found
 from perdura.api.queries import archives, events, facets, files, finding
+from perdura.api.resources import access
 from perdura.registry import archives as registry
 from perdura.registry import steering
 from perdura.registry.steering import Act
@@ -103,6 +106,18 @@ def act(visit: Visit, archive_id: UUID, act: str) -> Response:
     steps = [step for step in fields["steps"].split(",") if step]
     begun = steering.do(visit.connection, archive_id, Act(act), by=visit.principal.name, steps=steps)
     visit.emit(begun.events)
+    return see_other(f"/archives/{archive_id}")
+
+
+def restrict(visit: Visit, archive_id: UUID) -> Response:
+    """Restrict the Archive, or open it."""
+    visit.require(Permission.OPERATE)
+    fields = visit.form(("restricted", "reason"))
+    try:
+        wanted = RestrictionRequest(restricted=fields["restricted"] == "yes", reason=fields["reason"])
+    except ValidationError as error:
+        raise invalid(error, "form") from None
+    access.restrict(visit, archive_id, wanted)
     return see_other(f"/archives/{archive_id}")
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from flask import Response
+from pydantic import ValidationError
 
 from perdura.accounts.principals import Permission
+from perdura.api.models.failures import CauseRequest
 from perdura.api.problems import not_found
 from perdura.api.queries import failures
-from perdura.registry import jobs
-from perdura.registry.steering import Act
-from perdura.registry.transitions import ArchiveState
+from perdura.api.resources.failures import RETRIABLE, retry_all
 from perdura.web.visit import Visit, see_other
 
 SHOWN = 50
@@ -31,25 +31,15 @@ def listing(visit: Visit) -> Response:
         causes=causes,
         opened=opened,
         wanted=wanted,
-        retriable=(ArchiveState.FAILED, ArchiveState.BLOCKED),
+        retriable=RETRIABLE,
     )
 
 
 def retry_group(visit: Visit) -> Response:
     """Retry all Archives that one cause has stopped, in the background."""
     visit.require(Permission.OPERATE)
-    fields = visit.form(("step", "code", "state"))
-    if fields["state"] not in failures.STOPPED:
-        raise not_found("cause")
-    stopped = failures.every(visit.connection, visit.principal, **fields, limit=jobs.LARGEST)
-    if not stopped:
-        return see_other("/failures")
-    job = jobs.make(
-        visit.connection,
-        Act.RETRY,
-        ({"archive": archive} for archive in stopped),
-        by=visit.principal.name,
-        account=visit.principal.account,
-        step_input=fields,
-    )
-    return see_other(f"/jobs/{job}")
+    try:
+        cause = CauseRequest.model_validate(visit.form(("step", "code", "state")))
+    except ValidationError:
+        raise not_found("cause") from None
+    return see_other(f"/jobs/{retry_all(visit, cause)}")

@@ -7,15 +7,15 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import insert, select
-from werkzeug.test import Client
+from werkzeug.test import Client, TestResponse
 
 from perdura.accounts import rights
 from perdura.accounts.principals import LOCAL_ADMINISTRATOR, Permission, Principal, Role
 from perdura.accounts.rights import Thing
 from perdura.accounts.tables import Grant
 from perdura.ids import new_id
-from perdura.registry.tables import Deposit
-from tests.contract.test_api.world import World, bearer, sign_in
+from perdura.registry.tables import Deposit, Publication
+from tests.contract.test_api.world import BASE, World, bearer, csrf_of, sign_in
 
 ROLES = [role.value for role in Role]
 SEES_ALL = {"archivist", "auditor", "administrator"}
@@ -151,6 +151,73 @@ def test_who_deposits_sees_what_becomes_of_it(world: World, registry: Client) ->
         connection.exec_driver_sql("UPDATE archive SET restricted = true")
     assert registry.get(f"/api/v1/archives/{made['archive']}", headers=header).status_code == 200
     assert registry.get(f"/api/v1/archives/{made['archive']}", headers=world.bearer("depositor")).status_code == 404
+
+
+def _restrict(client: Client, archive: UUID, header: dict[str, str], restricted: bool = True) -> TestResponse:
+    sent = {"restricted": restricted, "reason": "Names of children"}
+    return client.put(f"/api/v1/archives/{archive}/restriction", headers=header, json=sent)
+
+
+def test_who_may_operate_restricts_and_opens_an_archive_and_both_are_recorded(world: World, registry: Client) -> None:
+    archive, archivist, viewer = world.published(), world.bearer("archivist"), world.bearer("viewer")
+    address = f"/api/v1/archives/{archive}"
+    done = _restrict(registry, archive, archivist)
+    assert (done.status_code, done.json) == (200, {"archive": str(archive), "restricted": True, "published": []})
+    assert registry.get(address, headers=viewer).status_code == 404
+    assert world.reader().get(f"/archives/{archive}").status_code == 404
+    assert _restrict(registry, archive, archivist).status_code == 200
+    assert _restrict(registry, archive, archivist, restricted=False).status_code == 200
+    assert registry.get(address, headers=viewer).status_code == 200
+    events = registry.get(f"{address}/events", headers=archivist).json
+    assert events is not None
+    told = [event["details"] for event in events["items"] if event["type"] == "policy assignment"]
+    assert told == [["Restricted by hand: Names of children"], ["Opened by hand: Names of children"]]
+    audited = [(entry.action, entry.outcome, entry.detail) for entry in world.audited() if "restrict" in entry.action]
+    reason = {"reason": "Names of children"}
+    assert audited == [
+        ("set_restriction", "done", {"restricted": True, **reason}),
+        ("set_restriction", "done", {"restricted": True, **reason}),
+        ("set_restriction", "done", {"restricted": False, **reason}),
+    ]
+
+
+def test_who_handed_an_archive_in_may_restrict_it_and_not_open_it(world: World, registry: Client) -> None:
+    mine, other = world.bearer("depositor"), world.bearer("depositor")
+    deposit = registry.post("/api/v1/deposits", headers=mine, json={"filename": "a.zip", "size": 1}).json
+    harvest = registry.post("/api/v1/harvests", headers=mine, json={"source": "zenodo", "recid": "1"}).json
+    assert deposit is not None
+    assert harvest is not None
+    for archive in (deposit["archive"], harvest["archive"]):
+        assert _restrict(registry, archive, other).status_code == 403
+        assert _restrict(registry, archive, world.bearer("viewer")).status_code == 403
+        assert _restrict(registry, archive, mine).status_code == 200
+        assert _restrict(registry, archive, mine, restricted=False).status_code == 403
+        assert _restrict(registry, archive, other).status_code == 404
+        assert registry.get(f"/api/v1/archives/{archive}", headers=mine).status_code == 200
+
+
+def test_a_restriction_tells_where_it_does_not_reach(world: World, registry: Client) -> None:
+    archive, url = world.published(), "https://rdm.test/records/1"
+    with world.engine.begin() as connection:
+        connection.execute(insert(Publication).values(archive_id=archive, destination="rdm", url=url))
+    told = _restrict(registry, archive, world.bearer("archivist")).json
+    assert told is not None
+    assert told["published"] == [url]
+
+
+def test_a_form_on_the_page_of_an_archive_restricts_it(world: World, registry: Client) -> None:
+    sign_in(registry)
+    archive = world.archive()
+    page = registry.get(f"/archives/{archive}", base_url=BASE)
+    assert "Restrict it" in page.text
+    sent = {"csrf": csrf_of(page), "restricted": "yes", "reason": "A wish of the heirs"}
+    address = f"/archives/{archive}/restriction"
+    assert registry.post(address, base_url=BASE, data={**sent, "csrf": "wrong"}).status_code == 403
+    assert registry.post(address, base_url=BASE, data=sent).status_code == 303
+    assert registry.get(f"/api/v1/archives/{archive}", headers=world.bearer("viewer")).status_code == 404
+    assert "Open it" in registry.get(f"/archives/{archive}", base_url=BASE).text
+    other = f"/archives/{world.archive()}/restriction"
+    assert registry.post(other, base_url=BASE, data=sent, headers=world.bearer("depositor")).status_code == 403
 
 
 def test_a_restricted_collection_is_hidden_without_a_grant(world: World) -> None:

@@ -74,7 +74,9 @@ def test_every_page_stands_with_and_without_anything_to_show(world: World, perso
 
 def test_an_archives_page_offers_only_what_makes_sense(person: Client, busy: str) -> None:
     page = _page(person, f"/archives/{busy}")
-    assert set(re.findall(rf'action="/archives/{busy}/(\w+)"', page)) == {"retry", "skip", "recall", "collections"}
+    assert set(re.findall(rf'action="/archives/{busy}/(\w+)"', page)) == {
+        "retry", "skip", "recall", "collections", "restriction",
+    }  # fmt: skip
     assert "Versions" in page
     token = csrf_of(person.get("/archives", base_url=BASE))
     assert person.post(f"/archives/{busy}/cancel", data={"csrf": token}, base_url=BASE).status_code == 409

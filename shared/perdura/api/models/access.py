@@ -61,6 +61,23 @@ class EmbargoAnswer(Answer):
     until: date | None
 
 
+class RestrictionRequest(Request):
+    """Whether only those see the Archive to whom it is granted, and why that is so."""
+
+    restricted: bool
+    reason: PlainText = Field("", max_length=1000, description="For the PREMIS log.")
+
+
+class RestrictionAnswer(Answer):
+    """The restriction as it is now, and where the Archive is still shown all the same."""
+
+    archive: UUID
+    restricted: bool
+    published: list[str] = Field(
+        description="Addresses in access systems of others: a restriction does not reach them, a withdrawal does."
+    )
+
+
 class NotificationRequest(Request):
     """What is to be told once more: `I` processing, `P` preserved, `F` failed, `D` deleted; to one receiver or all."""
 

@@ -294,6 +294,37 @@ class EventAnswer(Answer):
     objects: list[IdentifierAnswer]
 
 
+class EventSearch(Page):
+    """Which events of the whole log: all that is given has to hold."""
+
+    type: PlainText | None = Field(None, min_length=1, max_length=200, description="Exactly this eventType.")
+    outcome: PlainText | None = Field(None, min_length=1, max_length=200, description="Exactly this eventOutcome.")
+    since: date | None = Field(None, description="Of this day (UTC) or later.")
+    until: date | None = Field(None, description="Of this day (UTC) or before.")
+    object: PlainText | None = Field(None, min_length=1, max_length=200, description="It names this object.")
+    agent: PlainText | None = Field(None, min_length=1, max_length=200, description="It names this agent.")
+
+
+class NamedArchive(Answer):
+    """An Archive that an event names."""
+
+    id: UUID
+    title: str
+
+
+class FoundEvent(EventAnswer):
+    """An event of the whole log, with the Archives that it names, as far as the caller may see them."""
+
+    archives: list[NamedArchive]
+
+
+class FoundEventPage(Answer):
+    """A page of events, the latest logged first."""
+
+    items: list[FoundEvent]
+    next: str | None
+
+
 class EventPage(Answer):
     """A page of PREMIS events."""
 

@@ -8,14 +8,25 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, literal_column, select, union_all
+from sqlalchemy import ColumnElement, Select, literal_column, or_, select, union_all
 from sqlalchemy.engine import Connection
 
 from perdura.accounts.principals import Principal
 from perdura.accounts.rights import trusted_archives, visible_archives, visible_collections
 from perdura.api.queries.rows import AnyRow
+from perdura.clients.destinations import ACCESS_PAGES
 from perdura.registry import embargo
-from perdura.registry.tables import Archive, Collection, CollectionMember, Copy, Package, Publication, Resource, Step
+from perdura.registry.tables import (
+    Archive,
+    Collection,
+    CollectionMember,
+    Copy,
+    Deposit,
+    Package,
+    Publication,
+    Resource,
+    Step,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +72,27 @@ def record(connection: Connection, principal: Principal, archive_id: UUID) -> Ar
             select(Publication.__table__).where(Publication.archive_id == archive_id).order_by(Publication.published_at)
         ).all(),
     )
+
+
+def is_from(connection: Connection, principal: Principal, archive_id: UUID) -> bool:
+    """Whether the principal handed the Archive in, or had it harvested."""
+    if principal.account is None:
+        return False
+    handed_in = select(Deposit.id).where(Deposit.archive_id == archive_id, Deposit.account_id == principal.account)
+    harvested = select(Step.id).where(
+        Step.archive_id == archive_id,
+        Step.position == 0,
+        Step.input["requested_by"].astext == str(principal.account),
+    )
+    return bool(connection.execute(select(or_(handed_in.exists(), harvested.exists()))).scalar())
+
+
+def published_elsewhere(connection: Connection, archive_id: UUID) -> list[str]:
+    """Addresses of an Archive in access systems of others."""
+    statement = select(Publication.url).where(
+        Publication.archive_id == archive_id, Publication.destination != ACCESS_PAGES
+    )
+    return list(connection.execute(statement.order_by(Publication.url)).scalars())
 
 
 def packages(connection: Connection, archive_id: UUID) -> Sequence[AnyRow]:

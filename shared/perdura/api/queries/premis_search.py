@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select
@@ -12,6 +13,7 @@ from perdura.accounts.principals import Principal
 from perdura.accounts.rights import visible_archives
 from perdura.api.queries.rows import AnyRow
 from perdura.premis import query
+from perdura.premis.listed import instant
 from perdura.premis.model import Event
 from perdura.premis.query import Filter, Order, Place
 from perdura.premis.tables import Kind
@@ -23,6 +25,7 @@ class Found:
     """One event of the result, and the Archives it names that the caller may see, as (id, title)."""
 
     event: Event
+    recorded: datetime
     archives: tuple[tuple[UUID, str], ...]
 
 
@@ -43,11 +46,11 @@ def page(
     """
     place = None if before is None else Place((before,))
     found = query.page(connection, matching, order=Order.ADDED, descending=True, limit=limit, place=place)
-    shown = [listed.event for listed in found.events]
-    named = _archives(connection, principal, {uuid for event in shown for uuid in _uuids(event)})
+    shown = [(listed.event, instant(listed.recorded_micro)) for listed in found.events]
+    named = _archives(connection, principal, {uuid for event, _ in shown for uuid in _uuids(event)})
     items = tuple(
-        Found(event, tuple((named[uuid].id, named[uuid].title) for uuid in _uuids(event) if uuid in named))
-        for event in shown
+        Found(event, recorded, tuple((named[uuid].id, named[uuid].title) for uuid in _uuids(event) if uuid in named))
+        for event, recorded in shown
     )
     return FoundPage(items, found.events[-1].sequence if found.more else None)
 

@@ -18,6 +18,8 @@ from perdura.api.models.access import (
     NotificationRequest,
     PassAnswer,
     PassRequest,
+    RestrictionAnswer,
+    RestrictionRequest,
     WithdrawalRequest,
 )
 from perdura.api.operations import Call, Section
@@ -28,6 +30,7 @@ from perdura.ids import new_id
 from perdura.premis import log
 from perdura.premis.model import SUCCESS, Event, Identifier, Outcome
 from perdura.registry import archives as registry
+from perdura.registry import restriction
 from perdura.runtime import notices
 from perdura.web import passes
 
@@ -74,17 +77,47 @@ def set_embargo(call: Call, archive_id: UUID, body: EmbargoRequest) -> EmbargoAn
         text("UPDATE archive SET metadata = metadata || CAST(:change AS jsonb) WHERE id = :archive"),
         {"archive": archive_id, "change": json.dumps({"embargo_until": until})},
     )
+    call.detail["until"] = until
     event = Event(
         id=new_id(),
         type="policy assignment",
         at=datetime.now(UTC),
         details=(f"Embargo until {until}" if until else "Embargo lifted",),
         outcomes=(Outcome(SUCCESS),),
-        agents=(Identifier("account", str(call.principal.account or "administrator"), ("authorizer",)),),
+        agents=(_authorizer(call),),
         objects=(Identifier("UUID", str(archive_id)),),
     )
     log.append(call.connection, [event], actor="registry")
     return EmbargoAnswer(archive=archive_id, until=body.until)
+
+
+@section.put("/archives/<uuid:archive_id>/restriction", permission=Permission.DEPOSIT)
+def set_restriction(call: Call, archive_id: UUID, body: RestrictionRequest) -> RestrictionAnswer:
+    """Restrict an Archive to those to whom it is granted, or open it; no Source changes that later.
+
+    Whoever may operate decides both ways. Whoever handed it in or harvested it may restrict it, and not open it.
+    """
+    _require(call, archive_id)
+    return restrict(call, archive_id, body)
+
+
+def restrict(call: Call, archive_id: UUID, wanted: RestrictionRequest) -> RestrictionAnswer:
+    """Do it for somebody who sees the Archive; raises a 403."""
+    if not call.principal.may(Permission.OPERATE):
+        if not wanted.restricted:
+            raise Problem(403, "Only who may operate can open an Archive.", "forbidden")
+        if not archives.is_from(call.connection, call.principal, archive_id):
+            raise Problem(403, "Only who handed it in, or may operate, can restrict it.", "forbidden")
+    restriction.decide(
+        call.connection, archive_id, restricted=wanted.restricted, reason=wanted.reason, by=_authorizer(call)
+    )
+    call.detail |= wanted.model_dump()
+    elsewhere = archives.published_elsewhere(call.connection, archive_id)
+    return RestrictionAnswer(archive=archive_id, restricted=wanted.restricted, published=elsewhere)
+
+
+def _authorizer(call: Call) -> Identifier:
+    return Identifier("account", str(call.principal.account or "administrator"), ("authorizer",))
 
 
 @section.post("/archives/<uuid:archive_id>/notifications", permission=Permission.OPERATE, status=202)

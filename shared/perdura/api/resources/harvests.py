@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from perdura.accounts.principals import Permission
-from perdura.api import links
+from perdura.api import cursors, links, presentation
 from perdura.api.models.deposits import (
     Accepted,
     HarvestQuery,
@@ -14,10 +14,16 @@ from perdura.api.models.deposits import (
     ResolvedFile,
     ResolveRequest,
 )
+from perdura.api.models.harvests import HarvestAnswer, HarvestAsked, HarvestPage, HarvestsQuery
 from perdura.api.operations import Call, Section
-from perdura.api.queries import archives
+from perdura.api.problems import not_found
+from perdura.api.queries import archives, finding, harvests
+from perdura.api.queries.criteria import Criteria
+from perdura.api.queries.rows import AnyRow
+from perdura.outcome import StepState
 from perdura.registry import archives as registry
 from perdura.registry.preservation import note_wish
+from perdura.registry.transitions import ArchiveState
 from perdura.runtime.budget import registry_budget
 from perdura.runtime.extras import credential_of
 from perdura.sources import resolve
@@ -47,6 +53,47 @@ def complete_harvest(call: Call, archive_id: UUID) -> Accepted:
     begun = registry.complete(call.connection, archive_id)
     call.emit(begun.events)
     return Accepted(archive=archive_id, links=links.archive_links(archive_id))
+
+
+@section.get("/harvests", permission=Permission.READ)
+def list_harvests(call: Call, query: HarvestsQuery) -> HarvestPage:
+    """List harvests, newest first, those of schedules among them."""
+    criteria = Criteria(origins=(harvests.ORIGIN,), states=tuple(query.state), sources=tuple(query.source))
+    after = cursors.place(query.cursor)
+    rows = finding.page(call.connection, call.principal, criteria, limit=query.limit + 1, after=after)
+    shown, following = cursors.cut(rows, query.limit)
+    found = harvests.of(call.connection, call.principal, [row.id for row in shown])
+    return HarvestPage(items=[_answer(row) for row in found], next=following)
+
+
+@section.get("/harvests/<uuid:archive_id>", permission=Permission.READ)
+def get_harvest(call: Call, archive_id: UUID) -> HarvestAnswer:
+    """One harvest, by the id of its Archive. 404 when that began otherwise."""
+    found = harvests.of(call.connection, call.principal, [archive_id])
+    if not found:
+        raise not_found("harvest")
+    return _answer(found[0])
+
+
+def _answer(row: AnyRow) -> HarvestAnswer:
+    asked = {name: row.input.get(name) for name in ("url", "source", "recid", "engine")}
+    how = {name: bool(row.input.get(name)) for name in ("light", "warc", "metadata_only")}
+    return HarvestAnswer(
+        archive=row.id,
+        title=row.title,
+        asked=HarvestAsked.model_validate(asked | how),
+        source=row.source,
+        recid=row.recid,
+        state=StepState(row.state),
+        attempt=row.attempt,
+        progress=row.progress,
+        error=presentation.error_of(row),
+        archive_state=ArchiveState(row.archive_state),
+        created=row.created_at,
+        started=row.started_at,
+        finished=row.finished_at,
+        links={"self": links.harvest(row.id), "archive": links.archive(row.id), "html": f"/archives/{row.id}"},
+    )
 
 
 @section.post("/harvests/resolve", permission=Permission.DEPOSIT)

@@ -36,13 +36,24 @@ section = Section("Preservation")
 UPLOAD_SECONDS = 24 * 3600
 
 
+@section.get("/archives/<uuid:archive_id>/preservation", permission=Permission.READ)
+def get_preservation(call: Call, archive_id: UUID) -> PreserveOptions:
+    """How an Archive is to be preserved, as far as anybody said."""
+    _require(call, archive_id)
+    return _wished(call, archive_id)
+
+
+def _wished(call: Call, archive_id: UUID) -> PreserveOptions:
+    known = preservation.wish(call.connection, archive_id)
+    return PreserveOptions.model_validate({name: known[name] for name in PreserveOptions.model_fields if name in known})
+
+
 @section.put("/archives/<uuid:archive_id>/preservation", permission=Permission.OPERATE)
 def set_preservation(call: Call, archive_id: UUID, body: PreserveOptions) -> PreserveOptions:
     """Say how an Archive is to be preserved from now on: engine, profile, Archivematica, configuration."""
     _require(call, archive_id)
     preservation.note_wish(call.connection, archive_id, body.wish())
-    known = preservation.wish(call.connection, archive_id)
-    return PreserveOptions.model_validate({name: known[name] for name in PreserveOptions.model_fields if name in known})
+    return _wished(call, archive_id)
 
 
 @section.get("/archives/<uuid:archive_id>/versions", permission=Permission.READ)
