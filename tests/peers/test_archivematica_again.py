@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import tarfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from perdura.clients.archivematica.connect import ConnectedArchivematica
 from perdura.fleet import NotSent
-from perdura.outcome import StepState
+from perdura.outcome import Package, StepState
 from tests.peers.archivematica.driver import Case, Died
 from tests.peers.archivematica.pipeline import Plan
 from tests.peers.test_archivematica_driver import Scene
@@ -174,6 +178,105 @@ def test_a_new_version_is_a_new_transfer_and_a_new_aip_that_refers_to_its_predec
         (str(made.id), ("outcome",)),
         (str(before.id), ("source",)),
     }
+
+
+def an_addition(scene: Scene, path: str, body: bytes, **more: object) -> dict[str, object]:
+    scene.store.put("perdura-sips", f"added/{path}", body)
+    digest = hashlib.sha256(body).hexdigest()
+    where = {"path": path, "bucket": "perdura-sips", "key": f"added/{path}"}
+    return {**where, "size": len(body), "sha256": digest, **more}
+
+
+def aip_of(scene: Scene, package: Package) -> dict[str, bytes]:
+    """Members of a stored AIP, below its folder."""
+    data = scene.store.read(scene.store.head(package.bucket, package.key).ref)
+    with tarfile.open(fileobj=io.BytesIO(data)) as packed:
+        return {member.name.partition("/")[2]: body.read() for member in packed if (body := packed.extractfile(member))}
+
+
+@pytest.mark.parametrize("directory", [False, True])
+def test_a_new_version_has_the_files_that_were_added_and_not_those_they_replace(
+    directory: bool, tmp_path: Path
+) -> None:
+    mounted = {"source_bucket": None, "source_prefix": "", "source_directory": tmp_path}
+    scene = Scene(**mounted) if directory else Scene()  # type: ignore[arg-type]
+    if directory:
+        scene.mirror(tmp_path)
+    case = scene.preserve(hours=1)
+    assert case.outcome is not None
+    before = case.outcome.packages[0]
+    additions = [
+        an_addition(scene, "a.txt", b"corrected"),
+        an_addition(scene, "b/new.csv", b"1;2", derived_from="a.txt"),
+    ]
+    scene.driver.preserve_again(case, reason="corrected", additions=additions)
+    scene.driver.run(3600, tick=1)
+    assert case.outcome is not None
+    assert case.state is StepState.COMPLETED, case.outcome.message
+    files = aip_of(scene, case.outcome.packages[0])
+    assert files["data/objects/a.txt"] == b"corrected"
+    assert files["data/objects/b/new.csv"] == b"1;2"
+    assert files["data/objects/b/ü c.txt"] == b"same"
+    told = next(body for path, body in files.items() if path.endswith("/bag-info.txt"))
+    assert f"Predecessor-AIP: urn:uuid:{before.id}" in told.decode()
+    assert aip_of(scene, before)["data/objects/a.txt"] != b"corrected"
+    (event,) = [event for event in case.outcome.events if event.type == "migration"]
+    assert event.outcomes[0].notes == ("a.txt added", "b/new.csv made from a.txt")
+
+
+def test_a_version_in_whose_aip_an_addition_is_lost_fails() -> None:
+    scene = Scene()
+    case = scene.preserve(hours=1)
+    scene.pipeline.plans[f"{case.view.id}-2"] = Plan(store="short")
+    scene.driver.preserve_again(case, additions=[an_addition(scene, "z.txt", b"late")])
+    scene.driver.run(3600, tick=1)
+    assert case.outcome is not None
+    assert (case.state, case.outcome.error_code) == (StepState.FAILED, "file-lost")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"sha256": "0" * 64}, "fixity-mismatch"),
+        ({"size": 1}, "size-mismatch"),
+        ({"key": "gone"}, "addition-missing"),
+        ({"path": "a.txt/below"}, "file-and-folder"),
+    ],
+)
+def test_additions_that_do_not_fit_are_not_sent(changes: dict[str, object], code: str) -> None:
+    scene = Scene()
+    case = scene.preserve(hours=1)
+    scene.driver.preserve_again(case, additions=[{**an_addition(scene, "new.txt", b"new"), **changes}])
+    scene.driver.run(60, tick=1)
+    assert case.outcome is not None
+    assert (case.state, case.outcome.error_code) == (StepState.FAILED, code)
+    assert len(scene.pipeline.started) == 1
+    assert list(scene.store.list("sips-one", "")) == []
+    left = scene.driver.book.of_step(case.view.step.id)
+    assert left is not None
+    assert (left.state, left.outcome) == ("closed", code)
+
+
+def test_what_there_is_no_time_to_place_is_queued_again_and_sent_once() -> None:
+    scene = Scene()
+    case = scene.preserve(hours=1)
+    short = ShortTime()
+    scene.driver.deadline = lambda: short
+    scene.driver.preserve_again(case, additions=[an_addition(scene, "new.txt", b"new")])
+    scene.driver.tick()
+    assert (case.state, len(scene.pipeline.started)) == (StepState.BLOCKED, 1)
+    left = scene.driver.book.of_step(case.view.step.id)
+    assert left is not None
+    assert (left.state, left.instance) == ("queued", None)
+    short.near = lambda: False  # type: ignore[method-assign]
+    case.state = StepState.QUEUED
+    scene.driver.run(3600, tick=1)
+    assert (case.state, len(scene.pipeline.started)) == (StepState.COMPLETED, 2)
+
+
+class ShortTime:
+    def near(self) -> bool:
+        return True
 
 
 def test_a_retry_of_a_new_version_goes_on_with_its_own_transfer() -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -70,6 +71,19 @@ class Scene:
             pipeline.plans[str(case.view.id)] = plan or Plan()
         self.driver.run(hours * 3600, tick=5)
         return case
+
+    def mirror(self, folder: Path) -> None:
+        """Have the fake see a directory as its transfer source, whenever it is asked what is there."""
+        fake = self.fakes["one"]
+        original = fake._browse
+
+        def browse(*given: Any) -> Any:
+            for path in folder.rglob("*"):
+                if path.is_file():
+                    self.store.put("sips-one", f"in/{path.relative_to(folder)}", path.read_bytes())
+            return original(*given)
+
+        fake._browse = browse  # type: ignore[method-assign]
 
     def started(self) -> Counter[str]:
         return Counter(unit.name for pipeline in self.pipelines.values() for unit in pipeline.started)
@@ -190,15 +204,8 @@ def test_a_dip_is_taken_over_beside_its_aip() -> None:
 
 def test_sips_are_placed_into_a_mounted_directory_where_that_is_the_source(tmp_path: Path) -> None:
     scene = Scene(source_bucket=None, source_prefix="", source_directory=tmp_path)
-
-    def mirror() -> None:
-        for path in tmp_path.rglob("*.zip"):
-            scene.store.put("sips-one", f"in/{path.relative_to(tmp_path)}", path.read_bytes())
-
+    scene.mirror(tmp_path)
     case = scene.driver.add(1)
-    # The fake sees the directory as the location's bucket; what is not there yet is asked for again.
-    original = scene.fakes["one"]._browse
-    scene.fakes["one"]._browse = lambda *given: (mirror(), original(*given))[1]  # type: ignore[method-assign]
     scene.driver.run(3600, tick=5)
     assert case.state is StepState.COMPLETED
     assert list(tmp_path.iterdir()) == []

@@ -22,6 +22,7 @@ from perdura.fleet import Stored
 from perdura.outcome import ArchiveView, Finding, Outcome, StepState
 from perdura.ports import Identification, Ports, Scan
 from perdura.premis.model import Identifier
+from perdura.steps.preserve_additions import bytes_of, replaced
 from perdura.steps.preserve_builtin_plan import Plan, plan_of
 from perdura.steps.preserve_declared import Declarations
 from perdura.steps.preserve_refused import refused, unavailable
@@ -50,7 +51,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     if program is None:
         raise Broken("a3m is not configured", code="no-a3m")
     plan = plan_of(archive, ports)
-    if plan.sip.size > ports.settings.scratch_bytes * _LOCAL_SHARE:
+    if plan.sip.size + sum(each.size for each in plan.additions) > ports.settings.scratch_bytes * _LOCAL_SHARE:
         raise Broken("the package is too large for the scratch space that a3m needs", code="scratch-too-small")
     if (outcome := unavailable(plan.scanning, ports)) is not None:
         return outcome
@@ -100,7 +101,10 @@ class _Unpacked:
 
 
 def _unpack(plan: Plan, target: Path) -> tuple[_Unpacked, list[Finding]]:
-    """Write the transfer as a3m wants it, comparing every byte with the manifests, and scan each file."""
+    """Write the transfer as a3m wants it, comparing every byte with the manifests, and scan each file.
+
+    A new version's additions are among its objects, in the place of those that they replace.
+    """
     ports = plan.ports
     submission = open_submission(timed(ports.store, ports.deadline.near), plan.sip)
     declarations = Declarations(submission)
@@ -109,21 +113,32 @@ def _unpack(plan: Plan, target: Path) -> tuple[_Unpacked, list[Finding]]:
     documentation = target / "metadata" / "submissionDocumentation"
     documentation.mkdir(parents=True)
     (target / "objects").mkdir()
-    for file, chunks in submission.files():
+    scanner, gone = plan.scanning.scanner, replaced(plan.additions, submission.layout)
+
+    def put(path: str, size: int, chunks: Iterable[memoryview], algorithms: Iterable[str]) -> dict[str, str]:
         if ports.deadline.near():
             raise TimeUp
-        relative = PurePosixPath(file.path)
+        relative = PurePosixPath(path)
         if ".." in relative.parts or relative.is_absolute():
-            raise Rejected(f"{file.path} leaves its package", code="path-escapes")
-        place = target / "objects" / relative.relative_to("data") if file.is_payload else documentation / relative
+            raise Rejected(f"{path} leaves its package", code="path-escapes")
+        is_payload = relative.parts[0] == "data"
+        place = target / "objects" / relative.relative_to("data") if is_payload else documentation / relative
         place.parent.mkdir(parents=True, exist_ok=True)
-        hexes = _written(place, chunks, {"sha256", *declarations.algorithms})
-        mismatches += declarations.compare(submission.layout.index[file.path], file.path, hexes.__getitem__)
-        scanner = plan.scanning.scanner
-        unpacked.paths.append(file.path)
-        unpacked.scans.append(scanner.scan(_read(place), file.size) if scanner is not None else None)
-        if file.is_payload:
+        hexes = _written(place, chunks, {"sha256", *algorithms})
+        unpacked.paths.append(path)
+        unpacked.scans.append(scanner.scan(_read(place), size) if scanner is not None else None)
+        if is_payload:
             checksums.append(f"{hexes['sha256']}  ../objects/{relative.relative_to('data')}\n")
+        return hexes
+
+    for file, chunks in submission.files():
+        if file.path not in gone:
+            hexes = put(file.path, file.size, chunks, declarations.algorithms)
+            mismatches += declarations.compare(submission.layout.index[file.path], file.path, hexes.__getitem__)
+    for added in plan.additions:
+        hexes = put(f"data/{added.path}", added.size, bytes_of(added, timed(ports.store, ports.deadline.near)), ())
+        if hexes["sha256"] != added.sha256:
+            mismatches.append(Finding("fixity-mismatch", f"{added.path} has another SHA-256 than was announced"))
     (target / "metadata" / "checksum.sha256").write_text("".join(checksums), "utf-8")
     return unpacked, mismatches
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from perdura.errors import NotStored, Rejected
+from perdura.packages.layout import Layout
 from perdura.storage.store import ObjectRef, Store
 
 
@@ -40,10 +41,35 @@ def additions_of(step_input: Mapping[str, Any]) -> tuple[Addition, ...]:
     return tuple(sorted(found, key=lambda each: each.path))
 
 
+def replaced(additions: Sequence[Addition], layout: Layout) -> frozenset[str]:
+    """Payload paths (`data/…`) of the submission that additions take the place of.
+
+    Raises Rejected for an addition where a folder is, below a file, or made from a file that there is not.
+    """
+    if not additions:
+        return frozenset()
+    added = {f"data/{each.path}" for each in additions}
+    folders = {folder for path in added for folder in _above(path)}
+    files = added | layout.index.keys()
+    for path in sorted((folders & files) | (added & layout.directories)):
+        raise Rejected(f"{path} would be both a file and a folder", code="file-and-folder")
+    for each in additions:
+        source = each.derived_from
+        if source is not None and (source == each.path or f"data/{source}" not in files):
+            raise Rejected(f"{each.path} is said to be made from {source}, which there is not", code="no-such-source")
+    return frozenset(added & layout.index.keys())
+
+
+def _above(path: str) -> Iterator[str]:
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path
+
+
 def bytes_of(addition: Addition, store: Store) -> Iterator[memoryview]:
     """The bytes of an addition; raises Rejected when they are no longer there."""
     try:
-        return store.stream(ObjectRef(addition.bucket, addition.key))
+        yield from store.stream(ObjectRef(addition.bucket, addition.key))
     except NotStored as error:
         raise Rejected(f"the bytes of {addition.path} are not in the store", code="addition-missing") from error
 

@@ -48,7 +48,6 @@ from perdura.steps.preserve_archivematica_told import (
     with_link,
 )
 from perdura.steps.preserve_takeover import NotYet, take_over
-from perdura.steps.stored_package import sip_of
 
 log = logging.getLogger(__name__)
 TAKEN = "taken over"
@@ -70,15 +69,15 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     FAILED or BLOCKED with the cause by name. Raises Rejected without an accepted SIP, Retryable when the store fails,
     Broken without any Archivematica.
     """
-    fleet, sip = fleet_of(ports), sip_of(archive)
-    submission = taken_up(archive, sip, fleet, ports)
+    fleet, consignment = fleet_of(ports), source.consignment_of(archive)
+    submission = taken_up(archive, consignment.size, fleet, ports)
     if submission.state == "queued":
         kept = reserved(submission, fleet)
         if isinstance(kept, str):
             return waiting(submission, ports, "archivematica-busy", kept, QUEUE_SECONDS)
         submission = kept
     if submission.state == "reserved":
-        return send(submission, sip, ports)
+        return send(submission, consignment, ports)
     if submission.state == "closed" and submission.outcome != TAKEN:
         return _closed(archive, submission)
     if submission.state in {"stored", "closed"}:
@@ -202,7 +201,8 @@ def _look_for(archive: ArchiveView, submission: Submission, archivematica: Archi
     sent_as = submission.path or submission.name
     probed = archivematica.probe()
     if probed.idempotent:
-        start = source.start_of(replace(submission, name=sent_as), sip_of(archive), archivematica.terms)
+        consignment = source.consignment_of(archive)
+        start = source.start_of(replace(submission, name=sent_as), consignment, archivematica.terms)
         return asked(submission, start, key_of(submission, fleet_of(ports)), archivematica, ports)
     stored = archivematica.stored_as(sent_as, sent_at - CLOCKS_APART)
     if stored:

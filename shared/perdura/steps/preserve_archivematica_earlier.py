@@ -12,7 +12,7 @@ from typing import Literal
 
 from perdura.errors import Broken, Rejected
 from perdura.fleet import Archivematica, Fleet, Stage, Submission, UnitState
-from perdura.outcome import ArchiveView, Package
+from perdura.outcome import ArchiveView
 from perdura.ports import Ports
 from perdura.steps.preserve_archivematica_decisions import Patience
 from perdura.steps.preserve_archivematica_told import patience_of
@@ -25,8 +25,8 @@ CLOCKS_APART = timedelta(minutes=5)
 """How far the clock of a Storage Service may be behind."""
 
 
-def taken_up(archive: ArchiveView, sip: Package, fleet: Fleet, ports: Ports) -> Submission:
-    """The submission of this step; until it was sent it goes on with what an earlier attempt left alive.
+def taken_up(archive: ArchiveView, size: int, fleet: Fleet, ports: Ports) -> Submission:
+    """The submission of this step, of `size` bytes; until it was sent it goes on with what an earlier left alive.
 
     Raises Rejected for an instance that does not exist, ArchivematicaUnavailable or Broken when it cannot be known
     whether something lives: nothing may be sent then.
@@ -39,7 +39,7 @@ def taken_up(archive: ArchiveView, sip: Package, fleet: Fleet, ports: Ports) -> 
         return mine
     now, patience = ports.clock.now(), patience_of(ports.settings)
     alive = living(archive, fleet.book.earlier(archive.id, archive.step.id), fleet, patience, now)
-    mine = mine or fleet.book.queue(archive.id, archive.step.id, sip.size, wanted)
+    mine = mine or fleet.book.queue(archive.id, archive.step.id, size, wanted)
     if alive is not None:
         # The name of this row stays unused: what lives already is followed under the name it was sent with.
         state = "unsure" if alive.transfer is None else "followed"

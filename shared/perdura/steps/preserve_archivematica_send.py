@@ -16,10 +16,11 @@ from perdura.fleet import (
     Start,
     Submission,
 )
-from perdura.outcome import Outcome, Package, StepState
+from perdura.outcome import Outcome, StepState
 from perdura.ports import Ports
 from perdura.steps import preserve_archivematica_source as source
 from perdura.steps.preserve_archivematica_told import fleet_of, instance_of, waiting
+from perdura.storage.timed import TimeUp
 
 log = logging.getLogger(__name__)
 QUEUE_SECONDS = 5.0
@@ -40,14 +41,20 @@ def reserved(submission: Submission, fleet: Fleet) -> Submission | str:
     return fleet.book.reserve(submission, offers)
 
 
-def send(submission: Submission, sip: Package, ports: Ports) -> Outcome:
-    """Place the SIP, check everything, write down that it will be asked for, and ask."""
+def send(submission: Submission, consignment: source.Consignment, ports: Ports) -> Outcome:
+    """Place the SIP, check everything, write down that it will be asked for, and ask.
+
+    Raises TimeUp when there is no time to place it: it is queued again then.
+    """
     fleet = fleet_of(ports)
     archivematica = instance_of(submission, fleet)
-    start = source.start_of(submission, sip, archivematica.terms)
+    start = source.start_of(submission, consignment, archivematica.terms)
     try:
-        source.place(submission, sip, archivematica.terms, ports)
-        source.check(archivematica, start, sip, ports)
+        source.place(submission, consignment, archivematica.terms, ports)
+        source.check(archivematica, start, consignment.sip, ports)
+    except TimeUp:
+        fleet.book.note(replace(submission, state="queued", instance=None))
+        raise
     except (ArchivematicaUnavailable, ArchivematicaRefused) as error:
         return put_back(submission, ports, error)
     except (Broken, Rejected) as error:

@@ -5,56 +5,87 @@ from __future__ import annotations
 import gzip
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from perdura.errors import Broken, Rejected, StoreUnavailable
 from perdura.fleet import Archivematica, ArchivematicaRefused, Start, Submission, Terms
-from perdura.outcome import Package
+from perdura.outcome import ArchiveView, Package
 from perdura.ports import Ports
+from perdura.steps.preserve_renewed import Renewal, renewal_of, renewed
 from perdura.steps.preserve_submission import open_submission
-from perdura.steps.stored_package import pinned
-from perdura.storage.store import Store
+from perdura.steps.stored_package import pinned, sip_of
+from perdura.storage.timed import TimeUp, timed
 
 LARGEST_NAME = 50
 _PART = 1 << 20
 _SUFFIXES = {"zip": ".zip", "tar.gz": ".tar.gz", "tar": ".tar.gz"}
 
 
-def start_of(submission: Submission, sip: Package, terms: Terms) -> Start:
+@dataclass(frozen=True, slots=True)
+class Consignment:
+    """What is sent: a SIP as it lies, or for a new version of an AIP the bag that is made of it (`renewal`)."""
+
+    sip: Package
+    renewal: Renewal | None
+    mtime: int
+
+    @property
+    def container(self) -> str:
+        """What it is packed in."""
+        return self.sip.container if self.renewal is None else "tar"
+
+    @property
+    def size(self) -> int:
+        """About so many bytes."""
+        return self.sip.size + (sum(each.size for each in self.renewal.additions) if self.renewal else 0)
+
+
+def consignment_of(archive: ArchiveView) -> Consignment:
+    """What the step sends; raises Rejected without an accepted SIP."""
+    return Consignment(
+        sip_of(archive), renewal_of(archive), int(archive.created_at.timestamp()) if archive.created_at else 0
+    )
+
+
+def start_of(submission: Submission, consignment: Consignment, terms: Terms) -> Start:
     """The request that will start the transfer; raises Rejected for a container that would wedge the pipeline."""
-    if sip.container == "prefix":
+    container = consignment.container
+    if container == "prefix":
         kind, path = "unzipped bag", f"{submission.name}/"
-    elif sip.container in _SUFFIXES:
-        kind, path = "zipped bag", f"{submission.name}/{submission.name}{_SUFFIXES[sip.container]}"
+    elif container in _SUFFIXES:
+        kind, path = "zipped bag", f"{submission.name}/{submission.name}{_SUFFIXES[container]}"
     else:
-        raise Rejected(f"Archivematica cannot take a package of kind {sip.container!r}.", code="container-refused")
+        raise Rejected(f"Archivematica cannot take a package of kind {container!r}.", code="container-refused")
     return Start(submission.name, kind, terms.source_location, path, submission.configuration or terms.configuration)
 
 
-def place(submission: Submission, sip: Package, terms: Terms, ports: Ports) -> None:
-    """Copy the SIP to the transfer source, below a folder of its own; doing it again gives the same.
+def place(submission: Submission, consignment: Consignment, terms: Terms, ports: Ports) -> None:
+    """Copy what is sent to the transfer source, below a folder of its own; doing it again gives the same.
 
-    Raises StoreUnavailable, NotStored, Broken when the source cannot be written to.
+    Raises StoreUnavailable, NotStored, Broken when the source cannot be written to, TimeUp when there is no time for
+    all of it, Rejected when a new version cannot be made of the SIP.
     """
-    path = start_of(submission, sip, terms).path
+    path = start_of(submission, consignment, terms).path
     if terms.source_directory is not None:
-        _place_in_directory(ports.store, sip, Path(terms.source_directory), path)
+        _place_in_directory(consignment, Path(terms.source_directory), path, submission.name, ports)
         return
-    bucket = terms.source_bucket
+    bucket, sip = terms.source_bucket, consignment.sip
     if bucket is None:
         raise Broken(f"{terms.name} has no transfer source", code="archivematica-settings")
-    if sip.container == "prefix":
+    if consignment.container == "prefix":
         for info in ports.store.list(sip.bucket, sip.key):
+            if ports.deadline.near():
+                raise TimeUp
             key = terms.source_prefix + path + info.ref.key.removeprefix(sip.key)
             ports.store.copy(info.ref, bucket, key, info.size)
         return
-    ref = pinned(sip)
-    if sip.container != "tar":
-        ports.store.copy(ref, bucket, terms.source_prefix + path, sip.size)
+    if consignment.container != "tar":
+        ports.store.copy(pinned(sip), bucket, terms.source_prefix + path, sip.size)
         return
     with ports.store.writer(bucket, terms.source_prefix + path, content_type="application/gzip") as sink:
-        for piece in _gzipped(ports.store.stream(ref)):
+        for piece in _packed(consignment, submission.name, ports):
             sink.write(piece)
         sink.finish()
 
@@ -102,37 +133,50 @@ def clear(submission: Submission, terms: Terms, ports: Ports) -> None:
             ports.store.delete(info.ref)
 
 
-def _place_in_directory(store: Store, sip: Package, root: Path, path: str) -> None:
+def _packed(consignment: Consignment, name: str, ports: Ports) -> Iterator[bytes]:
+    """A tar.gz: Archivematica unpacks nothing it does not know by its suffix."""
+    store, sip, renewal = timed(ports.store, ports.deadline.near), consignment.sip, consignment.renewal
+    if renewal is None:
+        return _gzipped(store.stream(pinned(sip)))
+    bag = renewed(open_submission(store, sip), renewal, name, consignment.mtime, store)
+    # Stored, not compressed: it is read once, and nothing but time could be saved.
+    return _gzipped(bag, level=0)
+
+
+def _place_in_directory(consignment: Consignment, root: Path, path: str, name: str, ports: Ports) -> None:
+    store, sip = timed(ports.store, ports.deadline.near), consignment.sip
     try:
-        if sip.container == "prefix":
+        if consignment.container == "prefix":
             for info in store.list(sip.bucket, sip.key):
-                name = info.ref.key.removeprefix(sip.key)
-                if ".." in name.split("/"):
-                    raise Rejected(f"{name} leaves its package", code="path-escapes")
-                _write(root / path / name, (bytes(chunk) for chunk in store.stream(info.ref)))
-            return
-        ref = pinned(sip)
-        chunks = store.stream(ref)
-        _write(root / path, _gzipped(chunks) if sip.container == "tar" else (bytes(chunk) for chunk in chunks))
+                member = info.ref.key.removeprefix(sip.key)
+                if ".." in member.split("/"):
+                    raise Rejected(f"{member} leaves its package", code="path-escapes")
+                _write(root / path / member, store.stream(info.ref))
+        elif consignment.container == "tar":
+            _write(root / path, _packed(consignment, name, ports))
+        else:
+            _write(root / path, store.stream(pinned(sip)))
     except OSError as error:
         raise StoreUnavailable(f"the transfer source cannot be written to: {error.strerror}") from error
 
 
-def _write(path: Path, pieces: Iterator[bytes]) -> None:
+def _write(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.part")
-    with unfinished.open("wb") as file:
-        for piece in pieces:
-            file.write(piece)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+    try:
+        with unfinished.open("wb") as file:
+            for piece in pieces:
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
-def _gzipped(chunks: Iterator[memoryview]) -> Iterator[bytes]:
-    """An uncompressed tar as a tar.gz: Archivematica unpacks nothing it does not know by its suffix."""
+def _gzipped(chunks: Iterable[bytes | memoryview], level: int = 1) -> Iterator[bytes]:
     buffer = io.BytesIO()
-    with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=1, mtime=0) as packed:
+    with gzip.GzipFile(fileobj=buffer, mode="wb", compresslevel=level, mtime=0) as packed:
         for chunk in chunks:
             packed.write(chunk)
             if buffer.tell() >= _PART:

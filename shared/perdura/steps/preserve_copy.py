@@ -10,7 +10,7 @@ from perdura.outcome import Finding
 from perdura.packages.aip import AipWriter, Layout
 from perdura.packages.package import PackageFile
 from perdura.ports import Ports, VirusScanner
-from perdura.steps.preserve_additions import Addition, bytes_of
+from perdura.steps.preserve_additions import Addition, bytes_of, replaced
 from perdura.steps.preserve_characterise import Characterising
 from perdura.steps.preserve_copied import Copied, CopiedFiles
 from perdura.steps.preserve_declared import COMPUTED, SIP_JSON, Declarations
@@ -56,9 +56,9 @@ def _copied(
     mismatches, rights = list(declarations.absent()), ToldRights()
     ids = array("B")
     done = number = 0
-    replaced = {layout.objects + addition.path for addition in additions}
+    gone = replaced(additions, submission.layout) - {SIP_JSON}
     for file, chunks in submission.files():
-        if _place(file, layout) in replaced:
+        if file.path in gone:
             continue
         if ports.deadline.near():
             raise TimeUp

@@ -20,8 +20,9 @@ from perdura.packages.verify import verify
 from perdura.ports import Ports
 from perdura.premis.model import Agent, Event, Identifier
 from perdura.premis.xml import BadPremis, agent_from, event_from, is_uuid, parse, sent_identifier
+from perdura.steps.preserve_additions import additions_of, replaced
 from perdura.steps.preserve_declared import Declarations
-from perdura.steps.preserve_submission import open_submission
+from perdura.steps.preserve_submission import Submission, open_submission
 from perdura.steps.preserve_takeover_course import Flawed
 from perdura.steps.preserve_takeover_inside import Inside
 from perdura.steps.stored_package import source_of
@@ -51,18 +52,27 @@ class History:
         return self.count > len(self.events)
 
     def submitted(self, archive: ArchiveView, ports: Ports) -> Iterator[tuple[str, str]]:
-        """(path, SHA-256) of every payload file of the SIP: by its manifest, else by reading it."""
+        """(path, SHA-256) of every payload file handed over: of the SIP but for what additions replace, and theirs."""
         sip = archive.package(PackageKind.SIP)
         if sip is None:
             return
-        store = timed(ports.store, ports.deadline.near)
-        declarations = Declarations(open_submission(store, sip))
-        if "sha256" in declarations.algorithms:
-            yield from declarations.payload("sha256")
-            return
-        for file in verify(source_of(sip, store), algorithms=("sha256",)).files:
-            if file.is_payload:
-                yield file.path, file.checksums["sha256"]
+        additions = additions_of(archive.step.input)
+        submission = open_submission(timed(ports.store, ports.deadline.near), sip)
+        gone = replaced(additions, submission.layout)
+        yield from ((path, digest) for path, digest in _payload(submission, sip, ports) if path not in gone)
+        yield from ((f"data/{each.path}", each.sha256) for each in additions)
+
+
+def _payload(submission: Submission, sip: Package, ports: Ports) -> Iterator[tuple[str, str]]:
+    """(path, SHA-256) of every payload file of the SIP: by its manifest, else by reading it."""
+    declarations = Declarations(submission)
+    if "sha256" in declarations.algorithms:
+        yield from declarations.payload("sha256")
+        return
+    store = timed(ports.store, ports.deadline.near)
+    for file in verify(source_of(sip, store), algorithms=("sha256",)).files:
+        if file.is_payload:
+            yield file.path, file.checksums["sha256"]
 
 
 def read_history(

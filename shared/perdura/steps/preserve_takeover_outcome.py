@@ -10,6 +10,7 @@ from perdura.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, 
 from perdura.ports import Ports
 from perdura.premis.model import FAILURE, SUCCESS, Event, Identifier
 from perdura.premis.model import Outcome as EventOutcome
+from perdura.steps.preserve_additions import additions_of, changes
 from perdura.steps.preserve_events import EXECUTING, SOFTWARE, Provenance
 from perdura.steps.preserve_takeover_course import Course, Flawed
 from perdura.steps.preserve_takeover_history import History
@@ -80,7 +81,8 @@ def _version(archive: ArchiveView, package: Package, ports: Ports) -> Sequence[E
         return ()
     about = (Identifier("UUID", str(package.id), ("outcome",)), Identifier("UUID", str(archive.id)))
     provenance = Provenance(ports.derived, ports.clock.now(), about, ports.settings.organisation)
-    return (provenance.version(str(before.id), str(archive.step.input.get("reason") or "")[:500], ()).event,)
+    changed = changes(additions_of(archive.step.input))
+    return (provenance.version(str(before.id), str(archive.step.input.get("reason") or "")[:500], changed).event,)
 
 
 def _event(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import time
@@ -10,12 +11,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from perdura.clients.a3m import A3mFailed, make_aip
-from perdura.errors import Broken
-from perdura.outcome import Outcome, StepState
+from perdura.errors import Broken, Rejected
+from perdura.outcome import Outcome, Package, PackageKind, StepState
 from perdura.ports import Scan, VirusScanner
 from perdura.settings import Settings
 from perdura.steps.preserve import run
@@ -59,6 +61,18 @@ class World:
             step = replace(self.case.view.step, checkpoint=json.loads(json.dumps(dict(outcome.checkpoint))))
             self.case.view = replace(self.case.view, step=step)
         return outcome
+
+    def add_in_version(self, files: dict[str, bytes], **changes: str) -> None:
+        """Ask for a new version of an AIP that has these files too."""
+        additions = []
+        for path, body in files.items():
+            self.store.put("perdura-sips", f"added/{path}", body)
+            told = {"path": path, "bucket": "perdura-sips", "key": f"added/{path}", "size": len(body)}
+            additions.append({**told, "sha256": hashlib.sha256(body).hexdigest(), **changes})
+        view = self.case.view
+        step = replace(view.step, input={**view.step.input, "reason": "more", "additions": additions})
+        before = Package(UUID(int=7), PackageKind.AIP, "perdura-aips", "before.tar", "tar", 1)
+        self.case.view = replace(view, step=step, packages=(*view.packages, before))
 
     def replace_in_sip(self, change: dict[str, bytes | None]) -> None:
         """Give members of the stored SIP other bytes, or leave them out; its manifests stay."""
@@ -107,6 +121,47 @@ def ended(pids: Iterable[int]) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def test_a_new_version_is_made_of_the_payload_and_the_additions(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.add_in_version({"hello.txt": b"corrected\n", "new/one.csv": b"1\n"})
+    outcome = world.run(FakeScanner())
+    assert outcome.state is StepState.COMPLETED, outcome.message
+    objects = {path: bytes.fromhex(body) for path, body in world.given["files"].items() if path.startswith("objects/")}
+    assert objects == {
+        "objects/hello.txt": b"corrected\n",
+        "objects/new/one.csv": b"1\n",
+        **{f"objects/{path}": body for path, body in FILES.items() if path != "hello.txt"},
+    }
+    (event,) = [event for event in outcome.events if event.type == "modification"]
+    assert event.outcomes[0].notes == ("hello.txt added", "new/one.csv added")
+    assert checks(outcome)[0][0] == "success"
+
+
+def test_an_addition_that_is_not_what_was_announced_is_not_handed_over(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.add_in_version({"new.csv": b"1\n"}, sha256="0" * 64)
+    outcome = world.run()
+    assert (outcome.state, outcome.error_code) == (StepState.FAILED, "fixity-mismatch")
+    assert world.given is None
+
+
+def test_an_addition_whose_bytes_are_gone_is_told_by_name(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.add_in_version({"new.csv": b"1\n"}, key="gone")
+    with pytest.raises(Rejected) as error:
+        world.run()
+    assert error.value.code == "addition-missing"
+    assert world.given is None
+
+
+def test_an_infected_addition_is_not_handed_over(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.add_in_version({"new.csv": EICAR})
+    outcome = world.run(FakeScanner())
+    assert (outcome.state, outcome.error_code) == (StepState.FAILED, "infected")
+    assert world.given is None
 
 
 def test_the_program_gets_the_payload_its_checksums_and_the_tag_files(tmp_path: Path) -> None:

@@ -70,10 +70,18 @@ def test_a_version_with_an_added_file_is_asked_for(world: World, registry: Clien
 
 def test_paths_that_leave_the_package_are_refused(world: World, registry: Client) -> None:
     archive, _ = _preserved(world)
-    for path in ("../a", "/a", "a//b", "a/./b"):
+    for path in ("../a", "/a", "a//b", "a/./b", "ü" * 128):
         file = {"upload": str(new_id()), "path": path, "size": 1, "sha256": "0" * 64}
         answer = _ask(registry, "POST", f"/archives/{archive}/versions", {"reason": "x", "files": [file]})
         assert answer.status_code in {400, 422}, path
+
+
+def test_a_file_that_is_given_twice_is_refused(world: World, registry: Client) -> None:
+    archive, _ = _preserved(world)
+    file = {"upload": str(new_id()), "path": "a.txt", "size": 1, "sha256": "0" * 64}
+    answer = _ask(registry, "POST", f"/archives/{archive}/versions", {"reason": "x", "files": [file, file]})
+    assert answer.status_code in {400, 422}
+    assert "a.txt" in answer.get_data(as_text=True)
 
 
 def test_versions_are_compared_and_unknown_ones_are_not_there(world: World, registry: Client) -> None:

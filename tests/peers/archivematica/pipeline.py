@@ -428,14 +428,22 @@ def _opened(data: bytes) -> dict[str, bytes] | None:
 
 
 def _is_bag(content: Mapping[str, bytes]) -> bool:
+    """Whether bagit-python would call it valid: digests, completeness, Payload-Oxum; it knows no `%25`."""
+    payload = {path for path in content if path.startswith("data/")}
     if "bagit.txt" not in content:
         return False
     for path, body in content.items():
-        if path.startswith("manifest-"):
-            algorithm = path.removeprefix("manifest-").removesuffix(".txt")
+        if path.startswith(("manifest-", "tagmanifest-")):
+            algorithm = path.rpartition("-")[2].removesuffix(".txt")
+            listed = set()
             for line in body.decode().splitlines():
                 digest, _, name = line.replace("\t", " ").partition(" ")
-                name = name.strip().replace("%25", "%")
+                name = name.strip().replace("%0A", "\n").replace("%0D", "\r")
+                listed.add(name)
                 if name not in content or hashlib.new(algorithm, content[name]).hexdigest() != digest:
                     return False
-    return True
+            if path.startswith("manifest-") and listed != payload:
+                return False
+    told = dict(line.split(": ", 1) for line in content.get("bag-info.txt", b"").decode().splitlines())
+    oxum = f"{sum(len(content[path]) for path in payload)}.{len(payload)}"
+    return told.get("Payload-Oxum", oxum) == oxum

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from perdura.outcome import ArchiveView, Package, PackageKind, StepView
+from perdura.packages.manifests import encode_path
 from perdura.storage.memory import MemoryStore
 
 ARCHIVE = UUID("0190a1b2-0000-7000-8000-000000000001")
@@ -35,9 +36,7 @@ def bag(files: Mapping[str, bytes] = FILES, algorithms: tuple[str, ...] = ("md5"
         "bag-info.txt": b"Title: A study\nSource-Organization: Institute of\n Measures\n",
     }
     for algorithm in algorithms:
-        lines = (
-            f"{hashlib.new(algorithm, body).hexdigest()}  {path.replace('%', '%25')}\n" for path, body in files.items()
-        )
+        lines = (f"{hashlib.new(algorithm, body).hexdigest()}  {encode_path(path)}\n" for path, body in files.items())
         made[f"manifest-{algorithm}.txt"] = "".join(lines).encode()
     return {**made, **files}
 

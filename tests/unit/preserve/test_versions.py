@@ -6,8 +6,10 @@ import hashlib
 from dataclasses import replace
 from uuid import UUID
 
+import pytest
 from lxml import etree
 
+from perdura.errors import Rejected
 from perdura.outcome import ArchiveView, Outcome, Package, PackageKind, StepState
 from perdura.steps.preserve import run
 from perdura.storage.memory import MemoryStore
@@ -20,7 +22,7 @@ MIGRATED = b"migrated\n"
 
 
 def again(
-    store: MemoryStore, sha256: str | None = None, path: str = "results/table.ods"
+    store: MemoryStore, sha256: str | None = None, path: str = "results/table.ods", **changes: str
 ) -> tuple[ArchiveView, Outcome]:
     archive = deposit(store, zipped(bag(FILES)))
     store.put("perdura-sips", "added", MIGRATED)
@@ -31,6 +33,7 @@ def again(
         "size": len(MIGRATED),
         "sha256": sha256 or hashlib.sha256(MIGRATED).hexdigest(),
         "derived_from": "results/table 1.csv",
+        **changes,
     }
     before = Package(BEFORE, PackageKind.AIP, "perdura-aips", f"{ARCHIVE}/{ARCHIVE}.tar", "tar", 1)
     archive = replace(
@@ -72,3 +75,20 @@ def test_a_file_of_the_same_path_replaces_the_submitted_one() -> None:
 def test_other_bytes_than_announced_make_no_version() -> None:
     _, outcome = again(MemoryStore(), sha256="0" * 64)
     assert (outcome.state, outcome.error_code) == (StepState.FAILED, "fixity-mismatch")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"key": "gone"}, "addition-missing"),
+        ({"path": "readme.txt/below"}, "file-and-folder"),
+        ({"path": "results"}, "file-and-folder"),
+        ({"derived_from": "nothing.txt"}, "no-such-source"),
+    ],
+)
+def test_an_addition_that_does_not_fit_makes_no_version(changes: dict[str, str], code: str) -> None:
+    store = MemoryStore()
+    with pytest.raises(Rejected) as error:
+        again(store, **changes)  # type: ignore[arg-type]
+    assert error.value.code == code
+    assert list(store.list("perdura-aips", "")) == []

@@ -14,11 +14,25 @@ from perdura.api.naming import PackageId, PlainId
 Instance = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
 
 
+_COMPONENT = 255
+"""Bytes of a file's name that every file system takes."""
+
+
 def _inside(path: str) -> str:
     parts = path.split("/")
     if any(part in {"", ".", ".."} for part in parts) or "\\" in path:
         raise ValueError("a relative path without empty, `.` or `..` components is wanted")
+    if any(len(part.encode()) > _COMPONENT for part in parts):
+        raise ValueError(f"a component of a path has {_COMPONENT} bytes at most")
     return path
+
+
+def _distinct(files: list[AddedFile]) -> list[AddedFile]:
+    paths = [file.path for file in files]
+    twice = next((path for path in paths if paths.count(path) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice} is given twice")
+    return files
 
 
 FilePath = Annotated[PlainText, Field(min_length=1, max_length=900), AfterValidator(_inside)]
@@ -71,7 +85,7 @@ class VersionRequest(Request):
     reason: PlainText = Field(min_length=1, max_length=500)
     title: PlainText | None = Field(None, max_length=500)
     metadata: dict[str, Any] | None = Field(None, description="Members that replace those of the Archive's metadata.")
-    files: list[AddedFile] = Field(default_factory=list, max_length=1000)
+    files: Annotated[list[AddedFile], AfterValidator(_distinct)] = Field(default_factory=list, max_length=1000)
     preserve: PreserveOptions | None = None
 
 
