@@ -399,6 +399,19 @@ class Placed:
     details: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What readers of the access pages may have of an Archive: `metadata` alone, chosen files, or the whole `aip`.
+
+    `files` are (name there, path in the AIP); `file_bytes` is their size together.
+    """
+
+    package: UUID
+    content: str
+    files: Sequence[tuple[str, str]] = ()
+    file_bytes: int = 0
+
+
 Hold = Callable[[], None]
 """Confirms that a lock is still held; raises Retryable when it was lost."""
 
@@ -416,6 +429,10 @@ class Placements(Protocol):
 
     def note(self, destination: str, archive: UUID, placed: Placed) -> None:
         """Note a record at once, outside the closing transaction."""
+        ...
+
+    def offer(self, archive: UUID, offer: Offer) -> None:
+        """Offer this of an Archive on the access pages, at once and in place of what was offered before."""
         ...
 
     def collections(self, archive: UUID) -> Sequence[str]:

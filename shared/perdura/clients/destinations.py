@@ -163,15 +163,18 @@ class AccessConfiguration(BaseModel):
 
     @model_validator(mode="after")
     def _distinct(self) -> AccessConfiguration:
-        for entries in (self.destination, self.notification):
+        systems = [entry for entry in self.destination if entry.id != ACCESS_PAGES]
+        for entries in (systems, self.notification):
             names = [entry.id for entry in entries]
             if len(set(names)) != len(names):
                 raise ValueError("two entries have the same id")
         return self
 
     def destinations(self, source: str | None, collections: Collection[str]) -> Sequence[Destination]:
-        """Where an Archive is to be published, in the order of the file."""
-        return [entry for entry in self.destination if entry.selects(source, collections)]
+        """Where an Archive is to be published, in the order of the file; of several access pages only the first."""
+        meant = [entry for entry in self.destination if entry.selects(source, collections)]
+        pages = next((entry for entry in meant if entry.id == ACCESS_PAGES), None)
+        return [entry for entry in meant if entry.id != ACCESS_PAGES or entry is pages]
 
     def notifications(self, source: str | None, collections: Collection[str], status: str) -> Sequence[Notification]:
         """Who is to be told that an Archive reached a status."""

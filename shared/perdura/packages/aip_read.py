@@ -7,7 +7,7 @@ Archivematica's one at `data/METS.<uuid>.xml`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from perdura.errors import Rejected
@@ -64,15 +64,21 @@ def open_aip(source: ByteSource | TreeSource) -> OpenAip:
     """Open an AIP where it lies; raises Rejected for what is none."""
     container = open_container(source, LIMITS)
     layout = find_bag(container, Findings(LIMITS), LIMITS)
+    documents = documents_of(layout.index)
+    if not documents:
+        raise Rejected("the bag has no METS: it is no AIP", code="no-mets")
+    return OpenAip(container, layout, documents)
+
+
+def documents_of(paths: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """The documents that describe an AIP, among all its paths: (path, base of their links) each."""
     documents = []
-    for path in sorted(layout.index):
+    for path in sorted(paths):
         for pattern, base in _PLACES:
             if found := pattern.fullmatch(path):
                 documents.append((path, base if base is not None else found[1]))
                 break
-    if not documents:
-        raise Rejected("the bag has no METS: it is no AIP", code="no-mets")
-    return OpenAip(container, layout, tuple(documents))
+    return tuple(documents)
 
 
 def files_of(aip: OpenAip) -> dict[str, AipFile]:

@@ -1,4 +1,4 @@
-"""Tables of access: the records that Archives became on access systems."""
+"""Tables of access: the records that Archives became on access systems, and what the access pages offer of each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,19 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, PrimaryKeyConstraint, Text, func, text
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -28,4 +40,32 @@ class Placement(Base):
         PrimaryKeyConstraint("destination", "archive_id"),
         CheckConstraint("state IN ('draft', 'in-review', 'published', 'withdrawn')", name="state"),
         Index(None, "archive_id"),
+    )
+
+
+class Offer(Base):
+    """What readers of the access pages may have of one Archive: by the policy when it was published last."""
+
+    __tablename__ = "offer"
+    archive_id: Mapped[UUID] = mapped_column(ForeignKey("archive.id"), primary_key=True)
+    package_id: Mapped[UUID] = mapped_column(ForeignKey("package.id"))
+    content: Mapped[str] = mapped_column(Text)
+    files: Mapped[int] = mapped_column(Integer)
+    file_bytes: Mapped[int] = mapped_column(BigInteger)
+    __table_args__ = (
+        CheckConstraint("content IN ('metadata', 'dip', 'aip')", name="content"),
+        Index(None, "package_id"),
+    )
+
+
+class OfferFile(Base):
+    """One file of an offer: its name there, and its path in the AIP."""
+
+    __tablename__ = "offer_file"
+    archive_id: Mapped[UUID] = mapped_column(ForeignKey("offer.archive_id"))
+    name: Mapped[str] = mapped_column(Text(collation="C"))
+    path: Mapped[str] = mapped_column(Text(collation="C"))
+    __table_args__ = (
+        PrimaryKeyConstraint("archive_id", "name"),
+        UniqueConstraint("archive_id", "path"),
     )

@@ -15,7 +15,8 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from perdura.errors import Retryable
-from perdura.ports import Hold, Placed
+from perdura.ports import Hold, Offer, Placed
+from perdura.registry import offers
 
 _LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:key, 0))")
 
@@ -78,6 +79,11 @@ class RegistryPlacements:
                     "details": json.dumps(dict(placed.details)),
                 },
             )
+
+    def offer(self, archive: UUID, offer: Offer) -> None:
+        """Note what the access pages offer at once, outside the closing transaction."""
+        with self._engine.begin() as connection:
+            offers.record(connection, archive, offer)
 
     def collections(self, archive: UUID) -> Sequence[str]:
         """Names of the Collections an Archive belongs to."""

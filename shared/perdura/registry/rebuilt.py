@@ -15,9 +15,10 @@ from perdura import __version__
 from perdura.cloudevents.message import CloudEvent
 from perdura.ids import derived_id, new_id
 from perdura.outcome import Copy, File, Package, StepState
+from perdura.ports import Offer
 from perdura.premis import log
 from perdura.premis.model import SUCCESS, Event, Identifier, Outcome
-from perdura.registry import work
+from perdura.registry import offers, work
 from perdura.registry.archives import ask
 from perdura.registry.transitions import ArchiveState
 
@@ -69,6 +70,8 @@ class RebuiltArchive:
     steps: Sequence[RebuiltStep] = ()
     versions: Sequence[AipVersion] = ()
     publications: Mapping[str, str] = field(default_factory=dict)
+    offer: Offer | None = None
+    """What the access pages offer of it, where it is published there."""
     withdrawn: Mapping[str, str] = field(default_factory=dict)
     """Destination to the reason for which it was withdrawn from there."""
 
@@ -122,9 +125,9 @@ _VERSION = text("""
 
 _PUBLICATION = text("INSERT INTO publication (archive_id, destination, url) VALUES (:archive, :destination, :url)")
 
-_WITHDRAWN = text("""
+_PLACED = text("""
     INSERT INTO placement (destination, archive_id, record_id, state, details)
-    VALUES (:destination, :archive, CAST(:archive AS text), 'withdrawn', CAST(:details AS jsonb))
+    VALUES (:destination, :archive, CAST(:archive AS text), :state, CAST(:details AS jsonb))
 """)
 
 _OPEN = text("""
@@ -172,10 +175,17 @@ def insert(connection: Connection, archive: RebuiltArchive) -> list[CloudEvent]:
         connection.execute(_VERSION, {**values, "archive": archive.id})
     for destination, url in archive.publications.items():
         connection.execute(_PUBLICATION, {"archive": archive.id, "destination": destination, "url": url})
+        _placed(connection, archive.id, destination, "published", {})
+    if archive.offer is not None:
+        offers.record(connection, archive.id, archive.offer)
     for destination, reason in archive.withdrawn.items():
-        details = json.dumps({"reason": reason, "tombstone": {"reason": reason}})
-        connection.execute(_WITHDRAWN, {"archive": archive.id, "destination": destination, "details": details})
+        _placed(connection, archive.id, destination, "withdrawn", {"reason": reason, "tombstone": {"reason": reason}})
     return [event for step in archive.steps for event in _step(connection, archive, step)]
+
+
+def _placed(connection: Connection, archive: UUID, destination: str, state: str, details: Mapping[str, Any]) -> None:
+    values = {"archive": archive, "destination": destination, "state": state, "details": json.dumps(details)}
+    connection.execute(_PLACED, values)
 
 
 def _step(connection: Connection, rebuilt: RebuiltArchive, step: RebuiltStep) -> list[CloudEvent]:

@@ -15,10 +15,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine, text
 
-from perdura.clients.destinations import ACCESS_PAGES
+from perdura.clients.destinations import ACCESS_PAGES, access_configuration
 from perdura.errors import PerduraError
 from perdura.ids import derived_id
 from perdura.outcome import Copy, Package, PackageKind, StepState
+from perdura.ports import Offer
 from perdura.premis import importing, log, restoring
 from perdura.premis.checkpoint import Verifier, signers
 from perdura.premis.model import Event
@@ -28,6 +29,8 @@ from perdura.registry.transitions import DEPOSIT_PIPELINE, HARVEST_PIPELINE, Arc
 from perdura.runtime.rebuild_history import History, history
 from perdura.runtime.rebuild_objects import HeldAip, HeldSip, by_archive, held_aips, held_sip
 from perdura.settings import Settings
+from perdura.steps import publish_pages
+from perdura.steps.dip import index_of
 from perdura.steps.ingest import content_digest
 from perdura.storage.store import ObjectInfo, Store
 
@@ -87,7 +90,7 @@ def rebuild(
     sips = by_archive(store.list(settings.bucket_sips, ""))
     for archive, objects, submitted in _merged(aips, sips):
         try:
-            _one(engine, store, archive, objects, submitted, done, public=public)
+            _one(engine, store, settings, archive, objects, submitted, done, public=public)
         except PerduraError as error:
             done.findings.append(f"Archive {archive}: {error.message}")
         if done.archives and done.archives % 1000 == 0:
@@ -116,7 +119,15 @@ def _merged(
 
 
 def _one(
-    engine: Engine, store: Store, archive: UUID, objects: Objects, submitted: Objects, done: Rebuilt, *, public: bool
+    engine: Engine,
+    store: Store,
+    settings: Settings,
+    archive: UUID,
+    objects: Objects,
+    submitted: Objects,
+    done: Rebuilt,
+    *,
+    public: bool,
 ) -> None:
     with engine.connect() as connection:
         if rebuilt.known(connection, [archive]):
@@ -133,6 +144,8 @@ def _one(
         if sip is None and not aips:
             return
         made = as_archive(archive, sip, aips, found, public=public)
+        if aips and ACCESS_PAGES in made.publications:
+            made = replace(made, offer=_offered(store, settings, aips[-1].package, made, done))
         done.closed += made.closed
         done.asked += len(rebuilt.insert(connection, made))
     done.archives += 1
@@ -140,6 +153,24 @@ def _one(
     done.copies += len(made.copies)
     if sip is not None and sip.finding and not found.failed:
         done.findings.append(f"Archive {archive}: of its SIP only the object is known: {sip.finding}")
+
+
+def _offered(store: Store, settings: Settings, aip: Package, made: RebuiltArchive, done: Rebuilt) -> Offer:
+    """What the access pages offer by today's policy; the description alone where none is known to be meant for it.
+
+    In which Collections it was nobody knows any more.
+    """
+    source = made.resource[0] if made.resource else None
+    meant = access_configuration(settings.access).destinations(source, ())
+    pages = next((each for each in meant if each.id == ACCESS_PAGES), None)
+    if pages is None:
+        return Offer(aip.id, "metadata")
+    try:
+        entries = list(index_of(aip, store)[1]) if aip.index_key else []
+        return publish_pages.offer(aip, entries, pages, store)
+    except PerduraError as error:
+        done.findings.append(f"Archive {made.id}: its files are not offered on the access pages: {error.message}")
+        return Offer(aip.id, "metadata")
 
 
 def _recorded(connection: Connection, archive: UUID) -> Iterator[tuple[str, Event]]:

@@ -79,15 +79,19 @@ def revision(value: Mapping[str, Any]) -> str | None:
 def description(value: Mapping[str, Any]) -> dict[str, Any]:
     """The short description for people, from either shape of a record."""
     metadata = mapping(value.get("metadata"))
-    names = []
-    for creator in items(metadata.get("creators")):
-        person = mapping(creator).get("person_or_org", creator)
-        name = mapping(person).get("name")
+    names: list[str] = []
+    orcids: dict[str, str] = {}
+    for creator in items(metadata.get("creators"))[:200]:
+        person = mapping(mapping(creator).get("person_or_org", creator))
+        name = person.get("name")
         if isinstance(name, str):
             names.append(name)
+            if orcid := _orcid(person):
+                orcids[name] = orcid
     kind = mapping(metadata.get("resource_type"))
     found = {
-        "creators": names[:200],
+        "creators": names,
+        "orcids": orcids,
         "publisher": metadata.get("publisher"),
         "publication_date": metadata.get("publication_date"),
         "resource_type": kind.get("id") or kind.get("type"),
@@ -98,6 +102,12 @@ def description(value: Mapping[str, Any]) -> dict[str, Any]:
         "revision": revision(value),
     }
     return {key: item for key, item in found.items() if item}
+
+
+def _orcid(person: Mapping[str, Any]) -> str | None:
+    """The ORCID iD of a creator, in either shape of a record."""
+    told = [each for each in map(mapping, items(person.get("identifiers"))) if each.get("scheme") == "orcid"]
+    return text(person, "orcid") or next((text(each, "identifier") for each in told), None)
 
 
 def _object(answer: Answer) -> Mapping[str, Any]:

@@ -99,6 +99,11 @@ def _description(metadata: Mapping[str, Any]) -> dict[str, Any]:
     names = names or [text(metadata, "collaboration.name")]
     found = {
         "creators": [name for name in names if name][:200],
+        "orcids": {
+            name: orcid
+            for item in items(metadata.get("authors"))[:200]
+            if (name := text(item, "name")) and (orcid := text(item, "orcid"))
+        },
         "publisher": metadata.get("publisher"),
         "publication_date": metadata.get("date_published"),
         "resource_type": text(metadata, "type.primary"),

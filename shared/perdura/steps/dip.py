@@ -6,34 +6,30 @@ and the act is an event in the log. The zip is streamed from store to store; not
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
+from typing import Literal
 
 from lxml import etree
 
 from perdura import __version__
-from perdura.clients.destinations import Choice
+from perdura.clients.destinations import Choice, Destination
 from perdura.errors import Broken, NotStored, Rejected
 from perdura.outcome import Package, PackageKind
-from perdura.packages import zip_stream
+from perdura.packages import aip_payload, zip_stream
 from perdura.packages.aip_index import Entry, Header, decode, lines
 from perdura.ports import Ports
 from perdura.premis.model import SUCCESS, Event, Identifier, Outcome
 from perdura.premis.xml.writer import document, object_element
+from perdura.steps.dip_copies import chosen_copies
 from perdura.steps.stored_package import pinned
 from perdura.storage.runs import Runs
 from perdura.storage.store import Store
 
-OBJECTS = "data/objects/"
-"""Folder of an AIP that holds what was deposited."""
-
 Read = Callable[[int, int], Iterator[memoryview]]
 """Gives the bytes of a file from an offset on, so many of them."""
-
-_EARK_OBJECTS = re.compile(r"data/[^/]+/representations/[^/]+/data/(.+)")
 
 _PREMIS = "{http://www.loc.gov/premis/v3}"
 
@@ -55,15 +51,36 @@ def index_of(aip: Package, store: Store) -> tuple[Header, Iterator[Entry]]:
     return decode(lines(store.stream(info.ref)))
 
 
-def choose(entries: Iterable[Entry], choice: Choice, copies: Collection[str] | None = None) -> list[Chosen]:
-    """The files of a DIP, in the order of the AIP; only those in `copies` (paths in the AIP) when that is given.
+def content_of(destination: Destination, entries: Sequence[Entry]) -> Literal["metadata", "dip", "aip"]:
+    """What a destination gets of an AIP with these files: what its policy says.
+
+    An AIP whose files nobody can tell apart goes there as a whole where all of them are wanted; raises Rejected where
+    the policy chooses among them.
+    """
+    if destination.content != "dip" or entries:
+        return destination.content
+    if destination.dip != Choice():
+        message = "The policy of this destination chooses files, and this AIP has no index of its files."
+        raise Rejected(message, code="dip-no-index")
+    return "aip"
+
+
+def selected(aip: Package, entries: Sequence[Entry], choice: Choice, store: Store) -> list[Chosen]:
+    """The files of the DIP that a policy makes of an AIP, in the order of the AIP; raises as `choose` does."""
+    copies = None if choice.copies == "all" else chosen_copies(aip, entries, choice.copies, store)
+    return choose(entries, choice, copies)
+
+
+def choose(entries: Sequence[Entry], choice: Choice, copies: Collection[str] | None = None) -> list[Chosen]:
+    """The files that a policy takes out of all of an AIP; only those in `copies` (paths in the AIP) when that is given.
 
     Raises Rejected when none is left, or when names without folders fall together.
     """
+    payload = aip_payload.names(entry.member.path for entry in entries)
     chosen: list[Chosen] = []
     names: set[str] = set()
     for entry in entries:
-        path = payload_path(entry.member.path)
+        path = payload.get(entry.member.path)
         if path is None or (copies is not None and entry.member.path not in copies):
             continue
         if not _matches(path, choice.include) or _matches(path, choice.exclude):
@@ -76,14 +93,6 @@ def choose(entries: Iterable[Entry], choice: Choice, copies: Collection[str] | N
     if not chosen:
         raise Rejected("The policy of this destination chooses no file of the AIP.", code="dip-empty")
     return chosen
-
-
-def payload_path(stored: str) -> str | None:
-    """The path of a file below the objects of its AIP (E-ARK packages have theirs elsewhere); None for any other."""
-    if stored.startswith(OBJECTS):
-        return stored.removeprefix(OBJECTS)
-    found = _EARK_OBJECTS.fullmatch(stored)
-    return found[1] if found else None
 
 
 def _matches(path: str, patterns: Sequence[str]) -> bool:

@@ -6,19 +6,18 @@ The METS of the AIP says so: by the use of a file group (as Archivematica writes
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from perdura.errors import Rejected
 from perdura.outcome import Package
 from perdura.packages.aip_index import Entry
+from perdura.packages.aip_read import documents_of
 from perdura.packages.mets_read import MetsFile, MetsObject, Part, read_mets
 from perdura.steps.stored_package import pinned
 from perdura.storage.store import Store
 
-_METS = re.compile(r"data/(metadata/METS|METS\.[0-9a-f-]{36})\.xml")
 _NO_OBJECTS = frozenset({"submissionDocumentation", "metadata", "license", "thumbnails"})
 _ACCESS = frozenset({"access", "service"})
 
@@ -42,24 +41,40 @@ class Described:
 
 def chosen_copies(aip: Package, entries: Iterable[Entry], wanted: str, store: Store) -> Collection[str]:
     """Paths of the files that a policy wants; raises Rejected when the AIP has no METS that could tell."""
-    found = next((entry.member for entry in entries if _METS.fullmatch(entry.member.path)), None)
-    if found is None:
+    members = {entry.member.path: entry.member for entry in entries}
+    documents = documents_of(members)
+    if not documents:
         raise Rejected("This AIP has no METS that tells originals from copies.", code="dip-no-mets")
     ref = pinned(aip)
-    return choose_copies(described(read_mets(store.stream(ref, found.offset, found.size))), wanted)
+
+    def parts() -> Iterator[tuple[str, Part]]:
+        for path, base in documents:
+            for part in read_mets(store.stream(ref, members[path].offset, members[path].size)):
+                yield base, part
+
+    return choose_copies(described(parts()), wanted)
 
 
-def described(parts: Iterable[Part]) -> list[Described]:
-    """The files that a METS lists, with what PREMIS says of each."""
-    objects: dict[str, MetsObject] = {}
-    files: list[Described] = []
-    for part in parts:
+def described(parts: Iterable[tuple[str, Part]]) -> list[Described]:
+    """The files that the documents of an AIP list, with what PREMIS says of each; (base of links, part) each.
+
+    E-ARK packages have their PREMIS in documents of their own, where an object is found by its identifier.
+    """
+    sections: dict[tuple[str, str], MetsObject] = {}
+    named: dict[str, MetsObject] = {}
+    listed: list[tuple[str, MetsFile]] = []
+    for base, part in parts:
         if isinstance(part, MetsObject) and part.kind == "file":
-            objects.setdefault(part.section, part)
+            sections.setdefault((base, part.section), part)
+            named |= {value: part for _, value in part.identifiers}
         elif isinstance(part, MetsFile) and part.use not in _NO_OBJECTS:
-            about = next((objects[section] for section in part.sections if section in objects), None)
-            identifiers = tuple(value for _, value in about.identifiers) if about else ()
-            files.append(Described(f"data/{part.href}", part.use, identifiers, about.sources if about else ()))
+            listed.append((base, part))
+    files: list[Described] = []
+    for base, file in listed:
+        about = next((sections[base, section] for section in file.sections if (base, section) in sections), None)
+        about = about or named.get(file.id.removeprefix("file-").removeprefix("ID-"))
+        identifiers = tuple(value for _, value in about.identifiers) if about else ()
+        files.append(Described(f"{base}{file.href}", file.use, identifiers, about.sources if about else ()))
     return files
 
 

@@ -52,7 +52,7 @@ def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outco
 
 def _published(archive: ArchiveView, aip: Package, destination: Destination, ports: Ports, connect: Connect) -> Result:
     if destination.type == "access-pages":
-        return publish_pages.publish(archive, aip, ports)
+        return publish_pages.publish(archive, aip, destination, ports)
     with connect(destination) as wire:
         return publish_invenio.publish(archive, aip, destination, wire, ports)
 

@@ -8,12 +8,12 @@ from perdura.clients.destinations import Destination
 from perdura.clients.inveniordm.records import Records
 from perdura.clients.inveniordm.wire import Wire
 from perdura.outcome import ArchiveView, Package
+from perdura.packages import aip_payload
 from perdura.packages.aip_index import Entry
 from perdura.ports import Ports
 from perdura.premis.model import Event
 from perdura.registry import embargo
 from perdura.steps import dip
-from perdura.steps.dip_copies import chosen_copies
 from perdura.steps.mapping import choose, other
 from perdura.steps.mapping.model import Mapped
 from perdura.steps.publish_body import Facts
@@ -35,13 +35,12 @@ def files(
     archive: ArchiveView, aip: Package, destination: Destination, entries: Sequence[Entry], ports: Ports
 ) -> tuple[list[Wanted], tuple[Package, ...], tuple[Event, ...]]:
     """What is sent by the policy of the destination, and the DIP that was made for it."""
-    if destination.content == "metadata":
+    content = dip.content_of(destination, entries)
+    if content == "metadata":
         return [], (), ()
-    if destination.content == "aip" or not entries:
+    if content == "aip":
         return _aip_files(archive, aip, entries, ports), (), ()
-    choice = destination.dip
-    copies = None if choice.copies == "all" else chosen_copies(aip, entries, choice.copies, ports.store)
-    chosen = dip.choose(entries, choice, copies)
+    chosen = dip.selected(aip, entries, destination.dip, ports.store)
     reader = dip.runs(aip, chosen, ports.store)
     files = [
         Wanted(each.name, each.entry.member.size, each.entry.member.digests["sha256"], _reading(reader, each.entry))
@@ -129,7 +128,8 @@ def without_unknown_languages(mapped: Mapped, wire: Wire) -> None:
 
 
 def facts(archive: ArchiveView, aip: Package, entries: Sequence[Entry], ports: Ports) -> Facts:
-    objects = [entry for entry in entries if entry.member.path.startswith(dip.OBJECTS)]
+    payload = aip_payload.names(entry.member.path for entry in entries)
+    objects = [entry for entry in entries if entry.member.path in payload]
     size = sum(entry.member.size for entry in objects)
     return Facts(
         archive=archive,

@@ -1,8 +1,9 @@
 """An AIP becomes usable on the built-in access pages, which read its files by range out of the tar.
 
-Nothing is copied: the dissemination package is derived from the AIP at every request. Before the address is given
-out, the AIP's index is read and a sample of its files is fetched the way a reader will fetch them and compared with
-their digests, so that no page ever offers what cannot be had.
+Nothing is copied: the dissemination package is derived from the AIP at every request. What it holds is decided here, by
+the same policy as on other access systems, and noted as the Archive's offer. Before the address is given out a sample
+of what is offered is fetched the way a reader will fetch it and compared with its digests, so that no page ever offers
+what cannot be had.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from perdura.clients.destinations import ACCESS_PAGES
-from perdura.errors import Rejected
+from perdura.clients.destinations import ACCESS_PAGES, Destination
+from perdura.errors import Broken, Rejected
 from perdura.outcome import ArchiveView, Finding, Package
+from perdura.packages import aip_payload
 from perdura.packages.aip_index import Entry
-from perdura.ports import Ports
+from perdura.ports import Offer, Placed, Ports
 from perdura.premis.model import FAILURE, SUCCESS
-from perdura.steps.dip import index_of
+from perdura.steps import dip
+from perdura.steps import publish_content as content
 from perdura.steps.publish_result import Result, disseminated
 from perdura.steps.stored_package import pinned
 from perdura.storage.store import Store
@@ -29,40 +32,61 @@ SAMPLE_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What the check found: files of the AIP in all, those that were read, those that were wrong."""
+    """What the check found: files that are offered, those that were read, those that were wrong."""
 
     files: int
     read: int
     findings: tuple[Finding, ...]
 
 
-def publish(archive: ArchiveView, aip: Package, ports: Ports) -> Result:
-    """Publish the Archive's AIP on the access pages; a restricted Archive is left unpublished, and says so.
+def publish(archive: ArchiveView, aip: Package, destination: Destination, ports: Ports) -> Result:
+    """Publish the Archive's AIP on the access pages; what is restricted or was withdrawn is left out, and says so.
 
-    Raises Broken when there is no index to publish from.
+    Raises Broken without a registry or where the AIP's index is gone, Rejected when the policy cannot be met.
     """
     if archive.restricted:
         return Result(ACCESS_PAGES, output={"withheld": "The Archive is restricted."})
-    if aip.index_key is None:
-        return _published(archive, aip, None, ports)
-    checked = check(aip, ports.store)
+    placements = ports.placements
+    if placements is None:
+        raise Broken("The publication on the access pages needs the registry.", code="no-registry")
+    known = placements.known(ACCESS_PAGES, archive.id)
+    if known is not None and known.state == "withdrawn":
+        return Result(ACCESS_PAGES, output={"withheld": "The Archive was withdrawn."})
+    entries = content.entries(aip, ports)
+    offered = offer(aip, entries, destination, ports.store)
+    checked = check(aip, entries, offered, ports.store)
     if checked.findings:
         return _unreadable(archive, aip, checked, ports)
-    return _published(archive, aip, checked, ports)
+    placements.offer(archive.id, offered)
+    placements.note(ACCESS_PAGES, archive.id, Placed(str(archive.id), "published"))
+    return _published(archive, aip, offered, checked, ports)
 
 
-def check(aip: Package, store: Store) -> Checked:
-    """Read a sample of the AIP's files by range and compare it with the digests of the index."""
-    header, entries = index_of(aip, store)
-    wanted = sample_positions(header.members)
-    chosen = affordable([entry for position, entry in enumerate(entries) if position in wanted])
+def offer(aip: Package, entries: Sequence[Entry], destination: Destination, store: Store) -> Offer:
+    """What the policy of the access pages offers of an AIP; who may have the whole of it may have every file of it."""
+    decided = dip.content_of(destination, entries)
+    if decided == "metadata":
+        return Offer(aip.id, decided)
+    if decided == "dip":
+        files = {each.entry.member.path: each.name for each in dip.selected(aip, entries, destination.dip, store)}
+    else:
+        files = aip_payload.names(entry.member.path for entry in entries)
+    size = sum(entry.member.size for entry in entries if entry.member.path in files)
+    return Offer(aip.id, decided, [(name, path) for path, name in files.items()], size)
+
+
+def check(aip: Package, entries: Sequence[Entry], offered: Offer, store: Store) -> Checked:
+    """Read a sample of the offered files by range and compare it with the digests of the index."""
+    paths = {path for _, path in offered.files}
+    wanted = [entry for entry in entries if entry.member.path in paths]
+    chosen = affordable([wanted[position] for position in sorted(sample_positions(len(wanted)))])
     ref = pinned(aip)
     wrong = tuple(
         Finding("unreadable-file", "Its bytes are not those of the index.", path=entry.member.path)
         for entry in chosen
         if _sha256(store.stream(ref, entry.member.offset, entry.member.size)) != entry.member.digests["sha256"]
     )
-    return Checked(header.members, len(chosen), wrong)
+    return Checked(len(wanted), len(chosen), wrong)
 
 
 def sample_positions(members: int) -> frozenset[int]:
@@ -91,17 +115,17 @@ def _sha256(chunks: Iterable[memoryview]) -> str:
     return digest.hexdigest()
 
 
-def _published(archive: ArchiveView, aip: Package, checked: Checked | None, ports: Ports) -> Result:
+def _published(archive: ArchiveView, aip: Package, offered: Offer, checked: Checked, ports: Ports) -> Result:
     url = f"{ports.settings.access_url.rstrip('/')}/archives/{archive.id}"
-    note = (
-        f"{checked.read} of {checked.files} files read by range and found as their digests say"
-        if checked is not None
-        else "the AIP has no index: it can be had as a whole only"
-    )
+    note = f"{checked.read} of {checked.files} files read by range and found as their digests say"
+    if offered.content == "metadata":
+        note = "only its description is shown"
+    elif not offered.files:
+        note = "the AIP has no index: it can be had as a whole only"
     return Result(
         ACCESS_PAGES,
         url=url,
-        output={"checked": {"files": checked.files, "read": checked.read} if checked is not None else None},
+        output={"offered": offered.content, "checked": {"files": checked.files, "read": checked.read}},
         events=(disseminated(archive, aip, ports, ACCESS_PAGES, f"published at {url}", SUCCESS, note),),
     )
 

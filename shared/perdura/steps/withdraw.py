@@ -36,11 +36,9 @@ def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outco
         if told.get("destination") not in (None, destination.id):
             continue
         known = placements.known(destination.id, archive.id)
-        if destination.id == ACCESS_PAGES:
-            known = known or Placed(str(archive.id), "published")
-        elif known is None:
+        if known is None or destination.id in withdrawn:
             continue
-        else:
+        if destination.id != ACCESS_PAGES:
             with connect(destination) as wire, suppress(RdmGone):
                 Records(wire).delete(known.record, reason, note)
         tombstone = {"reason": reason, "note": note, "at": ports.clock.now().isoformat()}

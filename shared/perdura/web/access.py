@@ -17,7 +17,7 @@ from perdura.api.headers import secure
 from perdura.api.problems import Problem, method_not_allowed, not_found, problem_of, respond_with
 from perdura.api.services import Services
 from perdura.runtime.environment import environment
-from perdura.web import landing, listing, previews, static
+from perdura.web import dip, landing, listing, previews, static
 from perdura.web.language import choose, language_headers, spoken
 from perdura.web.oai import server as oai
 from perdura.web.reading import Reading
@@ -45,7 +45,7 @@ def _routes() -> Map:
             get(f"{archive}/files/<path:path>", landing.file),
             get(f"{archive}/view/<path:path>", previews.show),
             get(f"{archive}/aip", landing.aip),
-            get(f"{archive}/files.zip", landing.zipped),
+            get(f"{archive}/files.zip", dip.zipped),
             Rule("/oai", methods=["GET", "POST"], endpoint=oai.answer),
         ],
         strict_slashes=False,

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from perdura.steps.mapping.values import orcid_of
 
 _TAG = re.compile(r"</?[A-Za-z!][^<>]{0,2000}>")
 _SPACE = re.compile(r"[ \t\r\f\v]+")
@@ -35,6 +37,8 @@ class Description:
     url: str
     published_at: datetime
     creators: tuple[str, ...] = ()
+    creator_urls: Mapping[str, str] = field(default_factory=dict)
+    """What identifies a creator, by name: the address of an ORCID iD."""
     date: str | None = None
     publisher: str | None = None
     description: str | None = None
@@ -86,6 +90,7 @@ def describe(row: Any, url: str, fallback_publisher: str) -> Description:
         url=url,
         published_at=row.published_at,
         creators=tuple(_creators(told.get("creators"))),
+        creator_urls=dict(_orcids(told.get("orcids"))),
         date=date if date and _DATE.match(date) else None,
         publisher=_text(told.get("publisher")) or bag.get("publisher") or fallback_publisher,
         description=plain(_text(told.get("description")) or bag.get("description")),
@@ -132,3 +137,10 @@ def _creators(value: Any) -> Iterable[str]:
         text = _text(item.get("name") if isinstance(item, dict) else item)
         if text is not None:
             yield text
+
+
+def _orcids(told: Any) -> Iterable[tuple[str, str]]:
+    for name, value in told.items() if isinstance(told, dict) else ():
+        found = orcid_of(value)
+        if found is not None:
+            yield name, f"https://orcid.org/{found}"

@@ -1,13 +1,14 @@
 """The door to content: whoever wants bytes of an Archive comes through here, whatever their form, on the access pages
 as in the registry.
 
-What is published and not restricted may be known; its content may be had when no embargo lies on it. A pass
-(`passes`) opens content that is not for everybody, and shows nothing else. In the registry an embargo holds for all
-to whom a restricted Archive would be hidden.
+What is published and not restricted may be known; of its content may be had what was offered by the policy of the
+access pages, when no embargo lies on it. A pass (`passes`) opens content that is not for everybody, and shows nothing
+else. In the registry an embargo holds for all to whom a restricted Archive would be hidden.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from sqlalchemy.engine import Connection
 
 from perdura.accounts.principals import Principal
 from perdura.api.problems import Problem, not_found
-from perdura.api.queries import archives, published
+from perdura.api.queries import archives, files, offers, published
 from perdura.api.queries.rows import AnyRow
 from perdura.registry import embargo
 from perdura.web import passes
@@ -35,8 +36,24 @@ def known(reading: Reading, archive_id: UUID) -> tuple[AnyRow, Description]:
     raise Problem(410, f"This Archive was withdrawn from access. {reason}".strip(), "withdrawn")
 
 
-def content(reading: Reading, archive_id: UUID, thing: str) -> tuple[AnyRow, Description]:
-    """The same for whoever wants bytes of it (`aip`, `files.zip`, `files/<path>`); raises a 403 under an embargo."""
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An Archive whose content may be had: what its destination's policy offers, or `everything` in its AIP.
+
+    `by_pass` when a link opened it that expires.
+    """
+
+    description: Description
+    package: AnyRow
+    everything: bool
+    by_pass: bool = False
+
+
+def content(reading: Reading, archive_id: UUID, thing: str) -> Opened:
+    """The same for whoever wants bytes of it (`aip`, `files.zip`, `files/<path>`); raises a 403 under an embargo.
+
+    404 for what the policy of the access pages does not offer.
+    """
     request = reading.request
     now = datetime.now(UTC)
     given = request.args.get("pass")
@@ -44,11 +61,27 @@ def content(reading: Reading, archive_id: UUID, thing: str) -> tuple[AnyRow, Des
         reading.settings, archive_id, thing, request.args.get("until", ""), given, now
     ):
         row = published.any_archive(reading.connection, archive_id)
-        if row is not None:
-            return row, reading.describe(row)
+        package = published.aip(reading.connection, archive_id)
+        if row is not None and package is not None:
+            return Opened(reading.describe(row), package, everything=True, by_pass=True)
     row, description = known(reading, archive_id)
     _ask(embargo.ends(row.metadata, now))
-    return row, description
+    offer = offers.find(reading.connection, archive_id)
+    if offer is None or offer.content == "metadata" or (thing == "aip" and offer.content != "aip"):
+        raise not_found("content")
+    return Opened(description, offer, everything=offer.content == "aip")
+
+
+def file(reading: Reading, archive_id: UUID, path: str) -> tuple[Opened, AnyRow]:
+    """One file by its path in the AIP; raises as `content` does."""
+    opened = content(reading, archive_id, f"files/{path}")
+    if opened.everything:
+        row = files.one(reading.connection, opened.package.id, path)
+    else:
+        row = offers.one(reading.connection, archive_id, path)
+    if row is None:
+        raise not_found("file")
+    return opened, row
 
 
 def registry_content(connection: Connection, principal: Principal, archive_id: UUID) -> AnyRow:

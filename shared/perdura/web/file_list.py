@@ -1,15 +1,13 @@
-"""A page of the files of a package, all of them or those whose path has some words; every page is an address."""
+"""A page of files, all of them or those whose path has some words; every page is an address."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from urllib.parse import urlencode
 
-from sqlalchemy.engine import Connection
-
 from perdura.api import cursors
-from perdura.api.queries import files
 from perdura.api.queries.rows import AnyRow
 from perdura.web.holdings import Holding
 
@@ -27,27 +25,27 @@ class FileList:
     following: str | None
 
 
-def read(
-    connection: Connection,
-    package: AnyRow | None,
-    asked: Mapping[str, str],
-    show: Callable[[AnyRow, AnyRow], Holding],
-    address: str,
-    *,
-    prefix: str = "",
-) -> FileList:
-    """The page that was asked for (`q`, `cursor`); raises a 422 for a cursor that is none of ours.
+class Page(Protocol):
+    """Reads rows of files by what they are called; `files.page` of a package, `offers.page` of an Archive."""
 
-    `show` makes a Holding of a file and its package; `prefix` is a folder outside of which nothing is shown.
+    def __call__(self, *, limit: int, after: str | None, words: str) -> Sequence[AnyRow]:
+        """At most `limit` of them whose name follows `after` and has `words` in it."""
+        ...
+
+
+def read(page: Page | None, asked: Mapping[str, str], show: Callable[[AnyRow], Holding], address: str) -> FileList:
+    """The page that was asked for (`q`, `cursor`), empty without files; raises a 422 for a cursor that is none of ours.
+
+    `show` makes a Holding of a file; its path is what files are ordered by.
     """
     words, cursor = asked.get("q", "").strip()[:LONGEST], asked.get("cursor")
     after = cursors.decode(cursor, 1)[0] if cursor else None
-    if package is None:
+    if page is None:
         return FileList(address, words, [], None)
-    rows = files.page(connection, package.id, limit=SHOWN + 1, after=after, prefix=prefix, words=words)
-    shown = [show(row, package) for row in rows[:SHOWN]]
+    rows = page(limit=SHOWN + 1, after=after, words=words)
+    shown = [show(row) for row in rows[:SHOWN]]
     following = None
     if len(rows) > SHOWN:
         wanted = {"q": words} if words else {}
-        following = f"{address}?{urlencode(wanted | {'cursor': cursors.encode(shown[-1].stored)})}"
+        following = f"{address}?{urlencode(wanted | {'cursor': cursors.encode(shown[-1].path)})}"
     return FileList(address, words, shown, following)

@@ -10,9 +10,10 @@ from flask import Response
 from perdura.accounts.principals import Permission
 from perdura.api.problems import not_found
 from perdura.api.queries import archives, files
+from perdura.api.queries.rows import AnyRow
 from perdura.api.resources.packages import file_extent, file_in_package
 from perdura.web import file_list, showing
-from perdura.web.holdings import in_package, kind_of
+from perdura.web.holdings import Holding, in_package, kind_of
 from perdura.web.visit import Visit
 
 
@@ -24,11 +25,15 @@ def listing(visit: Visit, archive_id: UUID) -> Response:
         raise not_found("Archive")
     package = files.best_package(visit.connection, archive_id)
     until = archives.shut_until(archive)
+
+    def show(row: AnyRow) -> Holding:
+        assert package is not None
+        return in_package(row, package, shut=until is not None)
+
     found = file_list.read(
-        visit.connection,
-        package,
+        partial(files.page, visit.connection, package.id) if package is not None else None,
         visit.request.args,
-        partial(in_package, shut=until is not None),
+        show,
         f"/archives/{archive_id}/files",
     )
     return visit.page("files.html", archive=archive, package=package, list=found, holdings=found.holdings, until=until)

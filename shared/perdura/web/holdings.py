@@ -9,9 +9,6 @@ from urllib.parse import quote
 from perdura.api import presentation
 from perdura.api.queries.rows import AnyRow
 
-OBJECTS = "data/objects/"
-"""Folder of an AIP that holds what was deposited; METS and PREMIS lie beside it (architecture §5)."""
-
 
 @dataclass(frozen=True, slots=True)
 class Holding:
@@ -56,18 +53,10 @@ def kind_of(path: str, told: str | None) -> str | None:
     return None
 
 
-def shown_path(stored: str) -> str:
-    """The path without the folders that every AIP has."""
-    for folder in (OBJECTS, "data/"):
-        if stored.startswith(folder):
-            return stored.removeprefix(folder)
-    return stored
-
-
-def holding(row: AnyRow, archive_url: str) -> Holding:
-    """A row of `package_file` as a reader of the access pages sees it."""
+def holding(row: AnyRow, archive_url: str, name: str) -> Holding:
+    """A row of `package_file` as a reader of the access pages sees it, who knows it by that name."""
     url = f"{archive_url}/files/{quote(row.path, safe='/')}" if row.offset is not None else None
-    return _holding(row, shown_path(row.path), url, f"{archive_url}/view")
+    return _holding(row, name, url, f"{archive_url}/view")
 
 
 def in_package(row: AnyRow, package: AnyRow, *, shut: bool) -> Holding:

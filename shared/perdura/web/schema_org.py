@@ -40,7 +40,10 @@ def json_ld(description: Description, holdings: Sequence[Holding]) -> dict[str, 
         "identifier": [f"https://doi.org/{description.doi}"] if description.doi else [],
         "name": description.title,
         "description": description.description,
-        "creator": [{"@type": "Person", "name": name} for name in description.creators],
+        "creator": [
+            {"@type": "Person", "@id": description.creator_urls.get(name), "name": name}
+            for name in description.creators
+        ],
         "datePublished": description.date,
         "version": description.version,
         "license": list(description.licence_urls),
@@ -73,7 +76,7 @@ def datacite(description: Description, holdings: Sequence[Holding]) -> dict[str,
             {"identifier": str(description.id), "identifierType": "UUID"},
             *([{"identifier": description.doi, "identifierType": "DOI"}] if description.doi else []),
         ],
-        "creators": [{"name": name} for name in description.creators] or [{"name": ":unkn"}],
+        "creators": [_creator(description, name) for name in description.creators] or [{"name": ":unkn"}],
         "titles": [{"title": description.title}],
         "publisher": {"name": description.publisher or ":unkn"},
         "publicationYear": description.year,
@@ -100,6 +103,14 @@ def datacite(description: Description, holdings: Sequence[Holding]) -> dict[str,
         "url": description.url,
     }
     return _present(found)
+
+
+def _creator(description: Description, name: str) -> dict[str, Any]:
+    address = description.creator_urls.get(name)
+    if address is None:
+        return {"name": name}
+    known = {"nameIdentifier": address, "nameIdentifierScheme": "ORCID", "schemeUri": "https://orcid.org"}
+    return {"name": name, "nameType": "Personal", "nameIdentifiers": [known]}
 
 
 def _present(members: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Signposting (FAIR profile): typed links that lead machines from the landing page to everything else.
 
-Level 1 puts them into the Link header of the landing page, level 2 into a link set (RFC 9264) without a limit.
+Level 1 puts them into the Link headers of the landing page, of its metadata and of its files; level 2 into a link set
+(RFC 9264), to which all of these lead.
 """
 
 from __future__ import annotations
@@ -33,42 +34,70 @@ def links(description: Description, holdings: Iterable[Holding]) -> Iterator[Lin
     yield Link(f"https://doi.org/{description.doi}" if description.doi else base, "cite-as")
     yield Link("https://schema.org/AboutPage", "type")
     yield Link(f"https://schema.org/{types_of(description)[0]}", "type")
+    yield from _authors(description)
+    yield from _licence(description)
     yield Link(f"{base}/datacite.json", "describedby", "application/vnd.datacite.datacite+json")
     yield Link(f"{base}/schema.json", "describedby", "application/ld+json", "https://schema.org/")
     yield Link(f"{base}/premis.xml", "describedby", "application/xml", "http://www.loc.gov/premis/v3")
-    for licence in description.licence_urls:
-        yield Link(licence, "license")
     for holding in holdings:
         if holding.url is not None:
             yield Link(holding.url, "item", holding.media_type)
 
 
+def _authors(description: Description) -> Iterator[Link]:
+    for address in dict.fromkeys(description.creator_urls.values()):
+        yield Link(address, "author")
+
+
+def _licence(description: Description) -> Iterator[Link]:
+    """The licence; the profile knows one only, so where there are several each is in the metadata."""
+    if len(description.licence_urls) == 1:
+        yield Link(description.licence_urls[0], "license")
+
+
 def header(description: Description, holdings: Sequence[Holding], *, complete: bool) -> str:
-    """The Link header; with more files than fit it points to the link set alone."""
+    """The Link header of the landing page; with more files or authors than fit they are in the link set alone."""
     shown = holdings if complete and len(holdings) <= HEADER_ITEMS else ()
-    entries = [*links(description, shown), Link(f"{description.url}/linkset.json", "linkset", LINKSET)]
-    return ", ".join(_entry(link) for link in entries)
+    found = list(links(description, shown))
+    many = sum(link.relation == "author" for link in found) > HEADER_ITEMS
+    return _header([*(link for link in found if not (many and link.relation == "author")), _linkset_of(description)])
+
+
+def of_item(description: Description) -> str:
+    """The Link header of content: the landing page it belongs to, its licence, the link set."""
+    page = Link(description.url, "collection", "text/html")
+    return _header([page, *_licence(description), _linkset_of(description)])
+
+
+def of_metadata(description: Description) -> str:
+    """The Link header of metadata: the landing page that it describes, and the link set."""
+    return _header([Link(description.url, "describes", "text/html"), _linkset_of(description)])
 
 
 LINKSET = "application/linkset+json"
 
 
+def _linkset_of(description: Description) -> Link:
+    return Link(f"{description.url}/linkset.json", "linkset", LINKSET)
+
+
 def linkset(description: Description, holdings: Iterable[Holding]) -> dict[str, Any]:
-    """The link set as JSON (RFC 9264 §4.2): of the landing page, and back from every other thing."""
+    """The link set as JSON (RFC 9264 §4.2): of the landing page, and of everything that it leads to."""
     page: dict[str, Any] = {"anchor": description.url}
-    back: list[dict[str, Any]] = []
+    others: list[dict[str, Any]] = []
+    licence = {link.relation: [_target(link)] for link in _licence(description)}
     for link in links(description, holdings):
         page.setdefault(link.relation, []).append(_target(link))
-        own = link.target.startswith(f"{description.url}/")
-        if own and link.relation in {"item", "describedby"}:
-            inverse = "collection" if link.relation == "item" else "describes"
-            back.append({"anchor": link.target, inverse: [{"href": description.url, "type": "text/html"}]})
-    return {"linkset": [page, *back]}
+        back = [{"href": description.url, "type": "text/html"}]
+        if link.relation == "item":
+            others.append({"anchor": link.target, "collection": back, **licence})
+        elif link.relation == "describedby":
+            others.append({"anchor": link.target, "describes": back})
+    return {"linkset": [page, *others]}
 
 
-def back_link(description_url: str) -> str:
-    """The Link header of a file: the landing page it belongs to."""
-    return _entry(Link(description_url, "collection", "text/html"))
+def _header(found: Iterable[Link]) -> str:
+    return ", ".join(_entry(link) for link in found)
 
 
 def _entry(link: Link) -> str:

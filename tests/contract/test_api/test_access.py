@@ -6,11 +6,14 @@ import io
 import json
 import zipfile
 from contextlib import contextmanager
+from urllib.parse import unquote
+from uuid import UUID
 
 import pytest
 from lxml import etree, html
 from werkzeug.test import Client
 
+from perdura.clients.destinations import Choice
 from perdura.ids import new_id
 from perdura.web import file_list, listing
 from tests.contract.test_api.world import FILES, World
@@ -150,6 +153,62 @@ def test_the_zip_holds_every_file_and_can_be_resumed(world: World, reader: Clien
     assert (rest.status_code, rest.data) == (206, whole.data[777:])
 
 
+def _offers(reader: Client, archive: UUID) -> dict[str, set[str]]:
+    """What each listing of an Archive names: page, list of files, JSON, link set, zip."""
+    page = html.fromstring(reader.get(f"/archives/{archive}").data)
+    listed = html.fromstring(reader.get(f"/archives/{archive}/files").data)
+    told = json.loads(reader.get(f"/archives/{archive}/metadata.json").data)
+    linked = json.loads(reader.get(f"/archives/{archive}/linkset.json").data)["linkset"][0].get("item", [])
+    named = {unquote(item["href"]).partition("/files/")[2]: "" for item in linked}
+    found = {
+        "page": set(page.xpath("//th[@scope='row']/a/text()")),
+        "list": set(listed.xpath("//th[@scope='row']/a/text()")),
+        "json": {entry["path"] for entry in told["files"]},
+        "links": set(named),
+    }
+    zipped = reader.get(f"/archives/{archive}/files.zip")
+    if zipped.status_code == 200:
+        with zipfile.ZipFile(io.BytesIO(zipped.data)) as opened:
+            found["zip"] = {name.partition("/")[2] for name in opened.namelist()}
+    return found
+
+
+def test_the_pages_offer_what_their_policy_says_and_nothing_else(world: World, reader: Client) -> None:
+    policy = Choice(include=("*.txt", "*.html", "a/*"), exclude=("*.html",), names="flat")
+    archive = world.published("dip", policy)
+    names = {"lies mich.txt", "empty"}
+    paths = {"data/objects/lies mich.txt", "data/objects/a/empty"}
+    found = _offers(reader, archive)
+    assert (found.pop("links"), set(map(frozenset, found.values()))) == (paths, {frozenset(names)})
+    doors = [f"/{kind}/{path}" for kind in ("files", "view") for path in FILES]
+    given = {door for door in doors if reader.get(f"/archives/{archive}{door}").status_code == 200}
+    assert given == {*(f"/files/{path}" for path in paths), "/view/data/objects/lies mich.txt"}
+    assert reader.get(f"/archives/{archive}/aip").status_code == 404
+    assert "Whole package" not in reader.get(f"/archives/{archive}").text
+
+
+def test_metadata_alone_shows_no_file(world: World, reader: Client) -> None:
+    archive = world.published("metadata")
+    assert set(map(frozenset, _offers(reader, archive).values())) == {frozenset()}
+    page = reader.get(f"/archives/{archive}").text
+    assert "not offered here" in page
+    assert "files.zip" not in page
+    for door in ("/aip", "/files.zip", *(f"/files/{path}" for path in FILES)):
+        assert reader.get(f"/archives/{archive}{door}").status_code == 404
+
+
+def test_an_eark_package_shows_its_files_as_any_other_does(world: World, reader: Client) -> None:
+    root = "data/urn-uuid-1/"
+    payload = {path.replace("data/objects/", f"{root}representations/rep1/data/"): data for path, data in FILES.items()}
+    archive = world.published("dip", files={**payload, f"{root}METS.xml": b"<mets/>"})
+    found = _offers(reader, archive)
+    assert (found.pop("links"), set(map(frozenset, found.values()))) == (
+        set(payload),
+        {frozenset(path.removeprefix("data/objects/") for path in FILES)},
+    )
+    assert reader.get(f"/archives/{archive}/files/{root}METS.xml").status_code == 404
+
+
 def test_signposting_leads_from_the_page_to_everything_and_back(world: World, reader: Client) -> None:
     archive = world.published()
     page = reader.get(f"/archives/{archive}")
@@ -157,9 +216,35 @@ def test_signposting_leads_from_the_page_to_everything_and_back(world: World, re
         assert f'rel="{relation}"' in page.headers["Link"]
     told = json.loads(reader.get(f"/archives/{archive}/linkset.json").data)["linkset"]
     assert len(told[0]["item"]) == len(FILES)
-    for item in told[0]["item"]:
-        address = item["href"].removeprefix("http://access.test")
-        assert f'<http://access.test/archives/{archive}>; rel="collection"' in reader.get(address).headers["Link"]
+    back = {context["anchor"]: context for context in told[1:]}
+    for relation, inverse in (("item", "collection"), ("describedby", "describes")):
+        for link in told[0][relation]:
+            header = reader.get(link["href"].removeprefix("http://access.test")).headers["Link"]
+            assert f'<http://access.test/archives/{archive}>; rel="{inverse}"; type="text/html"' in header
+            assert f'<http://access.test/archives/{archive}/linkset.json>; rel="linkset"' in header
+            assert back[link["href"]][inverse] == [
+                {"href": f"http://access.test/archives/{archive}", "type": "text/html"}
+            ]
+
+
+def test_signposting_keeps_to_the_cardinalities_of_the_fair_profile(world: World, reader: Client) -> None:
+    told = {"creators": ["Doe, J.", "CERN"], "orcids": {"Doe, J.": "0000-0002-1825-0097", "CERN": "no iD"}}
+    one = world.published(metadata_={**told, "licence": ["CC-BY-4.0"], "doi": "10.5281/zenodo.1"})
+    two = world.published(metadata_={"licence": ["CC-BY-4.0", "MIT"]})
+    for archive, authors, licences in ((one, 1, 1), (two, 0, 0)):
+        page = json.loads(reader.get(f"/archives/{archive}/linkset.json").data)["linkset"][0]
+        assert len(page["cite-as"]) == 1
+        assert len(page["type"]) == 2
+        assert len(page["describedby"]) == 3
+        assert [len(page.get(name, [])) for name in ("author", "license")] == [authors, licences]
+        header = reader.get(f"/archives/{archive}").headers["Link"]
+        assert header.count('rel="author"') == authors
+        assert header.count('rel="license"') == licences
+    assert '<https://orcid.org/0000-0002-1825-0097>; rel="author"' in reader.get(f"/archives/{one}").headers["Link"]
+    creator = json.loads(reader.get(f"/archives/{one}/datacite.json").data)["creators"][0]
+    assert creator["nameIdentifiers"][0]["nameIdentifier"] == "https://orcid.org/0000-0002-1825-0097"
+    item = reader.get(f"/archives/{one}/files/data/objects/image.png").headers["Link"]
+    assert '<https://spdx.org/licenses/CC-BY-4.0>; rel="license"' in item
 
 
 def test_hostile_metadata_is_text(world: World, reader: Client) -> None:

@@ -21,10 +21,18 @@ from perdura.accounts import tokens
 from perdura.accounts.principals import Permission
 from perdura.accounts.tables import Account, AuditEntry, Grant
 from perdura.api import app
+from perdura.api.queries import files, published
+from perdura.clients.destinations import Choice, Destination
 from perdura.cloudevents.message import CloudEvent
 from perdura.ids import new_id
+from perdura.outcome import Package as ArchiveAip
+from perdura.outcome import PackageKind
+from perdura.packages.aip_digests import MemberDigests
+from perdura.packages.aip_index import Entry
+from perdura.packages.aip_members import Member
 from perdura.premis import log
 from perdura.premis.model import Event, Identifier, Outcome
+from perdura.registry import offers
 from perdura.registry.access_tables import Placement
 from perdura.registry.tables import (
     Archive,
@@ -38,9 +46,11 @@ from perdura.registry.tables import (
     Step,
 )
 from perdura.settings import Settings
+from perdura.steps import publish_pages
 from perdura.storage.memory import MemoryStore
 from perdura.web import access
 
+NO_DIGESTS = MemberDigests(bytes(32), bytes(64), 1)
 TOKEN = "the-administrators-token"
 BASE = "http://registry.test"
 PIPELINE = ["ingest", "preserve", "archive", "publish"]
@@ -201,16 +211,27 @@ class World:
             )
         return package_id
 
-    def published(self, **values: Any) -> UUID:
-        """An Archive with an AIP that is published on the access pages."""
+    def published(
+        self, content: str = "aip", dip: Choice | None = None, files: dict[str, bytes] | None = None, **values: Any
+    ) -> UUID:
+        """An Archive with an AIP that is published on the access pages, by that policy."""
         archive_id = self.archive(**values)
-        self.aip(archive_id)
-        self.publish(archive_id)
+        self.aip(archive_id, files)
+        self.publish(archive_id, content, dip)
         return archive_id
 
-    def publish(self, archive_id: UUID) -> None:
-        """Publish an Archive on the access pages."""
+    def publish(self, archive_id: UUID, content: str = "aip", dip: Choice | None = None) -> None:
+        """Publish an Archive that has an AIP on the access pages, by that policy."""
+        destination = Destination(id="access-pages", type="access-pages", content=content, dip=dip or Choice())
         with self.engine.begin() as connection:
+            package = published.aip(connection, archive_id)
+            assert package is not None
+            rows = files.page(connection, package.id, limit=1000)
+            entries = [Entry(Member(row.path, row.offset, row.size, NO_DIGESTS)) for row in rows]
+            aip = ArchiveAip(
+                package.id, PackageKind.AIP, package.bucket, package.key, "tar", package.size, package.version_id
+            )
+            offers.record(connection, archive_id, publish_pages.offer(aip, entries, destination, self.store))
             connection.execute(
                 insert(Publication).values(
                     archive_id=archive_id,
@@ -223,6 +244,7 @@ class World:
         """Take an Archive off the access pages, for the reason that `details` give."""
         with self.engine.begin() as connection:
             connection.execute(delete(Publication).where(Publication.archive_id == archive_id))
+            connection.execute(delete(Placement).where(Placement.archive_id == archive_id))
             connection.execute(
                 insert(Placement).values(
                     destination="access-pages",

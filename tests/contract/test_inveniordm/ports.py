@@ -14,7 +14,7 @@ from perdura.ids import derived_id, new_id
 from perdura.outcome import ArchiveView, Package, PackageKind, StepView
 from perdura.packages.aip_index import Header
 from perdura.packages.aip_index import encode as encode_index
-from perdura.ports import Placed, Ports
+from perdura.ports import Offer, Placed, Ports
 from perdura.settings import Settings
 from perdura.storage.memory import MemoryStore
 from tests.unit.tape.fakes import FakeIntents
@@ -28,6 +28,7 @@ class MemoryPlacements:
 
     known_by: dict[tuple[str, UUID], Placed] = field(default_factory=dict)
     named: Sequence[str] = ()
+    offered: dict[UUID, Offer] = field(default_factory=dict)
 
     @contextmanager
     def hold(self, destination: str, resource: str) -> Iterator[Any]:
@@ -38,6 +39,9 @@ class MemoryPlacements:
 
     def note(self, destination: str, archive: UUID, placed: Placed) -> None:
         self.known_by[destination, archive] = placed
+
+    def offer(self, archive: UUID, offer: Offer) -> None:
+        self.offered[archive] = offer
 
     def collections(self, archive: UUID) -> Sequence[str]:
         return self.named

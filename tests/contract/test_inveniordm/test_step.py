@@ -18,7 +18,7 @@ from sqlalchemy import Engine, text
 from perdura.clients.inveniordm.files import Files
 from perdura.clients.inveniordm.records import Records
 from perdura.clients.inveniordm.wire import RdmForbidden, RdmGone
-from perdura.errors import Retryable
+from perdura.errors import Rejected, Retryable
 from perdura.ids import new_id
 from perdura.outcome import ArchiveView, PackageKind, StepState
 from perdura.registry.placements import RegistryPlacements
@@ -274,6 +274,50 @@ def test_what_fails_at_one_destination_is_told_and_keeps_no_other_from_its_recor
     assert "Invalid value nope" in outcome.message
     assert [publication["destination"] for publication in outcome.output["publications"]] == ["access-pages"]
     assert [event.outcomes[0].outcome for event in outcome.events] == ["fail", "success"]
+
+
+def test_the_access_pages_follow_the_same_policy(target: Target, access: Callable[..., Path]) -> None:
+    store = MemoryStore()
+    files = {name: name.encode() for name in ("scan.bmp", "scan.tif", "scan.jpg", "notes.txt")}
+    archive = preserved(store, files, METS.encode())
+    policy = '\n[destination.dip]\ncopies = "access"\n'
+    path = access(dip={"copies": "access"})
+    path.write_text(f'{path.read_text()}\n[[destination]]\nid = "access-pages"\ntype = "access-pages"{policy}')
+    placements = MemoryPlacements()
+    outcome = run(target, store, archive, path, placements)
+    assert outcome.state is StepState.COMPLETED, outcome.message
+    sent = target.digests(outcome.output["destinations"]["library"]["record"])
+    assert {name for name, _ in placements.offered[archive.id].files} == set(sent) == {"scan.jpg", "notes.txt"}
+
+
+def test_a_collection_has_access_pages_by_a_policy_of_its_own(target: Target, access: Callable[..., Path]) -> None:
+    store = MemoryStore()
+    path = access(sources=["none"])
+    pages = '[[destination]]\nid = "access-pages"\ntype = "access-pages"\n'
+    path.write_text(f'{path.read_text()}\n{pages}collections = ["Theses"]\ncontent = "metadata"\n{pages}')
+    for named, offered in (["Theses"], "metadata"), ([], "dip"):
+        placements = MemoryPlacements(named=named)
+        archive = preserved(store, FILES)
+        run(target, store, archive, path, placements)
+        assert placements.offered[archive.id].content == offered
+
+
+def test_what_was_withdrawn_from_the_access_pages_does_not_come_back(
+    target: Target, access: Callable[..., Path]
+) -> None:
+    store, placements = MemoryStore(), MemoryPlacements()
+    path = access(sources=["none"])
+    path.write_text(f'{path.read_text()}\n[[destination]]\nid = "access-pages"\ntype = "access-pages"\n')
+    archive = preserved(store, FILES)
+    ports = ports_for(store, path, placements)
+    with pytest.raises(Rejected, match="not published"):
+        withdraw.run(archive, ports)
+    assert run(target, store, archive, path, placements).output["publications"]
+    asked = replace(archive, step=replace(archive.step, input={"reason": "copyright"}))
+    assert withdraw.run(asked, ports).output["withdrawn"] == ["access-pages"]
+    again = run(target, store, archive, path, placements)
+    assert again.output["publications"] == []
+    assert "withdrawn" in again.output["destinations"]["access-pages"]["withheld"]
 
 
 def test_a_community_reviews_before_publication(target: Target, access: Callable[..., Path]) -> None:

@@ -39,7 +39,7 @@ def test_what_was_made_of_a_file_elsewhere_stands_for_itself() -> None:
 
 
 def test_archivematica_tells_originals_from_normalised_files() -> None:
-    files = described(read_mets([gzip.decompress(SAMPLE.read_bytes())]))
+    files = described(("data/", part) for part in read_mets([gzip.decompress(SAMPLE.read_bytes())]))
     originals, normalised = choose_copies(files, "originals"), choose_copies(files, "normalised")
     assert len(originals) == len(normalised) == 10
     assert originals - normalised == {"data/objects/d00/file_0008.bmp", "data/objects/d00/file_0006.pdf"}

@@ -79,7 +79,12 @@ def _resource(description: Description) -> etree._Element:
         _text(resource, tag("identifier"), description.url, identifierType="URL")
     creators = etree.SubElement(resource, tag("creators"))
     for name in description.creators or (":unkn",):
-        _text(etree.SubElement(creators, tag("creator")), tag("creatorName"), name)
+        creator = etree.SubElement(creators, tag("creator"))
+        _text(creator, tag("creatorName"), name)
+        orcid = description.creator_urls.get(name)
+        _text(
+            creator, tag("nameIdentifier"), orcid, nameIdentifierScheme="ORCID", schemeURI="https://orcid.org"
+        )  # fmt: skip
     _text(etree.SubElement(resource, tag("titles")), tag("title"), description.title)
     _text(resource, tag("publisher"), description.publisher or ":unkn")
     _text(resource, tag("publicationYear"), description.year)

@@ -1,0 +1,34 @@
+"""What the access pages offer of an Archive, as it was decided when it was published."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+
+from perdura.ports import Offer
+
+_OFFER = text("""
+    INSERT INTO offer (archive_id, package_id, content, files, file_bytes)
+    VALUES (:archive, :package, :content, :files, :file_bytes)
+    ON CONFLICT (archive_id) DO UPDATE SET package_id = excluded.package_id, content = excluded.content,
+        files = excluded.files, file_bytes = excluded.file_bytes
+""")
+
+_FORGET = text("DELETE FROM offer_file WHERE archive_id = :archive")
+
+_FILES = text("""
+    INSERT INTO offer_file (archive_id, name, path)
+    SELECT :archive, name, path FROM unnest(CAST(:names AS text[]), CAST(:paths AS text[])) AS f (name, path)
+""")
+
+
+def record(connection: Connection, archive: UUID, offer: Offer) -> None:
+    """Offer this of an Archive from now on, and nothing else of it."""
+    values = {"package": offer.package, "content": offer.content, "file_bytes": offer.file_bytes}
+    connection.execute(_OFFER, {"archive": archive, "files": len(offer.files), **values})
+    connection.execute(_FORGET, {"archive": archive})
+    if offer.files:
+        names, paths = zip(*offer.files, strict=True)
+        connection.execute(_FILES, {"archive": archive, "names": list(names), "paths": list(paths)})

@@ -1,0 +1,79 @@
+"""The dissemination package on demand: the files of a published Archive as one zip, made while it is sent."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from uuid import UUID
+
+from flask import Response
+
+from perdura.api.content import disposition, span_of
+from perdura.api.problems import Problem
+from perdura.api.queries import files, offers
+from perdura.api.queries.rows import AnyRow
+from perdura.packages import aip_payload, zip_stream
+from perdura.storage.runs import Runs
+from perdura.storage.store import ObjectRef, Store
+from perdura.web import door, signposting
+from perdura.web.reading import Reading
+
+MOST_FILES = 100_000
+
+
+def zipped(reading: Reading, archive_id: UUID) -> Response:
+    """All files as one zip; its length is exact and a range of it can be had. 409 for more files than it may hold."""
+    opened = door.content(reading, archive_id, "files.zip")
+    named = _named(reading, opened, archive_id)
+    if not named or len(named) > MOST_FILES or any(row.offset is None for _, row in named):
+        raise Problem(409, "These files cannot be had as a zip; take the whole package.", "not-zippable")
+    entries = _entries(reading.store, opened.package, [(f"{archive_id}/{name}", row) for name, row in named])
+    whole = zip_stream.length(entries)
+    tag = _tag(opened.package, entries)
+    response = Response(mimetype="application/zip")
+    response.headers["Content-Disposition"] = disposition("attachment", f"{archive_id}.zip")
+    response.headers["Accept-Ranges"] = "bytes"
+    response.headers["Link"] = signposting.of_item(opened.description)
+    response.set_etag(tag)
+    span = span_of(reading.request, whole, tag, None)
+    if span is False:
+        return Response(status=416, headers={"Content-Range": f"bytes */{whole}"})
+    start, stop = span if isinstance(span, tuple) else (0, whole)
+    if isinstance(span, tuple):
+        response.status_code = 206
+        response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{whole}"
+    response.content_length = stop - start
+    if reading.request.method != "HEAD":
+        chunks = zip_stream.stream(entries, opened.package.created_at)
+        response.response = zip_stream.window(chunks, start, stop)
+        response.direct_passthrough = True
+    return response
+
+
+def _named(reading: Reading, opened: door.Opened, archive_id: UUID) -> list[tuple[str, AnyRow]]:
+    """What is offered, under the names it has there; for whoever holds a pass the whole payload."""
+    connection, limit = reading.connection, MOST_FILES + 1
+    if not opened.by_pass:
+        return [(row.name, row) for row in offers.page(connection, archive_id, limit=limit)]
+    rows = files.page(connection, opened.package.id, limit=limit)
+    payload = aip_payload.names(row.path for row in rows)
+    return [(payload[row.path], row) for row in rows if row.path in payload]
+
+
+def _entries(store: Store, package: AnyRow, named: Sequence[tuple[str, AnyRow]]) -> list[zip_stream.Entry]:
+    """The entries in the order in which their bytes lie in the AIP, so that neighbours are read in one stream."""
+    ordered = sorted(named, key=lambda each: each[1].offset)
+    ref = ObjectRef(package.bucket, package.key, package.version_id, package.etag)
+    reader = Runs(store, ref, [(row.offset, row.size) for _, row in ordered])
+
+    def entry(name: str, row: AnyRow) -> zip_stream.Entry:
+        offset, size = row.offset, row.size
+        return zip_stream.Entry(name, size, lambda: reader.read(offset, size))
+
+    return [entry(name, row) for name, row in ordered]
+
+
+def _tag(package: AnyRow, entries: Sequence[zip_stream.Entry]) -> str:
+    """What changes with the bytes of the zip: those of the AIP, and which of its files are called what."""
+    names = hashlib.sha256("\0".join(entry.path for entry in entries).encode())
+    return f"zip-{package.checksums.get('sha256', package.id)}-{names.hexdigest()[:32]}"
