@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import shutil
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +23,8 @@ from perdura.outcome import Outcome, StepState
 from perdura.settings import Settings
 from perdura.steps.preserve_archivematica_decisions import Patience, on_unit
 from perdura.storage.memory import MemoryStore
-from tests.peers.archivematica import aip
+from perdura.storage.store import ObjectRef
+from tests.peers.archivematica import aip, server
 from tests.peers.archivematica.clock import BEGIN, SteppedClock
 from tests.peers.archivematica.driver import FINAL, Case, Driver, instance
 from tests.peers.archivematica.pipeline import EICAR, Pipeline, Plan, Stored
@@ -193,13 +196,119 @@ def test_an_uncompressed_aip_with_a_damaged_object_is_refused(change: str) -> No
     assert (case.state, case.outcome.error_code) == (StepState.FAILED, "aip-bag-invalid")
 
 
-def test_a_dip_is_taken_over_beside_its_aip() -> None:
+def with_dip(prepare: Callable[[Scene], object] = lambda _: None, hours: float = 3) -> tuple[Scene, Case]:
     scene = Scene()
     scene.pipeline.with_dip = True
-    case = scene.preserve(hours=1)
+    prepare(scene)
+    return scene, scene.preserve(hours=hours)
+
+
+def test_a_dip_is_taken_over_beside_its_aip() -> None:
+    scene, case = with_dip()
     assert case.outcome is not None
-    assert [str(package.kind) for package in case.outcome.packages] == ["AIP", "DIP"]
-    assert case.outcome.copies[1].checksums["sha256"]
+    assert case.state is StepState.COMPLETED
+    _, dip = case.outcome.packages
+    assert str(dip.kind) == "DIP"
+    data = scene.store.read(scene.store.head(dip.bucket, dip.key).ref)
+    assert dip.checksums["sha256"] == hashlib.sha256(data).hexdigest() == case.outcome.copies[1].checksums["sha256"]
+    (event,) = [event for event in case.outcome.events if event.objects[0].value == str(dip.id)]
+    assert (event.type, event.outcomes[0].outcome) == ("validation", "success")
+
+
+def _drop_mets(members: dict[str, bytes]) -> None:
+    del members[next(path for path in members if path.startswith("METS."))]
+
+
+def _damage_mets(members: dict[str, bytes]) -> None:
+    path = next(path for path in members if path.startswith("METS."))
+    members[path] = members[path][:-40]
+
+
+def _empty_mets(members: dict[str, bytes]) -> None:
+    members[next(path for path in members if path.startswith("METS."))] = b'<mets xmlns="http://www.loc.gov/METS/"/>'
+
+
+def _drop_objects(members: dict[str, bytes]) -> None:
+    for path in [path for path in members if path.startswith("objects/")]:
+        del members[path]
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        lambda scene: setattr(scene.pipeline, "change_dip", _drop_mets),
+        lambda scene: setattr(scene.pipeline, "change_dip", _damage_mets),
+        lambda scene: setattr(scene.pipeline, "change_dip", _empty_mets),
+        lambda scene: setattr(scene.pipeline, "change_dip", _drop_objects),
+        lambda scene: setattr(scene.pipeline, "change_dip", lambda members: members.update({"../up": b"x"})),
+        lambda scene: setattr(scene.fakes["one"], "change_stream", lambda data: data[: len(data) // 2]),
+        lambda scene: setattr(scene.fakes["one"], "change_stream", lambda data: data + b"behind the end"),
+        lambda scene: setattr(scene.fakes["one"], "change_stream", lambda data: b"<html>" + data[6:]),
+        lambda scene: setattr(scene.fakes["one"], "change_stream", lambda _: b""),
+        lambda scene: setattr(scene.pipeline, "dip_status", "FAIL"),
+    ],
+    ids=["no METS", "broken METS", "empty METS", "empty", "escaping", "cut", "longer", "no tar", "nothing", "status"],
+)
+def test_a_dip_that_is_not_what_it_must_be_is_refused_by_name_and_its_aip_is_taken(
+    prepare: Callable[[Scene], object],
+) -> None:
+    _, case = with_dip(prepare)
+    assert case.outcome is not None
+    assert case.state is StepState.COMPLETED_WITH_WARNINGS
+    assert [str(package.kind) for package in case.outcome.packages] == ["AIP"]
+    assert [finding.code for finding in case.outcome.findings] == ["dip-not-taken"]
+    outcomes = [event.outcomes[0].outcome for event in case.outcome.events if event.type == "validation"]
+    assert outcomes == ["success", "fail"]
+
+
+def test_a_dip_of_another_size_than_was_declared_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = server.tarred
+    monkeypatch.setattr(server, "tarred", lambda record: original(replace(record, made=_longer(record.made))))
+    _, case = with_dip()
+    assert case.outcome is not None
+    assert "bytes; the Storage Service says" in case.outcome.findings[0].message
+
+
+def _longer(made: aip.Made) -> aip.Made:
+    return replace(made, members={**made.members, "objects/more.txt": b"more"})
+
+
+def test_a_dip_that_reads_back_otherwise_is_not_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene()
+    scene.pipeline.with_dip = True
+    stream = scene.store.stream
+
+    def rotten(ref: ObjectRef, *given: Any, **more: Any) -> Iterator[memoryview]:
+        for chunk in stream(ref, *given, **more):
+            yield memoryview(bytes(chunk)[:-1] + b"!") if ref.bucket == "perdura-dips" else chunk
+
+    monkeypatch.setattr(scene.store, "stream", rotten)
+    case = scene.preserve(hours=3)
+    assert case.outcome is not None
+    assert (case.state, case.outcome.error_code) == (StepState.BLOCKED, "stored-differs")
+
+
+def test_an_aip_does_not_wait_for_ever_for_a_dip_that_cannot_be_had() -> None:
+    _, case = with_dip(lambda scene: scene.fakes["one"].gone.add("DIP"))
+    assert case.outcome is not None
+    assert case.state is StepState.COMPLETED_WITH_WARNINGS
+    assert [finding.code for finding in case.outcome.findings] == ["dip-not-taken"]
+
+
+def test_a_dip_that_comes_after_a_while_is_waited_for() -> None:
+    scene = Scene()
+    scene.pipeline.with_dip = True
+    scene.fakes["one"].gone.add("DIP")
+    case = scene.preserve(hours=0.02)
+    assert case.state is StepState.WAITING
+    scene.fakes["one"].gone.clear()
+    scene.driver.run(3600, tick=5)
+    assert case.state is StepState.COMPLETED
+
+
+def test_a_dip_that_people_deleted_is_not_missed() -> None:
+    _, case = with_dip(lambda scene: setattr(scene.pipeline, "dip_status", "DELETED"))
+    assert case.state is StepState.COMPLETED
 
 
 def test_sips_are_placed_into_a_mounted_directory_where_that_is_the_source(tmp_path: Path) -> None:

@@ -233,7 +233,7 @@ def _take(archive: ArchiveView, submission: Submission, ports: Ports) -> Outcome
         if (ports.clock.now() - since).total_seconds() > RECORD_SECONDS:
             return ended(submission, ports, Decision(Act.BLOCK, "not-in-storage-service", error.message))
         return waiting(submission, ports, "storing", error.message, ports.settings.archivematica_poll_seconds)
-    if outcome.state is StepState.QUEUED:
+    if outcome.state in {StepState.QUEUED, StepState.WAITING}:
         return replace(outcome, checkpoint={**checkpoint_of(submission), **(outcome.checkpoint or {})})
     if outcome.state in {StepState.COMPLETED, StepState.COMPLETED_WITH_WARNINGS}:
         fleet_of(ports).book.note(replace(submission, state="closed", outcome=TAKEN))

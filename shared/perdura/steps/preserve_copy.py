@@ -17,7 +17,7 @@ from perdura.steps.preserve_declared import COMPUTED, SIP_JSON, Declarations
 from perdura.steps.preserve_inspect import Inspection
 from perdura.steps.preserve_rights_read import ToldRights
 from perdura.steps.preserve_submission import Submission
-from perdura.storage.timed import TimeUp
+from perdura.storage.timed import TimeUp, timed
 
 
 def copy(
@@ -77,7 +77,7 @@ def _copied(
     sources: dict[int, str] = {}
     for added in additions:
         with inspection.tap(number, added.path.rpartition("/")[2], added.size) as tap:
-            chunks = bytes_of(added, ports.store)
+            chunks = bytes_of(added, timed(ports.store, ports.deadline.near))
             feed = rights.tap(f"data/{added.path}", added.size, tap.feed)
             member, _ = aip.add(layout.objects + added.path, added.size, chunks, tap=feed)
         if member.digests["sha256"] != added.sha256:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 from perdura.errors import PerduraError
-from perdura.fleet import Archivematica, Stored, Submission
-from perdura.outcome import ArchiveView, Finding, Outcome, Package, StepState
+from perdura.fleet import Archivematica, ArchivematicaUnavailable, Stored, Submission
+from perdura.outcome import ArchiveView, Finding, Outcome, StepState
 from perdura.packages.mets_read import BadMets
 from perdura.packages.pointer import Pointer, read_pointer
 from perdura.ports import Ports
+from perdura.steps.preserve_outsized import has_job
 from perdura.steps.preserve_takeover_bytes import Source, compare, hashed, placed
 from perdura.steps.preserve_takeover_course import KEY, Continued, Course, Flawed, course_of
-from perdura.steps.preserve_takeover_dips import dips_of, taken
+from perdura.steps.preserve_takeover_dips import Dips, dips_taken
 from perdura.steps.preserve_takeover_history import History, read_history, record
 from perdura.steps.preserve_takeover_inside import Inside, look_inside
 from perdura.steps.preserve_takeover_kept import keep, kept
@@ -27,6 +29,9 @@ from perdura.steps.preserve_takeover_outcome import flawed, taken_over
 from perdura.storage.timed import TimeUp
 
 _FINDINGS = 100
+_LOOKS = 6
+_PATIENCE = timedelta(hours=1)
+"""How long an AIP that was found good waits for a DIP that the Storage Service does not hand out."""
 
 
 class NotYet(PerduraError):
@@ -38,9 +43,9 @@ class NotYet(PerduraError):
 def take_over(archive: ArchiveView, submission: Submission, archivematica: Archivematica, ports: Ports) -> Outcome:
     """Verify and register the AIP of a submission, and its DIP where there is one.
 
-    QUEUED with a checkpoint when the time of this invocation is up. FAILED with `aip-flawed` and the like (nothing is
-    deleted) when it is not what it must be. Raises NotYet, Retryable when the store or the Storage Service fails, and
-    TimeUp for what cannot be divided.
+    QUEUED with a checkpoint when the time of this invocation is up, WAITING while a DIP cannot be had. FAILED with
+    `aip-flawed` and the like (nothing is deleted) when the AIP is not what it must be. Raises NotYet, Retryable when
+    the store or the Storage Service fails, and TimeUp for what cannot be divided.
     """
     shown = _record(submission, archivematica)
     course = course_of(archive)
@@ -48,24 +53,35 @@ def take_over(archive: ArchiveView, submission: Submission, archivematica: Archi
         pointer = _pointer(shown, archivematica)
         course, inside, history = _verified(archive, shown, archivematica, pointer, course, ports)
         course, unlocked = retained(course, ports)
-        dips = _dips(archive, shown, archivematica, course, ports)
+        dips = _dips(archive, shown, submission, archivematica, course, ports)
     except (Flawed, BadMets) as error:
         return flawed(archive, shown, error, ports)
     except Continued as up:
-        return _later(up.course)
+        return _later(up, ports)
     findings = (*inside.findings, *unlocked, *_failed_normalisations(submission, archivematica))
     return taken_over(archive, course, dips, inside, history, findings, ports)
 
 
 def _dips(
-    archive: ArchiveView, shown: Stored, archivematica: Archivematica, course: Course, ports: Ports
-) -> Sequence[Package]:
+    archive: ArchiveView,
+    shown: Stored,
+    submission: Submission,
+    archivematica: Archivematica,
+    course: Course,
+    ports: Ports,
+) -> Dips:
+    waited = ports.clock.now() - (submission.moved_at or submission.queued_at)
+    progressed = course != course_of(archive)
     try:
-        return [taken(archive, dip, archivematica, ports) for dip in dips_of(shown, archivematica)]
+        return dips_taken(
+            archive, shown, archivematica, ports, patient=waited < _PATIENCE, again=progressed or has_job(ports)
+        )
     except TimeUp:
-        if course == course_of(archive):
+        if not progressed:
             raise
         raise Continued(course) from None
+    except ArchivematicaUnavailable as error:
+        raise Continued(course, error) from error
 
 
 def take_over_stored(archive: ArchiveView, shown: Stored, source: Source, ports: Ports) -> Outcome:
@@ -91,8 +107,8 @@ def _on_its_own(archive: ArchiveView, shown: Stored, source: Source | None, cour
     except (Flawed, BadMets) as error:
         return flawed(archive, shown, error, ports)
     except Continued as up:
-        return _later(up.course)
-    return taken_over(archive, course, (), inside, history, (*inside.findings, *unlocked), ports)
+        return _later(up, ports)
+    return taken_over(archive, course, Dips(), inside, history, (*inside.findings, *unlocked), ports)
 
 
 def _verified(
@@ -146,8 +162,13 @@ def _recorded(archive: ArchiveView, inside: Inside, pointer: Pointer | None, cou
     return course
 
 
-def _later(course: Course) -> Outcome:
-    return Outcome(StepState.QUEUED, checkpoint={KEY: course.to_json()})
+def _later(up: Continued, ports: Ports) -> Outcome:
+    checkpoint = {KEY: up.course.to_json()}
+    if up.cause is None:
+        return Outcome(StepState.QUEUED, checkpoint=checkpoint)
+    finding = Finding(up.cause.code, up.cause.message, "warning")
+    at = ports.clock.now() + _PATIENCE / _LOOKS
+    return Outcome(StepState.WAITING, checkpoint=checkpoint, poll_at=at, findings=(finding,))
 
 
 def _record(submission: Submission, archivematica: Archivematica) -> Stored:

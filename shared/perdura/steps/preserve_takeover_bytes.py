@@ -6,7 +6,7 @@ stream. Copying and hashing go on where the last invocation stopped; only such a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Protocol
@@ -20,11 +20,13 @@ from perdura.packages.pointer import Pointer
 from perdura.ports import Ports
 from perdura.steps.preserve_takeover_course import Continued, Course, Flawed, with_package
 from perdura.steps.stored_package import pinned
-from perdura.storage.store import ObjectInfo
+from perdura.storage.store import ObjectInfo, Written
 from perdura.storage.timed import TimeUp
 from perdura.storage.uploads import Upload, copy_on
 
 ALGORITHMS = ("sha256", "sha512", "adler32")
+_PACKING = 4 * 2**30
+"""Bytes by which a tar made on the fly may be longer than the files in it: headers and padding of a million."""
 _SUFFIXES = {".7z": "7z", ".tar.gz": "tar.gz", ".tgz": "tar.gz", ".tar.bz2": "tar.bz2", ".tar": "tar"}
 
 
@@ -97,10 +99,12 @@ def compare(record: Stored, pointer: Pointer | None, package: Package) -> None:
             raise Flawed(message, code="aip-checksum")
 
 
-def downloaded(
-    record: Stored, source: Source, bucket: str, key: str, ports: Ports
-) -> tuple[ObjectInfo, Mapping[str, str]]:
-    """Store a package that comes as one stream; gives the object and its digests. Raises TimeUp when it is too long."""
+def downloaded(record: Stored, source: Source, bucket: str, key: str, ports: Ports) -> Written:
+    """Store a package that comes as one stream.
+
+    Raises TimeUp when there is no time for all of it, Flawed when it is longer than its record explains: nothing is
+    stored then.
+    """
     with (
         source.download(record.id) as chunks,
         ports.store.writer(bucket, key, algorithms=("sha256", "sha512")) as sink,
@@ -109,17 +113,20 @@ def downloaded(
             if ports.deadline.near():
                 raise TimeUp
             sink.write(chunk)
+            if record.size and sink.position > record.size + _PACKING:
+                raise Flawed(
+                    f"It is longer than the {record.size} bytes that the Storage Service says.", code="aip-size"
+                )
             ports.progress("take over", sink.position, record.size)
-        written = sink.finish()
-    return written.info, written.checksums
+        return sink.finish()
 
 
 def _downloaded(archive: ArchiveView, record: Stored, source: Source, course: Course, ports: Ports) -> Course:
     container = container_of(record)
     name = record.name if container != "prefix" else f"{record.name}.tar"
     container = container if container != "prefix" else "tar"
-    info, checksums = downloaded(record, source, ports.settings.bucket_aips, f"{archive.id}/{name}", ports)
-    return with_package(course, package_of(record, info, container), checksums["sha256"])
+    written = downloaded(record, source, ports.settings.bucket_aips, f"{archive.id}/{name}", ports)
+    return with_package(course, package_of(record, written.info, container), written.checksums["sha256"])
 
 
 def copied(archive: ArchiveView, record: Stored, info: ObjectInfo, course: Course, ports: Ports) -> ObjectInfo:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from perdura.errors import Rejected
+from perdura.errors import PerduraError, Rejected
 from perdura.fleet import Stored
 from perdura.outcome import ArchiveView, Finding, Package, PackageKind
 from perdura.packages.long_digest import START, LongState
@@ -63,10 +63,10 @@ class Course:
 
 
 class Continued(Exception):
-    """The time of this invocation is up; the next one goes on from `course`."""
+    """The time of this invocation is up; the next one goes on from `course`, after a while when `cause` is to pass."""
 
-    def __init__(self, course: Course) -> None:
-        self.course = course
+    def __init__(self, course: Course, cause: PerduraError | None = None) -> None:
+        self.course, self.cause = course, cause
 
 
 def course_of(archive: ArchiveView) -> Course:

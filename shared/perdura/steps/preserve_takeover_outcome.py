@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from uuid import UUID
 
 from perdura.errors import Rejected
 from perdura.fleet import Stored
@@ -13,14 +14,18 @@ from perdura.premis.model import Outcome as EventOutcome
 from perdura.steps.preserve_additions import additions_of, changes
 from perdura.steps.preserve_events import EXECUTING, SOFTWARE, Provenance
 from perdura.steps.preserve_takeover_course import Course, Flawed
+from perdura.steps.preserve_takeover_dips import Dips
 from perdura.steps.preserve_takeover_history import History
 from perdura.steps.preserve_takeover_inside import Inside
+
+_OF_AIP = "AIP made by Archivematica: bytes, bag, METS and payload compared"
+_OF_DIP = "DIP made by Archivematica: read back, its tar, size and METS examined"
 
 
 def taken_over(
     archive: ArchiveView,
     course: Course,
-    dips: Sequence[Package],
+    dips: Dips,
     inside: Inside,
     history: History,
     findings: Sequence[Finding],
@@ -40,25 +45,27 @@ def taken_over(
         "size": package.size,
         "checksums": dict(package.checksums),
     }
+    notices = (*findings, *(_not_taken(dip, why) for dip, why in dips.refused))
     about = {"archive": str(archive.id), "package": reference, "files": len(history.files)}
     return Outcome(
-        StepState.COMPLETED_WITH_WARNINGS if findings else StepState.COMPLETED,
+        StepState.COMPLETED_WITH_WARNINGS if notices else StepState.COMPLETED,
         output={"aip": str(package.id), "files": len(history.files), "size": package.size, "events": history.count},
-        packages=(package, *dips),
+        packages=(package, *dips.packages),
         copies=tuple(
             Copy(each.id, "object-store", f"s3://{each.bucket}/{each.key}", each.size, each.checksums, now)
-            for each in (package, *dips)
+            for each in (package, *dips.packages)
         ),
         files=((package.id, history.files),),
         events=(
-            _event("validation", SUCCESS, notes, archive, package, ports),
-            _event("accession", SUCCESS, (f"s3://{package.bucket}/{package.key}",), archive, package, ports),
+            _event("validation", SUCCESS, notes, archive, package.id, ports),
+            _event("accession", SUCCESS, (f"s3://{package.bucket}/{package.key}",), archive, package.id, ports),
             *_version(archive, package, ports),
+            *_of_dips(archive, dips, ports),
         ),
         told_events=history.events,
         told_agents=history.agents,
         facts=(Fact("org.perdura.aip.created.v1", about),),
-        findings=tuple(findings),
+        findings=notices,
     )
 
 
@@ -69,13 +76,13 @@ def flawed(archive: ArchiveView, record: Stored, error: Rejected, ports: Ports) 
         error_code=error.code,
         message=f"Archivematica's AIP {record.id} is not taken over, and left where it is: {error.message}",
         findings=error.findings if isinstance(error, Flawed) else (Finding(error.code, error.message),),
-        events=(_event("validation", FAILURE, (error.message,), archive, record, ports),),
+        events=(_event("validation", FAILURE, (error.message,), archive, record.id, ports),),
         output={"aip": str(record.id)},
     )
 
 
 def _version(archive: ArchiveView, package: Package, ports: Ports) -> Sequence[Event]:
-    """That the AIP is a new version of the one in use, where there is one: its own METS cannot know."""
+    """That the AIP is a new version of the one in use, where there is one."""
     before = archive.package(PackageKind.AIP)
     if before is None or before.id == package.id:
         return ()
@@ -85,18 +92,36 @@ def _version(archive: ArchiveView, package: Package, ports: Ports) -> Sequence[E
     return (provenance.version(str(before.id), str(archive.step.input.get("reason") or "")[:500], changed).event,)
 
 
+def _of_dips(archive: ArchiveView, dips: Dips, ports: Ports) -> Iterator[Event]:
+    for dip in dips.packages:
+        notes = (f"sha256 {dip.checksums['sha256']}", f"s3://{dip.bucket}/{dip.key}")
+        yield _event("validation", SUCCESS, notes, archive, dip.id, ports, _OF_DIP)
+    for refused, why in dips.refused:
+        yield _event("validation", FAILURE, (why,), archive, refused, ports, _OF_DIP)
+
+
+def _not_taken(dip: UUID, why: str) -> Finding:
+    return Finding("dip-not-taken", f"DIP {dip} is not taken over, and left where it is: {why}", "warning")
+
+
 def _event(
-    kind: str, outcome: str, notes: tuple[str, ...], archive: ArchiveView, record: Stored | Package, ports: Ports
+    kind: str,
+    outcome: str,
+    notes: tuple[str, ...],
+    archive: ArchiveView,
+    package: UUID,
+    ports: Ports,
+    detail: str = _OF_AIP,
 ) -> Event:
     return Event(
-        id=ports.derived(f"event/takeover/{kind}"),
+        id=ports.derived(f"event/takeover/{kind}{'' if detail == _OF_AIP else f'/{package}'}"),
         type=kind,
         at=ports.clock.now(),
-        details=("AIP made by Archivematica: bytes, bag, METS and payload compared",),
+        details=(detail,),
         outcomes=(EventOutcome(outcome, notes),),
         agents=(
             Identifier("software", SOFTWARE, EXECUTING),
             Identifier("organization", ports.settings.organisation, ("implementer",)),
         ),
-        objects=(Identifier("UUID", str(record.id)), Identifier("UUID", str(archive.id))),
+        objects=(Identifier("UUID", str(package)), Identifier("UUID", str(archive.id))),
     )

@@ -106,7 +106,9 @@ class Pipeline:
         self.stored: dict[str, Stored] = {}
         self.started: list[Unit] = []
         """Every transfer that really began, in order: two of one name would be our fault."""
-        self.with_dip = False
+        self.with_dip, self.dip_status = False, "UPLOADED"
+        self.change_dip: Callable[[dict[str, bytes]], object] = lambda members: None
+        """Changes the files of a DIP before it is stored."""
         self._queue: list[Unit] = []
         self._running: set[str] = set()
         self._count = 0
@@ -343,9 +345,16 @@ class Pipeline:
 
     def _store_dip(self, unit: Unit, record: Stored) -> None:
         dip = str(uuid4())
-        members = {f"objects/{dip}-{path}": body for path, body in record.made.members.items() if "objects/" in path}
-        made = aip.Made(f"{unit.name}-{unit.id}", b"", b"", members)
-        self.stored[dip] = Stored(dip, "DIP", "UPLOADED", f"/dip/{dip}", self.agenda.at, made, (unit.id,))
+        made = record.made.members
+        members = {
+            f"objects/{uuid4()}-{path.rpartition('/')[2]}": body
+            for path, body in made.items()
+            if path.startswith("data/objects/") and "submissionDocumentation" not in path
+        }
+        members |= {f"METS.{unit.id}.xml": made[f"data/METS.{unit.id}.xml"], "processingMCP.xml": b"<processingMCP/>"}
+        self.change_dip(members)
+        package = aip.Made(f"{unit.name}-{unit.id}", b"", b"", members)
+        self.stored[dip] = Stored(dip, "DIP", self.dip_status, f"/dip/{dip}", self.agenda.at, package, (unit.id,))
         record.related = (dip,)
 
     def _call_back(self, unit: Unit) -> None:

@@ -8,6 +8,7 @@ import json
 import random
 import re
 import tarfile
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlencode
@@ -36,7 +37,11 @@ class FakeArchivematica:
     def __init__(self, pipeline: Pipeline, *, version: str = "1.17.0", noise: float = 0.0, seed: int = 0) -> None:
         self.pipeline, self.version, self.noise = pipeline, version, noise
         self.down = False
+        self.gone: set[str] = set()
+        """Kinds of packages that are gone from its disk (2.6)."""
         self.server_down = False
+        self.change_stream: Callable[[bytes], bytes] = lambda data: data
+        """Changes a tar that is made on the fly."""
         self.requests: list[tuple[str, str]] = []
         self._random = random.Random(seed)
         self._keys: dict[str, tuple[bytes, str]] = {}
@@ -247,9 +252,11 @@ class FakeArchivematica:
                 return _text(404, f"Resource with UUID {record.id} does not have a pointer file")
             name = f'attachment; filename="pointer.{record.id}.xml"'
             return 200, {"Content-Type": "application/xml", "Content-Disposition": name}, record.made.pointer
+        if call == "download" and record.kind in self.gone:
+            return _json(500, {"error_message": "Rsync failed with status 23", "traceback": "Traceback …"})
         if call == "download":
             name = record.made.name if record.made.data else f"{record.made.name}.tar"
-            data = record.made.data or _tarred(record)
+            data = record.made.data or self.change_stream(tarred(record))
             headers = {"Content-Type": "application/x-tar", "Content-Disposition": f'attachment; filename="{name}"'}
             return 200, headers, data
         if call == "extract_file":
@@ -291,7 +298,7 @@ class FakeArchivematica:
             "replicas": [],
             "replicated_package": None,
             "resource_uri": f"/api/v2/file/{record.id}/",
-            "size": len(record.made.data),
+            "size": len(record.made.data) or sum(map(len, record.made.members.values())),
             "status": record.status,
             "stored_date": record.at.strftime("%Y-%m-%dT%H:%M:%S.%f") if record.status != "PENDING" else None,
             "uuid": record.id,
@@ -377,7 +384,7 @@ def _text(status: int, text: str) -> Answer:
     return status, {"Content-Type": "text/html; charset=utf-8"}, text.encode()
 
 
-def _tarred(record: Stored) -> bytes:
+def tarred(record: Stored) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
         for path, body in record.made.members.items():
