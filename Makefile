@@ -47,11 +47,12 @@ lint: $(INSTALLED) ## Check style, types and the direction of imports
 bench: $(INSTALLED) ## Measure what the design promises
 	@for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(PYTHON) $$script || exit 1; done
 
-documents: $(INSTALLED) ## Write what is generated from the code: events, schemas, settings
+documents: $(INSTALLED) ## Write what is generated from the code: events, schemas, settings, commands
 	@$(PYTHON) -m perdura.cloudevents.documents .
 	@$(PYTHON) -m perdura.settings_page .
 	@$(PYTHON) -m perdura.errors_page .
 	@$(PYTHON) -m perdura.metrics_page .
+	@$(PYTHON) -m perdura.commands_page .
 	@$(PYTHON) -m perdura.web.catalogue .
 
 lock: ## Choose versions anew (needs uv)

@@ -37,6 +37,10 @@ class Transport:
         """PUT a JSON document and get one back. Raises Refused, Unreachable."""
         return _document(self._ask("PUT", path, json=dict(body)))
 
+    def patch(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """PATCH the members that a JSON document names, and get the whole back. Raises Refused, Unreachable."""
+        return _document(self._ask("PATCH", path, json=dict(body)))
+
     def delete(self, path: str) -> dict[str, Any]:
         """DELETE what is there. Raises Refused, Unreachable."""
         return _document(self._ask("DELETE", path))
@@ -67,17 +71,19 @@ class Transport:
         self.close()
 
     @contextmanager
-    def download(self, url: str) -> Iterator[httpx.Response]:
+    def download(self, url: str, **parameters: Any) -> Iterator[httpx.Response]:
         """A body as a stream, from the registry itself or from where it sends us; our token goes to it alone.
 
-        Raises Refused, Unreachable.
+        `parameters` are those of the query. Raises Refused, Unreachable.
         """
         path = f"{self.url}{url}" if url.startswith("/") else url
         headers = {"Accept": "*/*", "Authorization": self._client.headers.get("Authorization", "")}
         if not path.startswith(f"{self.url}/"):
             del headers["Authorization"]
         try:
-            with httpx.stream("GET", path, follow_redirects=True, headers=headers, timeout=TIMEOUT) as answer:
+            with httpx.stream(
+                "GET", path, params=parameters or None, follow_redirects=True, headers=headers, timeout=TIMEOUT
+            ) as answer:
                 if answer.status_code >= 400:
                     answer.read()
                     raise _refusal(answer)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, get_args
 
 import click
 
 from perdura.api.models.access import WithdrawalRequest
+from perdura.client import Client
 from perdura.commands import api
 
 REASONS = get_args(WithdrawalRequest.model_fields["reason"].annotation)
@@ -15,7 +15,7 @@ REASONS = get_args(WithdrawalRequest.model_fields["reason"].annotation)
 
 @click.group()
 def access() -> None:
-    """What readers may see of an archive, and what its source is told."""
+    """Who may see an archive and what of it, and what its source is told."""
 
 
 @access.command()
@@ -25,35 +25,57 @@ def access() -> None:
 @click.option("--destination", help="One access system only; absent: all.")
 @click.option("--tell-source", is_flag=True, help="Tell the source that it is deleted (D).")
 @click.confirmation_option(prompt="It stays preserved, and is shown to nobody any more. Withdraw it?")
-@api.options
-@click.pass_obj
+@api.connected
 def withdraw(
-    root: Path,
+    registry: Client,
     archive_id: str,
     reason: str,
     note: str,
     destination: str | None,
     tell_source: bool,
-    url: str | None,
-    token: str | None,
 ) -> None:
     """Take an archive off its access systems."""
     wanted: dict[str, Any] = {"reason": reason, "note": note, "tell_source": tell_source}
     if destination:
         wanted["destination"] = destination
-    asked = api.connect(root, url, token).post(f"/archives/{archive_id}/withdrawal", wanted)
+    asked = registry.post(f"/archives/{archive_id}/withdrawal", wanted)
     click.echo(f"asked for: step {asked['steps'][0]} of {archive_id}")
 
 
 @access.command()
 @click.argument("archive_id")
+@click.option("--reason", default="", help="Why; the PREMIS log says it.")
+@api.connected
+def restrict(registry: Client, archive_id: str, reason: str) -> None:
+    """Show an archive to those alone to whom it is granted; no source changes that later."""
+    _restriction(registry, archive_id, reason, restricted=True)
+
+
+@access.command("open")
+@click.argument("archive_id")
+@click.option("--reason", default="", help="Why; the PREMIS log says it.")
+@api.connected
+def open_archive(registry: Client, archive_id: str, reason: str) -> None:
+    """Show an archive to everybody who may read."""
+    _restriction(registry, archive_id, reason, restricted=False)
+
+
+def _restriction(registry: Client, archive_id: str, reason: str, *, restricted: bool) -> None:
+    wanted = {"restricted": restricted, "reason": reason}
+    told = registry.put(f"/archives/{archive_id}/restriction", wanted)
+    click.echo(f"archive {archive_id} is {'restricted' if told['restricted'] else 'open'}")
+    for address in told["published"] if restricted else ():
+        click.echo(f"still shown at {address}: withdraw it there (perdura access withdraw)", err=True)
+
+
+@access.command()
+@click.argument("archive_id")
 @click.argument("until", metavar="DATE|none")
-@api.options
-@click.pass_obj
-def embargo(root: Path, archive_id: str, until: str, url: str | None, token: str | None) -> None:
+@api.connected
+def embargo(registry: Client, archive_id: str, until: str) -> None:
     """Shut the files of an archive until a day, or open them."""
     day = None if until == "none" else until
-    done = api.connect(root, url, token).put(f"/archives/{archive_id}/embargo", {"until": day})
+    done = registry.put(f"/archives/{archive_id}/embargo", {"until": day})
     click.echo(f"embargo until {done['until']}" if done["until"] else "no embargo")
 
 
@@ -62,30 +84,24 @@ def embargo(root: Path, archive_id: str, until: str, url: str | None, token: str
 @click.option("--file", "path", help="A file by its path in the AIP.")
 @click.option("--aip", is_flag=True, help="The whole AIP; neither this nor --file: all files as a zip.")
 @click.option("--hours", default=24.0, show_default=True, help="How long it opens.")
-@api.options
-@click.pass_obj
-def link(
-    root: Path, archive_id: str, path: str | None, aip: bool, hours: float, url: str | None, token: str | None
-) -> None:
+@api.connected
+def link(registry: Client, archive_id: str, path: str | None, aip: bool, hours: float) -> None:
     """Make a link that opens what is shut, for anybody, until it expires."""
     if path and aip:
         raise click.UsageError("either --file or --aip")
     wanted: dict[str, Any] = {"thing": "file" if path else "aip" if aip else "zip", "hours": hours}
     if path:
         wanted["path"] = path
-    click.echo(api.connect(root, url, token).post(f"/archives/{archive_id}/passes", wanted)["url"])
+    click.echo(registry.post(f"/archives/{archive_id}/passes", wanted)["url"])
 
 
 @access.command()
 @click.argument("archive_id")
 @click.argument("status", type=click.Choice(["I", "P", "F", "D"]))
 @click.option("--notification", help="One receiver by its id; absent: everybody concerned.")
-@api.options
-@click.pass_obj
-def notify(
-    root: Path, archive_id: str, status: str, notification: str | None, url: str | None, token: str | None
-) -> None:
+@api.connected
+def notify(registry: Client, archive_id: str, status: str, notification: str | None) -> None:
     """Tell once more: I processing, P preserved, F failed, D deleted."""
     wanted = {"status": status, **({"notification": notification} if notification else {})}
-    asked = api.connect(root, url, token).post(f"/archives/{archive_id}/notifications", wanted)
+    asked = registry.post(f"/archives/{archive_id}/notifications", wanted)
     click.echo(f"{len(asked['steps'])} to be told")

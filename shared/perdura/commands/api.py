@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,18 @@ TOKEN_VARIABLE = "PERDURA_TOKEN"  # noqa: S105 - a name
 AGENT = "perdura-cli"
 
 
-def options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options `--url` and `--token` of a command that speaks to the API."""
-    command = click.option("--token", envvar=TOKEN_VARIABLE, help="Bearer token. Default: that of the local stack.")(
-        command
-    )
-    return click.option("--url", envvar=URL_VARIABLE, help="URL of the registry. Default: the local stack.")(command)
+def connected(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options `--url` and `--token`, and as its first argument the registry that they name."""
+
+    @click.option("--url", envvar=URL_VARIABLE, help="URL of the registry. Default: the local stack.")
+    @click.option("--token", envvar=TOKEN_VARIABLE, help="Bearer token. Default: that of the local stack.")
+    @click.pass_obj
+    @wraps(command)
+    def with_registry(root: Path, /, *, url: str | None, token: str | None, **given: Any) -> None:
+        with connect(root, url, token) as registry:
+            command(registry, **given)
+
+    return with_registry
 
 
 def connect(root: Path, url: str | None, token: str | None) -> Client:

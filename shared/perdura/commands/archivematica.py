@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import click
 
+from perdura.client import Client
 from perdura.commands import api
 
 
@@ -17,11 +17,10 @@ def archivematica() -> None:
 
 @archivematica.command("list")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, one document per line.")
-@api.options
-@click.pass_obj
-def list_instances(root: Path, as_json: bool, url: str | None, token: str | None) -> None:
+@api.connected
+def list_instances(registry: Client, as_json: bool) -> None:
     """Show mode, health, version and load of each."""
-    for each in api.connect(root, url, token).get("/archivematicas")["items"]:
+    for each in registry.get("/archivematicas")["items"]:
         if as_json:
             click.echo(json.dumps(each))
             continue
@@ -34,32 +33,29 @@ def list_instances(root: Path, as_json: bool, url: str | None, token: str | None
 @archivematica.command()
 @click.argument("name")
 @click.option("--reason", default="", help="Why; shown to others.")
-@api.options
-@click.pass_obj
-def drain(root: Path, name: str, reason: str, url: str | None, token: str | None) -> None:
+@api.connected
+def drain(registry: Client, name: str, reason: str) -> None:
     """Give NAME no new work; what it has is finished."""
-    _change(root, name, "draining", reason, url, token)
+    _change(registry, name, "draining", reason)
 
 
 @archivematica.command()
 @click.argument("name")
 @click.option("--reason", default="", help="Why; shown to others.")
-@api.options
-@click.pass_obj
-def pause(root: Path, name: str, reason: str, url: str | None, token: str | None) -> None:
+@api.connected
+def pause(registry: Client, name: str, reason: str) -> None:
     """Give NAME no new work until it is resumed."""
-    _change(root, name, "paused", reason, url, token)
+    _change(registry, name, "paused", reason)
 
 
 @archivematica.command()
 @click.argument("name")
-@api.options
-@click.pass_obj
-def resume(root: Path, name: str, url: str | None, token: str | None) -> None:
+@api.connected
+def resume(registry: Client, name: str) -> None:
     """Let NAME work again."""
-    _change(root, name, "active", "", url, token)
+    _change(registry, name, "active", "")
 
 
-def _change(root: Path, name: str, mode: str, reason: str, url: str | None, token: str | None) -> None:
-    answer = api.connect(root, url, token).put(f"/archivematicas/{name}", {"mode": mode, "reason": reason})
+def _change(registry: Client, name: str, mode: str, reason: str) -> None:
+    answer = registry.put(f"/archivematicas/{name}", {"mode": mode, "reason": reason})
     click.echo(f"{answer['name']}: {answer['mode']}, {answer['packages']} packages in flight")

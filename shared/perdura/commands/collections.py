@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 import click
 
+from perdura.client import Client
 from perdura.commands import api
-from perdura.commands.tables import show, size
+from perdura.commands.tables import Column, as_json_option, limit_option, plain, show, size, tell
 
 
 @click.group()
@@ -18,59 +18,89 @@ def collections() -> None:
 
 
 @collections.command("list")
-@click.option("--limit", default=100, show_default=True, help="At most so many.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, one document per line.")
-@api.options
-@click.pass_obj
-def list_collections(root: Path, limit: int, as_json: bool, url: str | None, token: str | None) -> None:
+@click.option("-q", "--query", "q", help="Part of the name.")
+@limit_option(100)
+@as_json_option
+@api.connected
+def list_collections(registry: Client, q: str | None, limit: int, as_json: bool) -> None:
     """List collections by name."""
-    registry = api.connect(root, url, token)
-    columns = [
-        ("ID", lambda row: row["id"]),
-        ("ARCHIVES", lambda row: row["archives"]),
-        ("NAME", lambda row: row["name"]),
-    ]
-    show(registry.collections(limit), columns, as_json=as_json)
+    columns: list[Column] = [("ID", "id"), ("ARCHIVES", "archives"), ("RESTRICTED", "restricted"), ("NAME", "name")]
+    show(registry.items("/collections", limit, **({"q": q} if q else {})), columns, as_json=as_json)
+
+
+@collections.command("show")
+@click.argument("collection_id")
+@as_json_option
+@api.connected
+def show_collection(registry: Client, collection_id: str, as_json: bool) -> None:
+    """Show a collection; `archives list --collection` lists what is in it."""
+    tell(registry.get(f"/collections/{collection_id}"), as_json=as_json)
 
 
 @collections.command("create")
 @click.argument("name")
 @click.option("--description", default="", help="What it is.")
 @click.option("--restricted", is_flag=True, help="Only those see it to whom it is granted.")
-@api.options
-@click.pass_obj
-def create_collection(
-    root: Path, name: str, description: str, restricted: bool, url: str | None, token: str | None
-) -> None:
+@api.connected
+def create_collection(registry: Client, name: str, description: str, restricted: bool) -> None:
     """Make a collection; prints its id."""
-    registry = api.connect(root, url, token)
     made = registry.create_collection(name, description=description, restricted=restricted)
     click.echo(made["id"])
+
+
+@collections.command("change")
+@click.argument("collection_id")
+@click.option("--name", help="Another name.")
+@click.option("--description", help="Another description.")
+@click.option("--restrict/--open", "restricted", default=None, help="Whether only those see it to whom it is granted.")
+@api.connected
+def change_collection(registry: Client, collection_id: str, **given: Any) -> None:
+    """Rename a collection, describe it anew, restrict or open it."""
+    change = {name: value for name, value in given.items() if value is not None}
+    if not change:
+        raise click.UsageError("say what is to change: --name, --description, --restrict or --open")
+    tell(registry.patch(f"/collections/{collection_id}", change), as_json=False)
+
+
+@collections.command("delete")
+@click.argument("collection_id")
+@click.confirmation_option(prompt="Its archives stay. Forget the collection?")
+@api.connected
+def delete_collection(registry: Client, collection_id: str) -> None:
+    """Forget a collection; its archives stay."""
+    registry.delete(f"/collections/{collection_id}")
+    click.echo(f"collection {collection_id} is gone")
 
 
 @collections.command("add")
 @click.argument("collection_id")
 @click.argument("archive_ids", nargs=-1, required=True)
-@api.options
-@click.pass_obj
-def add_members(root: Path, collection_id: str, archive_ids: Sequence[str], url: str | None, token: str | None) -> None:
+@api.connected
+def add_members(registry: Client, collection_id: str, archive_ids: Sequence[str]) -> None:
     """Put archives into a collection."""
-    registry = api.connect(root, url, token)
-    changed = registry.add_to_collection(collection_id, archive_ids)
-    click.echo(f"{changed} added")
+    click.echo(f"{registry.add_to_collection(collection_id, archive_ids)} added")
+
+
+@collections.command("remove")
+@click.argument("collection_id")
+@click.argument("archive_ids", nargs=-1, required=True)
+@api.connected
+def remove_members(registry: Client, collection_id: str, archive_ids: Sequence[str]) -> None:
+    """Take archives out of a collection."""
+    told = registry.post(f"/collections/{collection_id}/members/remove", {"archives": list(archive_ids)})
+    click.echo(f"{told['changed']} taken out")
 
 
 @collections.command("summary")
 @click.argument("collection_id")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@api.options
-@click.pass_obj
-def collection_summary(root: Path, collection_id: str, as_json: bool, url: str | None, token: str | None) -> None:
+@as_json_option
+@api.connected
+def collection_summary(registry: Client, collection_id: str, as_json: bool) -> None:
     """A collection in numbers."""
-    summary = api.connect(root, url, token).collection_summary(collection_id)
+    summary = registry.collection_summary(collection_id)
     if as_json:
-        click.echo(json.dumps(summary, indent=2))
+        tell(summary, as_json=True)
         return
-    click.echo(f"{summary['name']}: {summary['total']} archives, {size(summary['bytes'])}")
-    for facet in summary["facets"]["state"]:
+    click.echo(plain(f"{summary['name']}: {summary['total']} archives, {size(summary['bytes'])}"))
+    for facet in summary["facets"].get("state", []):
         click.echo(f"  {facet['value']:<24} {facet['count']}")

@@ -29,10 +29,9 @@ if TYPE_CHECKING:
 @click.option("--engine", type=click.Choice(["builtin", "archivematica", "a3m"]), help="What is to make the AIP.")
 @click.option("--profile", type=click.Choice(["perdura", "eark"]), help="Layout of the AIP.")
 @click.option("--instance", help="Which Archivematica is to make it.")
-@api.options
-@click.pass_obj
+@api.connected
 def deposit(
-    root: Path,
+    registry: Client,
     path: Path,
     bag: bool,
     title: str | None,
@@ -41,8 +40,6 @@ def deposit(
     engine: str | None,
     profile: str | None,
     instance: str | None,
-    url: str | None,
-    token: str | None,
 ) -> None:
     """Hand in PATH: a bag as zip, tar or tar.gz, or as a folder.
 
@@ -51,7 +48,6 @@ def deposit(
 
     With --watch the exit status is 0 when it was preserved, 1 when it was rejected or failed; all reasons are shown.
     """
-    registry = api.connect(root, url, token)
     wished = {"engine": engine, "profile": profile, "instance": instance}
     preserve = {name: value for name, value in wished.items() if value}
     archive = hand_in(registry, path, bag=bag, title=title, resume=resume, preserve=preserve)

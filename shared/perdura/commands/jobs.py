@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 
 from perdura.client import Client
 from perdura.commands import api
-from perdura.commands.tables import show
+from perdura.commands.tables import Column, as_json_option, limit_option, plain, show, tell
 
 ACTS = ("retry", "skip", "cancel", "run", "collect", "take-out")
 LOOK_SECONDS = 0.5
@@ -23,16 +22,13 @@ def jobs() -> None:
 
 
 @jobs.command("list")
-@click.option("--limit", default=20, show_default=True, help="At most so many.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, one document per line.")
-@api.options
-@click.pass_obj
-def list_jobs(root: Path, limit: int, as_json: bool, url: str | None, token: str | None) -> None:
+@limit_option(20)
+@as_json_option
+@api.connected
+def list_jobs(registry: Client, limit: int, as_json: bool) -> None:
     """List jobs, the newest first."""
-    registry = api.connect(root, url, token)
-    columns = [
-        ("ID", lambda row: row["id"]), ("ACT", lambda row: row["act"]), ("STATE", lambda row: row["state"]),
-        ("DONE", lambda row: row["done"]), ("FAILED", lambda row: row["failed"]), ("OF", lambda row: row["total"]),
+    columns: list[Column] = [
+        ("ID", "id"), ("ACT", "act"), ("STATE", "state"), ("DONE", "done"), ("FAILED", "failed"), ("OF", "total"),
     ]  # fmt: skip
     show(registry.jobs(limit), columns, as_json=as_json)
 
@@ -44,14 +40,17 @@ def list_jobs(root: Path, limit: int, as_json: bool, url: str | None, token: str
 @click.option("--collection", help="The collection of `collect` and `take-out`.")
 @click.option("--yes", is_flag=True, help="Do not show the plan first.")
 @click.option("--watch", is_flag=True, help="Stay until it is done. Exit status 1 when something failed.")
-@api.options
-@click.pass_obj
+@api.connected
 def begin_job(
-    root: Path, act: str, filters: Sequence[str], steps: Sequence[str], collection: str | None, yes: bool, watch: bool,
-    url: str | None, token: str | None,
-) -> None:  # fmt: skip
+    registry: Client,
+    act: str,
+    filters: Sequence[str],
+    steps: Sequence[str],
+    collection: str | None,
+    yes: bool,
+    watch: bool,
+) -> None:
     """Do one ACT on all archives of a filter, in the background; the plan is shown before."""
-    registry = api.connect(root, url, token)
     wanted: dict[str, Any] = {"act": act, "filter": parsed(filters)}
     if steps:
         wanted["steps"] = list(steps)
@@ -67,6 +66,44 @@ def begin_job(
     click.echo(f"job {job['id']}")
     if watch and not watch_job(registry, job):
         raise click.exceptions.Exit(1)
+
+
+@jobs.command("show")
+@click.argument("job_id")
+@click.option("--watch", is_flag=True, help="Stay until it is done. Exit status 1 when something failed.")
+@as_json_option
+@api.connected
+def show_job(registry: Client, job_id: str, watch: bool, as_json: bool) -> None:
+    """Show how far a job is."""
+    job = registry.job(job_id)
+    if not watch:
+        tell(job, as_json=as_json)
+    elif not watch_job(registry, job):
+        raise click.exceptions.Exit(1)
+
+
+@jobs.command("items")
+@click.argument("job_id")
+@click.option("--state", type=click.Choice(["queued", "done", "failed"]), help="Only those in this state.")
+@limit_option(1000)
+@as_json_option
+@api.connected
+def list_items(registry: Client, job_id: str, state: str | None, limit: int, as_json: bool) -> None:
+    """List what became of each thing of a job."""
+    columns: list[Column] = [
+        ("STATE", "state"), ("ARCHIVE", "archive"), ("CODE", "code"), ("SUBJECT", "subject"), ("MESSAGE", "message"),
+    ]  # fmt: skip
+    found = registry.items(f"/jobs/{job_id}/items", limit, **({"state": state} if state else {}))
+    show(found, columns, as_json=as_json)
+
+
+@jobs.command("cancel")
+@click.argument("job_id")
+@api.connected
+def cancel_job(registry: Client, job_id: str) -> None:
+    """Do no more of a job; what was done stays."""
+    told = registry.post(f"/jobs/{job_id}/cancel")
+    click.echo(f"job {job_id} is {told['state']}: {told['done']} of {told['total']} done")
 
 
 def parsed(filters: Sequence[str]) -> dict[str, Any]:
@@ -97,5 +134,5 @@ def watch_job(registry: Client, job: dict[str, Any]) -> bool:
             time.sleep(LOOK_SECONDS)
     click.echo(f"{now['state']}: {now['done']} done, {now['failed']} failed")
     for item in registry.items(f"/jobs/{job['id']}/items", 100, state="failed"):
-        click.echo(f"  {item['archive'] or item['subject']}  {item['code']}: {item['message']}")
+        click.echo(plain(f"  {item['archive'] or item['subject']}  {item['code']}: {item['message']}"))
     return not now["failed"]

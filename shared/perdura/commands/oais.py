@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from perdura.client import Client
 from perdura.commands import api
 from perdura.commands.jobs import watch_job
 
@@ -24,16 +25,12 @@ TOGETHER = 500
 @click.option("--aip-base", help="What the paths of AIPs begin with, if something else.")
 @click.option("--sips-only", is_flag=True, help="Make every AIP anew of the SIP, instead of keeping those made there.")
 @click.option("--watch", is_flag=True, help="Stay until all are begun. Exit status 1 when some could not be.")
-@api.options
-@click.pass_obj
-def import_oais(
-    root: Path, /, dump: Path, sips_only: bool, watch: bool, url: str | None, token: str | None, **places: str | None
-) -> None:
+@api.connected
+def import_oais(registry: Client, /, dump: Path, sips_only: bool, watch: bool, **places: str | None) -> None:
     """Take over the archives of a CERN OAIS platform from DUMP.
 
     DUMP is JSON: `{"archives": [...], "steps": [...], "collections": [...]}` as the API there lists them.
     """
-    registry = api.connect(root, url, token)
     archives = oais_archives(json.loads(dump.read_text("utf-8")))
     told = {name: value for name, value in places.items() if value is not None}
     failed = False

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
+from perdura.client import Client
 from perdura.commands import api
 
 
@@ -14,17 +13,13 @@ from perdura.commands import api
 @click.option("--package", help="This version of the AIP, by its id; without it, that in use.")
 @click.option("--file", help="Only this file, by its path in the AIP.")
 @click.option("--drill", is_flag=True, help="Prove that it can be done; keep nothing.")
-@api.options
-@click.pass_obj
+@api.connected
 def recall(
-    root: Path,
+    registry: Client,
     archive_id: str,
     package: str | None,
     file: str | None,
     drill: bool,
-    url: str | None,
-    token: str | None,
 ) -> None:
     """Bring the AIP of an archive back from tape."""
-    registry = api.connect(root, url, token)
     click.echo(f"step {registry.recall(archive_id, package=package, file=file, drill=drill)['step']}")

@@ -1,18 +1,43 @@
-"""Commands of recurring harvests: schedules, their runs, and the credentials that harvests use."""
+"""`perdura schedules`: recurring harvests and their runs."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import click
 
+from perdura.client import Client
 from perdura.commands import api
+from perdura.commands.tables import Column, Row, as_json_option, limit_option, moment, tell
+from perdura.commands.tables import show as show_table
 
 COUNTED = ("done", "unchanged", "failed", "waiting", "deleted", "running", "queued", "cancelled")
+
+_CHANGEABLE = (
+    click.option("--query", help="A search in the syntax of the source."),
+    click.option("--set", help="OAI-PMH set."),
+    click.option("--follow", "follows", type=click.Choice(["updated", "created"]), help="Which time puts it in a run."),
+    click.option("--limit", "record_limit", type=click.IntRange(1), help="Most records of one run."),
+    click.option("--concurrency", type=click.IntRange(1, 100), help="Records at a time."),
+    click.option("--collection", help="Collection that the archives join, by its id."),
+    click.option("--step", "pipeline", multiple=True, help="A step of each archive, in order; may be repeated."),
+    click.option("--overlap", "overlap_seconds", type=click.IntRange(0), help="Seconds a window reaches back."),
+    click.option("--grace", "grace_seconds", type=click.IntRange(0), help="Seconds a window ends before the present."),
+    click.option("--failures", "failures_at_least", type=click.IntRange(1), help="Failures before their share counts."),
+    click.option("--share", "failure_share", type=click.FloatRange(0, 1), help="Share of failures that pauses a run."),
+)  # fmt: skip
+
+
+def _changeable(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option in reversed(_CHANGEABLE):
+        command = option(command)
+    return command
+
+
+def _said(given: Mapping[str, Any]) -> dict[str, Any]:
+    listed = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+    return {name: value for name, value in listed.items() if value not in (None, [])}
 
 
 @click.group()
@@ -24,93 +49,99 @@ def schedule() -> None:
 @click.argument("name")
 @click.argument("source")
 @click.option("--cron", required=True, help="When: five fields in UTC, or @hourly, @daily, @weekly, @monthly.")
-@click.option("--query", default="", help="A search in the syntax of the source.")
+@_changeable
 @click.option("--oai", "oai_pmh", is_flag=True, help="Ask by OAI-PMH instead of by search.")
-@click.option("--set", "set_name", help="OAI-PMH set.")
-@click.option("--created", is_flag=True, help="Follow the time of creation instead of that of change.")
+@click.option("--created", is_flag=True, help="The same as --follow created.")
 @click.option("--since", help="Begin with records from this instant on. Default: from the beginning.")
-@click.option("--limit", type=click.IntRange(1), help="Most records of one run.")
-@click.option("--concurrency", type=click.IntRange(1, 100), default=4, show_default=True, help="Records at a time.")
-@click.option("--collection", help="Collection that the archives join, by its id.")
 @click.option("--base-url", help="Address of the instance, for sources that have none of their own.")
-@api.options
-@click.pass_obj
-def add(root: Path, /, name: str, source: str, url: str | None, token: str | None, **given: Any) -> None:
+@click.option("--paused", is_flag=True, help="Begin no run before it is resumed.")
+@api.connected
+def add(registry: Client, /, oai_pmh: bool, created: bool, paused: bool, **given: Any) -> None:
     """Harvest SOURCE again and again, under a NAME."""
-    body = {
-        "name": name,
-        "source": source,
-        "cron": given["cron"],
-        "query": given["query"],
-        "way": "oai-pmh" if given["oai_pmh"] else "search",
-        "follows": "created" if given["created"] else "updated",
-        "concurrency": given["concurrency"],
-        "set": given["set_name"],
-        "since": given["since"],
-        "record_limit": given["limit"],
-        "collection": given["collection"],
-        "base_url": given["base_url"],
-    }
-    told = api.connect(root, url, token).post("/schedules", {k: v for k, v in body.items() if v is not None})
+    body = {"way": "oai-pmh" if oai_pmh else "search", "paused": paused, **_said(given)}
+    told = registry.post("/schedules", {**body, "follows": "created"} if created else body)
+    click.echo(f"schedule {told['id']}  next {told['next']}")
+
+
+@schedule.command()
+@click.argument("schedule_id")
+@click.option("--name", help="Another name.")
+@click.option("--cron", help="When: five fields in UTC, or @hourly, @daily, @weekly, @monthly.")
+@_changeable
+@api.connected
+def change(registry: Client, /, schedule_id: str, **given: Any) -> None:
+    """Change a schedule; what is not said stays. A run that is under way goes on as it began."""
+    change = _said(given)
+    if not change:
+        raise click.UsageError("say what is to change")
+    told = registry.patch(f"/schedules/{schedule_id}", change)
     click.echo(f"schedule {told['id']}  next {told['next']}")
 
 
 @schedule.command("list")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, one document per line.")
-@api.options
-@click.pass_obj
-def list_schedules(root: Path, as_json: bool, url: str | None, token: str | None) -> None:
+@click.option("--state", help="Only those in this state; without it, all that are not retired.")
+@as_json_option
+@api.connected
+def list_schedules(registry: Client, state: str | None, as_json: bool) -> None:
     """List schedules with their latest run."""
-    for item in api.connect(root, url, token).items("/schedules", 10_000):
-        last = item["last_run"]
-        run = f"{last['state']} {_counts(last)}" if last else "never run"
-        line = f"{item['id']}  {item['state']:<8} {item['cron']:<14} {item['source']:<12} {item['name']}  ({run})"
-        click.echo(json.dumps(item) if as_json else line)
+    columns: list[Column] = [
+        ("ID", "id"), ("STATE", "state"), ("CRON", "cron"), ("SOURCE", "source"), ("NAME", "name"),
+        ("LATEST RUN", lambda row: _run(row["last_run"]) if row["last_run"] else "never run"),
+    ]  # fmt: skip
+    show_table(registry.items("/schedules", None, **({"state": state} if state else {})), columns, as_json=as_json)
 
 
 @schedule.command()
 @click.argument("schedule_id")
-@api.options
-@click.pass_obj
-def show(root: Path, schedule_id: str, url: str | None, token: str | None) -> None:
-    """Show one schedule as JSON."""
-    click.echo(json.dumps(api.connect(root, url, token).get(f"/schedules/{schedule_id}"), indent=2))
+@as_json_option
+@api.connected
+def show(registry: Client, schedule_id: str, as_json: bool) -> None:
+    """Show one schedule."""
+    tell(registry.get(f"/schedules/{schedule_id}"), as_json=as_json)
 
 
 @schedule.command()
 @click.argument("schedule_id")
-@api.options
-@click.pass_obj
-def run(root: Path, schedule_id: str, url: str | None, token: str | None) -> None:
+@api.connected
+def run(registry: Client, schedule_id: str) -> None:
     """Run a schedule now."""
-    told = api.connect(root, url, token).post(f"/schedules/{schedule_id}/runs")
+    told = registry.post(f"/schedules/{schedule_id}/runs")
     click.echo(f"run {told['id']}")
 
 
 @schedule.command()
 @click.argument("schedule_id")
-@api.options
-@click.pass_obj
-def runs(root: Path, schedule_id: str, url: str | None, token: str | None) -> None:
+@limit_option(100)
+@as_json_option
+@api.connected
+def runs(registry: Client, schedule_id: str, limit: int, as_json: bool) -> None:
     """List the runs of a schedule, the newest first."""
-    for item in api.connect(root, url, token).items(f"/schedules/{schedule_id}/runs", 10_000):
-        reason = f"  {item['reason']}" if item["reason"] else ""
-        click.echo(f"{item['id']}  {item['created'][:19]}  {item['state']:<24} {_counts(item)}{reason}")
+    columns: list[Column] = [
+        ("ID", "id"), ("CREATED", lambda row: moment(row["created"])), ("STATE", "state"), ("RECORDS", _counts),
+        ("REASON", "reason"),
+    ]  # fmt: skip
+    show_table(registry.items(f"/schedules/{schedule_id}/runs", limit), columns, as_json=as_json)
+
+
+@schedule.command("show-run")
+@click.argument("run_id")
+@as_json_option
+@api.connected
+def show_run(registry: Client, run_id: str, as_json: bool) -> None:
+    """Show one run with its batches."""
+    tell(registry.get(f"/runs/{run_id}"), as_json=as_json)
 
 
 @schedule.command()
 @click.argument("run_id")
 @click.option("--state", help="Only those in this state (failed, say).")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, one document per line.")
-@api.options
-@click.pass_obj
-def items(root: Path, run_id: str, state: str | None, as_json: bool, url: str | None, token: str | None) -> None:
+@as_json_option
+@api.connected
+def items(registry: Client, run_id: str, state: str | None, as_json: bool) -> None:
     """List the records of a run and what became of them."""
-    for item in api.connect(root, url, token).items(
-        f"/runs/{run_id}/items", 10_000_000, **({"state": state} if state else {})
-    ):
-        line = f"{item['recid']:<24} {item['state']:<10} {item['archive'] or '-':<36}  {item['message'] or ''}"
-        click.echo(json.dumps(item) if as_json else line.rstrip())
+    found = registry.items(f"/runs/{run_id}/items", None, **({"state": state} if state else {}))
+    columns: list[Column] = [("RECORD", "recid"), ("STATE", "state"), ("ARCHIVE", "archive"), ("MESSAGE", "message")]
+    show_table(found, columns, as_json=as_json)
 
 
 def _action(name: str, what: str, path: str, line: str) -> None:
@@ -118,10 +149,9 @@ def _action(name: str, what: str, path: str, line: str) -> None:
 
     @schedule.command(name, help=line)
     @click.argument(f"{what}_id")
-    @api.options
-    @click.pass_obj
-    def act(root: Path, /, url: str | None, token: str | None, **given: str) -> None:
-        told = api.connect(root, url, token).post(path.format(given[f"{what}_id"]))
+    @api.connected
+    def act(registry: Client, /, **given: str) -> None:
+        told = registry.post(path.format(given[f"{what}_id"]))
         moved = f"  {told['items']} records" if told.get("items") else ""
         click.echo(f"{what} {given[f'{what}_id']} is {told['state']}{moved}")
 
@@ -136,54 +166,21 @@ _action("retry-run", "run", "/runs/{}/retry", "Harvest the failed records of a r
 
 @schedule.command()
 @click.argument("schedule_id")
-@api.options
-@click.pass_obj
-def retire(root: Path, schedule_id: str, url: str | None, token: str | None) -> None:
+@api.connected
+def retire(registry: Client, schedule_id: str) -> None:
     """End a schedule for good; its history stays."""
-    api.connect(root, url, token).delete(f"/schedules/{schedule_id}")
+    registry.delete(f"/schedules/{schedule_id}")
     click.echo(f"schedule {schedule_id} is retired")
 
 
-def _counts(item: dict[str, Any]) -> str:
+def _run(row: Row) -> str:
+    return f"{row['state']} {_counts(row)}"
+
+
+def _counts(item: Row) -> str:
     def told() -> Iterator[str]:
         for name in COUNTED:
             if number := item["counts"].get(name):
                 yield f"{number} {name}"
 
     return ", ".join(told()) or "nothing"
-
-
-@click.group()
-def credential() -> None:
-    """Keep credentials for sources; harvests use them, nobody can read them."""
-
-
-@credential.command("set")
-@click.argument("source")
-@api.options
-@click.pass_obj
-def put_credential(root: Path, source: str, url: str | None, token: str | None) -> None:
-    """Keep a credential for SOURCE. It is asked for, or read from standard input: never an argument."""
-    asked = sys.stdin.isatty()
-    secret: str = click.prompt("Credential", hide_input=True) if asked else sys.stdin.readline().strip()
-    api.connect(root, url, token).put(f"/credentials/{source}", {"secret": secret})
-    click.echo(f"kept for {source}")
-
-
-@credential.command("list")
-@api.options
-@click.pass_obj
-def list_credentials(root: Path, url: str | None, token: str | None) -> None:
-    """List the sources for which you keep a credential."""
-    for item in api.connect(root, url, token).get("/credentials")["items"]:
-        click.echo(f"{item['source']:<20} set {item['updated'][:19]}  used {(item['used'] or 'never')[:19]}")
-
-
-@credential.command("remove")
-@click.argument("source")
-@api.options
-@click.pass_obj
-def remove_credential(root: Path, source: str, url: str | None, token: str | None) -> None:
-    """Forget the credential for SOURCE."""
-    api.connect(root, url, token).delete(f"/credentials/{source}")
-    click.echo(f"forgotten for {source}")

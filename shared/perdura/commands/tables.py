@@ -9,6 +9,15 @@ from typing import Any
 import click
 
 Row = Mapping[str, Any]
+Column = tuple[str, str | Callable[[Row], object]]
+"""A heading, and the member of a row that stands below it, or what to make of the row."""
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="As JSON: one document, or one a line.")
+
+
+def limit_option(default: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option `--limit` of a listing."""
+    return click.option("--limit", type=click.IntRange(1), default=default, show_default=True, help="At most so many.")
 
 
 def size(count: int | None) -> str:
@@ -23,24 +32,55 @@ def size(count: int | None) -> str:
     return f"{value:.1f} PiB"
 
 
-def show(rows: Iterable[Row], columns: Sequence[tuple[str, Callable[[Row], object]]], *, as_json: bool) -> int:
+def moment(text: str | None) -> str | None:
+    """An instant to the second, as the API says it: in UTC."""
+    return text[:19] if text else None
+
+
+def show(rows: Iterable[Row], columns: Sequence[Column], *, as_json: bool) -> int:
     """Print rows as a table, or as one JSON document a line; returns how many there were."""
-    listed = list(rows)
     if as_json:
-        for row in listed:
+        count = 0
+        for count, row in enumerate(rows, start=1):  # noqa: B007 - counted
             click.echo(json.dumps(row, ensure_ascii=False))
-        return len(listed)
+        return count
+    listed = list(rows)
     if not listed:
         click.echo("nothing")
         return 0
-    cells = [[name for name, _ in columns], *([_plain(read(row)) for _, read in columns] for row in listed)]
+    cells = [[name for name, _ in columns], *([_cell(row, read) for _, read in columns] for row in listed)]
     widths = [max(len(line[number]) for line in cells) for number in range(len(columns))]
     for line in cells:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
     return len(listed)
 
 
-def _plain(value: object) -> str:
-    """A cell in one line, without anything that a terminal would obey."""
-    text = "-" if value is None else str(value)
-    return "".join(character if character.isprintable() else " " for character in text)[:80]
+def tell(document: Row, *, as_json: bool) -> None:
+    """Print one document: as JSON, or a line for each of its members that says something."""
+    if as_json:
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        return
+    told = {name: _words(value) for name, value in document.items() if name != "links" and value not in (None, [], {})}
+    width = max((len(name) for name in told), default=0)
+    for name, value in told.items():
+        click.echo(f"{name.ljust(width)}  {value}")
+
+
+def _cell(row: Row, read: str | Callable[[Row], object]) -> str:
+    return plain(_words(row.get(read) if isinstance(read, str) else read(row)))[:80]
+
+
+def _words(value: object) -> str:
+    """A value as text in one line."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list) and not any(isinstance(item, dict | list) for item in value):
+        return plain(", ".join(str(item) for item in value)) or "-"
+    if isinstance(value, dict | list):
+        return plain(json.dumps(value, ensure_ascii=False))
+    return "-" if value is None else plain(str(value))
+
+
+def plain(text: str) -> str:
+    """Text in one line, without anything that a terminal would obey."""
+    return "".join(character if character.isprintable() else " " for character in text)

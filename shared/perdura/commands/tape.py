@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import click
 
+from perdura.client import Client
 from perdura.commands import api
 from perdura.local.tape.cli import tape
 
 
 @tape.command()
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-@api.options
-@click.pass_obj
-def show(root: Path, as_json: bool, url: str | None, token: str | None) -> None:
+@api.connected
+def show(registry: Client, as_json: bool) -> None:
     """Show the destination: jobs in flight, what waits, drills, recalled copies, credentials."""
-    found = api.connect(root, url, token).get("/tape")
+    found = registry.get("/tape")
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -44,11 +43,9 @@ def show(root: Path, as_json: bool, url: str | None, token: str | None) -> None:
 @click.option("--all", "everything", is_flag=True, help="Also those that are over.")
 @click.option("--limit", default=50, show_default=True, help="At most so many.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, one document per line.")
-@api.options
-@click.pass_obj
-def jobs(root: Path, everything: bool, limit: int, as_json: bool, url: str | None, token: str | None) -> None:
+@api.connected
+def jobs(registry: Client, everything: bool, limit: int, as_json: bool) -> None:
     """List jobs at FTS, newest first."""
-    registry = api.connect(root, url, token)
     for job in registry.items("/tape/jobs", limit, **({} if everything else {"open": "true"})):
         line = f"{job['job'] or '-':<36} {job['state']:<10} {job['priority']} {job['path']} {job['reason'] or ''}"
         if as_json:
@@ -62,40 +59,44 @@ def jobs(root: Path, everything: bool, limit: int, as_json: bool, url: str | Non
 
 
 @tape.command()
+@api.connected
+def metrics(registry: Client) -> None:
+    """Print the figures of the destination in the form that Prometheus reads."""
+    with registry.download("/api/v1/tape/metrics") as answer:
+        click.echo(answer.read().decode(), nl=False)
+
+
+@tape.command()
 @click.argument("reason")
-@api.options
-@click.pass_obj
-def pause(root: Path, reason: str, url: str | None, token: str | None) -> None:
+@api.connected
+def pause(registry: Client, reason: str) -> None:
     """Submit nothing new to tape; what is under way is followed. REASON is shown to everybody who waits."""
-    held = api.connect(root, url, token).post("/tape/pause", {"reason": reason})["pause"]
+    held = registry.post("/tape/pause", {"reason": reason})["pause"]
     click.echo(f"paused by {held['by']}: {held['reason']}")
 
 
 @tape.command()
-@api.options
-@click.pass_obj
-def resume(root: Path, url: str | None, token: str | None) -> None:
+@api.connected
+def resume(registry: Client) -> None:
     """Submit to tape again."""
-    api.connect(root, url, token).post("/tape/resume")
+    registry.post("/tape/resume")
     click.echo("resumed")
 
 
 @tape.command()
 @click.argument("job")
-@api.options
-@click.pass_obj
-def cancel(root: Path, job: str, url: str | None, token: str | None) -> None:
+@api.connected
+def cancel(registry: Client, job: str) -> None:
     """Cancel a JOB at the next look. What was copied before may still reach tape; a retry finds it."""
-    api.connect(root, url, token).post(f"/tape/jobs/{job}/cancel")
+    registry.post(f"/tape/jobs/{job}/cancel")
     click.echo("will be cancelled")
 
 
 @tape.command()
 @click.argument("job")
 @click.argument("priority", type=click.IntRange(1, 5))
-@api.options
-@click.pass_obj
-def priority(root: Path, job: str, priority: int, url: str | None, token: str | None) -> None:
+@api.connected
+def priority(registry: Client, job: str, priority: int) -> None:
     """Give a JOB another PRIORITY, 1 (last) to 5 (first), at the next look."""
-    api.connect(root, url, token).post(f"/tape/jobs/{job}/priority", {"priority": priority})
+    registry.post(f"/tape/jobs/{job}/priority", {"priority": priority})
     click.echo("will be changed")

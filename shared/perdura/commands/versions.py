@@ -10,6 +10,7 @@ import click
 
 from perdura.client import Client
 from perdura.commands import api
+from perdura.commands.tables import Column, as_json_option, moment, plain, show, tell
 from perdura.commands.timeline import follow
 
 
@@ -20,13 +21,15 @@ def versions() -> None:
 
 @versions.command("list")
 @click.argument("archive_id")
-@api.options
-@click.pass_obj
-def list_versions(root: Path, archive_id: str, url: str | None, token: str | None) -> None:
+@as_json_option
+@api.connected
+def list_versions(registry: Client, archive_id: str, as_json: bool) -> None:
     """Show all versions; the one in use is marked."""
-    for each in api.connect(root, url, token).get(f"/archives/{archive_id}/versions")["items"]:
-        mark = "*" if each["chosen"] else " "
-        click.echo(f"{mark} {each['number']:>3}  {each['package']}  {each['created'][:19]}  {each['reason']}")
+    columns: list[Column] = [
+        ("", lambda row: "*" if row["chosen"] else " "), ("NUMBER", "number"), ("PACKAGE", "package"),
+        ("CREATED", lambda row: moment(row["created"])), ("REASON", "reason"),
+    ]  # fmt: skip
+    show(registry.get(f"/archives/{archive_id}/versions")["items"], columns, as_json=as_json)
 
 
 @versions.command()
@@ -38,10 +41,9 @@ def list_versions(root: Path, archive_id: str, url: str | None, token: str | Non
 @click.option("--profile", type=click.Choice(["perdura", "eark"]), help="Layout of the AIP.")
 @click.option("--engine", type=click.Choice(["builtin", "archivematica", "a3m"]), help="What is to make it.")
 @click.option("--watch", is_flag=True, help="Stay until it is made.")
-@api.options
-@click.pass_obj
+@api.connected
 def make(
-    root: Path,
+    registry: Client,
     archive_id: str,
     reason: str,
     title: str | None,
@@ -50,11 +52,8 @@ def make(
     profile: str | None,
     engine: str | None,
     watch: bool,
-    url: str | None,
-    token: str | None,
 ) -> None:
     """Make a new version of the AIP of an archive."""
-    registry = api.connect(root, url, token)
     sources = dict(each.partition("=")[::2] for each in migrated)
     files = [_uploaded(registry, archive_id, *each.partition("=")[::2], sources) for each in added]
     wished = {name: value for name, value in (("profile", profile), ("engine", engine)) if value}
@@ -68,11 +67,10 @@ def make(
 @versions.command()
 @click.argument("archive_id")
 @click.argument("package_id")
-@api.options
-@click.pass_obj
-def choose(root: Path, archive_id: str, package_id: str, url: str | None, token: str | None) -> None:
+@api.connected
+def choose(registry: Client, archive_id: str, package_id: str) -> None:
     """Put another version into use; an older one is a rollback."""
-    found = api.connect(root, url, token).post(f"/archives/{archive_id}/versions/{package_id}/choose")
+    found = registry.post(f"/archives/{archive_id}/versions/{package_id}/choose")
     chosen = next(each for each in found["items"] if each["chosen"])
     click.echo(f"version {chosen['number']} is in use")
 
@@ -81,14 +79,18 @@ def choose(root: Path, archive_id: str, package_id: str, url: str | None, token:
 @click.argument("archive_id")
 @click.argument("old")
 @click.argument("new")
-@api.options
-@click.pass_obj
-def diff(root: Path, archive_id: str, old: str, new: str, url: str | None, token: str | None) -> None:
+@as_json_option
+@api.connected
+def diff(registry: Client, archive_id: str, old: str, new: str, as_json: bool) -> None:
     """Compare two versions (their package ids) file by file."""
     marks = {"added": "+", "removed": "-", "changed": "~", "moved": ">"}
-    found = api.connect(root, url, token).get(f"/archives/{archive_id}/versions/{old}/diff", to=new)
+    found = registry.get(f"/archives/{archive_id}/versions/{old}/diff", to=new)
+    if as_json:
+        tell(found, as_json=True)
+        return
     for each in found["items"]:
-        click.echo(f"{marks[each['kind']]} {each['path']}" + (f" (was {each['was']})" if each.get("was") else ""))
+        was = f" (was {each['was']})" if each.get("was") else ""
+        click.echo(plain(f"{marks[each['kind']]} {each['path']}{was}"))
 
 
 def _uploaded(registry: Client, archive: str, path: str, file: str, sources: dict[str, str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from perdura import errors_page, settings_page
+from perdura import commands_page, errors_page, settings_page
 from perdura.cloudevents import documents
 from perdura.settings import Settings
 from perdura.web import catalogue
@@ -31,6 +31,10 @@ def test_the_settings_page_is_up_to_date() -> None:
 
 def test_the_error_codes_are_up_to_date() -> None:
     assert (ROOT / "docs/errors.md").read_text(encoding="utf-8") == errors_page.page(), "run `make documents`"
+
+
+def test_the_page_of_commands_is_up_to_date() -> None:
+    assert (ROOT / "docs/commands.md").read_text(encoding="utf-8") == commands_page.page(), "run `make documents`"
 
 
 def test_every_error_code_says_something() -> None:
