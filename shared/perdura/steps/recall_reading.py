@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from perdura.errors import NotStored, UpstreamUnavailable
 from perdura.packages.long_digest import START, LongDigest, LongState, resumes
 from perdura.ports import Ports
 from perdura.steps.recall_events import Recalled
-from perdura.storage.parts import part_size
-from perdura.storage.store import ObjectRef
+from perdura.storage.kept_open import KeptOpenWriter
 from perdura.storage.uploads import Upload
 
 HASHED = ("adler32", "sha256", "sha512")
+UNKEPT = 8 << 20
+"""Bytes after which a drill, which keeps nothing, could be gone on with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,108 +73,104 @@ def read_on(target: Target, reading: Reading, fetch: Callable[[int, int], Iterat
     wanted = {name: target.checksums[name] for name in HASHED if name in target.checksums}
     if not resumes(tuple(wanted)):
         reading = Reading(again=reading.again)
-    digest = LongDigest(tuple(wanted), reading.state)
-    store = _Kept(target, reading.upload, ports)
     try:
-        broken, late = _fill(target, digest, fetch, store, ports)
-        if broken or late:
-            state = digest.state() if late or resumes(tuple(wanted)) else START
-            return Progress(Reading(state, store.upload_id, reading.again), broken=broken)
-        result = Recalled(
-            digest.offset,
-            target.size,
-            {name: value.hex() for name, value in digest.digests().items()},
-            wanted,
-            None,
-        )
-        if not result.wrong:
-            return Progress(reading, replace(result, ref=store.finish()))
-    except _UploadGone:
+        with _kept(target, reading, ports) as kept:
+            return _read_on(target, reading, wanted, fetch, kept, ports)
+    except NotStored:
+        # The store no longer knows the upload.
         return Progress(Reading(again=reading.again))
-    store.give_up()
+
+
+def give_up(target: Target, reading: Reading, ports: Ports) -> None:
+    """Remove what was read so far; raises what the store raises."""
+    if target.key is not None and reading.upload is not None:
+        ports.store.uploads.abort(Upload(ports.settings.bucket_dips, target.key, reading.upload))
+
+
+def _read_on(
+    target: Target,
+    reading: Reading,
+    wanted: Mapping[str, str],
+    fetch: Callable[[int, int], Iterator[bytes]],
+    kept: KeptOpenWriter | _Nowhere,
+    ports: Ports,
+) -> Progress:
+    digest = LongDigest(tuple(wanted), reading.state)
+    resumable = resumes(tuple(wanted))
+    reached, broken, late = reading.state, "", False
+    try:
+        for data in _fetched(target, digest.offset, fetch):
+            while data:
+                piece, data = data[: kept.room], data[kept.room :]
+                digest.update(piece)
+                if kept.write(piece) and resumable:
+                    reached = digest.state()
+            ports.progress("reading from tape", digest.offset, target.size)
+            if digest.offset < target.size and ports.deadline.near():
+                late = True
+                break
+    except UpstreamUnavailable as error:
+        broken = error.message
+    if broken or late:
+        if late and not resumable:
+            digest.state()
+        upload = kept.put_down()
+        return Progress(Reading(reached, upload.id if upload else None, reading.again), broken=broken)
+    found = {name: value.hex() for name, value in digest.digests().items()}
+    result = Recalled(digest.offset, target.size, found, wanted, None)
+    if not result.wrong:
+        info = kept.finish()
+        return Progress(reading, result if info is None else replace(result, ref=info.ref))
     if reading.state.offset and not reading.again:
         return Progress(Reading(again=True))
     return Progress(reading, result)
 
 
-def _fill(
-    target: Target, digest: LongDigest, fetch: Callable[[int, int], Iterator[bytes]], kept: _Kept, ports: Ports
-) -> tuple[str, bool]:
-    """Take whole parts; gives back why the tape system broke off, and whether time was up."""
-    length, piece = part_size(target.size), bytearray()
-
-    def take(part: bytearray) -> None:
-        kept.put(digest.offset // length + 1, part)
-        digest.update(part)
-
-    left = target.size - digest.offset
+def _fetched(target: Target, done: int, fetch: Callable[[int, int], Iterator[bytes]]) -> Iterator[memoryview]:
+    """What is still to be read; raises UpstreamUnavailable also where the tape system has the file no longer."""
+    left = target.size - done
     try:
-        for chunk in fetch(target.offset + digest.offset, left) if left else ():
-            view = memoryview(chunk)
-            while view:
-                fitting = view[: length - len(piece)]
-                piece += fitting
-                view = view[len(fitting) :]
-                if len(piece) == length:
-                    take(piece)
-                    piece = bytearray()
-            done = digest.offset + len(piece)
-            ports.progress("reading from tape", done, target.size)
-            if done < target.size and ports.deadline.near():
-                return "", True
-    except UpstreamUnavailable as error:
-        return error.message, False
-    if piece:
-        take(piece)
-    return "", False
+        for chunk in fetch(target.offset + done, left) if left else ():
+            yield memoryview(chunk)
+    except NotStored as error:
+        raise UpstreamUnavailable(error.message) from error
 
 
-class _UploadGone(Exception):
-    """The store no longer knows the upload."""
+def _kept(target: Target, reading: Reading, ports: Ports) -> KeptOpenWriter | _Nowhere:
+    """Where the bytes go; raises NotStored when the upload is over."""
+    if target.key is None:
+        return _Nowhere(reading.state.offset)
+    bucket = ports.settings.bucket_dips
+    upload = Upload(bucket, target.key, reading.upload) if reading.upload else None
+    return KeptOpenWriter(
+        ports.store, bucket, target.key, size=target.size, resumed=upload, position=reading.state.offset
+    )
 
 
-class _Kept:
-    """Where the bytes go: nowhere in a drill, one object for a small file, the parts of an upload for a large one."""
+class _Nowhere:
+    """Takes the bytes of a drill: counts like a writer, and keeps nothing."""
 
-    def __init__(self, target: Target, upload_id: str | None, ports: Ports) -> None:
-        self._target, self._ports = target, ports
-        self._uploads = ports.store.uploads
-        self._large = target.size > part_size(target.size)
-        self._small = bytearray()
-        self.upload_id = upload_id
+    def __init__(self, position: int) -> None:
+        self.position = position
 
     @property
-    def _upload(self) -> Upload:
-        return Upload(self._ports.settings.bucket_dips, str(self._target.key), str(self.upload_id))
+    def room(self) -> int:
+        return UNKEPT - self.position % UNKEPT
 
-    def put(self, number: int, part: bytearray) -> None:
-        if self._target.key is None:
-            return
-        if not self._large:
-            self._small = part
-            return
-        if self.upload_id is None:
-            self.upload_id = self._uploads.begin(self._ports.settings.bucket_dips, self._target.key).id
-        try:
-            self._uploads.put_part(self._upload, number, part)
-        except NotStored as error:
-            raise _UploadGone from error
+    def write(self, data: memoryview) -> bool:
+        self.position += len(data)
+        return self.position % UNKEPT == 0
 
-    def finish(self) -> ObjectRef | None:
-        bucket, key = self._ports.settings.bucket_dips, self._target.key
-        if key is None:
-            return None
-        if not self._large:
-            return self._ports.store.put(bucket, key, bytes(self._small)).info.ref
-        try:
-            parts = self._uploads.parts(self._upload)
-            if sum(part.size for part in parts) != self._target.size:
-                self.give_up()
-                raise _UploadGone
-            return self._uploads.complete(self._upload, parts).ref
-        except NotStored as error:
-            raise _UploadGone from error
+    def put_down(self) -> None:
+        """Nothing is left open."""
 
-    def give_up(self) -> None:
-        if self.upload_id is not None:
-            self._uploads.abort(self._upload)
+    def finish(self) -> None:
+        """Nothing was kept."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from perdura.errors import NotStored, PerduraError
+from perdura.errors import NotStored, PerduraError, Retryable
 from perdura.storage.parts import Part, Upload, part_size
 from perdura.storage.store import ObjectInfo
 
@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 
 _SMALLEST_PART = 8 << 20
 _FLYING = 2
+_MEMORY = 128 << 20
+"""Bytes that parts may take: the one being filled, those under way, and a spare one."""
 
 
 class KeptOpenWriter:
     """Writes one object. Leaving the context without `finish` or `put_down` gives the upload up.
+
+    One that was resumed is left as it is when the store does not answer: whoever noted it can go on from there.
 
     An object that fits into one part is put in one request, with its media type. `size` is that of the whole object
     where it is known. Methods raise what the store raises; NotStored when `resumed` is an upload that is over.
@@ -45,7 +49,7 @@ class KeptOpenWriter:
         self._place = bucket, key
         self._size = size
         self._media_type = content_type
-        self._upload = resumed
+        self._upload = self._resumed = resumed
         self._sent = len(_parts_before(position, store.uploads.parts(resumed))) if resumed else 0
         self._flying: deque[tuple[Future[None], bytearray]] = deque()
         self._workers: ThreadPoolExecutor | None = None
@@ -103,11 +107,14 @@ class KeptOpenWriter:
             self._upload = uploads.begin(*self._place)
         if self._workers is None:
             self._workers = ThreadPoolExecutor(_FLYING, thread_name_prefix="upload")
-        while len(self._flying) >= _FLYING:
+        flying = min(_FLYING, _MEMORY // self._length - 1)
+        while len(self._flying) >= max(flying, 1):
             self._landed()
         self._sent += 1
         full = self._part if self._filled == len(self._part) else self._part[: self._filled]
         self._flying.append((self._workers.submit(uploads.put_part, self._upload, self._sent, full), full))
+        if flying < 1:
+            self._land()
         self._length = self._next_length()
         self._filled = 0
         fits = self._spare and len(self._spare[-1]) == self._length
@@ -138,7 +145,8 @@ class KeptOpenWriter:
         if self._over:
             return
         self._close()
-        if self._upload is not None:
+        noted = self._resumed is not None and isinstance(error, Retryable)
+        if self._upload is not None and not noted:
             try:
                 self._store.uploads.abort(self._upload)
             except PerduraError:

@@ -14,13 +14,14 @@ from uuid import UUID
 
 import pytest
 
-from perdura.errors import Broken, NotFound, Rejected, StoreUnavailable, UpstreamUnavailable
+from perdura.errors import Broken, NotFound, NotStored, Rejected, StoreUnavailable, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Copy, Outcome, StepState
 from perdura.packages import long_digest
 from perdura.packages.aip_index import SCHEMA
 from perdura.ports import Staging
 from perdura.steps import recall as step
 from perdura.steps import recall_reading
+from perdura.storage import kept_open
 from tests.unit.tape.fakes import AIP, ARCHIVE, FakeClock, FakeTape, PresigningStore, aip, archive, ports
 
 DATA = bytes(range(256)) * 100
@@ -251,7 +252,8 @@ PART = 128 * 60
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of a few kilobytes instead of many megabytes."""
-    monkeypatch.setattr(recall_reading, "part_size", lambda _: PART)
+    monkeypatch.setattr(kept_open, "_SMALLEST_PART", PART)
+    monkeypatch.setattr(recall_reading, "UNKEPT", PART)
 
 
 def hurried(bench: Bench, looks: int) -> None:
@@ -336,6 +338,41 @@ def test_a_recall_begins_anew_when_the_store_has_forgotten_the_upload() -> None:
     again = bench.run()
     assert (again.state, (again.checkpoint or {})["reading"]["offset"]) == (StepState.QUEUED, 0)
     assert bench.run().state is StepState.COMPLETED
+
+
+@pytest.mark.usefixtures("parts")
+def test_a_store_that_fails_does_not_lose_what_earlier_invocations_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(LARGE)
+    hurried(bench, 40)
+    assert bench.run().state is StepState.QUEUED
+    reached = bench.view.step.checkpoint["reading"]
+    assert reached["offset"] >= PART
+
+    def fails(*_: object) -> None:
+        raise StoreUnavailable("the store is away")
+
+    with monkeypatch.context() as away:
+        away.setattr(bench.store.uploads, "put_part", fails)
+        outcome = bench.run()
+    assert outcome.state is StepState.WAITING
+    assert (outcome.checkpoint or {})["reading"] == reached
+    hurried(bench, 1000)
+    assert bench.run().state is StepState.COMPLETED
+
+
+def test_a_staged_file_that_is_gone_is_staged_again_and_then_shown_to_a_person() -> None:
+    bench = Bench()
+
+    def gone(path: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        raise NotStored("the tape endpoint has no such file")
+        yield b""
+
+    bench.tape.read = gone  # type: ignore[method-assign]
+    outcomes = []
+    while not outcomes or outcomes[-1].state is StepState.WAITING:
+        outcomes.append(bench.run())
+    assert (outcomes[-1].state, outcomes[-1].error_code) == (StepState.BLOCKED, "staging-failed")
+    assert len(bench.tape.stages) == 3
 
 
 def test_digests_that_cannot_be_continued_here_need_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
