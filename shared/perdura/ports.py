@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from perdura.fleet import Fleet
+from perdura.outcome import ArchiveView
 from perdura.packages.tape_container import Slot
 from perdura.premis.model import Event
 from perdura.settings import Settings
@@ -251,6 +252,10 @@ class TapeSystem(Protocol):
         """Ask for archiving; the same `job_key` always gives the same job id, however often it is asked."""
         ...
 
+    def job_id(self, job_key: str) -> str:
+        """The id that a job of this key has, whether it was asked for or not."""
+        ...
+
     def jobs(self, job_ids: Sequence[str]) -> Mapping[str, TapeJob]:
         """States of many jobs in as few requests as the system allows."""
         ...
@@ -289,6 +294,10 @@ class TapeSystem(Protocol):
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Bytes of a file that is on disk."""
+        ...
+
+    def unstage(self, request: str, paths: Sequence[str]) -> None:
+        """Ask for the files of a stage request no longer; what is on disk already is for `release`."""
         ...
 
     def release(self, request: str, paths: Sequence[str]) -> None:
@@ -334,6 +343,42 @@ class OpenJob:
     path: str
     job_id: str | None
     account: TapeAccount | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftCopy:
+    """An AIP that a job no step waits for was to put on tape; `slot`: its place in a container."""
+
+    archive: ArchiveView
+    package: UUID
+    slot: Slot | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeftJob:
+    """A job that no step waits for any more, as everything it was for was cancelled: by whom, and since when.
+
+    `job_id` None: no answer to it is known. `size` and `adler32` are those of the file on tape.
+    """
+
+    key: str
+    path: str
+    size: int
+    adler32: str | None
+    job_id: str | None
+    account: TapeAccount | None
+    by: str
+    since: datetime
+    copies: tuple[LeftCopy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LeftRecall:
+    """A cancelled recall whose file the tape system was asked for: by whom, and since when."""
+
+    archive: ArchiveView
+    by: str
+    since: datetime
 
 
 class TapeJobs(Protocol):

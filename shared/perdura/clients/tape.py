@@ -110,6 +110,10 @@ class FtsTape:
             },
         }
 
+    def job_id(self, job_key: str) -> str:
+        """The id under which FTS has a job of this key, if it has one."""
+        return self.fts.identity().job_id(job_key)
+
     def jobs(self, job_ids: Sequence[str]) -> Mapping[str, TapeJob]:
         """States of many jobs; a job FTS no longer lists is looked for in its archive."""
         self._certificate_lasts()
@@ -183,6 +187,10 @@ class FtsTape:
     def read(self, path: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Bytes of a file that is on disk."""
         return self.endpoint.read(self._path(path), offset, length)
+
+    def unstage(self, request: str, paths: Sequence[str]) -> None:
+        """Ask for the files of a stage request no longer."""
+        self.endpoint.unstage(request, [self._path(path) for path in paths])
 
     def release(self, request: str, paths: Sequence[str]) -> None:
         """Let the tape system evict staged files."""

@@ -188,6 +188,13 @@ class TapeEndpoint:
             for item in items
         }
 
+    def unstage(self, request: str, paths: Sequence[str]) -> None:
+        """Cancel files of a stage request; what is on disk stays there until released.
+
+        Raises NotStored for a request that the endpoint has forgotten.
+        """
+        self._call("POST", f"stage/{request}/cancel", {"paths": list(paths)})
+
     def release(self, request: str, paths: Sequence[str]) -> None:
         """Let the endpoint evict staged files."""
         self._call("POST", f"release/{request}", {"paths": list(paths)})

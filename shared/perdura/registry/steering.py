@@ -100,6 +100,8 @@ _ARCHIVE = text("UPDATE archive SET state = :state, updated_at = clock_timestamp
 def cancel(connection: Connection, archive: UUID, *, by: str) -> Begun:
     """Stop an Archive where it is: no further step is run. What a step wrote already stays.
 
+    What a step asked of outside systems is called off afterwards, whether they answer now or not.
+
     Raises NotFound, or Conflict when nothing is under way.
     """
     # The deposit and the step before the Archive: the order in which an arrival and a closing step lock them.
@@ -110,6 +112,33 @@ def cancel(connection: Connection, archive: UUID, *, by: str) -> Begun:
         raise Conflict(f"Nothing is under way: the Archive is {last.archive_state}.", code="nothing-to-cancel")
     connection.execute(_ARCHIVE, {"archive": archive, "state": ArchiveState.CANCELLED})
     return Begun(archive, ())
+
+
+_CANCEL_ERRAND = text("""
+    UPDATE step SET state = 'cancelled', finished_at = clock_timestamp(), updated_at = clock_timestamp(),
+        output = output || jsonb_build_object('cancelled_by', CAST(:by AS text))
+    WHERE id = :step AND archive_id = :archive AND position >= :errands
+        AND state IN ('queued', 'running', 'waiting', 'blocked')
+""")
+
+
+def cancel_errand(connection: Connection, archive: UUID, step: UUID, *, by: str) -> None:
+    """Stop a step beside the pipeline, such as a recall; what it asked of the tape system is called off afterwards.
+
+    Raises NotFound, or Conflict when it is over or belongs to the pipeline.
+    """
+    values = {"step": step, "archive": archive, "by": by, "errands": ERRAND_POSITION}
+    if connection.execute(_CANCEL_ERRAND, values).rowcount:
+        return
+    state = connection.execute(
+        text("SELECT state, position FROM step WHERE id = :step AND archive_id = :archive"),
+        {"step": step, "archive": archive},
+    ).one_or_none()
+    if state is None:
+        raise NotFound("The Archive has no such step.")
+    if state.position < ERRAND_POSITION:
+        raise Conflict("The step belongs to the pipeline: cancel the Archive.", code="pipeline-step")
+    raise Conflict(f"Nothing is under way: the step is {state.state}.", code="nothing-to-cancel")
 
 
 _SKIPPED = text("""

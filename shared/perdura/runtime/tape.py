@@ -1,4 +1,4 @@
-"""The tick of `archive-cta`: containers filled, waiting jobs looked at, credentials kept fresh, drills, expiry."""
+"""The tick of `archive-cta`: containers filled, jobs looked at or called off, credentials renewed, drills, expiry."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from perdura.ids import derived_id
 from perdura.premis import log
 from perdura.premis.model import Event, Identifier, Outcome
 from perdura.registry import duties, tape_containers, tape_duties
+from perdura.runtime import tape_left
 from perdura.runtime.delivery import poll_waiting
 from perdura.runtime.environment import Environment
 from perdura.runtime.recording import tell
@@ -44,6 +45,7 @@ def tick(environment: Environment) -> Sequence[CloudEvent]:
         events += drill(environment)
     if settings.tape_group_below:
         fill_containers(environment)
+    events += tape_left.call_off(environment, NAME, NEEDS)
     return events + poll_waiting(environment, NAME, "archive", archive.poll, NEEDS)
 
 

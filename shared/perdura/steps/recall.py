@@ -76,7 +76,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     long. Raises Rejected when the Archive has no copy on tape or the AIP no such file, Broken without a tape system.
     """
     tape = _tape(ports)
-    found = _taken_up(archive)
+    found = taken_up(archive)
     try:
         target = target_of(found, ports)
         if found.request is None:
@@ -113,7 +113,8 @@ def _tape(ports: Ports) -> TapeSystem:
     return ports.tape
 
 
-def _taken_up(archive: ArchiveView) -> Recall:
+def taken_up(archive: ArchiveView) -> Recall:
+    """The recall that the step asks for, as far as it is; raises Rejected without a copy on tape."""
     checkpoint = archive.step.checkpoint
     aip, copy = _version(archive)
     path, offset = place_on_tape(copy, f"{archive.id}/{aip.id}")

@@ -64,9 +64,7 @@ def test_a_resumed_upload_is_kept_when_the_store_does_not_answer(monkeypatch: py
         upload = writer.put_down()
     with (
         pytest.raises(StoreUnavailable),
-        KeptOpenWriter(  # fmt: skip
-            store, "b", "k", size=len(CONTENT), resumed=upload, position=2 * PART
-        ),
+        KeptOpenWriter(store, "b", "k", size=len(CONTENT), resumed=upload, position=2 * PART),
     ):
         raise StoreUnavailable("away")
     with KeptOpenWriter(store, "b", "k", size=len(CONTENT), resumed=upload, position=2 * PART) as writer:

@@ -61,10 +61,13 @@ class FakeTape:
         self.submissions.append(request.job_key)
         if self.refuse is not None:
             raise self.refuse
-        job = str(uuid5(NAMESPACE, request.job_key))
+        job = self.job_id(request.job_key)
         self.requests.setdefault(job, request)
         self.states.setdefault(job, TapeJob(job, "active"))
         return job
+
+    def job_id(self, job_key: str) -> str:
+        return str(uuid5(NAMESPACE, job_key))
 
     def tick(self) -> None:
         """Every active job's file reaches tape."""
@@ -96,6 +99,7 @@ class FakeTape:
         return {path: self.places.get(path) or Residency(path, False, False, None, None, missing) for path in paths}
 
     def cancel(self, job_ids: Sequence[str]) -> None:
+        self._answers()
         for job in job_ids:
             if job in self.states and self.states[job].state in ("active", "archiving"):
                 self.states[job] = TapeJob(job, "cancelled", "Job canceled by the user", cancelled_by_user=True)
@@ -129,7 +133,13 @@ class FakeTape:
         for start in range(0, len(part), 1000):
             yield part[start : start + 1000]
 
+    def unstage(self, request: str, paths: Sequence[str]) -> None:
+        self._answers()
+        if self.stages.pop(request, None) is None:
+            raise NotStored(f"no {request}")
+
     def release(self, request: str, paths: Sequence[str]) -> None:
+        self._answers()
         self.released += paths
 
     def _answers(self) -> None:

@@ -1,0 +1,142 @@
+"""What steps that were cancelled or skipped left at the tape system: jobs, and requests for files on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, text
+
+from perdura.outcome import ArchiveView, Copy
+from perdura.packages.tape_container import Slot
+from perdura.ports import LeftCopy, LeftJob, LeftRecall, TapeAccount, TapeJob
+from perdura.registry import work
+
+_ARCHIVES = """
+    SELECT job.archive_id WHERE job.archive_id IS NOT NULL
+    UNION ALL
+    SELECT package.archive_id FROM tape_container_member JOIN package ON package.id = package_id
+    WHERE tape_container_member.container_id = job.container_id
+"""
+
+_NEWEST = """
+    SELECT state FROM step WHERE step.archive_id = each.archive_id AND name = 'archive'
+    ORDER BY position DESC, attempt DESC LIMIT 1
+"""
+
+_JOBS = text(f"""
+    SELECT job.key, job.job_id, job.path, job.size, job.server, job.holder, job.archive_id, job.container_id,
+        (SELECT adler32 FROM tape_container WHERE id = job.container_id) AS adler32
+    FROM tape_job AS job
+    WHERE ended_at IS NULL AND coalesce(archive_id, container_id) IS NOT NULL
+        AND (job_id IS NOT NULL OR intended_at < clock_timestamp() - interval '15 minutes')
+        AND EXISTS (SELECT FROM ({_ARCHIVES}) AS each)
+        AND NOT EXISTS (SELECT FROM ({_ARCHIVES}) AS each WHERE ({_NEWEST}) IS DISTINCT FROM 'cancelled')
+    ORDER BY looked_at NULLS FIRST, intended_at LIMIT :limit FOR UPDATE OF job SKIP LOCKED
+""")  # noqa: S608 - constants of this module
+"""Jobs that no step waits for. One whose answer is not known may still be asked for by a worker for 15 minutes."""
+
+_COPIES = text(f"""
+    SELECT wanted.key, wanted.package_id, wanted."offset", wanted.length, {work.VIEW}, step.finished_at,
+        coalesce(step.output ->> 'cancelled_by', step.output ->> 'skipped_by') AS by
+    FROM (
+        SELECT key, CAST(split_part(key, ':', 1) AS uuid) AS package_id, archive_id, 
+            CAST(NULL AS bigint) AS "offset", CAST(NULL AS bigint) AS length
+        FROM tape_job WHERE key = ANY(:keys) AND container_id IS NULL
+        UNION ALL
+        SELECT tape_job.key, package.id, package.archive_id, member."offset", member.size
+        FROM tape_job JOIN tape_container_member AS member USING (container_id)
+            JOIN package ON package.id = member.package_id
+        WHERE tape_job.key = ANY(:keys)
+    ) AS wanted
+    JOIN archive ON archive.id = wanted.archive_id
+    JOIN LATERAL (SELECT * FROM step WHERE step.archive_id = archive.id AND name = 'archive'
+                  ORDER BY position DESC, attempt DESC LIMIT 1) AS step ON true
+    ORDER BY wanted.key, wanted."offset"
+""")  # noqa: S608 - a constant of another module
+
+
+def jobs(connection: Connection, limit: int) -> list[LeftJob]:
+    """Lock and give back jobs that no step waits for any more, those not looked at for the longest time first."""
+    rows = connection.execute(_JOBS, {"limit": limit}).all()
+    if not rows:
+        return []
+    copies: dict[str, list[Row[Any]]] = {}
+    for row in connection.execute(_COPIES, {"keys": [row.key for row in rows]}):
+        copies.setdefault(row.key, []).append(row)
+    return [_job(row, copies[row.key]) for row in rows if row.key in copies]
+
+
+def _job(row: Row[Any], copies: Sequence[Row[Any]]) -> LeftJob:
+    return LeftJob(
+        key=row.key,
+        path=row.path,
+        size=row.size,
+        adler32=row.adler32 or _adler32(copies[0]),
+        job_id=row.job_id,
+        account=TapeAccount(row.server, row.holder) if row.server and row.holder else None,
+        by=next((each.by for each in copies if each.by), None) or "a newer attempt",
+        since=max(each.finished_at for each in copies),
+        copies=tuple(_copy(row, each) for each in copies),
+    )
+
+
+def _copy(job: Row[Any], row: Row[Any]) -> LeftCopy:
+    slot = None if job.container_id is None else Slot(job.container_id, row.offset, row.length)
+    return LeftCopy(work.archive_of(row), row.package_id, slot)
+
+
+def _adler32(row: Row[Any]) -> str | None:
+    """That of an AIP with a file of its own: what the step computed, or what the registry knows."""
+    archive: ArchiveView = work.archive_of(row)
+    known = next((each.checksums.get("adler32") for each in archive.packages if each.id == row.package_id), None)
+    return archive.step.checkpoint.get("adler32") or known
+
+
+def looked_at(connection: Connection, job: LeftJob, found: TapeJob | None, *, over: bool) -> None:
+    """Note what became of a job; one that is `over` is not looked at again."""
+    connection.execute(
+        text("""
+            UPDATE tape_job SET looked_at = clock_timestamp(), cancelled_by = coalesce(cancelled_by, :by),
+                job_id = coalesce(job_id, :job), state = coalesce(:state, state), reason = coalesce(:reason, reason),
+                ended_at = CASE WHEN :over THEN clock_timestamp() END
+            WHERE key = :key
+        """),
+        {
+            "key": job.key, "by": job.by, "over": over, "job": found.job_id if found else None,
+            "state": found.state if found else None, "reason": found.reason if found else None,
+        },
+    )  # fmt: skip
+
+
+def confirmed(connection: Connection, archive: UUID, copies: Sequence[Copy]) -> None:
+    """Record copies that reached tape before they were called off."""
+    work.keep(connection, archive, (), copies)
+
+
+_RECALLS = text(f"""
+    SELECT {work.VIEW}, step.finished_at, coalesce(step.output ->> 'cancelled_by', '') AS by
+    FROM step JOIN archive ON archive.id = step.archive_id
+    WHERE step.name = 'recall' AND step.state = 'cancelled' AND step.checkpoint ->> 'request' IS NOT NULL
+        AND step.output #> '{{recall,called_off_at}}' IS NULL
+    ORDER BY step.finished_at LIMIT :limit FOR UPDATE OF step SKIP LOCKED
+""")  # noqa: S608 - a constant of another module
+
+
+def recalls(connection: Connection, limit: int) -> list[LeftRecall]:
+    """Lock and give back cancelled recalls whose file the tape system was asked for, the oldest first."""
+    rows = connection.execute(_RECALLS, {"limit": limit})
+    return [LeftRecall(work.archive_of(row), row.by, row.finished_at) for row in rows]
+
+
+def called_off(connection: Connection, step: UUID) -> None:
+    """Note that a recall left nothing at the tape system."""
+    connection.execute(
+        text("""
+            UPDATE step SET output = jsonb_set(output, '{recall}', coalesce(output -> 'recall', '{}')
+                || jsonb_build_object('called_off_at', clock_timestamp()))
+            WHERE id = :step
+        """),
+        {"step": step},
+    )

@@ -1,0 +1,72 @@
+"""The part of the tick of `archive-cta` that calls off what cancelled steps left at the tape system."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection
+
+from perdura.cloudevents.build import build
+from perdura.cloudevents.message import CloudEvent
+from perdura.premis import log
+from perdura.registry import outbox, tape_left
+from perdura.runtime.environment import Environment
+from perdura.runtime.recording import tell
+from perdura.steps import archive_left, recall_left
+from perdura.steps.archive_left import Ended
+
+
+def call_off(environment: Environment, function: str, needs: frozenset[str]) -> list[CloudEvent]:
+    """Call off jobs and stage requests, and record how they ended; returns the CloudEvents to emit.
+
+    The rows stay locked while the tape system is asked, so that overlapping ticks never do it twice.
+    """
+    return _jobs(environment, function, needs) + _recalls(environment, function, needs)
+
+
+def _jobs(environment: Environment, function: str, needs: frozenset[str]) -> list[CloudEvent]:
+    tape = environment.tape
+    if tape is None:
+        return []
+    told: list[CloudEvent] = []
+    with environment.engine.begin() as connection:
+        left = tape_left.jobs(connection, archive_left.MOST)
+        if not left:
+            return []
+        ports = environment.ports(left[0].copies[0].archive, needs)
+        for looked in archive_left.call_off(left, tape, ports):
+            tape_left.looked_at(connection, looked.job, looked.found, over=bool(looked.ended))
+            for ended in looked.ended:
+                told += _recorded(connection, ended, function)
+    return told
+
+
+def _recorded(connection: Connection, ended: Ended, function: str) -> Sequence[CloudEvent]:
+    if ended.copies:
+        tape_left.confirmed(connection, ended.archive.id, ended.copies)
+    now, step = datetime.now(UTC), ended.archive.step.id
+    facts = [
+        build(fact.type, fact.data, source=f"/perdura/{function}", at=now, archive=ended.archive.id, key=(step, n))
+        for n, fact in enumerate(ended.facts)
+    ]
+    if facts:
+        outbox.write(connection, facts)
+    log.append(connection, ended.events, actor=function)
+    return [*facts, *tell(connection, ended.events)]
+
+
+def _recalls(environment: Environment, function: str, needs: frozenset[str]) -> list[CloudEvent]:
+    tape = environment.tape
+    if tape is None:
+        return []
+    told: list[CloudEvent] = []
+    with environment.engine.begin() as connection:
+        for left in tape_left.recalls(connection, recall_left.MOST):
+            done, event = recall_left.call_off(left, tape, environment.ports(left.archive, needs))
+            if done:
+                tape_left.called_off(connection, left.archive.step.id)
+            if event is not None:
+                log.append(connection, [event], actor=function)
+                told += tell(connection, [event])
+    return told
