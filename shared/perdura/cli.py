@@ -32,6 +32,7 @@ COMMANDS = {
     "events": ("perdura.commands.events", "events", "PREMIS events of an archive, or of the whole log."),
     "retry": ("perdura.commands.archives", "retry", "Try the failed step of an archive again."),
     "recall": ("perdura.commands.recall", "recall", "Bring the AIP of an archive back from tape."),
+    "check": ("perdura.commands.check", "check", "Read the copies of an archive again."),
     "failures": ("perdura.commands.causes", "failures", "What has stopped, by cause; retry a group."),
     "collections": ("perdura.commands.collections", "collections", "Named sets of archives."),
     "jobs": ("perdura.commands.jobs", "jobs", "One act on many archives."),

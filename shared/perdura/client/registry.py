@@ -113,9 +113,9 @@ class Client(Transport):
         """Go on without the failed or blocked step."""
         return self.post(f"/archives/{archive}/skip")
 
-    def cancel(self, archive: str) -> Document:
-        """Stop an Archive where it is."""
-        return self.post(f"/archives/{archive}/cancel")
+    def cancel(self, archive: str, step: str | None = None) -> Document:
+        """Stop an Archive where it is, or a `step` beside its pipeline: a recall or a check."""
+        return self.post(f"/archives/{archive}/steps/{step}/cancel" if step else f"/archives/{archive}/cancel")
 
     def run(self, archive: str, steps: Sequence[str]) -> Document:
         """Run more steps behind the finished pipeline."""
@@ -131,6 +131,14 @@ class Client(Transport):
         told = {"package": package, "file": file}
         wanted = {name: value for name, value in told.items() if value is not None}
         return self.post(f"/archives/{archive}/recalls", {"drill": drill, **wanted})
+
+    def check(self, archive: str, *, package: str | None = None, copies: Sequence[str] = ()) -> list[Document]:
+        """Have copies of the AIP read again and compared: all, or those at `object-store` or `tape`.
+
+        Gives back the step, package and location of each.
+        """
+        wanted = {"copies": list(copies), **({"package": package} if package else {})}
+        return list(self.post(f"/archives/{archive}/checks", wanted)["items"])
 
     def wait(self, archive: str, timeout: float | None = None, every: float = 2.0) -> Document:
         """Wait until an Archive is done, looking `every` so many seconds. Raises TimeoutError after `timeout` of them.

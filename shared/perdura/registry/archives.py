@@ -248,22 +248,6 @@ def recall(
     return errand(connection, archive, "recall", json.dumps(wanted), step or new_id())
 
 
-def check_copy(connection: Connection, package: UUID, *, on_tape: bool, step: UUID) -> Begun:
-    """Ask for a copy of an AIP to be read again and compared: the stored one, or by a drill the one on tape.
-
-    A `step` of that id that was asked for before is left alone. Raises NotFound for what is no AIP, Conflict when it
-    has no copy on tape.
-    """
-    archive = connection.execute(
-        text("SELECT archive_id FROM package WHERE id = :package AND kind = 'AIP'"), {"package": package}
-    ).scalar_one_or_none()
-    if archive is None:
-        raise NotFound("There is no such AIP.")
-    if on_tape:
-        return recall(connection, archive, package=package, drill=True, step=step)
-    return errand(connection, archive, "verify", json.dumps({"package": str(package)}), step)
-
-
 def errand(connection: Connection, archive: UUID, name: str, step_input: str, step: UUID) -> Begun:
     """Ask for a step beside the pipeline of an Archive; one of that id that was asked for before is left alone."""
     made = connection.execute(

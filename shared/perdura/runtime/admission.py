@@ -8,12 +8,11 @@ from perdura.cloudevents.catalogue import FixityRequested, HarvestRequested, Ing
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import NotStored, Rejected
 from perdura.ids import derived_id
-from perdura.registry import archives, deposits
-from perdura.registry.tape_tables import LOCATION as TAPE
+from perdura.registry import archives, checks, deposits
+from perdura.registry.checks import LOCATIONS, STORE, TAPE
 from perdura.runtime.answers import Answer
 from perdura.runtime.delivery import Delivered
 from perdura.runtime.environment import Environment
-from perdura.steps.verify import LOCATION as STORE
 from perdura.storage.store import is_package_key
 
 
@@ -37,11 +36,11 @@ def admit_fixity(environment: Environment, event: CloudEvent) -> Delivered:
     """
     data = FixityRequested.model_validate(event.data)
     location = data.location or STORE
-    if location not in (STORE, TAPE):
+    if location not in LOCATIONS:
         raise Rejected(f"There are no copies at {location!r}.", code="unknown-location")
     step = derived_id("fixity", event.source, event.id)
     with environment.engine.begin() as connection:
-        begun = archives.check_copy(connection, data.package, on_tape=location == TAPE, step=step)
+        begun = checks.check_copy(connection, data.package, on_tape=location == TAPE, step=step)
     return Delivered(Answer.DONE, begun.events)
 
 

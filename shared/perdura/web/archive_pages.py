@@ -11,19 +11,23 @@ from pydantic import ValidationError
 from perdura.accounts.principals import Permission
 from perdura.api import cursors, presentation
 from perdura.api.models.access import RestrictionRequest
-from perdura.api.models.archives import ArchiveQuery
+from perdura.api.models.archives import ArchiveQuery, CheckRequest
 from perdura.api.problems import invalid, not_found
 from perdura.api.queries import archives, events, facets, files, finding
 from perdura.api.resources import access
+from perdura.api.resources import archives as resource
 from perdura.registry import archives as registry
 from perdura.registry import steering
 from perdura.registry.steering import Act
+from perdura.registry.transitions import ERRAND_POSITION
 from perdura.web.holdings import in_package
 from perdura.web.query_string import address, read_query
 from perdura.web.visit import Visit, see_other
 
 FILES_SHOWN = 100
 EVENTS_SHOWN = 100
+UNDER_WAY = frozenset({"queued", "running", "waiting"})
+STOPPABLE = UNDER_WAY | {"blocked"}
 
 
 def start(visit: Visit) -> Response:
@@ -84,7 +88,8 @@ def _everything(visit: Visit, archive_id: UUID) -> dict[str, Any]:
     recorded = events.page(visit.connection, archive_id, limit=EVENTS_SHOWN + 1)
     return {
         "archive": archive,
-        "final": archive.state in presentation.FINAL,
+        "final": archive.state in presentation.FINAL and not any(step.state in UNDER_WAY for step in record.steps),
+        "stoppable": {step.id for step in record.steps if step.position >= ERRAND_POSITION and step.state in STOPPABLE},
         "steps": [presentation.step(row) for row in reversed(record.steps)],
         "holdings": [in_package(row, package, shut=shut) for row in found[:FILES_SHOWN]] if package else [],
         "files_package": presentation.package(package, shut=shut) if package is not None else None,
@@ -118,6 +123,22 @@ def restrict(visit: Visit, archive_id: UUID) -> Response:
     except ValidationError as error:
         raise invalid(error, "form") from None
     access.restrict(visit, archive_id, wanted)
+    return see_other(f"/archives/{archive_id}")
+
+
+def check(visit: Visit, archive_id: UUID) -> Response:
+    """Read all copies of the AIP again and compare them, and show what happens."""
+    visit.require(Permission.OPERATE)
+    visit.form(())
+    resource.check_copies(visit, archive_id, CheckRequest(package=None))
+    return see_other(f"/archives/{archive_id}")
+
+
+def cancel_step(visit: Visit, archive_id: UUID, step_id: UUID) -> Response:
+    """Stop a recall or a check."""
+    visit.require(Permission.OPERATE)
+    visit.form(())
+    resource.cancel_step(visit, archive_id, step_id)
     return see_other(f"/archives/{archive_id}")
 
 

@@ -66,6 +66,8 @@ def _routes() -> Map:
             get("/archives/<uuid:archive_id>/packages/<uuid:package_id>/view/<path:path>", file_pages.view),
             post("/archives/<uuid:archive_id>/<any(retry,skip,cancel,run):act>", archive_pages.act),
             post("/archives/<uuid:archive_id>/recall", archive_pages.recall),
+            post("/archives/<uuid:archive_id>/check", archive_pages.check),
+            post("/archives/<uuid:archive_id>/steps/<uuid:step_id>/cancel", archive_pages.cancel_step),
             post("/archives/<uuid:archive_id>/restriction", archive_pages.restrict),
             post("/archives/<uuid:archive_id>/collections", collection_pages.add_archive),
             get("/jobs", job_pages.listing),

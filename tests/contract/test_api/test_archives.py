@@ -155,6 +155,62 @@ def test_a_request_costs_at_most_ten_statements(world: World, registry: Client, 
     assert len(seen) <= 10
 
 
+def _steps(world: World) -> list[tuple[str, dict[str, object]]]:
+    with world.engine.connect() as connection:
+        return [
+            (row.name, row.input)
+            for row in connection.execute(text("SELECT name, input FROM step WHERE position >= 1000 ORDER BY position"))
+        ]
+
+
+def test_all_copies_of_an_archive_are_checked_each_once_at_a_time(world: World, registry: Client) -> None:
+    archive = world.archive()
+    address = f"/api/v1/archives/{archive}/checks"
+    assert registry.post(address, json={}, headers=bearer()).status_code == 404, "no AIP yet"
+    package = world.aip(archive)
+    assert registry.post(address, json={"copies": ["tape"]}, headers=bearer()).status_code == 409
+    with world.engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO copy (package_id, location, uri, size, checksums) VALUES (:id, 'tape', 'x', 3, '{}')"),
+            {"id": package},
+        )
+    asked = registry.post(address, json={}, headers=bearer())
+    assert asked.status_code == 202
+    assert [item["location"] for item in asked.json["items"]] == ["object-store", "tape"]
+    assert _steps(world) == [
+        ("verify", {"package": str(package)}), ("recall", {"package": str(package), "drill": True}),
+    ]  # fmt: skip
+    assert registry.post(address, json={}, headers=bearer()).json["items"] == asked.json["items"], "under way already"
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE step SET state = 'completed' WHERE name = 'verify'"))
+    again = registry.post(address, json={"copies": ["object-store"]}, headers=bearer()).json["items"]
+    assert again[0]["step"] != asked.json["items"][0]["step"]
+
+
+def test_bad_checks_are_refused(world: World, registry: Client) -> None:
+    archive, other = world.archive(), world.archive()
+    world.aip(archive)
+    foreign = world.aip(other)
+    address = f"/api/v1/archives/{archive}/checks"
+    bad = [{"copies": ["moon"]}, {"package": "a version"}, {"copies": "tape"}, {"other": 1}, []]
+    assert [registry.post(address, json=body, headers=bearer()).status_code for body in bad] == [422] * 5
+    assert registry.post(address, json={"package": str(foreign)}, headers=bearer()).status_code == 404
+    assert registry.post(f"/api/v1/archives/{new_id()}/checks", json={}, headers=bearer()).status_code == 404
+    assert registry.post(address, json={}, headers=world.bearer()).status_code in (403, 404)
+    assert registry.post(address, json={}).status_code == 401
+    assert _steps(world) == []
+
+
+def test_a_check_is_stopped_by_its_step(world: World, registry: Client) -> None:
+    archive = world.archive()
+    world.aip(archive)
+    [item] = registry.post(f"/api/v1/archives/{archive}/checks", json={}, headers=bearer()).json["items"]
+    address = f"/api/v1/archives/{archive}/steps/{item['step']}/cancel"
+    assert registry.post(address, headers=world.bearer()).status_code in (403, 404)
+    assert [registry.post(address, headers=bearer()).status_code for _ in range(2)] == [202, 409]
+    assert registry.post(f"/api/v1/archives/{archive}/steps/{new_id()}/cancel", headers=bearer()).status_code == 404
+
+
 def test_a_version_of_the_aip_is_recalled_by_its_id(world: World, registry: Client) -> None:
     archive, other = world.archive(), world.archive()
     package, foreign = world.aip(archive), world.aip(other)

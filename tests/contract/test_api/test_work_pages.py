@@ -75,11 +75,23 @@ def test_every_page_stands_with_and_without_anything_to_show(world: World, perso
 def test_an_archives_page_offers_only_what_makes_sense(person: Client, busy: str) -> None:
     page = _page(person, f"/archives/{busy}")
     assert set(re.findall(rf'action="/archives/{busy}/(\w+)"', page)) == {
-        "retry", "skip", "recall", "collections", "restriction",
+        "retry", "skip", "recall", "check", "collections", "restriction",
     }  # fmt: skip
     assert "Versions" in page
     token = csrf_of(person.get("/archives", base_url=BASE))
     assert person.post(f"/archives/{busy}/cancel", data={"csrf": token}, base_url=BASE).status_code == 409
+
+
+def test_copies_are_checked_from_the_page_which_follows_it_and_lets_it_be_stopped(person: Client, busy: str) -> None:
+    token = csrf_of(person.get("/archives", base_url=BASE))
+    assert person.post(f"/archives/{busy}/check", data={"csrf": token}, base_url=BASE).status_code == 303
+    page = _page(person, f"/archives/{busy}")
+    assert "hx-trigger" in page, "it is followed although the Archive is final"
+    stops = re.findall(rf'action="(/archives/{busy}/steps/[0-9a-f-]+/cancel)"', page)
+    assert len(stops) == 2, "of the copy in the store and the one on tape"
+    assert person.post(stops[0], data={"csrf": token}, base_url=BASE).status_code == 303
+    assert len(re.findall(r"/steps/[0-9a-f-]+/cancel", _page(person, f"/archives/{busy}"))) == 1
+    assert person.post(f"/archives/{busy}/check", base_url=BASE).status_code == 403, "not without the form's token"
     assert person.post(f"/archives/{busy}/skip", data={"csrf": token}, base_url=BASE).status_code == 303
     assert person.post(f"/archives/{busy}/burn", data={"csrf": token}, base_url=BASE).status_code == 404
 

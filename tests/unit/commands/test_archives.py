@@ -118,6 +118,32 @@ def test_without_a_stack_the_way_to_one_is_shown(tmp_path: Path) -> None:
     assert (result.exit_code, "does not run" in result.output) == (2, True)
 
 
+def test_copies_are_checked_and_the_exit_status_tells(run: Run, registry: FakeRegistry) -> None:
+    items = [
+        {"step": "s1", "package": "p", "location": "object-store"}, {"step": "s2", "package": "p", "location": "tape"},
+    ]  # fmt: skip
+    registry.on("POST /api/v1/archives/a1/checks", (202, {"items": items}), (202, {"items": items}))
+    steps = [
+        {"id": "s1", "state": "completed", "error": None},
+        {"id": "s2", "state": "failed", "error": {"code": "fixity-mismatch", "message": "other bytes"}},
+    ]
+    registry.on("GET /api/v1/archives/a1/steps", (200, {"items": steps}))
+    assert "step s2: copy of p at tape" in run("check", "a1", "--copy", "tape", "--package", "p").stdout
+    [sent] = [json.loads(body) for body in registry.sent("POST", "/api/v1/archives/a1/checks")]
+    assert sent == {"package": "p", "copies": ["tape"]}
+    watched = run("check", "a1", "--watch")
+    assert watched.exit_code == 1
+    assert "object-store: completed" in watched.stdout
+    assert "tape: failed: other bytes" in watched.stdout
+
+
+def test_a_recall_or_check_is_stopped_by_its_step(run: Run, registry: FakeRegistry) -> None:
+    registry.on("POST /api/v1/archives/a1/steps/s1/cancel", (202, {}))
+    registry.on("POST /api/v1/archives/a1/cancel", (202, {}))
+    assert run("archives", "cancel", "a1", "--step", "s1").stdout == "step s1\n"
+    assert run("archives", "cancel", "a1").stdout == "archive a1\n"
+
+
 def test_a_version_is_recalled_by_its_id(run: Run, registry: FakeRegistry) -> None:
     registry.on("POST /api/v1/archives/a1/recalls", (202, {"archive": "a1", "step": "s1"}), (202, {"step": "s2"}))
     assert run("recall", "a1", "--package", "p0").stdout == "step s1\n"

@@ -348,6 +348,29 @@ class RecallAnswer(Answer):
     links: dict[str, str]
 
 
+class CheckRequest(Request):
+    """Which copies of the AIP to read again and compare; all of them without `copies`."""
+
+    package: PackageId | None = Field(None, description="A version of the AIP, by its id; without it, that in use.")
+    copies: list[Literal["object-store", "tape"]] = Field(default_factory=list, max_length=2)
+
+
+class CheckAnswer(Answer):
+    """The step that checks one copy."""
+
+    step: UUID
+    package: UUID
+    location: str
+
+
+class ChecksAnswer(Answer):
+    """The steps that check copies; those that were under way already among them."""
+
+    archive: UUID
+    items: list[CheckAnswer]
+    links: dict[str, str]
+
+
 class RetryAnswer(Answer):
     """The step that will be run again."""
 

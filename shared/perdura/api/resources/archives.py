@@ -13,6 +13,9 @@ from perdura.api.models.archives import (
     ArchiveFilter,
     ArchivePage,
     ArchiveQuery,
+    CheckAnswer,
+    CheckRequest,
+    ChecksAnswer,
     ExportQuery,
     FacetsAnswer,
     FileFilter,
@@ -28,7 +31,7 @@ from perdura.api.problems import not_found
 from perdura.api.queries import archives, facets, files, finding
 from perdura.api.queries.rows import AnyRow
 from perdura.registry import archives as registry
-from perdura.registry import steering
+from perdura.registry import checks, steering
 from perdura.registry.archives import Begun
 
 section = Section("Archives")
@@ -155,6 +158,32 @@ def recall_archive(call: Call, archive_id: UUID, body: RecallRequest) -> RecallA
     call.emit(begun.events)
     step = UUID(begun.events[0].data["step"])
     return RecallAnswer(archive=archive_id, step=step, links=links.archive_links(archive_id))
+
+
+@section.post("/archives/<uuid:archive_id>/checks", permission=Permission.OPERATE, status=202)
+def check_copies(call: Call, archive_id: UUID, body: CheckRequest) -> ChecksAnswer:
+    """Read copies of the AIP again and compare every digest with the registry; each copy is a step of its own.
+
+    The copy on tape is recalled, read and not kept. What is being checked already is not checked twice. 404 for a
+    version that the Archive does not have; 409 for a copy that there is not.
+    """
+    _require(call, archive_id)
+    begun, events = checks.check_copies(call.connection, archive_id, package=body.package, locations=body.copies)
+    call.emit(events)
+    items = [CheckAnswer(step=each.step, package=each.package, location=each.location) for each in begun]
+    return ChecksAnswer(archive=archive_id, items=items, links=links.archive_links(archive_id))
+
+
+@section.post("/archives/<uuid:archive_id>/steps/<uuid:step_id>/cancel", permission=Permission.OPERATE, status=202)
+def cancel_step(call: Call, archive_id: UUID, step_id: UUID) -> ActAnswer:
+    """Stop a step beside the pipeline: a recall or a check. What it asked of the tape system is called off.
+
+    409 when it is over, or belongs to the pipeline: that is stopped with its Archive.
+    """
+    _require(call, archive_id)
+    call.objects.append(step_id)
+    steering.cancel_errand(call.connection, archive_id, step_id, by=call.principal.name)
+    return ActAnswer(archive=archive_id, links=links.archive_links(archive_id))
 
 
 def _require(call: Call, archive_id: UUID) -> AnyRow:
