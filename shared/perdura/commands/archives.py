@@ -131,11 +131,10 @@ _act("skip", "Go on without the failed or blocked step of an archive.")
 @archives.command("cancel")
 @click.argument("archive_id")
 @click.option("--step", help="Only this recall or check, by the id of its step.")
-@api.options
-@click.pass_obj
-def cancel(root: Path, archive_id: str, step: str | None, url: str | None, token: str | None) -> None:
+@api.connected
+def cancel(registry: Client, archive_id: str, step: str | None) -> None:
     """Stop an archive where it is; what was asked of the tape system is called off there."""
-    api.connect(root, url, token).cancel(archive_id, step)
+    registry.cancel(archive_id, step)
     click.echo(f"archive {archive_id}" if step is None else f"step {step}")
 
 

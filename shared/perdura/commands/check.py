@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
@@ -21,22 +20,12 @@ OVER = frozenset({"completed", "completed_with_warnings", "failed", "blocked", "
     "--copy", "copies", multiple=True, type=click.Choice(["object-store", "tape"]), help="Only this copy; repeatable."
 )
 @click.option("--watch", is_flag=True, help="Stay until all are checked.")
-@api.options
-@click.pass_obj
-def check(
-    root: Path,
-    archive_id: str,
-    package: str | None,
-    copies: Sequence[str],
-    watch: bool,
-    url: str | None,
-    token: str | None,
-) -> None:
+@api.connected
+def check(registry: Client, archive_id: str, package: str | None, copies: Sequence[str], watch: bool) -> None:
     """Read the copies of an archive again and compare every digest.
 
     With --watch the exit status is 0 when all are what was preserved, 1 when one is not.
     """
-    registry = api.connect(root, url, token)
     asked = registry.check(archive_id, package=package, copies=copies)
     for each in asked:
         click.echo(f"step {each['step']}: copy of {each['package']} at {each['location']}")
