@@ -1,11 +1,12 @@
 """Publishing: a record on a real InvenioRDM beside the bare requests it takes, a large file, and a zip of many files.
 
-    python benchmarks/publish.py [record] [large] [zip]
+    python benchmarks/publish.py [record] [large] [zip] [--rounds N] [--large BYTES] [--files N] [--each BYTES]
 
 The server is the test peer (`tests/peers/inveniordm`), installed when it is missing; `RDM_STATE` names one that runs
 already. The bare minimum is what any client has to send, over one connection: create, announce both files, send and
 commit each, update, publish. Ours looks first whether the record is there, compares MD5 and size after each commit, and
-reads record and files back. Both are run in turn. Memory is the peak of a process that does nothing else.
+reads record and files back. Both are run in turn. The zip is asked over HTTP of the function `publish` as it is
+deployed, with a PostgreSQL of its own. Memory is the peak of a process that does nothing else. About three minutes.
 """
 
 from __future__ import annotations
@@ -14,34 +15,38 @@ import argparse
 import hashlib
 import os
 import resource
+import socket
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+from uuid import UUID
 
 import httpx
+from sqlalchemy import Engine, create_engine, insert
 
+from perdura.clients.destinations import ACCESS_PAGES
 from perdura.clients.inveniordm.wire import Wire
 from perdura.ids import new_id
 from perdura.local.passing_store import passing_store
-from perdura.packages import zip_stream
+from perdura.ports import Offer
+from perdura.registry import migrate, offers
+from perdura.registry.tables import Archive, Package, PackageFile, Publication
 from perdura.settings import Settings
 from perdura.steps.publish_record import Order, Publisher
 from perdura.steps.publish_transfer import Sending, Wanted
-from perdura.storage.runs import Runs
 from perdura.storage.s3 import S3Store
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.registry import free_port, postgres
 from tests.peers.inveniordm import peer
 
-ROUNDS = 15
 FILES = {"report.pdf": os.urandom(200_000), "table.csv": b"a,b\n1,2\n" * 20_000}
-LARGE = 2**30
-ZIPPED, EACH = 10_000, 64 * 2**10
 ZIP_ROUNDS = 5
 BUCKET = "perdura-aips"
 
@@ -97,13 +102,13 @@ def ours(wire: Wire) -> None:
     Publisher(wire, order, _note, lambda: None).publish()
 
 
-def record(server: peer.Peer) -> None:
+def record(server: peer.Peer, rounds: int) -> None:
     """Time of a two-file record, ours and bare, in turn."""
     token = server.tokens["publisher"]
     times: dict[str, list[float]] = {"bare": [], "ours": []}
     headers = {"Authorization": f"Bearer {token}"}
     with httpx.Client(base_url=server.url, headers=headers, timeout=60) as client, Wire(server.url, token) as wire:
-        for number in range(ROUNDS + 2):
+        for number in range(rounds + 2):
             for name, work in (("bare", lambda: bare(client)), ("ours", lambda: ours(wire))):
                 begun = time.perf_counter()
                 work()
@@ -111,7 +116,7 @@ def record(server: peer.Peer) -> None:
                     times[name].append(time.perf_counter() - begun)
     medians = {name: statistics.median(values) for name, values in times.items()}
     ratio = medians["ours"] / medians["bare"]
-    print(f"two-file record, bare minimum of 8 requests, median of {ROUNDS}: {medians['bare']:.3f} s")
+    print(f"two-file record, bare minimum of 8 requests, median of {rounds}: {medians['bare']:.3f} s")
     print(f"two-file record, published exactly once and proven: {medians['ours']:.3f} s, {ratio:.2f}x (to reach 1.2x)")
 
 
@@ -124,9 +129,9 @@ def child(work: str, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def peak() -> float:
-    """Peak resident memory of this process in MiB."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+def peak(process: int | str = "self") -> float:
+    """Peak resident memory of a process in MiB."""
+    line = next(line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) / 1024
 
 
@@ -155,36 +160,116 @@ def publish_large(url: str, token: str, *arguments: str) -> None:
         Publisher(wire, order, _note, lambda: None).publish()
     took, used = time.perf_counter() - begun, cpu() - used
     print(
-        f"1 GiB file published and compared: {took:.1f} s, {used:.1f} s of processor, "
+        f"{info.size / 2**30:.2f} GiB file published and compared: {took:.1f} s, {used:.1f} s of processor, "
         f"peak {peak():.0f} MiB (idle {before:.0f}; to reach 200)"
     )
 
 
-def zip_many(*arguments: str) -> None:
-    """In a process of its own: stream the zip of 10,000 files out of one tar-like object, as the access pages do."""
-    store = store_of(list(arguments))
-    info = store.head(BUCKET, "many")
-    step = EACH + 512
-    reader = Runs(store, info.ref, [(number * step + 512, EACH) for number in range(ZIPPED)])
-    entries = [
-        zip_stream.Entry(f"folder/{number:05d}.bin", EACH, lambda n=number: reader.read(n * step + 512, EACH))
-        for number in range(ZIPPED)
-    ]
-    expected = zip_stream.length(entries)
-    zipped, plain, used = [], [], []
-    for _ in range(ZIP_ROUNDS):
-        begun, before = time.perf_counter(), cpu()
-        length = sum(len(chunk) for chunk in zip_stream.stream(entries, info.modified))
-        zipped.append(length / (time.perf_counter() - begun) / 1e6)
-        used.append(cpu() - before)
-        assert length == expected
-        begun = time.perf_counter()
-        plain.append(sum(len(chunk) for chunk in store.stream(info.ref)) / (time.perf_counter() - begun) / 1e6)
-    print(
-        f"zip of {ZIPPED} files of {EACH // 1024} KiB, median of {ZIP_ROUNDS}: {statistics.median(zipped):.0f} MB/s "
-        f"(to reach 300; each {', '.join(f'{speed:.0f}' for speed in zipped)}), {statistics.median(used):.2f} s of "
-        f"processor, peak {peak():.0f} MiB (to reach 200); the store alone gives {statistics.median(plain):.0f} MB/s"
+def published(engine: Engine, store: S3Store, files: int, each: int) -> UUID:
+    """An Archive on the access pages whose AIP has so many files of so many bytes; its tar is random bytes."""
+    archive, package = new_id(), new_id()
+    step = each + 512
+    filled(store, str(archive), files * step)
+    ref = store.head(BUCKET, str(archive)).ref
+    paths = [f"data/objects/folder/{number:05d}.bin" for number in range(files)]
+    with engine.begin() as connection:
+        connection.execute(
+            insert(Archive).values(id=archive, title="Many files", state="completed", pipeline=[], origin="deposit")
+        )
+        connection.execute(
+            insert(Package).values(
+                id=package, archive_id=archive, kind="AIP", bucket=BUCKET, key=ref.key, version_id=ref.version_id,
+                etag=ref.etag, container="tar", size=files * step, checksums={"sha256": "0" * 64}, accepted=True,
+            )
+        )  # fmt: skip
+        rows = [
+            {"package_id": package, "path": path, "size": each, "checksums": {}, "offset": number * step + 512}
+            for number, path in enumerate(paths)
+        ]
+        connection.execute(insert(PackageFile), rows)
+        named = [(path.removeprefix("data/objects/"), path) for path in paths]
+        offers.record(connection, archive, Offer(package, "dip", named, files * each))
+        connection.execute(insert(Publication).values(archive_id=archive, destination=ACCESS_PAGES, url="x"))
+    return archive
+
+
+@contextmanager
+def served(settings: Settings, database: str) -> Iterator[tuple[int, int]]:
+    """The function `publish` as it is deployed, behind gunicorn: its port, and the process of its worker."""
+    port = free_port()
+    main = Path(__file__).parents[1] / "functions/publish/main.py"
+    environment = {
+        **os.environ, "FUNCTION": "publish", "HOST": "127.0.0.1", "PORT": str(port), "ACCESS_LOG": "off",
+        "PERDURA_DATABASE_URL": database, "PERDURA_RATE_LIMIT_STRANGERS": "0",
+        "PERDURA_S3_ENDPOINT": settings.s3_endpoint or "", "PERDURA_S3_ACCESS_KEY": settings.s3_access_key or "",
+        "PERDURA_S3_SECRET_KEY": settings.s3_secret_key.get_secret_value(),
+    }  # fmt: skip
+    command = [sys.executable, "-m", "gunicorn", "-c", "python:perdura.runtime.server"]
+    process = subprocess.Popen([*command, f"functions_framework:create_app('handle','{main}','http')"], env=environment)
+    try:
+        for _ in range(300):
+            with suppress(httpx.TransportError):
+                httpx.get(f"http://127.0.0.1:{port}/healthz")
+                break
+            time.sleep(0.1)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        yield port, int(children[0])
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def fetched(url: str) -> tuple[int, float]:
+    """Bytes of a body and seconds that they took, read by a client that costs as little as can be."""
+    parts = urlsplit(url)
+    assert parts.hostname is not None
+    request = f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\nConnection: close\r\n\r\n"
+    buffer = bytearray(1 << 20)
+    begun = time.perf_counter()
+    with socket.create_connection((parts.hostname, parts.port or 80), timeout=120) as connection:
+        connection.sendall(request.encode())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += connection.recv(1)
+        assert b" 200 " in head.splitlines()[0], head
+        taken = 0
+        while count := connection.recv_into(buffer):
+            taken += count
+    declared = next(line for line in head.lower().splitlines() if line.startswith(b"content-length:"))
+    assert taken == int(declared.split(b":")[1]), (taken, head)
+    return taken, time.perf_counter() - begun
+
+
+def zip_over_http(settings: Settings, files: int, each: int) -> str:
+    """The zip of all files of an Archive, asked of the function over HTTP, beside the store's own speed."""
+    store = S3Store(settings)
+    with postgres(None) as database:
+        engine = create_engine(database)
+        migrate.upgrade(engine)
+        archive = published(engine, store, files, each)
+        plain_url = store.presigned_get(store.head(BUCKET, str(archive)).ref, 3600)
+        zipped, plain = [], []
+        with served(settings, database) as (port, worker):
+            before = used_by(worker)
+            for _ in range(ZIP_ROUNDS):
+                length, took = fetched(f"http://127.0.0.1:{port}/archives/{archive}/files.zip")
+                zipped.append(length / took / 1e6)
+                length, took = fetched(plain_url)
+                plain.append(length / took / 1e6)
+            used = (used_by(worker) - before) / ZIP_ROUNDS
+            memory = peak(worker)
+    return (
+        f"zip of {files} files of {each // 1024} KiB over HTTP, median of {ZIP_ROUNDS}: "
+        f"{statistics.median(zipped):.0f} MB/s (to reach 300; each {', '.join(f'{speed:.0f}' for speed in zipped)}), "
+        f"{used:.2f} s of the function's processor, its peak {memory:.0f} MiB (to reach 200); "
+        f"the store alone gives {statistics.median(plain):.0f} MB/s"
     )
+
+
+def used_by(process: int) -> float:
+    """Processor seconds that a process used."""
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def filled(store: S3Store, key: str, size: int) -> None:
@@ -196,32 +281,36 @@ def filled(store: S3Store, key: str, size: int) -> None:
         writer.finish()
 
 
-def with_store(parts: set[str], server: peer.Peer | None) -> Iterator[str]:
+def with_store(parts: set[str], server: peer.Peer | None, sizes: argparse.Namespace) -> None:
     """Measure what needs the object store."""
     with passing_store() as settings:
         access = (settings.s3_endpoint or "", settings.s3_access_key or "", settings.s3_secret_key.get_secret_value())
-        store = S3Store(settings)
         if "zip" in parts:
-            filled(store, "many", ZIPPED * (EACH + 512))
-            yield child("zip_many", *access)
+            print(zip_over_http(settings, sizes.files, sizes.each), flush=True)
         if "large" in parts and server is not None:
-            filled(store, "large", LARGE)
-            yield child("publish_large", server.url, server.tokens["publisher"], *access)
+            filled(S3Store(settings), "large", sizes.large)
+            print(child("publish_large", server.url, server.tokens["publisher"], *access), flush=True)
 
 
 def main() -> None:
     """Measure what is asked for, by default all of it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", default=[], help="record, large, zip")
-    parts = set(parser.parse_args().parts) or {"record", "large", "zip"}
+    parser.add_argument("--rounds", type=int, default=15, help="records published in either way")
+    parser.add_argument("--large", type=int, default=2**30, help="bytes of the large file")
+    parser.add_argument("--files", type=int, default=10_000, help="files of the zip")
+    parser.add_argument("--each", type=int, default=64 * 2**10, help="bytes of each of them")
+    told = parser.parse_args()
+    parts = set(told.parts) or {"record", "large", "zip"}
+    if "zip" in parts:
+        with_store({"zip"}, None, told)
     if parts == {"zip"}:
-        print(*with_store(parts, None), sep="\n")
         return
     with peer.running() as server:
         if "record" in parts:
-            record(server)
-        if parts - {"record"}:
-            print(*with_store(parts, server), sep="\n")
+            record(server, told.rounds)
+        if "large" in parts:
+            with_store({"large"}, server, told)
 
 
 if __name__ == "__main__":

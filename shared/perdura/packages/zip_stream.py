@@ -27,6 +27,7 @@ _FLAGS = 0x0808
 _UNIX = 3 << 8
 _MODE = 0o100644 << 16
 
+GATHERED = 256 << 10
 
 Chunks = Callable[[], Iterable[bytes | memoryview]]
 
@@ -98,15 +99,21 @@ def _end(count: int, size: int, position: int) -> bytes:
 
 
 def window(chunks: Iterable[bytes | memoryview], start: int, stop: int) -> Iterator[bytes]:
-    """Bytes `start` to `stop` (excluded) of a stream."""
+    """Bytes `start` to `stop` (excluded) of a stream, in pieces of about GATHERED bytes: each is one write."""
     position = 0
+    gathered = bytearray()
     for chunk in chunks:
         begin, end = max(start - position, 0), min(stop - position, len(chunk))
         if begin < end:
-            yield bytes(chunk[begin:end])
+            gathered += chunk[begin:end]
+        if len(gathered) >= GATHERED:
+            yield bytes(gathered)
+            gathered.clear()
         position += len(chunk)
         if position >= stop:
-            return
+            break
+    if gathered:
+        yield bytes(gathered)
 
 
 def _dos(moment: datetime) -> tuple[int, int]:

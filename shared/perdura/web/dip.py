@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from flask import Response
@@ -24,10 +25,10 @@ MOST_FILES = 100_000
 def zipped(reading: Reading, archive_id: UUID) -> Response:
     """All files as one zip; its length is exact and a range of it can be had. 409 for more files than it may hold."""
     opened = door.content(reading, archive_id, "files.zip")
-    named = _named(reading, opened, archive_id)
-    if not named or len(named) > MOST_FILES or any(row.offset is None for _, row in named):
+    extents = _extents(reading, opened, archive_id)
+    if not extents or len(extents) > MOST_FILES or any(extent.offset is None for extent in extents):
         raise Problem(409, "These files cannot be had as a zip; take the whole package.", "not-zippable")
-    entries = _entries(reading.store, opened.package, [(f"{archive_id}/{name}", row) for name, row in named])
+    entries = _entries(reading.store, opened.package, f"{archive_id}/", extents)
     whole = zip_stream.length(entries)
     tag = _tag(opened.package, entries)
     response = Response(mimetype="application/zip")
@@ -50,27 +51,34 @@ def zipped(reading: Reading, archive_id: UUID) -> Response:
     return response
 
 
-def _named(reading: Reading, opened: door.Opened, archive_id: UUID) -> list[tuple[str, AnyRow]]:
-    """What is offered, under the names it has there; for whoever holds a pass the whole payload."""
+class Extent(NamedTuple):
+    """Where a file lies in the AIP, and what it is called in the zip."""
+
+    name: str
+    offset: int
+    size: int
+
+
+def _extents(reading: Reading, opened: door.Opened, archive_id: UUID) -> Sequence[Extent | AnyRow]:
+    """What is offered; for whoever holds a pass the whole payload. In the order in which the bytes lie in the AIP."""
     connection, limit = reading.connection, MOST_FILES + 1
     if not opened.by_pass:
-        return [(row.name, row) for row in offers.page(connection, archive_id, limit=limit)]
+        return offers.extents(connection, archive_id, limit=limit)
     rows = files.page(connection, opened.package.id, limit=limit)
     payload = aip_payload.names(row.path for row in rows)
-    return [(payload[row.path], row) for row in rows if row.path in payload]
+    found = [Extent(payload[row.path], row.offset, row.size) for row in rows if row.path in payload]
+    return sorted(found, key=lambda extent: extent.offset or 0)
 
 
-def _entries(store: Store, package: AnyRow, named: Sequence[tuple[str, AnyRow]]) -> list[zip_stream.Entry]:
-    """The entries in the order in which their bytes lie in the AIP, so that neighbours are read in one stream."""
-    ordered = sorted(named, key=lambda each: each[1].offset)
+def _entries(store: Store, package: AnyRow, root: str, extents: Sequence[Extent | AnyRow]) -> list[zip_stream.Entry]:
+    """The entries below the folder `root`; neighbours in the AIP are read in one stream."""
     ref = ObjectRef(package.bucket, package.key, package.version_id, package.etag)
-    reader = Runs(store, ref, [(row.offset, row.size) for _, row in ordered])
+    reader = Runs(store, ref, [(extent.offset, extent.size) for extent in extents])
 
-    def entry(name: str, row: AnyRow) -> zip_stream.Entry:
-        offset, size = row.offset, row.size
-        return zip_stream.Entry(name, size, lambda: reader.read(offset, size))
+    def entry(name: str, offset: int, size: int) -> zip_stream.Entry:
+        return zip_stream.Entry(root + name, size, lambda: reader.read(offset, size))
 
-    return [entry(name, row) for name, row in ordered]
+    return [entry(extent.name, extent.offset, extent.size) for extent in extents]
 
 
 def _tag(package: AnyRow, entries: Sequence[zip_stream.Entry]) -> str:

@@ -47,3 +47,15 @@ def page(
 def one(connection: Connection, archive_id: UUID, path: str) -> AnyRow | None:
     """One file by its path in the AIP."""
     return connection.execute(_files(archive_id).where(OfferFile.path == path)).one_or_none()
+
+
+def extents(connection: Connection, archive_id: UUID, *, limit: int) -> Sequence[AnyRow]:
+    """`name`, `offset` and `size` of at most `limit` files in the order in which they lie in the AIP."""
+    return connection.execute(
+        select(OfferFile.name, PackageFile.offset, PackageFile.size)
+        .join_from(OfferFile, Offer, Offer.archive_id == OfferFile.archive_id)
+        .join(PackageFile, and_(PackageFile.package_id == Offer.package_id, PackageFile.path == OfferFile.path))
+        .where(OfferFile.archive_id == archive_id)
+        .order_by(PackageFile.offset)
+        .limit(limit)
+    ).all()
