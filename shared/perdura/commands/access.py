@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 import click
 
-from perdura.api.models.access import WithdrawalRequest
+from perdura.api.models.access import REASONS
 from perdura.client import Client
 from perdura.commands import api
-
-REASONS = get_args(WithdrawalRequest.model_fields["reason"].annotation)
 
 
 @click.group()
@@ -66,6 +64,16 @@ def _restriction(registry: Client, archive_id: str, reason: str, *, restricted: 
     click.echo(f"archive {archive_id} is {'restricted' if told['restricted'] else 'open'}")
     for address in told["published"] if restricted else ():
         click.echo(f"still shown at {address}: withdraw it there (perdura access withdraw)", err=True)
+
+
+@access.command()
+@click.argument("archive_id")
+@click.option("--after-withdrawal", is_flag=True, help="Even if it was withdrawn from the access pages.")
+@api.connected
+def publish(registry: Client, archive_id: str, after_withdrawal: bool) -> None:
+    """Publish an archive again, by the policies of today."""
+    asked = registry.post(f"/archives/{archive_id}/publication", {"after_withdrawal": after_withdrawal})
+    click.echo(f"asked for: step {asked['steps'][0]} of {archive_id}")
 
 
 @access.command()

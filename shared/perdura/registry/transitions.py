@@ -62,8 +62,8 @@ FOLLOWERS: dict[str, frozenset[str]] = {
 ERRAND_POSITION = 1000
 """Positions of errands begin here, behind those of any pipeline.
 
-Errands are steps that are asked for beside a pipeline (`recall`, `verify`, `notify`, `withdraw`): what becomes of them
-does not change the state of the Archive.
+Errands are steps that are asked for beside a pipeline (`recall`, `verify`, `notify`, `withdraw`, `publish` once more):
+what becomes of them does not change the state of the Archive.
 """
 
 FIRST_STEPS = frozenset({"harvest", "ingest"})

@@ -42,6 +42,8 @@ class Checked:
 def publish(archive: ArchiveView, aip: Package, destination: Destination, ports: Ports) -> Result:
     """Publish the Archive's AIP on the access pages; what is restricted or was withdrawn is left out, and says so.
 
+    Input: `after_withdrawal` when a person wants it shown again all the same.
+
     Raises Broken without a registry or where the AIP's index is gone, Rejected when the policy cannot be met.
     """
     if archive.restricted:
@@ -50,7 +52,7 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, ports:
     if placements is None:
         raise Broken("The publication on the access pages needs the registry.", code="no-registry")
     known = placements.known(ACCESS_PAGES, archive.id)
-    if known is not None and known.state == "withdrawn":
+    if known is not None and known.state == "withdrawn" and archive.step.input.get("after_withdrawal") is not True:
         return Result(ACCESS_PAGES, output={"withheld": "The Archive was withdrawn."})
     entries = content.entries(aip, ports)
     offered = offer(aip, entries, destination, ports.store)

@@ -16,6 +16,12 @@ from perdura.premis.model import Event, Identifier, Outcome
 SOFTWARE = Identifier("software", f"perdura/{__version__} publish", ("executing program",))
 
 
+def authorizer(archive: ArchiveView) -> tuple[Identifier, ...]:
+    """The person who asked for a step beside the pipeline, if one did."""
+    by = archive.step.input.get("by")
+    return (Identifier("account", str(by), ("authorizer",)),) if by else ()
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """`url` when it is published, `look_at` when somebody there has to accept it first, `error` when it failed."""
@@ -47,6 +53,6 @@ def disseminated(
         at=ports.clock.now(),
         details=(detail,),
         outcomes=(Outcome(outcome, notes),),
-        agents=(SOFTWARE,),
+        agents=(*authorizer(archive), SOFTWARE),
         objects=(Identifier("UUID", str(aip.id), ("source",)), Identifier("UUID", str(archive.id)), *more),
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from perdura import __version__
 from perdura.clients.destinations import ACCESS_PAGES, access_configuration
 from perdura.clients.inveniordm.records import Records
 from perdura.clients.inveniordm.wire import RdmGone
@@ -17,14 +16,15 @@ from perdura.ports import Placed, Ports
 from perdura.premis.model import SUCCESS, Event, Identifier
 from perdura.premis.model import Outcome as EventOutcome
 from perdura.steps.publish import Connect, connect
+from perdura.steps.publish_result import SOFTWARE, authorizer
 
 
 def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outcome:
     """Withdraw from the destination that the input names, or from all where the Archive was published.
 
-    Input: `reason`, `note`, `destination` for one of them, and `tell_source` when the Source is to be told that it is
-    deleted (status D). Raises Rejected for what was never published there, Broken when the access system does not let
-    us (only its administrators may delete).
+    Input: `by` (who asked for it), `reason`, `note`, `destination` for one of them, and `tell_source` when the Source
+    is to be told that it is deleted (status D). Raises Rejected for what was never published there, Broken when the
+    access system does not let us (only its administrators may delete).
     """
     placements = ports.placements
     if placements is None:
@@ -76,6 +76,6 @@ def _event(archive: ArchiveView, withdrawn: list[str], reason: str, note: str, p
         at=ports.clock.now(),
         details=(f"Withdrawn from access at {', '.join(withdrawn)}: {reason}",),
         outcomes=(EventOutcome(SUCCESS, (note,) if note else ()),),
-        agents=(Identifier("software", f"perdura/{__version__} publish", ("executing program",)),),
+        agents=(*authorizer(archive), SOFTWARE),
         objects=(Identifier("UUID", str(archive.id)),),
     )

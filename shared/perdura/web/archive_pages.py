@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from perdura.accounts.principals import Permission
 from perdura.api import cursors, presentation
-from perdura.api.models.access import RestrictionRequest
+from perdura.api.models.access import REASONS, RestrictionRequest
 from perdura.api.models.archives import ArchiveQuery, CheckRequest
 from perdura.api.problems import invalid, not_found
 from perdura.api.queries import archives, events, facets, files, finding
@@ -98,6 +98,7 @@ def _everything(visit: Visit, archive_id: UUID) -> dict[str, Any]:
         "more_events": len(recorded) > EVENTS_SHOWN,
         "related": archives.related(visit.connection, visit.principal, record.archive),
         "runnable": steering.more_steps(record.archive.pipeline),
+        "withdrawal_reasons": REASONS,
         "premis_url": visit.services.settings.premis_url,
     }
 

@@ -17,6 +17,7 @@ from perdura.api.authentication import STRANGER, Caller, caller_of
 from perdura.api.problems import Problem, method_not_allowed, not_found
 from perdura.api.services import Services
 from perdura.web import (
+    access_forms,
     account_pages,
     adding,
     administration,
@@ -69,6 +70,9 @@ def _routes() -> Map:
             post("/archives/<uuid:archive_id>/check", archive_pages.check),
             post("/archives/<uuid:archive_id>/steps/<uuid:step_id>/cancel", archive_pages.cancel_step),
             post("/archives/<uuid:archive_id>/restriction", archive_pages.restrict),
+            post("/archives/<uuid:archive_id>/embargo", access_forms.embargo),
+            post("/archives/<uuid:archive_id>/withdrawal", access_forms.withdraw),
+            post("/archives/<uuid:archive_id>/publication", access_forms.publish),
             post("/archives/<uuid:archive_id>/collections", collection_pages.add_archive),
             get("/jobs", job_pages.listing),
             get("/jobs/new", job_pages.plan),

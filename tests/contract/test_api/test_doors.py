@@ -18,7 +18,7 @@ from perdura.api.queries import published
 from perdura.api.resources import OPERATIONS
 from perdura.premis import log
 from perdura.web import passes
-from tests.contract.test_api.world import BASE, FILES, World, bearer, sign_in
+from tests.contract.test_api.world import BASE, FILES, World, bearer, csrf_of, sign_in
 
 SECRET = "a secret for links"
 PACKAGE = "/archives/<uuid:archive_id>/packages/<uuid:package_id>"
@@ -204,7 +204,9 @@ def test_a_withdrawal_is_asked_for_with_a_reason(world: World) -> None:
     with world.engine.connect() as connection:
         row = connection.execute(text("SELECT id, input FROM step WHERE name = 'withdraw'")).one()
     assert str(row.id) == answer.json["steps"][0]
+    by = row.input.pop("by")
     assert row.input == {"reason": "retracted", "note": "by its author", "tell_source": False}
+    assert by
 
 
 def test_what_was_withdrawn_is_gone_with_its_reason(world: World, reader: Client) -> None:
@@ -266,3 +268,49 @@ def test_files_are_shown_without_scripts_and_without_running_anything(reader: Cl
     pdf = reader.get(f"{shown}/files/data/objects/c.pdf?view=1")
     assert pdf.headers["Content-Disposition"].startswith("inline")
     assert "sandbox" not in pdf.headers["Content-Security-Policy"]
+
+
+def test_forms_on_the_page_of_an_archive_decide_what_readers_may_have(world: World, reader: Client) -> None:
+    registry = world.registry()
+    sign_in(registry)
+    archive = world.published()
+    page = registry.get(f"/archives/{archive}", base_url=BASE)
+    csrf = csrf_of(page)
+    assert all(f'action="/archives/{archive}/{act}"' in page.text for act in ("embargo", "withdrawal", "publication"))
+
+    def send(act: str, **fields: str) -> int:
+        return registry.post(f"/archives/{archive}/{act}", base_url=BASE, data={"csrf": csrf, **fields}).status_code
+
+    for act in ("embargo", "withdrawal", "publication"):
+        assert send(act, csrf="another") == 403
+    assert (send("embargo", until="soon"), send("embargo", until=TOMORROW)) == (422, 303)
+    assert reader.get(f"/archives/{archive}/files.zip").status_code == 403
+    assert f'value="{TOMORROW}"' in registry.get(f"/archives/{archive}", base_url=BASE).text
+    assert send("embargo", until="") == 303
+    assert reader.get(f"/archives/{archive}/files.zip").status_code == 200
+    assert (send("withdrawal", reason="a whim"), send("withdrawal", reason="copyright", tell_source="yes")) == (
+        422,
+        303,
+    )
+    assert send("publication") == 303
+    with world.engine.connect() as connection:
+        asked = connection.execute(
+            text("SELECT name, input FROM step WHERE archive_id = :archive ORDER BY position"), {"archive": archive}
+        ).all()
+    assert [step.name for step in asked] == ["withdraw", "publish"]
+    assert (asked[0].input["reason"], asked[0].input["tell_source"]) == ("copyright", True)
+    assert all(step.input["by"] for step in asked)
+
+
+def test_readers_decide_nothing(world: World) -> None:
+    registry = world.registry()
+    archive = world.published()
+    viewer = world.bearer("viewer")
+    assert "Set the embargo" not in registry.get(f"/archives/{archive}", headers=viewer).text
+    for act in ("embargo", "withdrawal", "publication"):
+        assert registry.post(f"/archives/{archive}/{act}", headers=viewer).status_code == 403
+    api = registry.post(f"/api/v1/archives/{archive}/publication", headers=viewer, json={})
+    assert api.status_code == 403
+    without = world.archive()
+    refused = registry.post(f"/api/v1/archives/{without}/publication", headers=bearer(), json={})
+    assert (refused.status_code, refused.json["type"]) == (409, "urn:perdura:problem:no-aip")

@@ -75,7 +75,7 @@ def test_every_page_stands_with_and_without_anything_to_show(world: World, perso
 def test_an_archives_page_offers_only_what_makes_sense(person: Client, busy: str) -> None:
     page = _page(person, f"/archives/{busy}")
     assert set(re.findall(rf'action="/archives/{busy}/(\w+)"', page)) == {
-        "retry", "skip", "recall", "check", "collections", "restriction",
+        "retry", "skip", "recall", "check", "collections", "restriction", "embargo", "publication",
     }  # fmt: skip
     assert "Versions" in page
     token = csrf_of(person.get("/archives", base_url=BASE))

@@ -318,6 +318,11 @@ def test_what_was_withdrawn_from_the_access_pages_does_not_come_back(
     again = run(target, store, archive, path, placements)
     assert again.output["publications"] == []
     assert "withdrawn" in again.output["destinations"]["access-pages"]["withheld"]
+    wished = {"after_withdrawal": True, "by": "the archivist"}
+    wanted = replace(archive, step=replace(archive.step, input=wished))
+    outcome = run(target, store, wanted, path, placements)
+    assert outcome.output["publications"]
+    assert outcome.events[0].agents[0].value == "the archivist"
 
 
 def test_a_community_reviews_before_publication(target: Target, access: Callable[..., Path]) -> None:

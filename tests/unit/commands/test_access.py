@@ -21,6 +21,12 @@ def test_a_withdrawal_is_asked_back_and_sent_with_its_reason(run: Run, registry:
     assert run("access", "withdraw", "a1", "--reason", "whim", "--yes").exit_code == 2
 
 
+def test_an_archive_is_published_again(run: Run, registry: FakeRegistry) -> None:
+    registry.on("POST /api/v1/archives/a1/publication", (202, {"archive": "a1", "steps": ["s1"], "links": {}}))
+    assert "step s1 of a1" in run("access", "publish", "a1", "--after-withdrawal").output
+    assert json.loads(registry.sent("POST", "/api/v1/archives/a1/publication")[0]) == {"after_withdrawal": True}
+
+
 @pytest.mark.parametrize(("given", "until"), [("2030-01-01", "2030-01-01"), ("none", None)])
 def test_an_embargo_is_set_and_lifted(run: Run, registry: FakeRegistry, given: str, until: str | None) -> None:
     registry.on("PUT /api/v1/archives/a1/embargo", (200, {"archive": "a1", "until": until}))

@@ -34,6 +34,7 @@ COMMANDS = {
     "check_copies": "check ID --copy object-store",
     "make_pass": "access link ID --file data/a.txt",
     "withdraw": "access withdraw ID --reason spam --yes",
+    "publish_again": "access publish ID --after-withdrawal",
     "set_embargo": "access embargo ID 2030-01-01",
     "set_restriction": "access restrict ID --reason Names",
     "notify_again": "access notify ID P",

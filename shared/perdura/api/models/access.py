@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Literal
+from typing import Literal, get_args
 from uuid import UUID
 
 from pydantic import Field
 
 from perdura.api.models.base import Answer, PlainText, Request
+
+Reason = Literal[
+    "duplicate",
+    "retracted",
+    "replaced",
+    "spam",
+    "test-record",
+    "copyright",
+    "personal-data",
+    "take-down-request",
+    "disputed-authorship",
+    "misconduct",
+    "fraud",
+    "out-of-scope",
+]
+"""Why something is withdrawn, in the vocabulary of InvenioRDM."""
+
+REASONS: tuple[str, ...] = get_args(Reason)
 
 
 class PassRequest(Request):
@@ -29,23 +47,16 @@ class PassAnswer(Answer):
 class WithdrawalRequest(Request):
     """Why it is withdrawn, and from where (all access systems, when no destination is named)."""
 
-    reason: Literal[
-        "duplicate",
-        "retracted",
-        "replaced",
-        "spam",
-        "test-record",
-        "copyright",
-        "personal-data",
-        "take-down-request",
-        "disputed-authorship",
-        "misconduct",
-        "fraud",
-        "out-of-scope",
-    ]
+    reason: Reason
     note: PlainText = Field("", max_length=1000)
     destination: PlainText | None = Field(None, min_length=1, max_length=50)
     tell_source: bool = Field(False, description="Tell whoever is told of this Archive that it is deleted (status D).")
+
+
+class PublicationRequest(Request):
+    """Whether what was withdrawn from the access pages is to be shown there again."""
+
+    after_withdrawal: bool = False
 
 
 class EmbargoRequest(Request):

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
@@ -18,13 +19,14 @@ from perdura.api.models.access import (
     NotificationRequest,
     PassAnswer,
     PassRequest,
+    PublicationRequest,
     RestrictionAnswer,
     RestrictionRequest,
     WithdrawalRequest,
 )
 from perdura.api.operations import Call, Section
 from perdura.api.problems import Problem, not_found
-from perdura.api.queries import archives, files
+from perdura.api.queries import archives, files, published
 from perdura.cloudevents.message import CloudEvent
 from perdura.ids import new_id
 from perdura.premis import log
@@ -62,8 +64,28 @@ def make_pass(call: Call, archive_id: UUID, body: PassRequest) -> PassAnswer:
 def withdraw(call: Call, archive_id: UUID, body: WithdrawalRequest) -> ErrandAnswer:
     """Take an Archive off its access systems, with a tombstone; what is preserved stays."""
     _require(call, archive_id)
-    told = json.dumps(body.model_dump(exclude_none=True))
-    begun = registry.errand(call.connection, archive_id, "withdraw", told, new_id())
+    call.detail |= body.model_dump(exclude_none=True)
+    return _errand(call, archive_id, "withdraw", body.model_dump(exclude_none=True))
+
+
+@section.post("/archives/<uuid:archive_id>/publication", permission=Permission.OPERATE, status=202)
+def publish_again(call: Call, archive_id: UUID, body: PublicationRequest) -> ErrandAnswer:
+    """Publish an Archive again, by the policies of today; a record that is there already is compared and left.
+
+    What was withdrawn from the access pages is shown again only with `after_withdrawal`; what was withdrawn from an
+    InvenioRDM never is. 409 without an AIP.
+    """
+    _require(call, archive_id)
+    if published.aip(call.connection, archive_id) is None:
+        raise Problem(409, "There is no AIP yet that could be published.", "no-aip")
+    call.detail |= body.model_dump()
+    return _errand(call, archive_id, "publish", body.model_dump())
+
+
+def _errand(call: Call, archive_id: UUID, name: str, told: Mapping[str, Any]) -> ErrandAnswer:
+    """Ask for a step beside the pipeline; it knows who asked."""
+    asked = json.dumps({**told, "by": _authorizer(call).value})
+    begun = registry.errand(call.connection, archive_id, name, asked, new_id())
     call.emit(begun.events)
     return ErrandAnswer(archive=archive_id, steps=_steps(begun.events), links=links.archive_links(archive_id))
 
