@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,12 +47,15 @@ def make(sip: str, target: str, profile: str, title: str, organisation: str | No
     """Make an AIP of SIP, a BagIt bag (zip, tar, tar.gz), and write it to TARGET, a .tar on disk or s3://….
 
     The index of the AIP is written beside it. The same SIP gives the same bytes. A folder that is no bag yet is made
-    one by `perdura bag make`. Viruses are looked for when PERDURA_CLAMD names a scanner.
+    one by `perdura bag make`. Viruses are looked for when PERDURA_CLAMD names a scanner, and files are characterised
+    by the tools of PERDURA_CHARACTERISE. What is there already is never written over.
     """
     with (
         failing_as_unreadable(),
         tempfile.TemporaryDirectory(prefix="perdura-aip-", dir=_beside(target)) as scratch,
     ):
+        for place in _places(target):
+            _require_free(place)
         store, archive = _deposited(sip, Path(scratch), title, created)
         outcome = _preserved(store, archive, profile, organisation)
         if outcome.packages:
@@ -119,6 +122,7 @@ def verify(path: str, as_json: bool, schemas: Path | None) -> None:
 
     Ends with 0 when it is valid, 1 when it is not, 3 when it could not be read.
     """
+    from perdura.packages.aip_payload import names
     from perdura.packages.aip_read import files_of
     from perdura.packages.package import Verdict
     from perdura.packages.verify import verify as verify_bag
@@ -142,6 +146,9 @@ def verify(path: str, as_json: bool, schemas: Path | None) -> None:
                 faults.append(f"fixity-mismatch: the METS has another SHA-256 for {name}")
             elif file.size is not None and file.size != stored.size:
                 faults.append(f"size-mismatch: the METS has another size for {name}")
+        faults += [
+            f"file-undescribed: {name} is not in the METS" for name in sorted(names(actual)) if name not in described
+        ]
         events = sum(1 for _ in opened.events())
         faults += _schema_faults(opened, schemas) if schemas is not None else []
     if as_json:
@@ -279,6 +286,7 @@ def _downloaded(url: str, scratch: Path) -> Path:
 
 
 def _preserved(store: Store, archive: ArchiveView, profile: str, organisation: str | None) -> Outcome:
+    from perdura.clients.characterise import characterisers
     from perdura.clients.clamd import scanner
     from perdura.clients.pronom import PronomIdentifier
     from perdura.ids import derived_id
@@ -300,6 +308,7 @@ def _preserved(store: Store, archive: ArchiveView, profile: str, organisation: s
         derived=lambda name: derived_id(archive.step.id, 1, name),
         identifier=PronomIdentifier(),
         scanner=scanner(chosen),
+        characterisers=characterisers(chosen),
     )
     return run(replace(archive, step=replace(archive.step, input={"profile": profile})), ports)
 
@@ -309,19 +318,37 @@ class _NoDeadline:
         return False
 
 
+def _places(target: str) -> tuple[str, str]:
+    """Where the AIP goes, and its index."""
+    return target, target.removesuffix(".tar") + ".index.jsonl"
+
+
+def _require_free(place: str) -> None:
+    """Raises Conflict when something is there already: it may be the only copy."""
+    from perdura.bag_cli import bucket_and_key
+    from perdura.errors import Conflict, NotStored
+
+    if place.startswith("s3://"):
+        from perdura.settings import settings
+        from perdura.storage.s3 import S3Store
+
+        with suppress(NotStored):
+            S3Store(settings()).head(*bucket_and_key(place))
+            raise Conflict(f"{place} is already there")
+    elif Path(place).exists():
+        raise Conflict(f"{place} is already there")
+
+
 def _deliver(store: Store, outcome: Outcome, target: str) -> None:
     """Move the AIP and its index from the scratch space to where they were wanted."""
     from perdura.errors import Broken
+    from perdura.packages.aip_check import read_back
     from perdura.storage.directory import DirectoryStore
 
     package = outcome.packages[0]
     assert isinstance(store, DirectoryStore)
-    index = package.index_key or ""
-    pairs = (
-        (store.path(_AIPS, package.key), target),
-        (store.path(_AIPS, index), target.removesuffix(".tar") + ".index.jsonl"),
-    )
-    for source, destination in pairs:
+    made = (store.path(_AIPS, package.key), store.path(_AIPS, package.index_key or ""))
+    for source, destination in zip(made, _places(target), strict=True):
         if not destination.startswith("s3://"):
             source.replace(destination)
             continue
@@ -335,5 +362,6 @@ def _deliver(store: Store, outcome: Outcome, target: str) -> None:
             while data := file.read(1 << 20):
                 sink.write(data)
             written = sink.finish()
+        read_back(remote, written)
         if destination == target and written.checksums.get("sha256") != package.checksums["sha256"]:
             raise Broken(f"{target} has other bytes than were made", code="stored-differs")

@@ -209,6 +209,10 @@ class Archivematica(Protocol):
         """Names of the processing configurations."""
         ...
 
+    def choices(self, configuration: str) -> Mapping[str, str]:
+        """What a processing configuration decides: id of the question → id of the choice."""
+        ...
+
     def hide(self, stage: Stage, unit: UUID) -> None:
         """Take a finished unit out of the dashboard's lists."""
         ...

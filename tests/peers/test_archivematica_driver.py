@@ -16,9 +16,12 @@ from uuid import UUID
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
+from perdura.clients.archivematica.dashboard import Dashboard
+from perdura.clients.archivematica.exchange import Exchange
 from perdura.errors import Broken
-from perdura.fleet import Submission, Unit, UnitState
+from perdura.fleet import ArchivematicaUnavailable, Submission, Unit, UnitState
 from perdura.outcome import Outcome, StepState
 from perdura.settings import Settings
 from perdura.steps.preserve_archivematica_decisions import Patience, on_unit
@@ -29,6 +32,7 @@ from tests.peers.archivematica.clock import BEGIN, SteppedClock
 from tests.peers.archivematica.driver import FINAL, Case, Driver, instance
 from tests.peers.archivematica.pipeline import EICAR, Pipeline, Plan, Stored
 from tests.peers.archivematica.server import FakeArchivematica
+from tests.shared_data import reference_data
 
 SAMPLES = Path(__file__).parent / "archivematica/samples"
 CANARY = "e342835e-b3ba-4d07-a70d-4bb727ad1a91"
@@ -438,6 +442,39 @@ def test_what_would_wedge_or_vanish_is_never_sent(change: dict[str, object], cod
     assert case.outcome is not None
     assert (case.state, case.outcome.error_code) == (StepState.BLOCKED, code)
     assert sum(scene.started().values()) == 0
+
+
+@pytest.mark.parametrize(
+    ("question", "choice"),
+    [
+        ("bb194013-597c-4e4a-8493-b36d190f8717", "7065d256-2f47-4b7d-baec-2c4699626121"),
+        ("bb194013-597c-4e4a-8493-b36d190f8717", "1b04ec43-055c-43b7-9543-bd03c6a778ba"),
+        ("2d32235c-02d4-4686-88a6-96f4d6c7b1c3", "433f4e6b-1ef4-49f8-b1e4-49693791a806"),
+    ],
+)
+def test_nothing_is_sent_to_a_configuration_by_which_no_aip_comes_about(question: str, choice: str) -> None:
+    scene = Scene()
+    scene.pipeline.choices[question] = choice
+    case = scene.preserve(hours=1)
+    assert case.outcome is not None
+    assert (case.state, case.outcome.error_code) == (StepState.BLOCKED, "configuration-without-aip")
+    assert sum(scene.started().values()) == 0
+
+
+def test_the_choices_of_a_configuration_are_read_as_archivematica_shows_them() -> None:
+    sample = reference_data("archivematica", "samples", "s3storeProcessingMCP.xml")
+    reply = httpx.Response(200, content=sample.read_bytes())
+    exchange = Exchange("http://dashboard", "u", SecretStr("k"), transport=httpx.MockTransport(lambda _: reply))
+    choices = Dashboard(exchange).choices("s3store")
+    assert choices["bb194013-597c-4e4a-8493-b36d190f8717"] == "61cfa825-120e-4b17-83e6-51a42b67d969"
+    assert len(choices) > 25
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b'<!DOCTYPE a [<!ENTITY b "c">]><a>&b;</a'])
+def test_a_configuration_that_cannot_be_read_is_asked_for_again(body: bytes) -> None:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body))
+    with pytest.raises(ArchivematicaUnavailable):
+        Dashboard(Exchange("http://dashboard", "u", SecretStr("k"), transport=transport)).choices("s3store")
 
 
 def test_a_package_without_payload_is_never_sent() -> None:

@@ -20,6 +20,13 @@ from perdura.storage.timed import TimeUp, timed
 
 LARGEST_NAME = 50
 _PART = 1 << 20
+_NO_AIP = {
+    "7065d256-2f47-4b7d-baec-2c4699626121": "sends packages to the backlog, where no AIP is made of them, and where "
+    "the pipeline stands still if it has no search",
+    "1b04ec43-055c-43b7-9543-bd03c6a778ba": "rejects every transfer",
+    "433f4e6b-1ef4-49f8-b1e4-49693791a806": "rejects every AIP",
+}
+"""Choices by which no AIP comes about, or the pipeline is wedged beyond a restart (archivematica.md 1.6, 3.5)."""
 _SUFFIXES = {"zip": ".zip", "tar.gz": ".tar.gz", "tar": ".tar.gz"}
 
 
@@ -107,6 +114,13 @@ def check(archivematica: Archivematica, start: Start, sip: Package, ports: Ports
             f"the first question. There are: {', '.join(names)[:200]}.",
             code="no-such-configuration",
         )
+    for question, choice in archivematica.choices(start.configuration).items():
+        if choice in _NO_AIP:
+            raise Broken(
+                f"{archivematica.terms.name}'s processing configuration {start.configuration!r} {_NO_AIP[choice]}. "
+                f"Change its answer to {question}.",
+                code="configuration-without-aip",
+            )
     folder, _, entry = start.path.rpartition("/")
     try:
         seen = archivematica.source_holds(folder, entry or "bagit.txt")

@@ -78,8 +78,10 @@ def _copied(
     for added in additions:
         with inspection.tap(number, added.path.rpartition("/")[2], added.size) as tap:
             chunks = bytes_of(added, timed(ports.store, ports.deadline.near))
+            wanted = characterising.wants(added.path, added.size)
+            passed = characterising.look(number, f"data/{added.path}", chunks) if wanted else chunks
             feed = rights.tap(f"data/{added.path}", added.size, tap.feed)
-            member, _ = aip.add(layout.objects + added.path, added.size, chunks, tap=feed)
+            member, _ = aip.add(layout.objects + added.path, added.size, passed, tap=feed)
         if member.digests["sha256"] != added.sha256:
             mismatches.append(Finding("fixity-mismatch", f"{added.path} has another SHA-256 than was announced"))
         ids.frombytes(_id(member.path, ports).bytes)

@@ -22,6 +22,7 @@ from .jobs import CREATE_SIP, REMOVE, Job, recorded, status_of
 
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 TRANSFER_SECONDS = INGEST_SECONDS = 6.0
+SINGLE_SIP = ("bb194013-597c-4e4a-8493-b36d190f8717", "61cfa825-120e-4b17-83e6-51a42b67d969")
 QUESTION = "Do you want to perform file format identification?"
 
 
@@ -100,6 +101,8 @@ class Pipeline:
         self.callback = callback
         self.location, self.pipeline = str(uuid4()), str(uuid4())
         self.configurations = ["automated", "default", "s3store"]
+        self.choices = {SINGLE_SIP[0]: SINGLE_SIP[1]}
+        """What every one of them decides, by question."""
         self.plans: dict[str, Plan] = {}
         self.default_plan = Plan()
         self.units: dict[str, Unit] = {}

@@ -153,7 +153,14 @@ class FakeArchivematica:
             return 415, {"Content-Type": "text/html; charset=utf-8"}, b""
         if name not in self.pipeline.configurations:
             return _json(404, {"success": False, "error": f'No such processing config "{name}".'})
-        return 200, {"Content-Type": "text/xml"}, b"<processingMCP/>"
+        return 200, {"Content-Type": "text/xml"}, self._choices()
+
+    def _choices(self) -> bytes:
+        chosen = "".join(
+            f"<preconfiguredChoice><appliesTo>{question}</appliesTo><goToChain>{choice}</goToChain></preconfiguredChoice>"
+            for question, choice in self.pipeline.choices.items()
+        )
+        return f"<processingMCP><preconfiguredChoices>{chosen}</preconfiguredChoices></processingMCP>".encode()
 
     def _package(self, method: str, headers: dict[str, str], body: bytes) -> Answer:
         if method == "GET":

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from perdura.aip_cli import aip
+from perdura.settings import settings
 from tests.peers.archivematica.driver import zipped_bag
 
 FILES = {"a.txt": b"one\n", "sub/b.json": b'{"a": 1}\n', "sub/100%.txt": b"percent\n"}
@@ -55,6 +56,42 @@ def test_an_aip_is_found_valid_and_one_flipped_byte_is_found(tmp_path: Path, pro
     data[data.index(b"one\n")] ^= 1
     target.write_bytes(data)
     assert call("verify", target).exit_code == 1
+
+
+def test_a_payload_file_that_the_mets_does_not_list_is_found(tmp_path: Path) -> None:
+    target = made(tmp_path, "one", {"a.txt": b"one\n"})
+    with tarfile.open(target) as archive:
+        archive.extractall(tmp_path / "out", filter="data")
+    (folder,) = (tmp_path / "out").iterdir()
+    (folder / "data/objects/stowaway.txt").write_bytes(b"who am I")
+    bag = bagit.Bag(str(folder))
+    bag.save(manifests=True)
+    result = call("verify", folder, "--json")
+    assert result.exit_code == 1
+    assert json.loads(result.output)["faults"] == ["file-undescribed: data/objects/stowaway.txt is not in the METS"]
+
+
+@pytest.mark.parametrize("name", ["one.tar", "one.index.jsonl"])
+def test_what_is_there_already_is_never_written_over(tmp_path: Path, name: str) -> None:
+    (tmp_path / "one.zip").write_bytes(zipped_bag(FILES))
+    (tmp_path / name).write_bytes(b"the only copy")
+    result = call("make", tmp_path / "one.zip", tmp_path / "one.tar")
+    assert result.exit_code == 3
+    assert "already there" in result.output
+    assert (tmp_path / name).read_bytes() == b"the only copy"
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted({"one.zip", name})
+
+
+def test_files_are_characterised_by_the_tools_that_are_configured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PERDURA_CHARACTERISE", "count [txt]: wc -c {file}")
+    settings.cache_clear()
+    try:
+        with tarfile.open(made(tmp_path, "one", FILES)) as archive:
+            assert any(name.endswith("/characterisation/count.jsonl") for name in archive.getnames())
+    finally:
+        settings.cache_clear()
 
 
 def test_events_and_contents_are_told(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from lxml import etree
 
+from perdura.clients.characterise import ToolCharacteriser
 from perdura.errors import Rejected
 from perdura.outcome import ArchiveView, Outcome, Package, PackageKind, StepState
 from perdura.steps.preserve import run
@@ -22,7 +23,11 @@ MIGRATED = b"migrated\n"
 
 
 def again(
-    store: MemoryStore, sha256: str | None = None, path: str = "results/table.ods", **changes: str
+    store: MemoryStore,
+    sha256: str | None = None,
+    path: str = "results/table.ods",
+    tools: tuple[ToolCharacteriser, ...] = (),
+    **changes: str,
 ) -> tuple[ArchiveView, Outcome]:
     archive = deposit(store, zipped(bag(FILES)))
     store.put("perdura-sips", "added", MIGRATED)
@@ -41,7 +46,7 @@ def again(
         packages=(*archive.packages, before),
         step=replace(archive.step, input={"reason": "format at risk", "additions": [addition]}),
     )
-    return archive, run(archive, ports(store, identifier=FakeIdentifier()))
+    return archive, run(archive, replace(ports(store, identifier=FakeIdentifier()), characterisers=tools))
 
 
 def test_a_new_version_lies_beside_the_older_and_refers_to_it() -> None:
@@ -62,6 +67,15 @@ def test_a_new_version_lies_beside_the_older_and_refers_to_it() -> None:
     event = next(event for event in outcome.events if event.type == "migration")
     assert event.details == (f"new version of AIP {BEFORE}: format at risk",)
     assert event.outcomes[0].notes == ("results/table.ods made from results/table 1.csv",)
+
+
+def test_an_added_file_is_characterised_like_any_other() -> None:
+    store = MemoryStore()
+    tool = ToolCharacteriser("count", "wc -c {file}", frozenset({"ods"}))
+    _, outcome = again(store, tools=(tool,))
+    (package,) = outcome.packages
+    files = unpacked(store.read(store.head(package.bucket, package.key).ref))
+    assert b"data/results/table.ods" in files["data/metadata/characterisation/count.jsonl"]
 
 
 def test_a_file_of_the_same_path_replaces_the_submitted_one() -> None:

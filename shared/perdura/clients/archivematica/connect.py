@@ -77,6 +77,10 @@ class ConnectedArchivematica:
         """Names of the processing configurations."""
         return self._dashboard.configurations()
 
+    def choices(self, configuration: str) -> Mapping[str, str]:
+        """What a processing configuration decides: id of the question → id of the choice."""
+        return self._dashboard.choices(configuration)
+
     def hide(self, stage: Stage, unit: UUID) -> None:
         """Take a finished unit out of the dashboard's lists."""
         self._dashboard.hide(stage, unit)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+from lxml import etree
+
 from perdura.clients.archivematica.exchange import POST_SECONDS, Exchange, Reply
 from perdura.fleet import (
     Ambiguous,
@@ -110,12 +112,31 @@ class Dashboard:
         names = found.get("processing_configurations") if isinstance(found, dict) else None
         return [str(name) for name in names or ()]
 
+    def choices(self, configuration: str) -> Mapping[str, str]:
+        """What a processing configuration decides: id of the question → id of the choice (1.6)."""
+        reply = self._exchange.ask("GET", f"/api/processing-configuration/{configuration}", headers={"Accept": "*/*"})
+        if reply.status != 200:
+            raise ArchivematicaRefused(f"Archivematica does not show the configuration: {reply.said()}", reply.status)
+        return _choices(reply.body)
+
     def hide(self, stage: Stage, unit: UUID) -> None:
         """Take a finished unit out of the dashboard's lists; that it was hidden before is as good."""
         self._exchange.ask("DELETE", f"/api/{stage}/{unit}/delete/")
 
 
 SHOWN = 300
+
+
+def _choices(body: bytes) -> Mapping[str, str]:
+    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True)
+    try:
+        root = etree.fromstring(body, parser)
+    except etree.XMLSyntaxError as error:
+        raise ArchivematicaUnavailable("Archivematica's processing configuration cannot be read.") from error
+    return {
+        (each.findtext("appliesTo") or "").strip(): (each.findtext("goToChain") or "").strip()
+        for each in root.iter("preconfiguredChoice")
+    }
 
 
 def _listed(found: object) -> list[Mapping[str, Any]]:
