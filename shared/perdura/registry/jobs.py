@@ -110,6 +110,14 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asked for a job: the name that is told to people, and the account; the local administrator has none."""
+
+    name: str
+    account: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """What an item became: the Archive that is meant, and CloudEvents that are in the outbox already."""
 
@@ -117,7 +125,7 @@ class Done:
     events: Sequence[CloudEvent] = ()
 
 
-Worker = Callable[[Connection, Mapping[str, Any], Item, str], Done]
+Worker = Callable[[Connection, Mapping[str, Any], Item, Asker], Done]
 """Works on one item: (connection, input of the job, item, who asked) → what it became."""
 
 _MAKE = text("""
@@ -214,6 +222,7 @@ def work(connection: Connection, workers: Mapping[str, Worker]) -> Slice | None:
     job = connection.execute(_TAKE).one_or_none()
     if job is None:
         return None
+    asker = Asker(job.created_by, job.account_id)
     rows = connection.execute(_SLICE, {"job": job.id, "limit": SLICE}).all()
     notes: list[dict[str, Any]] = []
     events: list[CloudEvent] = []
@@ -222,7 +231,7 @@ def work(connection: Connection, workers: Mapping[str, Worker]) -> Slice | None:
         item = Item(row.position, row.archive_id, row.subject, row.input)
         try:
             with connection.begin_nested():
-                done = workers[job.act](connection, job.input, item, job.created_by)
+                done = workers[job.act](connection, job.input, item, asker)
         except Retryable:
             waiting = True
             break

@@ -6,16 +6,18 @@ import time
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection
 
-from perdura.accounts import audit
+from perdura.accounts import audit, directory, rights
 from perdura.accounts.principals import Principal
+from perdura.accounts.rights import Thing
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Rejected
 from perdura.registry import collections, deposits, jobs, oais_import, steering
 from perdura.registry.deposits import Arrival
-from perdura.registry.jobs import Done, Item, Slice, Worker
+from perdura.registry.jobs import Asker, Done, Item, Slice, Worker
 from perdura.registry.oais_import import AnnouncedAip, FoundSip
 from perdura.registry.steering import Act
 from perdura.runtime.environment import Environment
@@ -66,41 +68,53 @@ def all_workers(environment: Environment) -> Mapping[str, Worker]:
 
 
 def _steer(act: Act) -> Worker:
-    def steer(connection: Connection, given: Mapping[str, Any], item: Item, by: str) -> Done:
-        begun = steering.do(connection, _archive(item), act, by=by, steps=_steps(given))
+    def steer(connection: Connection, given: Mapping[str, Any], item: Item, asker: Asker) -> Done:
+        begun = steering.do(connection, _archive(item), act, by=asker.name, steps=_steps(given))
         return Done(begun.archive, begun.events)
 
     return steer
 
 
-def _collect(connection: Connection, given: Mapping[str, Any], item: Item, by: str) -> Done:
-    del by
+def _collect(connection: Connection, given: Mapping[str, Any], item: Item, asker: Asker) -> Done:
+    del asker
     collections.add(connection, given["collection"], [_archive(item)])
     return Done(item.archive)
 
 
-def _take_out(connection: Connection, given: Mapping[str, Any], item: Item, by: str) -> Done:
-    del by
+def _take_out(connection: Connection, given: Mapping[str, Any], item: Item, asker: Asker) -> Done:
+    del asker
     collections.take_out(connection, given["collection"], [_archive(item)])
     return Done(item.archive)
 
 
 def _announce(environment: Environment) -> Worker:
-    def announce(connection: Connection, given: Mapping[str, Any], item: Item, by: str) -> Done:
-        del by
+    def announce(connection: Connection, given: Mapping[str, Any], item: Item, asker: Asker) -> Done:
         stored = environment.store.head(given["bucket"], item.subject)
         arrival = Arrival(given["bucket"], item.subject, stored.ref.version_id, stored.ref.etag, stored.size)
         begun = deposits.announced(connection, arrival, sha256=item.input.get("sha256"), title=item.input.get("title"))
-        if given.get("collection"):
+        is_new = bool(begun.events)
+        if is_new and asker.account is not None:
+            rights.own_for(connection, asker.account, [begun.archive], given_by=asker.name)
+        if given.get("collection") and (is_new or _sees(connection, asker, begun.archive)):
             collections.add(connection, given["collection"], [begun.archive])
         return Done(begun.archive, begun.events)
 
     return announce
 
 
+def _sees(connection: Connection, asker: Asker, archive: UUID) -> bool:
+    """Whether an Archive that was there before may be put where it might be seen: only by who sees it already."""
+    if asker.account is None:
+        return True
+    account = directory.find(connection, asker.account)
+    if account is None:
+        return False
+    return bool(rights.visible(connection, directory.principal_of(account, "job"), [(Thing.ARCHIVE, archive)]))
+
+
 def _import(environment: Environment) -> Worker:
-    def take_over(connection: Connection, given: Mapping[str, Any], item: Item, by: str) -> Done:
-        del by
+    def take_over(connection: Connection, given: Mapping[str, Any], item: Item, asker: Asker) -> Done:
+        del asker
         path = item.input.get("path_to_sip")
         if not path:
             raise Rejected("The archive there has no SIP.", code="no-sip")

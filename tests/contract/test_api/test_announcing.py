@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from lxml import html
@@ -126,6 +127,36 @@ def test_the_form_is_for_depositors_and_from_our_own_page_only(world: World, reg
     viewer = registry.post("/add/announce", base_url=BASE, data=sent, headers=world.bearer("viewer"))
     assert viewer.status_code == 403
     assert world.registry().post("/add/announce", base_url=BASE, data=sent).status_code == 303
+
+
+def test_whoever_announces_sees_the_archives_made_of_it_and_no_others(world: World) -> None:
+    registry, theirs, mine = world.registry(), world.account("depositor"), world.account("depositor")
+    for name in ("theirs.zip", "mine.zip"):
+        world.store.put("perdura-incoming", name, name.encode())
+
+    def announce(account: UUID, **more: Any) -> list[str | None]:
+        header = bearer(world.token(account))
+        body = {"bucket": "perdura-incoming", **more}
+        job = registry.post("/api/v1/announcements", json=body, headers=header).get_json()
+        running.tick(world)  # type: ignore[arg-type]
+        items = registry.get(job["links"]["items"], headers=header).get_json()["items"]
+        return [item["archive"] for item in items]
+
+    def status(account: UUID, archive: str | None) -> int:
+        return registry.get(f"/api/v1/archives/{archive}", headers=bearer(world.token(account))).status_code
+
+    (first,) = announce(theirs, packages=[{"key": "theirs.zip"}])
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE archive SET restricted = true"))
+    collection = world.collection()
+    world.grant(account_id=mine, collection_id=collection)
+    packages = [{"key": "theirs.zip"}, {"key": "mine.zip"}]
+    (second,) = announce(mine, packages=packages, collection=str(collection))
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE archive SET restricted = true"))
+        connection.execute(text("DELETE FROM collection_member WHERE archive_id = :id"), {"id": second})
+    assert [status(theirs, first), status(theirs, second)] == [200, 404]
+    assert [status(mine, first), status(mine, second)] == [404, 200]
 
 
 def test_lists_of_keys_are_read_as_sha256sum_writes_them() -> None:

@@ -39,7 +39,8 @@ def announce_packages(call: Call, body: AnnouncementRequest) -> JobAnswer:
     """Have packages ingested that lie in the object store, up to 10,000 at once.
 
     Each becomes an Archive of its own; `links.items` of the job tells what became of which. What was announced before
-    in the same state is the same Archive.
+    in the same state is the same Archive. Whoever announces sees the Archives that are made of it, whatever becomes of
+    them; one that was there before stays as it was.
     """
     return found(call, begin(call, body))
 
