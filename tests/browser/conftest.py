@@ -16,6 +16,7 @@ from tests.stack import Stack, running_stack
 CHROMIUM = os.environ.get("PERDURA_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 ARTEFACTS = Path(os.environ.get("PERDURA_ARTEFACTS", ".artefacts")) / "browser"
 expect.set_options(timeout=60_000)  # a busy machine is no failure
+SETTINGS = {"PERDURA_ANNOUNCE_BUCKETS": "batches"}
 AXE = Path(__file__).parent / "vendor" / "axe.min.js"
 
 
@@ -32,12 +33,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """A stack of its own; `PERDURA_RUNNING_HOME` names one that runs already."""
+    """A stack of its own; `PERDURA_RUNNING_HOME` names one that runs already, with `SETTINGS`."""
     home = os.environ.get("PERDURA_RUNNING_HOME")
     if home is not None:
         yield Stack(Path(home))
         return
-    with running_stack() as running:
+    with running_stack(SETTINGS) as running:
         yield running
 
 

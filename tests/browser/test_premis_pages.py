@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from inspect import isfunction
 from threading import Thread
+from urllib.parse import quote
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from sqlalchemy.engine import Engine
 from werkzeug.test import Client
+from werkzeug.wrappers import Response
 
+from perdura.premis.service import pages
 from perdura.settings import Settings
 from tests.browser.conftest import ARTEFACTS, complaints
-from tests.browser.test_accessibility import WIDE, findings
+from tests.browser.test_accessibility import RULES, WIDE, findings
 from tests.contract.test_premis.conftest import engine, postgres
 from tests.contract.test_premis.test_http import UNT, entry, service_application
 
 __all__ = ["engine", "postgres"]
 
 TOKEN = "of-the-browser-test"
+PUBLIC = [
+    name for name, page in vars(pages).items()
+    if isfunction(page) and page.__module__ == pages.__name__ and not name.startswith("_")
+]  # fmt: skip
+"""The pages of the log, its style sheet and what its forms are sent to."""
+
 AGENT = "http://example.org/agent?x=1&y=<2>"
-PAGES = ["/event/", "/event/{id}/", "/event/search/", "/event/search/?start_date=soon", "/event/statistics/", "/agent/",
-         "/agent/new/"]  # fmt: skip
+PAGES = ["/event/", "/event/{id}/", "/event/search/", "/event/search/?start_date=soon", "/event/search/?page=99",
+         "/event/statistics/", "/agent/", "/agent/new/", "/agent/{agent}/", "/agent/{agent}/edit/"]  # fmt: skip
 
 
 class _Quiet(WSGIRequestHandler):
@@ -132,18 +142,57 @@ def test_an_agent_is_made_and_changed_by_who_has_the_token(page: Page, address: 
     expect(page.get_by_role("link", name=own)).to_be_visible()
 
 
-@pytest.mark.parametrize("look", ["light", "dark", "narrow"])
-def test_no_page_shuts_anybody_out(browser: Browser, address: str, identifier: str, look: str) -> None:
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The names of the pages that are shown from now on."""
+    seen: set[str] = set()
+
+    def noted(name: str, page: Callable[..., Response]) -> Callable[..., Response]:
+        def show(*given: str) -> Response:
+            seen.add(name)
+            return page(*given)
+
+        return show
+
+    for name in PUBLIC:
+        monkeypatch.setattr(pages, name, noted(name, getattr(pages, name)))
+    return seen
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("look", list(RULES))
+def test_no_page_shuts_anybody_out(browser: Browser, address: str, identifier: str, look: str, shown: set[str]) -> None:
     context = browser.new_context(
         color_scheme="dark" if look == "dark" else "light",
         viewport={"width": 360 if look == "narrow" else 1280, "height": 800},
         bypass_csp=True,
     )
     page = context.new_page()
-    problems = []
+    problems: list[str] = []
+
+    def examine(name: str) -> None:
+        problems.extend(f"{name}: {each}" for each in findings(page, look))
+        problems.extend(f"{name} is too wide: {each}" for each in page.evaluate(WIDE))
+
+    agent = quote(_made_agent(page, address), safe="")
     for path in PAGES:
-        page.goto(address + path.replace("{id}", identifier))
-        problems += [f"{path}: {each}" for each in findings(page)]
-        problems += [f"{path} is too wide: {each}" for each in page.evaluate(WIDE)]
+        page.goto(address + path.format(id=identifier, agent=agent))
+        examine(path)
+    page.get_by_label("Access token").fill("wrong")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_be_visible()
+    examine("a form that is refused")
     context.close()
     assert problems == []
+    assert shown == set(PUBLIC), "every page has to be looked at here"
+
+
+def _made_agent(page: Page, address: str) -> str:
+    """The identifier of an agent that was made with the form."""
+    identifier = f"{AGENT}{uuid.uuid4().hex}"
+    page.goto(f"{address}/agent/new/")
+    for label, value in (("Identifier", identifier), ("Name", "A checker"), ("Note", "1"), ("Access token", TOKEN)):
+        page.get_by_label(label).fill(value)
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name="A checker")).to_be_visible()
+    return identifier

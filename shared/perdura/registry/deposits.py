@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from perdura.errors import Conflict, NotFound
+from perdura.errors import Conflict, NotFound, Rejected
 from perdura.ids import derived_id, new_id
 from perdura.registry.archives import Begun, ask, create, first_step_id
 from perdura.registry.transitions import DEPOSIT_PIPELINE, ArchiveState
@@ -143,9 +143,13 @@ def receive(connection: Connection, arrival: Arrival, *, source: str) -> Begun:
 def announced(
     connection: Connection, arrival: Arrival, *, sha256: str | None = None, title: str | None = None
 ) -> Begun:
-    """Begin the ingest of an object that was announced where it lies; the same state of it is the same Archive."""
+    """Begin the ingest of an object that was announced where it lies; the same state of it is the same Archive.
+
+    Raises Rejected when that Archive was begun before and its package has not the SHA-256 that is announced now, or
+    when it is too late to compare it.
+    """
     filename = posixpath.basename(arrival.key)
-    return create(
+    begun = create(
         connection,
         derived_id("arrival", arrival.bucket, arrival.key, arrival.version_id or arrival.etag),
         title=title or filename,
@@ -162,6 +166,36 @@ def announced(
             **({"expected_sha256": sha256} if sha256 else {}),
         },
     )
+    if sha256 and not begun.events:
+        _hold_to(connection, begun.archive, sha256)
+    return begun
+
+
+_EXPECT = text("""
+    UPDATE step SET input = input || jsonb_build_object('expected_sha256', CAST(:sha256 AS text))
+    WHERE id = :step AND state = 'queued'
+""")
+
+_RECEIVED = text("""
+    SELECT checksums ->> 'sha256' FROM package WHERE archive_id = :archive AND kind = 'SIP' ORDER BY created_at LIMIT 1
+""")
+
+
+def _hold_to(connection: Connection, archive: UUID, sha256: str) -> None:
+    """Hold an Archive that was begun without a digest to the one that is told now."""
+    if connection.execute(_EXPECT, {"step": first_step_id(archive), "sha256": sha256}).rowcount:
+        return
+    received = connection.execute(_RECEIVED, {"archive": archive}).scalar()
+    if received is None:
+        raise Rejected(
+            "It was begun before this SHA-256 was told, which was not compared: store it anew and announce it again.",
+            code="digest-not-compared",
+        )
+    if received != sha256.lower():
+        raise Rejected(
+            f"Its SHA-256 is {received}; {sha256.lower()} was announced. Its Archive was begun before.",
+            code="digest-mismatch",
+        )
 
 
 def _begin(connection: Connection, archive: UUID, step_input: dict[str, object], source: str) -> Begun:

@@ -25,7 +25,9 @@ from perdura.web.templates import render
 
 
 @cache
-def _routes() -> Map:
+def routes() -> Map:
+    """Every address of the access pages, with what answers it."""
+
     def get(path: str, page: Callable[..., Response]) -> Rule:
         return Rule(path, methods=["GET"], endpoint=page)
 
@@ -70,7 +72,7 @@ def respond(request: Request, services: Services | None = None) -> Response:
 def _answer(request: Request, services: Services) -> Response:
     if request.path.startswith("/assets/"):
         return static.respond(request)
-    adapter = _routes().bind(request.host or "localhost")
+    adapter = routes().bind(request.host or "localhost")
     try:
         page, variables = adapter.match(request.path, method=request.method)
     except MethodNotAllowed as refused:

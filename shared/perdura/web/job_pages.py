@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import Response
 from pydantic import ValidationError
 
 from perdura.accounts.principals import Permission
+from perdura.api import cursors
 from perdura.api.models.archives import ArchiveFilter
 from perdura.api.models.steering import JobRequest
 from perdura.api.problems import invalid, not_found
@@ -22,14 +24,18 @@ from perdura.web.visit import Visit, see_other
 
 SHOWN = 50
 ITEMS = 100
+ITEM_STATES = frozenset({"queued", "done", "failed"})
 ACTS = ("retry", "skip", "cancel", "run", "collect", "take-out")
 
 
 def listing(visit: Visit) -> Response:
     """Jobs, newest first."""
     visit.require(Permission.READ)
-    rows = jobs.page(visit.connection, visit.principal, limit=SHOWN)
-    return visit.page("jobs.html", jobs=[resource.answer(row) for row in rows])
+    after = cursors.place(visit.request.args.get("cursor"))
+    rows = jobs.page(visit.connection, visit.principal, limit=SHOWN + 1, after=after)
+    shown, last = cursors.cut(rows, SHOWN)
+    following = f"/jobs?{urlencode({'cursor': last})}" if last else None
+    return visit.page("jobs.html", jobs=[resource.answer(row) for row in shown], following=following)
 
 
 def plan(visit: Visit) -> Response:
@@ -87,14 +93,24 @@ def show(visit: Visit, job_id: UUID) -> Response:
     if row is None:
         raise not_found("job")
     job = resource.answer(row)
-    state = visit.request.args.get("state") or ("failed" if job.failed else None)
-    if state not in {None, "queued", "done", "failed"}:
-        state = None
+    asked = visit.request.args
+    chosen = asked.get("state") if asked.get("state") in ITEM_STATES else None
+    state = chosen or ("failed" if job.failed and "state" not in asked else None)
+    after = cursors.decode_sequence(asked["cursor"]) if asked.get("cursor") else None
+    found = jobs.items(visit.connection, visit.principal, job_id, limit=ITEMS + 1, after=after, state=state)
+    here = f"/jobs/{job_id}"
+    following = None
+    if len(found) > ITEMS:
+        following = (
+            f"{here}?{urlencode({'state': state or '', 'cursor': cursors.encode_sequence(found[ITEMS - 1].position)})}"
+        )
     return visit.page(
         "job_live.html" if visit.is_fragment else "job.html",
         job=job,
-        items=jobs.items(visit.connection, visit.principal, job_id, limit=ITEMS, state=state),
+        items=found[:ITEMS],
         state=state,
+        following=following,
+        followed=visit.request.full_path.rstrip("?"),
         final=job.state in {"completed", "cancelled"},
     )
 

@@ -44,7 +44,9 @@ Page = Callable[..., Response]
 
 
 @cache
-def _routes() -> Map:
+def routes() -> Map:
+    """Every address of a page, or of a form on one, with what answers it."""
+
     def get(path: str, page: Page) -> Rule:
         return Rule(path, methods=["GET"], endpoint=page)
 
@@ -136,7 +138,7 @@ def respond(request: Request, services: Services) -> Response:
 
 
 def _respond(request: Request, services: Services) -> Response:
-    adapter = _routes().bind(request.host or "localhost")
+    adapter = routes().bind(request.host or "localhost")
     try:
         page, variables = adapter.match(request.path, method=request.method)
     except MethodNotAllowed as refused:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
 import pytest
 from lxml import html
-from sqlalchemy import text
+from sqlalchemy import insert, text
 from werkzeug.test import Client, TestResponse
 
 from perdura.commands.oais import oais_archives
+from perdura.ids import new_id
+from perdura.registry.tables import Package
 from perdura.runtime import jobs as running
 from perdura.web.announcing import read_keys
 from tests.contract.test_api.world import BASE, World, bearer, csrf_of, sign_in
@@ -52,6 +55,31 @@ def test_what_is_not_there_fails_alone_and_says_so(world: World, registry: Clien
     ]  # fmt: skip
     listed = registry.get("/api/v1/archives?origin=announcement", headers=bearer()).get_json()["items"]
     assert [item["title"] for item in listed] == ["Here"]
+
+
+def test_a_digest_is_held_against_what_was_begun_before_it_was_told(world: World, registry: Client) -> None:
+    world.store.put("perdura-incoming", "here.zip", b"x")
+    right, wrong = sha256(b"x").hexdigest(), "0" * 64
+
+    def announced(**more: str) -> dict[str, Any]:
+        packages = [{"key": "here.zip", **more}]
+        job = _post(registry, {"bucket": "perdura-incoming", "packages": packages}).get_json()
+        running.tick(world)  # type: ignore[arg-type]
+        (item,) = registry.get(job["links"]["items"], headers=bearer()).get_json()["items"]
+        return dict(item)
+
+    archive = announced()["archive"]
+    assert announced(sha256=right)["state"] == "done"
+    with world.engine.begin() as connection:
+        expected = connection.execute(text("SELECT input ->> 'expected_sha256' FROM step")).scalar()
+        connection.execute(text("UPDATE step SET state = 'running'"))
+    assert expected == right
+    assert announced(sha256=right)["code"] == "digest-not-compared"
+    with world.engine.begin() as connection:
+        row = {"id": new_id(), "archive_id": archive, "kind": "SIP", "bucket": "b", "key": "k", "container": "zip"}
+        connection.execute(insert(Package).values(**row, size=1, checksums={"sha256": right}, accepted=True))
+    assert announced(sha256=wrong)["code"] == "digest-mismatch"
+    assert announced(sha256=right)["archive"] == archive
 
 
 @pytest.mark.parametrize(
