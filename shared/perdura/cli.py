@@ -45,6 +45,7 @@ COMMANDS = {
     "audit": ("perdura.commands.auditing", "audit", "What was done, and what was denied."),
     "settings": ("perdura.commands.auditing", "settings", "How the registry is set up."),
     "health": ("perdura.commands.auditing", "health", "Whether the registry can do its work."),
+    "metrics": ("perdura.commands.auditing", "metrics", "What waits in the registry's queues."),
     "archivematica": ("perdura.commands.archivematica", "archivematica", "See and steer the Archivematicas."),
     "import-oais": ("perdura.commands.oais", "import_oais", "Take over the archives of a CERN OAIS platform."),
     "demo": ("perdura.commands.demo", "demo", "See one deposit and one harvest go all the way."),

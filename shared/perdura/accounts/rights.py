@@ -43,6 +43,11 @@ def visible_archives(principal: Principal) -> ColumnElement[bool]:
     return or_(Archive.restricted.is_(False), trusted_archives(principal))
 
 
+def hides(principal: Principal) -> bool:
+    """Whether any Archive may be hidden from the principal: what is counted of all is not for them."""
+    return not principal.may(Permission.READ_RESTRICTED)
+
+
 def trusted_archives(principal: Principal) -> ColumnElement[bool]:
     """The condition on `archive` rows that are open to the principal whatever restriction or embargo is on them."""
     if principal.may(Permission.READ_RESTRICTED):

@@ -1,4 +1,4 @@
-"""`perdura audit` and `perdura settings`: what was done and denied, and how the registry is set up."""
+"""`perdura audit`, `settings`, `health` and `metrics`: how the registry is, and what was done there."""
 
 from __future__ import annotations
 
@@ -49,3 +49,11 @@ def health(registry: Client, as_json: bool) -> None:
     """Ask the registry whether it can do its work. Exit status 1 or 2: it cannot, or does not answer."""
     found = registry.get("/health")
     show([found], [("STATUS", "status"), ("DATABASE", "database"), ("STORE", "store")], as_json=as_json)
+
+
+@click.command()
+@api.connected
+def metrics(registry: Client) -> None:
+    """Print what waits in the registry's queues, in the form that Prometheus reads."""
+    with registry.download("/api/v1/metrics") as answer:
+        click.echo(answer.read().decode(), nl=False)

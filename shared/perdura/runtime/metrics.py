@@ -114,6 +114,23 @@ def serve(host: str, port: int, gauges: Callable[[], Iterable[Sample]] | None = 
     return int(server.server_port)
 
 
+def exposition(samples: Iterable[Sample]) -> str:
+    """Samples in the text format of Prometheus (version 0.0.4); those of one metric have to follow one another."""
+    lines: list[str] = []
+    told: Metric | None = None
+    for metric, labels, value in samples:
+        if metric is not told:
+            told = metric
+            lines += [f"# HELP {metric.name} {metric.says}", f"# TYPE {metric.name} {metric.kind}"]
+        named = ",".join(f'{name}="{_escaped(labels[name])}"' for name in metric.labels)
+        lines.append(f"{metric.name}{{{named}}} {value:g}" if named else f"{metric.name} {value:g}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _escaped(label: str) -> str:
+    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
 class _Gauges:
     """What is read anew at each scrape, in the form that the client library collects."""
 

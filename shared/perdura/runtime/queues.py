@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from perdura.errors import PerduraError
@@ -16,32 +16,39 @@ from perdura.runtime.environment import Environment
 _log = logging.getLogger(__name__)
 
 
+_OUTBOX = text("""
+    SELECT count(*) AS pending, coalesce(extract(epoch FROM now() - min(created_at)), 0) AS age
+    FROM outbox WHERE delivered_at IS NULL
+""")
+
+_OPEN = text("""
+    SELECT name, state, count(*) AS open, extract(epoch FROM now() - min(updated_at)) AS age
+    FROM step WHERE state IN ('queued', 'running', 'waiting') GROUP BY name, state ORDER BY name, state
+""")
+
+
 def gauges(environment: Environment) -> Iterator[metrics.Sample]:
-    """The samples of this moment, by two statements on partial indexes; none while the database is away."""
+    """The samples of this moment; none of the queues while the database is away."""
     try:
         with environment.engine.connect() as connection:
-            outbox = connection.execute(
-                text("""
-                    SELECT count(*) AS pending, coalesce(extract(epoch FROM now() - min(created_at)), 0) AS age
-                    FROM outbox WHERE delivered_at IS NULL
-                """)
-            ).one()
-            steps = connection.execute(
-                text("""
-                    SELECT name, state, count(*) AS open, extract(epoch FROM now() - min(updated_at)) AS age
-                    FROM step WHERE state IN ('queued', 'running', 'waiting') GROUP BY name, state
-                """)
-            ).all()
+            found = waiting(connection)
     except SQLAlchemyError as error:
         _log.warning("the queues could not be read: %s", type(error).__name__)
         return
-    yield metrics.OUTBOX_PENDING, {}, float(outbox.pending)
-    yield metrics.OUTBOX_AGE, {}, float(outbox.age)
-    for row in steps:
-        labels = {"step": row.name, "state": row.state}
-        yield metrics.STEPS_OPEN, labels, float(row.open)
-        yield metrics.STEPS_AGE, labels, float(row.age)
+    yield from found
     yield from _certificate(environment)
+
+
+def waiting(connection: Connection) -> list[metrics.Sample]:
+    """What waits at this moment, by two statements on partial indexes."""
+    outbox, steps = connection.execute(_OUTBOX).one(), connection.execute(_OPEN).all()
+    found: list[metrics.Sample] = [
+        (metrics.OUTBOX_PENDING, {}, float(outbox.pending)),
+        (metrics.OUTBOX_AGE, {}, float(outbox.age)),
+    ]
+    found += [(metrics.STEPS_OPEN, {"step": row.name, "state": row.state}, float(row.open)) for row in steps]
+    found += [(metrics.STEPS_AGE, {"step": row.name, "state": row.state}, float(row.age)) for row in steps]
+    return found
 
 
 def _certificate(environment: Environment) -> Iterator[metrics.Sample]:

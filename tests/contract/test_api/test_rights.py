@@ -266,6 +266,39 @@ def test_all_ids_of_a_request_cost_one_statement(world: World) -> None:
     assert found == {*((Thing.ARCHIVE, archive) for archive in archives[1::2]), (Thing.PACKAGE, package)}
 
 
+def test_statistics_tell_nothing_of_hidden_archives(world: World, registry: Client) -> None:
+    """At the peer statistics counted restricted archives for everybody."""
+    world.aip(world.archive())
+    viewer, archivist = world.bearer("viewer"), world.bearer("archivist")
+    before = registry.get("/api/v1/statistics", headers=viewer).json
+    assert before is not None
+    assert before["whole"]
+    hidden = world.archive(restricted=True, state="failed", resource_id=world.resource("zenodo", "1"))
+    world.aip(hidden)
+    world.step(hidden, "preserve", 1, "failed", error_code="secret")
+    told = registry.get("/api/v1/statistics", headers=viewer).json
+    assert told is not None
+    counted = {"packages", "formats", "throughput", "steps", "failures"}
+    assert {name: told[name] for name in counted} == {name: [] for name in counted}
+    assert (told["whole"], told["archives"], told["states"]) == (False, before["archives"], before["states"])
+    everything = registry.get("/api/v1/statistics", headers=archivist).json
+    assert everything is not None
+    assert (everything["whole"], everything["archives"]) == (True, before["archives"] + 1)
+    assert everything["packages"]
+    for header, health in ((viewer, "unused"), (archivist, "failing")):
+        sources = registry.get("/api/v1/sources/health", headers=header).json
+        assert sources is not None
+        assert {each["id"]: each["health"] for each in sources["items"]}["zenodo"] == health
+
+
+def test_what_waits_is_told_to_those_who_may_operate(world: World, registry: Client) -> None:
+    world.step(world.archive(state="running"), "ingest", 0, "queued")
+    told = registry.get("/api/v1/metrics", headers=world.bearer("archivist"))
+    assert told.content_type.startswith("text/plain; version=0.0.4")
+    assert 'perdura_steps_open{step="ingest",state="queued"} 1' in told.text.splitlines()
+    assert registry.get("/api/v1/metrics", headers=world.bearer("viewer")).status_code == 403
+
+
 def test_denied_acts_are_in_the_audit_log(world: World, registry: Client, restricted: dict[str, Any]) -> None:
     account = world.account("viewer", name="Vera")
     header = bearer(world.token(account))

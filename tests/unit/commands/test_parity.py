@@ -135,6 +135,7 @@ COMMANDS = {
     "list_archivematicas": "archivematica list",
     "change_archivematica": "archivematica drain main --reason upgrade",
     "get_health": "health",
+    "get_metrics": "metrics",
 }
 """Operation -> a command line that reaches it. ID stands for an id, FILE, LIST, DUMP and PACKAGE for files."""
 
@@ -143,7 +144,14 @@ WITHOUT = {
 }
 """Operations that no command line here reaches, and why."""
 
-NO_DOCUMENT = {"export_archives", "get_package_content", "get_file_content", "get_tape_metrics", "list_deposit_parts"}
+NO_DOCUMENT = {
+    "export_archives",
+    "get_package_content",
+    "get_file_content",
+    "get_tape_metrics",
+    "get_metrics",
+    "list_deposit_parts",
+}
 """Operations whose command has something else to print than documents."""
 
 CONTENT = b"Dear reader,\n"
@@ -170,7 +178,8 @@ def registry() -> Iterator[DocumentedRegistry]:
         "get_archive": {"id": SOME_ID, "title": "T", "state": "completed", "pipeline": [], "packages": [whole]},
         "list_files": {"package": SOME_ID, "items": [file], "next": None},
         "get_package_content": CONTENT, "get_file_content": CONTENT, "export_archives": b"id,title\n",
-        "get_tape_metrics": b"# HELP\n", "create_deposit": deposit, "list_deposit_parts": parts,
+        "get_tape_metrics": b"# HELP\n", "get_metrics": b"# HELP\n",
+        "create_deposit": deposit, "list_deposit_parts": parts,
         "get_deposit": {**deposit, "filename": "package.zip", "size": 2, "sha256": None, "state": "awaiting_upload"},
     }  # fmt: skip
     with running.running():

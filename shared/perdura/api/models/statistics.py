@@ -63,8 +63,12 @@ class FailureStatistics(Answer):
 
 
 class StatisticsAnswer(Answer):
-    """What the installation holds, and what it did in a period."""
+    """What the installation holds, and what it did in a period; for a caller, as far as they may see its Archives."""
 
+    whole: bool = Field(
+        description="False where Archives are hidden from the caller: `packages`, `formats`, `throughput`, `steps` and "
+        "`failures`, which would tell of them, are empty then."
+    )
     since: date
     until: date
     unit: str = Field(description="day, week or month: what one entry of `throughput` sums up.")

@@ -11,7 +11,7 @@ from sqlalchemy import func, select, text, tuple_
 from sqlalchemy.engine import Connection
 
 from perdura.accounts.principals import Principal
-from perdura.accounts.rights import visible_archives
+from perdura.accounts.rights import hides, visible_archives
 from perdura.registry.harvest_tables import HostBudget, Schedule
 from perdura.registry.run_states import ScheduleState
 from perdura.registry.tables import Archive, Resource
@@ -28,15 +28,16 @@ class Harvested:
 _LATEST = text("""
     SELECT source, latest.created_at, latest.state
     FROM unnest(CAST(:sources AS text[])) AS source, LATERAL (
-        SELECT created_at, state FROM archive_index WHERE archive_index.source = source.source
+        SELECT created_at, state FROM archive_index
+        WHERE archive_index.source = source.source AND (:everything OR NOT restricted)
         ORDER BY created_at DESC, archive_id DESC LIMIT 1
     ) AS latest
 """)
 
 
-def latest(connection: Connection, sources: Sequence[str]) -> Mapping[str, Harvested]:
-    """The newest Archive of each source that has any."""
-    rows = connection.execute(_LATEST, {"sources": list(sources)})
+def latest(connection: Connection, principal: Principal, sources: Sequence[str]) -> Mapping[str, Harvested]:
+    """The newest Archive of each source that has any, without restricted ones where some may be hidden."""
+    rows = connection.execute(_LATEST, {"sources": list(sources), "everything": not hides(principal)})
     return {row.source: Harvested(row.created_at, row.state) for row in rows}
 
 

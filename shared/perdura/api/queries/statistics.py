@@ -10,6 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection
 
 from perdura.accounts.principals import Principal
+from perdura.accounts.rights import hides
 from perdura.api.models.statistics import (
     FailureStatistics,
     FormatVolume,
@@ -46,19 +47,23 @@ _STEPS = text(f"""
     FROM {_ALL} AS counted WHERE day >= :since AND measure IN ('step', 'failure') GROUP BY 1, 2, 3, 4
 """)  # noqa: S608 - a constant of this module
 
+_RESTRICTED = text("SELECT EXISTS (SELECT FROM archive WHERE restricted)")
+
 _ORDER = ("harvest", "ingest", "preserve", "archive", "publish", "notify")
 
 
 def statistics(connection: Connection, principal: Principal, days: int) -> StatisticsAnswer:
-    """Everything, in four statements."""
+    """Everything, in four statements; of the counters only what tells of no hidden Archive."""
     until = datetime.now(UTC).date()
     since = until - timedelta(days=days - 1)
     unit = "day" if days <= 120 else "week" if days <= 800 else "month"
     cells = visible_cells(connection, principal)
-    totals = connection.execute(_TOTALS).all()
-    series = connection.execute(_SERIES, {"unit": unit, "since": since}).all()
-    runs = connection.execute(_STEPS, {"since": since}).all()
+    whole = not (hides(principal) and connection.execute(_RESTRICTED).scalar())
+    totals = connection.execute(_TOTALS).all() if whole else []
+    series = connection.execute(_SERIES, {"unit": unit, "since": since}).all() if whole else []
+    runs = connection.execute(_STEPS, {"since": since}).all() if whole else []
     return StatisticsAnswer(
+        whole=whole,
         since=since,
         until=until,
         unit=unit,
@@ -72,7 +77,7 @@ def statistics(connection: Connection, principal: Principal, days: int) -> Stati
             if row.measure == "package"
         ],
         formats=_formats(totals),
-        throughput=_throughput(series, since, until, unit),
+        throughput=_throughput(series, since, until, unit) if whole else [],
         steps=_steps([row for row in runs if row.measure == "step"]),
         failures=_failures([row for row in runs if row.measure == "failure"]),
     )

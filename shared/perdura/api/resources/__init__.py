@@ -17,6 +17,7 @@ from perdura.api.resources import (
     health,
     imports,
     jobs,
+    metrics,
     packages,
     pipelines,
     preservation,
@@ -55,4 +56,5 @@ OPERATIONS: tuple[Operation, ...] = (
     *subscriptions.section.operations,
     *preservation.section.operations,
     *health.section.operations,
+    *metrics.section.operations,
 )

@@ -30,7 +30,7 @@ def listing(call: Call) -> list[SourceHealth]:
         entry[0] += cell.archives
         entry[1] += cell.archives if cell.values["state"] in STOPPED else 0
     names = sorted({*known, *(name for name in numbers if name)})
-    latest = sources.latest(call.connection, names)
+    latest = sources.latest(call.connection, call.principal, names)
     due, resting = sources.due(call.connection), sources.resting(call.connection)
     found = []
     for name in names:
