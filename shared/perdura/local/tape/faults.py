@@ -5,9 +5,10 @@ paths, URLs or request lines that contain `match`; `times` bounds how often (def
 the effect's own (`text`, `status`, `seconds`, `errno`, `recoverable`).
 
 Effects on the tape side: `lost`, `unavailable`, `archive-error` (text), `never-archived`, `stage-error` (text),
-`corrupt`, `write-failure`. On the transfer service: `transfer-failure` (text, errno, recoverable), `freeze` (new jobs
-are moved by hand only, see `control.py`), `model` (no bytes move, see `fts/model.py`). On either server: `http`
-(status), `truncate`, `hang` (seconds), `reset-before`, `reset-after` (the work is done, the answer lost).
+`corrupt`, `write-failure`. On the transfer service: `transfer-failure` (text, errno, recoverable), `check-duplicates`
+(submissions fail as on servers with that option), `freeze` (new jobs are moved by hand only, see `control.py`),
+`model` (no bytes move, see `fts/model.py`). On either server: `http` (status), `truncate`, `hang` (seconds),
+`reset-before`, `reset-after` (the work is done, the answer lost).
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from typing import Any
 log = logging.getLogger(__name__)
 EFFECTS = frozenset({
     "lost", "unavailable", "archive-error", "never-archived", "stage-error", "corrupt", "write-failure",
-    "transfer-failure", "freeze", "model", "http", "truncate", "hang", "reset-before", "reset-after",
+    "transfer-failure", "check-duplicates", "freeze", "model", "http", "truncate", "hang", "reset-before",
+    "reset-after",
 })  # fmt: skip
 
 

@@ -66,7 +66,13 @@ class TapeServer:
         proxies = DelegatedProxies(self.ledger, tls_directory / "ca.pem") if tls_directory else None
         self.daemon = Daemon(self.ledger, storages, self.faults, self.scheduler, pace, proxies)
         self.service = Service(
-            self.ledger, self.faults, self._who, api=api, submitted=self.daemon.submitted, delegated=self.daemon.wake
+            self.ledger,
+            self.faults,
+            self._who,
+            storages,
+            api=api,
+            submitted=self.daemon.submitted,
+            delegated=self.daemon.wake,
         )
         self.control = Control(self.ledger, self.faults, self.daemon, self.library)
         self.fts_server = Server(fts_port, self._on_fts, tls)

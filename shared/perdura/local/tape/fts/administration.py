@@ -22,10 +22,8 @@ GLOBAL = {
 
 def handle(ledger: Ledger, identity: Identity, parts: list[str], asked: Request) -> Response | None:
     """Answer an administrative request; None when the path is none. Raises Refused."""
-    if parts[0] in ("config", "ban", "status", "autocomplete"):
-        if "config" not in identity.levels and not ledger.note("config-right", identity.dn):
-            raise Refused(403, NO_RIGHT)
-    elif parts[0] == "dm" and "datamanagement" not in identity.levels:
+    configures = "config" in identity.levels or ledger.note("config-right", identity.dn)
+    if parts[0] in ("config", "ban", "status", "autocomplete") and not configures:
         raise Refused(403, NO_RIGHT)
     match (asked.method, parts):
         case ("GET", ["optimizer"]):
@@ -55,13 +53,6 @@ def handle(ledger: Ledger, identity: Identity, parts: list[str], asked: Request)
             return storage_settings.handle(ledger, parts[1:], asked)
         case ("GET", ["status", "hosts"]):
             return as_json(storage_settings.hosts(ledger))
-        case ("GET", ["dm", "stat" | "list"]):
-            surl = asked.argument("surl")
-            if not surl:
-                raise Refused(400, "Missing surl parameter")
-            if surl.startswith("file:"):
-                raise Refused(400, "Forbiden SURL scheme")
-            raise Refused(500, "[112] Result Could not connect to server after 1 attempts")
     return None
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from perdura.local.tape.faults import Faults
-from perdura.local.tape.fts import administration, delegation, reading, submission, transitions
+from perdura.local.tape.fts import administration, datamanagement, delegation, reading, submission, transitions
 from perdura.local.tape.fts.bodies import json_value
 from perdura.local.tape.fts.identity import Identity, whoami
 from perdura.local.tape.fts.ledger import DuplicateJob, Ledger
@@ -25,6 +25,7 @@ from perdura.local.tape.fts.problems import (
     problem,
     status_line,
 )
+from perdura.local.tape.fts.storage import Storages
 from perdura.local.tape.fts.submission import Row
 from perdura.local.tape.http import ConnectionLost, Request, Response, as_json
 
@@ -40,12 +41,14 @@ class Service:
         ledger: Ledger,
         faults: Faults,
         who: Callable[[Request], Identity | Response],
+        storages: Storages,
         *,
         api: tuple[int, int, int] = (3, 14, 0),
         submitted: Callable[[Row, list[Row]], None] = lambda _, __: None,
         delegated: Callable[[], None] = lambda: None,
     ) -> None:
         self.ledger, self.faults, self.who, self.api = ledger, faults, who, api
+        self._storages = storages
         self._submitted, self._delegated = submitted, delegated
 
     def handle(self, asked: Request) -> Response:
@@ -109,6 +112,9 @@ class Service:
                 return self._job(asked, identity, ids, rest)
             case ("GET", ["archive", job_id, *rest]) if len(rest) < 2:
                 return self._archived(identity, job_id, rest)
+            case ("GET", ["dm", "stat" | "list" as act]):
+                self._right(identity, "datamanagement")
+                return datamanagement.handle(self.ledger, identity, self._storages, act, asked)
         administrative = administration.handle(self.ledger, identity, parts, asked)
         if administrative is not None:
             return administrative
@@ -131,6 +137,8 @@ class Service:
         if identity.method == "certificate":
             delegation.check(self.ledger, identity)
         job, files = submission.build(document, identity, tape_by_token=self.api >= (3, 14, 0))
+        if self.faults.apply("check-duplicates", "POST /jobs"):
+            raise Refused(400, "Malformed request: encoding without a string argument")
         administration.refuse_banned(self.ledger, files)
         try:
             with self.ledger.change():

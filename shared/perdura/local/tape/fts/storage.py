@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPResponse
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -59,9 +60,13 @@ class Storages:
         self._apis: dict[str, str] = {}
         self._lock = threading.Lock()
 
+    def ask(self, method: str, url: str, headers: Mapping[str, str]) -> HTTPResponse:
+        """One request with what opens the storage; the answer is open. Raises RemoteFailure when there is none."""
+        return transfer.request(method, url, {**self.credentials(url), **headers}, tls=self.tls)
+
     def _ask(self, method: str, url: str, headers: Mapping[str, str] | None = None) -> tuple[int, Mapping[str, str]]:
         try:
-            answer = transfer.request(method, url, {**self.credentials(url), **(headers or {})}, tls=self.tls)
+            answer = self.ask(method, url, headers or {})
         except RemoteFailure as error:
             raise StorageError(ECOMM, f"Result {error}") from error
         with answer:
