@@ -141,7 +141,10 @@ class VirusScanner(Protocol):
 
     @property
     def trusted(self) -> bool:
-        """False when the database is missing, a test one, or of unknown date: nothing may be called passed."""
+        """False when nothing may be called passed.
+
+        The database is missing, a test one, too old or of unknown date, or it calls clean what it could not look into.
+        """
         ...
 
     def scan(self, chunks: Iterator[bytes], size: int) -> Scan:

@@ -12,6 +12,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -31,16 +32,21 @@ NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def clamd_socket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with daemon(tmp_path_factory.mktemp("clamd")) as address:
+        yield address
+
+
+@contextmanager
+def daemon(root: Path, alerts: str = "yes") -> Iterator[str]:
     """A real clamd with test signatures only (embedded-services.md 7.1)."""
     if CLAMD is None:
         pytest.skip("clamd is not installed")
-    root = tmp_path_factory.mktemp("clamd")
     (root / "db").mkdir()
     (root / "db" / "test.hdb").write_text("44d88612fea8a8f36de82e1278abb02f:68:Eicar-Test-File\n")
     (root / "clamd.conf").write_text(
         f"DatabaseDirectory {root}/db\nLocalSocket {root}/s\nLocalSocketMode 600\nLogFile {root}/log\n"
         f"Foreground yes\nUser {pwd.getpwuid(os.getuid()).pw_name}\nMaxThreads 2\nStreamMaxLength {STREAM_LIMIT}\n"
-        f"MaxFileSize {FILE_LIMIT}\nMaxScanSize 400M\nAlertExceedsMax yes\nAlertEncrypted yes\n"
+        f"MaxFileSize {FILE_LIMIT}\nMaxScanSize 400M\nAlertExceedsMax {alerts}\nAlertEncrypted {alerts}\n"
     )
     quiet = subprocess.DEVNULL
     process = subprocess.Popen([CLAMD, "-c", f"{root}/clamd.conf"], stdout=quiet, stderr=quiet)
@@ -141,7 +147,9 @@ def scripted() -> Iterator[tuple[str, list[bytes]]]:
                 except OSError:
                     return
                 with connection:
-                    connection.recv(1 << 16)
+                    asked = connection.recv(1 << 16)
+                    while asked.startswith(b"zINSTREAM") and not asked.endswith(bytes(4)):
+                        asked += connection.recv(1 << 16)
                     connection.sendall(replies.pop(0))
 
         thread = threading.Thread(target=serve, daemon=True)
@@ -149,6 +157,42 @@ def scripted() -> Iterator[tuple[str, list[bytes]]]:
         yield f"127.0.0.1:{listener.getsockname()[1]}", replies
         listener.shutdown(socket.SHUT_RDWR)
     thread.join(5)
+
+
+UNSCANNED = [
+    b"stream: Heuristics.Limits.Exceeded.MaxRecursion FOUND\0",
+    b"stream: Heuristics.Encrypted.Zip FOUND\0",
+]
+
+
+@pytest.mark.parametrize("silent", [0, 1])
+def test_a_daemon_that_calls_clean_what_it_could_not_look_into_is_not_trusted(
+    scripted: tuple[str, list[bytes]], silent: int
+) -> None:
+    address, replies = scripted
+    replies += [b"ClamAV 1.4.6/27830/Mon Nov 23 09:30:12 2026\0", *UNSCANNED]
+    replies[1 + silent] = b"stream: OK\0"
+    assert not ClamdScanner(address, now=lambda: NOW).trusted
+
+
+def test_a_daemon_is_tried_once_for_each_database(scripted: tuple[str, list[bytes]]) -> None:
+    address, replies = scripted
+    monday, tuesday = (f"ClamAV 1.4.6/{day}/Mon Nov 23 09:30:12 2026\0".encode() for day in (27830, 27831))
+    replies += [monday, *UNSCANNED, monday, tuesday, *UNSCANNED]
+    over = ClamdScanner(address, now=lambda: NOW)
+    assert [over.trusted for _ in range(3)] == [True] * 3
+    assert replies == []
+
+
+@pytest.mark.parametrize("alerts", ["yes", "no"])
+def test_a_real_daemon_tells_of_the_files_it_is_tried_with_only_with_its_alerts(
+    alerts: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with daemon(tmp_path, alerts) as address:
+        over = ClamdScanner(address, now=lambda: NOW)
+        official = property(lambda _: "ClamAV 1.4.6/27830/Mon Nov 23 09:30:12 2026")
+        monkeypatch.setattr(ClamdScanner, "engine", official)
+        assert over.trusted is (alerts == "yes")
 
 
 @pytest.mark.parametrize(
@@ -164,7 +208,7 @@ def test_trust_needs_a_database_of_known_and_recent_date(
     scripted: tuple[str, list[bytes]], version: str, trusted: bool
 ) -> None:
     address, replies = scripted
-    replies += [f"{version}\0".encode()]
+    replies += [f"{version}\0".encode(), *UNSCANNED]
     over = ClamdScanner(address, now=lambda: NOW, database_age=timedelta(days=7))
     assert over.trusted is trusted
 

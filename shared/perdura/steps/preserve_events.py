@@ -18,6 +18,7 @@ NOT_DONE = (
     "not done by this engine: characterisation, format validation, normalisation, "
     "text recognition, extraction of packages"
 )
+UNTRUSTED = "the scanner's database is missing, too old or a test one, or it calls clean what it could not look into"
 EXECUTING = ("executing program",)
 _LINKS = 1000
 
@@ -131,7 +132,7 @@ class Provenance:
         if clean or not len(files):
             notes = [f"{len(clean)} of {len(files)} files scanned, nothing found"]
             if not trusted:
-                notes.append("not passed: the scanner's database is missing, too old, or only a test one")
+                notes.append(f"not passed: {UNTRUSTED}")
             outcome = Outcome(SUCCESS if trusted else WARNING, tuple(notes))
             marks = _marks(clean) if others else None
             acts.append(Act(self._event("virus check", engine, outcome, tool=engine), marks))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from perdura.outcome import Finding, Outcome, StepState
 from perdura.ports import Ports
-from perdura.steps.preserve_events import Provenance
+from perdura.steps.preserve_events import UNTRUSTED, Provenance
 from perdura.steps.preserve_scanning import ScannedFiles, Scanning, is_required
 
 _FINDINGS = 100
@@ -15,7 +15,7 @@ _FINDINGS = 100
 def unavailable(scanning: Scanning, ports: Ports) -> Outcome | None:
     """BLOCKED when a scan is required that cannot be had; asked before the first byte is read."""
     if is_required(ports) and not scanning.trusted:
-        return _blocked(scanning.reason or "the scanner's database is missing, too old, or only a test one")
+        return _blocked(scanning.reason or UNTRUSTED)
     return None
 
 
