@@ -59,7 +59,8 @@ def test_every_sample_becomes_a_record_that_the_schema_accepts() -> None:
             archive = ArchiveView(
                 new_id(), step, title="T", source="cds", recid="1", metadata={"url": "https://a.test"}
             )
-            facts = Facts(archive, aip, ["PNG"], ["1 file"], AT, "Archive", "https://access.test/archives/1")
+            page = "https://access.test/archives/1"
+            facts = Facts(archive, aip, ["PNG"], ["1 file"], AT, "Archive", page, page)
             told = body(mapped, facts, destination, files=True)
             told.pop("custom_fields", None)  # an instance declares those; the schema alone knows none
             names.append(f"{name} [{mapped.form}]")

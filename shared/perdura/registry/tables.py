@@ -241,7 +241,12 @@ class Publication(Base):
     destination: Mapped[str] = mapped_column(Text)
     url: Mapped[str] = mapped_column(Text)
     published_at: Mapped[datetime] = _created()
-    __table_args__ = (PrimaryKeyConstraint("archive_id", "destination"),)
+    changed_at: Mapped[datetime] = _created()
+    __table_args__ = (
+        PrimaryKeyConstraint("archive_id", "destination"),
+        Index(None, "destination", "changed_at", "archive_id"),
+        Index(None, "destination", "published_at", "archive_id"),
+    )
 
 
 class Inbox(Base):

@@ -249,7 +249,7 @@ _GO_ON = text("""
         INSERT INTO publication (archive_id, destination, url)
         SELECT :archive, destination, url
         FROM jsonb_to_recordset(CAST(:publications AS jsonb)) AS p (destination text, url text)
-        ON CONFLICT (archive_id, destination) DO UPDATE SET url = excluded.url
+        ON CONFLICT (archive_id, destination) DO UPDATE SET url = excluded.url, changed_at = clock_timestamp()
     )
     UPDATE archive SET state = coalesce(CAST(:state AS text), state), updated_at = clock_timestamp(),
         title = coalesce(:title, title), metadata = metadata || coalesce(CAST(:metadata AS jsonb), '{}'),

@@ -23,6 +23,7 @@ from perdura.outcome import ArchiveView, Outcome, PackageKind
 from perdura.ports import Ports
 from perdura.premis.model import SUCCESS, Event, Identifier
 from perdura.premis.model import Outcome as EventOutcome
+from perdura.steps import landing_page
 
 MEANINGS = {"I": "processing", "P": "preserved", "F": "failed", "D": "deleted"}
 RECORDED = frozenset({"P", "D"})
@@ -115,7 +116,7 @@ def statement(archive: ArchiveView, status: str, at: datetime, ports: Ports) -> 
         revision=int(revision),
         harvested_at=archive.created_at or at,
         archived_at=at,
-        uri=f"{ports.settings.access_url.rstrip('/')}/archives/{archive.id}",
+        uri=landing_page.page(archive, ports),
         path=f"s3://{aip.bucket}/{aip.key}" if aip is not None else None,
         description=description,
     )
@@ -133,7 +134,7 @@ def told_of(archive: ArchiveView, status: str, at: datetime, ports: Ports) -> Ma
         "recid": archive.recid,
         "revision": archive.metadata.get("revision"),
         "title": archive.title,
-        "url": f"{ports.settings.access_url.rstrip('/')}/archives/{archive.id}",
+        "url": landing_page.page(archive, ports),
     }
     if aip is not None:
         found["aip"] = {"id": str(aip.id), "size": aip.size, "checksums": dict(aip.checksums)}
@@ -148,7 +149,7 @@ def _announcement(archive: ArchiveView, entry: Notification, status: str, ports:
         origin=ports.settings.base_url.rstrip("/"),
         inbox=entry.url,
         record=str(archive.metadata.get("url") or f"urn:uuid:{archive.id}"),
-        result=f"{ports.settings.access_url.rstrip('/')}/archives/{archive.id}",
+        result=landing_page.page(archive, ports),
         summary=f"Preservation: {MEANINGS[status]}",
     )
 

@@ -19,7 +19,7 @@ SHOWN_FORMATS = 100
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is known of the package beside its description."""
+    """What is known of the package beside its description; `page` is for who may see it, `access_page` for all."""
 
     archive: ArchiveView
     aip: Package
@@ -27,7 +27,8 @@ class Facts:
     sizes: Sequence[str]
     preserved_at: datetime
     organisation: str
-    landing_page: str
+    access_page: str | None
+    page: str
     embargo: date | None = None
 
 
@@ -104,7 +105,7 @@ def _completed(mapped: Mapped, facts: Facts, destination: Destination) -> dict[s
     _add(metadata, "additional_descriptions", {"description": _technical(facts), "type": {"id": "technical-info"}})
     source = archive.metadata.get("url")
     _add(metadata, "related_identifiers", related(source, "isderivedfrom"))
-    _add(metadata, "related_identifiers", related(facts.landing_page, "isdescribedby"))
+    _add(metadata, "related_identifiers", related(facts.access_page, "isdescribedby"))
     for name, values in (("formats", facts.formats[:SHOWN_FORMATS]), ("sizes", facts.sizes)):
         for value in values:
             _add(metadata, name, value)
@@ -128,7 +129,7 @@ def _custom_fields(facts: Facts) -> dict[str, Any]:
         "oais:artifacts": [
             {
                 "type": "AIP",
-                "link": facts.landing_page,
+                "link": facts.page,
                 "path": f"s3://{aip.bucket}/{aip.key}",
                 "checksum": f"sha256:{aip.checksums['sha256']}" if "sha256" in aip.checksums else "",
                 "timestamp": facts.preserved_at.isoformat(),

@@ -13,7 +13,7 @@ from perdura.packages.aip_index import Entry
 from perdura.ports import Ports
 from perdura.premis.model import Event
 from perdura.registry import embargo
-from perdura.steps import dip
+from perdura.steps import dip, landing_page
 from perdura.steps.mapping import choose, other
 from perdura.steps.mapping.model import Mapped
 from perdura.steps.publish_body import Facts
@@ -21,7 +21,7 @@ from perdura.steps.publish_transfer import Wanted, check_keys
 from perdura.steps.stored_package import pinned
 from perdura.storage.runs import Runs
 
-METADATA_NAMES = ("metadata", "datacite", "dc.", "dublin", "marc", "ro-crate-metadata", "record", "sip.json")
+_METADATA_NAMES = ("metadata", "datacite", "dc.", "dublin", "marc", "ro-crate-metadata", "record", "sip.json")
 METADATA_FILES = 20
 BESIDE_THE_AIP = ("data/metadata/METS.xml", "manifest-sha512.txt")
 """Files of an AIP that are sent beside it, so that nobody has to fetch it whole to know what is in it."""
@@ -108,10 +108,7 @@ def _is_metadata(entry: Entry) -> bool:
     name = path.rpartition("/")[2].lower()
     if entry.member.size > choose.LARGEST or not name.endswith((".json", ".jsonld", ".xml")):
         return False
-    named = name.startswith(
-        ("metadata", "datacite", "dc.", "dublin", "marc", "ro-crate-metadata", "record", "sip.json")
-    )
-    return path.startswith("data/") and (named or "/meta/" in path)
+    return path.startswith("data/") and (name.startswith(_METADATA_NAMES) or "/meta/" in path)
 
 
 def without_unknown_languages(mapped: Mapped, wire: Wire) -> None:
@@ -138,6 +135,7 @@ def facts(archive: ArchiveView, aip: Package, entries: Sequence[Entry], ports: P
         sizes=[f"{len(objects)} files, {size} bytes"] if objects else [],
         preserved_at=archive.step.created_at or ports.clock.now(),
         organisation=ports.settings.organisation,
-        landing_page=f"{ports.settings.access_url.rstrip('/')}/archives/{archive.id}",
+        access_page=landing_page.access_page(archive, ports),
+        page=landing_page.page(archive, ports),
         embargo=embargo.ends(archive.metadata, ports.clock.now()),
     )

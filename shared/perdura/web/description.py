@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from datetime import date as day
 from typing import Any
 from uuid import UUID
 
+from perdura.registry import embargo
 from perdura.steps.mapping.values import orcid_of
 
 _TAG = re.compile(r"</?[A-Za-z!][^<>]{0,2000}>")
@@ -49,6 +51,8 @@ class Description:
     source: str | None = None
     recid: str | None = None
     source_url: str | None = None
+    embargo: day | None = None
+    """The day on which the embargo on its files ends, while there is one."""
 
     @property
     def year(self) -> str:
@@ -82,7 +86,7 @@ def describe(row: Any, url: str, fallback_publisher: str) -> Description:
     told: Mapping[str, Any] = row.metadata if isinstance(row.metadata, dict) else {}
     bag = _bag_info(told.get("bag_info"))
     doi = _text(told.get("doi"))
-    date = _text(told.get("publication_date"))
+    dated = _text(told.get("publication_date"))
     source_url = _text(told.get("url"))
     return Description(
         id=row.id,
@@ -91,7 +95,7 @@ def describe(row: Any, url: str, fallback_publisher: str) -> Description:
         published_at=row.published_at,
         creators=tuple(_creators(told.get("creators"))),
         creator_urls=dict(_orcids(told.get("orcids"))),
-        date=date if date and _DATE.match(date) else None,
+        date=dated if dated and _DATE.match(dated) else None,
         publisher=_text(told.get("publisher")) or bag.get("publisher") or fallback_publisher,
         description=plain(_text(told.get("description")) or bag.get("description")),
         resource_type=_text(told.get("resource_type")),
@@ -101,6 +105,7 @@ def describe(row: Any, url: str, fallback_publisher: str) -> Description:
         source=row.source,
         recid=row.recid,
         source_url=source_url if source_url and source_url.startswith(("http://", "https://")) else None,
+        embargo=embargo.ends(told, datetime.now(UTC)),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -14,7 +13,6 @@ from perdura.api.content import serve
 from perdura.api.queries import events, offers, published
 from perdura.api.queries.rows import AnyRow
 from perdura.api.resources.packages import file_extent, package_extent
-from perdura.registry import embargo
 from perdura.web import door, file_list, schema_org, signposting
 from perdura.web.description import Description
 from perdura.web.holdings import Holding, holding
@@ -36,7 +34,6 @@ def show(reading: Reading, archive_id: UUID) -> Response:
         return response
     row, description = door.known(reading, archive_id)
     found, more = _holdings(reading, description, file_list.SHOWN)
-    shut = embargo.ends(row.metadata, datetime.now(UTC))
     response = reading.page(
         "landing.html",
         description=description,
@@ -44,7 +41,7 @@ def show(reading: Reading, archive_id: UUID) -> Response:
         holdings=found,
         more=more,
         versions=[reading.describe(other) for other in published.versions(reading.connection, row.resource_id)],
-        embargo=shut,
+        embargo=description.embargo,
         json_ld=schema_org.embedded(schema_org.json_ld(description, found)),
     )
     response.headers["Link"] = signposting.header(description, found, complete=not more)
@@ -80,6 +77,7 @@ def as_json(reading: Reading, archive_id: UUID) -> Response:
         "licences": list(description.licences),
         "source": {"name": description.source, "recid": description.recid, "url": description.source_url},
         "published": description.published_at.isoformat(),
+        "embargo": description.embargo.isoformat() if description.embargo else None,
         "files": [
             {
                 "path": entry.path,
@@ -143,15 +141,15 @@ def _json(reading: Reading, description: Description, value: dict[str, Any], med
 
 def list_files(reading: Reading, archive_id: UUID) -> Response:
     """The files of an Archive with too many for its landing page, a page of them at a time."""
-    row, description = door.known(reading, archive_id)
+    _, description = door.known(reading, archive_id)
     found = file_list.read(
         partial(offers.page, reading.connection, archive_id),
         reading.request.args,
         lambda row: holding(row, description.url, row.name),
         f"{description.url}/files",
     )
-    shut = embargo.ends(row.metadata, datetime.now(UTC))
-    return reading.page("access_files.html", description=description, list=found, holdings=found.holdings, embargo=shut)
+    shown = {"list": found, "holdings": found.holdings, "embargo": description.embargo}
+    return reading.page("access_files.html", description=description, **shown)
 
 
 def file(reading: Reading, archive_id: UUID, path: str) -> Response:

@@ -45,7 +45,7 @@ def sitemap(reading: Reading) -> Response:
     for row in published.page(reading.connection, limit=SITEMAP_LIMIT, after=key):
         entry = etree.SubElement(root, f"{{{_NAMESPACE}}}url")
         etree.SubElement(entry, f"{{{_NAMESPACE}}}loc").text = reading.archive_url(row.id)
-        changed = row.published_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        changed = row.changed_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         etree.SubElement(entry, f"{{{_NAMESPACE}}}lastmod").text = changed
     return _xml(root)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 from markupsafe import Markup
@@ -49,7 +50,7 @@ def json_ld(description: Description, holdings: Sequence[Holding]) -> dict[str, 
         "license": list(description.licence_urls),
         "publisher": {"@type": "Organization", "name": description.publisher} if description.publisher else None,
         "isBasedOn": description.source_url,
-        "isAccessibleForFree": True,
+        "isAccessibleForFree": description.embargo is None,
         "distribution": [
             {
                 "@type": "DataDownload",
@@ -82,7 +83,7 @@ def datacite(description: Description, holdings: Sequence[Holding]) -> dict[str,
         "publicationYear": description.year,
         "dates": [
             *([{"date": description.date, "dateType": "Issued"}] if description.date else []),
-            {"date": description.published_at.date().isoformat(), "dateType": "Available"},
+            {"date": available(description).isoformat(), "dateType": "Available"},
         ],
         "types": {
             "resourceTypeGeneral": types_of(description)[1],
@@ -103,6 +104,11 @@ def datacite(description: Description, holdings: Sequence[Holding]) -> dict[str,
         "url": description.url,
     }
     return _present(found)
+
+
+def available(description: Description) -> date:
+    """The day from which its files may be had: that of the publication, or the end of the embargo on them."""
+    return description.embargo or description.published_at.date()
 
 
 def _creator(description: Description, name: str) -> dict[str, Any]:

@@ -42,6 +42,11 @@ def test_an_embargo_shuts_every_door_to_bytes_and_none_to_the_description(world:
     assert f"under embargo until {TOMORROW}" in page
     assert "files.zip" not in page
     assert "All files" not in page
+    assert reader.get(f"/archives/{archive}/schema.json").json["isAccessibleForFree"] is False
+    assert reader.get(f"/archives/{archive}/metadata.json").json["embargo"] == TOMORROW
+    assert {"date": TOMORROW, "dateType": "Available"} in reader.get(f"/archives/{archive}/datacite.json").json["dates"]
+    harvested = reader.get("/oai?verb=ListRecords&metadataPrefix=oai_dc").text
+    assert "info:eu-repo/semantics/embargoedAccess" in harvested
 
 
 def registry_doors(world: World, archive: UUID) -> list[str]:

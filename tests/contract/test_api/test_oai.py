@@ -104,10 +104,22 @@ def test_dates_include_their_whole_second_and_day(world: World, reader: Client) 
     archive = world.published()
     moment = datetime(2026, 3, 4, 5, 6, 7, 800_000, tzinfo=UTC)
     with world.engine.begin() as connection:
-        connection.execute(update(Publication).values(published_at=moment))
+        connection.execute(update(Publication).values(published_at=moment, changed_at=moment))
     for limits in ("from=2026-03-04T05:06:07Z&until=2026-03-04T05:06:07Z", "from=2026-03-04&until=2026-03-04"):
         assert _identifiers(_ask(reader, f"verb=ListRecords&metadataPrefix=oai_dc&{limits}")) == [str(archive)]
     assert _errors(_ask(reader, "verb=ListRecords&metadataPrefix=oai_dc&from=2026-03-05")) == ["noRecordsMatch"]
+
+
+def test_what_was_published_again_is_told_of_again(world: World, reader: Client) -> None:
+    changed, other = world.published(), world.published()
+    first, later = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC)
+    with world.engine.begin() as connection:
+        connection.execute(update(Publication).values(published_at=first, changed_at=first))
+        again = update(Publication).where(Publication.archive_id == changed)
+        connection.execute(again.values(changed_at=later))
+    assert _identifiers(_ask(reader, "verb=ListIdentifiers&metadataPrefix=oai_dc&from=2026-02-01")) == [str(changed)]
+    every = _identifiers(_ask(reader, "verb=ListIdentifiers&metadataPrefix=oai_dc"))
+    assert every == [str(other), str(changed)]
 
 
 def test_what_was_withdrawn_is_listed_as_deleted(world: World, reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,7 +136,7 @@ def test_what_was_withdrawn_is_listed_as_deleted(world: World, reader: Client, m
     assert [record.find("o:metadata", NS) is None for record in seen] == [False, True]
     one = _ask(reader, f"verb=GetRecord&metadataPrefix=oai_dc&identifier=oai:access.test:{gone}")
     assert one.find(".//o:header", NS).get("status") == "deleted"
-    assert _ask(reader, "verb=Identify").findtext(".//o:deletedRecord", namespaces=NS) == "persistent"
+    assert _ask(reader, "verb=Identify").findtext(".//o:deletedRecord", namespaces=NS) == "transient"
 
 
 def test_sets_are_sources(world: World, reader: Client) -> None:

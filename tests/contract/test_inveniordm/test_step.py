@@ -108,6 +108,13 @@ def run(target: Target, store: MemoryStore, archive: ArchiveView, path: Path, pl
     return publish.run(archive, ports, lambda destination: target.wire())
 
 
+def related_to(target: Target, record: str) -> list[str]:
+    """What a record says it is related to."""
+    with target.wire() as wire:
+        told = Records(wire).record(record).metadata.get("related_identifiers", [])
+    return [entry["identifier"] for entry in told]
+
+
 def test_files_of_the_aip_become_a_record_described_by_its_source(target: Target, access: Callable[..., Path]) -> None:
     store = MemoryStore()
     archive = preserved(store, FILES)
@@ -127,6 +134,7 @@ def test_files_of_the_aip_become_a_record_described_by_its_source(target: Target
     unmapped = {finding.path: finding.message for finding in outcome.findings}
     assert "12" in unmapped["library: metadata.imprint"]
     assert "does not know it" in unmapped["library: languages"]
+    assert not any("access.test" in address for address in related_to(target, told["record"]))
     (event,) = outcome.events
     assert (event.type, event.objects[-1].value) == ("dissemination", told["record"])
     assert outcome.output["publications"][0]["destination"] == "library"
@@ -286,7 +294,9 @@ def test_the_access_pages_follow_the_same_policy(target: Target, access: Callabl
     placements = MemoryPlacements()
     outcome = run(target, store, archive, path, placements)
     assert outcome.state is StepState.COMPLETED, outcome.message
-    sent = target.digests(outcome.output["destinations"]["library"]["record"])
+    record = outcome.output["destinations"]["library"]["record"]
+    sent = target.digests(record)
+    assert f"https://access.test/archives/{archive.id}" in related_to(target, record)
     assert {name for name, _ in placements.offered[archive.id].files} == set(sent) == {"scan.jpg", "notes.txt"}
 
 

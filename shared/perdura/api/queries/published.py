@@ -34,6 +34,7 @@ def _published() -> Select[*tuple[Any, ...]]:
             Archive.created_at,
             Archive.updated_at,
             Publication.published_at,
+            Publication.changed_at,
             Publication.url,
             Resource.source,
             Resource.recid,
@@ -56,6 +57,7 @@ def _withdrawn() -> Select[*tuple[Any, ...]]:
             Archive.created_at,
             Archive.updated_at,
             Placement.updated_at.label("published_at"),
+            Placement.updated_at.label("changed_at"),
             literal("").label("url"),
             Resource.source,
             Resource.recid,
@@ -147,7 +149,7 @@ def newest(
 
 def milestones(connection: Connection, every: int) -> Sequence[tuple[datetime, UUID]]:
     """The sort key of every so-manieth Archive, the oldest first: where the next part of a long list begins after."""
-    order = (Publication.published_at, Archive.id)
+    order = (Publication.changed_at, Archive.id)
     numbered = (
         select(
             *order,
@@ -159,11 +161,11 @@ def milestones(connection: Connection, every: int) -> Sequence[tuple[datetime, U
         .subquery()
     )
     rows = connection.execute(
-        select(numbered.c.published_at, numbered.c.id)
+        select(numbered.c.changed_at, numbered.c.id)
         .where(numbered.c.number % every == 0, numbered.c.number < numbered.c.total)
         .order_by(numbered.c.number)
     ).all()
-    return [(row.published_at, row.id) for row in rows]
+    return [(row.changed_at, row.id) for row in rows]
 
 
 def page(
@@ -176,7 +178,7 @@ def page(
     source: str | None = None,
     with_withdrawn: bool = False,
 ) -> Sequence[AnyRow]:
-    """At most `limit` Archives by time of publication (or withdrawal), the oldest first, after a sort key.
+    """At most `limit` Archives by time of their last publication (or withdrawal), the oldest first, after a sort key.
 
     `since` and `until` are both included; `source` is the name of a Source.
     """
@@ -193,21 +195,21 @@ def page(
             statement = statement.where(Resource.source == source)
         return connection.execute(statement).all()
 
-    rows = selected(_published(), Publication.published_at)
+    rows = selected(_published(), Publication.changed_at)
     if with_withdrawn:
         gone = selected(_withdrawn(), Placement.updated_at)
-        rows = sorted([*rows, *gone], key=lambda row: (row.published_at, row.id))[:limit]
+        rows = sorted([*rows, *gone], key=lambda row: (row.changed_at, row.id))[:limit]
     return rows
 
 
 def earliest(connection: Connection) -> datetime | None:
-    """When the first of them was published, or the first of those that no longer are was withdrawn."""
+    """When the first of them was published last, or the first of those that no longer are was withdrawn."""
     published, gone = _published().subquery(), _withdrawn().subquery()
     found: datetime | None = connection.execute(
         select(
             func.least(
-                select(func.min(published.c.published_at)).scalar_subquery(),
-                select(func.min(gone.c.published_at)).scalar_subquery(),
+                select(func.min(published.c.changed_at)).scalar_subquery(),
+                select(func.min(gone.c.changed_at)).scalar_subquery(),
             )
         )
     ).scalar_one()

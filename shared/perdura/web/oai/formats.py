@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lxml import etree
 
 from perdura.web.description import Description
-from perdura.web.schema_org import types_of
+from perdura.web.schema_org import available, types_of
 
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _OAI_DC = "http://www.openarchives.org/OAI/2.0/oai_dc/"
@@ -50,6 +50,9 @@ def dublin_core(description: Description) -> etree._Element:
     _text(root, f"{{{_DC}}}identifier", description.url)
     _text(root, f"{{{_DC}}}identifier", f"https://doi.org/{description.doi}" if description.doi else None)
     _text(root, f"{{{_DC}}}source", description.source_url)
+    if description.embargo:
+        _text(root, f"{{{_DC}}}rights", "info:eu-repo/semantics/embargoedAccess")
+        _text(root, f"{{{_DC}}}date", f"info:eu-repo/date/embargoEnd/{description.embargo.isoformat()}")
     for licence in description.licences:
         _text(root, f"{{{_DC}}}rights", licence)
     return root
@@ -92,7 +95,7 @@ def _resource(description: Description) -> etree._Element:
     _text(resource, tag("resourceType"), description.resource_type or general, resourceTypeGeneral=general)
     dates = etree.SubElement(resource, tag("dates"))
     _text(dates, tag("date"), description.date, dateType="Issued")
-    _text(dates, tag("date"), description.published_at.date().isoformat(), dateType="Available")
+    _text(dates, tag("date"), available(description).isoformat(), dateType="Available")
     alternate = etree.SubElement(resource, tag("alternateIdentifiers"))
     _text(alternate, tag("alternateIdentifier"), str(description.id), alternateIdentifierType="UUID")
     if description.source_url:

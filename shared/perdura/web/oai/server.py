@@ -1,4 +1,8 @@
-"""The OAI-PMH 2.0 server: six verbs, stateless resumption, sets by Source."""
+"""The OAI-PMH 2.0 server: six verbs, stateless resumption, sets by Source.
+
+What was withdrawn is told as deleted. What was restricted later is not (it does not exist for strangers), so that the
+support of deletions is called transient.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +74,7 @@ def _identify(reading: Reading, _sent: dict[str, str]) -> Element:
     _add(body, "adminEmail", f"perdura@{host}")
     earliest = published.earliest(reading.connection) or datetime.now(UTC)
     _add(body, "earliestDatestamp", _stamp(earliest))
-    _add(body, "deletedRecord", "persistent")
+    _add(body, "deletedRecord", "transient")
     _add(body, "granularity", "YYYY-MM-DDThh:mm:ssZ")
     return body
 
@@ -157,7 +161,7 @@ def _selected(reading: Reading, sent: dict[str, str]) -> tuple[Selection, Sequen
 def _resume(body: Element, selection: Selection, rows: Sequence[AnyRow]) -> None:
     if len(rows) > RECORDS:
         last = rows[RECORDS - 1]
-        _add(body, "resumptionToken", selection.token((last.published_at, last.id)))
+        _add(body, "resumptionToken", selection.token((last.changed_at, last.id)))
     elif selection.after is not None:
         _add(body, "resumptionToken")
 
@@ -189,7 +193,7 @@ def _record(reading: Reading, row: AnyRow, prefix: str) -> Element:
 def _header(reading: Reading, row: AnyRow) -> Element:
     header = etree.Element(_tag("header"), {"status": "deleted"} if row.withdrawn else {})
     _add(header, "identifier", f"{_identifier_prefix(reading)}{row.id}")
-    _add(header, "datestamp", _stamp(row.published_at))
+    _add(header, "datestamp", _stamp(row.changed_at))
     if row.source:
         _add(header, "setSpec", f"source:{row.source}")
     return header
