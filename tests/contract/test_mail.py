@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Iterator
 from email import message_from_bytes, policy
 from email.message import EmailMessage
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import pytest
@@ -119,6 +120,8 @@ def test_a_flood_of_failures_is_one_mail(
     assert (mail["Subject"], mail["To"], mail["Auto-Submitted"]) == (
         "[Perdura] 120 failed", "Ada <ada@example.org>", "auto-generated",
     )  # fmt: skip
+    assert parsedate_to_datetime(mail["Date"]).tzinfo is not None
+    assert mail["Message-ID"].endswith("@example.org>")
     body = mail.get_content()
     assert "no-space: Full." in body
     assert "and 70 more" in body

@@ -17,6 +17,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from perdura.accounts.principals import LOCAL_ADMINISTRATOR
+from perdura.clients import webhooks
 from perdura.cloudevents.build import build
 from perdura.errors import Broken, Rejected
 from perdura.ids import new_id
@@ -235,7 +236,8 @@ def test_secrets_are_sealed_with_the_newest_key_and_still_sign(database: Engine,
         surroundings = Surroundings(database, credential_keys=keys)
         assert notifications.tick(surroundings) == 1  # type: ignore[arg-type]
         headers, body = listener.taken[-1]
-        signed = notifications.signed(SECRET, headers["webhook-id"], int(headers["webhook-timestamp"]), body)
+        at = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
+        signed = webhooks.signature(SECRET, headers["webhook-id"], at, body)
         assert headers["webhook-signature"] == signed["webhook-signature"]
         with database.connect() as connection:
             kept = connection.execute(text("SELECT secret FROM subscription")).scalar_one()

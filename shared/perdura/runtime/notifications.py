@@ -1,14 +1,11 @@
 """Tells subscribers, at the relay's ticks: mail, signed webhooks, CloudEvents.
 
-What goes to an address is signed as Standard Webhooks 1.0 says: `webhook-signature: v1,` and the base64 of the
-HMAC-SHA256 of `id.timestamp.body`. An address is only ever contacted when it is public (no SSRF).
+What goes to an address is signed as Standard Webhooks 1.0 says (`perdura.clients.webhooks`). An address is only ever
+contacted when it is public (no SSRF).
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 import logging
 import smtplib
@@ -16,7 +13,9 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from email.message import EmailMessage
+from email.utils import format_datetime
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -25,6 +24,7 @@ from sqlalchemy.engine import Connection
 
 from perdura.accounts import directory, rights
 from perdura.accounts.rights import Thing
+from perdura.clients import webhooks
 from perdura.clients.connections import FAILURES, Connections
 from perdura.clients.reach import Reach
 from perdura.errors import PerduraError, Rejected, UpstreamUnavailable
@@ -83,17 +83,6 @@ def _visible(connection: Connection, due: Due) -> Due:
     return Due(due.id, due.account, due.owner, due.way, due.address, due.secret, notices, due.titles, due.more)
 
 
-def signed(secret: str, message: str, moment: int, body: bytes) -> dict[str, str]:
-    """The headers that prove who sent a body (Standard Webhooks 1.0)."""
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    mac = hmac.new(key, f"{message}.{moment}.".encode() + body, hashlib.sha256).digest()
-    return {
-        "webhook-id": message,
-        "webhook-timestamp": str(moment),
-        "webhook-signature": f"v1,{base64.b64encode(mac).decode()}",
-    }
-
-
 def _webhook(settings: Settings, due: Due) -> None:
     notices = [
         {
@@ -119,12 +108,16 @@ def _post(settings: Settings, due: Due, body: bytes, media_type: str) -> None:
     host = (parts.hostname or "").lower()
     reach = Reach(frozenset({host}), allow_loopback=settings.allow_loopback_upstreams)
     reach.check(due.address)
-    # The id is that of the last notice: what is sent again after a lost answer is known as the same.
     secret = subscriptions.opened(settings, due.id, due.secret)
-    headers = signed(secret, f"{due.id}.{due.notices[-1][0]}", int(time.time()), body)
+    headers = webhooks.signature(secret, message_id(due), datetime.now(UTC), body)
     answer = send(reach, due.address, {**headers, "Content-Type": media_type, "User-Agent": "perdura"}, body)
     if not 200 <= answer < 300:
         raise Rejected(f"The address answered {answer}.", code="webhook-refused")
+
+
+def message_id(due: Due) -> str:
+    """The id of what is sent: that of the last notice, so that what is sent again after a lost answer is known."""
+    return f"{due.id}.{due.notices[-1][0]}"
 
 
 def send(reach: Reach, url: str, headers: Mapping[str, str], body: bytes) -> int:
@@ -155,6 +148,8 @@ def mail(settings: Settings, due: Due) -> EmailMessage:
     message = EmailMessage()
     message["From"], message["To"] = settings.mail_from, due.address
     message["Subject"] = " ".join(f"[{settings.organisation}] {subject(due)}".split())
+    message["Date"] = format_datetime(datetime.now(UTC))
+    message["Message-ID"] = f"<{message_id(due)}@{settings.mail_from.rpartition('@')[2].rstrip('>')}>"
     message["Auto-Submitted"] = "auto-generated"
     lines = [_line(settings, due, archive, event) for _, archive, event in due.notices[:LISTED]]
     left = len(due.notices) - len(lines) + due.more

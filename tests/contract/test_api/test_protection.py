@@ -7,6 +7,7 @@ import json
 import pytest
 from werkzeug.test import Client
 
+from perdura.accounts.principals import PERMISSIONS, Permission, Role
 from perdura.api.openapi import document
 from perdura.api.operations import Operation
 from perdura.api.resources import OPERATIONS
@@ -30,6 +31,19 @@ def test_every_operation_wants_a_token(registry: Client, operation: Operation) -
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
     assert len(answer.data) <= 512
+
+
+@pytest.mark.parametrize("role", [None, *Role])
+def test_a_role_reaches_the_operations_of_its_permissions_and_no_other(
+    world: World, registry: Client, role: Role | None
+) -> None:
+    """The ids are of nothing: whoever is let in gets some other refusal, or an empty answer."""
+    header = world.bearer(*([role.value] if role else []))
+    held = (PERMISSIONS[role] if role else frozenset()) | {Permission.SELF}
+    for operation in OPERATIONS:
+        answer = registry.open(_address(operation), method=operation.method, headers=header)
+        allowed = operation.permission is None or operation.permission in held
+        assert (answer.status_code == 403) is not allowed, (operation.name, answer.text)
 
 
 @pytest.mark.parametrize("token", ["wrong", "", TOKEN + "x", "ü", " "])

@@ -39,7 +39,7 @@ from perdura.web import passes
 section = Section("Access")
 
 
-@section.post("/archives/<uuid:archive_id>/passes", permission=Permission.OPERATE, status=201)
+@section.post("/archives/<uuid:archive_id>/passes", permission=Permission.OPERATE, status=201, confidential=True)
 def make_pass(call: Call, archive_id: UUID, body: PassRequest) -> PassAnswer:
     """Make a link to a file, the zip of all files, or the AIP, that works for anybody until it expires.
 

@@ -7,8 +7,9 @@ import secrets
 from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
+from perdura.accounts import directory
 from perdura.accounts.principals import Permission
 from perdura.api import links
 from perdura.api.models.subscriptions import (
@@ -19,13 +20,16 @@ from perdura.api.models.subscriptions import (
     SubscriptionRequest,
 )
 from perdura.api.operations import Call, Section
-from perdura.api.problems import Problem, not_found
+from perdura.api.problems import FieldError, Problem, not_found
 from perdura.api.queries.rows import AnyRow
 from perdura.ids import new_id
 from perdura.registry import subscriptions as registry
 from perdura.registry.subscriptions import Subscription
 
 section = Section("Subscriptions")
+
+MOST = 100
+"""Subscriptions of one account."""
 
 
 def answer(row: AnyRow) -> SubscriptionAnswer:
@@ -62,8 +66,10 @@ def own(call: Call) -> list[SubscriptionAnswer]:
 def make(call: Call, body: SubscriptionRequest) -> tuple[UUID, str | None]:
     """Make a subscription of the caller; gives back its id, and its secret where it has one.
 
-    Raises a 409 when there is no key to keep a secret with.
+    Raises a 409 when there is no key to keep a secret with, or the caller has too many; a 422 for somebody else's
+    mailbox: only who may operate can have mail sent elsewhere than to the address that the identity provider names.
     """
+    _bounded(call, body)
     subscription, secret, kept = new_id(), None, ""
     if body.way != "email":
         settings = call.services.settings
@@ -87,6 +93,19 @@ def make(call: Call, body: SubscriptionRequest) -> tuple[UUID, str | None]:
     )
     call.objects.append(subscription)
     return subscription, secret
+
+
+def _bounded(call: Call, body: SubscriptionRequest) -> None:
+    mine = select(func.count()).select_from(Subscription).where(Subscription.account_id == call.principal.account)
+    if call.connection.execute(mine).scalar_one() >= MOST:
+        raise Problem(409, f"You have {MOST} subscriptions: end one first.", "too-many-subscriptions")
+    if body.way != "email" or call.principal.may(Permission.OPERATE):
+        return
+    account = directory.find(call.connection, call.principal.account) if call.principal.account else None
+    own = (account.email or "") if account is not None else ""
+    if body.address.casefold() != own.casefold():
+        problem = FieldError("body.address", "not the mail address of your account")
+        raise Problem(422, "Mail is sent to your own address only.", "invalid", (problem,))
 
 
 def find(call: Call, subscription_id: UUID) -> AnyRow:
@@ -121,7 +140,7 @@ def list_subscriptions(call: Call) -> SubscriptionList:
     return SubscriptionList(items=own(call))
 
 
-@section.post("/subscriptions", permission=Permission.SELF, status=201)
+@section.post("/subscriptions", permission=Permission.SELF, status=201, confidential=True)
 def create_subscription(call: Call, body: SubscriptionRequest) -> SubscriptionMade:
     """Have mail, signed webhooks (Standard Webhooks 1.0) or batches of CloudEvents sent when something happens.
 
