@@ -13,12 +13,16 @@ from perdura.errors import NotStored
 from perdura.storage.store import ObjectInfo, ObjectRef, Written
 from perdura.storage.uploads import Part, Upload
 
+PIECE = 1 << 18
+"""Bytes written at once: for longer writes Linux looks for large folios, at a fifth of the speed on a full machine."""
+
 
 class DirectoryStore:
     """Objects are files; a key's folders are folders."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._folders: set[str] = set()
         self._uploads = _Uploads(root)
 
     @property
@@ -46,9 +50,16 @@ class DirectoryStore:
 
     def put(self, bucket: str, key: str, data: bytes, **_: object) -> Written:
         """Store an object whole."""
-        path = self._root / bucket / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        path = f"{self._root}/{bucket}/{key}"
+        folder = path.rpartition("/")[0]
+        if folder not in self._folders:
+            os.makedirs(folder, exist_ok=True)
+            self._folders.add(folder)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            _write(descriptor, data, 0)
+        finally:
+            os.close(descriptor)
         return Written(ObjectInfo(ObjectRef(bucket, key), len(data)), {})
 
     def writer(self, bucket: str, key: str, **_: object) -> _Writer:
@@ -79,7 +90,7 @@ class _Uploads:
         path = self._root / upload.bucket / upload.key
         descriptor = os.open(path.with_name(path.name + ".part"), os.O_WRONLY)
         try:
-            os.pwrite(descriptor, data, (number - 1) * (self._length or len(data)))
+            _write(descriptor, data, (number - 1) * (self._length or len(data)))
         finally:
             os.close(descriptor)
         with self._lock:
@@ -95,6 +106,12 @@ class _Uploads:
         path = self._root / upload.bucket / upload.key
         os.replace(path.with_name(path.name + ".part"), path)
         return ObjectInfo(ObjectRef(upload.bucket, upload.key), sum(part.size for part in parts))
+
+
+def _write(descriptor: int, data: bytes | bytearray, offset: int) -> None:
+    view = memoryview(data)
+    for start in range(0, len(view), PIECE):
+        os.pwrite(descriptor, view[start : start + PIECE], offset + start)
 
 
 class _Writer:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import http.client
 import os
+import socket
 import ssl
 import zlib
 from collections.abc import Iterator
@@ -285,6 +286,37 @@ def test_a_long_copy_goes_on_where_it_stopped(store: Store, key: str, monkeypatc
     copied = uploads.copy_on(store.uploads, source.ref, upload, source.size)
     assert copied is not None
     assert store.read(copied.ref) == store.read(source.ref)
+
+
+@pytest.mark.stack
+class TestSmallObjects:
+    """The short way that small objects take, and the long way when it does not go smoothly."""
+
+    @pytest.fixture
+    def s3(self, seaweedfs: Settings) -> Iterator[S3Store]:
+        store = S3Store(seaweedfs)
+        yield store
+        store.close()
+
+    def test_an_object_is_as_the_client_library_would_have_stored_it(self, s3: S3Store, key: str) -> None:
+        name = f"{key}a b+ü%41~.txt"
+        written = s3.put(BUCKET, name, b"small", content_type="text/plain", metadata={"who": "us"})
+        found = s3.head(BUCKET, name, written.info.ref.version_id)
+        assert found.ref == written.info.ref
+        assert (found.size, found.metadata) == (5, dict(written.info.metadata))
+        assert s3.client.head_object(Bucket=BUCKET, Key=name)["ContentType"] == "text/plain"
+
+    def test_a_broken_connection_loses_nothing(self, s3: S3Store, key: str) -> None:
+        s3.put(BUCKET, f"{key}first", b"first")
+        assert s3._small is not None
+        for kept in s3._small._connections._idle.values():
+            for _, connection in kept:
+                connection.sock.shutdown(socket.SHUT_RDWR)
+        assert s3.read(s3.put(BUCKET, f"{key}second", b"second").info.ref) == b"second"
+
+    def test_what_the_store_refuses_is_said_as_ever(self, s3: S3Store, key: str) -> None:
+        with pytest.raises(Broken, match="bucket is missing"):
+            s3.put("no-such-bucket", key, b"small")
 
 
 class TestAgainstAServer:

@@ -122,7 +122,10 @@ class Stream:
 
 def first(headers: Headers, name: str) -> str | None:
     """The first value of a header."""
-    return next((value for key, value in headers if key == name), None)
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
 
 
 def retry_after(headers: Headers, now: datetime | None = None) -> float | None:
@@ -141,6 +144,8 @@ def retry_after(headers: Headers, now: datetime | None = None) -> float | None:
 
 def redacted(url: str) -> str:
     """The URL without user information and without the values of parameters that name a secret."""
+    if "?" not in url and "@" not in url and url.isascii() and url.isprintable():
+        return url
     parts = urlsplit(url)
     host = parts.netloc.rpartition("@")[2]
     query = parts.query

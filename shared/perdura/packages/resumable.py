@@ -8,6 +8,7 @@ here; where it does not, `available()` says so and a digest has to be made witho
 
 from __future__ import annotations
 
+import _hashlib
 import ctypes
 import ctypes.util
 import hashlib
@@ -151,6 +152,10 @@ def _letter(kind: _Kind) -> str:
 
 @cache
 def _library() -> ctypes.CDLL:
+    # The one that Python itself uses, where it is a library of its own: finding another starts processes.
+    own = ctypes.CDLL(_hashlib.__file__)
+    if hasattr(own, "SHA512_Update"):
+        return own
     name = ctypes.util.find_library("crypto")
     if name is None:
         raise OSError("there is no libcrypto here")

@@ -16,6 +16,7 @@ from typing import Any
 from perdura.clients.connections import Headers
 from perdura.clients.http import Answer, UpstreamRefused, recorded, redacted
 from perdura.errors import Broken
+from perdura.sources.legible import legible
 from perdura.sources.names import distinct_paths
 
 VERSION = 1
@@ -174,11 +175,16 @@ def planned(files: Iterable[UpstreamFile]) -> tuple[PlannedFile, ...]:
 
 
 def to_json(plan: Plan, *, public: bool = False) -> bytes:
-    """The plan as JSON, UTF-8. Bodies that are text stay readable, others are base64.
+    """The plan as JSON, UTF-8: see `to_value`."""
+    return legible(to_value(plan, public=public)).encode("utf-8", "surrogatepass")
+
+
+def to_value(plan: Plan, *, public: bool = False) -> dict[str, Any]:
+    """The plan as an object of JSON. Bodies that are text stay readable, others are base64.
 
     The `public` form is for the SIP: without bodies, which lie beside it as files, and without secrets in addresses.
     """
-    value = {
+    return {
         "version": VERSION,
         "source": plan.source,
         "recid": plan.recid,
@@ -208,13 +214,19 @@ def to_json(plan: Plan, *, public: bool = False) -> bytes:
         "skipped": [{"key": s.key, "url": redacted(s.url), "reason": s.reason} for s in plan.skipped],
         "warnings": list(plan.warnings),
     }
-    return json.dumps(value, ensure_ascii=False, indent=1).encode("utf-8", "surrogatepass")
 
 
 def from_json(data: bytes) -> Plan:
     """Read a plan back; raises Broken when it is of another version or not a plan."""
     try:
-        value = json.loads(data)
+        return from_value(json.loads(data))
+    except ValueError as error:
+        raise Broken("The stored plan of this harvest cannot be read.") from error
+
+
+def from_value(value: Any) -> Plan:
+    """Make a plan of what `to_value` gave; raises Broken when it is of another version or not a plan."""
+    try:
         if value["version"] != VERSION:
             raise Broken(f"The plan is of version {value['version']}, this program reads version {VERSION}.")
         closed = value["closed"]

@@ -175,7 +175,7 @@ class _Attempt:
         self.etag: str | None = None
         self.encoding: str | None = None
         self.is_html = False
-        self.wire = Digests(("sha256",))
+        self.wire: Digests | None = None
         self.declared = dict(file.checksums)
         self.algorithms = {*BAG_ALGORITHMS, *(set(file.checksums) & set(HEX_LENGTHS))}
         self.digests: Digests | ThreadedDigests = Digests(self.algorithms)
@@ -325,8 +325,9 @@ class _Attempt:
         return decoded(self._on_the_wire(stream), self.encoding, stream.url)
 
     def _on_the_wire(self, stream: Stream) -> Iterator[bytes]:
+        self.wire = wire = Digests(("sha256",))
         for chunk in stream.chunks:
-            self.wire.update(chunk)
+            wire.update(chunk)
             yield chunk
 
     def _html_expected(self) -> bool:
@@ -361,7 +362,7 @@ class _Attempt:
             compared=tuple(compared),
             etag=self.etag,
             encoding=self.encoding,
-            wire_sha256=self.wire.hexdigests()["sha256"] if self.encoding else None,
+            wire_sha256=self.wire.hexdigests()["sha256"] if self.wire else None,
         )
 
     def _refused(self, code: str, expected: str, found: str) -> FileRefused:

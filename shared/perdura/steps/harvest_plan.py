@@ -10,7 +10,7 @@ from perdura.clients.http import HttpClient
 from perdura.errors import Broken, NotStored
 from perdura.outcome import ArchiveView
 from perdura.ports import Ports
-from perdura.sources.plan import Capture, Plan, from_json, to_json
+from perdura.sources.plan import Capture, Plan, from_value, to_value
 from perdura.sources.protocols import Upstream
 from perdura.sources.warc import landing_page
 from perdura.storage.store import ObjectRef
@@ -67,7 +67,7 @@ def planned(archive: ArchiveView, ports: Ports, upstream: Upstream) -> Stored:
     stored = Stored(plan, attempt, before.generation if before else 1)
     if before is not None and before.fingerprint != stored.fingerprint:
         stored = Stored(plan, attempt, before.generation + 1)
-    wrapped = {"attempt": attempt, "generation": stored.generation, "plan": json.loads(to_json(plan))}
+    wrapped = {"attempt": attempt, "generation": stored.generation, "plan": to_value(plan)}
     data = json.dumps(wrapped, ensure_ascii=False).encode("utf-8", "surrogatepass")
     ports.store.put(ports.settings.bucket_sips, _plan_key(archive), data, content_type="application/json")
     return stored
@@ -86,8 +86,7 @@ def _read_plan(archive: ArchiveView, ports: Ports) -> Stored | None:
         return None
     try:
         wrapped = json.loads(data)
-        plan = from_json(json.dumps(wrapped["plan"]).encode())
-        return Stored(plan, int(wrapped["attempt"]), int(wrapped["generation"]))
+        return Stored(from_value(wrapped["plan"]), int(wrapped["attempt"]), int(wrapped["generation"]))
     except (ValueError, KeyError, TypeError) as error:
         raise Broken("The stored plan of this harvest cannot be read.") from error
 

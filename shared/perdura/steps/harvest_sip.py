@@ -6,7 +6,6 @@ object of ours, `perdura`. The upstream's metadata lies in `data/meta/` as it wa
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from xml.sax.saxutils import escape
 
 from perdura import __version__
 from perdura.clients.http import redacted
+from perdura.sources.legible import legible
 from perdura.sources.plan import Plan, PlannedFile
 from perdura.sources.transfer import BAG_ALGORITHMS, Fetched
 from perdura.storage.digests import Digests
@@ -117,7 +117,7 @@ def sip_json(
             "warnings": list(plan.warnings),
         },
     }
-    return json.dumps(value, ensure_ascii=False, indent=4).encode("utf-8", "replace")
+    return legible(value).encode("utf-8", "replace")
 
 
 def _content_entry(file: PlannedFile, result: Fetched | None, *, downloaded: bool) -> dict[str, Any]:

@@ -6,7 +6,6 @@ Seven times cheaper per request than the client library and half the cost per by
 from __future__ import annotations
 
 import http.client
-import ssl
 import threading
 import time
 from collections import OrderedDict
@@ -15,14 +14,12 @@ from urllib.parse import SplitResult, urlsplit
 
 from perdura.errors import ObjectChanged, PerduraError, StoreUnavailable
 from perdura.storage.endpoint import meaning
+from perdura.storage.kept_connections import BROKEN_TRANSPORT, KeptConnections
 from perdura.storage.store import ObjectRef
 
 _ATTEMPTS = 5
-_KEPT_CONNECTIONS = 32
 _KEPT_URLS = 256
 _URL_SECONDS = 3600
-_TIMEOUT = 60.0
-_BROKEN_TRANSPORT = (OSError, http.client.HTTPException)
 
 
 class _Transient(Exception):
@@ -41,12 +38,10 @@ class RangeReader:
 
     def __init__(self, presign: Callable[[ObjectRef, int], str], ca: str | None = None, pause: float = 0.2) -> None:
         self._presign = presign
-        self._ca = ca
         self._pause = pause
         self._lock = threading.Lock()
-        self._idle: dict[tuple[str, str], list[http.client.HTTPConnection]] = {}
+        self._connections = KeptConnections(ca)
         self._urls: OrderedDict[ObjectRef, tuple[float, SplitResult]] = OrderedDict()
-        self._tls: ssl.SSLContext | None = None
 
     def stream(self, ref: ObjectRef, offset: int, length: int | None, chunk: int) -> Iterator[memoryview]:
         """Bytes `offset` to `offset + length` (None: to the end) in pieces of at most `chunk` bytes.
@@ -96,10 +91,10 @@ class RangeReader:
                     failures = 0
                     yield got
                 whole = not left
-            except _BROKEN_TRANSPORT:
+            except BROKEN_TRANSPORT:
                 whole = False
             finally:
-                self._give_back(connection, where, whole and answer.isclosed())
+                self._connections.give_back(connection, where.scheme, where.netloc, whole and answer.isclosed())
             if whole:
                 return
             failures = self._wait(failures, _Transient(StoreUnavailable("the object store broke off an answer")))
@@ -118,11 +113,11 @@ class RangeReader:
         headers = {"Range": f"bytes={position}-" if end is None else f"bytes={position}-{end - 1}"}
         if etag:
             headers["If-Match"] = f'"{etag.strip(chr(34))}"'
-        connection = self._connection(url)
+        connection = self._connections.take(url.scheme, url.netloc)
         try:
             connection.request("GET", f"{url.path}?{url.query}", headers=headers)
             answer = connection.getresponse()
-        except _BROKEN_TRANSPORT as error:
+        except BROKEN_TRANSPORT as error:
             connection.close()
             raise _Transient(StoreUnavailable("the object store does not answer")) from error
         if answer.status == 206 or (answer.status == 200 and position == 0):
@@ -137,9 +132,9 @@ class RangeReader:
             return connection, answer, url
         try:
             text = answer.read(2048).decode("utf-8", "replace")
-        except _BROKEN_TRANSPORT:
+        except BROKEN_TRANSPORT:
             text = ""
-        self._give_back(connection, url, answer.isclosed())
+        self._connections.give_back(connection, url.scheme, url.netloc, answer.isclosed())
         if answer.status == 416:
             return connection, None, url
         problem = meaning(answer.status, _code(text), text)
@@ -168,31 +163,9 @@ class RangeReader:
             kept = self._urls.pop(ref, None)
         return kept is not None and kept[0] - time.monotonic() < _URL_SECONDS / 2 - 60
 
-    def _connection(self, url: SplitResult) -> http.client.HTTPConnection:
-        with self._lock:
-            idle = self._idle.get((url.scheme, url.netloc))
-            if idle:
-                return idle.pop()
-        if url.scheme == "https":
-            self._tls = self._tls or ssl.create_default_context(cafile=self._ca)
-            return http.client.HTTPSConnection(url.netloc, timeout=_TIMEOUT, context=self._tls)
-        return http.client.HTTPConnection(url.netloc, timeout=_TIMEOUT)
-
-    def _give_back(self, connection: http.client.HTTPConnection, url: SplitResult, reusable: bool) -> None:
-        with self._lock:
-            idle = self._idle.setdefault((url.scheme, url.netloc), [])
-            if reusable and connection.sock is not None and len(idle) < _KEPT_CONNECTIONS:
-                idle.append(connection)
-                return
-        connection.close()
-
     def close(self) -> None:
         """Close the idle connections."""
-        with self._lock:
-            connections = [connection for idle in self._idle.values() for connection in idle]
-            self._idle.clear()
-        for connection in connections:
-            connection.close()
+        self._connections.close()
 
 
 def _code(text: str) -> str:

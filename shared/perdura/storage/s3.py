@@ -19,6 +19,7 @@ from perdura.settings import Settings
 from perdura.storage.endpoint import new_client, translated
 from perdura.storage.multipart import MultipartWriter
 from perdura.storage.ranges import RangeReader
+from perdura.storage.small_puts import small_puts
 from perdura.storage.store import NOTHING, ObjectInfo, ObjectRef, Writer, Written
 from perdura.storage.uploads import S3Uploads, copy_on
 
@@ -38,6 +39,7 @@ class S3Store:
         if settings.s3_public_endpoint and settings.s3_public_endpoint != settings.s3_endpoint:
             self._public = new_client(settings, settings.s3_public_endpoint)
         self._ranges = RangeReader(self._internal_url, settings.s3_ca)
+        self._small = small_puts(settings)
         self._uploads = S3Uploads(self.client, self._public, self.head)
 
     @property
@@ -53,6 +55,8 @@ class S3Store:
     def close(self) -> None:
         """Close all connections."""
         self._ranges.close()
+        if self._small is not None:
+            self._small.close()
         self.client.close()
         self._public.close()
 
@@ -112,7 +116,14 @@ class S3Store:
         """Store a small object. Content-MD5 goes along, the one checksum that every server verifies."""
         sha256 = hashlib.sha256(data).hexdigest()
         md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
-        target = _target(bucket, key, content_type, {"sha256": sha256, **metadata}, retain_until)
+        told = {"sha256": sha256, **metadata}
+        target = _target(bucket, key, content_type, told, retain_until)
+        if self._small is not None and retain_until is None:
+            headers = {"Content-MD5": md5, "Content-Type": content_type}
+            headers |= {f"x-amz-meta-{name}": text for name, text in told.items()}
+            if stored := self._small.send(bucket, key, data, headers):
+                ref = ObjectRef(bucket, key, None if stored.version_id == "null" else stored.version_id, stored.etag)
+                return Written(ObjectInfo(ref, len(data), metadata=told), {"sha256": sha256})
         with translated():
             answer = self.client.put_object(**target, Body=data, ContentMD5=md5)
         return Written(self.head(bucket, key, answer.get("VersionId")), {"sha256": sha256})
