@@ -30,6 +30,7 @@ REGISTRY = {
     "/notifications": ["/notifications"],
     "/schedules": ["/schedules"],
     "/schedules/<uuid:schedule_id>": ["/schedules/{schedule}"],
+    "/runs/<uuid:run_id>": ["/runs/{run}", "/runs/{run}?state=failed"],
     "/schedules/new": ["/schedules/new"],
     "/statistics": ["/statistics"],
     "/tape": ["/tape"],

@@ -60,13 +60,15 @@ def names(stack: Stack) -> dict[str, str]:
     stack.api.post("/subscriptions", json=SUBSCRIPTION).raise_for_status()
     schedule = made("/schedules", name=f"Weekly {word}", source="zenodo", cron="@weekly", paused=True)
     packages = [{"key": "nothing.zip"}]
+    run = made(f"/schedules/{schedule}/runs")
+    stack.api.post(f"/runs/{run}/cancel").raise_for_status()
     job = made("/announcements", bucket="perdura-incoming", packages=packages)
     stack.until(lambda: stack.api.get(f"/jobs/{job}").json()["state"] == "completed" or None, 60)
     (error,) = {step["error"]["code"] for step in stack.steps(rejected) if step["error"]}
     return {
         "archive": archive, "rejected": rejected, "shut": shut, "withdrawn": withdrawn, "package": package["id"],
         "text": "data/objects/a.txt", "image": "data/objects/b.png", "collection": collection,
-        "empty_collection": empty, "schedule": schedule, "job": job, "code": error,
+        "empty_collection": empty, "schedule": schedule, "run": run, "job": job, "code": error,
         "user": stack.api.get("/users/me").json()["id"],
     }  # fmt: skip
 

@@ -15,6 +15,7 @@ from perdura.errors import PerduraError
 from perdura.registry import archives as registry
 from perdura.sources import resolve
 from perdura.sources.catalogue import recognise
+from perdura.web.language import translate
 from perdura.web.visit import Visit, see_other
 
 LONGEST_ADDRESS = 2000
@@ -59,7 +60,7 @@ def preview(visit: Visit) -> Response:
     visit.require(Permission.DEPOSIT)
     url = visit.form(("url",))["url"]
     if not url or len(url) > LONGEST_ADDRESS:
-        return _page(visit, url=url[:LONGEST_ADDRESS], problem="Paste an address, a DOI or an identifier.")
+        return _page(visit, url=url[:LONGEST_ADDRESS], problem=translate("Paste an address, a DOI or an identifier."))
     try:
         found = resolve.preview(url, visit.services.settings)
     except PerduraError as error:

@@ -13,7 +13,8 @@ from perdura.api import cursors, presentation
 from perdura.api.models.access import REASONS, RestrictionRequest
 from perdura.api.models.archives import ArchiveQuery, CheckRequest
 from perdura.api.problems import invalid, not_found
-from perdura.api.queries import archives, events, facets, files, finding
+from perdura.api.queries import archives, collections, events, facets, files, finding
+from perdura.api.queries.rows import AnyRow
 from perdura.api.resources import access
 from perdura.api.resources import archives as resource
 from perdura.registry import archives as registry
@@ -51,6 +52,7 @@ def listing(visit: Visit) -> Response:
     return visit.page(
         "archives.html",
         query=query,
+        collection=_collection(visit, query),
         archives=[presentation.summary(row) for row in shown],
         found=presentation.facets(facets.facets(visit.connection, visit.principal, query.criteria())),
         following=address(query, {"cursor": following}) if following else None,
@@ -60,6 +62,16 @@ def listing(visit: Visit) -> Response:
         act_on=address(query, {}, at="/jobs/new"),
         filtered=bool(query.given()),
     )
+
+
+def _collection(visit: Visit, query: ArchiveQuery) -> AnyRow | None:
+    """The collection that the list is about; raises a 404 for one that is not to be seen."""
+    if query.collection is None:
+        return None
+    found = collections.find(visit.connection, visit.principal, query.collection)
+    if found is None:
+        raise not_found("collection")
+    return found
 
 
 def _toggled(values: list[str], value: str) -> list[str]:

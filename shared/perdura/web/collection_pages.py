@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeVar
+from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import Response
 from pydantic import BaseModel, ValidationError
 
 from perdura.accounts.principals import Permission
-from perdura.api import presentation
+from perdura.api import cursors, presentation
 from perdura.api.models.collections import CollectionChange, CollectionQuery, CollectionRequest
-from perdura.api.problems import invalid, not_found
+from perdura.api.problems import Problem, invalid, not_found, problem_of
 from perdura.api.queries import collections, facets, finding
 from perdura.api.queries.criteria import Criteria
 from perdura.api.resources import collections as resource
+from perdura.errors import Conflict
 from perdura.registry import collections as registry
 from perdura.web.query_string import read_query
 from perdura.web.visit import Visit, see_other
@@ -23,25 +26,44 @@ Model = TypeVar("Model", bound=BaseModel)
 
 SHOWN = 200
 NEWEST = 10
+NOTHING = {"name": "", "description": "", "restricted": ""}
+"""The form of a collection when nothing was sent yet."""
 
 
 def listing(visit: Visit) -> Response:
     """All collections by name."""
     visit.require(Permission.READ)
+    return _page(visit)
+
+
+def _page(visit: Visit, *, problem: Problem | None = None, sent: Mapping[str, str] = NOTHING) -> Response:
     query = read_query(visit, CollectionQuery)
-    rows = collections.page(visit.connection, visit.principal, limit=SHOWN, part=query.q)
-    return visit.page("collections.html", collections=[resource.answer(row) for row in rows], query=query)
+    after = cursors.decode(query.cursor, 1)[0] if query.cursor else None
+    rows = collections.page(visit.connection, visit.principal, limit=SHOWN + 1, after=after, part=query.q)
+    following = None
+    if len(rows) > SHOWN:
+        named = {"q": query.q} if query.q else {}
+        following = f"/collections?{urlencode(named | {'cursor': cursors.encode(rows[SHOWN - 1].name)})}"
+    return visit.page(
+        "collections.html",
+        status=problem.status if problem is not None else 200,
+        collections=[resource.answer(row) for row in rows[:SHOWN]],
+        query=query,
+        following=following,
+        problem=problem,
+        sent=sent,
+    )
 
 
 def create(visit: Visit) -> Response:
     """Make a collection."""
     visit.require(Permission.OPERATE)
-    fields = visit.form(("name", "description", "restricted"))
-    wanted = _checked(
-        CollectionRequest,
-        {"name": fields["name"], "description": fields["description"], "restricted": bool(fields["restricted"])},
-    )
-    made = registry.create(visit.connection, wanted.name, wanted.description, restricted=wanted.restricted)
+    fields = visit.form(tuple(NOTHING))
+    try:
+        wanted = _checked(CollectionRequest, _values(fields))
+        made = registry.create(visit.connection, wanted.name, wanted.description, restricted=wanted.restricted)
+    except (Problem, Conflict) as refused:
+        return _page(visit, problem=problem_of(refused), sent=fields)
     visit.objects.append(made)
     return see_other(f"/collections/{made}")
 
@@ -49,12 +71,18 @@ def create(visit: Visit) -> Response:
 def show(visit: Visit, collection_id: UUID) -> Response:
     """One collection in numbers, and its newest members."""
     visit.require(Permission.READ)
+    return _one(visit, collection_id)
+
+
+def _one(visit: Visit, collection_id: UUID, *, problem: Problem | None = None) -> Response:
     row = collections.find(visit.connection, visit.principal, collection_id)
     if row is None:
         raise not_found("collection")
     criteria = Criteria(collection=collection_id)
     return visit.page(
         "collection.html",
+        status=problem.status if problem is not None else 200,
+        problem=problem,
         collection=resource.answer(row),
         found=presentation.facets(facets.facets(visit.connection, visit.principal, criteria)),
         archives=[
@@ -67,18 +95,17 @@ def show(visit: Visit, collection_id: UUID) -> Response:
 def change(visit: Visit, collection_id: UUID) -> Response:
     """Rename or describe a collection."""
     visit.require(Permission.OPERATE)
-    fields = visit.form(("name", "description", "restricted"))
-    wanted = _checked(
-        CollectionChange,
-        {"name": fields["name"], "description": fields["description"], "restricted": bool(fields["restricted"])},
-    )
-    registry.change(
-        visit.connection,
-        collection_id,
-        name=wanted.name,
-        description=wanted.description,
-        restricted=wanted.restricted,
-    )
+    try:
+        wanted = _checked(CollectionChange, _values(visit.form(tuple(NOTHING))))
+        registry.change(
+            visit.connection,
+            collection_id,
+            name=wanted.name,
+            description=wanted.description,
+            restricted=wanted.restricted,
+        )
+    except (Problem, Conflict) as refused:
+        return _one(visit, collection_id, problem=problem_of(refused))
     return see_other(f"/collections/{collection_id}")
 
 
@@ -105,6 +132,10 @@ def add_archive(visit: Visit, archive_id: UUID) -> Response:
     collection = found.id if found is not None else registry.create(visit.connection, name)
     registry.add(visit.connection, collection, [archive_id])
     return see_other(f"/archives/{archive_id}")
+
+
+def _values(fields: Mapping[str, str]) -> dict[str, object]:
+    return {**fields, "restricted": bool(fields["restricted"])}
 
 
 def _checked(model: type[Model], values: dict[str, object]) -> Model:

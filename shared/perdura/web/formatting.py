@@ -144,6 +144,8 @@ _WORDS = {
     "completed": marked("Completed"),
     "failed": marked("Failed"),
     "done": marked("Done"),
+    "unchanged": marked("Unchanged"),
+    "deleted": marked("Deleted at the source"),
     "waiting": marked("Waiting"),
     "completed_with_failures": marked("Completed with failures"),
     "denied": marked("Denied"),
@@ -157,6 +159,8 @@ _WORDS = {
     "collect": marked("Add to a collection"),
     "take-out": marked("Take out of a collection"),
     "announce": marked("Announce"),
+    "search": marked("By search"),
+    "oai-pmh": marked("By OAI-PMH"),
     "import": marked("Import"),
 }
 

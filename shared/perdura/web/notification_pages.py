@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from flask import Response
 from pydantic import ValidationError
 
 from perdura.accounts.principals import Permission
+from perdura.api import naming
 from perdura.api.models.subscriptions import SubscriptionRequest
-from perdura.api.problems import invalid, not_found
+from perdura.api.problems import Problem, invalid
 from perdura.api.queries import collections
 from perdura.api.resources import subscriptions
 from perdura.web.language import marked, translate
@@ -21,6 +23,13 @@ KINDS = {
     "completed": marked("An Archive is completed"),
     "fixity-failed": marked("A copy is damaged"),
 }
+WAYS = {
+    "email": marked("By mail"),
+    "webhook": marked("Signed webhook"),
+    "cloudevents": marked("CloudEvents"),
+}
+NOTHING = {"way": "", "address": "", "collection": "", "source": "", "every_minutes": ""}
+"""The form when nothing was sent yet."""
 
 
 def listing(visit: Visit) -> Response:
@@ -29,30 +38,44 @@ def listing(visit: Visit) -> Response:
     return _page(visit)
 
 
-def _page(visit: Visit, secret: str | None = None) -> Response:
+def _page(
+    visit: Visit,
+    *,
+    secret: str | None = None,
+    problem: Problem | None = None,
+    sent: Mapping[str, str] = NOTHING,
+    chosen: Sequence[str] = ("failed",),
+) -> Response:
+    mail = visit.services.settings.smtp_host is not None
     return visit.page(
         "notifications.html",
+        status=problem.status if problem is not None else 200,
+        problem=problem,
+        sent=sent,
+        chosen=chosen,
         subscriptions=subscriptions.own(visit),
         kinds=[(kind, translate(words)) for kind, words in KINDS.items()],
+        named_kinds={kind: translate(words) for kind, words in KINDS.items()},
+        ways=[(way, translate(words)) for way, words in WAYS.items() if way != "email" or mail],
+        named_ways={way: translate(words) for way, words in WAYS.items()},
         collections=collections.page(visit.connection, visit.principal, limit=200),
         secret=secret,
-        mail=visit.services.settings.smtp_host is not None,
     )
 
 
 def create(visit: Visit) -> Response:
     """Make a subscription; the secret of one that is signed is shown this once."""
     visit.require(Permission.SELF)
-    fields = visit.form(("way", "address", "collection", "every_minutes"))
-    given = {name: value for name, value in fields.items() if value}
+    fields, kinds = visit.form(tuple(NOTHING)), visit.request.form.getlist("kinds")
     try:
-        wanted = SubscriptionRequest.model_validate({**given, "kinds": visit.request.form.getlist("kinds")})
+        wanted = SubscriptionRequest.model_validate({**{n: v for n, v in fields.items() if v}, "kinds": kinds})
+        naming.check(visit.connection, visit.principal, naming.in_model(wanted, "form"))
+        _, secret = subscriptions.make(visit, wanted)
     except ValidationError as error:
-        raise invalid(error, "form") from None
-    if wanted.collection is not None and collections.find(visit.connection, visit.principal, wanted.collection) is None:
-        raise not_found("collection")
-    _, secret = subscriptions.make(visit, wanted)
-    return see_other("/notifications") if wanted.way == "email" else _page(visit, secret)
+        return _page(visit, problem=invalid(error, "form"), sent=fields, chosen=kinds)
+    except Problem as problem:
+        return _page(visit, problem=problem, sent=fields, chosen=kinds)
+    return see_other("/notifications") if wanted.way == "email" else _page(visit, secret=secret)
 
 
 def act(visit: Visit, subscription_id: UUID, act: str) -> Response:

@@ -96,6 +96,7 @@ def routes() -> Map:
             get("/schedules/new", schedule_pages.ask),
             post("/schedules", schedule_pages.create),
             post("/schedules/<uuid:schedule_id>/<any(pause,resume,run,retire):act>", schedule_pages.act),
+            get("/runs/<uuid:run_id>", schedule_pages.show_run),
             post("/runs/<uuid:run_id>/<any(pause,resume,cancel,retry):act>", schedule_pages.act_on_run),
             get("/statistics", statistics_pages.show),
             get("/tape", tape_pages.show),

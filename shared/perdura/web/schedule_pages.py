@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import Response
@@ -9,13 +10,15 @@ from pydantic import ValidationError
 
 from perdura.accounts.principals import Permission
 from perdura.api import naming
-from perdura.api.models.schedules import RunQuery, ScheduleQuery, ScheduleRequest
+from perdura.api.models.schedules import ItemQuery, RunQuery, ScheduleQuery, ScheduleRequest
 from perdura.api.problems import Problem, invalid, problem_of
 from perdura.api.queries import collections
 from perdura.api.resources import schedules
 from perdura.errors import PerduraError
+from perdura.registry.run_states import ItemState
 from perdura.sources.listing import ways
 from perdura.sources.profile import profiles
+from perdura.web.query_string import read_query
 from perdura.web.visit import Visit, see_other
 
 ACTS = {
@@ -42,8 +45,11 @@ FIRST = {"way": "search", "follows": "updated", "cron": "@daily", "concurrency":
 def listing(visit: Visit) -> Response:
     """All schedules, each with its latest run."""
     visit.require(Permission.READ)
+    found = schedules.list_schedules(visit, read_query(visit, ScheduleQuery))
     return visit.page(
-        "schedules.html", schedules=schedules.list_schedules(visit, ScheduleQuery.model_validate({"limit": 200})).items
+        "schedules.html",
+        schedules=found.items,
+        following=f"/schedules?{urlencode({'cursor': found.next})}" if found.next else None,
     )
 
 
@@ -85,11 +91,42 @@ def _form(visit: Visit, sent: dict[str, str], problem: Problem | None = None) ->
 def show(visit: Visit, schedule_id: UUID) -> Response:
     """One schedule and its runs."""
     visit.require(Permission.READ)
+    found = schedules.list_runs(visit, schedule_id, read_query(visit, RunQuery))
     return visit.page(
         "schedule.html",
         schedule=schedules.get_schedule(visit, schedule_id),
-        runs=schedules.list_runs(visit, schedule_id, RunQuery.model_validate({"limit": 50})).items,
+        runs=found.items,
+        open=any(run.finished is None for run in found.items),
+        followed=_followed(visit),
+        following=f"/schedules/{schedule_id}?{urlencode({'cursor': found.next})}" if found.next else None,
     )
+
+
+def show_run(visit: Visit, run_id: UUID) -> Response:
+    """One run and what became of its records; which they were is for those who see restricted ones."""
+    visit.require(Permission.READ)
+    run, query = schedules.get_run(visit, run_id), read_query(visit, ItemQuery)
+    found = schedules.list_run_items(visit, run_id, query) if visit.principal.may(Permission.READ_RESTRICTED) else None
+    following = None
+    if found is not None and found.next is not None:
+        state = {"state": query.state} if query.state else {}
+        following = f"/runs/{run_id}?{urlencode({**state, 'cursor': found.next})}"
+    return visit.page(
+        "run.html",
+        run=run,
+        schedule=schedules.get_schedule(visit, run.schedule),
+        counts=[(state.value, getattr(run.counts, state)) for state in ItemState],
+        state=query.state,
+        items=found.items if found is not None else None,
+        open=run.finished is None,
+        followed=_followed(visit),
+        following=following,
+    )
+
+
+def _followed(visit: Visit) -> str:
+    """The address of this page, to be fetched again."""
+    return visit.request.full_path.rstrip("?")
 
 
 def act(visit: Visit, schedule_id: UUID, act: str) -> Response:

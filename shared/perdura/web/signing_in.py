@@ -15,6 +15,7 @@ from perdura.api.sessions import cookie_name
 from perdura.clients import oidc
 from perdura.clients.oidc import SignInRefused
 from perdura.settings import Settings
+from perdura.web.language import translate
 from perdura.web.visit import Visit, own_path, see_other
 
 _COOKIE = "perdura_sign_in"
@@ -32,7 +33,7 @@ def sign_in(visit: Visit) -> Response:
     fields = visit.form(("token", "next"))
     target = own_path(fields["next"])
     if not is_admin_token(fields["token"], visit.services.settings):
-        return _form(visit, target, problem="This is not the right token.")
+        return _form(visit, target, problem=translate("This is not the right token."))
     visit.principal = administrator("session")
     response = see_other(target)
     session = kept.begin(visit.connection, LOCAL_ADMINISTRATOR)
@@ -72,11 +73,13 @@ def callback(visit: Visit) -> Response:
     with visit.services.engine.begin() as connection:  # no transaction waits for the provider's answer
         returned = signing_in.finish(connection, sent["state"], cookie)
     if returned is None:
-        return _form(visit, "/", problem="This sign-in was not begun in this browser, or too long ago. Begin again.")
+        return _form(
+            visit, "/", problem=translate("This sign-in was not begun in this browser, or too long ago. Begin again.")
+        )
     if sent["error"] or not sent["code"]:
-        return _form(visit, returned.target, problem="The identity provider did not sign you in.")
+        return _form(visit, returned.target, problem=translate("The identity provider did not sign you in."))
     if sent["iss"] and sent["iss"] != settings.oidc_issuer:
-        return _form(visit, returned.target, problem="Another identity provider answered.")
+        return _form(visit, returned.target, problem=translate("Another identity provider answered."))
     try:
         claims = oidc.provider(settings).exchange(
             sent["code"], redirect_uri=_callback(settings), verifier=returned.verifier, nonce=returned.nonce
@@ -87,7 +90,7 @@ def callback(visit: Visit) -> Response:
     account = directory.sign_in(visit.connection, identity_of(claims, settings, kind="person"))
     visit.principal = directory.principal_of(account, "session")
     if account.disabled_at is not None:
-        return _form(visit, returned.target, problem="Your account is shut. Ask an administrator.")
+        return _form(visit, returned.target, problem=translate("Your account is shut. Ask an administrator."))
     response = see_other(returned.target)
     if visit.session is not None:
         kept.end(visit.connection, visit.session.id)

@@ -8,24 +8,25 @@ import re
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from babel.messages.pofile import read_po, write_po
 from lxml import html
 from werkzeug.test import Client
 
+from perdura.accounts.principals import LOCAL_ADMINISTRATOR
+from perdura.registry import runs
+from perdura.registry.run_states import ItemState
+from perdura.runtime import jobs
 from perdura.web import file_list, listing
-from tests.contract.test_api.world import BASE, World, sign_in
+from tests.contract.test_api.world import BASE, World, bearer, sign_in
+from tests.every_page import REGISTRY, addresses
 
 PSEUDO = "qps"
-PAGES = ["/archives", "/archives?state=failed&q=nothing", "/archives/{archive}", "/archives/{other}",
-         "/archives/{other}/files", "/archives/{other}/files?q=nothing", "{view}/data/objects/lies%20mich.txt",
-         "{view}/data/objects/image.png", "/add",
-         "/failures",
-         "/collections", "/jobs", "/jobs/new?act=run", "/jobs/new?act=retry&state=failed", "/sources", "/schedules",
-         "/schedules/new", "/tape", "/tape/jobs",
-         "/statistics", "/events", "/notifications", "/account", "/audit", "/administration/users",
-         "/administration/grants", "/administration/pipelines", "/administration/settings"]  # fmt: skip
+NAMES = ("archive", "rejected", "package", "text", "image", "job", "collection", "empty_collection", "schedule", "run",
+         "user", "code")  # fmt: skip
+PAGES = [*addresses(REGISTRY, **{name: f"{{{name}}}" for name in NAMES}), "/sign-in?next=/audit"]
 ACCESS_PAGES = ["/", "/archives?q=nothing", "/archives/{archive}", "/archives/{archive}/files", "/archives/{bare}",
                 "/archives/{archive}/view/data/objects/lies%20mich.txt",
                 "/archives/{archive}/view/data/objects/image.png"]  # fmt: skip
@@ -105,13 +106,45 @@ def _told(left: dict[str, set[str]]) -> str:
     return json.dumps({page: sorted(texts) for page, texts in left.items() if texts}, indent=1)
 
 
-def test_no_text_of_ours_is_left_in_english(world: World, person: Client) -> None:
-    archive, other = world.archive(title="0001", state="failed"), world.archive(title="0002", state="completed")
-    view = f"/archives/{other}/packages/{world.aip(other)}/view"
-    world.step(archive, "ingest", 0, "failed", attempt=2, error_code="x", error_message="…", findings=[])
-    names = {"archive": archive, "other": other, "view": view}
+@pytest.fixture
+def names(translated: World, person: Client) -> dict[str, object]:
+    """Something of everything there is a page for; what is not words has a number for a name."""
+    archive, rejected = translated.archive(title="0002"), translated.archive(title="0001", state="rejected")
+    translated.step(rejected, "ingest", 0, "failed", attempt=2, error_code="x", error_message="…", findings=[])
+    collection, empty = translated.collection(archive, name="0003"), translated.collection(name="0004")
+    translated.grant(group_name="0005", archive_id=archive)
+
+    def made(path: str, **body: object) -> str:
+        answer = person.post(f"/api/v1{path}", json=body, headers=bearer())
+        assert answer.status_code in {201, 202}, answer.text
+        return str(answer.get_json()["id"])
+
+    schedule = made("/schedules", name="0006", source="zenodo", cron="@weekly")
+    run = made(f"/schedules/{schedule}/runs")
+    with translated.engine.begin() as connection:
+        listed = [runs.NewItem(f"000{n}", "1", None, ItemState(name)) for n, name in ((7, "failed"), (8, "unchanged"))]
+        runs.add(connection, UUID(run), 0, "zenodo", listed)
+    made("/users/me/tokens", name="0008", scopes=["read"], days=1)
+    job = made("/announcements", bucket="perdura-incoming", packages=[{"key": "9"}])
+    jobs.tick(translated)  # type: ignore[arg-type]
+    return {
+        "archive": archive, "rejected": rejected, "package": translated.aip(archive), "job": job,
+        "text": "data/objects/lies mich.txt", "image": "data/objects/image.png", "collection": collection,
+        "empty_collection": empty, "schedule": schedule, "run": run, "user": LOCAL_ADMINISTRATOR, "code": "x",
+    }  # fmt: skip
+
+
+def test_no_text_of_ours_is_left_in_english(person: Client, names: dict[str, object]) -> None:
     left = {address: _left_in_english(_read(person, address.format(**names))) for address in PAGES}
     assert not any(left.values()), _told(left)
+
+
+def test_no_refused_sign_in_is_left_in_english(translated: World) -> None:
+    refused = translated.registry().post(
+        "/sign-in", base_url=BASE, data={"token": "wrong"}, headers={"Accept-Language": PSEUDO}
+    )
+    assert refused.status_code == 403
+    assert not _left_in_english(refused.text)
 
 
 def test_no_text_of_the_access_pages_is_left_in_english(translated: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
+from lxml import html
 from sqlalchemy import insert, text
 from werkzeug.test import Client
 
 from perdura.api.queries import statistics
-from perdura.registry import archive_index
+from perdura.registry import archive_index, runs
+from perdura.registry.run_states import ItemState
 from perdura.registry.tables import Copy
 from perdura.runtime import jobs as running
-from perdura.web import charts
+from perdura.web import charts, collection_pages, job_pages
 from perdura.web.charts import Bar
 from tests.contract.test_api.world import BASE, World, bearer, csrf_of, sign_in
 
@@ -217,3 +220,91 @@ def test_the_share_of_a_histogram_is_an_upper_bound() -> None:
     assert statistics.at_share({0: 5, 3: 5}, 0.5) == 1
     assert statistics.at_share({0: 5, 3: 5}, 0.95) == 8
     assert statistics.at_share({}, 0.5) == 0
+
+
+def test_a_collection_that_cannot_be_made_comes_back_in_its_form(world: World, person: Client) -> None:
+    taken, other = world.collection(name="Theses"), world.collection(name="Maps")
+    token = csrf_of(person.get("/collections", base_url=BASE))
+    sent = {"csrf": token, "name": "Theses", "description": "All of them", "restricted": "1"}
+    refused = person.post("/collections", base_url=BASE, data=sent)
+    assert refused.status_code == 409
+    assert "There is a collection named" in refused.text
+    tree = html.fromstring(refused.text)
+    assert tree.xpath("string(//section//input[@name='name']/@value)") == "Theses"
+    assert tree.xpath("string(//section//textarea)").strip() == "All of them"
+    assert tree.xpath("//section//input[@name='restricted']/@checked")
+    renamed = person.post(f"/collections/{other}", base_url=BASE, data={"csrf": token, "name": "Theses"})
+    assert (renamed.status_code, "There is a collection named" in renamed.text) == (409, True)
+    assert person.post(f"/collections/{taken}", base_url=BASE, data=sent).status_code == 303
+
+
+def test_a_subscription_that_cannot_be_made_comes_back_in_its_form(person: Client) -> None:
+    token = csrf_of(person.get("/notifications", base_url=BASE))
+    sent = {"csrf": token, "way": "cloudevents", "address": "no address", "kinds": ["rejected"], "source": "zenodo"}
+    refused = person.post("/notifications", base_url=BASE, data=sent)
+    assert refused.status_code == 422
+    tree = html.fromstring(refused.text)
+    assert "no http or https URL" in tree.xpath("string(//*[@role='alert'])")
+    assert tree.xpath("//input[@name='address']/@value") == ["no address"]
+    assert tree.xpath("//input[@name='source']/@value") == ["zenodo"]
+    assert tree.xpath("//select[@name='way']/option[@selected]/@value") == ["cloudevents"]
+    assert tree.xpath("//input[@name='kinds'][@checked]/@value") == ["rejected"]
+
+
+def test_a_list_of_a_collection_says_so_and_leads_out_of_it(world: World, person: Client) -> None:
+    collection = world.collection(world.archive(title="In it"), name="Theses")
+    world.archive(title="Not in it")
+    page = person.get(f"/archives?collection={collection}&q=in", base_url=BASE).text
+    assert f'<a href="/collections/{collection}">Theses</a>' in page
+    assert 'href="/archives?q=in">Of all collections' in page
+    assert "Not in it" not in page
+
+
+def test_more_collections_and_jobs_than_a_page_holds_are_reached(
+    world: World, person: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collection_pages, "SHOWN", 1)
+    monkeypatch.setattr(job_pages, "SHOWN", 1)
+    monkeypatch.setattr(job_pages, "ITEMS", 2)
+    for name in ("A", "B"):
+        world.collection(name=name)
+    packages = [{"key": f"{number}.zip"} for number in range(3)]
+    for _ in range(2):
+        body = {"bucket": "perdura-incoming", "packages": packages}
+        person.post("/api/v1/announcements", json=body, headers=bearer())
+
+    def followed(address: str) -> list[str]:
+        found = []
+        while address:
+            tree = html.fromstring(person.get(address, base_url=BASE).text)
+            found += [row.text_content().strip() for row in tree.xpath("//tbody/tr/th")]
+            address = tree.xpath("string(//a[@rel='next']/@href)")
+        return found
+
+    assert followed("/collections") == ["A", "B"]
+    assert len(followed("/jobs")) == 2
+    job = html.fromstring(person.get("/jobs", base_url=BASE).text).xpath("string(//tbody//a/@href)")
+    assert followed(f"{job}?state=queued") == ["0.zip", "1.zip", "2.zip"]
+    following = html.fromstring(person.get(f"{job}?state=queued", base_url=BASE).text).get_element_by_id("job")
+    assert following.get("hx-get") == f"{job}?state=queued"
+
+
+def test_a_run_shows_what_became_of_its_records_to_those_who_see_restricted_ones(world: World, person: Client) -> None:
+    body = {"name": "Nightly", "source": "zenodo", "cron": "@daily"}
+    schedule = person.post("/api/v1/schedules", json=body, headers=bearer()).get_json()["id"]
+    run = person.post(f"/api/v1/schedules/{schedule}/runs", headers=bearer()).get_json()["id"]
+    with world.engine.begin() as connection:
+        listed = [runs.NewItem(f"{state}-1", "1", "Secret", state) for state in (ItemState.FAILED, ItemState.UNCHANGED)]
+        runs.add(connection, UUID(run), 0, "zenodo", listed)
+    page = person.get(f"/schedules/{schedule}", base_url=BASE).text
+    assert f'href="/runs/{run}"' in page
+    assert f'hx-get="/schedules/{schedule}"' in page
+    failed = person.get(f"/runs/{run}?state=failed", base_url=BASE).text
+    assert "failed-1" in failed
+    assert "unchanged-1" not in failed
+    assert "Failed: 1" in failed
+    assert f'action="/runs/{run}/cancel"' in failed
+    viewer = person.get(f"/runs/{run}", headers=world.bearer("viewer"), base_url=BASE)
+    assert viewer.status_code == 200
+    assert "Secret" not in viewer.text
+    assert "/cancel" not in viewer.text

@@ -131,7 +131,7 @@ class World:
         """A Collection of these Archives."""
         collection_id = new_id()
         with self.engine.begin() as connection:
-            connection.execute(insert(Collection).values(id=collection_id, name=str(collection_id), **values))
+            connection.execute(insert(Collection).values(**{"id": collection_id, "name": str(collection_id)} | values))
             for archive_id in archives:
                 connection.execute(insert(CollectionMember).values(collection_id=collection_id, archive_id=archive_id))
         return collection_id
