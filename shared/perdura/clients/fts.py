@@ -32,6 +32,7 @@ from perdura.clients.fts_answers import (
     refusal,
     retry_from,
     said,
+    understood,
 )
 
 log = logging.getLogger(__name__)
@@ -143,8 +144,9 @@ class FtsClient:
 
     def versions(self) -> tuple[int, int, int]:
         """Version of the REST API; raises FtsUnavailable or FtsRefused."""
-        api = decoded(accepted(self.request("GET", "/")))["api"]
-        return int(api["major"]), int(api["minor"]), int(api["patch"])
+        found = decoded(accepted(self.request("GET", "/")))
+        with understood("version"):
+            return int(found["api"]["major"]), int(found["api"]["minor"]), int(found["api"]["patch"])
 
     def identity(self) -> Identity:
         """Who we are to FTS, asked once. An anonymous answer is an error: ids computed with it would be wrong.
@@ -179,7 +181,8 @@ class FtsClient:
             raise
         if answer.status_code == 409:
             return job_id
-        given = decoded(accepted(answer)).get("job_id")
+        with understood("submission"):
+            given = decoded(accepted(answer))["job_id"]
         if given != job_id:
             raise FtsRefused(f"FTS gave the job id {given}, not {job_id}", 200, code="fts-unexpected-id")
         return job_id
@@ -206,7 +209,8 @@ class FtsClient:
             items = decoded(answer)
             for item in items if isinstance(items, list) else [items]:
                 job = job_from(item)
-                found[job.job_id] = job
+                if job.job_id in part:
+                    found[job.job_id] = job
         missing = set(job_ids) - set(found)
         if missing:
             raise FtsUnavailable(f"FTS left {len(missing)} jobs out of its answer")
@@ -215,7 +219,8 @@ class FtsClient:
     def retries(self, job_id: str, file_id: int) -> list[FtsRetry]:
         """The attempts of a file that failed before the present one; FTS keeps them until its retention is over."""
         answer = self.request("GET", f"/jobs/{job_id}/files/{file_id}/retries")
-        return [retry_from(item) for item in decoded(accepted(answer))]
+        found = decoded(accepted(answer))
+        return [retry_from(item) for item in found] if isinstance(found, list) else [retry_from(found)]
 
     def archived(self, job_id: str) -> FtsJob | None:
         """A job that FTS moved to its archive after the retention time; None when there is none."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -127,6 +128,15 @@ def accepted(answer: httpx.Response) -> httpx.Response:
     return answer
 
 
+@contextmanager
+def understood(what: str) -> Iterator[None]:
+    """Turn what goes wrong while an answer is taken apart into FtsUnavailable: it is no `what`."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise FtsUnavailable(f"FTS answered with something that is no {what}") from error
+
+
 def decoded(answer: httpx.Response) -> Any:
     """Its JSON; raises FtsUnavailable for something else."""
     try:
@@ -136,24 +146,23 @@ def decoded(answer: httpx.Response) -> Any:
 
 
 def identity_from(document: Mapping[str, Any]) -> Identity:
-    """The answer of `GET /whoami`; raises FtsRefused for the anonymous one (fts-cta.md 2.8)."""
-    if document.get("method") == "unauthenticated" or not document.get("vos_id"):
-        raise FtsRefused("FTS does not accept our credentials", 401, code="fts-not-authenticated")
-    return Identity(
-        dn=document["user_dn"],
-        method=document["method"],
-        vo=document["vos"][0],
-        vo_id=uuid.UUID(document["vos_id"][0]),
-        delegation_id=document["delegation_id"],
-    )
+    """The answer of `GET /whoami`; raises FtsRefused for the anonymous one (fts-cta.md 2.8), FtsUnavailable."""
+    with understood("identity"):
+        if document.get("method") == "unauthenticated" or not document.get("vos_id"):
+            raise FtsRefused("FTS does not accept our credentials", 401, code="fts-not-authenticated")
+        return Identity(
+            dn=str(document["user_dn"]),
+            method=str(document["method"]),
+            vo=str(document["vos"][0]),
+            vo_id=uuid.UUID(document["vos_id"][0]),
+            delegation_id=str(document["delegation_id"]),
+        )
 
 
 def job_from(item: Mapping[str, Any]) -> FtsJob:
     """One job as FTS shows it, or its error for that job; raises FtsUnavailable for something that is neither."""
-    try:
+    with understood("job"):
         return _job_from(item)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FtsUnavailable("FTS answered with something that is no job") from error
 
 
 def _job_from(item: Mapping[str, Any]) -> FtsJob:
@@ -166,7 +175,7 @@ def _job_from(item: Mapping[str, Any]) -> FtsJob:
             state=str(file["file_state"]),
             reason=str(file.get("reason") or ""),
             recoverable=file.get("recoverable"),
-            metadata=file.get("file_metadata") or {},
+            metadata=_object(file.get("file_metadata")),
             stage_token=file.get("bringonline_token"),
             retries=int(file.get("retry") or 0),
             log_file=file.get("log_file"),
@@ -178,12 +187,17 @@ def _job_from(item: Mapping[str, Any]) -> FtsJob:
     return FtsJob(str(item["job_id"]), str(item["job_state"]), reason, by_user, files)
 
 
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
 def retry_from(item: Mapping[str, Any]) -> FtsRetry:
-    """One row of `/jobs/{id}/files/{file}/retries` (fts-cta.md 2.9)."""
-    return FtsRetry(
-        attempt=int(item["attempt"]),
-        at=datetime.fromisoformat(item["datetime"]).replace(tzinfo=UTC),
-        reason=str(item.get("reason") or ""),
-        host=item.get("transfer_host"),
-        log_file=item.get("log_file"),
-    )
+    """One row of `/jobs/{id}/files/{file}/retries` (fts-cta.md 2.9); raises FtsUnavailable."""
+    with understood("failed attempt"):
+        return FtsRetry(
+            attempt=int(item["attempt"]),
+            at=datetime.fromisoformat(item["datetime"]).replace(tzinfo=UTC),
+            reason=str(item.get("reason") or ""),
+            host=item.get("transfer_host"),
+            log_file=item.get("log_file"),
+        )

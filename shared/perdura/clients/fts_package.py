@@ -28,6 +28,7 @@ from perdura.clients.fts_answers import (
     identity_from,
     job_from,
     retry_from,
+    understood,
 )
 from perdura.clients.fts_delegation import LIFETIME, RENEW_BELOW
 from perdura.clients.tape_x509 import load
@@ -158,10 +159,11 @@ class PackageFtsClient:
         """States of jobs with their files; jobs FTS does not know come with state None."""
         found: dict[str, FtsJob] = {}
         for start in range(0, len(job_ids), BULK):
-            path = f"/jobs/{','.join(job_ids[start : start + BULK])},?files={FILE_FIELDS}"
-            for item in self._get(path):
+            part = job_ids[start : start + BULK]
+            for item in self._get(f"/jobs/{','.join(part)},?files={FILE_FIELDS}"):
                 job = job_from(item)
-                found[job.job_id] = job
+                if job.job_id in part:
+                    found[job.job_id] = job
         missing = set(job_ids) - set(found)
         if missing:
             raise FtsUnavailable(f"FTS left {len(missing)} jobs out of its answer")
@@ -193,8 +195,8 @@ class PackageFtsClient:
             for job_id in job_ids:
                 try:
                     self._easy.cancel(context, job_id)
-                except self._errors.NotFound:
-                    log.info("FTS knows no job %s to be cancelled", job_id)
+                except (self._errors.NotFound, self._errors.Unauthorized):
+                    log.info("FTS has no job %s of ours to be cancelled", job_id)
 
         self._do(ask)
 
@@ -210,8 +212,9 @@ class PackageFtsClient:
             delegation = self._easy.delegate(context, lifetime=LIFETIME, delegate_when_lifetime_lt=RENEW_BELOW)
             if not delegation:
                 return None
-            ends = json.loads(context.get(f"/delegation/{delegation}"))["termination_time"]
-            return datetime.fromisoformat(ends).replace(tzinfo=UTC)
+            with understood("delegation"):
+                ends = json.loads(context.get(f"/delegation/{delegation}"))["termination_time"]
+                return datetime.fromisoformat(ends).replace(tzinfo=UTC)
 
         found: datetime | None = self._do(ask)
         return found

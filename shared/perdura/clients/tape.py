@@ -240,7 +240,7 @@ def _report(file: FtsFile) -> Residency | None:
         path="",
         on_disk=bool(report.get("file_on_disk")),
         on_tape=bool(report.get("file_on_tape")),
-        size=report.get("file_size"),
+        size=size if isinstance(size := report.get("file_size"), int) else None,
         adler32=str(report.get("checksum_value") or "").lower().zfill(8) if report.get("checksum_value") else None,
     )
 

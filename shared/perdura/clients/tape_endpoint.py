@@ -6,6 +6,7 @@ import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +18,8 @@ from perdura.errors import Broken, NotStored, UpstreamUnavailable
 
 BULK = 200
 CHUNK = 1 << 20
+REQUEST_ID = re.compile(r"[A-Za-z0-9._~:-]{1,200}")
+"""Ids of stage requests that may stand in a path."""
 DIGEST = re.compile(r"adler32=([0-9a-fA-F]{1,8})", re.IGNORECASE)
 
 
@@ -125,7 +128,8 @@ class TapeEndpoint:
                     raise NotStored(f"the tape endpoint has no {path}")
                 if answer.status_code != (200 if whole else 206):
                     raise TapeUnavailable(f"the tape endpoint answered {answer.status_code} to GET {path}")
-                expected = int(answer.headers.get("Content-Length", -1))
+                told = answer.headers.get("Content-Length", "")
+                expected = int(told) if told.isdigit() else -1
                 for data in answer.iter_raw(CHUNK):
                     done += len(data)
                     yield data
@@ -146,7 +150,10 @@ class TapeEndpoint:
             if self._api is None:
                 answer = self._ask("GET", f"{self.url}/.well-known/wlcg-tape-rest-api")
                 found = _document(answer)
-                uris = [e["uri"] for e in found.get("endpoints", ()) if str(e.get("version", "")).lower() == "v1"]
+                with _understood("discovery"):
+                    uris = [e["uri"] for e in found.get("endpoints", ()) if str(e.get("version", "")).lower() == "v1"]
+                # A token that travels encrypted is not sent anywhere in the clear.
+                uris = [uri for uri in uris if str(uri).startswith(("https://", self.url.partition("//")[0] + "//"))]
                 if answer.status_code != 200 or not uris:
                     raise TapeRefused(f"no WLCG Tape REST API v1 at {self.url} (status {answer.status_code})")
                 self._api = str(uris[0]).rstrip("/")
@@ -157,8 +164,10 @@ class TapeEndpoint:
         if answer.status_code == 404:
             raise NotStored(f"the tape endpoint knows no {call}")
         if answer.status_code not in (200, 201):
-            problem = _document(answer)
-            raise TapeRefused(f"{call}: {answer.status_code} {problem.get('title')}: {problem.get('detail', '')}"[:400])
+            with _understood(call):
+                problem = _document(answer)
+                title, detail = problem.get("title"), problem.get("detail", "")
+            raise TapeRefused(f"{call}: {answer.status_code} {title}: {detail}"[:400])
         return _document(answer) if answer.content else None
 
     def localities(self, paths: Sequence[str]) -> dict[str, Locality]:
@@ -166,27 +175,31 @@ class TapeEndpoint:
         found: dict[str, Locality] = {}
         for start in range(0, len(paths), BULK):
             items = self._call("POST", "archiveinfo", {"paths": list(paths[start : start + BULK])})
-            try:
+            with _understood("archiveinfo"):
                 found |= {str(item["path"]): Locality(item.get("locality"), item.get("error")) for item in items}
-            except (KeyError, TypeError, AttributeError) as error:
-                raise TapeUnavailable("the tape endpoint answered archiveinfo with something else") from error
         return found
 
     def stage(self, paths: Sequence[str], lifetime: int) -> str:
         """Ask for files on disk for `lifetime` seconds; gives back the id of the request."""
         files = [{"path": path, "diskLifetime": f"PT{lifetime}S"} for path in paths]
-        return str(self._call("POST", "stage", {"files": files})["requestId"])
+        answer = self._call("POST", "stage", {"files": files})
+        with _understood("stage"):
+            request = str(answer["requestId"] or "")
+        if not REQUEST_ID.fullmatch(request):
+            raise TapeUnavailable("the tape endpoint gave a stage request no usable id")
+        return request
 
     def staged(self, request: str) -> dict[str, StageProgress]:
         """How far a stage request is, by path; raises NotStored when the endpoint has forgotten it."""
-        items = self._call("GET", f"stage/{request}")["files"]
-        return {
-            str(item["path"]): StageProgress(
-                bool(item.get("onDisk")) or item.get("state") == "COMPLETED",
-                item.get("error") or (item["state"] if item.get("state") in ("FAILED", "CANCELLED") else None),
-            )
-            for item in items
-        }
+        answer = self._call("GET", f"stage/{request}")
+        with _understood("stage"):
+            return {
+                str(item["path"]): StageProgress(
+                    bool(item.get("onDisk")) or item.get("state") == "COMPLETED",
+                    item.get("error") or (item["state"] if item.get("state") in ("FAILED", "CANCELLED") else None),
+                )
+                for item in answer["files"]
+            }
 
     def unstage(self, request: str, paths: Sequence[str]) -> None:
         """Cancel files of a stage request; what is on disk stays there until released.
@@ -198,6 +211,15 @@ class TapeEndpoint:
     def release(self, request: str, paths: Sequence[str]) -> None:
         """Let the endpoint evict staged files."""
         self._call("POST", f"release/{request}", {"paths": list(paths)})
+
+
+@contextmanager
+def _understood(call: str) -> Iterator[None]:
+    """Turn what goes wrong while an answer is taken apart into TapeUnavailable."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TapeUnavailable(f"the tape endpoint answered {call} with something else") from error
 
 
 def _document(answer: httpx.Response) -> Any:

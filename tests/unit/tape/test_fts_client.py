@@ -234,3 +234,48 @@ def test_the_token_goes_in_a_header_and_nowhere_else() -> None:
     client(Server(answer), token=lambda: "secret").jobs([JOB])
     assert seen[0].headers["Authorization"] == "Bearer secret"
     assert "secret" not in str(seen[0].url)
+
+
+NONSENSE = [None, 7, "FINISHED", [], {}, [[]], [None], ["x"], {"job_id": JOB}, [{"job_state": "FINISHED"}],
+            [{**job(), "files": [{"file_id": "many"}]}], [{**job(), "files": 3}]]  # fmt: skip
+
+
+@pytest.mark.parametrize("document", NONSENSE)
+def test_nonsense_is_no_state_of_a_job(document: Any) -> None:
+    server = Server(httpx.Response(200, json=document))
+    if document == {"job_id": JOB}:
+        assert client(server).jobs([JOB])[JOB].state is None, "an error of the server for that job"
+        return
+    with pytest.raises(FtsUnavailable):
+        client(server).jobs([JOB])
+
+
+def test_jobs_that_were_not_asked_for_are_left_out() -> None:
+    other = "00000000-0000-5000-8000-000000000000"
+    server = Server(httpx.Response(200, json=[job(), job(job_id=other)]))
+    assert client(server).jobs([JOB]).keys() == {JOB}
+
+
+@pytest.mark.parametrize("document", [None, 7, [], {}, "id", {"id": JOB}])
+def test_nonsense_is_no_submission(document: Any) -> None:
+    with pytest.raises(FtsUnavailable):
+        client(Server(httpx.Response(200, json=document))).submit(DOCUMENT, SID)
+
+
+@pytest.mark.parametrize("whoami", [{"method": "certificate", "vos_id": [7]}, {"vos_id": VO_ID}, {"vos_id": {"a": 1}}])
+def test_nonsense_is_no_identity(whoami: dict[str, Any]) -> None:
+    with pytest.raises(FtsUnavailable):
+        client(Server(whoami=whoami)).identity()
+
+
+@pytest.mark.parametrize("document", [None, {}, [{}], [{"attempt": 1, "datetime": "yesterday"}], "x"])
+def test_nonsense_is_no_failed_attempt(document: Any) -> None:
+    with pytest.raises(FtsUnavailable):
+        client(Server(httpx.Response(200, json=document))).retries(JOB, 1)
+
+
+@pytest.mark.parametrize("report", [7, [], {"file_size": "big"}, {"file_size": None, "checksum_value": 5}])
+def test_a_report_of_the_destination_that_is_nonsense_proves_nothing(report: Any) -> None:
+    server = Server(httpx.Response(200, json=[job("FAILED", file_metadata={"dst_file": report})]))
+    found = translated(client(server).jobs([JOB])[JOB])
+    assert found.at_destination is None or found.at_destination.size is None
