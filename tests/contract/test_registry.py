@@ -311,7 +311,11 @@ def test_waiting_steps_come_up_when_their_time_has_come(database: Engine) -> Non
         (waiting,) = work.waiting(one, "ingest", 10)
         assert work.waiting(other, "ingest", 10) == []
         assert waiting.archive.step.checkpoint == {"job": 1}
-        assert work.close(one, waiting, Outcome()).name == "preserve"
+    with database.begin() as connection:
+        assert work.waiting(connection, "ingest", 10) == [], "it is being looked at"
+        assert work.still_waiting(connection, [step]) == {step}
+        assert work.close(connection, waiting, Outcome()).name == "preserve"
+        assert work.still_waiting(connection, [step]) == set()
 
 
 def test_a_postponed_step_says_why_and_runs_again(database: Engine) -> None:

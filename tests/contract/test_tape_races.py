@@ -14,12 +14,13 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, text
 
-from perdura.registry import archives
+from perdura.registry import archives, steering
 from perdura.registry.tape_jobs import RegistryTapeJobs
 from perdura.runtime import environment as environments
 from perdura.runtime import tape
 from perdura.runtime.delivery import Answer, StepRunner
 from perdura.steps import recall, recall_reading
+from perdura.storage import kept_open
 from tests.contract.test_tape_registry import World
 
 pytestmark = pytest.mark.stack
@@ -48,6 +49,39 @@ def world(database: Engine) -> World:
     made = World(database, tape_gateway_url=None, tape_gateway_secret=None, tape_poll_seconds=30)
     made.tape.fetch = lambda url: made.store.read(made.store.head("perdura-aips", url.split("/")[-1].split("?")[0]).ref)
     return made
+
+
+def test_a_person_who_cancels_does_not_wait_for_an_fts_that_hangs(world: World) -> None:
+    ready(world, 1)
+    (archive,) = world.rows("SELECT id FROM archive")
+    asked, answered = threading.Event(), threading.Event()
+    submit = world.tape.submit
+
+    def hangs(request: Any) -> str:
+        asked.set()
+        answered.wait(30)
+        return submit(request)
+
+    world.tape.submit = hangs  # type: ignore[method-assign]
+    ticking = threading.Thread(target=tape.tick, args=(world.environment,))
+    ticking.start()
+    assert asked.wait(10)
+    with world.database.begin() as connection:
+        connection.execute(text("SET LOCAL lock_timeout = '2s'"))
+        steering.cancel(connection, archive.id, by="Ada")
+    answered.set()
+    ticking.join()
+    assert states(world) == {"cancelled": 1}, "what the tick learned meanwhile changes nothing"
+    tape.tick(world.environment)
+    (job,) = world.rows("SELECT state, cancelled_by, ended_at FROM tape_job")
+    assert (job.state, job.cancelled_by) == ("cancelled", "Ada"), "and the job it asked for is called off"
+    assert job.ended_at is not None
+
+
+def test_one_tick_looks_at_all_that_are_due(world: World) -> None:
+    ready(world, 250)
+    tape.tick(world.environment)
+    assert len(world.tape.submissions) == 250
 
 
 def test_ticks_side_by_side_ask_for_each_aip_once(world: World) -> None:
@@ -104,6 +138,9 @@ def test_a_worker_that_dies_while_it_submits_leaves_one_job(
             tape.tick(world.environment)
     assert states(world) == {"waiting": 3}, "nothing was recorded"
     tape.tick(world.environment)
+    assert len(world.tape.submissions) <= 3, "the steps are still those of the worker that died"
+    world.due()
+    tape.tick(world.environment)
     assert len(world.tape.states) == 3, "one job each, however often it was asked for"
     rows = world.rows("SELECT key, job_id, state FROM tape_job")
     assert {row.job_id for row in rows} == set(world.tape.states)
@@ -118,7 +155,8 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of a kilobyte, and invocations that end after some of them."""
     looks = itertools.count(1)
     budget = SimpleNamespace(near=lambda: next(looks) % 7 == 0)
-    monkeypatch.setattr(recall_reading, "part_size", lambda _: 1024)
+    monkeypatch.setattr(recall_reading, "UNKEPT", 1024)
+    monkeypatch.setattr(kept_open, "_SMALLEST_PART", 1024)
     monkeypatch.setattr(environments, "TimeBudget", lambda _: budget)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -56,6 +56,17 @@ def fill(connection: Connection, *, largest: int, seconds: float) -> list[Contai
     complete = len(rows) == MOST or (now - first).total_seconds() >= seconds
     groups = grouped([(row.package, row.size) for row in rows.values()], largest, complete=complete)
     return [_made(connection, [rows[package] for package in group], now) for group in groups]
+
+
+def alone(connection: Connection, steps: Collection[UUID]) -> None:
+    """Let AIPs that found no company in their time go to tape as files of their own."""
+    connection.execute(
+        text("""
+            UPDATE step SET checkpoint = checkpoint || '{"phase": "submit"}'
+            WHERE id = ANY(:steps) AND checkpoint ->> 'phase' = 'group'
+        """),
+        {"steps": list(steps)},
+    )
 
 
 def _made(connection: Connection, rows: list[Any], now: datetime) -> Container:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
@@ -92,10 +92,14 @@ _START = text(f"""
 """)  # noqa: S608 - a constant of this module
 
 _WAITING = text(f"""
-    SELECT {VIEW} FROM step JOIN archive ON archive.id = step.archive_id
-    WHERE step.name = :name AND step.state = 'waiting' AND step.poll_at <= clock_timestamp()
-    ORDER BY step.poll_at LIMIT :limit FOR UPDATE OF step SKIP LOCKED
+    UPDATE step SET poll_at = clock_timestamp() + interval '1 second' * :lease FROM archive
+    WHERE archive.id = step.archive_id AND step.id IN (
+        SELECT id FROM step WHERE name = :name AND state = 'waiting' AND poll_at <= clock_timestamp()
+        ORDER BY poll_at LIMIT :limit FOR UPDATE SKIP LOCKED)
+    RETURNING {VIEW}
 """)  # noqa: S608 - a constant of this module
+LEASE = 600.0
+"""Seconds for which a waiting step belongs to who looks at it; who dies over it is followed by another."""
 
 
 def start(connection: Connection, step: UUID, cause: CloudEvent) -> Started | None:
@@ -112,8 +116,21 @@ def start(connection: Connection, step: UUID, cause: CloudEvent) -> Started | No
 
 
 def waiting(connection: Connection, name: str, limit: int) -> list[Started]:
-    """Lock and return waiting steps whose time to look again has come, skipping those another worker holds."""
-    return [_started(row) for row in connection.execute(_WAITING, {"name": name, "limit": limit})]
+    """Take on waiting steps whose time to look again has come, for `LEASE` seconds: nobody else looks at them then.
+
+    They are not locked: a person may cancel them meanwhile, and `still_waiting` has to be asked before they are closed.
+    """
+    rows = connection.execute(_WAITING, {"name": name, "limit": limit, "lease": LEASE})
+    return [_started(row) for row in rows]
+
+
+def still_waiting(connection: Connection, steps: Collection[UUID]) -> set[UUID]:
+    """Lock those of these steps that still wait, and give them back."""
+    rows = connection.execute(
+        text("SELECT id FROM step WHERE id = ANY(:steps) AND state = 'waiting' ORDER BY id FOR UPDATE"),
+        {"steps": list(steps)},
+    )
+    return set(rows.scalars())
 
 
 def _started(row: Row[Any]) -> Started:

@@ -7,9 +7,9 @@ it everything has, and the outbox remembers what the world must still hear.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -213,19 +213,43 @@ def poll_waiting(
     step: str,
     poll: Callable[[Sequence[ArchiveView], Ports], Sequence[tuple[ArchiveView, Outcome]]],
     needs: frozenset[str],
+    *,
+    taken: Callable[[Connection, Collection[UUID]], None] = lambda _, __: None,
     limit: int = 100,
+    seconds: float = 60.0,
 ) -> list[CloudEvent]:
     """Look again at waiting steps whose time has come, in bulk; returns the CloudEvents to emit.
 
-    The rows stay locked while the outside system is asked, so overlapping ticks never look at one step twice.
+    Goes on for so many `seconds` while as many as `limit` were due. A step is looked at by one tick only, and no row is
+    locked while the outside system is asked: a person who cancels does not wait for it. `taken` is told of the steps,
+    in the transaction that takes them on.
     """
+    events: list[CloudEvent] = []
+    end = time.monotonic() + seconds
+    while True:
+        with environment.engine.begin() as connection:
+            rows = {started.archive.step.id: started for started in work.waiting(connection, step, limit)}
+            if rows:
+                taken(connection, rows.keys())
+        if rows:
+            events += _polled(environment, function, rows, poll, needs)
+        if len(rows) < limit or time.monotonic() >= end:
+            return events
+
+
+def _polled(
+    environment: Environment,
+    function: str,
+    rows: Mapping[UUID, work.Started],
+    poll: Callable[[Sequence[ArchiveView], Ports], Sequence[tuple[ArchiveView, Outcome]]],
+    needs: frozenset[str],
+) -> list[CloudEvent]:
+    views = [started.archive for started in rows.values()]
+    outcomes = poll(views, environment.ports(views[0], needs))
+    events: list[CloudEvent] = []
     with environment.engine.begin() as connection:
-        rows = {started.archive.step.id: started for started in work.waiting(connection, step, limit)}
-        if not rows:
-            return []
-        views = [started.archive for started in rows.values()]
-        events: list[CloudEvent] = []
-        for archive, outcome in poll(views, environment.ports(views[0], needs)):
-            events += close(connection, rows[archive.step.id], outcome, function=function, finished=None)
-    _log.debug("polled %d at %s", len(rows), datetime.now(UTC))
+        waiting = work.still_waiting(connection, rows.keys())
+        for archive, outcome in outcomes:
+            if archive.step.id in waiting:
+                events += close(connection, rows[archive.step.id], outcome, function=function, finished=None)
     return events

@@ -46,7 +46,7 @@ def tick(environment: Environment) -> Sequence[CloudEvent]:
     if settings.tape_group_below:
         fill_containers(environment)
     events += tape_left.call_off(environment, NAME, NEEDS)
-    return events + poll_waiting(environment, NAME, "archive", archive.poll, NEEDS)
+    return events + poll_waiting(environment, NAME, "archive", archive.poll, NEEDS, taken=tape_containers.alone)
 
 
 def renew(environment: Environment) -> None:

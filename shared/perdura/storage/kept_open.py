@@ -27,7 +27,8 @@ _MEMORY = 128 << 20
 class KeptOpenWriter:
     """Writes one object. Leaving the context without `finish` or `put_down` gives the upload up.
 
-    One that was resumed is left as it is when the store does not answer: whoever noted it can go on from there.
+    One that was resumed is only given up without an error, or by one that says no: where the store does not answer, or
+    the process is stopped, whoever noted it can go on from there.
 
     An object that fits into one part is put in one request, with its media type. `size` is that of the whole object
     where it is known. Methods raise what the store raises; NotStored when `resumed` is an upload that is over.
@@ -145,8 +146,8 @@ class KeptOpenWriter:
         if self._over:
             return
         self._close()
-        noted = self._resumed is not None and isinstance(error, Retryable)
-        if self._upload is not None and not noted:
+        final = error is None or (isinstance(error, PerduraError) and not isinstance(error, Retryable))
+        if self._upload is not None and (final or self._resumed is None):
             try:
                 self._store.uploads.abort(self._upload)
             except PerduraError:
