@@ -188,7 +188,7 @@ def published(engine: Engine, store: S3Store, files: int, each: int) -> UUID:
         ]
         connection.execute(insert(PackageFile), rows)
         named = [(path.removeprefix("data/objects/"), path) for path in paths]
-        offers.record(connection, archive, Offer(package, "dip", named, files * each))
+        offers.record(connection, ACCESS_PAGES, archive, Offer(package, "dip", named, files * each))
         connection.execute(insert(Publication).values(archive_id=archive, destination=ACCESS_PAGES, url="x"))
     return archive
 

@@ -479,8 +479,8 @@ class Placements(Protocol):
         """Note a record at once, outside the closing transaction."""
         ...
 
-    def offer(self, archive: UUID, offer: Offer) -> None:
-        """Offer this of an Archive on the access pages, at once and in place of what was offered before."""
+    def offer(self, destination: str, archive: UUID, offer: Offer) -> None:
+        """Note at once that an Archive is on access pages, where this is offered in place of what was before."""
         ...
 
     def collections(self, archive: UUID) -> Sequence[str]:

@@ -10,10 +10,17 @@ from sqlalchemy.engine import Connection
 from perdura.ports import Offer
 
 _OFFER = text("""
+    WITH placed AS (
+        INSERT INTO placement (destination, archive_id, record_id, state)
+        VALUES (:destination, :archive, CAST(:archive AS text), 'published')
+        ON CONFLICT (destination, archive_id) DO UPDATE SET state = excluded.state, details = excluded.details,
+            updated_at = clock_timestamp()
+    )
     INSERT INTO offer (archive_id, package_id, content, files, file_bytes)
     VALUES (:archive, :package, :content, :files, :file_bytes)
     ON CONFLICT (archive_id) DO UPDATE SET package_id = excluded.package_id, content = excluded.content,
         files = excluded.files, file_bytes = excluded.file_bytes
+    RETURNING xmax = 0
 """)
 
 _FORGET = text("DELETE FROM offer_file WHERE archive_id = :archive")
@@ -24,11 +31,14 @@ _FILES = text("""
 """)
 
 
-def record(connection: Connection, archive: UUID, offer: Offer) -> None:
-    """Offer this of an Archive from now on, and nothing else of it."""
+def record(connection: Connection, destination: str, archive: UUID, offer: Offer) -> None:
+    """Offer this of an Archive from now on, and nothing else of it; it counts as published at the destination."""
     values = {"package": offer.package, "content": offer.content, "file_bytes": offer.file_bytes}
-    connection.execute(_OFFER, {"archive": archive, "files": len(offer.files), **values})
-    connection.execute(_FORGET, {"archive": archive})
+    noted = connection.execute(
+        _OFFER, {"archive": archive, "destination": destination, "files": len(offer.files), **values}
+    )
+    if not noted.scalar_one():
+        connection.execute(_FORGET, {"archive": archive})
     if offer.files:
         names, paths = zip(*offer.files, strict=True)
         connection.execute(_FILES, {"archive": archive, "names": list(names), "paths": list(paths)})

@@ -80,10 +80,10 @@ class RegistryPlacements:
                 },
             )
 
-    def offer(self, archive: UUID, offer: Offer) -> None:
-        """Note what the access pages offer at once, outside the closing transaction."""
+    def offer(self, destination: str, archive: UUID, offer: Offer) -> None:
+        """Note what the access pages offer of an Archive, and that it is there, outside the closing transaction."""
         with self._engine.begin() as connection:
-            offers.record(connection, archive, offer)
+            offers.record(connection, destination, archive, offer)
 
     def collections(self, archive: UUID) -> Sequence[str]:
         """Names of the Collections an Archive belongs to."""

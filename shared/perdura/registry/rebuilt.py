@@ -125,9 +125,9 @@ _VERSION = text("""
 
 _PUBLICATION = text("INSERT INTO publication (archive_id, destination, url) VALUES (:archive, :destination, :url)")
 
-_PLACED = text("""
+_WITHDRAWN = text("""
     INSERT INTO placement (destination, archive_id, record_id, state, details)
-    VALUES (:destination, :archive, CAST(:archive AS text), :state, CAST(:details AS jsonb))
+    VALUES (:destination, :archive, CAST(:archive AS text), 'withdrawn', CAST(:details AS jsonb))
 """)
 
 _OPEN = text("""
@@ -175,17 +175,12 @@ def insert(connection: Connection, archive: RebuiltArchive) -> list[CloudEvent]:
         connection.execute(_VERSION, {**values, "archive": archive.id})
     for destination, url in archive.publications.items():
         connection.execute(_PUBLICATION, {"archive": archive.id, "destination": destination, "url": url})
-        _placed(connection, archive.id, destination, "published", {})
-    if archive.offer is not None:
-        offers.record(connection, archive.id, archive.offer)
+        if archive.offer is not None:
+            offers.record(connection, destination, archive.id, archive.offer)
     for destination, reason in archive.withdrawn.items():
-        _placed(connection, archive.id, destination, "withdrawn", {"reason": reason, "tombstone": {"reason": reason}})
+        details = json.dumps({"reason": reason, "tombstone": {"reason": reason}})
+        connection.execute(_WITHDRAWN, {"archive": archive.id, "destination": destination, "details": details})
     return [event for step in archive.steps for event in _step(connection, archive, step)]
-
-
-def _placed(connection: Connection, archive: UUID, destination: str, state: str, details: Mapping[str, Any]) -> None:
-    values = {"archive": archive, "destination": destination, "state": state, "details": json.dumps(details)}
-    connection.execute(_PLACED, values)
 
 
 def _step(connection: Connection, rebuilt: RebuiltArchive, step: RebuiltStep) -> list[CloudEvent]:

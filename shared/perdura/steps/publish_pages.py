@@ -17,7 +17,7 @@ from perdura.errors import Broken, Rejected
 from perdura.outcome import ArchiveView, Finding, Package
 from perdura.packages import aip_payload
 from perdura.packages.aip_index import Entry
-from perdura.ports import Offer, Placed, Ports
+from perdura.ports import Offer, Ports
 from perdura.premis.model import FAILURE, SUCCESS
 from perdura.steps import dip
 from perdura.steps import publish_content as content
@@ -59,8 +59,7 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, ports:
     checked = check(aip, entries, offered, ports.store)
     if checked.findings:
         return _unreadable(archive, aip, checked, ports)
-    placements.offer(archive.id, offered)
-    placements.note(ACCESS_PAGES, archive.id, Placed(str(archive.id), "published"))
+    placements.offer(ACCESS_PAGES, archive.id, offered)
     return _published(archive, aip, offered, checked, ports)
 
 

@@ -13,8 +13,11 @@ import pytest
 from lxml import etree, html
 from werkzeug.test import Client
 
+from perdura.api.queries import published
 from perdura.clients.destinations import Choice
 from perdura.ids import new_id
+from perdura.ports import Offer, Placed
+from perdura.registry.placements import RegistryPlacements
 from perdura.web import file_list, listing
 from tests.contract.test_api.world import FILES, World
 
@@ -185,6 +188,22 @@ def test_the_pages_offer_what_their_policy_says_and_nothing_else(world: World, r
     assert given == {*(f"/files/{path}" for path in paths), "/view/data/objects/lies mich.txt"}
     assert reader.get(f"/archives/{archive}/aip").status_code == 404
     assert "Whole package" not in reader.get(f"/archives/{archive}").text
+
+
+def test_what_is_offered_anew_takes_the_place_of_what_was(world: World, reader: Client) -> None:
+    archive = world.published("dip")
+    places = RegistryPlacements(world.engine)
+    with world.engine.connect() as connection:
+        package = published.aip(connection, archive).id
+    (one, two), more = list(FILES)[:2], len(FILES) - 2
+    assert more
+    with contextmanager(world.statements)() as seen:
+        places.offer("access-pages", archive, Offer(package, "dip", [("one", one), ("two", two)], 600))
+        places.offer("access-pages", archive, Offer(package, "dip", [("one", two), ("two", one)], 600))
+    assert len(seen) == 6
+    told = reader.get(f"/archives/{archive}/metadata.json").json["files"]
+    assert {entry["path"]: unquote(entry["url"]).partition("/files/")[2] for entry in told} == {"one": two, "two": one}
+    assert places.known("access-pages", archive) == Placed(str(archive), "published")
 
 
 def test_metadata_alone_shows_no_file(world: World, reader: Client) -> None:

@@ -231,7 +231,9 @@ class World:
             aip = ArchiveAip(
                 package.id, PackageKind.AIP, package.bucket, package.key, "tar", package.size, package.version_id
             )
-            offers.record(connection, archive_id, publish_pages.offer(aip, entries, destination, self.store))
+            offers.record(
+                connection, "access-pages", archive_id, publish_pages.offer(aip, entries, destination, self.store)
+            )
             connection.execute(
                 insert(Publication).values(
                     archive_id=archive_id,

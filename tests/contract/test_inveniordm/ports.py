@@ -40,8 +40,9 @@ class MemoryPlacements:
     def note(self, destination: str, archive: UUID, placed: Placed) -> None:
         self.known_by[destination, archive] = placed
 
-    def offer(self, archive: UUID, offer: Offer) -> None:
+    def offer(self, destination: str, archive: UUID, offer: Offer) -> None:
         self.offered[archive] = offer
+        self.note(destination, archive, Placed(str(archive), "published"))
 
     def collections(self, archive: UUID) -> Sequence[str]:
         return self.named

@@ -60,14 +60,3 @@ def one(connection: Connection, package_id: UUID, path: str) -> AnyRow | None:
     return connection.execute(
         select(PackageFile.__table__).where(PackageFile.package_id == package_id, PackageFile.path == path)
     ).one_or_none()
-
-
-def totals(connection: Connection, package_id: UUID, prefix: str = "") -> tuple[int, int]:
-    """Number and bytes of the files of a package whose path begins with `prefix`."""
-    statement = select(func.count(), func.coalesce(func.sum(PackageFile.size), 0)).where(
-        PackageFile.package_id == package_id
-    )
-    if prefix:
-        statement = statement.where(PackageFile.path.startswith(prefix, autoescape=True))
-    row = connection.execute(statement).one()
-    return int(row[0]), int(row[1])
