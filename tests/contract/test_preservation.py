@@ -210,7 +210,8 @@ def test_a_new_version_refers_to_its_predecessor_and_rollback_is_choosing_the_ol
     ]
     assert found[1].reason == "a file came late"
     with database.connect() as connection:
-        changes = {(each.kind, each.path, each.was) for each in preservation.difference(connection, one, two)}
+        changes = {(each.kind, each.path, each.was) for each in preservation.difference(connection, one, two, 100)}
+        assert len(preservation.difference(connection, one, two, 1)) == 1
     assert changes == {("changed", "b", None), ("moved", "moved", "c"), ("added", "d", None)}
     with database.begin() as connection:
         preservation.choose(connection, archive, one)

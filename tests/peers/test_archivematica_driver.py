@@ -587,6 +587,23 @@ def test_secrets_and_tracebacks_of_the_storage_service_are_never_told() -> None:
     assert len(caught.value.message) < 300
 
 
+@pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha512"])
+def test_an_archivematica_with_another_checksum_algorithm_is_no_reason_to_find_files_lost(
+    algorithm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(aip, "ALGORITHM", algorithm)
+    scene = Scene()
+    case = scene.preserve(hours=1)
+    assert case.outcome is not None
+    assert case.state is StepState.COMPLETED, case.outcome.message
+    files = {file.path: file.checksums for _, files in case.outcome.files for file in files}
+    assert {"sha256", algorithm} <= files["data/objects/a.txt"].keys()
+    short = Scene()
+    case = short.preserve(Plan(store="short"), hours=1)
+    assert case.outcome is not None
+    assert case.outcome.error_code == "file-lost"
+
+
 @pytest.mark.skipif(shutil.which("7z") is None, reason="7z is not installed")
 @pytest.mark.parametrize("flipped", [False, True])
 def test_a_recorded_7z_aip_is_verified_inside_and_out(flipped: bool) -> None:
@@ -608,12 +625,29 @@ def test_a_recorded_7z_aip_is_verified_inside_and_out(flipped: bool) -> None:
     assert types["ingestion"] >= 1
 
 
-def _taken(scene: Scene, case: Case, data: bytes, pointer: bytes) -> Outcome:
+@pytest.mark.parametrize("pointer", ["kept", "lost", "without digest"])
+def test_a_7z_that_cannot_be_opened_is_taken_only_when_its_pointer_file_can_be_compared(pointer: str) -> None:
+    scene = Scene()
+    scene.driver.settings = Settings(seven_zip=None)
+    case = scene.driver.add(1, {"hello.txt": b"hello\n"})
+    text = (SAMPLES / f"pointer.{CANARY}.xml").read_bytes()
+    if pointer != "kept":
+        text = b"" if pointer == "lost" else text.replace(b"fixity>", b"fixities>")
+    members = {f"data/METS.{CANARY}.xml": (SAMPLES / f"METS.{CANARY}.xml").read_bytes()}
+    outcome = _taken(scene, case, (SAMPLES / f"canary-{CANARY}.7z").read_bytes(), text, members)
+    if pointer == "kept":
+        assert outcome.state is StepState.COMPLETED_WITH_WARNINGS
+        assert [finding.code for finding in outcome.findings] == ["inside-not-verified"]
+    else:
+        assert (outcome.state, outcome.error_code) == (StepState.FAILED, "aip-not-compared")
+
+
+def _taken(scene: Scene, case: Case, data: bytes, pointer: bytes, members: dict[str, bytes] | None = None) -> Outcome:
     from perdura.steps.preserve_takeover import take_over
 
     key = f"aip/canary-{CANARY}.7z"
     scene.store.put("aips-one", key, data)
-    made = aip.Made(f"canary-{CANARY}.7z", data, pointer, {})
+    made = aip.Made(f"canary-{CANARY}.7z", data, pointer, members or {})
     scene.pipeline.stored[CANARY] = Stored(CANARY, "AIP", "UPLOADED", f"/{key}", BEGIN, made)
     submission = Submission(UUID(int=1), case.view.id, case.view.step.id, "canary", 1, None, BEGIN, sip=UUID(CANARY))
     return take_over(case.view, submission, scene.driver.instances["one"], scene.driver.ports(case.view))

@@ -91,6 +91,8 @@ def diff(registry: Client, archive_id: str, old: str, new: str, as_json: bool) -
     for each in found["items"]:
         was = f" (was {each['was']})" if each.get("was") else ""
         click.echo(plain(f"{marks[each['kind']]} {each['path']}{was}"))
+    if found["more"]:
+        click.echo("… and more; `perdura aip diff` compares the packages themselves.", err=True)
 
 
 def _uploaded(registry: Client, archive: str, path: str, file: str, sources: dict[str, str]) -> dict[str, Any]:

@@ -197,8 +197,8 @@ class FileChange:
     was: str | None
 
 
-def difference(connection: Connection, old: UUID, new: UUID, limit: int = 10_000) -> list[FileChange]:
-    """How the files of one AIP differ from those of another, by path and SHA-256."""
+def difference(connection: Connection, old: UUID, new: UUID, limit: int) -> list[FileChange]:
+    """How the files of one AIP differ from those of another, by path and SHA-256: the first `limit` of them."""
     found = connection.execute(
         text("""
             WITH a AS (SELECT path, checksums ->> 'sha256' AS digest FROM package_file WHERE package_id = :old),

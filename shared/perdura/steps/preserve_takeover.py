@@ -29,6 +29,10 @@ from perdura.steps.preserve_takeover_outcome import flawed, taken_over
 from perdura.storage.timed import TimeUp
 
 _FINDINGS = 100
+_NOTHING_COMPARED = (
+    "There is nothing to compare its bytes with: it could not be opened here (PERDURA_SEVEN_ZIP, "
+    "PERDURA_SCRATCH_BYTES), and the Storage Service has no pointer file with a digest of the whole."
+)
 _LOOKS = 6
 _PATIENCE = timedelta(hours=1)
 """How long an AIP that was found good waits for a DIP that the Storage Service does not hand out."""
@@ -123,7 +127,7 @@ def _verified(
     course = hashed(placed(archive, shown, source, course, ports), ports)
     package = course.package
     assert package is not None
-    compare(shown, pointer, package)
+    compared = compare(shown, pointer, package)
     if ports.deadline.near():
         raise Continued(course)
     if course.kept is not None:
@@ -133,6 +137,8 @@ def _verified(
     archivematica = source if isinstance(source, Archivematica) else None
     try:
         with look_inside(archive, shown, archivematica, course, ports) as inside:
+            if inside.manifest is None and not compared:
+                raise Flawed(_NOTHING_COMPARED, code="aip-not-compared")
             try:
                 history = read_history(archive, package, inside, pointer, ports)
                 _complete(archive, history, ports)

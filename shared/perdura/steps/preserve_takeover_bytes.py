@@ -88,8 +88,11 @@ def hashed(course: Course, ports: Ports) -> Course:
     return with_package(course, replace(package, checksums=checksums), course.written)
 
 
-def compare(record: Stored, pointer: Pointer | None, package: Package) -> None:
-    """Compare size and digests with what the Storage Service says; raises Flawed."""
+def compare(record: Stored, pointer: Pointer | None, package: Package) -> bool:
+    """Compare size and digests with what the Storage Service says; gives whether there was a digest to compare.
+
+    Raises Flawed when they differ.
+    """
     made_on_the_fly = package.container == "tar" and container_of(record) == "prefix"
     if package.container != "prefix" and not made_on_the_fly and record.size and record.size != package.size:
         raise Flawed(f"The AIP has {package.size} bytes; the Storage Service says {record.size}.", code="aip-size")
@@ -97,6 +100,7 @@ def compare(record: Stored, pointer: Pointer | None, package: Package) -> None:
         if package.checksums.get(algorithm, declared) != declared:
             message = f"The AIP's {algorithm} is {package.checksums[algorithm]}; its pointer file says {declared}."
             raise Flawed(message, code="aip-checksum")
+    return pointer is not None and not package.checksums.keys().isdisjoint(pointer.digests)
 
 
 def downloaded(record: Stored, source: Source, bucket: str, key: str, ports: Ports) -> Written:

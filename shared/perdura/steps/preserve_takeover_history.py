@@ -38,7 +38,10 @@ _LOCAL_AGENT = "Archivematica user pk"
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The files of an AIP, the digests of its originals, its agents, and its events: all of them, or how many."""
+    """The files of an AIP, their SHA-256, its agents, and its events: all of them, or how many.
+
+    A digest is that of the bytes where the bag could be opened, whatever algorithm the METS uses.
+    """
 
     files: tuple[File, ...]
     digests: frozenset[str]
@@ -99,7 +102,7 @@ def read_history(
         elif isinstance(part, MetsFile):
             files.append(_file(part, objects, inside.manifest))
     _contradictions(files, inside.manifest)
-    digests = frozenset(each.sha256 for each in objects.values() if each.sha256)
+    digests = frozenset(each.checksums["sha256"] for each in files if "sha256" in each.checksums)
     return History(tuple(files), digests, tuple(agents.values()), tuple(events), count)
 
 

@@ -18,6 +18,8 @@ _HEAD = (
     'http://www.loc.gov/standards/mets/version1121/mets.xsd">'
 )
 _PREMIS = 'xmlns:premis="http://www.loc.gov/premis/v3" version="3.0"'
+ALGORITHM = "sha256"
+"""What this Archivematica is set to: md5, sha1, sha256 or sha512."""
 _EVENTS = (
     ("ingestion", "", "", ""),
     ("message digest calculation", 'program="python"; module="hashlib.sha256()"', "", "{digest}"),
@@ -49,16 +51,16 @@ def make(name: str, uuid: str, payload: Mapping[str, bytes], at: datetime, extra
     members |= {
         "bagit.txt": b"BagIt-Version: 0.97\nTag-File-Character-Encoding: UTF-8\n",
         "bag-info.txt": f"Bagging-Date: {at.date()}\nExternal-Identifier: {uuid}\n".encode(),
-        "manifest-sha256.txt": "".join(
-            f"{hashlib.sha256(body).hexdigest()} {path}\n" for path, body in members.items()
-        ).encode(),
+        f"manifest-{ALGORITHM}.txt": "".join(f"{_hex(body)} {path}\n" for path, body in members.items()).encode(),
     }
     tags = [path for path in members if not path.startswith("data/")]
-    members["tagmanifest-sha256.txt"] = "".join(
-        f"{hashlib.sha256(members[path]).hexdigest()} {path}\n" for path in tags
-    ).encode()
+    members[f"tagmanifest-{ALGORITHM}.txt"] = "".join(f"{_hex(members[path])} {path}\n" for path in tags).encode()
     data = _packed(base, members, at)
     return Made(f"{base}.tar.gz", data, pointer(uuid, f"{base}.tar.gz", data, at), members)
+
+
+def _hex(data: bytes) -> str:
+    return hashlib.new(ALGORITHM, data).hexdigest()
 
 
 def _packed(base: str, members: Mapping[str, bytes], at: datetime) -> bytes:
@@ -77,7 +79,7 @@ def mets(base: str, uuid: str, objects: Mapping[str, bytes], at: datetime) -> by
     out = ["<?xml version='1.0' encoding='UTF-8'?>\n", _HEAD, f'<mets:metsHdr CREATEDATE="{created}"/>']
     entries = []
     for number, (path, body) in enumerate(objects.items(), 1):
-        digest, file_id = hashlib.sha256(body).hexdigest(), str(uuid4())
+        digest, file_id = _hex(body), str(uuid4())
         out.append(f'<mets:amdSec ID="amdSec_{number}">')
         out.append(_wrapped(f'techMD ID="techMD_{number}"', "OBJECT", _file_object(file_id, path, digest, len(body))))
         for count, (kind, detail, outcome, note) in enumerate(_EVENTS):
@@ -105,7 +107,7 @@ def mets(base: str, uuid: str, objects: Mapping[str, bytes], at: datetime) -> by
 
 def pointer(uuid: str, name: str, data: bytes, at: datetime) -> bytes:
     """The pointer file that the Storage Service keeps of a compressed AIP."""
-    digest = hashlib.sha256(data).hexdigest()
+    digest = _hex(data)
     about = _file_object(uuid, "", digest, len(data), level=1, name="GZIP Compressed Archive", key="x-fmt/266")
     event = _event("compression", "program=tar; algorithm=tar.gzip; version=1.34\n", "", "Everything is Ok", at)
     return (
@@ -148,7 +150,7 @@ def _file_object(
     return (
         f'<premis:object {_PREMIS} xsi:type="premis:file">{_identifier("objectIdentifier", "UUID", file_id)}'
         f"<premis:objectCharacteristics><premis:compositionLevel>{level}</premis:compositionLevel><premis:fixity>"
-        "<premis:messageDigestAlgorithm>sha256</premis:messageDigestAlgorithm>"
+        f"<premis:messageDigestAlgorithm>{ALGORITHM}</premis:messageDigestAlgorithm>"
         f"<premis:messageDigest>{digest}</premis:messageDigest></premis:fixity><premis:size>{size}</premis:size>"
         f"<premis:format><premis:formatDesignation><premis:formatName>{name}</premis:formatName>"
         "<premis:formatVersion></premis:formatVersion></premis:formatDesignation><premis:formatRegistry>"

@@ -129,11 +129,12 @@ class VersionComparison(Request):
 
 
 class VersionDifference(Answer):
-    """How two versions differ, by path; at most 10,000 files."""
+    """How two versions differ, by path."""
 
     old: UUID
     new: UUID
-    items: list[ChangedFile]
+    items: list[ChangedFile] = Field(description="At most 10,000 files.")
+    more: bool = Field(description="Whether more files differ than are shown.")
 
 
 class InstanceAnswer(Answer):

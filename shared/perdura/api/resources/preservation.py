@@ -33,6 +33,7 @@ from perdura.registry.archivematica import InstanceState
 
 section = Section("Preservation")
 
+SHOWN_CHANGES = 10_000
 UPLOAD_SECONDS = 24 * 3600
 
 
@@ -109,9 +110,10 @@ def compare_versions(call: Call, archive_id: UUID, package_id: UUID, query: Vers
     known = {each.package for each in preservation.versions(call.connection, archive_id)}
     if not {package_id, query.to} <= known:
         raise not_found("version")
-    found = preservation.difference(call.connection, package_id, query.to)
-    items = [ChangedFile.model_validate({"kind": each.kind, "path": each.path, "was": each.was}) for each in found]
-    return VersionDifference(old=package_id, new=query.to, items=items)
+    found = preservation.difference(call.connection, package_id, query.to, SHOWN_CHANGES + 1)
+    shown = found[:SHOWN_CHANGES]
+    items = [ChangedFile.model_validate({"kind": each.kind, "path": each.path, "was": each.was}) for each in shown]
+    return VersionDifference(old=package_id, new=query.to, items=items, more=len(found) > len(shown))
 
 
 @section.get("/archivematicas", permission=Permission.OPERATE)
