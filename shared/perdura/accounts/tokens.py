@@ -20,6 +20,9 @@ from perdura.settings import Settings
 NOTE_USE_AFTER = timedelta(seconds=60)
 """How precise the time of last use is: a token that is used all the time costs one write a minute."""
 
+LISTED = 500
+"""Tokens that are listed of one account; more than can be good at a time."""
+
 _SHOWN = (
     Token.id,
     Token.account_id,
@@ -83,10 +86,17 @@ def holder(connection: Connection, secret: str, address: str | None, settings: S
 
 
 def of_account(connection: Connection, account_id: UUID) -> Sequence[AnyRow]:
-    """Tokens of an account, the newest first, the ended ones too."""
+    """Tokens of an account, the newest first, the ended ones too; at most `LISTED`."""
+    mine = select(*_SHOWN).where(Token.account_id == account_id)
+    return connection.execute(mine.order_by(Token.created_at.desc(), Token.id.desc()).limit(LISTED)).all()
+
+
+def living(connection: Connection, account_id: UUID) -> int:
+    """How many tokens of an account are good."""
+    good = (Token.revoked_at.is_(None), Token.expires_at > func.clock_timestamp())
     return connection.execute(
-        select(*_SHOWN).where(Token.account_id == account_id).order_by(Token.created_at.desc(), Token.id.desc())
-    ).all()
+        select(func.count()).select_from(Token).where(Token.account_id == account_id, *good)
+    ).scalar_one()
 
 
 def revoke(connection: Connection, account_id: UUID, token_id: UUID) -> AnyRow | None:

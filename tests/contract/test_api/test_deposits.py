@@ -300,3 +300,13 @@ def test_a_form_from_elsewhere_stores_nothing(world: World, registry: Client) ->
 def test_an_unknown_deposit_is_not_found(registry: Client) -> None:
     assert registry.get(f"/api/v1/deposits/{new_id()}", headers=bearer()).status_code == 404
     assert registry.post(f"/api/v1/deposits/{new_id()}/complete", headers=bearer()).status_code == 404
+
+
+def test_nobody_sends_or_completes_the_deposit_of_another(world: World, registry: Client) -> None:
+    mine, other = world.bearer("depositor"), world.bearer("depositor")
+    wanted = {"filename": "a.zip", "size": 5, "parts": True}
+    told = registry.post("/api/v1/deposits", headers=mine, json=wanted).get_json()
+    assert registry.get(told["links"]["parts"], headers=other).status_code == 403
+    assert registry.post(told["links"]["complete"], headers=other).status_code == 403
+    assert registry.get(told["links"]["parts"], headers=mine).status_code == 200
+    assert registry.get(told["links"]["parts"], headers=world.bearer("archivist")).status_code == 200

@@ -7,6 +7,7 @@ from pydantic import SecretStr
 from werkzeug.test import Client
 
 from perdura.accounts.principals import Permission
+from perdura.api.resources import users
 from perdura.ids import new_id
 from perdura.settings import Settings
 from tests.contract.test_api.world import TOKEN, World, bearer
@@ -270,3 +271,16 @@ def test_roles_are_told_with_what_they_allow(world: World, registry: Client) -> 
 def test_an_unknown_user_is_a_404(registry: Client) -> None:
     for address in (f"{USERS}/{new_id()}", f"{USERS}/{new_id()}/tokens"):
         assert registry.get(address, headers=bearer()).status_code == 404
+
+
+def test_an_account_has_so_many_tokens_that_are_good_and_no_more(
+    world: World, registry: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(users, "MOST_TOKENS", 2)
+    header = world.bearer("viewer")
+    wanted = {"name": "of a program", "scopes": ["read"]}
+    made = [registry.post("/api/v1/users/me/tokens", headers=header, json=wanted) for _ in range(2)]
+    assert [answer.status_code for answer in made] == [201, 409]
+    first = made[0].get_json()["id"]
+    assert registry.delete(f"/api/v1/users/me/tokens/{first}", headers=header).status_code == 200
+    assert registry.post("/api/v1/users/me/tokens", headers=header, json=wanted).status_code == 201

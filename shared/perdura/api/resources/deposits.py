@@ -81,11 +81,11 @@ def create_deposit(call: Call, body: DepositRequest) -> DepositCreated:
 
 @section.get("/deposits/<uuid:deposit_id>/parts", permission=Permission.DEPOSIT)
 def list_deposit_parts(call: Call, deposit_id: UUID, query: PartsQuery) -> PartsAnswer:
-    """The parts of a deposit that is sent in parts: those that have arrived, and where to send the others.
+    """The parts of one's own deposit that is sent in parts: those that have arrived, and where to send the others.
 
     An upload that broke off is resumed by asking again. What was not completed within seven days is forgotten.
     """
-    row = _found(call, deposit_id)
+    row = _mine(call, deposit_id)
     if row.upload_id is None:
         raise Problem(409, "This deposit is sent by one request, not in parts.", "not-in-parts")
     uploads, upload = call.services.store.uploads, Upload(row.bucket, row.key, row.upload_id)
@@ -136,8 +136,8 @@ def _answer(row: AnyRow) -> DepositAnswer:
 
 @section.post("/deposits/<uuid:deposit_id>/complete", permission=Permission.DEPOSIT, status=202)
 def complete_deposit(call: Call, deposit_id: UUID) -> Accepted:
-    """Say that the bytes are there, so that the ingest begins. Saying it twice changes nothing."""
-    row = _found(call, deposit_id)
+    """Say that the bytes of one's own deposit are there, so that the ingest begins. Saying it twice changes nothing."""
+    row = _mine(call, deposit_id)
     if row.cancelled_at is not None:
         raise Problem(409, "The deposit was cancelled. Announce it anew.", "deposit-cancelled")
     if row.upload_id is not None:
@@ -166,10 +166,7 @@ def cancel_deposit(call: Call, deposit_id: UUID) -> DepositAnswer:
     One's own; whoever may operate cancels any. 409 when it was received, or cancelled before. What arrives for it later
     is not ingested.
     """
-    row = _found(call, deposit_id)
-    own = call.principal.account is not None and row.account_id == call.principal.account
-    if not own and not call.principal.may(Permission.OPERATE):
-        raise Problem(403, "Only whoever announced a deposit may cancel it.", "forbidden")
+    row = _mine(call, deposit_id)
     registry.cancel(call.connection, deposit_id)
     if row.upload_id is not None:
         call.services.store.uploads.abort(Upload(row.bucket, row.key, row.upload_id))
@@ -201,6 +198,15 @@ def _found(call: Call, deposit_id: UUID) -> AnyRow:
     row = deposits.find(call.connection, call.principal, deposit_id)
     if row is None:
         raise not_found("deposit")
+    return row
+
+
+def _mine(call: Call, deposit_id: UUID) -> AnyRow:
+    """A deposit that the caller announced, or any for whoever may operate; raises a 403 or 404."""
+    row = _found(call, deposit_id)
+    own = call.principal.account is not None and row.account_id == call.principal.account
+    if not own and not call.principal.may(Permission.OPERATE):
+        raise Problem(403, "Only whoever announced a deposit may send, complete or cancel it.", "forbidden")
     return row
 
 

@@ -27,6 +27,9 @@ from perdura.database import AnyRow
 
 section = Section("Users")
 
+MOST_TOKENS = 100
+"""Tokens of one account that are good at the same time."""
+
 
 @section.get("/users/me", permission=Permission.SELF)
 def get_me(call: Call) -> MeAnswer:
@@ -128,6 +131,8 @@ def issue_token(call: Call, wanted: TokenRequest) -> tuple[AnyRow, str]:
     if beyond:
         told = FieldError("body.scopes", f"you do not hold {', '.join(sorted(beyond))}")
         raise Problem(422, "A token allows no more than its owner may.", "scope", (told,))
+    if tokens.living(call.connection, own_account(call)) >= MOST_TOKENS:
+        raise Problem(409, f"You have {MOST_TOKENS} tokens: revoke one first.", "too-many-tokens")
     longest = call.services.settings.token_days
     if wanted.days > longest:
         told = FieldError("body.days", f"at most {longest}")
