@@ -264,6 +264,31 @@ class TestBagitCreate:
         with pytest.raises(UpstreamUnavailable):
             self.harvest(self.program(tmp_path, "zenodo", status=1))
 
+    @pytest.mark.parametrize(
+        "said",
+        [
+            "Exception('Metadata request gave HTTP 404.')",
+            "RecidException('Wrong recid')",
+            "Exception('Note not found (404)')",
+        ],
+    )
+    def test_failures_that_will_stay_are_told_to_the_user_at_once(self, tmp_path: Path, said: str) -> None:
+        settings = self.program(tmp_path, "zenodo", status=1)
+        program = tmp_path / "bic"
+        program.write_text(program.read_text().replace("None", said.replace("'", "\\'")))
+        with pytest.raises(Rejected) as caught:
+            self.harvest(settings)
+        assert caught.value.code == "engine-refused"
+        assert said.split("(")[1][1:8] in caught.value.message
+
+    @pytest.mark.parametrize("said", ["Exception('Metadata request gave HTTP 503.')", "ConnectionError('no route')"])
+    def test_failures_that_may_pass_are_tried_again(self, tmp_path: Path, said: str) -> None:
+        settings = self.program(tmp_path, "zenodo", status=1)
+        program = tmp_path / "bic"
+        program.write_text(program.read_text().replace("None", said.replace("'", "\\'")))
+        with pytest.raises(UpstreamUnavailable):
+            self.harvest(settings)
+
     def test_where_it_is_not_installed_a_person_has_to_look(self) -> None:
         with pytest.raises(Broken):
             self.harvest(Settings())

@@ -7,6 +7,7 @@ passes through in few and large reads.
 from __future__ import annotations
 
 import http.client
+import io
 import select
 import socket
 import ssl
@@ -15,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
 from perdura.clients.reach import Lookup, Reach, judged_addresses, look_up
@@ -28,6 +29,9 @@ IDLE_SECONDS = 20
 
 READ = 1 << 18
 """Most bytes of one read from a connection."""
+
+PATIENCE = 60.0
+"""Seconds within which the head of an answer has to come, and each piece of its body, however slowly bytes trickle."""
 
 FAILURES = (OSError, http.client.HTTPException)
 """What a broken, refused or silent connection raises."""
@@ -63,8 +67,52 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
+class _Clock(io.RawIOBase):
+    """Reads from a connection until an instant: a byte now and then does not prolong it."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw, self._sock = raw, sock
+        self._silence = sock.gettimeout() or PATIENCE
+        self._until = 0.0
+
+    def start(self, seconds: float) -> None:
+        """Give the reads that follow so many seconds together."""
+        self._until = time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the answer came too slowly")
+        if left >= self._silence:
+            return self._raw.readinto(buffer)
+        self._sock.settimeout(left)
+        try:
+            return self._raw.readinto(buffer)
+        finally:
+            self._sock.settimeout(self._silence)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Response(http.client.HTTPResponse):
+    """An answer with a clock of its own."""
+
+    def __init__(self, sock: socket.socket, *arguments: Any, **more: Any) -> None:
+        super().__init__(sock, *arguments, **more)
+        self.clock = _Clock(self.fp.detach(), sock)
+        self.clock.start(PATIENCE)
+        self.fp = io.BufferedReader(self.clock)
+
+
 class _Connection(http.client.HTTPConnection):
     """A connection to the first judged address that answers; TLS checks the name, not the address."""
+
+    response_class = _Response
 
     def __init__(self, scheme: str, host: str, port: int, addresses: list[str], timeouts: tuple[float, float]) -> None:
         super().__init__(host, port)
@@ -193,6 +241,8 @@ class Connections:
 
 def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
     while True:
+        if isinstance(response, _Response):
+            response.clock.start(PATIENCE)
         data = response.read1(READ)
         if not data:
             break

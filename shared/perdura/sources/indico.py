@@ -1,7 +1,7 @@
 """Events of Indico with all their attachments (harvesting.md 1.2).
 
 Two exports are asked for, because no single one has everything: contributions with their sub-contributions, and
-sessions. An attachment counts once, by its id.
+sessions. An attachment counts once, by its id, or its address where it has none.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ def plan(record: Recognised, client: HttpClient) -> Plan:
         event = event or found
         captures.append(Capture.of(answer, f"metadata-{record.source}-{record.recid}-{detail}.json"))
         for attachment, where in _attachments(found, ""):
-            attachments.setdefault(str(attachment.get("id", len(attachments))), (attachment, where))
+            identity = attachment.get("id") or attachment.get("download_url") or attachment.get("link_url")
+            attachments.setdefault(str(identity), (attachment, where))
     files, skipped = _sorted(attachments.values(), record.base_url)
     return Plan(
         source=record.source,

@@ -53,14 +53,21 @@ SOURCES = frozenset(
 _RESULT = re.compile(
     r"Job result: \{'status': (?P<status>\d+), .*'foldername': '(?P<folder>[^'/\x00]{1,300})'", re.DOTALL
 )
+_FINAL = re.compile(
+    r"'errormsg': (?P<said>[^\n]*?(?:HTTP 4(?!08|25|29)\d\d|RecidException|RestrictedContentException|"
+    r"WrongInputException|FileURLNotFoundException|\(404\))[^\n]*)\}"
+)
+"""What bagit-create says of failures that the same request will meet again."""
+
 _OUTPUT = 1 << 20
 
 
 def run(archive: ArchiveView, ports: Ports, record: Recognised) -> Outcome:
     """Harvest a record with bagit-create, verify its package, and store it as it is.
 
-    Raises Broken when the program is not configured, Rejected for sources it does not have, UpstreamUnavailable when it
-    failed or took too long. A package that does not stand our verification is FAILED with every finding.
+    Raises Broken when the program is not configured, Rejected for sources it does not have and for failures that will
+    stay, UpstreamUnavailable when it failed otherwise or took too long. A package that does not stand our verification
+    is FAILED with every finding.
     """
     program = ports.settings.harvest_bic
     if program is None or not os.access(program, os.X_OK):
@@ -105,7 +112,10 @@ def _harvested(program: str, record: Recognised, scratch: Path, seconds: float) 
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
     with output.open("rb") as out:
-        match = _RESULT.search(out.read(_OUTPUT).decode(errors="replace"))
+        said = out.read(_OUTPUT).decode(errors="replace")
+    if final := _FINAL.search(said):
+        raise Rejected(f"bagit-create could not harvest the record: {final['said'][:300]}", code="engine-refused")
+    match = _RESULT.search(said)
     if match is None or match["status"] != "0" or not (target / match["folder"]).is_dir():
         raise UpstreamUnavailable("bagit-create could not harvest the record.", code="engine-failed", retry_after=600)
     return target / match["folder"]
