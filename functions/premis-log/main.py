@@ -7,7 +7,7 @@ from functools import cache
 from sqlalchemy import Connection
 from werkzeug.wrappers import Request, Response
 
-from perdura.cloudevents.build import to_json
+from perdura.cloudevents.build import from_json
 from perdura.cloudevents.message import CloudEvent
 from perdura.premis import intake, service
 from perdura.premis.model import Event
@@ -15,7 +15,7 @@ from perdura.runtime import direct, faults
 from perdura.runtime.answers import HEALTH_PATHS
 from perdura.runtime.environment import Environment, environment
 from perdura.runtime.function import Function
-from perdura.runtime.recording import announcement, tell
+from perdura.runtime.recording import announcement_json, tell
 
 
 def record(surroundings: Environment, event: CloudEvent) -> Sequence[CloudEvent]:
@@ -46,8 +46,10 @@ def handle(request: Request) -> Response:
     told: list[CloudEvent] = []
 
     def one(event: Event) -> str:
-        told.append(announcement([event]))
-        return json.dumps(to_json(told[0]))
+        written = announcement_json(event)
+        if surroundings.emitter.sink is not None:
+            told.append(from_json(json.loads(written)))
+        return written
 
     def many(connection: Connection, events: list[Event]) -> None:
         told.extend(tell(connection, events))

@@ -10,7 +10,7 @@ import re
 import struct
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -57,8 +57,16 @@ class Held:
         return self._connection
 
 
-def run(connection: Connection | Held, statement: str, parameters: Sequence[Any]) -> list[Any]:
-    """The rows of a statement (`%s` marks its parameters), in the connection's transaction. Raises DBAPIError."""
+def run(
+    connection: Connection | Held,
+    statement: str,
+    parameters: Sequence[Any],
+    meanwhile: Callable[[], object] | None = None,
+) -> list[Any]:
+    """The rows of a statement (`%s` marks its parameters), in the connection's transaction. Raises DBAPIError.
+
+    `meanwhile` is called once, after the statement was sent and before its answer is waited for.
+    """
     if isinstance(connection, Held):
         connection = connection.connection()
     driver = connection.dialect.loaded_dbapi
@@ -68,7 +76,7 @@ def run(connection: Connection | Held, statement: str, parameters: Sequence[Any]
     try:
         with tracing.sql(statement):
             begin(cursor)
-            execute(cursor, statement, parameters, None)
+            execute(cursor, statement, parameters, None, meanwhile)
             return list(cursor.fetchall())
     except driver.Error as error:
         lost = isinstance(error, InterfaceError)
@@ -87,16 +95,22 @@ def begin(cursor: Any) -> None:
         connection.execute_simple("begin transaction")
 
 
-def execute(cursor: Any, statement: str, parameters: Sequence[Any], _context: Any) -> bool:
+def execute(
+    cursor: Any,
+    statement: str,
+    parameters: Sequence[Any],
+    _context: Any,
+    meanwhile: Callable[[], object] | None = None,
+) -> bool:
     """Run a statement on a cursor of the driver as one that the connection keeps prepared."""
     try:
-        return _execute(cursor, statement, parameters)
+        return _execute(cursor, statement, parameters, meanwhile)
     except OSError as error:
         # The driver says so itself when it cannot write, not when it cannot read.
         raise InterfaceError("network error") from error
 
 
-def _execute(cursor: Any, statement: str, parameters: Sequence[Any]) -> bool:
+def _execute(cursor: Any, statement: str, parameters: Sequence[Any], meanwhile: Callable[[], object] | None) -> bool:
     connection = cursor._c
     known: OrderedDict[str, Any] = connection.__dict__.setdefault("prepared", OrderedDict())
     prepared = known.get(statement)
@@ -110,7 +124,11 @@ def _execute(cursor: Any, statement: str, parameters: Sequence[Any]) -> bool:
     done = Context(statement, columns=columns, input_funcs=converters)
     connection._sock.write(_message(name, connection.py_types, parameters))
     connection._sock.flush()
-    connection.handle_messages(done)
+    try:
+        if meanwhile is not None:
+            meanwhile()
+    finally:
+        connection.handle_messages(done)
     cursor._context = done
     cursor._row_iter = iter(done.rows or ())
     return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache, lru_cache
 from uuid import UUID
 
 from perdura.settings import Settings
@@ -64,19 +65,25 @@ class Principal:
     @property
     def permissions(self) -> frozenset[Permission]:
         """Everything that any of the roles may do, as far as the scopes of a token reach."""
-        held: frozenset[Permission] = frozenset().union(*(PERMISSIONS[role] for role in self.roles))
-        if self.account is not None:
-            held |= {Permission.SELF}
-        return held if self.scopes is None else held & self.scopes
+        return _permissions(self.roles, self.account is not None, self.scopes)
 
     def may(self, permission: Permission) -> bool:
         """Whether the caller holds the permission."""
         return permission in self.permissions
 
 
+@lru_cache(maxsize=256)
+def _permissions(roles: frozenset[Role], known: bool, scopes: frozenset[Permission] | None) -> frozenset[Permission]:
+    held: frozenset[Permission] = frozenset().union(*(PERMISSIONS[role] for role in roles))
+    if known:
+        held |= {Permission.SELF}
+    return held if scopes is None else held & scopes
+
+
 ANONYMOUS = Principal(name="anonymous", roles=frozenset(), means="nothing")
 
 
+@cache
 def administrator(means: str) -> Principal:
     """The holder of the administrator's token."""
     return Principal(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from perdura.errors import Rejected
-from perdura.premis.model import rfc3339
+from perdura.premis.model import rfc3339, value
 
 
 class BadDate(Rejected):
@@ -17,7 +17,7 @@ class BadDate(Rejected):
     code = "bad-date"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EventDate:
     """The earliest instant that the text names (in UTC), and the text as it is shown."""
 

@@ -6,11 +6,11 @@ So no writer waits for more than the statement under way and its own, and a sing
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
 from sqlalchemy.engine import Engine
@@ -26,22 +26,30 @@ from perdura.prepared import Held
 MOST = 200
 """Events that one statement adds."""
 
+T = TypeVar("T")
+
 _gatherings: WeakKeyDictionary[Engine, Gathering] = WeakKeyDictionary()
 _making = threading.Lock()
 
 
 @dataclass(slots=True, eq=False)
-class _Waiting:
+class _Waiting(Generic[T]):
     """One event of one writer, what became of it, and the signal that it is done, or that its writer leads."""
 
     event: Event
     sent: str | None
     actor: str
     told: str | None
+    answer: Callable[[Stored], T]
     woken: threading.Lock = field(default_factory=threading.Lock)
     done: bool = False
     stored: Stored | None = None
+    answered: T | None = None
     error: Exception | None = None
+
+    def foresee(self, stored: Stored) -> None:
+        """Make the answer."""
+        self.answered = self.answer(stored)
 
 
 class Gathering:
@@ -50,15 +58,24 @@ class Gathering:
     def __init__(self, engine: Engine) -> None:
         self._held = Held(engine)
         self._lock = threading.Lock()
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_Waiting[Any]] = []
         self._led = False
 
-    def add(self, event: Event, *, actor: str, sent: str | None = None, told: str | None = None) -> Stored | None:
-        """Add one event, committed when this returns; None when its identifier is taken.
+    def add(
+        self,
+        event: Event,
+        *,
+        actor: str,
+        answer: Callable[[Stored], T],
+        sent: str | None = None,
+        told: str | None = None,
+    ) -> T | None:
+        """Add one event, committed when this returns, and give back what `answer` makes of it; None when it was there.
 
-        `sent` and `told` are those of `log.append_one`. Raises what the database raises; nothing is then stored.
+        `answer` may be called before the event is recorded, and in vain. `sent` and `told` are those of
+        `log.append_one`. Raises what the database raises; nothing is then stored.
         """
-        mine = _Waiting(event, sent, actor, told)
+        mine = _Waiting(event, sent, actor, told, answer)
         mine.woken.acquire()
         with self._lock:
             self._waiting.append(mine)
@@ -70,9 +87,13 @@ class Gathering:
             self._lead(mine)
         if mine.error is not None:
             raise mine.error
-        return mine.stored
+        if mine.stored is None:
+            return None
+        if mine.answered is None:
+            mine.foresee(mine.stored)
+        return mine.answered
 
-    def _lead(self, mine: _Waiting) -> None:
+    def _lead(self, mine: _Waiting[Any]) -> None:
         """Add everything that waits, my own first among it; then wake those it was of, and a next leader."""
         with self._lock:
             taken, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
@@ -93,7 +114,7 @@ class Gathering:
             if follower is not None:
                 follower.woken.release()
 
-    def _record(self, waiting: Sequence[_Waiting]) -> None:
+    def _record(self, waiting: Sequence[_Waiting[Any]]) -> None:
         for actor in dict.fromkeys(each.actor for each in waiting):
             of_actor = [each for each in waiting if each.actor == actor]
             if len(of_actor) > 1 and self._together(of_actor, actor):
@@ -101,14 +122,14 @@ class Gathering:
             for each in of_actor:
                 self._alone(each)
 
-    def _together(self, waiting: Sequence[_Waiting], actor: str) -> bool:
+    def _together(self, waiting: Sequence[_Waiting[Any]], actor: str) -> bool:
         """Whether several events were added at once; if not, nothing was."""
         now = datetime.now(UTC)
-        told = [{"id": str(each.event.id), "event": json.loads(each.told)} for each in waiting if each.told]
+        told = [f'{{"id":"{each.event.id}","event":{each.told}}}' for each in waiting if each.told]
         rows = [row(each.event, sent=each.sent, recorded_at=now, actor=actor) for each in waiting]
         try:
             taken = log.append_rows(
-                self._held, rows, actor=actor, recorded_at=now, told=json.dumps(told) if told else None
+                self._held, rows, actor=actor, recorded_at=now, told=f"[{','.join(told)}]" if told else None
             )
         except DBAPIError:
             return False
@@ -116,10 +137,15 @@ class Gathering:
             each.stored = None if position in taken else log.fresh(each.event, rows[position], now)
         return True
 
-    def _alone(self, waiting: _Waiting) -> None:
+    def _alone(self, waiting: _Waiting[Any]) -> None:
         try:
             waiting.stored = log.append_one(
-                self._held, waiting.event, actor=waiting.actor, sent=waiting.sent, told=waiting.told
+                self._held,
+                waiting.event,
+                actor=waiting.actor,
+                sent=waiting.sent,
+                told=waiting.told,
+                meanwhile=waiting.foresee,
             )
         except Exception as error:
             waiting.error = error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from perdura import arrays, prepared
 from perdura.errors import Conflict
-from perdura.premis.model import Event
+from perdura.premis.model import Event, value
 from perdura.premis.rows import DELETED, REPLACED, Row, leaf, object_key, row
 from perdura.premis.xml import event_from, event_xml, parse
 from perdura.prepared import Held
@@ -36,7 +36,7 @@ class ChangedMeanwhile(Conflict):
     code = "changed-meanwhile"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Stored:
     """The current state of an event in the log, its XML as it is shown by default."""
 
@@ -161,10 +161,12 @@ def append_one(
     sent: str | None = None,
     recorded_at: datetime | None = None,
     told: str | None = None,
+    meanwhile: Callable[[Stored], object] | None = None,
 ) -> Stored | None:
     """Add one event, as `append_free` would, and give it back as it will be read; None when its identifier is taken.
 
-    `told` is the JSON of a CloudEvent that is put into the outbox with the event, by the same statement.
+    `told` is the JSON of a CloudEvent that is put into the outbox with the event, by the same statement. `meanwhile`
+    is called with what will be given back if all goes well, while the database records it.
     """
     recorded = recorded_at or datetime.now(UTC)
     new = row(event, sent=sent, recorded_at=recorded, actor=actor)
@@ -175,8 +177,11 @@ def append_one(
         *(arrays.texts(list(new.keys)), arrays.texts(list(new.keys.values())), arrays.texts(new.agents)),
         *(recorded, actor, told),
     )
-    ((done,),) = prepared.run(connection, _APPEND_ONE, values)
-    return fresh(event, new, recorded) if done else None
+    foreseen = fresh(event, new, recorded)
+    ((done,),) = prepared.run(
+        connection, _APPEND_ONE, values, None if meanwhile is None else lambda: meanwhile(foreseen)
+    )
+    return foreseen if done else None
 
 
 def fresh(event: Event, made: Row, recorded_at: datetime) -> Stored:

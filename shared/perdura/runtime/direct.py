@@ -7,11 +7,15 @@ the CPU time of recording one event.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from flask import current_app
 from werkzeug.wrappers import Request, Response
+from werkzeug.wsgi import ClosingIterator
+
+_URI = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&'()*+,;=%._~-]*")
 
 
 def serve(handle: Callable[[Request], Response]) -> None:
@@ -23,6 +27,22 @@ def serve(handle: Callable[[Request], Response]) -> None:
         return
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        return handle(Request(environ))(environ, start_response)
+        response = handle(Request(environ))
+        if not _complete(response) or environ["REQUEST_METHOD"] == "HEAD":
+            return response(environ, start_response)
+        start_response(response.status, response.headers.to_wsgi_list())
+        return ClosingIterator(response.iter_encoded(), response.close)
 
     current_app.wsgi_app = application  # type: ignore[method-assign]
+
+
+def _complete(response: Response) -> bool:
+    """Whether an answer can be sent as it is: otherwise it completes its own headers, at the price of a small one."""
+    headers = response.headers
+    return (
+        response.status_code in (200, 201)
+        and response.is_sequence
+        and "Content-Length" in headers
+        and "Content-Location" not in headers
+        and _URI.fullmatch(headers.get("Location", "")) is not None
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -12,6 +13,7 @@ from perdura.cloudevents.message import CloudEvent
 from perdura.ids import new_id
 from perdura.premis.model import Event
 from perdura.registry import outbox
+from perdura.tracing import traceparent
 
 TYPE = "org.perdura.premis.recorded.v1"
 SOURCE = "/perdura/premis-log"
@@ -36,4 +38,18 @@ def announcement(events: Sequence[Event], cause: CloudEvent | None = None, key: 
         at=datetime.now(UTC),
         cause=cause,
         key=key if cause else new_id(),
+    )
+
+
+def announcement_json(event: Event) -> str:
+    """`announcement` of one event that nothing caused, as it lies in the outbox, put together without being checked.
+
+    Checking what we write ourselves takes a seventh of the time that recording the event does.
+    """
+    traced = traceparent()
+    extension = f'"traceparent":{json.dumps(traced)},' if traced is not None else ""
+    return (
+        f'{{"specversion":"1.0","id":"{new_id()}","source":"{SOURCE}","type":"{TYPE}",'
+        f'"datacontenttype":"application/json","time":"{datetime.now(UTC).isoformat()}",{extension}'
+        f'"data":{{"events":["{event.id}"]}}}}'
     )

@@ -31,6 +31,10 @@ def an_event(**values: object) -> Event:
     return Event(**(made | values))  # type: ignore[arg-type]
 
 
+def _as_it_is(stored: Stored) -> Stored:
+    return stored
+
+
 @pytest.fixture
 def alone(engine: Engine) -> Engine:
     return standing_alone(engine, SETTINGS)
@@ -54,7 +58,7 @@ def held(engine: Engine, alone: Engine) -> Iterator[tuple[Gathering, threading.E
 def _add_all(gathering: Gathering, release: threading.Event, events: list[Event]) -> list[Stored | Exception | None]:
     def add(one: Event) -> Stored | Exception | None:
         try:
-            return gathering.add(one, actor="test")
+            return gathering.add(one, actor="test", answer=_as_it_is)
         except DBAPIError as error:
             return error
 
@@ -97,8 +101,12 @@ def test_an_event_that_cannot_be_stored_harms_no_other(alone: Engine, held: tupl
 def test_eight_writers_lose_nothing(alone: Engine) -> None:
     gathering = Gathering(alone)
     events = [[an_event(objects=(Identifier("ARK", f"of writer {n}"),)) for _ in range(40)] for n in range(8)]
+
+    def add(mine: list[Event]) -> list[Stored | None]:
+        return [gathering.add(each, actor="test", answer=_as_it_is) for each in mine]
+
     with ThreadPoolExecutor(8) as pool:
-        done = list(pool.map(lambda mine: [gathering.add(each, actor="test") for each in mine], events))
+        done = list(pool.map(add, events))
     assert all(isinstance(each, Stored) for mine in done for each in mine)
     with alone.connect() as connection:
         for n in range(8):
@@ -114,7 +122,8 @@ def test_what_tells_of_events_is_written_with_them(another: Engine, held: tuple[
     events[5] = events[4]
 
     def add(one: Event) -> Stored | None:
-        return gathering.add(one, actor="test", told=json.dumps({"id": str(uuid.uuid4()), "of": str(one.id)}))
+        told = json.dumps({"id": str(uuid.uuid4()), "of": str(one.id)})
+        return gathering.add(one, actor="test", answer=_as_it_is, told=told)
 
     with ThreadPoolExecutor(10) as pool:
         results = list(pool.map(add, events))

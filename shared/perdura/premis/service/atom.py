@@ -45,24 +45,21 @@ def service(urls: Urls, title: str) -> str:
 
 def event_entry(event: Stored, urls: Urls, author: str, version: str | None) -> str:
     """The entry document of one event."""
-    identifier = event.identifier
-    permalink = quoted(urls.member("event", identifier))
-    changed = rfc3339(event.changed_at)
-    alternates = "".join(
-        f'<link rel="alternate" type="{type_}" href="{quoted(href)}"/>'
-        for type_, href in (
-            ("text/html", urls.page("event", identifier)),
-            ("application/xml", urls.form("event", identifier, ".premis.xml")),
-            ("application/json", urls.form("event", identifier, ".json")),
-        )
-    )
+    base = quoted(urls.base)
+    title, encoded = _shown(event.identifier)
+    permalink, page = f"{base}/APP/event/{encoded}/", f"{base}/event/{encoded}"
+    recorded = rfc3339(event.recorded_at)
+    changed = recorded if event.changed_at is event.recorded_at else rfc3339(event.changed_at)
     other = "2.3" if event.premis_version in (None, "3.0") else "3.0"
     return (
-        f'{DECLARATION}<entry xmlns="{ATOM}"><title>{escaped(identifier)}</title><id>{permalink}</id>'
-        f"<published>{rfc3339(event.recorded_at)}</published><updated>{changed}</updated>"
+        f'{DECLARATION}<entry xmlns="{ATOM}"><title>{title}</title><id>{permalink}</id>'
+        f"<published>{recorded}</published><updated>{changed}</updated>"
         f'<app:edited xmlns:app="{APP}">{changed}</app:edited><author><name>{escaped(author)}</name></author>'
         f'<link rel="self" type="{ENTRY_TYPE}" href="{permalink}"/>'
-        f'<link rel="edit" type="{ENTRY_TYPE}" href="{permalink}"/>{alternates}'
+        f'<link rel="edit" type="{ENTRY_TYPE}" href="{permalink}"/>'
+        f'<link rel="alternate" type="text/html" href="{page}/"/>'
+        f'<link rel="alternate" type="application/xml" href="{page}.premis.xml"/>'
+        f'<link rel="alternate" type="application/json" href="{page}.json"/>'
         f'<link rel="alternate" type="{ENTRY_TYPE}" href="{permalink}?version={other}"/>'
         f'<content type="application/xml">{event.xml_in(version)}</content></entry>'
     )
@@ -75,10 +72,7 @@ def event_feed(
     parts = [_feed_start(urls.collection("event"), "Event Entry Feed", author, updated, paging)]
     base = quoted(urls.base)
     for event in events:
-        identifier = event.identifier
-        title, encoded = (identifier, identifier) if identifier.isalnum() and identifier.isascii() else (
-            escaped(identifier), quote(identifier, safe="")
-        )  # fmt: skip
+        title, encoded = _shown(event.identifier)
         parts.append(
             f"<entry><title>{title}</title><id>{base}/APP/event/{encoded}/</id>"
             f"<published>{moment(event.recorded_micro)}</published><updated>{moment(event.changed_micro)}</updated>"
@@ -116,6 +110,13 @@ def agent_feed(
         )
     parts.append("</feed>")
     return "".join(parts)
+
+
+def _shown(identifier: str) -> tuple[str, str]:
+    """An identifier as XML text, and as a segment of a URL (which needs no quoting as XML)."""
+    if identifier.isalnum() and identifier.isascii():
+        return identifier, identifier
+    return escaped(identifier), quote(identifier, safe="")
 
 
 def _feed_start(identity: str, title: str, author: str, updated: datetime, paging: Paging) -> str:

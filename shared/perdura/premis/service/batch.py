@@ -9,7 +9,6 @@ import io
 import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,7 +20,7 @@ from perdura.errors import Rejected
 from perdura.premis import log
 from perdura.premis.json_form import BadJson, event_from_json
 from perdura.premis.log import DuplicateEvent
-from perdura.premis.model import Event
+from perdura.premis.model import Event, value
 from perdura.premis.rows import Row, row
 from perdura.premis.service.call import Call, Refused, as_json, shown
 from perdura.premis.xml import NotXml, canonical, event_from, events_in, refuse_doctype
@@ -32,7 +31,7 @@ MOST = 50_000
 _FEED = (f"{{{ATOM}}}entry", "entry", *(f"{{{namespace}}}event" for namespace in NAMESPACES))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Entry:
     """One entry of a batch: an event, or what is wrong with it."""
 
@@ -188,9 +187,9 @@ def _from_json(call: Call, media: str, data: bytes, now: datetime, actor: str) -
         values = iter(json_value(data))
     else:
         values = (line for line in io.BytesIO(data) if line.strip())
-    for number, value in enumerate(values, start=1):
+    for number, each in enumerate(values, start=1):
         try:
-            read = json_value(value) if isinstance(value, bytes) else value
+            read = json_value(each) if isinstance(each, bytes) else each
             event = event_from_json(read, now=now, zone=call.zone, identifier_type=call.settings.premis_identifier_type)
         except Rejected as error:
             yield _Entry(number, None, None, error.message)

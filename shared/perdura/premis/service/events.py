@@ -91,17 +91,21 @@ def create(call: Call) -> Response:
     now = datetime.now(UTC)
     event, sent = _sent_json(call, data, now) if media.endswith("json") else _sent_xml(call, data, now)
     told = call.telling.one(event) if call.telling is not None else None
-    stored = call.gathering.add(event, actor=actor, sent=sent, told=told)
     location = call.urls.member("event", event.identifier_value)
-    if stored is None:
-        message = f"An event with id='{event.identifier_value}' exists."
-        return refusal(call.request, 409, message, {"Location": location})
-    if media.endswith("json"):
-        response = as_json({"id": location, "identifier": stored.identifier}, 201)
-    else:
-        response = _entry(call, stored, None, 201)
-    response.headers["Location"] = location
-    return response
+
+    def answer(stored: Stored) -> Response:
+        if media.endswith("json"):
+            response = as_json({"id": location, "identifier": stored.identifier}, 201)
+        else:
+            response = _entry(call, stored, None, 201)
+        response.headers["Location"] = location
+        return response
+
+    response = call.gathering.add(event, actor=actor, answer=answer, sent=sent, told=told)
+    if response is not None:
+        return response
+    message = f"An event with id='{event.identifier_value}' exists."
+    return refusal(call.request, 409, message, {"Location": location})
 
 
 def entry(call: Call, identifier: str) -> Response:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import codecs
+import threading
 
 from lxml import etree
 
 from perdura.errors import Rejected
 
+_kept = threading.local()
 _BOMS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
@@ -31,9 +33,8 @@ def parse(data: bytes) -> etree._Element:
     if not data:
         raise NotXml("The body is empty: expected an XML document.")
     refuse_doctype(data)
-    parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
     try:
-        root = etree.fromstring(data, parser)
+        root = etree.fromstring(data, _parser())
     except etree.XMLSyntaxError as error:
         raise NotXml(f"The body is not well-formed XML: {str(error)[:200]}") from error
     except (LookupError, ValueError) as error:
@@ -41,6 +42,14 @@ def parse(data: bytes) -> etree._Element:
     if root.getroottree().docinfo.doctype:
         raise NotXml("DTDs are not accepted")
     return root
+
+
+def _parser() -> etree.XMLParser:
+    """The parser of this thread: making one takes as long as reading an event with it."""
+    kept: etree.XMLParser | None = getattr(_kept, "parser", None)
+    if kept is None:
+        kept = _kept.parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
+    return kept
 
 
 def refuse_doctype(data: bytes) -> None:

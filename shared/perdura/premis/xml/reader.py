@@ -69,9 +69,9 @@ def event_from(
     version = _version(element)
     parts: dict[str, list[etree._Element]] = {}
     namespace = element.tag[: element.tag.rindex("}") + 1]
-    for child in _children(element):
-        tag: str = child.tag
-        if tag.startswith(namespace):
+    for child in element:
+        tag = child.tag
+        if isinstance(tag, str) and tag.startswith(namespace):
             parts.setdefault(tag[len(namespace) :], []).append(child)
     identity, spelling, kept_type, attributes = _event_identifier(parts, identifier_type)
     dates = parts.get("eventDateTime", [])
@@ -87,9 +87,9 @@ def event_from(
         type=_term(types[0]) if types else "",
         at=date.instant if date else now,
         details=_details(parts),
-        outcomes=tuple(filter(None, map(_outcome, parts.get("eventOutcomeInformation", [])))),
-        agents=tuple(_linking(each, "Agent") for each in parts.get("linkingAgentIdentifier", [])),
-        objects=tuple(_linking(each, "Object") for each in parts.get("linkingObjectIdentifier", [])),
+        outcomes=tuple(filter(None, map(_outcome, parts.get("eventOutcomeInformation", ())))),
+        agents=tuple([_linking(each, "Agent") for each in parts.get("linkingAgentIdentifier", ())]),
+        objects=tuple([_linking(each, "Object") for each in parts.get("linkingObjectIdentifier", ())]),
         identifier_type=kept_type,
         identifier=spelling,
         identifier_attributes=attributes,
@@ -198,6 +198,11 @@ def _named(parent: etree._Element, name: str) -> Iterator[etree._Element]:
     return iter(parent.iterchildren(f"{{{ATOM}}}{name}", name))
 
 
+def _parts(element: etree._Element) -> list[tuple[str, etree._Element]]:
+    """Child elements by their names without namespaces."""
+    return [(tag[tag.find("}") + 1 :], child) for child in element if isinstance(tag := child.tag, str)]
+
+
 def _local(element: etree._Element) -> str:
     """The name of an element without its namespace."""
     tag: str = element.tag
@@ -245,7 +250,7 @@ def _term(element: etree._Element) -> str:
 
 
 def _attributes(element: etree._Element) -> Attributes:
-    return tuple((str(name), str(value)) for name, value in element.items()) if element.keys() else ()
+    return tuple([(str(name), str(value)) for name, value in element.items()])
 
 
 def _event_identifier(parts: dict[str, list[etree._Element]], default_type: str) -> tuple[UUID, str, str, Attributes]:
@@ -265,11 +270,7 @@ def _identifier(element: etree._Element, name: str, default_type: str, *, mandat
     type_name, value_name, role_name = _names(name)
     type_, value = "", ""
     roles: tuple[str, ...] = ()
-    for child in element:
-        tag = child.tag
-        if not isinstance(tag, str):
-            continue
-        local = tag[tag.find("}") + 1 :]
+    for local, child in _parts(element):
         if local == type_name:
             type_ = _term(child)
         elif local == value_name:
@@ -301,8 +302,7 @@ def _details(parts: dict[str, list[etree._Element]]) -> tuple[str, ...]:
 def _outcome(element: etree._Element) -> Outcome | None:
     outcome = ""
     notes: list[str] = []
-    for child in _children(element):
-        local = _local(child)
+    for local, child in _parts(element):
         if local == "eventOutcome":
             outcome = outcome or _term(child)
         elif local == "eventOutcomeDetail":
@@ -319,17 +319,15 @@ def _detail(element: etree._Element, name: str, text_name: str | None = None) ->
     texts: list[str] = []
     extensions: list[str] = []
     first_version = element.tag.startswith("{" + V1_0)
-    for child in _children(element):
-        local = _local(child)
+    for local, child in _parts(element):
         if local == (text_name or name):
             texts.append(_text(child))
         elif local == f"{name}Extension":
             extensions.append(_inner(child))
         elif local == "mdSec" or first_version:
             extensions.append(_serialised(child))
-    loose = (element.text or "").strip(_BLANK)
-    if tails := [child.tail for child in element if child.tail]:
-        loose = "".join([element.text or "", *tails]).strip(_BLANK)
+    tails = [tail for child in element if (tail := child.tail)]
+    loose = "".join([element.text or "", *tails]).strip(_BLANK)
     if loose:
         texts.append(loose)
     text = texts[0] if len(texts) == 1 else "\n".join(filter(None, texts))
