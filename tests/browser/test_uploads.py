@@ -109,6 +109,27 @@ def test_an_upload_goes_on_by_itself_after_the_line_was_lost(
     expect(page.locator("article [role=status]")).to_contain_text("Rejected")
 
 
+def test_a_paused_upload_is_discarded_and_waited_for_no_longer(
+    context: BrowserContext, stack: Stack, package: Path
+) -> None:
+    page, _ = _add_page(context, stack, bytes_per_second=8 * MIB)
+    chopped = package.with_name("discarded.tar")
+    chopped.write_bytes(package.read_bytes()[: 40 * MIB])
+    page.get_by_label("Title").fill("Never mind")
+    page.get_by_label("Package", exact=True).set_input_files(chopped)
+    page.get_by_role("button", name="Upload").click()
+    progress = page.locator("#upload-progress [role=status]")
+    expect(progress).to_contain_text(re.compile(r"^[1-9]\d? % sent"))
+    page.get_by_role("button", name="Pause").click()
+    expect(progress).to_contain_text("Paused")
+    page.get_by_role("button", name="Discard discarded.tar").click()
+    expect(page.locator("#unfinished")).to_be_hidden()
+    page.goto(f"{stack.urls['registry']}/archives?q=never+mind")
+    expect(page.locator("tbody tr").first).to_contain_text("Cancelled")
+    page.goto(f"{stack.urls['registry']}/add")
+    expect(page.locator("#unfinished")).to_be_hidden()
+
+
 def test_a_dropped_file_is_the_chosen_one(context: BrowserContext, stack: Stack) -> None:
     page, sent = _add_page(context, stack)
     page.evaluate(

@@ -109,7 +109,11 @@ def _everything(visit: Visit, archive_id: UUID) -> dict[str, Any]:
         "events": [presentation.event(stored) for stored in recorded[:EVENTS_SHOWN]],
         "more_events": len(recorded) > EVENTS_SHOWN,
         "related": archives.related(visit.connection, visit.principal, record.archive),
-        "runnable": steering.more_steps(record.archive.pipeline),
+        "runnable": [
+            step
+            for step in steering.more_steps(record.archive.pipeline)
+            if step != "notify" or archive.source is not None
+        ],
         "withdrawal_reasons": REASONS,
         "premis_url": visit.services.settings.premis_url,
     }
