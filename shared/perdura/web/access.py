@@ -36,6 +36,7 @@ def routes() -> Map:
         [
             get("/", listing.start),
             get("/archives", listing.start),
+            get("/robots.txt", listing.robots),
             get("/sitemap.xml", listing.sitemap),
             get(archive, landing.show),
             get(f"{archive}/metadata.json", landing.as_json),

@@ -34,6 +34,12 @@ def start(reading: Reading) -> Response:
     return reading.page("access_start.html", archives=archives, words=words, following=following)
 
 
+def robots(reading: Reading) -> Response:
+    """What crawlers may read (RFC 9309): all but whole packages and zips; and where the sitemap is."""
+    heavy = "".join(f"Disallow: /archives/*/{name}\n" for name in ("aip", "files.zip"))
+    return Response(f"User-agent: *\n{heavy}Allow: /\nSitemap: {reading.root}/sitemap.xml\n", mimetype="text/plain")
+
+
 def sitemap(reading: Reading) -> Response:
     """The sitemap (sitemaps.org 0.9); with more Archives than one file may hold it is an index of its parts."""
     after = reading.request.args.get("after")

@@ -68,6 +68,10 @@ def test_everything_that_was_published_is_found_page_by_page_and_by_its_words(
     assert reader.get("/archives?q=%00").status_code == 422
 
 
+def test_crawlers_find_the_sitemap(reader: Client) -> None:
+    assert "Sitemap: http://access.test/sitemap.xml" in reader.get("/robots.txt").text.splitlines()
+
+
 def test_a_long_sitemap_is_an_index_of_its_parts(world: World, reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     archives = [str(world.published()) for _ in range(4)]
     whole = etree.fromstring(reader.get("/sitemap.xml").data)

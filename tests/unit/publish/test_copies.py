@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from perdura.packages.mets_read import read_mets
+from perdura.packages.mets_read import MetsFile, MetsObject, read_mets
 from perdura.steps.dip_copies import Described, choose_copies, described
 
 SAMPLE = Path(__file__).parents[2] / "peers/archivematica/samples/METS-normalised-with-dip.xml.gz"
@@ -45,3 +45,16 @@ def test_archivematica_tells_originals_from_normalised_files() -> None:
     assert originals - normalised == {"data/objects/d00/file_0008.bmp", "data/objects/d00/file_0006.pdf"}
     assert {path.rpartition(".")[2] for path in normalised - originals} == {"tif", "pdf"}
     assert choose_copies(files, "access") == originals
+
+
+def test_an_eark_package_tells_originals_from_copies_by_the_identifiers_of_its_premis() -> None:
+    base = "data/urn-uuid-1/representations/rep1/"
+    parts = [
+        (base, MetsFile("Data", "data/a.doc", (), "ID-one")),
+        (base, MetsFile("Data", "data/a.pdf", (), "ID-two")),
+        (base, MetsObject("", "file", (("UUID", "one"),), "a.doc", 1)),
+        (base, MetsObject("", "file", (("UUID", "two"),), "a.pdf", 1, sources=("one",))),
+    ]
+    files = described(parts)
+    assert choose_copies(files, "originals") == {f"{base}data/a.doc"}
+    assert choose_copies(files, "normalised") == {f"{base}data/a.pdf"}
