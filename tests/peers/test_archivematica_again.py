@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import io
+import random
 import tarfile
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from perdura.clients.archivematica.connect import ConnectedArchivematica
 from perdura.fleet import NotSent
 from perdura.outcome import Package, StepState
-from tests.peers.archivematica.driver import Case, Died
+from tests.peers.archivematica.driver import FINAL, Case, Died
 from tests.peers.archivematica.pipeline import Plan
-from tests.peers.test_archivematica_driver import Scene
+from tests.peers.test_archivematica_driver import Scene, drop_mets
+
+DONE = frozenset({StepState.COMPLETED, StepState.COMPLETED_WITH_WARNINGS})
 
 
 def behind_a_slow_one(scene: Scene, **step_input: object) -> Case:
@@ -272,6 +277,53 @@ def test_what_there_is_no_time_to_place_is_queued_again_and_sent_once() -> None:
     case.state = StepState.QUEUED
     scene.driver.run(3600, tick=1)
     assert (case.state, len(scene.pipeline.started)) == (StepState.COMPLETED, 2)
+
+
+def test_in_bad_weather_versions_and_cancelled_attempts_never_have_two_lives_and_lose_no_addition() -> None:
+    """Dying workers, broken answers, DIPs with faults, attempts cancelled at any moment, then a version with a file."""
+    chance = random.Random(11)
+    scene = Scene("one", "two", noise=0.03, slots=3)
+    scene.driver.deaths = 0.004
+    scene.pipelines["two"].with_dip = True
+    scene.pipelines["two"].change_dip = lambda members: chance.random() < 0.3 and drop_mets(members)
+    cases = [scene.driver.add(number) for number in range(80)]
+    versions: dict[UUID, tuple[UUID, str]] = {}
+    cancelled = 0
+
+    def weather() -> None:
+        nonlocal cancelled
+        for case in cases:
+            if case.state not in FINAL and chance.random() < 0.004:
+                cancelled += 1
+                scene.driver.retry(case)
+            elif case.state in DONE and case.view.id not in versions:
+                assert case.outcome is not None
+                addition = an_addition(scene, f"new {case.view.id}.txt", case.view.id.bytes)
+                versions[case.view.id] = (case.outcome.packages[0].id, str(addition["sha256"]))
+                scene.driver.preserve_again(case, reason="late", additions=[addition])
+        lives = Counter(
+            unit.name[:36]
+            for pipeline in scene.pipelines.values()
+            for unit in pipeline.units.values()
+            if unit.state in {"copying", "queued", "running", "asking"}
+        )
+        assert all(count == 1 for count in lives.values())
+
+    for _ in range(2):
+        scene.driver.run(60 * 3600, tick=10, between=weather)
+        weather()
+    assert all(case.state in FINAL for case in cases)
+    assert max(scene.started().values()) == 1
+    done = [case for case in cases if case.state in DONE and case.view.id in versions]
+    assert len(done) > 70
+    for case in done:
+        assert case.outcome is not None
+        before, added = versions[case.view.id]
+        assert case.outcome.packages[0].id != before
+        digests = {file.checksums["sha256"] for _, files in case.outcome.files for file in files}
+        assert added in digests
+    assert any(finding.code == "dip-not-taken" for case in done if case.outcome for finding in case.outcome.findings)
+    assert sum(case.died for case in cases) > 0 < cancelled
 
 
 class ShortTime:

@@ -219,7 +219,7 @@ def test_a_dip_is_taken_over_beside_its_aip() -> None:
     assert (event.type, event.outcomes[0].outcome) == ("validation", "success")
 
 
-def _drop_mets(members: dict[str, bytes]) -> None:
+def drop_mets(members: dict[str, bytes]) -> None:
     del members[next(path for path in members if path.startswith("METS."))]
 
 
@@ -240,7 +240,7 @@ def _drop_objects(members: dict[str, bytes]) -> None:
 @pytest.mark.parametrize(
     "prepare",
     [
-        lambda scene: setattr(scene.pipeline, "change_dip", _drop_mets),
+        lambda scene: setattr(scene.pipeline, "change_dip", drop_mets),
         lambda scene: setattr(scene.pipeline, "change_dip", _damage_mets),
         lambda scene: setattr(scene.pipeline, "change_dip", _empty_mets),
         lambda scene: setattr(scene.pipeline, "change_dip", _drop_objects),

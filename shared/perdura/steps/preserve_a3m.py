@@ -26,6 +26,7 @@ from perdura.steps.preserve_additions import bytes_of, replaced
 from perdura.steps.preserve_builtin_plan import Plan, plan_of
 from perdura.steps.preserve_declared import Declarations
 from perdura.steps.preserve_refused import refused, unavailable
+from perdura.steps.preserve_renewed import renewal_of, told
 from perdura.steps.preserve_scanning import unscanned, virus_checks
 from perdura.steps.preserve_submission import open_submission
 from perdura.steps.preserve_takeover import go_on, take_over_stored
@@ -34,6 +35,8 @@ from perdura.storage.timed import TimeUp, timed
 _AIP = re.compile(r".*-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.tar\.gz")
 _LOCAL_SHARE = 0.25
 """a3m works on copies: a SIP may have this share of the scratch space at most."""
+_VERSION = "perdura-version.txt"
+"""Document within a3m's AIP that names the AIP which it follows."""
 _UNSCANNED = "unscanned"
 """Name within a step's checkpoint of what the scanner could not look into."""
 
@@ -139,6 +142,8 @@ def _unpack(plan: Plan, target: Path) -> tuple[_Unpacked, list[Finding]]:
         hexes = put(f"data/{added.path}", added.size, bytes_of(added, timed(ports.store, ports.deadline.near)), ())
         if hexes["sha256"] != added.sha256:
             mismatches.append(Finding("fixity-mismatch", f"{added.path} has another SHA-256 than was announced"))
+    if (renewal := renewal_of(plan.archive)) is not None:
+        (documentation / _VERSION).write_text(told(renewal), "utf-8")
     (target / "metadata" / "checksum.sha256").write_text("".join(checksums), "utf-8")
     return unpacked, mismatches
 

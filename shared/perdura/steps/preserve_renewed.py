@@ -124,11 +124,20 @@ class _Bag:
 def _bag_info(elements: Iterable[tuple[str, str]], renewal: Renewal, oxum: str) -> str:
     """The producer's elements but those that count the payload, and what says which AIP the new one follows."""
     kept = [(label, value) for label, value in elements if label.lower() not in _COUNTED]
-    told = [
-        ("Payload-Oxum", oxum),
-        ("Internal-Sender-Identifier", str(renewal.archive)),
-        *([("Predecessor-AIP", f"urn:uuid:{renewal.predecessor}")] if renewal.predecessor else ()),
-        *([("Version-Reason", renewal.reason)] if renewal.reason else ()),
-        *(("Version-Change", change) for change in changes(renewal.additions)),
-    ]
-    return "".join(f"{label}: {' '.join(value.split())}\n" for label, value in (*kept, *told))
+    return _lines((*kept, ("Payload-Oxum", oxum))) + told(renewal)
+
+
+def told(renewal: Renewal) -> str:
+    """Which AIP the new one follows, why, and what is new, as lines of `bag-info.txt`."""
+    return _lines(
+        (
+            ("Internal-Sender-Identifier", str(renewal.archive)),
+            *([("Predecessor-AIP", f"urn:uuid:{renewal.predecessor}")] if renewal.predecessor else ()),
+            *([("Version-Reason", renewal.reason)] if renewal.reason else ()),
+            *(("Version-Change", change) for change in changes(renewal.additions)),
+        )
+    )
+
+
+def _lines(elements: Iterable[tuple[str, str]]) -> str:
+    return "".join(f"{label}: {' '.join(value.split())}\n" for label, value in elements)

@@ -134,6 +134,8 @@ def test_a_new_version_is_made_of_the_payload_and_the_additions(tmp_path: Path) 
         "objects/new/one.csv": b"1\n",
         **{f"objects/{path}": body for path, body in FILES.items() if path != "hello.txt"},
     }
+    document = world.given["files"]["metadata/submissionDocumentation/perdura-version.txt"]
+    assert f"Predecessor-AIP: urn:uuid:{UUID(int=7)}\nVersion-Reason: more\n" in bytes.fromhex(document).decode()
     (event,) = [event for event in outcome.events if event.type == "modification"]
     assert event.outcomes[0].notes == ("hello.txt added", "new/one.csv added")
     assert checks(outcome)[0][0] == "success"
