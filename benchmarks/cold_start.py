@@ -1,82 +1,75 @@
-"""Cold start of every function: from the start of its process to its first 2xx answer; and its memory when idle.
+"""Cold start of every function in the layout of the image: from the start of its process to its first 2xx answer.
 
-Memory is the resident set of the worker and of gunicorn's arbiter together, a second after that answer, when what only
-real requests need was imported too.
+And its memory when idle: what gunicorn's worker and arbiter hold together, after what only real requests need was
+imported too. The image's tree is made first, by the commands of the Dockerfile. On a machine that does other things the
+seconds of processor tell more than those of the clock.
 
-python benchmarks/cold_start.py [--runs 5]
+python benchmarks/cold_start.py [--runs 3] [FUNCTION…]
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import signal
-import socket
 import statistics
-import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import psutil
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-MIB = 1 << 20
-FUNCTIONS = Path(__file__).resolve().parents[1] / "functions"
+from tests.image import FUNCTIONS, NoPackages, Started, build_image, served
+
+MIB = 2**20
+BUILD_SECONDS = 200
+START_SECONDS = 20
 
 
-def main() -> None:
-    """Measure and print."""
+def main() -> int:
+    """Measure and print a row for each function as it is done; 1 if one did not answer."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=5)
-    runs = parser.parse_args().runs
-    print("| function | median | slowest | to reach | idle RSS, worker + arbiter | to reach |")
-    print("|---|---|---|---|---|---|")
-    for folder in sorted(FUNCTIONS.iterdir()):
-        if (folder / "main.py").exists():
-            measured = [cold_start(folder / "main.py") for _ in range(runs + 1)][1:]
-            times = [seconds for seconds, _ in measured]
-            worker, arbiter = max(rss for _, rss in measured)
-            print(
-                f"| {folder.name} | {statistics.median(times):.2f} s | {max(times):.2f} s | < 1 s "
-                f"| {worker / MIB:.0f} + {arbiter / MIB:.0f} MiB | ≤ 120 MiB |"
-            )
-
-
-def cold_start(main_file: Path) -> tuple[float, tuple[int, int]]:
-    """Seconds from the start of the process to the first 2xx of `/healthz`; resident bytes of worker and arbiter."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [
-        sys.executable, "-m", "gunicorn", "-c", "python:perdura.runtime.server",
-        f"functions_framework:create_app('handle','{main_file}','http')",
-    ]  # fmt: skip
-    environment = {**os.environ, "HOST": "127.0.0.1", "PORT": str(port), "FUNCTION": main_file.parent.name}
-    begun = time.perf_counter()
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        while time.perf_counter() - begun < 30:
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("functions", nargs="*", metavar="FUNCTION", default=FUNCTIONS)
+    asked = parser.parse_args()
+    silent = 0
+    with TemporaryDirectory(prefix="perdura-image-") as folder:
+        root = Path(folder)
+        begun = time.monotonic()
+        try:
+            build_image(root, BUILD_SECONDS)
+        except NoPackages as missing:
+            raise SystemExit(str(missing)) from missing
+        print(f"image built in {time.monotonic() - begun:.0f} s", flush=True)
+        print("| function | median | slowest | processor | to reach | idle worker + arbiter | to reach |")
+        print("|---|---|---|---|---|---|---|", flush=True)
+        for function in asked.functions:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=1) as answer:
-                    if answer.status < 300:
-                        seconds = time.perf_counter() - begun
-                        time.sleep(1.5)
-                        return seconds, resident(process.pid)
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.005)
-        raise SystemExit(f"{main_file} did not answer")
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(15)
+                # The first start reads the files from the disk; it is not counted.
+                starts = [start(root, function) for _ in range(asked.runs + 1)][1:]
+            except AssertionError as failure:
+                silent += 1
+                print(f"| {function} | {failure} |", flush=True)
+            else:
+                print(row(function, starts), flush=True)
+    return 1 if silent else 0
 
 
-def resident(pid: int) -> tuple[int, int]:
-    """Resident bytes of the workers below a process, and of the process itself."""
-    process = psutil.Process(pid)
-    return sum(child.memory_info().rss for child in process.children(recursive=True)), process.memory_info().rss
+def start(root: Path, function: str) -> Started:
+    """Start a function once and end it."""
+    with served(root, function, root / "log", START_SECONDS) as started:
+        return started
+
+
+def row(function: str, starts: list[Started]) -> str:
+    """What several starts of a function say."""
+    times = [each.seconds for each in starts]
+    largest = max(starts, key=lambda each: each.memory)
+    return (
+        f"| {function} | {statistics.median(times):.2f} s | {max(times):.2f} s "
+        f"| {statistics.median(each.cpu for each in starts):.2f} s | < 1 s "
+        f"| {largest.worker / MIB:.0f} + {largest.arbiter / MIB:.0f} MiB | ≤ 120 MiB |"
+    )
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
