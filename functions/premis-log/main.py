@@ -8,10 +8,11 @@ from sqlalchemy import Connection
 from werkzeug.wrappers import Request, Response
 
 from perdura.cloudevents.build import from_json
+from perdura.cloudevents.catalogue import CATALOGUE
 from perdura.cloudevents.message import CloudEvent
 from perdura.premis import intake, service
 from perdura.premis.model import Event
-from perdura.runtime import direct, faults
+from perdura.runtime import direct, faults, metrics
 from perdura.runtime.answers import HEALTH_PATHS
 from perdura.runtime.environment import Environment, environment
 from perdura.runtime.function import Function
@@ -25,6 +26,8 @@ def record(surroundings: Environment, event: CloudEvent) -> Sequence[CloudEvent]
         told = tell(connection, intake.record(connection, event), event)
         faults.reach("after-effect")
     faults.reach("after-commit")
+    if intake.is_dead_letter(event):
+        metrics.add(metrics.DEAD_LETTERS, type=event.type if event.type in CATALOGUE else "other")
     return told
 
 

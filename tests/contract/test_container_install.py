@@ -1,4 +1,4 @@
-"""The Dockerfile's own commands, run in a directory tree without an engine; every function is started from the result."""
+"""The Dockerfile's own commands, run in a directory tree without an engine; functions are started from the result."""
 
 from __future__ import annotations
 

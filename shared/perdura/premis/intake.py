@@ -32,7 +32,7 @@ def record(connection: Connection, event: CloudEvent) -> list[Event]:
     Gives back the events that were new. Doing it twice records it once: identifiers that are not sent are derived
     from the CloudEvent. Raises Rejected when the request is no list of events; nothing of it is then recorded.
     """
-    events = requested(event) if event.type == RECORD_REQUESTED and not _undelivered(event) else [dead_letter(event)]
+    events = [dead_letter(event)] if is_dead_letter(event) else requested(event)
     taken = set(log.append_free(connection, events, actor=f"cloudevent:{event.source[:1000]}"))
     if taken:
         _log.info("events recorded before", extra={"event": event.id, "known": len(taken)})
@@ -76,9 +76,9 @@ def dead_letter(event: CloudEvent) -> Event:
     )
 
 
-def _undelivered(event: CloudEvent) -> bool:
-    """Whether the broker gave up on it: its error attributes say so."""
-    return any(name.startswith("knativeerror") for name in event.extensions)
+def is_dead_letter(event: CloudEvent) -> bool:
+    """Whether the broker gave up on it: its error attributes say so, or that it is here at all."""
+    return event.type != RECORD_REQUESTED or any(name.startswith("knativeerror") for name in event.extensions)
 
 
 def _archive(event: CloudEvent) -> UUID | None:

@@ -83,7 +83,9 @@ class StepRunner:
 
     def _deliver(self, environment: Environment, event: CloudEvent, step: UUID) -> Delivered:
         with environment.engine.connect() as connection, connection.begin() as transaction:
-            match inbox.claim(connection, self.function, event, f"step {step}"):
+            claim = inbox.claim(connection, self.function, event, f"step {step}")
+            metrics.add(metrics.CLAIMS, claim=claim)
+            match claim:
                 case inbox.Claim.BUSY:
                     return Delivered(Answer.BUSY)
                 case inbox.Claim.FINISHED:
@@ -187,6 +189,7 @@ class StepRunner:
     def _later(self, environment: Environment, started: work.Started, error: Retryable) -> Delivered:
         after = error.retry_after or min(2.0 ** min(started.failed(error.code) + 1, 8), 300.0)
         _log.warning("%s", error.message, extra={"archive": started.archive.id, "code": error.code})
+        metrics.add(metrics.RETRIES, step=started.archive.step.name, code=error.code)
         with environment.engine.begin() as connection:
             counted = not _asked_to_wait(error)
             work.postpone(connection, started.archive.step.id, error.code, error.message, after, counted=counted)

@@ -44,6 +44,19 @@ EVENT_SECONDS = Metric(
     "perdura_cloudevent_seconds", Kind.HISTOGRAM, "Seconds from a CloudEvent to its answer.", ("type",)
 )
 STEPS = Metric("perdura_steps_total", Kind.COUNTER, "Recorded outcomes of steps.", ("step", "state"))
+RETRIES = Metric("perdura_retries_total", Kind.COUNTER, "Steps left to another try, by the reason.", ("step", "code"))
+CLAIMS = Metric(
+    "perdura_inbox_claims_total",
+    Kind.COUNTER,
+    "CloudEvents by whose turn it was: ours, busy (worked on elsewhere: a conflict), finished (a duplicate).",
+    ("claim",),
+)
+DEAD_LETTERS = Metric(
+    "perdura_dead_letters_total",
+    Kind.COUNTER,
+    "CloudEvents that the broker gave up, as `premis-log` got them.",
+    ("type",),
+)
 STORED_BYTES = Metric("perdura_stored_bytes_total", Kind.COUNTER, "Bytes of recorded packages.", ("kind",))
 EMISSIONS = Metric(
     "perdura_emissions_total",
@@ -60,6 +73,12 @@ STEPS_AGE = Metric(
     "Seconds since the last progress of the step that has waited longest for any.",
     ("step", "state"),
 )
+TAPE_RESIDENCY = Metric(
+    "perdura_tape_residency",
+    Kind.GAUGE,
+    "AIPs that are not safe on tape yet, by what they wait for there.",
+    ("waiting_for",),
+)
 CERTIFICATE_DAYS = Metric(
     "perdura_tape_certificate_days", Kind.GAUGE, "Days until the certificate for FTS and the tape endpoint expires."
 )
@@ -68,12 +87,16 @@ METRICS = (
     EVENTS,
     EVENT_SECONDS,
     STEPS,
+    RETRIES,
+    CLAIMS,
+    DEAD_LETTERS,
     STORED_BYTES,
     EMISSIONS,
     OUTBOX_PENDING,
     OUTBOX_AGE,
     STEPS_OPEN,
     STEPS_AGE,
+    TAPE_RESIDENCY,
     CERTIFICATE_DAYS,
 )
 

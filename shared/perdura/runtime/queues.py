@@ -26,6 +26,11 @@ _OPEN = text("""
     FROM step WHERE state IN ('queued', 'running', 'waiting') GROUP BY name, state ORDER BY name, state
 """)
 
+_TO_TAPE = text("""
+    SELECT coalesce(output #>> '{tape,waiting_for}', 'unknown') AS what, count(*) AS aips
+    FROM step WHERE name = 'archive' AND state = 'waiting' GROUP BY what ORDER BY what
+""")
+
 
 def gauges(environment: Environment) -> Iterator[metrics.Sample]:
     """The samples of this moment; none of the queues while the database is away."""
@@ -40,7 +45,7 @@ def gauges(environment: Environment) -> Iterator[metrics.Sample]:
 
 
 def waiting(connection: Connection) -> list[metrics.Sample]:
-    """What waits at this moment, by two statements on partial indexes."""
+    """What waits at this moment, by three statements on partial indexes."""
     outbox, steps = connection.execute(_OUTBOX).one(), connection.execute(_OPEN).all()
     found: list[metrics.Sample] = [
         (metrics.OUTBOX_PENDING, {}, float(outbox.pending)),
@@ -48,6 +53,9 @@ def waiting(connection: Connection) -> list[metrics.Sample]:
     ]
     found += [(metrics.STEPS_OPEN, {"step": row.name, "state": row.state}, float(row.open)) for row in steps]
     found += [(metrics.STEPS_AGE, {"step": row.name, "state": row.state}, float(row.age)) for row in steps]
+    found += [
+        (metrics.TAPE_RESIDENCY, {"waiting_for": row.what}, float(row.aips)) for row in connection.execute(_TO_TAPE)
+    ]
     return found
 
 

@@ -24,6 +24,7 @@ from perdura.premis.model import Event
 from perdura.registry import inbox, outbox, runs, schedules
 from perdura.registry.run_states import ItemState, RunState
 from perdura.registry.runs import Batch, NewItem, Seen
+from perdura.runtime import metrics
 from perdura.runtime.answers import Answer
 from perdura.runtime.budget import registry_budget
 from perdura.runtime.delivery import Delivered
@@ -85,7 +86,9 @@ def deliver(environment: Environment, event: CloudEvent) -> Delivered:
     """List the run that `event` asks for: at most one worker at a time."""
     run = HarvestRunRequested.model_validate(event.data).run
     with environment.engine.connect() as connection, connection.begin() as transaction:
-        match inbox.claim(connection, FUNCTION, event, f"run {run}"):
+        claim = inbox.claim(connection, FUNCTION, event, f"run {run}")
+        metrics.add(metrics.CLAIMS, claim=claim)
+        match claim:
             case inbox.Claim.BUSY:
                 return Delivered(Answer.BUSY)
             case inbox.Claim.FINISHED:

@@ -15,7 +15,7 @@ from perdura.errors import Broken, Conflict, PerduraError, Rejected, Retryable
 from perdura.outcome import ArchiveView, UnitOutcome, WorkUnit
 from perdura.ports import Ports
 from perdura.registry import inbox, outbox, units
-from perdura.runtime import faults
+from perdura.runtime import faults, metrics
 from perdura.runtime.answers import Answer
 from perdura.runtime.delivery import INTERNAL, UNEXPECTED_LIMIT, Delivered
 from perdura.runtime.environment import Environment
@@ -47,6 +47,7 @@ class UnitRunner:
     def _deliver(self, environment: Environment, event: CloudEvent, step: UUID, key: str) -> Delivered:
         with environment.engine.connect() as connection, connection.begin() as transaction:
             claim = inbox.claim(connection, self.function, event, f"unit {step} {key}")
+            metrics.add(metrics.CLAIMS, claim=claim)
             if claim is inbox.Claim.BUSY:
                 return Delivered(Answer.BUSY)
             if claim is inbox.Claim.FINISHED:
@@ -97,6 +98,7 @@ class UnitRunner:
     def _later(self, environment: Environment, started: units.StartedUnit, error: Retryable) -> Delivered:
         after = error.retry_after or min(2.0 ** min(started.attempts, 8), 300.0)
         _log.warning("%s", error.message, extra={"archive": started.archive.id, "code": error.code})
+        metrics.add(metrics.RETRIES, step=started.archive.step.name, code=error.code)
         with environment.engine.begin() as connection:
             units.postpone(connection, started.archive.step.id, started.key, after)
         return Delivered(Answer.UNAVAILABLE, retry_after=after)

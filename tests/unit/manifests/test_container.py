@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 import yaml
 
-from perdura.local.manifests_kustomize import read_documents
+from perdura.local.manifests_kustomize import read_documents, render
 from perdura.settings import Settings
 from tests.shared_data import reference_data
 
@@ -185,6 +185,31 @@ def test_the_stack_of_openfaas() -> None:
         assert "@sha256:" in function["image"]
         assert {secret.upper().replace("-", "_") for secret in function["secrets"]} <= known
     assert set(yaml.safe_load((OPENFAAS / "settings.yml").read_text())["environment"]) <= known
+
+
+def test_functions_of_openfaas_have_the_ticks_threads_and_secrets_that_those_of_knative_have() -> None:
+    [stack] = read_documents(OPENFAAS / "stack.yml")
+    functions = stack["functions"]
+    base = render(REPOSITORY / "infra" / "knative" / "base")
+    ticking = {each["spec"]["sink"]["ref"]["name"] for each in base if each["kind"] == "PingSource"}
+    cron = {name for name, each in functions.items() if each["annotations"].get("topic") == "cron-function"}
+    assert cron == ticking
+    for service in (each for each in base if each["kind"] == "Service"):
+        pod = service["spec"]["template"]["spec"]
+        environment = functions[service["metadata"]["name"]]["environment"]
+        assert environment["THREADS"] == str(pod["containerConcurrency"])
+        assert environment["exec_timeout"] == f"{pod['timeoutSeconds']}s"
+        assert int(environment["GRACEFUL_TIMEOUT"]) < pod["timeoutSeconds"]
+    [template] = read_documents(REPOSITORY / "infra" / "knative" / "secret.example.yaml")
+    secrets = {secret.upper().replace("-", "_") for each in functions.values() for secret in each["secrets"]}
+    assert secrets == set(template["stringData"]) - {"PERDURA_OIDC_CLIENT_SECRET"}
+
+
+def test_every_function_of_openfaas_may_send_events() -> None:
+    [stack] = read_documents(OPENFAAS / "stack.yml")
+    [policy] = [each for each in read_documents(OPENFAAS / "broker.yaml") if each["kind"] == "NetworkPolicy"]
+    [senders] = policy["spec"]["ingress"][0]["from"]
+    assert set(senders["podSelector"]["matchExpressions"][0]["values"]) == set(stack["functions"])
 
 
 def test_the_broker_of_openfaas_knows_every_subscriber() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,11 @@ from perdura.runtime.notices import FACTS
 from perdura.settings import Settings
 from tests.shared_data import SHARED, reference_data
 
-COMPONENTS = ["aws-notifications", "event-policies", "external-secrets", "outsized", "pgbouncer"]
+COMPONENTS = ["aws-notifications", "event-policies", "external-secrets", "outsized", "pgbouncer", "robot-certificate"]
 REPOSITORY = Path(__file__).resolve().parents[3]
 KNATIVE = REPOSITORY / "infra" / "knative"
+SERVER = REPOSITORY / "shared" / "perdura" / "runtime" / "server.py"
+SETTINGS = "perdura-settings"
 BUNDLES = [KNATIVE / "base", *sorted(path for path in (KNATIVE / "overlays").glob("*") if path.is_dir())]
 
 
@@ -57,7 +60,7 @@ def test_components_fit_the_base(name: str, tmp_path: Path) -> None:
     kustomization = {"resources": [str(KNATIVE / "base")], "components": [str(KNATIVE / "components" / name)]}
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
     rendered = render(tmp_path)
-    assert len(rendered) > len(render(KNATIVE / "base"))
+    assert rendered != render(KNATIVE / "base")
     schemas = known_schemas()
     assert [finding for checked in check(rendered, schemas) for finding in checked.findings] == []
 
@@ -72,8 +75,58 @@ def test_settings_exist(base: list[Document]) -> None:
     [settings] = [document for document in base if document["kind"] == "ConfigMap"]
     [patch] = read_documents(KNATIVE / "overlays" / "rabbitmq" / "settings.yaml")
     assert {*settings["data"], *example["stringData"], *patch["data"]} <= known
-    [vault] = read_documents(KNATIVE / "components" / "external-secrets" / "credentials.yaml")
-    assert {entry["secretKey"] for entry in vault["spec"]["data"]} == set(example["stringData"])
+
+
+def test_the_template_of_the_secret_names_every_secret_there_is() -> None:
+    secret = {name for name, field in Settings.model_fields.items() if "SecretStr" in str(field.annotation)}
+    text = (KNATIVE / "secret.example.yaml").read_text()
+    assert [name for name in sorted(secret) if f"PERDURA_{name.upper()}:" not in text] == []
+
+
+def test_the_robot_certificate_is_where_the_settings_say(tmp_path: Path) -> None:
+    component = KNATIVE / "components" / "robot-certificate"
+    kustomization = {"resources": [str(KNATIVE / "base")], "components": [str(component)]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    services = [each for each in render(tmp_path) if each["kind"] == "Service" and "serving" in each["apiVersion"]]
+    holders = set()
+    for service in services:
+        [container] = service["spec"]["template"]["spec"]["containers"]
+        environment = {variable["name"]: variable["value"] for variable in container["env"]}
+        if "PERDURA_TAPE_CERTIFICATE" in environment:
+            holders.add(service["metadata"]["name"])
+            [mount] = [mount for mount in container["volumeMounts"] if mount["name"] == "robot"]
+            for name in ("CERTIFICATE", "KEY", "CA"):
+                assert environment[f"PERDURA_TAPE_{name}"].startswith(f"{mount['mountPath']}/")
+    assert holders == {"archive-cta", "relay"}
+
+
+@pytest.mark.parametrize("bundle", BUNDLES, ids=lambda bundle: bundle.name)
+def test_an_invocation_ends_before_its_delivery_and_that_before_its_service(bundle: Path) -> None:
+    documents = render(bundle)
+    [settings] = [each for each in documents if each["kind"] == "ConfigMap" and each["metadata"]["name"] == SETTINGS]
+    default = Settings.model_fields["invocation_seconds"].default
+    budget = float(settings["data"].get("PERDURA_INVOCATION_SECONDS", default))
+    services = {each["metadata"]["name"]: each for each in documents if "serving" in each["apiVersion"]}
+    for trigger in build_topology(documents).triggers["perdura/default"]:
+        limit = services[trigger.subscriber["ref"]["name"]]["spec"]["template"]["spec"]["timeoutSeconds"]
+        assert trigger.delivery.timeout is not None
+        assert budget < trigger.delivery.timeout <= limit
+    stop = int(re.findall(r'"GRACEFUL_TIMEOUT", "(\d+)"', SERVER.read_text())[0])
+    for service in services.values():
+        assert budget < stop < service["spec"]["template"]["spec"]["timeoutSeconds"]
+
+
+def test_no_more_connections_are_opened_than_pgbouncer_takes(tmp_path: Path) -> None:
+    component = KNATIVE / "components" / "pgbouncer"
+    kustomization = {"resources": [str(KNATIVE / "base")], "components": [str(component)]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    documents = render(tmp_path)
+    configuration = {each["metadata"]["name"]: each["data"] for each in documents if each["kind"] == "ConfigMap"}
+    pool = int(configuration[SETTINGS]["PERDURA_DATABASE_POOL_SIZE"])
+    templates = [each["spec"]["template"] for each in documents if "serving" in each["apiVersion"]]
+    replicas = [int(each["metadata"]["annotations"]["autoscaling.knative.dev/max-scale"]) for each in templates]
+    allowed = re.findall(r"max_client_conn = (\d+)", configuration["pgbouncer"]["pgbouncer.ini"])
+    assert sum(replicas) * pool <= int(allowed[0])
 
 
 def test_metrics_are_served_where_the_network_policy_lets_prometheus_in(base: list[Document]) -> None:
