@@ -36,6 +36,7 @@ FUNCTION = Function(
     requests={"org.perdura.fixity.requested.v1": admit_fixity},
     tick=look_again,
     intake=archivematica.stored,
+    takes={archivematica.STORED},
 )
 
 

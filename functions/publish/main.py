@@ -18,6 +18,7 @@ FUNCTION = Function(
         "org.perdura.notify.requested.v1": StepRunner("publish", notify.run, ACCESS),
     },
     intake=notices.plan,
+    takes=notices.FACTS,
 )
 
 

@@ -23,19 +23,21 @@ from sqlalchemy import text
 from perdura.cloudevents.build import from_json
 from perdura.cloudevents.codec import encode_binary
 from perdura.cloudevents.message import CloudEvent
-from perdura.runtime.faults import POINTS
+from perdura.runtime.faults import LOOK_POINTS, POINTS
 from tests.stack import Stack, bag_tar, running_stack
 
 pytestmark = [pytest.mark.chaos, pytest.mark.stack, pytest.mark.timeout(300)]
 
 STEPS = ("harvest", "ingest", "preserve", "archive-cta", "publish")
+DEATHS = [*((point, "KILL") for point in POINTS), ("before-effect", "TERM"), ("after-effect", "TERM")]
+RELAY_POINTS = {"before-effect", "after-effect", "after-commit"}
 RECORD = "/records/3kf7w-x2p61"
 Undisturbed = dict[str, Counter[str]]
 
 
-def arm(faults: Path, function: str, point: str) -> None:
-    """Have the function die once when it next reaches the point."""
-    (faults / f"{function}.{point}").touch()
+def arm(faults: Path, function: str, point: str, how: str = "KILL") -> None:
+    """Have the function die once when it next reaches the point; with `TERM` it is told to end instead."""
+    (faults / f"{function}.{point}").write_text(how)
 
 
 def killed(stack: Stack, faults: Path, function: str, point: str) -> None:
@@ -132,17 +134,17 @@ def test_a_function_killed_anywhere_is_done_once_in_the_end(
 def test_a_function_told_to_end_in_the_middle_of_its_step_loses_nothing(
     stack: Stack, undisturbed: Undisturbed, faults: Path, function: str, point: str
 ) -> None:
-    (faults / f"{function}.{point}").write_text("TERM")
+    arm(faults, function, point, "TERM")
     archive = begin(stack, function, f"SIGTERM {function} {point}")
     assert_everything_once(stack, archive, undisturbed)
     killed(stack, faults, function, point)
 
 
-@pytest.mark.parametrize("point", POINTS)
+@pytest.mark.parametrize(("point", "how"), DEATHS)
 def test_the_registry_killed_anywhere_does_once_what_it_is_asked_again(
-    stack: Stack, undisturbed: Undisturbed, faults: Path, point: str
+    stack: Stack, undisturbed: Undisturbed, faults: Path, point: str, how: str
 ) -> None:
-    arm(faults, "registry", point)
+    arm(faults, "registry", point, how)
     key = {"Idempotency-Key": str(uuid4())}
 
     def ask() -> str | None:
@@ -160,9 +162,11 @@ def test_the_registry_killed_anywhere_does_once_what_it_is_asked_again(
     assert stack.scalar("SELECT count(*) FROM archive") == before + 1
 
 
-@pytest.mark.parametrize("point", POINTS)
-def test_the_log_killed_anywhere_records_what_it_was_sent_once(stack: Stack, faults: Path, point: str) -> None:
-    arm(faults, "premis-log", point)
+@pytest.mark.parametrize(("point", "how"), DEATHS)
+def test_the_log_killed_anywhere_records_what_it_was_sent_once(
+    stack: Stack, faults: Path, point: str, how: str
+) -> None:
+    arm(faults, "premis-log", point, how)
     name = str(uuid4())
     event = CloudEvent(
         id=name,
@@ -178,13 +182,28 @@ def test_the_log_killed_anywhere_records_what_it_was_sent_once(stack: Stack, fau
     assert stack.scalar(count, name=name) == 1
 
 
-@pytest.mark.parametrize("point", ["before-effect", "after-effect", "after-commit"])
+@pytest.mark.parametrize("point", LOOK_POINTS)
+@pytest.mark.parametrize("how", ["KILL", "TERM"])
+def test_a_function_killed_while_it_looks_at_waiting_steps_is_done_once_in_the_end(
+    stack: Stack, undisturbed: Undisturbed, faults: Path, point: str, how: str
+) -> None:
+    stack.api.post("/tape/pause", json={"reason": "a look is to be killed"}).raise_for_status()
+    archive = begin(stack, "archive-cta", f"look {point} {how}")
+    waiting = lambda: any(step["state"] == "waiting" for step in stack.steps(archive)) or None  # noqa: E731
+    stack.until(waiting, 60, lambda: str(stack.steps(archive)))
+    arm(faults, "archive-cta", point, how)
+    stack.api.post("/tape/resume").raise_for_status()
+    assert_everything_once(stack, archive, undisturbed)
+    killed(stack, faults, "archive-cta", point)
+
+
+@pytest.mark.parametrize(("point", "how"), [death for death in DEATHS if death[0] in RELAY_POINTS])
 def test_the_relay_killed_between_broker_and_outbox_loses_and_doubles_nothing(
-    stack: Stack, undisturbed: Undisturbed, faults: Path, point: str
+    stack: Stack, undisturbed: Undisturbed, faults: Path, point: str, how: str
 ) -> None:
     # What ingest leaves unsent is the relay's to send; behind its commit it shares the other functions' emitter.
     arm(faults, "ingest", "after-commit")
-    arm(faults, "relay", point)
+    arm(faults, "relay", point, how)
     archive = begin(stack, "ingest", f"relay {point}")
     assert_everything_once(stack, archive, undisturbed)
     killed(stack, faults, "relay", point)

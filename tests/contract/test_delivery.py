@@ -404,6 +404,10 @@ def test_unknown_types_and_unreadable_requests_are_acknowledged(harness: Harness
     assert harness.effects["run"] == 0
 
 
+def test_a_type_of_ours_that_another_version_knows_is_left_to_it(harness: Harness) -> None:
+    assert post(harness.function(), CloudEvent("1", "/x", "org.perdura.later.requested.v1", data={})).status_code == 503
+
+
 def test_a_body_over_the_limit_is_refused(harness: Harness) -> None:
     limited = harness.environment.settings.model_copy(update={"body_limit": 65536})
     harness.environment.__dict__["settings"] = limited

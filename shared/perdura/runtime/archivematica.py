@@ -24,9 +24,6 @@ PROBE_INTERVAL = timedelta(seconds=30)
 
 def stored(environment: Environment, event: CloudEvent) -> Sequence[CloudEvent]:
     """Take a callback as a hint to look sooner; nothing that it says is believed (archivematica.md 2.9)."""
-    if event.type != STORED:
-        _log.info("not for this function", extra={"event": event.id, "event_type": event.type})
-        return ()
     data = event.data if isinstance(event.data, dict) else {}
     try:
         package = UUID(str(data.get("uuid")))

@@ -249,10 +249,12 @@ def _polled(
 ) -> list[CloudEvent]:
     views = [started.archive for started in rows.values()]
     outcomes = poll(views, environment.ports(views[0], needs))
+    faults.reach("look-after-effect")
     events: list[CloudEvent] = []
     with environment.engine.begin() as connection:
         waiting = work.still_waiting(connection, rows.keys())
         for archive, outcome in outcomes:
             if archive.step.id in waiting:
                 events += close(connection, rows[archive.step.id], outcome, function=function, finished=None)
+    faults.reach("look-after-commit")
     return events

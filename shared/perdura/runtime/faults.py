@@ -18,6 +18,9 @@ sent, its CloudEvents have been emitted."""
 UNIT_POINTS = ("unit-before-effect", "unit-after-effect", "unit-after-commit")
 """The same of one work unit of a step: begun, its receipt stored, its progress committed."""
 
+LOOK_POINTS = ("look-after-effect", "look-after-commit")
+"""The same of a look at waiting steps: the outside system has told, what it told is committed."""
+
 _DIRECTORY = os.environ.get("PERDURA_FAULTS")
 _FUNCTION = os.environ.get("FUNCTION", "")
 

@@ -10,7 +10,7 @@ import hmac
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -35,6 +35,9 @@ from perdura.runtime.units import UnitRunner
 
 _log = logging.getLogger(__name__)
 
+OURS = "org.perdura."
+"""What the types of our own CloudEvents begin with."""
+
 Tick = Callable[[Environment], Sequence[CloudEvent]]
 Intake = Callable[[Environment, CloudEvent], Sequence[CloudEvent]]
 Handler = Callable[[Environment, CloudEvent], Delivered]
@@ -43,8 +46,8 @@ Handler = Callable[[Environment, CloudEvent], Delivered]
 class Function:
     """One deployable: its name, the steps (and units of them) it runs by CloudEvent type, what it does at a tick.
 
-    `requests` handles CloudEvents that ask for something else than a step of an Archive, by type. `intake` takes any
-    other CloudEvent; `notifications` lets storage notifications in.
+    `requests` handles CloudEvents that ask for something else than a step of an Archive, by type. `intake` takes other
+    CloudEvents, those of the types that it `takes` or any; `notifications` lets storage notifications in.
     """
 
     def __init__(
@@ -56,6 +59,7 @@ class Function:
         requests: Mapping[str, Handler] | None = None,
         tick: Tick | None = None,
         intake: Intake | None = None,
+        takes: Collection[str] | None = None,
         notifications: bool = False,
     ) -> None:
         self.name = name
@@ -67,6 +71,7 @@ class Function:
             raise ValueError(f"not in the catalogue: {sorted(unknown)}")
         self._tick = tick
         self._intake = intake
+        self._takes = takes
         self._notifications = notifications
 
     def respond(self, request: Request) -> Response:
@@ -169,10 +174,13 @@ class Function:
         return runner.deliver(surroundings, event, step, unit)
 
     def _other(self, surroundings: Environment, event: CloudEvent) -> Delivered:
-        if self._intake is not None:
+        if self._intake is not None and (self._takes is None or event.type in self._takes):
             return Delivered(Answer.DONE, self._intake(surroundings, event))
         if self._notifications and s3_notifications.is_notification(_context(event), event.data):
             return self._arrivals(surroundings, _context(event), event.data)
+        if event.type.startswith(OURS):
+            # A Trigger is newer than this revision: acknowledged here, what it asks for would be lost.
+            raise Retryable(f"This version does not know {event.type}.", code="other-version", retry_after=5)
         _log.info("not for this function", extra={"event": event.id, "event_type": event.type})
         return Delivered(Answer.DONE)
 

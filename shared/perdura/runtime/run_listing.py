@@ -24,7 +24,7 @@ from perdura.premis.model import Event
 from perdura.registry import inbox, outbox, runs, schedules
 from perdura.registry.run_states import ItemState, RunState
 from perdura.registry.runs import Batch, NewItem, Seen
-from perdura.runtime import metrics
+from perdura.runtime import faults, metrics
 from perdura.runtime.answers import Answer
 from perdura.runtime.budget import registry_budget
 from perdura.runtime.delivery import Delivered
@@ -95,6 +95,7 @@ def deliver(environment: Environment, event: CloudEvent) -> Delivered:
                 return Delivered(Answer.DONE)
             case inbox.Claim.OURS:
                 pass
+        faults.reach("before-effect")
         try:
             events = _continued(event, run) if _listed(environment, run) is False else []
         except Retryable as error:
@@ -103,7 +104,9 @@ def deliver(environment: Environment, event: CloudEvent) -> Delivered:
         except Rejected as error:
             _stopped(environment, run, error)
             events = []
+        faults.reach("after-effect")
         outbox.write(connection, events, finished=(FUNCTION, event))
+    faults.reach("after-commit")
     return Delivered(Answer.DONE, events)
 
 
