@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 from werkzeug.test import Client
 
+from perdura.accounts.principals import Permission
 from perdura.ids import new_id
 from perdura.ports import TapeAccount, TapeCredentials, TapeJob, TapeOrder, TapeRetry
 from perdura.registry import tape_duties
@@ -105,6 +106,20 @@ def test_only_operators_see_and_order(world: World, registry: Client, jobs: Regi
     assert registry.get("/api/v1/tape", headers=viewer).status_code == 403
     assert registry.post("/api/v1/tape/resume", headers=viewer, json={}).status_code == 403
     assert registry.get("/api/v1/tape", headers=world.bearer("archivist")).status_code == 200
+
+
+def test_a_token_that_may_not_see_what_is_restricted_sees_no_tape_jobs_of_it(
+    world: World, registry: Client, jobs: RegistryTapeJobs
+) -> None:
+    hidden = world.archive(restricted=True)
+    world.step(hidden, "recall", 1000, "completed", input={"drill": True})
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE tape_job SET archive_id = :id WHERE key = 'aip-1'"), {"id": hidden})
+    narrow = world.bearer("archivist", scopes=[Permission.READ, Permission.OPERATE])
+    for header, keys, drills in ((narrow, {"aip-0", "aip-2"}, 0), (world.bearer("archivist"), None, 1)):
+        listed = registry.get("/api/v1/tape/jobs", headers=header).get_json()["items"]
+        assert {item["key"] for item in listed} == (keys or {"aip-0", "aip-1", "aip-2"})
+        assert len(registry.get("/api/v1/tape", headers=header).get_json()["drills"]) == drills
 
 
 def test_the_overview_shows_copies_drills_and_credentials(

@@ -8,6 +8,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, text
 
+from perdura.accounts.principals import Principal
+from perdura.accounts.rights import hides
 from perdura.registry.tape_tables import LOCATION
 
 _OVERVIEW = text("""
@@ -24,17 +26,30 @@ _OVERVIEW = text("""
     LEFT JOIN tape_destination AS d ON d.location = :location
 """)
 
-_DRILLS = text("""
-    SELECT id, archive_id, state, finished_at FROM step
-    WHERE name = 'recall' AND input @> '{"drill": true}' ORDER BY created_at DESC LIMIT 20
-""")
+_SEEN = "(:everything OR NOT EXISTS (SELECT FROM archive WHERE archive.id = archive_id AND archive.restricted))"
 
-_RESTORED = text("""
+_DRILLS = text(f"""
+    SELECT id, archive_id, state, finished_at FROM step
+    WHERE name = 'recall' AND input @> '{{"drill": true}}' AND {_SEEN} ORDER BY created_at DESC LIMIT 20
+""")  # noqa: S608 - a constant of this module
+
+_RESTORED = text(f"""
     SELECT id, archive_id, output -> 'recall' AS recall FROM step
-    WHERE name = 'recall' AND state = 'completed' AND output #>> '{recall,expires_at}' > ''
-        AND output #>> '{recall,removed_at}' IS NULL
-    ORDER BY output #>> '{recall,expires_at}' LIMIT 50
-""")
+    WHERE name = 'recall' AND state = 'completed' AND output #>> '{{recall,expires_at}}' > ''
+        AND output #>> '{{recall,removed_at}}' IS NULL AND {_SEEN}
+    ORDER BY output #>> '{{recall,expires_at}}' LIMIT 50
+""")  # noqa: S608 - a constant of this module
+
+_JOBS = text(f"""
+    SELECT tape_job.*, (
+        SELECT coalesce(jsonb_agg(jsonb_build_object('attempt', attempt, 'at', failed_at, 'reason', r.reason,
+            'host', host, 'log_file', r.log_file) ORDER BY failed_at, attempt), '[]')
+        FROM tape_job_retry AS r WHERE r.key = tape_job.key) AS retries
+    FROM tape_job
+    WHERE (CAST(:open AS boolean) IS NULL OR (ended_at IS NULL) = :open) AND {_SEEN}
+        AND (CAST(:moment AS timestamptz) IS NULL OR (intended_at, key) < (:moment, :key))
+    ORDER BY intended_at DESC, key DESC LIMIT :limit
+""")  # noqa: S608 - a constant of this module
 
 
 def overview(connection: Connection) -> Row[Any]:
@@ -42,31 +57,25 @@ def overview(connection: Connection) -> Row[Any]:
     return connection.execute(_OVERVIEW, {"location": LOCATION}).one()
 
 
-def drills(connection: Connection) -> Sequence[Row[Any]]:
-    """The latest restore drills."""
-    return connection.execute(_DRILLS).all()
+def drills(connection: Connection, principal: Principal) -> Sequence[Row[Any]]:
+    """The latest restore drills, of Archives that are not hidden from the principal."""
+    return connection.execute(_DRILLS, {"everything": not hides(principal)}).all()
 
 
-def restored(connection: Connection) -> Sequence[Row[Any]]:
-    """Recalled copies in the object store."""
-    return connection.execute(_RESTORED).all()
+def restored(connection: Connection, principal: Principal) -> Sequence[Row[Any]]:
+    """Recalled copies in the object store, of Archives that are not hidden from the principal."""
+    return connection.execute(_RESTORED, {"everything": not hides(principal)}).all()
 
 
 def jobs(
-    connection: Connection, *, still_open: bool | None, limit: int, after: tuple[datetime, str] | None
+    connection: Connection,
+    principal: Principal,
+    *,
+    still_open: bool | None,
+    limit: int,
+    after: tuple[datetime, str] | None,
 ) -> Sequence[Row[Any]]:
-    """Jobs, newest first, after a (time, key)."""
+    """Jobs, newest first, after a (time, key), without those of Archives that may be hidden from the principal."""
     moment, key = after or (None, None)
-    return connection.execute(
-        text("""
-            SELECT tape_job.*, (
-                SELECT coalesce(jsonb_agg(jsonb_build_object('attempt', attempt, 'at', failed_at, 'reason', r.reason,
-                    'host', host, 'log_file', r.log_file) ORDER BY failed_at, attempt), '[]')
-                FROM tape_job_retry AS r WHERE r.key = tape_job.key) AS retries
-            FROM tape_job
-            WHERE (CAST(:open AS boolean) IS NULL OR (ended_at IS NULL) = :open)
-                AND (CAST(:moment AS timestamptz) IS NULL OR (intended_at, key) < (:moment, :key))
-            ORDER BY intended_at DESC, key DESC LIMIT :limit
-        """),
-        {"open": still_open, "moment": moment, "key": key, "limit": limit},
-    ).all()
+    wanted = {"open": still_open, "moment": moment, "key": key, "limit": limit, "everything": not hides(principal)}
+    return connection.execute(_JOBS, wanted).all()

@@ -80,7 +80,7 @@ def list_tape_jobs(call: Call, query: TapeJobQuery) -> TapeJobPage:
     """Jobs asked of the tape system, newest first, with its own words."""
     after = cursors.decode(query.cursor, 2) if query.cursor else None
     place = (_moment(after[0]), after[1]) if after else None
-    rows = queries.jobs(call.connection, still_open=query.open, limit=query.limit + 1, after=place)
+    rows = queries.jobs(call.connection, call.principal, still_open=query.open, limit=query.limit + 1, after=place)
     shown = rows[: query.limit]
     more = len(rows) > query.limit
     return TapeJobPage(
@@ -129,10 +129,10 @@ def _overview(call: Call) -> TapeAnswer:
         oldest_verification=row.oldest,
         drills=[
             DrillAnswer(archive=each.archive_id, step=each.id, state=each.state, finished=each.finished_at)
-            for each in queries.drills(call.connection)
+            for each in queries.drills(call.connection, call.principal)
         ],
         next_drill=drilled if settings.tape_drill_days else None,
-        restored=[_restored(each) for each in queries.restored(call.connection)],
+        restored=[_restored(each) for each in queries.restored(call.connection, call.principal)],
         credentials=_credentials(row),
     )
 
