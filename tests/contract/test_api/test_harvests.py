@@ -9,6 +9,8 @@ import pytest
 from sqlalchemy import text
 from werkzeug.test import Client
 
+from perdura.accounts.principals import Principal, Role
+from perdura.api.queries import failures
 from perdura.ids import new_id
 from perdura.runtime import jobs as running
 from tests.contract.test_api.world import World, bearer
@@ -96,6 +98,24 @@ def test_the_failures_of_restricted_archives_are_counted_for_those_only_who_see_
     world.step(world.archive(state="failed", restricted=True), "ingest", 0, "failed", error_code="secret")
     assert _get(registry, "/failures", world.bearer("viewer"))["items"] == []
     assert len(_get(registry, "/failures", world.bearer("archivist"))["items"]) == 1
+
+
+def test_any_number_of_causes_costs_three_statements_at_most(world: World) -> None:
+    for number in range(12):
+        archive = world.archive(state="failed", restricted=number % 2 == 0)
+        world.step(archive, "ingest", 0, "failed", error_code=f"code-{number}", error_message=f"Say {number}.")
+    account = world.account("viewer")
+    for principal, expected in (
+        (Principal("a", frozenset({Role.ARCHIVIST}), "token", account), range(12)),
+        (Principal("v", frozenset({Role.VIEWER}), "token", account), range(1, 12, 2)),
+    ):
+        counting = world.statements()
+        seen = next(counting)
+        with world.engine.connect() as connection:
+            found = failures.causes(connection, principal)
+        next(counting, None)
+        assert {cause.message for cause in found} == {f"Say {number}." for number in expected}
+        assert len(seen) <= 3
 
 
 def test_events_of_the_whole_log_are_searched(world: World, registry: Client) -> None:
