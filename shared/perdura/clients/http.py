@@ -18,9 +18,10 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, Self
-from urllib.parse import parse_qsl, urlencode, urljoin, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from perdura import tracing
+from perdura.clients.addresses import joined
 from perdura.clients.connections import FAILURES, Connections, Exchange, Headers, Network
 from perdura.clients.reach import Lookup, Reach, look_up
 from perdura.errors import Rejected, UpstreamUnavailable
@@ -146,7 +147,10 @@ def redacted(url: str) -> str:
     """The URL without user information and without the values of parameters that name a secret."""
     if "?" not in url and "@" not in url and url.isascii() and url.isprintable():
         return url
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url.rpartition("@")[2].partition("?")[0]
     host = parts.netloc.rpartition("@")[2]
     query = parts.query
     pairs = parse_qsl(query, keep_blank_values=True)
@@ -324,7 +328,7 @@ class HttpClient:
             if exchange.status not in REDIRECTS or not location or redirects == 0:
                 return exchange, url
             exchange.close()
-            target = urljoin(url, location)
+            target = joined(url, location)
             self.reach.check(target)
             if url.startswith("https:") and not target.startswith("https:"):
                 raise UpstreamRefused(f"{redacted(url)} redirects from https to http.", code="upstream-redirect")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
 
+from perdura.clients.addresses import host_of
 from perdura.errors import Rejected
 from perdura.settings import Settings
 from perdura.sources.profile import Profile, profiles
@@ -122,7 +123,7 @@ def _by_url(url: str, settings: Settings) -> Recognised:
 
 def loopback_allowed(url: str, settings: Settings) -> bool:
     """Whether this is an address of this machine, and those may be harvested."""
-    host = (urlsplit(url).hostname or "").lower()
+    host = host_of(url)
     if not settings.allow_loopback_upstreams:
         return False
     try:

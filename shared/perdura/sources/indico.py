@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import quote
 
+from perdura.clients.addresses import joined, path_of
 from perdura.clients.http import Answer, HttpClient, UpstreamRefused, status_error
 from perdura.sources.catalogue import Recognised
 from perdura.sources.inveniordm import checksums
@@ -88,8 +89,8 @@ def _sorted(found: Any, base_url: str) -> tuple[list[UpstreamFile], list[Skipped
         declared = size(attachment.get("size"))
         files.append(
             UpstreamFile(
-                key=text(attachment, "filename") or unquote(urlsplit(url).path.rpartition("/")[2]) or title,
-                url=urljoin(base_url, url),
+                key=text(attachment, "filename") or path_of(url).rpartition("/")[2] or title,
+                url=joined(base_url, url),
                 # Indico says 0 where it does not know.
                 size=declared or None,
                 checksums=checksums(attachment.get("checksum")),

@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote
 
+from perdura.clients.addresses import joined
 from perdura.clients.http import Answer, HttpClient, UpstreamRefused, status_error
 from perdura.sources.catalogue import Recognised
 from perdura.sources.json_values import items, mapping, text
@@ -144,7 +145,7 @@ def _files(entries: list[Mapping[str, Any]], link: str, base: str) -> tuple[list
         files.append(
             UpstreamFile(
                 key=key,
-                url=urljoin(base, url),
+                url=joined(base, url),
                 size=size if isinstance(size, int) and size >= 0 else None,
                 checksums=checksums(entry.get("checksum")),
                 media_type=text(entry, "mimetype"),
@@ -166,7 +167,7 @@ def _own_link(url: str | None, record: Recognised, client: HttpClient) -> str | 
     """The link, resolved and checked against the source's hosts before it is followed."""
     if url is None:
         return None
-    absolute = urljoin(record.base_url, url)
+    absolute = joined(record.base_url, url)
     client.reach.check(absolute)
     return absolute
 

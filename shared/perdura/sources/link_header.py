@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin
 
+from perdura.clients.addresses import joined
 from perdura.clients.http import UpstreamRefused
 from perdura.sources.json_values import items, mapping
 
@@ -44,9 +44,9 @@ def parse_header(value: str, base: str) -> list[Link]:
         for part in _PARAMETER.finditer(match["parameters"]):
             text = part["plain"] if part["quoted"] is None else re.sub(r"\\(.)", r"\1", part["quoted"])
             parameters.setdefault(part["name"].lower(), text or "")
-        if "anchor" in parameters and urljoin(base, parameters["anchor"]) != base:
+        if "anchor" in parameters and joined(base, parameters["anchor"]) != base:
             continue
-        target = urljoin(base, match["target"])
+        target = joined(base, match["target"])
         for relation in parameters.get("rel", "").lower().split():
             found.append(Link(target, relation, parameters.get("type"), parameters.get("profile")))
         if len(found) > LINKS:
@@ -62,7 +62,7 @@ def parse_linkset(data: bytes, anchor: str, base: str) -> list[Link]:
         raise UpstreamRefused("The linkset is not JSON.", code="upstream-not-json") from error
     found: list[Link] = []
     for context in map(mapping, contexts):
-        if urljoin(base, str(context.get("anchor", ""))) != anchor:
+        if joined(base, str(context.get("anchor", ""))) != anchor:
             continue
         for relation, targets in context.items():
             if relation != "anchor":
@@ -76,7 +76,7 @@ def _target(item: Any, relation: str, base: str) -> Link:
     value: Mapping[str, Any] = mapping(item)
     kind, profile = value.get("type"), value.get("profile")
     return Link(
-        urljoin(base, str(value.get("href", ""))),
+        joined(base, str(value.get("href", ""))),
         relation.lower(),
         kind if isinstance(kind, str) else None,
         profile if isinstance(profile, str) else None,

@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import quote
 
 from lxml import etree
 
+from perdura.clients.addresses import host_of, joined, path_of
 from perdura.clients.http import REDIRECTS, HttpClient, UpstreamRefused, status_error
 from perdura.clients.reach import DestinationRefused
 from perdura.sources.catalogue import Recognised
@@ -49,7 +50,7 @@ def plan(record: Recognised, client: HttpClient) -> Plan:
     url = f"{record.base_url}/record/{quote(record.recid, safe='')}?of=xm"
     answer = client.get(url, follow=False)
     if answer.status in REDIRECTS and (location := answer.header("location")):
-        raise Moved(urljoin(url, location))
+        raise Moved(joined(url, location))
     if answer.status != 200:
         raise status_error(answer.status, answer.headers, answer.url)
     marc, warnings = read(answer.body, record.profile.name)
@@ -150,7 +151,7 @@ def files_of(record: etree._Element, base_url: str, client: HttpClient) -> tuple
         if reason is not None:
             skipped.append(Skipped(field.get("y") or address.rpartition("/")[2] or address, address, reason))
             continue
-        key = unquote(urlsplit(url).path.rpartition("/")[2]) or "file"
+        key = path_of(url).rpartition("/")[2] or "file"
         files.setdefault(
             url,
             UpstreamFile(key=key, url=url, size=size(field.get("s")), checksums=_declared(field), title=field.get("y")),
@@ -160,7 +161,7 @@ def files_of(record: etree._Element, base_url: str, client: HttpClient) -> tuple
 
 def _absolute(address: str, base_url: str) -> str:
     """The address, with https where the source itself is asked over https."""
-    same_host = urlsplit(address).hostname == urlsplit(base_url).hostname
+    same_host = host_of(address) == host_of(base_url)
     if same_host and base_url.startswith("https:") and address.startswith("http:"):
         return "https:" + address.removeprefix("http:")
     return address

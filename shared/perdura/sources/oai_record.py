@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from urllib.parse import unquote, urlsplit
 
 from lxml import etree
 
+from perdura.clients.addresses import path_of
 from perdura.clients.http import HttpClient, UpstreamRefused
 from perdura.clients.reach import DestinationRefused
 from perdura.sources import marcxml, oai
@@ -93,7 +93,7 @@ def _distributions(root: etree._Element) -> Iterator[UpstreamFile]:
         download = element.find(DCAT + "downloadURL")
         url = download.get(RDF_RESOURCE) if download is not None else None
         if url:
-            path = unquote(urlsplit(url).path)
+            path = path_of(url)
             yield UpstreamFile(
                 key=path.partition("/files/")[2] or path.rpartition("/")[2],
                 url=url,

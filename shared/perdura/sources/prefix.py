@@ -20,7 +20,10 @@ from perdura.storage.store import ObjectRef, Store
 
 def allowed(url: str, settings: Settings) -> tuple[str, str]:
     """Bucket and prefix of an `s3:` address; raises Rejected unless the bucket is the drop zone."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise Rejected("The address is not a valid URL.", code="unknown-source") from error
     prefix = unquote(parts.path.lstrip("/"))
     if parts.netloc != settings.bucket_incoming:
         raise Rejected("Only prefixes of the drop zone are harvested.", code="destination-refused")

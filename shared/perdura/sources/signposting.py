@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 from html import unescape
-from urllib.parse import unquote, urlsplit
 
+from perdura.clients.addresses import path_of
 from perdura.clients.http import Answer, HttpClient, UpstreamRefused, status_error
 from perdura.clients.reach import DestinationRefused
 from perdura.sources.catalogue import Recognised
@@ -90,7 +90,7 @@ def _descriptions(links: list[Link], client: HttpClient) -> list[Capture]:
 def _files(found: list[Link], client: HttpClient) -> tuple[list[UpstreamFile], list[Skipped]]:
     files, skipped = [], []
     for link in {link.target: link for link in found}.values():
-        path = unquote(urlsplit(link.target).path)
+        path = path_of(link.target)
         key = path.partition("/files/")[2] or path.rpartition("/")[2] or "file"
         try:
             client.reach.check(link.target)
