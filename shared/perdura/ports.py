@@ -283,6 +283,10 @@ class TapeSystem(Protocol):
         """Change the priority (1 to 5) of jobs that are not over."""
         ...
 
+    def credentials(self) -> TapeCredentials:
+        """Our credentials as they are here, without asking the tape system."""
+        ...
+
     def renew(self) -> TapeCredentials:
         """Make our credentials last while jobs are open (delegate anew where that is due), and describe them."""
         ...

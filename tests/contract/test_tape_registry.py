@@ -381,8 +381,11 @@ def test_a_copy_that_was_recalled_again_stays(restored: tuple[World, UUID, str])
 
 def test_credentials_are_looked_at_while_jobs_are_open(database: Engine) -> None:
     world = World(database)
+    world.tape.down = True
     tape.renew(world.environment)
-    assert world.rows("SELECT * FROM tape_destination") == []
+    (row,) = world.rows("SELECT credentials FROM tape_destination")
+    assert (row.credentials["holder"], row.credentials["error"]) == ("token", None), "FTS is not asked in quiet times"
+    world.tape.down = False
     RegistryTapeJobs(database).admit(order("a"), 0)
     tape.renew(world.environment)
     (row,) = world.rows("SELECT credentials FROM tape_destination")

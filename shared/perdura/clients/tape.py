@@ -142,13 +142,19 @@ class FtsTape:
         """Change the priority of jobs that are not over."""
         self.fts.set_priority(job_ids, priority)
 
+    def credentials(self) -> TapeCredentials:
+        """The robot certificate and its end; nothing is known of a token before it is used."""
+        if self._robot is None:
+            return TapeCredentials("token", None)
+        return TapeCredentials(self._robot.dn, self._robot.expires_at)
+
     def renew(self) -> TapeCredentials:
         """Delegate anew where the proxy at FTS is missing or ends soon; with a token, see that there is one."""
-        if self._robot is None:
-            if self._token is not None:
-                self._token()
-            return TapeCredentials("token", None)
-        return TapeCredentials(self._robot.dn, self._robot.expires_at, self.fts.renew())
+        if self._robot is not None:
+            return replace(self.credentials(), proxy_expires_at=self.fts.renew())
+        if self._token is not None:
+            self._token()
+        return self.credentials()
 
     def residency(self, paths: Sequence[str]) -> Mapping[str, Residency]:
         """Locality, size and ADLER32 of files, from the endpoint itself."""

@@ -50,13 +50,15 @@ def tick(environment: Environment) -> Sequence[CloudEvent]:
 
 
 def renew(environment: Environment) -> None:
-    """Keep our credentials fresh at FTS while jobs are open, and note how they are."""
+    """Keep our credentials fresh at FTS while jobs are open, and note how they are, in quiet times too."""
     now = datetime.now(UTC)
+    tape = environment.tape
+    if tape is None:
+        return
     with environment.engine.connect() as connection:
-        if not tape_duties.jobs_open(connection):
-            return
+        busy = tape_duties.jobs_open(connection)
     try:
-        found = None if environment.tape is None else environment.tape.renew()
+        found = tape.renew() if busy else tape.credentials()
         error = None
     except PerduraError as problem:
         found, error = None, f"{problem.code}: {problem.message}"

@@ -108,6 +108,9 @@ class FakeTape:
         self._answers()
         self.priorities |= dict.fromkeys(job_ids, priority)
 
+    def credentials(self) -> TapeCredentials:
+        return TapeCredentials("token", None)
+
     def renew(self) -> TapeCredentials:
         self._answers()
         return TapeCredentials("token", None)
