@@ -35,7 +35,7 @@ from perdura.local.tape.fts import delegation
 from perdura.local.tape.fts.identity import Identity, deterministic_job_id, from_dn, vo_id
 from perdura.local.tape.fts.ledger import Ledger
 from perdura.local.tape.fts.problems import Refused
-from tests.unit.tape.pki import authority, certificate, name, robot, rsa_key
+from tests.unit.tape.pki import authority, certificate, expired, name, robot, rsa_key
 
 DN = "/DC=ch/DC=test/OU=Users/CN=000001/CN=Robot: Perdura"
 
@@ -203,3 +203,41 @@ def test_proxies_that_are_wrong_are_refused_in_the_servers_words(ledger: Ledger,
         assert refused.value.status == 400
     with pytest.raises(Refused, match="Malformed proxy"):
         delegation.accept(ledger, identity, tampered(request).partition(robot().pem)[0])
+
+
+@pytest.mark.parametrize("bad", ["expired", "read-only", "junk"])
+def test_an_import_that_cannot_be_used_leaves_what_was_there(tmp_path: Path, bad: str) -> None:
+    secrets = tmp_path / "secrets"
+    encryption = serialization.BestAvailableEncryption(b"pw")
+    pair = expired() if bad == "expired" else robot()
+    p12 = tmp_path / "robot.p12"
+    made = pkcs12.serialize_key_and_certificates(b"robot", pair.key, pair.certificate, None, encryption)
+    p12.write_bytes(b"\x00junk" if bad == "junk" else made)
+    if bad == "read-only":
+        secrets.write_text("no directory")
+    else:
+        robot().write(secrets, "robot")
+    before = secrets.read_bytes() if secrets.is_file() else (secrets / "robot.pem").read_bytes()
+    target = secrets / "below" if bad == "read-only" else secrets
+    result = CliRunner().invoke(tape, ["credentials", "import", str(p12), "--to", str(target)], input="pw\n")
+    assert result.exit_code == 1
+    assert "Error: " in result.output
+    assert not result.exc_info or result.exc_info[0] is SystemExit, "no traceback"
+    assert (secrets.read_bytes() if secrets.is_file() else (secrets / "robot.pem").read_bytes()) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [(["--fts-port", "99999"], 2), (["--drives", "0"], 2), (["--drive-rate", "-5"], 2), (["--buffer-bytes", "0"], 2),
+     (["--state", "damaged"], 1)],
+)  # fmt: skip
+def test_a_library_that_cannot_be_run_says_why(
+    tmp_path: Path, options: list[str], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PERDURA_TAPE_TOKEN", "secret")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "fts.sqlite").write_text("no database")
+    result = CliRunner().invoke(tape, ["serve", *options], obj=tmp_path / "home")
+    assert result.exit_code == status
+    assert "Error: " in result.output

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import threading
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import click
 from perdura.local.state import open_home
 from perdura.local.tape.credentials_cli import credentials
 
+PORT = click.IntRange(0, 65535)
+AMOUNT = click.FloatRange(0, 1e15)
 state_option = click.option(
     "--state", type=click.Path(path_type=Path, file_okay=False), default=None,
     help="Directory of the library: disk buffer, tapes and catalogue. Default: that of the stack.",
@@ -29,16 +32,18 @@ def tape() -> None:
 
 
 @tape.command()
-@click.option("--fts-port", type=int, default=0, help="Port of the FTS REST server (0: any free one).")
-@click.option("--endpoint-port", type=int, default=0, help="Port of the tape endpoint (0: any free one).")
+@click.option("--fts-port", type=PORT, default=0, help="Port of the FTS REST server (0: any free one).")
+@click.option("--endpoint-port", type=PORT, default=0, help="Port of the tape endpoint (0: any free one).")
 @tls_option
 @state_option
-@click.option("--drives", type=int, default=2, show_default=True, help="Number of drives.")
-@click.option("--mount-seconds", type=float, default=0.08, show_default=True, help="Time to mount a tape.")
-@click.option("--seek-seconds", type=float, default=0.02, show_default=True, help="Time to find a position.")
-@click.option("--drive-rate", type=float, default=400e6, show_default=True, help="Bytes per second; 0: unlimited.")
-@click.option("--buffer-bytes", type=int, default=100 * 10**9, show_default=True, help="Size of the disk buffer.")
-@click.option("--keep-seconds", type=float, default=2.0, show_default=True, help="Time on disk after archiving.")
+@click.option("--drives", type=click.IntRange(1, 1000), default=2, show_default=True, help="Number of drives.")
+@click.option("--mount-seconds", type=AMOUNT, default=0.08, show_default=True, help="Time to mount a tape.")
+@click.option("--seek-seconds", type=AMOUNT, default=0.02, show_default=True, help="Time to find a position.")
+@click.option("--drive-rate", type=AMOUNT, default=400e6, show_default=True, help="Bytes per second; 0: unlimited.")
+@click.option(
+    "--buffer-bytes", type=click.IntRange(1), default=100 * 10**9, show_default=True, help="Size of the disk buffer."
+)
+@click.option("--keep-seconds", type=AMOUNT, default=2.0, show_default=True, help="Time on disk after archiving.")
 @click.pass_obj
 def serve(
     root: Path, fts_port: int, endpoint_port: int, tls_dir: Path | None, state: Path | None, drives: int,
@@ -59,7 +64,7 @@ def serve(
         server = TapeServer(
             state, token=token, fts_port=fts_port, endpoint_port=endpoint_port, tls_directory=tls_dir, model=model
         )
-    except OSError as error:
+    except (OSError, sqlite3.DatabaseError) as error:
         raise click.ClickException(f"cannot start: {error}") from error
     server.start()
     note_endpoints(state, server)

@@ -35,7 +35,7 @@ def credentials() -> None:
 def import_p12(root: Path, p12: Path, directory: Path | None, password_file: TextIO | None) -> None:
     """Turn a PKCS#12 file (also one with RC2) into robot.pem and robot.key, mode 0600.
 
-    The password is asked for at the terminal, or read from a file; a command line can be seen by others.
+    One that FTS cannot work with is refused, and what was there before stays. The password is asked for at the terminal, or read from a file; a command line can be seen by others.
     """
     if password_file is None:
         password = click.prompt("Password of the PKCS#12 file", hide_input=True, default="", show_default=False)
@@ -44,10 +44,12 @@ def import_p12(root: Path, p12: Path, directory: Path | None, password_file: Tex
     directory = directory or open_home(root).root / "secrets"
     try:
         robot = from_p12(p12.read_bytes(), password.encode() or None)
+        _describe(robot)
         certificate, key = store(robot, directory)
     except PerduraError as error:
         raise click.ClickException(error.message) from error
-    _describe(robot)
+    except OSError as error:
+        raise click.ClickException(f"cannot write to {directory}: {error.strerror}") from error
     click.echo(f"PERDURA_TAPE_CERTIFICATE={certificate}\nPERDURA_TAPE_KEY={key}")
 
 
