@@ -15,6 +15,7 @@ from perdura.local.state import open_home
 from perdura.local.tape.credentials_cli import credentials
 
 PORT = click.IntRange(0, 65535)
+COUNT = click.IntRange(1)
 AMOUNT = click.FloatRange(0, 1e15)
 state_option = click.option(
     "--state", type=click.Path(path_type=Path, file_okay=False), default=None,
@@ -40,9 +41,7 @@ def tape() -> None:
 @click.option("--mount-seconds", type=AMOUNT, default=0.08, show_default=True, help="Time to mount a tape.")
 @click.option("--seek-seconds", type=AMOUNT, default=0.02, show_default=True, help="Time to find a position.")
 @click.option("--drive-rate", type=AMOUNT, default=400e6, show_default=True, help="Bytes per second; 0: unlimited.")
-@click.option(
-    "--buffer-bytes", type=click.IntRange(1), default=100 * 10**9, show_default=True, help="Size of the disk buffer."
-)
+@click.option("--buffer-bytes", type=COUNT, default=100 * 10**9, show_default=True, help="Size of the disk buffer.")
 @click.option("--keep-seconds", type=AMOUNT, default=2.0, show_default=True, help="Time on disk after archiving.")
 @click.pass_obj
 def serve(

@@ -35,7 +35,8 @@ def credentials() -> None:
 def import_p12(root: Path, p12: Path, directory: Path | None, password_file: TextIO | None) -> None:
     """Turn a PKCS#12 file (also one with RC2) into robot.pem and robot.key, mode 0600.
 
-    One that FTS cannot work with is refused, and what was there before stays. The password is asked for at the terminal, or read from a file; a command line can be seen by others.
+    One that FTS cannot work with is refused, and what was there before stays. The password is
+    asked for at the terminal, or read from a file; a command line can be seen by others.
     """
     if password_file is None:
         password = click.prompt("Password of the PKCS#12 file", hide_input=True, default="", show_default=False)
