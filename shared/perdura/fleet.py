@@ -315,6 +315,10 @@ class Submissions(Protocol):
         """Write down what changed."""
         ...
 
+    def sending(self, submission: Submission) -> bool:
+        """Write down that it is about to be asked for; not, when its step is over or its place was taken from it."""
+        ...
+
     def met(self, instance: str, failure: str | None) -> None:
         """Count a failure of an instance, or a success, which ends the counting; too many pause it for a while."""
         ...

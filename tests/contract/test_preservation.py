@@ -73,6 +73,22 @@ def test_what_is_noted_is_read_back(database: Engine, book: SubmissionBook) -> N
     assert book.of_step(mine.step) == changed
 
 
+@pytest.mark.parametrize("change", ["step is over", "place was taken", None])
+def test_nothing_is_sent_for_a_step_that_is_over(database: Engine, book: SubmissionBook, change: str | None) -> None:
+    mine = book.reserve(queued(database, book), [ONE])
+    assert isinstance(mine, Submission)
+    if change == "step is over":
+        with database.begin() as connection:
+            connection.execute(text("UPDATE step SET state = 'cancelled' WHERE id = :id"), {"id": mine.step})
+    elif change:
+        book.note(replace(mine, state="closed", outcome="not-sent"))
+    asked = replace(mine, state="unsure", sent_at=mine.queued_at)
+    assert book.sending(asked) is (change is None)
+    found = book.of_step(mine.step)
+    assert found is not None
+    assert (found.sent_at is None) is (change is not None)
+
+
 def test_the_emptiest_instance_is_chosen_until_all_are_full(database: Engine, book: SubmissionBook) -> None:
     kept = [book.reserve(queued(database, book), [ONE, TWO]) for _ in range(7)]
     names = [each.instance if isinstance(each, Submission) else None for each in kept]

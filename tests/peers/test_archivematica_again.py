@@ -9,13 +9,15 @@ import tarfile
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from perdura.clients.archivematica.connect import ConnectedArchivematica
-from perdura.fleet import NotSent
+from perdura.fleet import NotSent, Submission
 from perdura.outcome import Package, StepState
+from perdura.steps import preserve_archivematica_source as source
 from tests.peers.archivematica.driver import FINAL, Case, Died
 from tests.peers.archivematica.pipeline import Plan
 from tests.peers.test_archivematica_driver import Scene, drop_mets
@@ -33,6 +35,28 @@ def behind_a_slow_one(scene: Scene, **step_input: object) -> Case:
     assert submission is not None
     assert (submission.state, submission.status) in {("followed", "NO_STATUS"), ("followed", "")}
     return case
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_an_attempt_that_is_cancelled_while_its_sip_is_placed_sends_nothing(
+    again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = Scene()
+    case = scene.driver.add(1)
+    place, placed = source.place, []
+
+    def slowly(submission: Submission, *more: Any) -> None:
+        place(submission, *more)
+        placed.append(submission.name)
+        if len(placed) == 1:
+            scene.driver.retry(case) if again else scene.driver.cancel(case)
+            if again:
+                scene.driver.tick()
+
+    monkeypatch.setattr(source, "place", slowly)
+    scene.driver.run(3600, tick=5)
+    assert [unit.name for unit in scene.pipeline.started] == ([f"{case.view.id}-2"] if again else [])
+    assert case.state is (StepState.COMPLETED if again else StepState.CANCELLED)
 
 
 def test_what_is_queued_in_archivematica_is_not_sent_again_after_its_step_was_cancelled() -> None:

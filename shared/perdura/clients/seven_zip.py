@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from pathlib import Path
+from typing import IO
 
 from perdura.errors import Broken, Rejected
 
 SECONDS = 480
-_LISTED = 64 * 2**20
 
 
 def unpacked_size(program: str, archive: Path) -> int:
     """Bytes of all members together, by the archive's own list; raises Rejected for one that cannot be read."""
-    listed = _run(program, "l", "-slt", "-ba", "-sccUTF-8", str(archive))
-    sizes = [line.removeprefix("Size = ") for line in listed.splitlines() if line.startswith("Size = ")]
-    return sum(int(size) for size in sizes if size.strip().isdecimal())
+    with tempfile.TemporaryFile() as listed:
+        _run(listed, program, "l", "-slt", "-ba", "-sccUTF-8", str(archive))
+        listed.seek(0)
+        sizes = (line.removeprefix(b"Size = ").strip() for line in listed if line.startswith(b"Size = "))
+        return sum(int(size) for size in sizes if size.isdigit())
 
 
 def unpack(program: str, archive: Path, target: Path, limit: int) -> None:
@@ -27,14 +30,16 @@ def unpack(program: str, archive: Path, target: Path, limit: int) -> None:
     if size > limit:
         raise Rejected(f"the archive unpacks to {size} bytes, {limit} are allowed", code="scratch-too-small")
     # No links are made (-snl-), nothing is asked (-y), and 7-Zip itself refuses paths that leave the target.
-    _run(program, "x", "-y", "-bd", "-snl-", f"-o{target}", str(archive))
+    _run(subprocess.DEVNULL, program, "x", "-y", "-bd", "-snl-", f"-o{target}", str(archive))
 
 
-def _run(program: str, *arguments: str) -> str:
+def _run(told: IO[bytes] | int, program: str, *arguments: str) -> None:
+    """Run the program, what it says going into `told`: the list of a million members is not held."""
     try:
         done = subprocess.run(
             [program, *arguments],
-            capture_output=True,
+            stdout=told,
+            stderr=subprocess.DEVNULL,
             check=False,
             timeout=SECONDS,
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
@@ -46,4 +51,3 @@ def _run(program: str, *arguments: str) -> str:
         raise Broken(f"{program} took more than {SECONDS} seconds", code="seven-zip-too-slow") from error
     if done.returncode not in (0, 1):
         raise Rejected(f"7-Zip finds the archive damaged (exit code {done.returncode})", code="container-damaged")
-    return done.stdout[:_LISTED].decode("utf-8", "replace")

@@ -169,6 +169,22 @@ class SubmissionBook:
         with self._engine.begin() as connection:
             _write(connection, submission)
 
+    def sending(self, submission: Submission) -> bool:
+        """Write down that it is about to be asked for; not, when its step is over or its place was taken from it."""
+        with self._engine.begin() as connection:
+            still = connection.execute(
+                text("""
+                    SELECT 1 FROM archivematica_submission AS s JOIN step ON step.id = s.step_id
+                    WHERE s.id = :id AND s.state = 'reserved' AND step.state IN ('queued', 'running', 'waiting')
+                    FOR UPDATE
+                """),
+                {"id": submission.id},
+            ).one_or_none()
+            if still is None:
+                return False
+            _write(connection, submission)
+        return True
+
     def met(self, instance: str, failure: str | None) -> None:
         """Count a failure of an instance, or a success, which ends the counting; too many pause it for a while."""
         with self._engine.begin() as connection:

@@ -44,6 +44,7 @@ def reserved(submission: Submission, fleet: Fleet) -> Submission | str:
 def send(submission: Submission, consignment: source.Consignment, ports: Ports) -> Outcome:
     """Place the SIP, check everything, write down that it will be asked for, and ask.
 
+    Placing may take long: a step that was cancelled meanwhile sends nothing, for another attempt may have.
     Raises TimeUp when there is no time to place it: it is queued again then.
     """
     fleet = fleet_of(ports)
@@ -61,7 +62,8 @@ def send(submission: Submission, consignment: source.Consignment, ports: Ports) 
         fleet.book.note(replace(submission, state="closed", outcome=error.code))
         raise
     submission = replace(submission, state="unsure", path=submission.name, sent_at=ports.clock.now(), moved_at=None)
-    fleet.book.note(submission)
+    if not fleet.book.sending(submission):
+        return Outcome(StepState.BLOCKED, error_code="not-sent", message="The step was over before it was sent.")
     try:
         return asked(submission, start, str(submission.id), archivematica, ports)
     except (NotSent, ArchivematicaRefused) as error:

@@ -111,6 +111,12 @@ class MemoryBook:
     def note(self, submission: Submission) -> None:
         self.rows[submission.id] = submission
 
+    def sending(self, submission: Submission) -> bool:
+        if self.rows[submission.id].state != "reserved" or submission.step in self.over:
+            return False
+        self.note(submission)
+        return True
+
     def met(self, instance: str, failure: str | None) -> None:
         self.failures[instance] = 0 if failure is None else self.failures.get(instance, 0) + 1
         if failure is None:
@@ -233,8 +239,11 @@ class Driver:
     def _deliver(self, case: Case) -> None:
         from datetime import timedelta
 
+        step = case.view.step.id
         try:
-            self._close(case, preserve_archivematica.run(case.view, self.ports(case.view)))
+            outcome = preserve_archivematica.run(case.view, self.ports(case.view))
+            if case.view.step.id == step and case.state is not StepState.CANCELLED:
+                self._close(case, outcome)
         except Died:
             case.died += 1
         except Retryable as error:
