@@ -8,6 +8,7 @@ from flask import Response
 
 from perdura.api.problems import not_found
 from perdura.api.resources.packages import file_extent
+from perdura.packages import aip_payload
 from perdura.web import door, showing
 from perdura.web.holdings import holding, kind_of
 from perdura.web.reading import Reading
@@ -16,7 +17,8 @@ from perdura.web.reading import Reading
 def show(reading: Reading, archive_id: UUID, path: str) -> Response:
     """The page that shows one file of an Archive."""
     opened, row = door.file(reading, archive_id, path)
-    file = holding(row, opened.description.url, row.path.removeprefix("data/"))
+    name = aip_payload.names([row.path]).get(row.path, row.path)
+    file = holding(row, opened.description.url, name)
     kind = kind_of(row.path, row.media_type)
     if kind is None or file.url is None:
         raise not_found("preview")
