@@ -22,7 +22,7 @@ from perdura.cloudevents.codec import encode_batch, encode_binary
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Broken, Rejected, StoreUnavailable
 from perdura.ids import new_id
-from perdura.outcome import ArchiveView, Copy, File, Outcome, Package, PackageKind, StepState
+from perdura.outcome import ArchiveChange, ArchiveView, Copy, File, Outcome, Package, PackageKind, StepState
 from perdura.ports import Ports
 from perdura.premis import model
 from perdura.registry import archives, deposits
@@ -286,6 +286,23 @@ def test_an_outcome_that_cannot_be_recorded_is_left_to_a_person(harness: Harness
     harness.run = lambda archive, ports: Outcome(output={"not json": object()})
     assert [post(client, asked).status_code for _ in range(3)] == [503, 503, 204]
     assert harness.scalar("SELECT state || ' ' || error_code FROM step") == "blocked internal-error"
+
+
+def test_text_that_no_database_holds_is_recorded_without_it(harness: Harness) -> None:
+    archive, asked = harness.begin()
+    title = "a\x00b \ud800 ü"
+
+    def told(archive: ArchiveView, ports: Ports) -> Outcome:
+        event = model.Event(ports.derived("e"), "capture", datetime.now(UTC), details=(title,))
+        change = ArchiveChange(title=title, metadata={title: [title]})
+        return Outcome(
+            StepState.FAILED, {"said": title}, events=(event,), archive=change, error_code="x", message=title
+        )
+
+    harness.run = told
+    assert post(harness.function(), asked).status_code == 204
+    assert harness.scalar(f"SELECT title FROM archive WHERE id = '{archive}'") == "a\ufffdb \ufffd ü"
+    assert harness.scalar("SELECT error_message FROM step") == "a\ufffdb \ufffd ü"
 
 
 def test_a_continuation_that_gets_no_further_is_left_to_a_person(harness: Harness) -> None:

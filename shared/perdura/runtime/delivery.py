@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from perdura.database import passing
 from perdura.errors import Broken, Conflict, PerduraError, Rejected, Retryable, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.ports import Ports
+from perdura.recordable import recordable
 from perdura.registry import inbox, outbox, turns, work
 from perdura.runtime import faults, metrics
 from perdura.runtime.answers import Answer
@@ -131,6 +132,7 @@ class StepRunner:
     def _close(
         self, connection: Connection, started: work.Started, outcome: Outcome, event: CloudEvent
     ) -> tuple[list[CloudEvent], Sequence[UUID]]:
+        outcome = _recordable(outcome)
         events = close(connection, started, outcome, function=self.function, finished=event)
         return events, self.settle(connection, started.archive, outcome) if self.settle else ()
 
@@ -194,6 +196,16 @@ class StepRunner:
             counted = not _asked_to_wait(error)
             work.postpone(connection, started.archive.step.id, error.code, error.message, after, counted=counted)
         return Delivered(Answer.UNAVAILABLE, retry_after=after)
+
+
+def _recordable(outcome: Outcome) -> Outcome:
+    """The outcome without what no database can hold: titles and messages come from strangers. Paths of files are made
+    safe before, and what a package tells was XML."""
+    told = replace(outcome, files=(), told_events=(), told_agents=())
+    made = recordable(told)
+    if made is told:
+        return outcome
+    return replace(made, files=outcome.files, told_events=outcome.told_events, told_agents=outcome.told_agents)
 
 
 def _too_long(settings: Settings, started: work.Started, code: str) -> bool:

@@ -21,6 +21,7 @@ from perdura.api.queries import archives, finding, harvests
 from perdura.api.queries.criteria import Criteria
 from perdura.api.queries.rows import AnyRow
 from perdura.outcome import StepState
+from perdura.recordable import text
 from perdura.registry import archives as registry
 from perdura.registry.preservation import note_wish
 from perdura.registry.transitions import ArchiveState
@@ -110,10 +111,10 @@ def resolve_harvest(call: Call, body: ResolveRequest) -> ResolveAnswer:
         source=plan.source,
         recid=plan.recid,
         url=plan.url,
-        title=plan.title or None,
+        title=text(plan.title) or None,
         files=[
             ResolvedFile(
-                path=file.key,
+                path=text(file.key),
                 size=file.size,
                 checksum=next((f"{name}:{value}" for name, value in file.checksums.items()), None),
             )

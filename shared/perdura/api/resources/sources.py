@@ -20,6 +20,7 @@ from perdura.api.models.sources import (
 )
 from perdura.api.operations import Call, Section
 from perdura.api.problems import Problem, not_found
+from perdura.recordable import recordable
 from perdura.registry import credentials, subscriptions
 from perdura.runtime.budget import registry_budget
 from perdura.runtime.extras import credential_of
@@ -81,7 +82,7 @@ def search_source(call: Call, source: str, query: SearchQuery) -> HitPage:
                 status=hit.status,
                 bytes=hit.bytes,
             )
-            for hit in found.hits
+            for hit in recordable(found.hits)
         ],
     )
 
