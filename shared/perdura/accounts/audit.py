@@ -40,21 +40,23 @@ class Act:
 
 def record(connection: Connection, principal: Principal, act: Act) -> None:
     """Add an entry, in the caller's transaction."""
-    connection.execute(
-        insert(AuditEntry).values(
-            account_id=principal.account,
-            actor=principal.name,
-            means=principal.means,
-            action=act.action,
-            outcome=act.outcome,
-            method=act.method,
-            path=act.path[:PATH_LIMIT].replace("\x00", "\ufffd"),
-            status=act.status,
-            objects=list(dict.fromkeys(act.objects))[:OBJECTS_NAMED],
-            detail=dict(act.detail),
-            address=act.address,
-        )
-    )
+    connection.execute(insert(AuditEntry).values(detail=dict(act.detail), **columns(principal, act)))
+
+
+def columns(principal: Principal, act: Act) -> dict[str, Any]:
+    """The columns of an entry, without `detail`."""
+    return {
+        "account_id": principal.account,
+        "actor": principal.name,
+        "means": principal.means,
+        "action": act.action,
+        "outcome": act.outcome,
+        "method": act.method,
+        "path": act.path[:PATH_LIMIT].replace("\x00", "\ufffd"),
+        "status": act.status,
+        "objects": list(dict.fromkeys(act.objects))[:OBJECTS_NAMED],
+        "address": act.address,
+    }
 
 
 @dataclass(frozen=True, slots=True)

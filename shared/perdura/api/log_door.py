@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import lru_cache
 
 from sqlalchemy import not_, select
@@ -56,6 +57,13 @@ class LogDoor:
                 return
         act = Act(deed.action, outcome, request.method, request.path, deed.status, deed.objects, address=address)
         audit.record(connection, holder.principal or ANONYMOUS, act)
+
+    def entry(self, holder: Holder, deed: Deed) -> str | None:
+        """The entry of a deed that is done, as JSON."""
+        request, principal = deed.request, holder.principal or ANONYMOUS
+        address = address_of(request, self._services.settings)
+        act = Act(deed.action, DONE, request.method, request.path, deed.status, deed.objects, address=address)
+        return json.dumps(audit.columns(principal, act), default=str)
 
 
 def sight_of(principal: Principal) -> Sight | None:

@@ -40,6 +40,7 @@ class _Waiting(Generic[T]):
     sent: str | None
     actor: str
     told: str | None
+    noted: str | None
     answer: Callable[[Stored], T]
     woken: threading.Lock = field(default_factory=threading.Lock)
     done: bool = False
@@ -69,13 +70,14 @@ class Gathering:
         answer: Callable[[Stored], T],
         sent: str | None = None,
         told: str | None = None,
+        noted: str | None = None,
     ) -> T | None:
         """Add one event, committed when this returns, and give back what `answer` makes of it; None when it was there.
 
-        `answer` may be called before the event is recorded, and in vain. `sent` and `told` are those of
-        `log.append_one`. Raises what the database raises; nothing is then stored.
+        `answer` may be called before the event is recorded, and in vain. `sent`, `told` and `noted` are
+        those of `log.append_one`. Raises what the database raises; nothing is then stored.
         """
-        mine = _Waiting(event, sent, actor, told, answer)
+        mine = _Waiting(event, sent, actor, told, noted, answer)
         mine.woken.acquire()
         with self._lock:
             self._waiting.append(mine)
@@ -126,10 +128,16 @@ class Gathering:
         """Whether several events were added at once; if not, nothing was."""
         now = datetime.now(UTC)
         told = [f'{{"id":"{each.event.id}","event":{each.told}}}' for each in waiting if each.told]
+        noted = [f'{{"number":{number},{each.noted[1:]}' for number, each in enumerate(waiting, 1) if each.noted]
         rows = [row(each.event, sent=each.sent, recorded_at=now, actor=actor) for each in waiting]
         try:
             taken = log.append_rows(
-                self._held, rows, actor=actor, recorded_at=now, told=f"[{','.join(told)}]" if told else None
+                self._held,
+                rows,
+                actor=actor,
+                recorded_at=now,
+                told=f"[{','.join(told)}]" if told else None,
+                noted=f"[{','.join(noted)}]" if noted else None,
             )
         except DBAPIError:
             return False
@@ -145,6 +153,7 @@ class Gathering:
                 actor=waiting.actor,
                 sent=waiting.sent,
                 told=waiting.told,
+                noted=waiting.noted,
                 meanwhile=waiting.foresee,
             )
         except Exception as error:

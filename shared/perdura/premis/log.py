@@ -125,9 +125,19 @@ def append_free(
 
 
 def append_rows(
-    connection: Connection | Held, rows: Sequence[Row], *, actor: str, recorded_at: datetime, told: str | None = None
+    connection: Connection | Held,
+    rows: Sequence[Row],
+    *,
+    actor: str,
+    recorded_at: datetime,
+    told: str | None = None,
+    noted: str | None = None,
 ) -> list[int]:
-    """What `append_free` does, with rows made before."""
+    """What `append_free` does, with rows made before.
+
+    `noted` is a JSON list of entries of the audit log, each with the `number` of its row (from 1), kept by the same
+    statement with what is stored.
+    """
     objects = [(number, key, bare) for number, each in enumerate(rows, 1) for key, bare in each.keys.items()]
     agents = [(number, key) for number, each in enumerate(rows, 1) for key in each.agents]
     values = (
@@ -150,7 +160,9 @@ def append_rows(
         actor,
         told,
     )
-    return [number - 1 for (number,) in prepared.run(connection, _APPEND, values)]
+    if noted is None:
+        return [number - 1 for (number,) in prepared.run(connection, _APPEND, values)]
+    return [number - 1 for (number,) in prepared.run(connection, _APPEND_NOTED, (*values, noted))]
 
 
 def append_one(
@@ -161,12 +173,14 @@ def append_one(
     sent: str | None = None,
     recorded_at: datetime | None = None,
     told: str | None = None,
+    noted: str | None = None,
     meanwhile: Callable[[Stored], object] | None = None,
 ) -> Stored | None:
     """Add one event, as `append_free` would, and give it back as it will be read; None when its identifier is taken.
 
-    `told` is the JSON of a CloudEvent that is put into the outbox with the event, by the same statement. `meanwhile`
-    is called with what will be given back if all goes well, while the database records it.
+    `told` is the JSON of a CloudEvent that is put into the outbox with the event, by the same statement, `noted` that
+    of an entry of the audit log. `meanwhile` is called with what will be given back if all goes well, while the
+    database records it.
     """
     recorded = recorded_at or datetime.now(UTC)
     new = row(event, sent=sent, recorded_at=recorded, actor=actor)
@@ -178,9 +192,11 @@ def append_one(
         *(recorded, actor, told),
     )
     foreseen = fresh(event, new, recorded)
-    ((done,),) = prepared.run(
-        connection, _APPEND_ONE, values, None if meanwhile is None else lambda: meanwhile(foreseen)
-    )
+    foresee = None if meanwhile is None else lambda: meanwhile(foreseen)
+    if noted is None:
+        ((done,),) = prepared.run(connection, _APPEND_ONE, values, foresee)
+    else:
+        ((done,),) = prepared.run(connection, _APPEND_ONE_NOTED, (*values, noted), foresee)
     return foreseen if done else None
 
 
@@ -327,6 +343,20 @@ def _outcomes(text: str) -> tuple[str, ...]:
 
 _APPEND = f"SELECT taken FROM premis_append({', '.join(['%s'] * 18)})"  # noqa: S608 - marks only
 _APPEND_ONE = f"SELECT premis_append_one({', '.join(['%s'] * 17)})"
+_ENTRY = "account_id, actor, means, action, outcome, method, path, status, objects, address"
+_ENTRY_TYPES = (
+    "account_id uuid, actor text, means text, action text, outcome text, method text, path text, status integer, "
+    "objects text[], address text"
+)
+_APPEND_NOTED = (
+    f"WITH done AS ({_APPEND}), noted AS (INSERT INTO audit_entry ({_ENTRY}) SELECT {_ENTRY} "  # noqa: S608
+    f"FROM json_to_recordset(CAST(%s AS json)) AS n (number integer, {_ENTRY_TYPES}) "
+    "WHERE NOT EXISTS (SELECT FROM done WHERE taken = n.number) ORDER BY n.number) SELECT taken FROM done"
+)
+_APPEND_ONE_NOTED = (
+    f"WITH done AS ({_APPEND_ONE} AS stored), noted AS (INSERT INTO audit_entry ({_ENTRY}) SELECT {_ENTRY} "  # noqa: S608
+    f"FROM done CROSS JOIN json_to_record(CAST(%s AS json)) AS n ({_ENTRY_TYPES}) WHERE stored) SELECT stored FROM done"
+)
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 

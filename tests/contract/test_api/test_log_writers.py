@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from flask import Request
-from werkzeug.test import Client
+from werkzeug.test import Client, TestResponse
 
 from perdura.accounts.principals import Permission
 from perdura.api.log_door import LogDoor
@@ -54,3 +55,37 @@ def test_a_cookie_of_the_registry_writes_nothing(world: World) -> None:
     log = _log(world)
     log.set_cookie("perdura_session", cookie.value)
     assert _write(log, {}) == 401
+
+
+def _post(log: Client, header: dict[str, str], identifier: str) -> TestResponse:
+    event = {
+        "identifier": identifier,
+        "type": "fixity check",
+        "date": "2026-01-01T00:00:00Z",
+        "outcomes": [{"outcome": "success"}],
+        "objects": [{"type": "ARK", "value": "ark:/1"}],
+    }
+    return log.post("/APP/event/", headers=header, json=event)
+
+
+def test_every_event_that_is_written_is_in_the_audit_log_and_none_that_was_there(world: World) -> None:
+    account, identifier = world.account("archivist", name="Ada"), str(new_id())
+    header, log = bearer(world.token(account)), _log(world)
+    assert [_post(log, header, identifier).status_code for _ in range(2)] == [201, 409]
+    told = [entry for entry in world.audited() if entry.action == "premis.record"]
+    assert [(entry.account_id, entry.actor, entry.outcome, entry.status) for entry in told] == [
+        (account, "Ada", "done", 201)
+    ]
+    assert (told[0].objects, told[0].path, told[0].detail) == ([identifier], "/APP/event/", {})
+
+
+def test_events_that_are_added_together_are_each_in_the_audit_log(world: World) -> None:
+    account = world.account("archivist")
+    header, log = bearer(world.token(account)), _log(world)
+    identifiers = [str(new_id()) for _ in range(24)]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda identifier: _post(log, header, identifier), [*identifiers, *identifiers[:4]]))
+    assert sorted(answer.status_code for answer in answers) == [201] * 24 + [409] * 4
+    told = [entry.objects[0] for entry in world.audited() if entry.action == "premis.record"]
+    assert sorted(told) == sorted(identifiers)

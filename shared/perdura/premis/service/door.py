@@ -46,6 +46,10 @@ class Door(Protocol):
         """Keep a deed in the audit log, in the caller's transaction; not every denial where there are many."""
         ...
 
+    def entry(self, holder: Holder, deed: Deed) -> str | None:
+        """The entry of the audit log for a deed that is done, as JSON of its columns; None without such a log."""
+        ...
+
 
 class OwnDoor:
     """The door of a log that stands alone: the administrator's token, good only while no identity provider is set."""
@@ -65,3 +69,7 @@ class OwnDoor:
 
     def note(self, connection: Connection, holder: Holder, deed: Deed) -> None:
         """A log that stands alone has no audit log: its own rows say who wrote them."""
+
+    def entry(self, holder: Holder, deed: Deed) -> str | None:  # noqa: ARG002
+        """None: there is no audit log."""
+        return None

@@ -101,7 +101,8 @@ def create(call: Call) -> Response:
         response.headers["Location"] = location
         return response
 
-    response = call.gathering.add(event, actor=actor, answer=answer, sent=sent, told=told)
+    noted = call.entry("premis.record", 201, str(event.id))
+    response = call.gathering.add(event, actor=actor, answer=answer, sent=sent, told=told, noted=noted)
     if response is not None:
         return response
     message = f"An event with id='{event.identifier_value}' exists."
