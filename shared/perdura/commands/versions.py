@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -36,6 +37,7 @@ def list_versions(registry: Client, archive_id: str, as_json: bool) -> None:
 @click.argument("archive_id")
 @click.option("--reason", required=True, help="Why there is to be a new version.")
 @click.option("--title", help="Another title.")
+@click.option("--metadata", type=click.File("rb"), help="JSON whose members replace those of the metadata.")
 @click.option("--add", "added", multiple=True, metavar="PATH=FILE", help="Add or replace a file; may be repeated.")
 @click.option("--migrated", multiple=True, metavar="PATH=SOURCE", help="An added PATH was made from the file SOURCE.")
 @click.option("--profile", type=click.Choice(["perdura", "eark"]), help="Layout of the AIP.")
@@ -47,6 +49,7 @@ def make(
     archive_id: str,
     reason: str,
     title: str | None,
+    metadata: IO[bytes] | None,
     added: tuple[str, ...],
     migrated: tuple[str, ...],
     profile: str | None,
@@ -55,10 +58,15 @@ def make(
 ) -> None:
     """Make a new version of the AIP of an archive."""
     sources = dict(each.partition("=")[::2] for each in migrated)
+    if astray := sources.keys() - {each.partition("=")[0] for each in added}:
+        raise click.UsageError(f"--migrated names {min(astray)!r}, which no --add names")
+    changes: dict[str, Any] = {"title": title} if title else {}
+    if metadata is not None:
+        changes["metadata"] = _object(metadata)
     files = [_uploaded(registry, archive_id, *each.partition("=")[::2], sources) for each in added]
     wished = {name: value for name, value in (("profile", profile), ("engine", engine)) if value}
     body: dict[str, Any] = {"reason": reason, "files": files, "preserve": wished}
-    registry.post(f"/archives/{archive_id}/versions", body | ({"title": title} if title else {}))
+    registry.post(f"/archives/{archive_id}/versions", body | changes)
     click.echo(f"archive {archive_id}")
     if watch and not follow(registry, archive_id):
         raise click.exceptions.Exit(1)
@@ -93,6 +101,16 @@ def diff(registry: Client, archive_id: str, old: str, new: str, as_json: bool) -
         click.echo(plain(f"{marks[each['kind']]} {each['path']}{was}"))
     if found["more"]:
         click.echo("… and more; `perdura aip diff` compares the packages themselves.", err=True)
+
+
+def _object(file: IO[bytes]) -> dict[str, Any]:
+    try:
+        found = json.load(file)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise click.UsageError("--metadata wants a file with one JSON object")
+    return found
 
 
 def _uploaded(registry: Client, archive: str, path: str, file: str, sources: dict[str, str]) -> dict[str, Any]:
