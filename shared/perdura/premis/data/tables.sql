@@ -29,10 +29,11 @@ CREATE TABLE IF NOT EXISTS premis_event (
     objects text NOT NULL,
     xml text NOT NULL
 );
-CREATE INDEX IF NOT EXISTS ix_premis_event_at ON premis_event (at, identifier) INCLUDE (event_id);
+CREATE INDEX IF NOT EXISTS ix_premis_event_moment ON premis_event (at, identifier) INCLUDE (event_id, kind_id, sequence);
 CREATE INDEX IF NOT EXISTS ix_premis_event_kind_at ON premis_event (kind_id, at, identifier) INCLUDE (event_id);
 CREATE INDEX IF NOT EXISTS ix_premis_event_kind_identifier ON premis_event (kind_id, identifier) INCLUDE (event_id);
-CREATE INDEX IF NOT EXISTS ix_premis_event_kind_sequence ON premis_event (kind_id, sequence) INCLUDE (event_id);
+CREATE INDEX IF NOT EXISTS ix_premis_event_kind_added ON premis_event (kind_id, sequence) INCLUDE (event_id, at);
+DROP INDEX IF EXISTS ix_premis_event_at, ix_premis_event_kind_sequence;
 
 CREATE TABLE IF NOT EXISTS premis_object (
     object text COLLATE "C" NOT NULL,

@@ -160,14 +160,14 @@ def _from_xml(call: Call, data: bytes, now: datetime, actor: str) -> Iterator[_E
     )
     try:
         for _, element in parser:
-            depth = sum(1 for _ in element.iterancestors())
-            if depth != 1:
+            parent = element.getparent()
+            if parent is None or parent.getparent() is not None:
                 continue
             number += 1
             yield _xml_entry(call, number, element, now, actor)
             element.clear()
             while element.getprevious() is not None:
-                del element.getparent()[0]
+                del parent[0]
     except etree.XMLSyntaxError as error:
         raise NotXml(f"The body is not well-formed XML: {shown(str(error))}") from error
 
