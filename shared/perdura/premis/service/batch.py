@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from typing import Any
 
 from lxml import etree
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Response
 
 from perdura.errors import Rejected
@@ -26,7 +28,10 @@ from perdura.premis.service.call import Call, Refused, as_json, shown
 from perdura.premis.xml import NotXml, canonical, event_from, events_in, refuse_doctype
 from perdura.premis.xml.names import ATOM, NAMESPACES
 
-CHUNK = 500
+_log = logging.getLogger(__name__)
+
+CHUNK = 250
+"""Events that one statement adds: the first chunk is read, and the last one stored, while the other side waits."""
 MOST = 50_000
 _FEED = (f"{{{ATOM}}}entry", "entry", *(f"{{{namespace}}}event" for namespace in NAMESPACES))
 
@@ -75,11 +80,21 @@ def create(call: Call, media: str, data: bytes, actor: str) -> Response:
         call.audit(connection, "premis.batch", 201 if stored else 200)
     if not stored and not outcomes:
         raise Refused(400, "The batch holds no event.")
-    with call.reading() as connection:
-        connection.exec_driver_sql("SELECT premis_fold_counts(%s)", (100_000,))
-    if not lenient:
-        return as_json({"created": stored}, 201)
-    return as_json({"created": stored, "entries": outcomes}, 201 if stored else 200)
+    if lenient:
+        response = as_json({"created": stored, "entries": outcomes}, 201 if stored else 200)
+    else:
+        response = as_json({"created": stored}, 201)
+    response.call_on_close(lambda: _fold(call))
+    return response
+
+
+def _fold(call: Call) -> None:
+    """Fold the changes of the counts, once the client has its answer; the sealing does what is left here."""
+    try:
+        with call.reading() as connection:
+            connection.exec_driver_sql("SELECT premis_fold_counts(%s)", (100_000,))
+    except SQLAlchemyError as error:
+        _log.warning("counts were not folded: %s", type(error).__name__)
 
 
 def json_value(data: bytes) -> Any:
