@@ -1,4 +1,4 @@
-"""Packages that lie in the object store are announced, many at once; what was begun in error is called off again."""
+"""Packages are announced, many at once; what was begun is called off, ended or withdrawn, and nothing kept is lost."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 
+import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
@@ -140,3 +141,34 @@ def test_a_collection_a_schedule_and_a_token_are_ended_and_nothing_kept_is_lost(
     page.get_by_role("button", name="Make the token").click()
     page.get_by_role("button", name=f"End {word}").click()
     expect(page.get_by_role("row", name=word)).to_contain_text("ended")
+
+
+def test_an_archive_is_shut_withdrawn_with_a_reason_and_published_again(visitor: Page, stack: Stack) -> None:
+    page, word = visitor, os.urandom(4).hex()
+    archive = stack.deposit(_bag(word), title=f"Published {word}")
+    stack.finished(archive)
+    mine, readers = (f"{stack.urls[which]}/archives/{archive}" for which in ("registry", "access"))
+    page.goto(mine)
+    page.get_by_label("Embargo until").fill("2990-01-01")
+    page.get_by_role("button", name="Set the embargo").click()
+    expect(page.get_by_text("The files are under embargo until 2990-01-01.").first).to_be_visible()
+    page.goto(readers)
+    expect(page.get_by_text("under embargo until 2990-01-01")).to_be_visible()
+    page.goto(mine)
+    page.get_by_label("Embargo until").fill("")
+    page.get_by_role("button", name="Set the embargo").click()
+    expect(page.get_by_text("Published on access-pages.")).to_be_visible()
+    page.locator("#withdrawal > summary").click()
+    page.get_by_label("Reason", exact=True).last.select_option("copyright")
+    page.get_by_label("What the tombstone says").fill("the heirs")
+    page.get_by_role("button", name="Withdraw it").click()
+    page.wait_for_url(mine)
+    stack.until(lambda: httpx.get(readers).status_code == 410 or None, 90, every=0.5)
+    page.goto(mine)
+    expect(page.get_by_text("It is published nowhere.")).to_be_visible()
+    assert stack.archive(archive)["state"] == "completed"
+    page.get_by_label("Even if it was withdrawn").check()
+    page.get_by_role("button", name="Publish again").click()
+    stack.until(lambda: httpx.get(readers).status_code == 200 or None, 90, every=0.5)
+    page.goto(readers)
+    expect(page.get_by_role("heading", level=1)).to_contain_text(word)
