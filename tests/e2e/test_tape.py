@@ -63,6 +63,16 @@ def test_the_command_shows_drives_queue_and_residency(stack: Stack, on_tape: str
     assert "queue: 0 to archive, 0 to recall" in words
 
 
+def test_all_copies_are_checked_on_request(stack: Stack, on_tape: str) -> None:
+    checked = stack.command("check", on_tape, "--watch")
+    assert checked.returncode == 0, checked.stdout
+    assert "object-store: completed" in checked.stdout
+    assert "tape: completed" in checked.stdout
+    copies = {copy["location"]: copy["verified"] for copy in stack.archive(on_tape)["copies"]}
+    assert copies.keys() == {"object-store", "tape"}
+    assert all(copies.values())
+
+
 def test_an_operator_pauses_looks_and_resumes(stack: Stack, on_tape: str) -> None:
     assert "paused by administrator: new drives" in stack.command("tape", "pause", "new drives").stdout
     waiting = stack.deposit(bag_tar({"later.txt": b"later"}), title="Later")
