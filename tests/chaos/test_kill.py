@@ -43,7 +43,7 @@ def arm(faults: Path, function: str, point: str, how: str = "KILL") -> None:
 def killed(stack: Stack, faults: Path, function: str, point: str) -> None:
     """Wait until it has died there; that it has is forgotten again."""
     fired = faults / f"{function}.{point}.fired"
-    stack.until(lambda: fired.exists() or None, 30, lambda: "never killed")
+    stack.until(lambda: fired.exists() or None, 90, lambda: "never killed")
     fired.unlink()
 
 
