@@ -153,6 +153,7 @@ def side_by_side(
         listed = ending.enter_context(serving())
         repository.base, listed.fallback = listed.base, repository.answer
         store = S3Store(seaweedfs)
+        ending.callback(store.close)
         for left in list(store.list(DROP_ZONE, "")):
             store.delete(left.ref)
         broker = Broker()
