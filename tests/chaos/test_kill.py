@@ -175,7 +175,7 @@ def test_the_log_killed_anywhere_records_what_it_was_sent_once(
         data={"events": [{"type": "fixity check", "date": "2026-01-01", "objects": [{"type": "UUID", "value": name}]}]},
     )
     headers, body = encode_binary(event)
-    httpx.post(f"{stack.urls['broker']}/perdura/default", headers=headers, content=body).raise_for_status()
+    httpx.post(f"{stack.urls['broker']}/perdura/default", headers=headers, content=body, timeout=60).raise_for_status()
     killed(stack, faults, "premis-log", point)
     count = "SELECT count(*) FROM premis_object WHERE object = :name"
     stack.until(lambda: stack.scalar(count, name=name) or None, 60, lambda: "never recorded")

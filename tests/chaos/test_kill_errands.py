@@ -71,7 +71,7 @@ def verify(stack: Stack, archive: str) -> None:
     kind = "org.perdura.fixity.requested.v1"
     event = CloudEvent(id=str(uuid4()), source="/tests", type=kind, data={"package": str(package)})
     headers, body = encode_binary(event)
-    httpx.post(f"{stack.urls['broker']}/perdura/default", headers=headers, content=body).raise_for_status()
+    httpx.post(f"{stack.urls['broker']}/perdura/default", headers=headers, content=body, timeout=60).raise_for_status()
 
 
 def withdraw(stack: Stack, archive: str) -> None:
