@@ -65,7 +65,7 @@ ACCESS = {
 }
 
 ACCESS_NO_PAGES = {
-    "/sitemap.xml", "/oai", f"{ARCHIVE}/aip", f"{ARCHIVE}/files.zip", f"{ARCHIVE}/files/<path:path>",
+    "/sitemap.xml", "/robots.txt", "/oai", f"{ARCHIVE}/aip", f"{ARCHIVE}/files.zip", f"{ARCHIVE}/files/<path:path>",
     *(f"{ARCHIVE}/{form}" for form in ("metadata.json", "schema.json", "datacite.json", "linkset.json", "premis.xml")),
 }  # fmt: skip
 

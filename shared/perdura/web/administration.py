@@ -145,11 +145,21 @@ def save_pipeline(visit: Visit) -> Response:
     return see_other(f"{BASE}/pipelines")
 
 
+def remove_pipeline(visit: Visit, name: str) -> Response:
+    """Forget a pipeline; Archives that go through it keep theirs."""
+    visit.require(Permission.ADMINISTER)
+    visit.form(())
+    pipelines.delete_pipeline(visit, name)
+    visit.detail |= {"name": name}
+    return see_other(f"{BASE}/pipelines")
+
+
 def _pipelines(visit: Visit, *, problem: Problem | None = None, sent: dict[str, str] | None = None) -> Response:
     return visit.page(
         "administration_pipelines.html",
         status=problem.status if problem is not None else 200,
         pipelines=visit.connection.execute(select(Pipeline.__table__).order_by(Pipeline.name)).all(),
+        standard=pipelines.STANDARD,
         followers={step: sorted(after) for step, after in FOLLOWERS.items()},
         problem=problem,
         sent=sent or {"name": "", "steps": "", "description": ""},

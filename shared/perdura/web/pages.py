@@ -125,6 +125,7 @@ def routes() -> Map:
             post("/administration/grants/<uuid:grant_id>/take", administration.take_grant),
             get("/administration/pipelines", administration.list_pipelines),
             post("/administration/pipelines", administration.save_pipeline),
+            post("/administration/pipelines/<string:name>/remove", administration.remove_pipeline),
             get("/administration/settings", administration.list_settings),
         ],
         strict_slashes=False,

@@ -144,6 +144,18 @@ def test_a_pipeline_is_saved_when_its_steps_can_follow_one_another(world: World,
     assert world.audited()[-1].action == "administration.save_pipeline"
 
 
+def test_a_pipeline_is_removed_unless_the_platform_itself_begins_it(world: World, browser: Client) -> None:
+    _post(browser, "/administration/pipelines", name="quick", steps="ingest preserve", description="")
+    address = "/administration/pipelines/quick/remove"
+    assert f'action="{address}"' in browser.get("/administration/pipelines", base_url=BASE).text
+    assert world.registry().post(address, headers=world.bearer("archivist"), base_url=BASE).status_code == 403
+    assert _post(browser, address)[0] == 303
+    page = browser.get("/administration/pipelines", base_url=BASE).text
+    assert "quick" not in page
+    assert "/administration/pipelines/deposit/remove" not in page
+    assert _post(browser, "/administration/pipelines/deposit/remove")[0] == 409
+
+
 def test_forms_of_another_site_change_nothing(world: World, browser: Client) -> None:
     account = world.account("viewer")
     for address in ("/account/tokens", f"/administration/users/{account}", "/administration/grants"):
