@@ -207,6 +207,13 @@ class _Attempt:
 
     def _run_large(self) -> Fetched:
         """Hashed beside the transfer; what is stored when the time is over or the upstream gives up is kept."""
+        done = self._written()
+        if done is None:
+            raise _StartOver
+        return done
+
+    def _written(self) -> Fetched | None:
+        """The file in the store; None when its upload was given up, as the server cannot go on with it."""
         with ExitStack() as stack:
             writer, saved = self._resumed() or (self._writer(None), {})
             stack.enter_context(writer)
@@ -214,6 +221,8 @@ class _Attempt:
             stack.callback(digests.close)
             try:
                 self._receive(lambda data: self._write(writer, data))
+            except _StartOver:
+                return None
             except (OutOfTime, UpstreamUnavailable) as stopped:
                 kept = self._put_down(writer)
                 if isinstance(stopped, OutOfTime):
