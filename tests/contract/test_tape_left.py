@@ -13,7 +13,7 @@ from uuid import UUID
 
 import httpx
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from perdura.clients.tape import tape_system
 from perdura.errors import Conflict, NotFound
@@ -108,6 +108,18 @@ def test_the_job_of_a_cancelled_archive_is_cancelled_at_fts_and_its_end_recorded
     assert str(left.package) in event
     assert left.tick() == []
     assert len(left.events()) == 1
+
+
+def test_a_look_that_finds_one_job_done_takes_at_most_twelve_statements(left: Left) -> None:
+    job = left.under_way()
+    left.tick()  # with the duties of every hour
+    left.tape.states[job] = TapeJob(job, "finished")
+    left.tape.places[left.path] = Residency(left.path, False, True, len(CONTENT), left.adler32)
+    left.due()
+    statements: list[str] = []
+    event.listen(left.database, "before_cursor_execute", lambda *given: statements.append(given[2].strip()[:60]))
+    assert "org.perdura.aip.archived.v1" in left.tick()
+    assert len(statements) <= 11, statements  # one more notes what the broker took
 
 
 def test_cancelling_does_not_wait_for_fts_which_is_asked_until_it_answers(left: Left) -> None:

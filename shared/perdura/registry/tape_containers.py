@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from perdura.ids import new_id
+from perdura.outcome import ArchiveView
 from perdura.packages.tape_container import Container, Member, grouped
 from perdura.storage.store import ObjectRef
 
@@ -58,14 +59,17 @@ def fill(connection: Connection, *, largest: int, seconds: float) -> list[Contai
     return [_made(connection, [rows[package] for package in group], now) for group in groups]
 
 
-def alone(connection: Connection, steps: Collection[UUID]) -> None:
+def alone(connection: Connection, archives: Collection[ArchiveView]) -> None:
     """Let AIPs that found no company in their time go to tape as files of their own."""
+    steps = [archive.step.id for archive in archives if archive.step.checkpoint.get("phase") == "group"]
+    if not steps:
+        return
     connection.execute(
         text("""
             UPDATE step SET checkpoint = checkpoint || '{"phase": "submit"}'
             WHERE id = ANY(:steps) AND checkpoint ->> 'phase' = 'group'
         """),
-        {"steps": list(steps)},
+        {"steps": steps},
     )
 
 

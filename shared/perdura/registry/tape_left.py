@@ -25,17 +25,30 @@ _NEWEST = """
     ORDER BY position DESC, attempt DESC LIMIT 1
 """
 
-_JOBS = text(f"""
-    SELECT job.key, job.job_id, job.path, job.size, job.server, job.holder, job.archive_id, job.container_id,
-        (SELECT adler32 FROM tape_container WHERE id = job.container_id) AS adler32
-    FROM tape_job AS job
-    WHERE ended_at IS NULL AND coalesce(archive_id, container_id) IS NOT NULL
+_JOB_LEFT = f"""
+    ended_at IS NULL AND coalesce(archive_id, container_id) IS NOT NULL
         AND (job_id IS NOT NULL OR intended_at < clock_timestamp() - interval '15 minutes')
         AND EXISTS (SELECT FROM ({_ARCHIVES}) AS each)
         AND NOT EXISTS (SELECT FROM ({_ARCHIVES}) AS each WHERE ({_NEWEST}) IS DISTINCT FROM 'cancelled')
+"""  # noqa: S608 - constants of this module
+"""Holds for jobs that no step waits for. One whose answer is not known may still be asked for by a worker for 15
+minutes."""
+
+_RECALL_LEFT = """
+    step.name = 'recall' AND step.state = 'cancelled' AND step.checkpoint ->> 'request' IS NOT NULL
+        AND step.output #> '{recall,called_off_at}' IS NULL
+"""
+
+_ANY = text(f"""
+    SELECT EXISTS (SELECT FROM tape_job AS job WHERE {_JOB_LEFT}) OR EXISTS (SELECT FROM step WHERE {_RECALL_LEFT})
+""")  # noqa: S608 - constants of this module
+
+_JOBS = text(f"""
+    SELECT job.key, job.job_id, job.path, job.size, job.server, job.holder, job.archive_id, job.container_id,
+        (SELECT adler32 FROM tape_container WHERE id = job.container_id) AS adler32
+    FROM tape_job AS job WHERE {_JOB_LEFT}
     ORDER BY looked_at NULLS FIRST, intended_at LIMIT :limit FOR UPDATE OF job SKIP LOCKED
 """)  # noqa: S608 - constants of this module
-"""Jobs that no step waits for. One whose answer is not known may still be asked for by a worker for 15 minutes."""
 
 _COPIES = text(f"""
     SELECT wanted.key, wanted.package_id, wanted."offset", wanted.length, {work.VIEW}, step.finished_at,
@@ -55,6 +68,11 @@ _COPIES = text(f"""
                   ORDER BY position DESC, attempt DESC LIMIT 1) AS step ON true
     ORDER BY wanted.key, wanted."offset"
 """)  # noqa: S608 - a constant of another module
+
+
+def anything(connection: Connection) -> bool:
+    """Whether there is a job or a request to be called off: one statement for the ticks that find none."""
+    return bool(connection.execute(_ANY).scalar_one())
 
 
 def jobs(connection: Connection, limit: int) -> list[LeftJob]:
@@ -118,10 +136,9 @@ def confirmed(connection: Connection, archive: UUID, copies: Sequence[Copy]) -> 
 _RECALLS = text(f"""
     SELECT {work.VIEW}, step.finished_at, coalesce(step.output ->> 'cancelled_by', '') AS by
     FROM step JOIN archive ON archive.id = step.archive_id
-    WHERE step.name = 'recall' AND step.state = 'cancelled' AND step.checkpoint ->> 'request' IS NOT NULL
-        AND step.output #> '{{recall,called_off_at}}' IS NULL
+    WHERE {_RECALL_LEFT}
     ORDER BY step.finished_at LIMIT :limit FOR UPDATE OF step SKIP LOCKED
-""")  # noqa: S608 - a constant of another module
+""")  # noqa: S608 - constants
 
 
 def recalls(connection: Connection, limit: int) -> list[LeftRecall]:

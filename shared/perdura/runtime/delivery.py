@@ -229,15 +229,15 @@ def poll_waiting(
     poll: Callable[[Sequence[ArchiveView], Ports], Sequence[tuple[ArchiveView, Outcome]]],
     needs: frozenset[str],
     *,
-    taken: Callable[[Connection, Collection[UUID]], None] = lambda _, __: None,
+    taken: Callable[[Connection, Collection[ArchiveView]], None] = lambda _, __: None,
     limit: int = 100,
     seconds: float = 60.0,
 ) -> list[CloudEvent]:
     """Look again at waiting steps whose time has come, in bulk; returns the CloudEvents to emit.
 
     Goes on for so many `seconds` while as many as `limit` were due. A step is looked at by one tick only, and no row is
-    locked while the outside system is asked: a person who cancels does not wait for it. `taken` is told of the steps,
-    in the transaction that takes them on.
+    locked while the outside system is asked: a person who cancels does not wait for it. `taken` is told of the
+    Archives, in the transaction that takes them on.
     """
     events: list[CloudEvent] = []
     end = time.monotonic() + seconds
@@ -245,7 +245,7 @@ def poll_waiting(
         with environment.engine.begin() as connection:
             rows = {started.archive.step.id: started for started in work.waiting(connection, step, limit)}
             if rows:
-                taken(connection, rows.keys())
+                taken(connection, [started.archive for started in rows.values()])
         if rows:
             events += _polled(environment, function, rows, poll, needs)
         if len(rows) < limit or time.monotonic() >= end:

@@ -91,9 +91,12 @@ class Function:
             events = decode(dict(request.headers), body)
         except NotACloudEvent as error:
             return problem(400, "Not a CloudEvent", error.message)
-        return self._answer([self._deliver(surroundings, event) for event in events], surroundings, begun)
+        delivered = [self._deliver(surroundings, event) for event in events]
+        return self._answer(delivered, surroundings, begun, {event.type for event in events})
 
-    def _answer(self, results: Sequence[Delivered], surroundings: Environment, begun: float) -> Response:
+    def _answer(
+        self, results: Sequence[Delivered], surroundings: Environment, begun: float, types: Collection[str]
+    ) -> Response:
         worst = max((result.answer for result in results), default=Answer.DONE)
         wait = max((result.retry_after or 0 for result in results), default=0)
         events = [event for result in results for event in result.events]
@@ -102,7 +105,8 @@ class Function:
             return response
 
         def measured() -> None:
-            figures = {"statements": statements.counted(), "seconds": round(time.monotonic() - begun, 4)}
+            seconds = round(time.monotonic() - begun, 4)
+            figures = {"statements": statements.counted(), "seconds": seconds, "event_type": ", ".join(sorted(types))}
             _log.info("answered %d, emitted %d", worst, len(events), extra=figures)
 
         surroundings.emitter.after_response(response, events).call_on_close(measured)
@@ -205,7 +209,7 @@ class Function:
                 return answer(Answer.BROKEN)
             _log.warning("notification not taken: %s", type(error).__name__)
             return answer(Answer.UNAVAILABLE, 5)
-        return self._answer([result], surroundings, begun)
+        return self._answer([result], surroundings, begun, ["notification"])
 
     def _arrivals(self, surroundings: Environment, headers: Mapping[str, str], told: Any) -> Delivered:
         events: list[CloudEvent] = []

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from perdura.cloudevents.build import build
 from perdura.cloudevents.message import CloudEvent
+from perdura.ports import TapeSystem
 from perdura.premis import log
 from perdura.registry import outbox, tape_left
 from perdura.runtime.environment import Environment
@@ -22,13 +23,16 @@ def call_off(environment: Environment, function: str, needs: frozenset[str]) -> 
 
     The rows stay locked while the tape system is asked, so that overlapping ticks never do it twice.
     """
-    return _jobs(environment, function, needs) + _recalls(environment, function, needs)
-
-
-def _jobs(environment: Environment, function: str, needs: frozenset[str]) -> list[CloudEvent]:
     tape = environment.tape
     if tape is None:
         return []
+    with environment.engine.connect() as connection:
+        if not tape_left.anything(connection):
+            return []
+    return _jobs(environment, tape, function, needs) + _recalls(environment, tape, function, needs)
+
+
+def _jobs(environment: Environment, tape: TapeSystem, function: str, needs: frozenset[str]) -> list[CloudEvent]:
     told: list[CloudEvent] = []
     with environment.engine.begin() as connection:
         left = tape_left.jobs(connection, archive_left.MOST)
@@ -56,10 +60,7 @@ def _recorded(connection: Connection, ended: Ended, function: str) -> Sequence[C
     return [*facts, *tell(connection, ended.events)]
 
 
-def _recalls(environment: Environment, function: str, needs: frozenset[str]) -> list[CloudEvent]:
-    tape = environment.tape
-    if tape is None:
-        return []
+def _recalls(environment: Environment, tape: TapeSystem, function: str, needs: frozenset[str]) -> list[CloudEvent]:
     told: list[CloudEvent] = []
     with environment.engine.begin() as connection:
         for left in tape_left.recalls(connection, recall_left.MOST):
