@@ -17,6 +17,7 @@ from perdura.api.queries import archives, collections, events, facets, files, fi
 from perdura.api.queries.rows import AnyRow
 from perdura.api.resources import access
 from perdura.api.resources import archives as resource
+from perdura.api.sight import seen
 from perdura.registry import archives as registry
 from perdura.registry import steering
 from perdura.registry.steering import Act
@@ -126,6 +127,7 @@ def act(visit: Visit, archive_id: UUID, act: str) -> Response:
     if act not in set(Act):
         raise not_found("page")
     steps = [step for step in fields["steps"].split(",") if step]
+    seen(visit, archive_id)
     begun = steering.do(visit.connection, archive_id, Act(act), by=visit.principal.name, steps=steps)
     visit.emit(begun.events)
     return see_other(f"/archives/{archive_id}")
@@ -139,7 +141,7 @@ def restrict(visit: Visit, archive_id: UUID) -> Response:
         wanted = RestrictionRequest(restricted=fields["restricted"] == "yes", reason=fields["reason"])
     except ValidationError as error:
         raise invalid(error, "form") from None
-    access.restrict(visit, archive_id, wanted)
+    access.set_restriction(visit, archive_id, wanted)
     return see_other(f"/archives/{archive_id}")
 
 
@@ -163,5 +165,6 @@ def recall(visit: Visit, archive_id: UUID) -> Response:
     """Bring the AIP back from tape, and show what happens."""
     visit.require(Permission.OPERATE)
     visit.form(())
+    seen(visit, archive_id)
     visit.emit(registry.recall(visit.connection, archive_id).events)
     return see_other(f"/archives/{archive_id}")

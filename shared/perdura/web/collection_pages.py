@@ -17,6 +17,7 @@ from perdura.api.problems import Problem, invalid, not_found, problem_of
 from perdura.api.queries import collections, facets, finding
 from perdura.api.queries.criteria import Criteria
 from perdura.api.resources import collections as resource
+from perdura.api.sight import seen
 from perdura.errors import Conflict
 from perdura.registry import collections as registry
 from perdura.web.query_string import read_query
@@ -121,6 +122,7 @@ def add_archive(visit: Visit, archive_id: UUID) -> Response:
     """Put one Archive into the collection of that name, which is made when there is none."""
     visit.require(Permission.OPERATE)
     name = _checked(CollectionRequest, {"name": visit.form(("name",))["name"]}).name
+    seen(visit, archive_id)
     found = next(
         (
             row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +14,8 @@ from perdura.accounts import rights
 from perdura.accounts.principals import LOCAL_ADMINISTRATOR, Permission, Principal, Role
 from perdura.accounts.rights import Thing
 from perdura.accounts.tables import Grant
+from perdura.api.openapi import OPERATIONS
+from perdura.api.operations import Operation
 from perdura.ids import new_id
 from perdura.registry.tables import Deposit, Publication
 from tests.contract.test_api.world import BASE, World, bearer, csrf_of, sign_in
@@ -66,6 +69,45 @@ def test_hidden_and_missing_are_told_alike(world: World, registry: Client, restr
     hidden = registry.get(f"/api/v1/archives/{restricted['archive']}", headers=header)
     missing = registry.get(f"/api/v1/archives/{new_id()}", headers=header)
     assert (hidden.status_code, hidden.data) == (missing.status_code, missing.data)
+
+
+BODIES: dict[str, dict[str, Any]] = {
+    "run": {"steps": ["archive"]},
+    "withdrawal": {"reason": "duplicate"},
+    "restriction": {"restricted": True, "reason": "Names of children"},
+    "embargo": {"until": None},
+    "notifications": {"status": "P"},
+    "versions": {"reason": "Better metadata"},
+    "versions/uploads": {"size": 1},
+}
+"""What the acts on an Archive need to be told; the others need nothing."""
+ACTS = [each for each in OPERATIONS if each.method not in ("GET", "HEAD") and each.rule.count("<uuid:archive_id>")]
+
+
+@pytest.mark.parametrize("operation", ACTS, ids=lambda each: each.name)
+def test_nobody_acts_on_what_is_hidden_from_them(
+    world: World, registry: Client, restricted: dict[str, Any], operation: Operation
+) -> None:
+    narrow = world.bearer("archivist", scopes=[Permission.READ, Permission.OPERATE, Permission.DEPOSIT])
+    body = BODIES.get(operation.rule.partition("<uuid:archive_id>/")[2], {})
+    answers = []
+    for archive in (restricted["archive"], new_id()):
+        address = operation.rule.replace("<uuid:archive_id>", str(archive))
+        address = re.sub("<uuid:[a-z_]+>", lambda _: str(restricted["step"]), address)
+        answers.append(registry.open(address, method=operation.method, headers=narrow, json=body))
+    hidden, missing = answers
+    assert hidden.status_code == 404, hidden.text
+    assert hidden.data == missing.data
+
+
+@pytest.mark.parametrize("act", ["retry", "skip", "cancel", "run", "recall", "check", "restriction", "collections"])
+def test_the_pages_act_on_nothing_that_is_hidden_either(
+    world: World, registry: Client, restricted: dict[str, Any], act: str
+) -> None:
+    narrow = world.bearer("archivist", scopes=[Permission.READ, Permission.OPERATE, Permission.DEPOSIT])
+    fields = {"steps": "archive", "restricted": "no", "reason": "Why not", "name": "Mine"}
+    answer = registry.post(f"/archives/{restricted['archive']}/{act}", headers=narrow, data=fields, base_url=BASE)
+    assert answer.status_code == 404
 
 
 def test_scopes_narrow_what_the_role_allows(world: World, registry: Client, restricted: dict[str, Any]) -> None:

@@ -116,6 +116,8 @@ def test_a_token_that_may_not_see_what_is_restricted_sees_no_tape_jobs_of_it(
     with world.engine.begin() as connection:
         connection.execute(text("UPDATE tape_job SET archive_id = :id WHERE key = 'aip-1'"), {"id": hidden})
     narrow = world.bearer("archivist", scopes=[Permission.READ, Permission.OPERATE])
+    for act, sent in (("cancel", {}), ("priority", {"priority": 5})):
+        assert registry.post(f"/api/v1/tape/jobs/{JOB.format(1)}/{act}", headers=narrow, json=sent).status_code == 404
     for header, keys, drills in ((narrow, {"aip-0", "aip-2"}, 0), (world.bearer("archivist"), None, 1)):
         listed = registry.get("/api/v1/tape/jobs", headers=header).get_json()["items"]
         assert {item["key"] for item in listed} == (keys or {"aip-0", "aip-1", "aip-2"})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
@@ -52,6 +53,9 @@ _JOBS = text(f"""
 """)  # noqa: S608 - a constant of this module
 
 
+_JOB_SEEN = text(f"SELECT EXISTS (SELECT FROM tape_job WHERE job_id = :job AND {_SEEN})")  # noqa: S608 - as above
+
+
 def overview(connection: Connection) -> Row[Any]:
     """The destination, its jobs, and the copies on tape, in one row."""
     return connection.execute(_OVERVIEW, {"location": LOCATION}).one()
@@ -79,3 +83,9 @@ def jobs(
     moment, key = after or (None, None)
     wanted = {"open": still_open, "moment": moment, "key": key, "limit": limit, "everything": not hides(principal)}
     return connection.execute(_JOBS, wanted).all()
+
+
+def shows_job(connection: Connection, principal: Principal, job: UUID) -> bool:
+    """Whether there is such a job of the tape system, and of no Archive that is hidden from the principal."""
+    values = {"job": str(job), "everything": not hides(principal)}
+    return bool(connection.execute(_JOB_SEEN, values).scalar_one())

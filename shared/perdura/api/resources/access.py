@@ -27,6 +27,7 @@ from perdura.api.models.access import (
 from perdura.api.operations import Call, Section
 from perdura.api.problems import Problem, not_found
 from perdura.api.queries import archives, files, published
+from perdura.api.sight import seen
 from perdura.cloudevents.message import CloudEvent
 from perdura.ids import new_id
 from perdura.premis import log
@@ -45,7 +46,7 @@ def make_pass(call: Call, archive_id: UUID, body: PassRequest) -> PassAnswer:
 
     It opens what is restricted, under embargo or not published. 409 where no secret for links is configured.
     """
-    _require(call, archive_id)
+    seen(call, archive_id)
     package = files.best_package(call.connection, archive_id)
     if package is None:
         raise not_found("package")
@@ -63,7 +64,7 @@ def make_pass(call: Call, archive_id: UUID, body: PassRequest) -> PassAnswer:
 @section.post("/archives/<uuid:archive_id>/withdrawal", permission=Permission.OPERATE, status=202)
 def withdraw(call: Call, archive_id: UUID, body: WithdrawalRequest) -> ErrandAnswer:
     """Take an Archive off its access systems, with a tombstone; what is preserved stays."""
-    _require(call, archive_id)
+    seen(call, archive_id)
     call.detail |= body.model_dump(exclude_none=True)
     return _errand(call, archive_id, "withdraw", body.model_dump(exclude_none=True))
 
@@ -75,7 +76,7 @@ def publish_again(call: Call, archive_id: UUID, body: PublicationRequest) -> Err
     What was withdrawn from the access pages is shown again only with `after_withdrawal`; what was withdrawn from an
     InvenioRDM never is. 409 without an AIP.
     """
-    _require(call, archive_id)
+    seen(call, archive_id)
     if published.aip(call.connection, archive_id) is None:
         raise Problem(409, "There is no AIP yet that could be published.", "no-aip")
     call.detail |= body.model_dump()
@@ -93,7 +94,7 @@ def _errand(call: Call, archive_id: UUID, name: str, told: Mapping[str, Any]) ->
 @section.put("/archives/<uuid:archive_id>/embargo", permission=Permission.OPERATE)
 def set_embargo(call: Call, archive_id: UUID, body: EmbargoRequest) -> EmbargoAnswer:
     """Shut the files of an Archive until a day, or open them; its description stays public."""
-    _require(call, archive_id)
+    seen(call, archive_id)
     until = body.until.isoformat() if body.until else None
     call.connection.execute(
         text("UPDATE archive SET metadata = metadata || CAST(:change AS jsonb) WHERE id = :archive"),
@@ -119,23 +120,18 @@ def set_restriction(call: Call, archive_id: UUID, body: RestrictionRequest) -> R
 
     Whoever may operate decides both ways. Whoever handed it in or harvested it may restrict it, and not open it.
     """
-    _require(call, archive_id)
-    return restrict(call, archive_id, body)
-
-
-def restrict(call: Call, archive_id: UUID, wanted: RestrictionRequest) -> RestrictionAnswer:
-    """Do it for somebody who sees the Archive; raises a 403."""
+    seen(call, archive_id)
     if not call.principal.may(Permission.OPERATE):
-        if not wanted.restricted:
+        if not body.restricted:
             raise Problem(403, "Only who may operate can open an Archive.", "forbidden")
         if not archives.is_from(call.connection, call.principal, archive_id):
             raise Problem(403, "Only who handed it in, or may operate, can restrict it.", "forbidden")
     restriction.decide(
-        call.connection, archive_id, restricted=wanted.restricted, reason=wanted.reason, by=_authorizer(call)
+        call.connection, archive_id, restricted=body.restricted, reason=body.reason, by=_authorizer(call)
     )
-    call.detail |= wanted.model_dump()
+    call.detail |= body.model_dump()
     elsewhere = archives.published_elsewhere(call.connection, archive_id)
-    return RestrictionAnswer(archive=archive_id, restricted=wanted.restricted, published=elsewhere)
+    return RestrictionAnswer(archive=archive_id, restricted=body.restricted, published=elsewhere)
 
 
 def _authorizer(call: Call) -> Identifier:
@@ -145,7 +141,8 @@ def _authorizer(call: Call) -> Identifier:
 @section.post("/archives/<uuid:archive_id>/notifications", permission=Permission.OPERATE, status=202)
 def notify_again(call: Call, archive_id: UUID, body: NotificationRequest) -> ErrandAnswer:
     """Tell the Source, or whoever else wants to know, once more. 409 when nobody is to be told of that status."""
-    _require(call, archive_id)
+    seen(call, archive_id)
+    seen(call, archive_id)
     events = notices.tell(
         call.connection,
         call.services.settings,
@@ -163,8 +160,3 @@ def notify_again(call: Call, archive_id: UUID, body: NotificationRequest) -> Err
 
 def _steps(events: Iterable[CloudEvent]) -> list[UUID]:
     return [UUID(event.data["step"]) for event in events]
-
-
-def _require(call: Call, archive_id: UUID) -> None:
-    if archives.find(call.connection, call.principal, archive_id) is None:
-        raise not_found("Archive")

@@ -29,7 +29,7 @@ from perdura.api.models.steering import ActAnswer, RunRequest
 from perdura.api.operations import Call, Section
 from perdura.api.problems import not_found
 from perdura.api.queries import archives, facets, files, finding
-from perdura.api.queries.rows import AnyRow
+from perdura.api.sight import seen
 from perdura.registry import archives as registry
 from perdura.registry import checks, steering
 from perdura.registry.archives import Begun
@@ -81,7 +81,7 @@ def get_archive(call: Call, archive_id: UUID) -> ArchiveAnswer:
 @section.get("/archives/<uuid:archive_id>/steps", permission=Permission.READ)
 def list_steps(call: Call, archive_id: UUID) -> StepList:
     """Every attempt of every step of an Archive, with findings, error and output."""
-    _require(call, archive_id)
+    seen(call, archive_id)
     rows = archives.steps(call.connection, archive_id)
     return StepList(items=[presentation.step(row) for row in rows])
 
@@ -89,7 +89,7 @@ def list_steps(call: Call, archive_id: UUID) -> StepList:
 @section.get("/archives/<uuid:archive_id>/files", permission=Permission.READ)
 def list_files(call: Call, archive_id: UUID, query: FileFilter) -> FilePage:
     """Payload files of an Archive, by path."""
-    archive = _require(call, archive_id)
+    archive = seen(call, archive_id)
     if query.package is not None:
         package = archives.package(call.connection, call.principal, query.package)
         if package is None or package.archive_id != archive_id:
@@ -115,7 +115,7 @@ def retry_archive(call: Call, archive_id: UUID) -> RetryAnswer:
 
     409 when its last step is neither failed nor blocked.
     """
-    _require(call, archive_id)
+    seen(call, archive_id)
     begun = registry.retry(call.connection, archive_id)
     call.emit(begun.events)
     return RetryAnswer(archive=archive_id, links=links.archive_links(archive_id))
@@ -127,18 +127,21 @@ def skip_step(call: Call, archive_id: UUID) -> ActAnswer:
 
     409 when the last step is neither; 422 when what follows needs it.
     """
+    seen(call, archive_id)
     return _begun(call, steering.skip(call.connection, archive_id, by=call.principal.name))
 
 
 @section.post("/archives/<uuid:archive_id>/cancel", permission=Permission.OPERATE, status=202)
 def cancel_archive(call: Call, archive_id: UUID) -> ActAnswer:
     """Stop an Archive where it is; what was written stays. 409 when nothing is under way."""
+    seen(call, archive_id)
     return _begun(call, steering.cancel(call.connection, archive_id, by=call.principal.name))
 
 
 @section.post("/archives/<uuid:archive_id>/run", permission=Permission.OPERATE, status=202)
 def run_steps(call: Call, archive_id: UUID, body: RunRequest) -> ActAnswer:
     """Run more steps behind a finished pipeline. 409 while it is not finished; 422 when they cannot follow."""
+    seen(call, archive_id)
     return _begun(call, steering.run(call.connection, archive_id, body.steps))
 
 
@@ -153,7 +156,7 @@ def recall_archive(call: Call, archive_id: UUID, body: RecallRequest) -> RecallA
 
     404 for a version that the Archive does not have; 409 when there is no copy on tape.
     """
-    _require(call, archive_id)
+    seen(call, archive_id)
     begun = registry.recall(call.connection, archive_id, package=body.package, file=body.file, drill=body.drill)
     call.emit(begun.events)
     step = UUID(begun.events[0].data["step"])
@@ -167,7 +170,7 @@ def check_copies(call: Call, archive_id: UUID, body: CheckRequest) -> ChecksAnsw
     The copy on tape is recalled, read and not kept. What is being checked already is not checked twice. 404 for a
     version that the Archive does not have; 409 for a copy that there is not.
     """
-    _require(call, archive_id)
+    seen(call, archive_id)
     begun, events = checks.check_copies(call.connection, archive_id, package=body.package, locations=body.copies)
     call.emit(events)
     items = [CheckAnswer(step=each.step, package=each.package, location=each.location) for each in begun]
@@ -180,14 +183,7 @@ def cancel_step(call: Call, archive_id: UUID, step_id: UUID) -> ActAnswer:
 
     409 when it is over, or belongs to the pipeline: that is stopped with its Archive.
     """
-    _require(call, archive_id)
+    seen(call, archive_id)
     call.objects.append(step_id)
     steering.cancel_errand(call.connection, archive_id, step_id, by=call.principal.name)
     return ActAnswer(archive=archive_id, links=links.archive_links(archive_id))
-
-
-def _require(call: Call, archive_id: UUID) -> AnyRow:
-    archive = archives.find(call.connection, call.principal, archive_id)
-    if archive is None:
-        raise not_found("Archive")
-    return archive

@@ -20,6 +20,7 @@ from perdura.api.problems import not_found
 from perdura.api.queries import archives, finding, harvests
 from perdura.api.queries.criteria import Criteria
 from perdura.api.queries.rows import AnyRow
+from perdura.api.sight import seen
 from perdura.outcome import StepState
 from perdura.recordable import text
 from perdura.registry import archives as registry
@@ -51,6 +52,7 @@ def create_harvest(call: Call, query: HarvestQuery, body: HarvestRequest) -> Acc
 @section.post("/archives/<uuid:archive_id>/completion", permission=Permission.DEPOSIT, status=202)
 def complete_harvest(call: Call, archive_id: UUID) -> Accepted:
     """Fetch the files that a light package only names, then preserve it. 409 when the Archive is no such package."""
+    seen(call, archive_id)
     begun = registry.complete(call.connection, archive_id)
     call.emit(begun.events)
     return Accepted(archive=archive_id, links=links.archive_links(archive_id))

@@ -25,7 +25,7 @@ from perdura.api.models.preservation import (
 )
 from perdura.api.operations import Call, Section
 from perdura.api.problems import Problem, not_found
-from perdura.api.queries import archives
+from perdura.api.sight import seen
 from perdura.errors import NotStored
 from perdura.ids import new_id
 from perdura.registry import archivematica, preservation
@@ -40,7 +40,7 @@ UPLOAD_SECONDS = 24 * 3600
 @section.get("/archives/<uuid:archive_id>/preservation", permission=Permission.READ)
 def get_preservation(call: Call, archive_id: UUID) -> PreserveOptions:
     """How an Archive is to be preserved, as far as anybody said."""
-    _require(call, archive_id)
+    seen(call, archive_id)
     return _wished(call, archive_id)
 
 
@@ -52,7 +52,7 @@ def _wished(call: Call, archive_id: UUID) -> PreserveOptions:
 @section.put("/archives/<uuid:archive_id>/preservation", permission=Permission.OPERATE)
 def set_preservation(call: Call, archive_id: UUID, body: PreserveOptions) -> PreserveOptions:
     """Say how an Archive is to be preserved from now on: engine, profile, Archivematica, configuration."""
-    _require(call, archive_id)
+    seen(call, archive_id)
     preservation.note_wish(call.connection, archive_id, body.wish())
     return _wished(call, archive_id)
 
@@ -60,14 +60,14 @@ def set_preservation(call: Call, archive_id: UUID, body: PreserveOptions) -> Pre
 @section.get("/archives/<uuid:archive_id>/versions", permission=Permission.READ)
 def list_versions(call: Call, archive_id: UUID) -> VersionList:
     """All versions of an Archive's AIP, oldest first, and which is in use."""
-    _require(call, archive_id)
+    seen(call, archive_id)
     return VersionList(items=[_version(each) for each in preservation.versions(call.connection, archive_id)])
 
 
 @section.post("/archives/<uuid:archive_id>/versions/uploads", permission=Permission.OPERATE, status=201)
 def upload_for_version(call: Call, archive_id: UUID, body: UploadRequest) -> FileUpload:
     """Get an address to send one file to that a new version is to have."""
-    _require(call, archive_id)
+    seen(call, archive_id)
     del body
     upload = new_id()
     bucket = call.services.settings.bucket_sips
@@ -81,7 +81,7 @@ def create_version(call: Call, archive_id: UUID, body: VersionRequest) -> Versio
 
     It refers to the one in use, which stays. 409 while something is under way, or when a file was not uploaded.
     """
-    _require(call, archive_id)
+    seen(call, archive_id)
     begun = preservation.preserve_again(
         call.connection,
         archive_id,
@@ -98,7 +98,7 @@ def create_version(call: Call, archive_id: UUID, body: VersionRequest) -> Versio
 @section.post("/archives/<uuid:archive_id>/versions/<uuid:package_id>/choose", permission=Permission.OPERATE)
 def choose_version(call: Call, archive_id: UUID, package_id: UUID) -> VersionList:
     """Put a version into use; choosing an older one is the rollback. No version is ever removed by this."""
-    _require(call, archive_id)
+    seen(call, archive_id)
     preservation.choose(call.connection, archive_id, package_id)
     return VersionList(items=[_version(each) for each in preservation.versions(call.connection, archive_id)])
 
@@ -106,7 +106,7 @@ def choose_version(call: Call, archive_id: UUID, package_id: UUID) -> VersionLis
 @section.get("/archives/<uuid:archive_id>/versions/<uuid:package_id>/diff", permission=Permission.READ)
 def compare_versions(call: Call, archive_id: UUID, package_id: UUID, query: VersionComparison) -> VersionDifference:
     """How two versions differ, file by file."""
-    _require(call, archive_id)
+    seen(call, archive_id)
     known = {each.package for each in preservation.versions(call.connection, archive_id)}
     if not {package_id, query.to} <= known:
         raise not_found("version")
@@ -177,8 +177,3 @@ def _instance(state: InstanceState) -> InstanceAnswer:
             "bytes": state.bytes,
         }
     )
-
-
-def _require(call: Call, archive_id: UUID) -> None:
-    if archives.find(call.connection, call.principal, archive_id) is None:
-        raise not_found("Archive")

@@ -25,6 +25,7 @@ from perdura.api.models.tape import (
     TapeRetryAnswer,
 )
 from perdura.api.operations import Call, Section
+from perdura.api.problems import not_found
 from perdura.api.queries import tape as queries
 from perdura.registry import tape_wishes
 
@@ -95,16 +96,23 @@ def cancel_tape_job(call: Call, job_id: UUID) -> None:
 
     What was copied to the tape system before may still reach tape; a retry finds it.
     """
-    call.objects.append(job_id)
+    _seen(call, job_id)
     tape_wishes.cancel(call.connection, job_id, call.principal.name)
 
 
 @section.post("/tape/jobs/<uuid:job_id>/priority", permission=Permission.OPERATE, status=202)
 def prioritise_tape_job(call: Call, job_id: UUID, body: PriorityRequest) -> None:
     """Give a job another priority at the next look. 409 when the job is over."""
-    call.objects.append(job_id)
+    _seen(call, job_id)
     call.detail["priority"] = body.priority
     tape_wishes.prioritise(call.connection, job_id, body.priority)
+
+
+def _seen(call: Call, job_id: UUID) -> None:
+    """Note the job as what the request is about; raises the 404 that a missing one has for a hidden one too."""
+    call.objects.append(job_id)
+    if not queries.shows_job(call.connection, call.principal, job_id):
+        raise not_found("job")
 
 
 def _moment(text: str) -> datetime:
