@@ -66,11 +66,15 @@ def body(mapped: Mapped, facts: Facts, destination: Destination, *, files: bool)
 
 
 def access(facts: Facts, destination: Destination) -> dict[str, Any]:
-    """Who may see record and files. Files under an embargo are always restricted: the flag alone protects nothing."""
+    """Who may see record and files. Files under an embargo are always restricted: the flag alone protects nothing.
+
+    An embargo is told only where all is to become public after it: InvenioRDM opens the record and its files when the
+    day comes, whatever they were before.
+    """
     record = "restricted" if facts.archive.restricted else destination.record_access
     files = "restricted" if record == "restricted" or facts.embargo else destination.files_access
     found: dict[str, Any] = {"record": record, "files": files}
-    if facts.embargo is not None:
+    if facts.embargo is not None and record == destination.files_access == "public":
         found["embargo"] = {
             "active": True,
             "until": facts.embargo.isoformat(),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from perdura.ids import new_id
 from tests.contract.test_inveniordm.fake import TOKENS, Fake
 from tests.contract.test_inveniordm.world import Target
 
@@ -27,3 +31,25 @@ def target(request: pytest.FixtureRequest) -> Any:
         return Target(server.url, TOKENS, server.transport, server)
     peer = request.getfixturevalue("inveniordm")
     return Target(peer.url, peer.tokens, httpx.HTTPTransport)
+
+
+@pytest.fixture
+def access(tmp_path: Path, target: Target, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Writes the file that describes one destination of the server under test."""
+    monkeypatch.setenv("LIBRARY_TOKEN", target.tokens["publisher"])
+
+    def write(**policy: Any) -> Path:
+        lines = [f"{name} = {json.dumps(value)}" for name, value in policy.items() if not isinstance(value, dict)]
+        tables = [
+            f"[destination.{name}]\n" + "\n".join(f"{key} = {json.dumps(inner)}" for key, inner in value.items())
+            for name, value in policy.items()
+            if isinstance(value, dict)
+        ]
+        path = tmp_path / f"{new_id()}.toml"
+        path.write_text(
+            '[[destination]]\nid = "library"\ntype = "inveniordm"\ntoken = { env = "LIBRARY_TOKEN" }\n'
+            + f'url = "{target.url}"\n' + "\n".join([*lines, *tables])
+        )  # fmt: skip
+        return path
+
+    return write

@@ -137,6 +137,13 @@ class Fake:
         """Let the search see everything that is there."""
         self._indexed = set(self.items)
 
+    def lift_embargoes(self, day: str) -> None:
+        """What the server does every night: whose embargo is over is public, record and files, whatever it was."""
+        for told in [item.published for item in self.items.values() if item.published]:
+            embargo = told["access"].get("embargo") or {}
+            if embargo.get("active") and embargo["until"] <= day:
+                told["access"] = {"record": "public", "files": "public", "embargo": {**embargo, "active": False}}
+
     def _too_many(self, path: str, limit: int) -> httpx.Response:
         headers = {"Retry-After": "60", "X-RateLimit-Remaining": "0"}
         if not path.startswith("/api/"):

@@ -80,28 +80,6 @@ METS = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def access(tmp_path: Path, target: Target, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Writes the file that describes one destination of the server under test."""
-    monkeypatch.setenv("LIBRARY_TOKEN", target.tokens["publisher"])
-
-    def write(**policy: Any) -> Path:
-        lines = [f"{name} = {json.dumps(value)}" for name, value in policy.items() if not isinstance(value, dict)]
-        tables = [
-            f"[destination.{name}]\n" + "\n".join(f"{key} = {json.dumps(inner)}" for key, inner in value.items())
-            for name, value in policy.items()
-            if isinstance(value, dict)
-        ]
-        path = tmp_path / f"{new_id()}.toml"
-        path.write_text(
-            '[[destination]]\nid = "library"\ntype = "inveniordm"\ntoken = { env = "LIBRARY_TOKEN" }\n'
-            + f'url = "{target.url}"\n' + "\n".join([*lines, *tables])
-        )  # fmt: skip
-        return path
-
-    return write
-
-
 def run(target: Target, store: MemoryStore, archive: ArchiveView, path: Path, placements: Any = None) -> Any:
     """One invocation of the step."""
     ports = ports_for(store, path, placements, archive.step.id)
