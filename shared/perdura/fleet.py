@@ -24,6 +24,12 @@ class ArchivematicaUnavailable(UpstreamUnavailable):
     code = "archivematica-unavailable"
 
 
+class AnswerTooLong(ArchivematicaUnavailable):
+    """An answer of more bytes than are read: asking again gives the same."""
+
+    code = "archivematica-answer-too-long"
+
+
 class NotSent(ArchivematicaUnavailable):
     """The connection could not be opened: what was to be asked was certainly not heard."""
 
@@ -199,6 +205,13 @@ class Archivematica(Protocol):
 
     def failed_jobs(self, unit: UUID) -> tuple[FailedJob, ...]:
         """Jobs that failed, with their failed tasks."""
+        ...
+
+    def failed_tasks(self, unit: UUID, job: str, most: int) -> tuple[tuple[str, ...], int]:
+        """Files whose task in the jobs of that name failed, at most so many, and how many they are in all.
+
+        Raises AnswerTooLong when there are too many tasks to be read.
+        """
         ...
 
     def waiting(self) -> Mapping[str, tuple[str, str]]:

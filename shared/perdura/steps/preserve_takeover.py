@@ -25,6 +25,7 @@ from perdura.steps.preserve_takeover_history import History, read_history, recor
 from perdura.steps.preserve_takeover_inside import Inside, look_inside
 from perdura.steps.preserve_takeover_kept import keep, kept
 from perdura.steps.preserve_takeover_lock import retained
+from perdura.steps.preserve_takeover_normalised import not_normalised
 from perdura.steps.preserve_takeover_outcome import flawed, taken_over
 from perdura.storage.timed import TimeUp
 
@@ -35,7 +36,7 @@ _NOTHING_COMPARED = (
 )
 _LOOKS = 6
 _PATIENCE = timedelta(hours=1)
-"""How long an AIP that was found good waits for a DIP that the Storage Service does not hand out."""
+"""How long an AIP that was found good waits for a DIP or a list of jobs that cannot be had."""
 
 
 class NotYet(PerduraError):
@@ -57,33 +58,34 @@ def take_over(archive: ArchiveView, submission: Submission, archivematica: Archi
         pointer = _pointer(shown, archivematica)
         course, inside, history = _verified(archive, shown, archivematica, pointer, course, ports)
         course, unlocked = retained(course, ports)
-        dips = _dips(archive, shown, submission, archivematica, course, ports)
+        patient = ports.clock.now() - (submission.moved_at or submission.queued_at) < _PATIENCE
+        dips = _dips(archive, shown, archivematica, course, ports, patient=patient)
+        warnings = _not_normalised(shown, archivematica, course, patient=patient)
     except (Flawed, BadMets) as error:
         return flawed(archive, shown, error, ports)
     except Continued as up:
         return _later(up, ports)
-    findings = (*inside.findings, *unlocked, *_failed_normalisations(submission, archivematica))
+    findings = (*inside.findings, *unlocked, *warnings)
     return taken_over(archive, course, dips, inside, history, findings, ports)
 
 
 def _dips(
-    archive: ArchiveView,
-    shown: Stored,
-    submission: Submission,
-    archivematica: Archivematica,
-    course: Course,
-    ports: Ports,
+    archive: ArchiveView, shown: Stored, archivematica: Archivematica, course: Course, ports: Ports, *, patient: bool
 ) -> Dips:
-    waited = ports.clock.now() - (submission.moved_at or submission.queued_at)
     progressed = course != course_of(archive)
     try:
-        return dips_taken(
-            archive, shown, archivematica, ports, patient=waited < _PATIENCE, again=progressed or has_job(ports)
-        )
+        return dips_taken(archive, shown, archivematica, ports, patient=patient, again=progressed or has_job(ports))
     except TimeUp:
         if not progressed:
             raise
         raise Continued(course) from None
+    except ArchivematicaUnavailable as error:
+        raise Continued(course, error) from error
+
+
+def _not_normalised(shown: Stored, archivematica: Archivematica, course: Course, *, patient: bool) -> Sequence[Finding]:
+    try:
+        return not_normalised(shown.id, archivematica, patient=patient)
     except ArchivematicaUnavailable as error:
         raise Continued(course, error) from error
 
@@ -200,18 +202,3 @@ def _complete(archive: ArchiveView, history: History, ports: Ports) -> None:
     if lost:
         findings = tuple(Finding("file-lost", f"{path} is not in the AIP.", path=path) for path in lost[:_FINDINGS])
         raise Flawed(f"{len(lost)} files of the submission are not in the AIP: {lost[0]}", findings, code="file-lost")
-
-
-def _failed_normalisations(submission: Submission, archivematica: Archivematica) -> Sequence[Finding]:
-    if submission.sip is None:
-        return ()
-    failed = [
-        (job.name, name)
-        for job in archivematica.failed_jobs(submission.sip)
-        if job.name.startswith("Normalize")
-        for name, _ in job.tasks or (("", 0),)
-    ]
-    return [
-        Finding("not-normalised", f"{name or 'a file'}: {job} failed in Archivematica.", "warning", name or None)
-        for job, name in failed[:_FINDINGS]
-    ]

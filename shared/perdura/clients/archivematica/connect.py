@@ -69,6 +69,10 @@ class ConnectedArchivematica:
         """Jobs that failed, with their failed tasks."""
         return self._dashboard.failed_jobs(unit)
 
+    def failed_tasks(self, unit: UUID, job: str, most: int) -> tuple[tuple[str, ...], int]:
+        """Files whose task in the jobs of that name failed, at most so many, and how many they are in all."""
+        return self._dashboard.failed_tasks(unit, job, most)
+
     def waiting(self) -> Mapping[str, tuple[str, str]]:
         """Units that wait for a person: name → (id, question)."""
         return self._dashboard.waiting()

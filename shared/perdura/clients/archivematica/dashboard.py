@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 from lxml import etree
@@ -22,6 +23,8 @@ from perdura.fleet import (
     UnitState,
 )
 
+LONGEST_LIST = 32 * 2**20
+"""Bytes of a job list without details that are read: some 500,000 tasks."""
 REFUSED_WITHIN = 10.0
 """Seconds within which `Package cannot be created` means that nothing was created (1.2)."""
 
@@ -98,6 +101,26 @@ class Dashboard:
             return ()
         return tuple(_failed_job(job) for job in _listed(reply.document()) if job.get("status") == "FAILED")
 
+    def failed_tasks(self, unit: UUID, job: str, most: int) -> tuple[tuple[str, ...], int]:
+        """Files whose task in the jobs of that name failed, at most so many, and how many they are in all.
+
+        The list is asked for without details, which are ten times as long, and those of each failed task by
+        itself. A failed job that names no task counts as one file without a name. Raises AnswerTooLong.
+        """
+        path, params = f"/api/v2beta/jobs/{unit}/", {"name": job}
+        reply = self._exchange.ask("GET", path, params=params, largest=LONGEST_LIST)
+        if reply.status == 400:
+            return (), 0
+        failed: list[str | None] = []
+        for each in _listed(reply.document(_failed_only)):
+            if each.get("status") == "FAILED":
+                failed += [str(task["uuid"]) for task in each.get("tasks") or () if task is not None] or [None]
+        return tuple(self._file_of(task) if task else "" for task in failed[:most]), len(failed)
+
+    def _file_of(self, task: str) -> str:
+        found = self._exchange.ask("GET", f"/api/v2beta/task/{quote(task, safe='')}").document()
+        return str(found.get("file_name") or "")[:SHOWN] if isinstance(found, dict) else ""
+
     def waiting(self) -> Mapping[str, tuple[str, str]]:
         """Units that wait for a person: name → (id, question)."""
         found = self._exchange.ask("GET", "/api/ingest/waiting").document()
@@ -125,6 +148,13 @@ class Dashboard:
 
 
 SHOWN = 300
+
+
+def _failed_only(found: dict[str, Any]) -> dict[str, Any] | None:
+    """None in the place of a task that did not fail: a hundred thousand of them are not held."""
+    if "tasks" not in found and found.get("exit_code") == 0:
+        return None
+    return found
 
 
 def _choices(body: bytes) -> Mapping[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +13,7 @@ import httpx
 from pydantic import SecretStr
 
 from perdura import __version__
-from perdura.fleet import ArchivematicaRefused, ArchivematicaUnavailable, NotSent
+from perdura.fleet import AnswerTooLong, ArchivematicaRefused, ArchivematicaUnavailable, NotSent
 
 CONNECT_SECONDS, READ_SECONDS, POST_SECONDS = 5.0, 30.0, 45.0
 """The dashboard gives up on its server after 30 s (archivematica.md 1.2): a POST is given longer than that."""
@@ -31,10 +31,13 @@ class Reply:
     body: bytes
     took: float = 0.0
 
-    def document(self) -> Any:
-        """The body as JSON; raises ArchivematicaUnavailable for anything else (a proxy's page, an answer cut off)."""
+    def document(self, each: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+        """The body as JSON; raises ArchivematicaUnavailable for anything else (a proxy's page, an answer cut off).
+
+        `each` may put something smaller in the place of every object as soon as it was read.
+        """
         try:
-            return json.loads(self.body)
+            return json.loads(self.body, object_hook=each)
         except (ValueError, RecursionError) as error:
             raise ArchivematicaUnavailable(
                 f"Archivematica answered {self.status} with something that is not JSON."
@@ -93,8 +96,8 @@ class Exchange:
             raise ArchivematicaUnavailable(f"Archivematica answered {reply.status}. {reply.said()}".strip())
         return reply
 
-    def raw(self, method: str, path: str, **more: Any) -> Reply:
-        """The same, with answers of 5xx given back."""
+    def raw(self, method: str, path: str, *, largest: int = LARGEST, **more: Any) -> Reply:
+        """The same, with answers of 5xx given back; raises AnswerTooLong beyond `largest` bytes."""
         begun = time.monotonic()
         headers = {"Authorization": self._authorization, **more.pop("headers", {})}
         try:
@@ -102,8 +105,8 @@ class Exchange:
                 body = bytearray()
                 for chunk in answer.iter_bytes():
                     body += chunk
-                    if len(body) > LARGEST:
-                        raise ArchivematicaUnavailable(f"Archivematica's answer is larger than {LARGEST} bytes.")
+                    if len(body) > largest:
+                        raise AnswerTooLong(f"Archivematica's answer is larger than {largest} bytes.")
                 reply = Reply(
                     answer.status_code,
                     {name.lower(): value for name, value in answer.headers.items()},
