@@ -98,7 +98,7 @@ def ours(wire: Wire) -> None:
         )
         for key, data in FILES.items()
     ]
-    order = Order(package, None, body(package), wanted, Sending())
+    order = Order(package, f"oais:benchmark:{package}", body(package), wanted, Sending())
     Publisher(wire, order, _note, lambda: None).publish()
 
 
@@ -156,7 +156,7 @@ def publish_large(url: str, token: str, *arguments: str) -> None:
     package = f"urn:uuid:{new_id()}"
     begun, used = time.perf_counter(), cpu()
     with Wire(url, token, timeout=600) as wire:
-        order = Order(package, None, body(package), [file], Sending())
+        order = Order(package, f"oais:benchmark:{package}", body(package), [file], Sending())
         Publisher(wire, order, _note, lambda: None).publish()
     took, used = time.perf_counter() - begun, cpu() - used
     print(

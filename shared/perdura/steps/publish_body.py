@@ -37,9 +37,12 @@ def package_id(aip: Package) -> str:
     return f"urn:uuid:{aip.id}"
 
 
-def resource_id(archive: ArchiveView) -> str | None:
-    """The identifier that records of all versions of a Resource carry; None for an Archive without a Source."""
-    return f"oais:{archive.source}:{archive.recid}" if archive.source and archive.recid else None
+def resource_id(archive: ArchiveView) -> str:
+    """The identifier that records of all versions of a Resource carry; a deposit is a Resource of its own.
+
+    So the record of a deposit whose AIP was renewed becomes a version of its first one.
+    """
+    return f"oais:{archive.source or 'archive'}:{archive.recid if archive.source and archive.recid else archive.id}"
 
 
 def body(mapped: Mapped, facts: Facts, destination: Destination, *, files: bool) -> dict[str, Any]:
@@ -54,9 +57,7 @@ def body(mapped: Mapped, facts: Facts, destination: Destination, *, files: bool)
         found["custom_fields"] = _custom_fields(facts)
     else:
         own = [{"scheme": "urn", "identifier": package_id(facts.aip)}]
-        resource = resource_id(facts.archive)
-        if resource is not None:
-            own.append({"scheme": "other", "identifier": resource})
+        own.append({"scheme": "other", "identifier": resource_id(facts.archive)})
         others = [entry for entry in metadata.get("identifiers", []) if entry not in own]
         metadata["identifiers"] = own + others
     external = _external_doi(metadata, destination)
@@ -130,6 +131,7 @@ def _custom_fields(facts: Facts) -> dict[str, Any]:
     aip = facts.aip
     found: dict[str, Any] = {
         "oais:aip_id": package_id(aip),
+        "oais:source_id": resource_id(facts.archive),
         "oais:artifacts": [
             {
                 "type": "AIP",
@@ -142,9 +144,6 @@ def _custom_fields(facts: Facts) -> dict[str, Any]:
     }
     if "sha256" in aip.checksums:
         found["oais:fixity"] = f"sha256:{aip.checksums['sha256']}"
-    resource = resource_id(facts.archive)
-    if resource is not None:
-        found["oais:source_id"] = resource
     return found
 
 

@@ -15,7 +15,7 @@ from perdura.premis.model import SUCCESS, Event, Identifier
 from perdura.steps import publish_content as content
 from perdura.steps.mapping.model import Mapped
 from perdura.steps.publish_body import body, package_id, resource_id
-from perdura.steps.publish_record import Done, Order, Publisher
+from perdura.steps.publish_record import REVIEW_DECLINED, Done, Order, Publisher
 from perdura.steps.publish_result import Result, disseminated
 from perdura.steps.publish_transfer import Sending
 
@@ -31,7 +31,7 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
     placements = ports.placements
     if placements is None:
         raise Broken("The publication on an access system needs the registry.", code="no-registry")
-    with placements.hold(destination.id, resource_id(archive) or package_id(aip)) as hold:
+    with placements.hold(destination.id, resource_id(archive)) as hold:
         known = placements.known(destination.id, archive.id)
         if known is not None and known.state == "withdrawn":
             raise Rejected(_withdrawn(destination, known), code="access-system-record-withdrawn")
@@ -60,10 +60,14 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
 
         try:
             publisher = Publisher(wire, order, note, hold)
-            request = known.details.get("request") if known is not None else None
-            done = publisher.publish(known.record if known else None, request)
+            done = publisher.publish(known.record if known else None, _request(known, archive))
         except RdmGone as gone:
             _note_withdrawal(placements, destination, archive, known, gone)
+            raise
+        except Rejected as error:
+            if known is not None and error.code == REVIEW_DECLINED:
+                told = {**known.details, "declined_to": str(archive.step.id)}
+                placements.note(destination.id, archive.id, Placed(known.record, "draft", told))
             raise
         note(done.record, done.request)
     return _result(archive, aip, destination, done, mapped, order, (packages, events), ports)
@@ -120,6 +124,13 @@ def _reported(mapped: Mapped, destination: Destination) -> Iterator[Finding]:
     for unmapped in mapped.unmapped[:REPORTED]:
         message = f"{unmapped.value}: {unmapped.reason}"
         yield Finding("metadata-not-mapped", message, "info", f"{destination.id}: {unmapped.path}")
+
+
+def _request(known: Placed | None, archive: ArchiveView) -> str | None:
+    """The request for review to look at; none after another step was told that it was declined: that one asks anew."""
+    if known is None or known.details.get("declined_to") not in (None, str(archive.step.id)):
+        return None
+    return known.details.get("request")
 
 
 def _placed(record: Record, state: str, request: str | None) -> Placed:

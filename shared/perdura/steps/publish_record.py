@@ -22,6 +22,9 @@ from perdura.steps.publish_transfer import Sending, Wanted, place_files, unlike
 NOTED = 3
 """Tries of the final update while somebody else changes the draft."""
 
+REVIEW_DECLINED = "review-declined"
+"""Code of what its curators did not want, or did not decide in time."""
+
 _SET_WITH_THE_DRAFT = ("Bucket quota exceeded", "Maximum file size exceeded")
 """Refusals that a larger quota of the instance does not mend for a draft that is there already (measured on v14)."""
 
@@ -30,12 +33,12 @@ _SET_WITH_THE_DRAFT = ("Bucket quota exceeded", "Maximum file size exceeded")
 class Order:
     """What is to be published: the whole body of the record, its files, and by what it is recognised.
 
-    `package` is an identifier the body carries, `resource` one that all versions of a Resource carry (None: there is
-    only this one). `in_custom_fields` says where they stand. An empty `files` means a record of metadata only.
+    `package` is an identifier the body carries, `resource` one that all versions of a Resource carry.
+    `in_custom_fields` says where they stand. An empty `files` means a record of metadata only.
     """
 
     package: str
-    resource: str | None
+    resource: str
     body: Mapping[str, Any]
     files: Sequence[Wanted]
     sending: Sending
@@ -79,7 +82,7 @@ class Publisher:
             record = self._begun()
         if record.published:
             return self._proven(record)
-        if request is not None:
+        if request is not None and record.id == known:
             waiting = self._reviewed(record, request)
             if waiting is not None:
                 return waiting
@@ -89,25 +92,34 @@ class Publisher:
         if self._order.register_doi and record.doi is None:
             record = self._records.reserve_doi(record.id)
         record = self._described(record)
-        if self._order.community and self._order.review:
-            return self._handed_in(record)
+        if self._order.community:
+            request = self._review(record)
+            if request is not None:
+                return self._handed_in(record, request)
         return self._proven(self._published(record))
 
     def _found(self, known: str | None) -> Record | None:
-        """The record of this very package: noted by us, or found at the server."""
+        """The record of this very package: noted by us, or found at the server.
+
+        A noted one that is published and carries another package is that of an earlier AIP: the next is its version.
+        """
+        earlier = None
         if known is not None:
             record = self._records.record(known)
             if record is not None and record.identifies(self._order.package):
                 return record
             if record is None and (draft := self._records.draft(known)) is not None:
                 return self._in_its_family(draft, self._search())
+            earlier = record
         hits = self._search()
         ours = [hit for hit in hits if hit.identifies(self._order.package)]
         published = [hit for hit in ours if hit.published]
         if published:
             return max(published, key=lambda hit: hit.index)
-        self._newest = self._newest_version(hits)
-        return self._in_its_family(ours[0], hits) if ours else None
+        if ours:
+            return self._in_its_family(ours[0], hits)
+        self._newest = self._newest_version(hits) or earlier
+        return None
 
     def _in_its_family(self, draft: Record, hits: Sequence[Record]) -> Record | None:
         """The draft, unless the Resource was published meanwhile in another family: then it is thrown away."""
@@ -120,17 +132,18 @@ class Publisher:
     def _newest_version(self, hits: Sequence[Record]) -> Record | None:
         """The newest published version of the Resource at this destination."""
         resource = self._order.resource
-        versions = [hit for hit in hits if hit.published and resource is not None and hit.identifies(resource)]
+        versions = [hit for hit in hits if hit.published and hit.identifies(resource)]
         return max(versions, key=lambda hit: hit.index, default=None)
 
     def _search(self) -> Sequence[Record]:
         """Own drafts and records of the package and of its Resource, versions included, in one request."""
-        package, resource = phrase(self._order.package), self._order.resource
+        package, resource = phrase(self._order.package), phrase(self._order.resource)
         if self._order.in_custom_fields:
-            also = f" OR custom_fields.oais\\:source_id:{phrase(resource)}" if resource else ""
+            also = f" OR custom_fields.oais\\:source_id:{resource}"
             return self._records.find(f"custom_fields.oais\\:aip_id:{package}{also}")
-        also = f" OR metadata.identifiers.identifier:{phrase(resource)}" if resource else ""
-        return self._records.find(f"metadata.identifiers.identifier:{package}{also}")
+        return self._records.find(
+            f"metadata.identifiers.identifier:{package} OR metadata.identifiers.identifier:{resource}"
+        )
 
     def _begun(self) -> Record:
         """A new draft that carries our ids from its first moment, or the draft of the next version."""
@@ -192,9 +205,19 @@ class Publisher:
             if "already" not in error.message.lower():
                 raise
 
-    def _handed_in(self, draft: Record) -> Done:
-        community = self._records.community(self._order.community or "")
-        request = self._records.put_review(draft.id, community)
+    def _review(self, draft: Record) -> str | None:
+        """The request for review of a draft; None for one that needs none.
+
+        One can be asked for with first versions only. Later ones lie in the community already; where an instance wants
+        them reviewed all the same it made the request with the draft.
+        """
+        if draft.index > 1:
+            return self._records.review(draft.id)
+        if not self._order.review:
+            return None
+        return self._records.put_review(draft.id, self._records.community(self._order.community or ""))
+
+    def _handed_in(self, draft: Record, request: str) -> Done:
         self._note(draft, request)
         self._records.submit_review(draft.id, f"Preserved package {self._order.package}.")
         return Done(draft, request)
@@ -207,7 +230,7 @@ class Publisher:
             case "accepted":
                 raise RdmUnknown(f"{self._host}: {draft.id} was accepted and is not published yet.", retry_after=5)
             case "declined" | "cancelled" | "expired" as status:
-                raise Rejected(f"{self._host}: the request for review {request} was {status}.", code="review-declined")
+                raise Rejected(f"{self._host}: the request for review {request} was {status}.", code=REVIEW_DECLINED)
             case _:
                 return None
 
@@ -223,7 +246,7 @@ class Publisher:
         wrong = self._differing(current)
         if wrong:
             raise Broken(f"{self._host}: {record.id} was published with {'; '.join(wrong[:5])}.", code="wrong-bytes")
-        if self._order.community and not self._order.review:
+        if self._order.community and (current.index > 1 or not self._order.review):
             self._include(current)
         return Done(current)
 

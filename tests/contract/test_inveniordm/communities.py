@@ -9,7 +9,7 @@ import httpx
 from tests.contract.test_inveniordm.answers import Refused, answer, json_of
 
 if TYPE_CHECKING:
-    from tests.contract.test_inveniordm.fake import Fake
+    from tests.contract.test_inveniordm.fake import Fake, Item
 
 OUTCOMES = {"accept": "accepted", "decline": "declined"}
 _UNKNOWN = "The persistent identifier does not exist."
@@ -39,9 +39,28 @@ def review(server: Fake, request: httpx.Request, user: str | None, identifier: s
     community = json_of(request)["receiver"]["community"]
     if community not in server.communities.values():
         raise Refused(404, _UNKNOWN)
-    item.review = item.review or f"request-{server.number()}"
-    asked = {"id": item.review, "status": "created", "record": item.id, "community": community}
-    server.requests.setdefault(item.review, asked)
+    if item.review is not None and server.requests[item.review]["status"] == "submitted":
+        raise Refused(400, "An open review cannot be deleted.")
+    if item.published is not None:
+        raise Refused(400, "You cannot create a review for an already published record.")
+    if item.index > 1:
+        raise Refused(400, "You cannot create a review for a new version of a published record.")
+    return answer(200, asked(server, item, community))
+
+
+def asked(server: Fake, item: Item, community: str) -> dict[str, str]:
+    """A request for review of a draft, not handed in yet."""
+    item.review = f"request-{server.number()}"
+    request = {"id": item.review, "status": "created", "record": item.id, "community": community}
+    server.requests[item.review] = request
+    return request
+
+
+def review_of(server: Fake, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
+    """GET /api/records/{id}/draft/review"""
+    item = server.own(identifier, user, draft=True)
+    if item.review is None:
+        raise Refused(404, "Review for draft not found")
     return answer(200, server.requests[item.review])
 
 
@@ -67,19 +86,20 @@ def act(server: Fake, request: httpx.Request, user: str | None, identifier: str,
 
 def decide(server: Fake, identifier: str, action: str) -> None:
     """What a curator does: `accept` publishes, `decline` leaves the draft."""
-    asked = server.requests[identifier]
-    asked["status"] = OUTCOMES[action]
-    if "record" not in asked or action == "decline":
+    told = server.requests[identifier]
+    told["status"] = OUTCOMES[action]
+    if "record" not in told or action == "decline":
         return
-    item = server.items[asked["record"]]
+    item = server.items[told["record"]]
     if item.published is None:
         server.make_public(item)
     assert item.published is not None
-    item.published.setdefault("communities", []).append(asked["community"])
+    known = item.published.setdefault("communities", [])
+    known += [told["community"]] if told["community"] not in known else []
 
 
-def _open(asked: dict[str, str]) -> bool:
-    return asked["status"] == "submitted"
+def _open(request: dict[str, str]) -> bool:
+    return request["status"] == "submitted"
 
 
 def include(server: Fake, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
@@ -96,9 +116,9 @@ def include(server: Fake, request: httpx.Request, user: str | None, identifier: 
         return answer(400, {"errors": wrong})
     for entry in told:
         identity = f"request-{server.number()}"
-        asked = {"id": identity, "status": "submitted", "record": item.id, "community": entry["id"]}
-        server.requests[identity] = asked
+        made = {"id": identity, "status": "submitted", "record": item.id, "community": entry["id"]}
+        server.requests[identity] = made
         if user in server.unreviewed.get(entry["id"], {user}):
             decide(server, identity, "accept")
-        processed.append({"community_id": entry["id"], "request": dict(asked)})
+        processed.append({"community_id": entry["id"], "request": dict(made)})
     return answer(200, {"processed": processed})

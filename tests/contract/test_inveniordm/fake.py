@@ -88,6 +88,8 @@ class Fake:
     """Requests that a user (None: a guest) may send in a minute that never ends."""
     registers_dois: bool = True
     """Without it an external DOI makes the server fail."""
+    reviews_versions: bool = False
+    """Whether the instance wants new versions of records in a community reviewed, which it then asks for itself."""
     lists_files: bool = True
     """Whether records tell of their files, as they do to everybody who may see those."""
     lagging: bool = False
@@ -176,7 +178,8 @@ class Fake:
         stored, errors = judged(body, self._dois())
         assert item.draft is not None
         pids = item.draft["pids"] if "pids" not in body else stored["pids"]
-        item.draft = {**self._draft(body, stored), "pids": pids}
+        kept = {"communities": item.draft["communities"]} if "communities" in item.draft else {}
+        item.draft = {**self._draft(body, stored), "pids": pids, **kept}
         item.errors = errors
         if item.draft["files"]["enabled"] and not item.files:
             errors.append({"field": "files.enabled", "messages": [_MISSING]})
@@ -246,6 +249,8 @@ class Fake:
             copied["metadata"]["publication_date"] = date.today().isoformat()
             following.draft = {**copied, "pids": {}}
             self.items[following.id] = following
+            if self.reviews_versions and copied.get("communities"):
+                reviewing.asked(self, following, copied["communities"][0])
         return self._shown(201, following, following.draft)
 
     def delete_record(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
@@ -618,6 +623,7 @@ _ROUTES: list[tuple[str, str, Any]] = [
     ("POST", "/api/communities", reviewing.make),
     ("GET", "/api/communities/([^/]+)", reviewing.one),
     ("PUT", rf"{_RECORD}/draft/review", reviewing.review),
+    ("GET", rf"{_RECORD}/draft/review", reviewing.review_of),
     ("POST", rf"{_RECORD}/draft/actions/submit-review", reviewing.submit),
     ("GET", "/api/requests/([^/]+)", reviewing.request_of),
     ("POST", "/api/requests/([^/]+)/actions/(accept|decline)", reviewing.act),

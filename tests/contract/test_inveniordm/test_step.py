@@ -24,6 +24,7 @@ from perdura.outcome import ArchiveView, PackageKind, StepState
 from perdura.registry.placements import RegistryPlacements
 from perdura.steps import publish, withdraw
 from perdura.storage.memory import MemoryStore
+from tests.contract.test_inveniordm.fake import TOKENS, Fake
 from tests.contract.test_inveniordm.ports import MemoryPlacements, ports_for, preserved
 from tests.contract.test_inveniordm.world import Target, md5s
 
@@ -368,8 +369,73 @@ def test_a_review_that_was_declined_is_a_failure(target: Target, access: Callabl
     archive, path = preserved(store, FILES), access(community=target.community(), review=True)
     outcome = run(target, store, archive, path, placements)
     target.decide(outcome.output["destinations"]["library"]["request"], "decline")
-    outcome = run(target, store, archive, path, placements)
-    assert (outcome.state, outcome.error_code) == (StepState.FAILED, "review-declined")
+    for _ in range(2):
+        outcome = run(target, store, archive, path, placements)
+        assert (outcome.state, outcome.error_code) == (StepState.FAILED, "review-declined")
+
+
+def test_what_was_declined_can_be_handed_in_anew(target: Target, access: Callable[..., Path]) -> None:
+    store, placements = MemoryStore(), MemoryPlacements()
+    archive, path = preserved(store, FILES), access(community=target.community(), review=True)
+    first = run(target, store, archive, path, placements).output["destinations"]["library"]
+    target.decide(first["request"], "decline")
+    assert run(target, store, archive, path, placements).error_code == "review-declined"
+    mended = replace(archive, step=replace(archive.step, id=new_id()))
+    outcome = run(target, store, mended, path, placements)
+    assert outcome.state is StepState.WAITING, outcome.message
+    again = outcome.output["destinations"]["library"]
+    assert again["record"] == first["record"]
+    assert again["request"] != first["request"]
+    target.decide(again["request"], "accept")
+    assert run(target, store, mended, path, placements).state is StepState.COMPLETED
+
+
+def test_a_reviewed_record_gets_a_second_version_in_its_community(target: Target, access: Callable[..., Path]) -> None:
+    """InvenioRDM reviews first versions only."""
+    store, placements = MemoryStore(), MemoryPlacements()
+    archive, path = preserved(store, FILES), access(community=target.community(), review=True)
+    first = run(target, store, archive, path, placements).output["destinations"]["library"]
+    target.decide(first["request"], "accept")
+    assert run(target, store, archive, path, placements).state is StepState.COMPLETED
+    later = replace(preserved(store, {"b.txt": b"b"}), recid=archive.recid)
+    outcome = run(target, store, later, path, placements)
+    assert outcome.state is StepState.COMPLETED, outcome.message
+    second = outcome.output["destinations"]["library"]
+    assert (second["parent"], second["version"]) == (first["parent"], 2)
+    with target.wire() as wire:
+        communities = {Records(wire).record(each["record"]).communities for each in (first, second)}
+    assert len(communities) == 1
+    assert communities.pop()
+
+
+def test_an_instance_may_want_new_versions_reviewed(fake: Fake, access: Callable[..., Path]) -> None:
+    target = Target(fake.url, TOKENS, fake.transport, fake)
+    fake.reviews_versions = True
+    store, placements = MemoryStore(), MemoryPlacements()
+    archive, path = preserved(store, FILES), access(community=target.community(), review=True)
+    first = run(target, store, archive, path, placements).output["destinations"]["library"]
+    target.decide(first["request"], "accept")
+    later = replace(preserved(store, {"b.txt": b"b"}), recid=archive.recid)
+    outcome = run(target, store, later, path, placements)
+    assert outcome.state is StepState.WAITING
+    target.decide(outcome.output["destinations"]["library"]["request"], "accept")
+    assert run(target, store, later, path, placements).state is StepState.COMPLETED
+    assert [record.index for record in target.published(f"oais:cds:{archive.recid}")] == [1, 2]
+
+
+@pytest.mark.parametrize("naming", ["identifiers", "custom-fields"])
+def test_a_renewed_aip_of_a_deposit_is_a_new_version_of_its_record(
+    target: Target, access: Callable[..., Path], naming: str
+) -> None:
+    store, placements = MemoryStore(), MemoryPlacements()
+    archive, path = replace(preserved(store, FILES), source=None, recid=None), access(naming=naming)
+    first = run(target, store, archive, path, placements).output["destinations"]["library"]
+    renewed = replace(archive, packages=preserved(store, {"b.txt": b"b"}).packages)
+    second = run(target, store, renewed, path, placements).output["destinations"]["library"]
+    assert (second["parent"], second["version"]) == (first["parent"], 2)
+    again = run(target, store, renewed, path, MemoryPlacements()).output["destinations"]["library"]
+    assert again["record"] == second["record"]
+    assert target.digests(second["record"]) == md5s({"b.txt": b"b"})
 
 
 def test_a_withdrawal_leaves_a_tombstone_there_and_says_so_here(target: Target, access: Callable[..., Path]) -> None:

@@ -123,6 +123,13 @@ class Records:
         body = {"receiver": {"community": community}, "type": "community-submission"}
         return str(self._wire.json("PUT", _path(record_id, "draft/review"), body=body)["id"])
 
+    def review(self, record_id: str) -> str | None:
+        """The id of the request for review of a draft, whoever made it; None when there is none."""
+        try:
+            return str(self._wire.json("GET", _path(record_id, "draft/review"))["id"])
+        except RdmNotFound:
+            return None
+
     def submit_review(self, record_id: str, note: str) -> None:
         """Hand the draft in for review; a submission that was handed in before is as good."""
         body = {"payload": {"content": note, "format": "html"}}
