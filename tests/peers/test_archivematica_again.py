@@ -14,10 +14,13 @@ from uuid import UUID
 
 import pytest
 
+from perdura.clients.archivematica import storage_service
 from perdura.clients.archivematica.connect import ConnectedArchivematica
-from perdura.fleet import NotSent, Submission
+from perdura.fleet import Archivematica, ArchivematicaUnavailable, NotSent, Submission
+from perdura.ids import derived_id
 from perdura.outcome import Package, StepState
 from perdura.steps import preserve_archivematica_source as source
+from tests.peers.archivematica.clock import BEGIN
 from tests.peers.archivematica.driver import FINAL, Case, Died
 from tests.peers.archivematica.pipeline import Plan
 from tests.peers.test_archivematica_driver import Scene, drop_mets
@@ -416,3 +419,99 @@ def test_the_place_of_a_cancelled_step_is_never_kept_for_ever(plan: Plan, outcom
     left = scene.driver.book.of_step(case.view.step.id)
     assert left is not None
     assert (left.state, left.outcome) == ("closed", outcome)
+
+
+def test_a_name_that_begins_like_that_of_another_transfer_finds_no_aip_of_that_one() -> None:
+    scene = Scene()
+    case = scene.preserve(Plan(post="reset"), hours=30)
+    assert case.outcome is not None
+    assert case.outcome.error_code == "archivematica-unaccounted"
+    scene.driver.retry(case)
+    scene.driver.run(3600, tick=5)
+    assert case.outcome is not None
+    assert case.state is StepState.COMPLETED
+    before = case.outcome.packages[0]
+    assert archivematica_of(scene).stored_as(str(case.view.id), BEGIN) == ()
+    assert [each.id for each in archivematica_of(scene).stored_as(f"{case.view.id}-2", BEGIN)] == [before.id]
+    scene.driver.preserve_again(case, reason="metadata changed")
+    scene.driver.run(3600, tick=5)
+    assert case.outcome is not None
+    assert case.state is StepState.COMPLETED
+    assert case.outcome.packages[0].id != before.id
+    assert "modification" in {event.type for event in case.outcome.events}
+
+
+def archivematica_of(scene: Scene) -> Archivematica:
+    return scene.driver.instances["one"]
+
+
+def test_an_aip_of_a_transfer_that_was_given_up_is_not_taken_for_a_version_that_was_asked_for_later() -> None:
+    scene = Scene()
+    case = scene.preserve(Plan(post="reset"), hours=30)
+    scene.driver.retry(case)
+    scene.driver.run(3600, tick=5)
+    assert case.outcome is not None
+    (aip,) = scene.pipeline.stored.values()
+    late = str(UUID(int=9))
+    name = aip.made.name.replace(f"{case.view.id}-2-{aip.id}", f"{case.view.id}-{late}")
+    scene.pipeline.stored[late] = replace(aip, id=late, path=f"/aip/{name}", made=replace(aip.made, name=name))
+    assert [str(each.id) for each in archivematica_of(scene).stored_as(str(case.view.id), BEGIN)] == [late]
+    scene.driver.preserve_again(case, reason="metadata changed")
+    scene.driver.run(3600, tick=5)
+    assert case.outcome is not None
+    assert case.state is StepState.COMPLETED
+    assert str(case.outcome.packages[0].id) not in {late, aip.id}
+
+
+@pytest.mark.parametrize("store", ["flip", "missing", "fail", "short"])
+def test_a_package_whose_aip_is_flawed_is_sent_anew_by_the_next_attempt(store: str) -> None:
+    scene = Scene()
+    case = scene.preserve(Plan(store=store), hours=1)
+    assert case.outcome is not None
+    assert case.state is StepState.FAILED
+    assert "trying again sends the package anew" in case.outcome.message
+    scene.driver.retry(case)
+    scene.driver.run(3600, tick=5)
+    assert case.outcome is not None
+    assert case.state is StepState.COMPLETED, case.outcome.message
+    assert [unit.name for unit in scene.pipeline.started] == [str(case.view.id), f"{case.view.id}-2"]
+
+
+@pytest.mark.parametrize("lost", ["at once", "between two looks"])
+@pytest.mark.parametrize("stage", ["transfer", "ingest"])
+def test_an_aip_whose_unit_the_dashboard_has_forgotten_is_found_in_the_storage_service(lost: str, stage: str) -> None:
+    scene = Scene()
+    case = scene.driver.add(1)
+    scene.driver.run(4 if stage == "transfer" else 9, tick=1)
+    submission = scene.driver.book.of_step(case.view.step.id)
+    assert submission is not None
+    assert (submission.sip is None) is (stage == "transfer")
+    units = dict(scene.pipeline.units)
+    if lost == "at once":
+        scene.pipeline.units.clear()
+        scene.driver.run(60, tick=1)
+        assert case.outcome is not None
+        assert (case.state, case.outcome.error_code) == (StepState.BLOCKED, "archivematica-forgot")
+        assert str(case.view.id) in case.outcome.message
+        scene.pipeline.units.update(units)
+    scene.clock.step(60)
+    scene.pipeline.agenda.run()
+    assert len(scene.pipeline.stored) == 1
+    scene.pipeline.units.clear()
+    if lost == "at once":
+        scene.driver.retry(case)
+    scene.driver.run(3600, tick=5)
+    assert case.state is StepState.COMPLETED
+    assert len(scene.pipeline.started) == 1
+
+
+def test_what_is_looked_for_is_never_called_missing_because_the_list_is_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene()
+    for number in range(3):
+        scene.driver.add(number)
+    scene.driver.run(3600, tick=5)
+    monkeypatch.setattr(storage_service, "PAGE", 1)
+    assert len(archivematica_of(scene).stored_as(str(derived_id("case", 2)), BEGIN)) == 1
+    monkeypatch.setattr(storage_service, "MOST_PAGES", 2)
+    with pytest.raises(ArchivematicaUnavailable, match="More than 2 AIPs"):
+        archivematica_of(scene).stored_as(str(derived_id("case", 2)), BEGIN)

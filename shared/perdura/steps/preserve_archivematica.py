@@ -11,6 +11,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from uuid import UUID
 
 from perdura.errors import Broken, PerduraError
 from perdura.fleet import (
@@ -21,6 +22,7 @@ from perdura.fleet import (
     Stage,
     Submission,
     Unit,
+    UnitState,
 )
 from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.ports import Ports
@@ -33,7 +35,7 @@ from perdura.steps.preserve_archivematica_decisions import (
     moved,
     on_unit,
 )
-from perdura.steps.preserve_archivematica_earlier import CLOCKS_APART, key_of, taken_up
+from perdura.steps.preserve_archivematica_earlier import FLAWED, key_of, stored_of, taken_up
 from perdura.steps.preserve_archivematica_events import failed_events
 from perdura.steps.preserve_archivematica_send import QUEUE_SECONDS, asked, reserved, send
 from perdura.steps.preserve_archivematica_told import (
@@ -165,6 +167,8 @@ def _followed(archive: ArchiveView, submission: Submission, archivematica: Archi
     stage, unit_id = (Stage.INGEST, submission.sip) if submission.sip else (Stage.TRANSFER, submission.transfer)
     assert unit_id is not None
     unit = archivematica.status(stage, unit_id)
+    if unit.state is UnitState.UNKNOWN and (aip := stored_of(submission, archivematica)) is not None:
+        return _found(submission, aip, ports)
     decision = on_unit(submission, unit, now, patience_of(ports.settings))
     submission = _noted(submission, unit, now)
     match decision.act:
@@ -204,11 +208,9 @@ def _look_for(archive: ArchiveView, submission: Submission, archivematica: Archi
         consignment = source.consignment_of(archive)
         start = source.start_of(replace(submission, name=sent_as), consignment, archivematica.terms)
         return asked(submission, start, key_of(submission, fleet_of(ports)), archivematica, ports)
-    stored = archivematica.stored_as(sent_as, sent_at - CLOCKS_APART)
-    if stored:
-        submission = replace(submission, state="stored", sip=stored[0].id, moved_at=ports.clock.now())
-        fleet_of(ports).book.note(submission)
-        return Outcome(StepState.QUEUED, checkpoint=checkpoint_of(submission))
+    aip = stored_of(submission, archivematica)
+    if aip is not None:
+        return _found(submission, aip, ports)
     question = archivematica.waiting().get(sent_as)
     if question is not None:
         message = with_link(f"Archivematica waits for a decision: {question[1]}", submission, archivematica)
@@ -222,6 +224,13 @@ def _look_for(archive: ArchiveView, submission: Submission, archivematica: Archi
         )
         return ended(submission, ports, Decision(Act.BLOCK, "archivematica-unaccounted", message, blames=True))
     return waiting(submission, ports, "archivematica-unsure", "", ports.settings.archivematica_poll_longest)
+
+
+def _found(submission: Submission, aip: UUID, ports: Ports) -> Outcome:
+    """The Storage Service has its AIP: that is taken over, whatever the dashboard says."""
+    submission = replace(submission, state="stored", sip=aip, moved_at=ports.clock.now())
+    fleet_of(ports).book.note(submission)
+    return Outcome(StepState.QUEUED, checkpoint=checkpoint_of(submission))
 
 
 def _take(archive: ArchiveView, submission: Submission, ports: Ports) -> Outcome:
@@ -239,6 +248,10 @@ def _take(archive: ArchiveView, submission: Submission, ports: Ports) -> Outcome
         fleet_of(ports).book.note(replace(submission, state="closed", outcome=TAKEN))
         fleet_of(ports).book.met(archivematica.terms.name, None)
         _tidied(submission, archivematica, ports)
+    elif outcome.state is StepState.FAILED:
+        fleet_of(ports).book.note(replace(submission, state="closed", outcome=outcome.error_code, status=FLAWED))
+        said = f"{outcome.message} It is left as it is; trying again sends the package anew."
+        return replace(outcome, message=said.strip())
     else:
         fleet_of(ports).book.note(replace(submission, state="closed", outcome=outcome.error_code))
     return outcome

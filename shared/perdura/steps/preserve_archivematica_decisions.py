@@ -71,7 +71,11 @@ def on_unit(submission: Submission, unit: Unit, now: datetime, patience: Patienc
         case UnitState.USER_INPUT:
             return _on_question(submission, unit, now, patience)
         case UnitState.UNKNOWN:
-            message = "Archivematica does not know this package any more; its database may have been restored."
+            message = (
+                "Archivematica does not know this package any more, and the Storage Service shows no AIP of it: its "
+                "database may have been restored. See there that nothing of that name lives before trying again: "
+                f"{submission.path or submission.name}."
+            )
             return Decision(Act.BLOCK, "archivematica-forgot", message)
         case _:
             return _on_silence(submission, unit, now, patience)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
+from uuid import UUID
 
 from perdura.errors import Broken, Rejected
 from perdura.fleet import Archivematica, Fleet, Stage, Submission, UnitState
@@ -21,6 +22,10 @@ FOLLOWED = "followed by a later attempt"
 """Outcome of a submission whose transfer another one follows now."""
 GIVEN_UP = frozenset({"archivematica-lost", "archivematica-unaccounted"})
 """Outcomes after which a person who tries again has seen that nothing lives of what the dashboard does not show."""
+FLAWED = "FLAWED"
+"""Status of a submission whose AIP is not what it must be: it stays that, and another attempt makes another."""
+GONE = frozenset({"DELETED", "FAIL"})
+"""Statuses of a package record behind which there is no package."""
 CLOCKS_APART = timedelta(minutes=5)
 """How far the clock of a Storage Service may be behind."""
 
@@ -56,7 +61,10 @@ def taken_up(archive: ArchiveView, size: int, fleet: Fleet, ports: Ports) -> Sub
 def living(
     archive: ArchiveView, earlier: Sequence[Submission], fleet: Fleet, patience: Patience, now: datetime
 ) -> Submission | None:
-    """The newest of them that may live and has not become an AIP of the Archive; `earlier` comes newest first."""
+    """The newest of them that may live and has not become an AIP of the Archive; `earlier` comes newest first.
+
+    What was sent before one that has become an AIP belongs to that version, and is no concern of the next.
+    """
     known = {package.id for package in archive.packages}
     judged: set[str] = set()
     for each in earlier:
@@ -65,7 +73,9 @@ def living(
         if sent_as in judged:
             continue
         judged.add(sent_as)
-        if each.sip not in known and _lives(each, fleet, patience, now):
+        if each.sip in known:
+            return None
+        if _lives(each, fleet, patience, now):
             return each
     return None
 
@@ -80,18 +90,28 @@ def key_of(submission: Submission, fleet: Fleet) -> str:
 
 def seen_as(submission: Submission, archivematica: Archivematica) -> Literal["stored", "waiting"] | None:
     """As what a submission is seen whose transfer is not known: as an AIP, or as a unit that waits for a person."""
-    sent_as, sent_at = submission.path or submission.name, submission.sent_at or submission.queued_at
-    if archivematica.stored_as(sent_as, sent_at - CLOCKS_APART):
+    if stored_of(submission, archivematica) is not None:
         return "stored"
-    return "waiting" if sent_as in archivematica.waiting() else None
+    return "waiting" if (submission.path or submission.name) in archivematica.waiting() else None
+
+
+def stored_of(submission: Submission, archivematica: Archivematica) -> UUID | None:
+    """The id of the AIP that the Storage Service has of a submission, whatever the dashboard knows of it."""
+    if submission.sip is not None:
+        record = archivematica.package(submission.sip)
+        return submission.sip if record is not None and record.status not in GONE else None
+    sent_as, sent_at = submission.path or submission.name, submission.sent_at or submission.queued_at
+    return next((each.id for each in archivematica.stored_as(sent_as, sent_at - CLOCKS_APART)), None)
 
 
 def _lives(earlier: Submission, fleet: Fleet, patience: Patience, now: datetime) -> bool:
     """Whether an Archivematica works at, has finished, or may yet begin what an earlier attempt sent.
 
     What it shows nothing of may be queued there (400 says no more, 3.5): that ends with the patience, or when a person
-    was told.
+    was told. What the dashboard has forgotten may lie in the Storage Service.
     """
+    if earlier.status == FLAWED:
+        return False
     last = earlier.moved_at or earlier.sent_at or earlier.queued_at
     patient = (now - last).total_seconds() <= patience.silence(earlier)
     archivematica = fleet.instances.get(earlier.instance or "")
@@ -106,4 +126,6 @@ def _lives(earlier: Submission, fleet: Fleet, patience: Patience, now: datetime)
     unit = archivematica.status(Stage.INGEST if earlier.sip else Stage.TRANSFER, earlier.sip or earlier.transfer)
     if unit.state is UnitState.NO_STATUS:
         return may_be_queued
+    if unit.state is UnitState.UNKNOWN:
+        return stored_of(earlier, archivematica) is not None
     return unit.state in {UnitState.PROCESSING, UnitState.USER_INPUT, UnitState.COMPLETE} and unit.sip != "BACKLOG"

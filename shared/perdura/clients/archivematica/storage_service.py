@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -14,7 +15,8 @@ from perdura.fleet import ArchivematicaRefused, ArchivematicaUnavailable, Stored
 
 DOWNLOAD_SECONDS = 900.0
 """Reading an AIP may begin with the service fetching it to its own disk."""
-PAGE, MOST_PAGES = 100, 50
+PAGE, MOST_PAGES = 100, 1000
+"""Records asked for at a time, and how often: what is looked for is never called missing for want of pages."""
 
 
 class StorageService:
@@ -31,7 +33,10 @@ class StorageService:
             raise ArchivematicaRefused(
                 f"The transfer source cannot be browsed ({reply.status}). {reply.said()}".strip(), reply.status
             )
-        found = reply.document().get("entries") or ()
+        document = reply.document()
+        found = document.get("entries") if isinstance(document, dict) else None
+        if not isinstance(found, list):
+            raise ArchivematicaUnavailable("What is in the transfer source cannot be understood.")
         return base64.b64encode(entry.encode()).decode() in found
 
     def package(self, package: UUID) -> Stored | None:
@@ -40,7 +45,11 @@ class StorageService:
         return _stored(reply.document()) if reply.status == 200 else None
 
     def stored_as(self, name: str, since: datetime) -> tuple[Stored, ...]:
-        """AIPs stored since then whose file name begins with `name`; the service cannot be asked by name."""
+        """AIPs stored since then that were made of the transfer `name`; the service cannot be asked by name.
+
+        The file is called `<name>-<id>`, and nothing else is: a name may be the beginning of another. Raises
+        ArchivematicaUnavailable when more was stored since than can be looked through.
+        """
         asked: dict[str, Any] = {
             "package_type": "AIP",
             "stored_date__gte": since.strftime("%Y-%m-%dT%H:%M:%S"),
@@ -51,12 +60,13 @@ class StorageService:
             reply = self._exchange.ask("GET", "/api/v2/file/", params={**asked, "offset": page * PAGE})
             document = reply.document()
             objects = document.get("objects") if isinstance(document, dict) else None
-            if reply.status != 200 or objects is None:
+            if reply.status != 200 or not isinstance(objects, list):
                 raise ArchivematicaUnavailable(f"The list of packages cannot be had ({reply.status}).")
-            found += [each for each in map(_stored, objects) if each.name.startswith(f"{name}-")]
-            if not (document.get("meta") or {}).get("next"):
-                break
-        return tuple(found)
+            found += [each for each in map(_stored, objects) if _is_of(each, name)]
+            meta = document.get("meta")
+            if not isinstance(meta, dict) or not meta.get("next"):
+                return tuple(found)
+        raise ArchivematicaUnavailable(f"More than {PAGE * MOST_PAGES} AIPs were stored since {since}.")
 
     def pointer(self, package: UUID) -> bytes | None:
         """The pointer file of a compressed AIP; None when it has none."""
@@ -78,6 +88,10 @@ class StorageService:
             params={"relative_path_to_file": path},
             timeout=DOWNLOAD_SECONDS,
         )
+
+
+def _is_of(record: Stored, name: str) -> bool:
+    return re.fullmatch(rf"{re.escape(f'{name}-{record.id}')}(\.[0-9a-z]+)*", record.name, re.IGNORECASE) is not None
 
 
 def _stored(found: Any) -> Stored:
