@@ -13,6 +13,7 @@ from perdura.errors import Conflict, NotFound, Rejected
 from perdura.ids import derived_id, new_id
 from perdura.registry.archives import Begun, ask, create, first_step_id
 from perdura.registry.transitions import DEPOSIT_PIPELINE, ArchiveState
+from perdura.storage.drop_zone import DEPOSITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,11 @@ class Arrival:
     size: int
 
 
+def arrival_id(arrival: Arrival) -> UUID:
+    """The id of the Archive that an object becomes where nobody announced a deposit: one for each state of it."""
+    return derived_id("arrival", arrival.bucket, arrival.key, arrival.version_id or arrival.etag)
+
+
 _ANNOUNCE = text("""
     WITH made AS (
         INSERT INTO archive (id, title, state, pipeline, origin)
@@ -66,7 +72,7 @@ def announce(
 ) -> Announced:
     """Create an Archive that waits for its upload. The key is made of our id, never of the depositor's name."""
     deposit, archive = new_id(), new_id()
-    key = f"deposits/{deposit}"
+    key = f"{DEPOSITS}/{deposit}"
     connection.execute(
         _ANNOUNCE,
         {
@@ -124,10 +130,9 @@ def receive(connection: Connection, arrival: Arrival, *, source: str) -> Begun:
         "size": arrival.size,
     }
     if row is None:
-        identity = arrival.version_id or arrival.etag
         return create(
             connection,
-            derived_id("arrival", arrival.bucket, arrival.key, identity),
+            arrival_id(arrival),
             title=posixpath.basename(arrival.key),
             origin="upload",
             pipeline=DEPOSIT_PIPELINE,
@@ -151,7 +156,7 @@ def announced(
     filename = posixpath.basename(arrival.key)
     begun = create(
         connection,
-        derived_id("arrival", arrival.bucket, arrival.key, arrival.version_id or arrival.etag),
+        arrival_id(arrival),
         title=title or filename,
         origin="announcement",
         pipeline=DEPOSIT_PIPELINE,
@@ -244,7 +249,7 @@ def find(connection: Connection, deposit: UUID) -> Announced:
 
 def unknown_keys(connection: Connection, arrivals: list[Arrival]) -> list[Arrival]:
     """Those objects of the drop zone that no Archive was begun for: their notification was lost."""
-    archives = {derived_id("arrival", a.bucket, a.key, a.version_id or a.etag): a for a in arrivals}
+    archives = {arrival_id(arrival): arrival for arrival in arrivals}
     known = connection.execute(
         text("""
             SELECT id, NULL AS key FROM archive WHERE id = ANY(CAST(:ids AS uuid[]))

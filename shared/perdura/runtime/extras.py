@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Engine
 
+from perdura.accounts import arrivals
 from perdura.outcome import ArchiveView
 from perdura.premis import log
 from perdura.registry import credentials, preservation
+from perdura.registry.deposits import Arrival
 from perdura.runtime.budget import registry_budget
 from perdura.runtime.environment import Environment
 from perdura.settings import Settings
+from perdura.sources.profile import of_protocol
+from perdura.storage.store import ObjectInfo, Store
 
 
 def of_preserve(environment: Environment, archive: ArchiveView) -> Mapping[str, Any]:
@@ -25,15 +29,32 @@ def of_preserve(environment: Environment, archive: ArchiveView) -> Mapping[str, 
 
 
 def harvesting(environment: Environment, archive: ArchiveView) -> Mapping[str, Any]:
-    """What a harvest needs beside the Archive: the requester's `credential` of a source, and its `rate_budget`."""
-    requester = archive.step.input.get("requested_by")
+    """What a harvest needs beside the Archive.
 
-    def credential(source: str) -> str | None:
-        if not isinstance(requester, str):
-            return None
-        return credential_of(environment.engine, environment.settings, UUID(requester), source)
+    The requester's `credential` of a source, its `rate_budget`, and whether objects are `withheld` from the requester.
+    """
+    told = archive.step.input.get("requested_by")
+    requester = UUID(told) if isinstance(told, str) else None
 
-    return {"credential": credential, "rate_budget": lambda profile: registry_budget(environment.engine, profile)}
+    def withheld(found: Sequence[ObjectInfo]) -> bool:
+        named = list(_as_they_arrived(environment.store, found))
+        with environment.engine.connect() as connection:
+            asking = arrivals.asking(connection, requester)
+            return arrivals.withheld(connection, asking, named, of_protocol("prefix", environment.settings))
+
+    return {
+        "credential": lambda source: credential_of(environment.engine, environment.settings, requester, source),
+        "rate_budget": lambda profile: registry_budget(environment.engine, profile),
+        "withheld": withheld,
+    }
+
+
+def _as_they_arrived(store: Store, found: Sequence[ObjectInfo]) -> Iterator[Arrival]:
+    """The objects as they were looked at when they arrived: where a bucket keeps versions, no listing names them."""
+    versions = store.head(found[0].ref.bucket, found[0].ref.key).ref.version_id is not None
+    for listed in found:
+        info = store.head(listed.ref.bucket, listed.ref.key) if versions else listed
+        yield Arrival(info.ref.bucket, info.ref.key, info.ref.version_id, info.ref.etag, info.size)
 
 
 def credential_of(engine: Engine, settings: Settings, owner: UUID | None, source: str) -> str | None:

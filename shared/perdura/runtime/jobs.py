@@ -6,21 +6,23 @@ import time
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import Connection
 
-from perdura.accounts import audit, directory, rights
+from perdura.accounts import arrivals, audit, rights
 from perdura.accounts.principals import Principal
 from perdura.accounts.rights import Thing
 from perdura.cloudevents.message import CloudEvent
-from perdura.errors import Rejected
+from perdura.errors import NotStored, Rejected
 from perdura.registry import collections, deposits, jobs, oais_import, steering
-from perdura.registry.deposits import Arrival
+from perdura.registry.deposits import Arrival, arrival_id
 from perdura.registry.jobs import Asker, Done, Item, Slice, Worker
 from perdura.registry.oais_import import AnnouncedAip, FoundSip
 from perdura.registry.steering import Act
 from perdura.runtime.environment import Environment
+from perdura.settings import Settings
+from perdura.sources.profile import of_protocol
+from perdura.storage import drop_zone
 
 FILES = 1_000_000
 """Objects of one unpacked SIP that are added up at most."""
@@ -89,27 +91,29 @@ def _take_out(connection: Connection, given: Mapping[str, Any], item: Item, aske
 
 def _announce(environment: Environment) -> Worker:
     def announce(connection: Connection, given: Mapping[str, Any], item: Item, asker: Asker) -> Done:
+        drop_zone.check(given["bucket"], item.subject, environment.settings)
         stored = environment.store.head(given["bucket"], item.subject)
         arrival = Arrival(given["bucket"], item.subject, stored.ref.version_id, stored.ref.etag, stored.size)
+        if _withheld(connection, environment.settings, asker, arrival):
+            raise NotStored("there is no such object in the store")
         begun = deposits.announced(connection, arrival, sha256=item.input.get("sha256"), title=item.input.get("title"))
-        is_new = bool(begun.events)
-        if is_new and asker.account is not None:
+        if begun.events and asker.account is not None:
             rights.own_for(connection, asker.account, [begun.archive], given_by=asker.name)
-        if given.get("collection") and (is_new or _sees(connection, asker, begun.archive)):
+        if given.get("collection"):
             collections.add(connection, given["collection"], [begun.archive])
         return Done(begun.archive, begun.events)
 
     return announce
 
 
-def _sees(connection: Connection, asker: Asker, archive: UUID) -> bool:
-    """Whether an Archive that was there before may be put where it might be seen: only by who sees it already."""
+def _withheld(connection: Connection, settings: Settings, asker: Asker, arrival: Arrival) -> bool:
+    """Whether an object is part of what the asker may not have, and became no Archive that they may see."""
     if asker.account is None:
-        return True
-    account = directory.find(connection, asker.account)
-    if account is None:
         return False
-    return bool(rights.visible(connection, directory.principal_of(account, "job"), [(Thing.ARCHIVE, archive)]))
+    asking = arrivals.asking(connection, asker.account)
+    if not arrivals.withheld(connection, asking, [arrival], of_protocol("prefix", settings)):
+        return False
+    return not rights.visible(connection, asking, [(Thing.ARCHIVE, arrival_id(arrival))])
 
 
 def _import(environment: Environment) -> Worker:
@@ -119,21 +123,25 @@ def _import(environment: Environment) -> Worker:
         if not path:
             raise Rejected("The archive there has no SIP.", code="no-sip")
         key = str(path).removeprefix(given["base"]).strip("/")
+        drop_zone.check(given["bucket"], key, environment.settings)
         sip = _sip_at(environment, given["bucket"], key)
-        begun = oais_import.take_over(connection, given["origin"], item.input, sip, _aip_of(given, item))
+        aip = _aip_of(environment.settings, given, item)
+        begun = oais_import.take_over(connection, given["origin"], item.input, sip, aip)
         return Done(begun.archive, begun.events)
 
     return take_over
 
 
-def _aip_of(given: Mapping[str, Any], item: Item) -> AnnouncedAip | None:
-    """Where the AIP lies that was made there, if one is to be taken over."""
+def _aip_of(settings: Settings, given: Mapping[str, Any], item: Item) -> AnnouncedAip | None:
+    """Where the AIP lies that was made there, if one is to be taken over; raises Rejected where none may be named."""
     path = item.input.get("path_to_aip")
     if not path or not given.get("aips", True):
         return None
     base = given.get("aip_base")
     key = str(path).removeprefix(given["base"] if base is None else base).strip("/")
-    return AnnouncedAip(given.get("aip_bucket") or given["bucket"], key)
+    bucket = given.get("aip_bucket") or given["bucket"]
+    drop_zone.check(bucket, key, settings)
+    return AnnouncedAip(bucket, key)
 
 
 def _sip_at(environment: Environment, bucket: str, key: str) -> FoundSip:

@@ -32,6 +32,7 @@ from perdura.settings import Settings
 from perdura.steps import publish_pages
 from perdura.steps.dip import index_of
 from perdura.steps.ingest import content_digest
+from perdura.storage.drop_zone import DEPOSITS
 from perdura.storage.store import ObjectInfo, Store
 
 _log = logging.getLogger(__name__)
@@ -310,7 +311,7 @@ def _drop_zone(engine: Engine, store: Store, settings: Settings, done: Rebuilt) 
             {"sip": PackageKind.SIP},
         ).all()
     sips = {(row.etag.strip('"'), row.size): row.archive_id for row in rows}
-    listing = store.list(settings.bucket_incoming, "deposits/")
+    listing = store.list(settings.bucket_incoming, f"{DEPOSITS}/")
     while batch := list(islice(listing, 1000)):
         found = []
         for info in batch:

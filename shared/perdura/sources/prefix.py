@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote, urlsplit
@@ -15,11 +15,15 @@ from perdura.settings import Settings
 from perdura.sources import ranges
 from perdura.sources.folder import FILES
 from perdura.sources.plan import Capture, Plan, UpstreamFile, planned
-from perdura.storage.store import ObjectRef, Store
+from perdura.storage import drop_zone
+from perdura.storage.store import ObjectInfo, ObjectRef, Store
+
+Withheld = Callable[[Sequence[ObjectInfo]], bool]
+"""Whether any of these objects belongs to an Archive whose files are not open to whoever asked for the harvest."""
 
 
 def allowed(url: str, settings: Settings) -> tuple[str, str]:
-    """Bucket and prefix of an `s3:` address; raises Rejected unless the bucket is the drop zone."""
+    """Bucket and prefix of an `s3:` address; raises Rejected unless they lie in the drop zone and may be named."""
     try:
         parts = urlsplit(url)
     except ValueError as error:
@@ -29,12 +33,18 @@ def allowed(url: str, settings: Settings) -> tuple[str, str]:
         raise Rejected("Only prefixes of the drop zone are harvested.", code="destination-refused")
     if not prefix.strip("/"):
         raise Rejected("The address names no prefix.", code="unknown-source")
-    return parts.netloc, prefix.rstrip("/") + "/"
+    prefix = prefix.rstrip("/") + "/"
+    drop_zone.check(parts.netloc, prefix, settings)
+    return parts.netloc, prefix
 
 
-def plan(store: Store, bucket: str, prefix: str, source: str) -> Plan:
-    """Plan every object below the prefix, pinned by ETag; raises Rejected when there is none."""
+def plan(store: Store, bucket: str, prefix: str, source: str, withheld: Withheld | None = None) -> Plan:
+    """Plan every object below the prefix, pinned by ETag; raises Rejected when there is none.
+
+    What is withheld is not there, and a part of what lies there is no record: nothing is planned then either.
+    """
     files: list[UpstreamFile] = []
+    found: list[ObjectInfo] = []
     listing = []
     for item in store.list(bucket, prefix):
         key = item.ref.key.removeprefix(prefix)
@@ -42,10 +52,11 @@ def plan(store: Store, bucket: str, prefix: str, source: str) -> Plan:
             continue
         if len(files) >= FILES:
             raise Rejected(f"The prefix has more than {FILES} objects.", code="too-many-files")
+        found.append(item)
         listing.append({"key": key, "size": item.size, "etag": item.ref.etag})
         address = f"s3://{bucket}/{quote(item.ref.key)}#{quote(item.ref.etag or '')}"
         files.append(UpstreamFile(key=key, url=address, size=item.size))
-    if not files:
+    if not files or (withheld is not None and withheld(found)):
         raise Rejected("There is nothing below this prefix.", code="upstream-not-found")
     body = json.dumps(listing, ensure_ascii=False, indent=1).encode()
     address = f"s3://{bucket}/{quote(prefix)}"

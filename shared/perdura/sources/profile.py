@@ -130,3 +130,8 @@ def profiles(settings: Settings) -> Mapping[str, Profile]:
     """All sources by id: the built-in ones, overridden and extended by the operator's."""
     own = _configured(settings.harvest_profiles) if settings.harvest_profiles else {}
     return MappingProxyType({**_built_in(), **own})
+
+
+def of_protocol(protocol: Protocol, settings: Settings) -> list[str]:
+    """Ids of the sources that are spoken to in that way."""
+    return [profile.id for profile in profiles(settings).values() if profile.protocol == protocol]

@@ -80,8 +80,11 @@ def connected(
     token: str | None = None,
     budget: Budget | None = None,
     drop: Drop | None = None,
+    withheld: prefix.Withheld | None = None,
 ) -> Iterator[Upstream]:
     """The upstream of a record, for as long as the context lasts. `drop` is where GitLab may put an export.
+
+    `withheld` says which objects of the drop zone are not there for whoever asked.
 
     Raises Rejected when a folder or prefix may not be harvested.
     """
@@ -94,7 +97,9 @@ def connected(
         if store is None:
             raise Rejected("A prefix is listed only while it is harvested.", code="unknown-source")
         objects = store
-        yield Upstream(prefix.StoreOrigin(objects), lambda: prefix.plan(objects, bucket, below, record.source))
+        yield Upstream(
+            prefix.StoreOrigin(objects), lambda: prefix.plan(objects, bucket, below, record.source, withheld)
+        )
     elif protocol == "gitlab":
         with (
             client_for(record, settings, token=token, budget=budget) as client,

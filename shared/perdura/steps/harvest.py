@@ -68,6 +68,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
                 token=_token(ports, record),
                 budget=budget,
                 drop=_drop(archive, ports, record),
+                withheld=(ports.extras or {}).get("withheld"),
             ) as upstream,
         ):
             try:

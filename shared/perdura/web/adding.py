@@ -10,11 +10,11 @@ from flask import Response
 from perdura.accounts.principals import Permission
 from perdura.api.problems import Problem
 from perdura.api.queries import archives, collections
-from perdura.api.resources.announcements import announceable
 from perdura.errors import PerduraError
 from perdura.registry import archives as registry
 from perdura.sources import resolve
 from perdura.sources.catalogue import recognise
+from perdura.storage.drop_zone import open_buckets
 from perdura.web.language import translate
 from perdura.web.visit import Visit, see_other
 
@@ -47,7 +47,7 @@ def _shown(
         return visit.page("preview.html", **context)
     return visit.page(
         "add.html",
-        buckets=announceable(visit.services.settings),
+        buckets=open_buckets(visit.services.settings),
         collections=collections.page(visit.connection, visit.principal, limit=COLLECTIONS_OFFERED),
         refusal=refusal,
         sent=sent,

@@ -179,10 +179,11 @@ def test_whoever_announces_sees_the_archives_made_of_it_and_no_others(world: Wor
     collection = world.collection()
     world.grant(account_id=mine, collection_id=collection)
     packages = [{"key": "theirs.zip"}, {"key": "mine.zip"}]
-    (second,) = announce(mine, packages=packages, collection=str(collection))
+    nothing, second = announce(mine, packages=packages, collection=str(collection))
     with world.engine.begin() as connection:
         connection.execute(text("UPDATE archive SET restricted = true"))
         connection.execute(text("DELETE FROM collection_member WHERE archive_id = :id"), {"id": second})
+    assert nothing is None
     assert [status(theirs, first), status(theirs, second)] == [200, 404]
     assert [status(mine, first), status(mine, second)] == [404, 200]
 

@@ -8,11 +8,13 @@ from uuid import UUID
 from perdura.accounts.principals import Permission
 from perdura.api.models.announcements import MOST, AnnouncementRequest
 from perdura.api.models.steering import JobAnswer
+from perdura.api.naming import FIELDS_TOLD
 from perdura.api.operations import Call, Section
 from perdura.api.problems import FieldError, Problem
 from perdura.api.resources.jobs import found
 from perdura.registry import jobs
 from perdura.settings import Settings
+from perdura.storage import drop_zone
 
 section = Section("Deposits")
 
@@ -20,18 +22,6 @@ LISTED = 100_000
 """Objects below a prefix that are looked at."""
 
 ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz")
-
-
-def announceable(settings: Settings) -> list[str]:
-    """The buckets whose packages may be announced: never one of the platform's own but the drop zone, the first."""
-    own = {settings.bucket_sips, settings.bucket_aips, settings.bucket_dips, settings.bucket_log}
-    buckets = dict.fromkeys([settings.bucket_incoming, *settings.announce_buckets.split()])
-    return [bucket for bucket in buckets if bucket not in own]
-
-
-def allowed(bucket: str, settings: Settings) -> bool:
-    """Whether packages in a bucket may be announced."""
-    return bucket in announceable(settings)
 
 
 @section.post("/announcements", permission=Permission.DEPOSIT, status=202)
@@ -46,11 +36,8 @@ def announce_packages(call: Call, body: AnnouncementRequest) -> JobAnswer:
 
 
 def begin(call: Call, body: AnnouncementRequest) -> UUID:
-    """Make the job; raises Problem for a bucket that is not to be announced from, Conflict when nothing lies there."""
-    settings = call.services.settings
-    if not allowed(body.bucket, settings):
-        problem = FieldError("body.bucket", "not one from which packages may be announced")
-        raise Problem(422, "Nothing can be announced from this bucket.", "invalid", (problem,))
+    """Make the job; raises Problem for what is not to be announced, Conflict when nothing lies there."""
+    _check(body, call.services.settings)
     if body.packages is not None:
         items = [
             {"subject": package.key, "input": package.model_dump(exclude={"key"}, exclude_none=True)}
@@ -66,3 +53,17 @@ def begin(call: Call, body: AnnouncementRequest) -> UUID:
     return jobs.make(
         call.connection, "announce", items, by=call.principal.name, account=call.principal.account, step_input=given
     )
+
+
+def _check(body: AnnouncementRequest, settings: Settings) -> None:
+    """Raise a 422 for a bucket, a prefix or a key that a caller may not name."""
+    if body.bucket not in drop_zone.open_buckets(settings):
+        problem = FieldError("body.bucket", "not one from which packages may be announced")
+        raise Problem(422, "Nothing can be announced from this bucket.", "invalid", (problem,))
+    named = {f"body.packages.{position}.key": package.key for position, package in enumerate(body.packages or ())}
+    if body.prefix is not None:
+        named = {"body.prefix": body.prefix}
+    refused = [field for field, key in named.items() if not drop_zone.nameable(body.bucket, key, settings)]
+    if refused:
+        problems = tuple(FieldError(field, "not open to announcements") for field in refused[:FIELDS_TOLD])
+        raise Problem(422, "What lies there cannot be announced.", "invalid", problems)

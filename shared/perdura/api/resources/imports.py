@@ -7,9 +7,9 @@ from perdura.api.models.oais_import import OaisImportRequest
 from perdura.api.models.steering import JobAnswer
 from perdura.api.operations import Call, Section
 from perdura.api.problems import FieldError, Problem
-from perdura.api.resources.announcements import allowed
 from perdura.api.resources.jobs import found
 from perdura.registry import jobs
+from perdura.storage.drop_zone import open_buckets
 
 section = Section("Deposits")
 
@@ -23,7 +23,7 @@ def import_oais(call: Call, body: OaisImportRequest) -> JobAnswer:
     collections are made. An archive that was taken over is left alone the next time.
     """
     for field, bucket in (("body.bucket", body.bucket), ("body.aip_bucket", body.aip_bucket)):
-        if bucket is not None and not allowed(bucket, call.services.settings):
+        if bucket is not None and bucket not in open_buckets(call.services.settings):
             problem = FieldError(field, "not one from which packages may be announced")
             raise Problem(422, "Nothing can be announced from this bucket.", "invalid", (problem,))
     items = [

@@ -1,0 +1,127 @@
+"""Nobody gets at the uploads of others by naming their objects: harvested, announced or taken over."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+from werkzeug.test import Client
+
+from perdura.errors import PerduraError, Rejected
+from perdura.outcome import ArchiveView, Outcome, StepState, StepView
+from perdura.runtime import jobs as running
+from perdura.runtime.extras import harvesting
+from perdura.steps import harvest
+from tests.contract.test_api.world import World, bearer
+from tests.unit.harvest.surroundings import ARCHIVE, STEP, Harvesting
+
+DROP_ZONE = "perdura-incoming"
+
+
+def _harvest(world: World, url: str, account: UUID | None) -> Outcome:
+    """Do what `functions/harvest` does, in the store and with the registry of the world."""
+    given = {"url": url, **({"requested_by": str(account)} if account else {})}
+    view = ArchiveView(ARCHIVE, StepView(STEP, "harvest", 1, given, {}))
+    extras = dict(harvesting(world, view))  # type: ignore[arg-type]
+    return harvest.run(view, Harvesting(store=world.store, settings=world.settings, extras=extras).ports())
+
+
+def _announce(world: World, registry: Client, account: UUID, *keys: str) -> list[dict[str, Any]]:
+    header = bearer(world.token(account))
+    body = {"bucket": DROP_ZONE, "packages": [{"key": key} for key in keys]}
+    made = registry.post("/api/v1/announcements", json=body, headers=header)
+    assert made.status_code == 202, made.text
+    running.tick(world)  # type: ignore[arg-type]
+    items: list[dict[str, Any]] = registry.get(made.get_json()["links"]["items"], headers=header).get_json()["items"]
+    return items
+
+
+@pytest.fixture
+def upload(world: World, registry: Client) -> str:
+    """The key of somebody's deposit, whose bytes have arrived."""
+    sent = {"filename": "secret.zip", "size": 6}
+    made = registry.post("/api/v1/deposits", json=sent, headers=world.bearer("depositor")).get_json()
+    world.store.put(DROP_ZONE, f"deposits/{made['id']}", b"secret")
+    return f"deposits/{made['id']}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("deposits", "deposits/", "/deposits", "%64eposits", "deposits%2F", "DEPOSITS", "x/../deposits"),
+        *("x/%2e%2e/deposits", ".", "%2F", "%2Fdeposits", "deposits?x", "deposits#x", "./deposits", "deposits%00"),
+    ],
+)
+def test_uploads_of_others_are_harvested_by_nobody(world: World, upload: str, path: str) -> None:
+    for role in ("depositor", "administrator"):
+        with pytest.raises(Rejected):
+            _harvest(world, f"s3://{DROP_ZONE}/{path}", world.account(role))
+    with pytest.raises(Rejected):
+        _harvest(world, f"s3://{DROP_ZONE}/{upload}", world.account("depositor"))
+
+
+def test_uploads_of_others_are_announced_by_nobody(world: World, registry: Client, upload: str) -> None:
+    for named in ({"packages": [{"key": "a.zip"}, {"key": upload}]}, {"prefix": "deposits"}):
+        header = world.bearer("depositor")
+        refused = registry.post("/api/v1/announcements", json={"bucket": DROP_ZONE, **named}, headers=header)
+        assert refused.status_code == 422
+        field = "body.packages.1.key" if "packages" in named else "body.prefix"
+        assert [error["field"] for error in refused.get_json()["errors"]] == [field]
+    with world.engine.begin() as connection:
+        assert connection.execute(text("SELECT count(*) FROM job")).scalar() == 0
+
+
+def test_uploads_and_packages_of_ours_are_not_taken_over(world: World, registry: Client, upload: str) -> None:
+    world.store.put(DROP_ZONE, "a.zip", b"PK")
+    one = {"id": 1, "source": "cds", "recid": "1", "path_to_sip": upload}
+    two = {"id": 2, "source": "cds", "recid": "2", "path_to_sip": "a.zip", "path_to_aip": upload}
+    body = {"origin": "https://oais.test", "bucket": DROP_ZONE, "archives": [one, two]}
+    job = registry.post("/api/v1/imports/oais", json=body, headers=bearer()).get_json()
+    running.tick(world)  # type: ignore[arg-type]
+    items = registry.get(job["links"]["items"], headers=bearer()).get_json()["items"]
+    assert [(item["state"], item["code"]) for item in items] == [("failed", "destination-refused")] * 2
+
+
+@pytest.mark.parametrize("shut", ["restricted", "embargo"])
+def test_what_became_an_archive_of_others_is_harvested_by_who_may_have_its_files(
+    world: World, registry: Client, shut: str
+) -> None:
+    theirs, other = world.account("depositor"), world.account("depositor")
+    world.store.put(DROP_ZONE, "set/a.zip", b"PK")
+    world.store.put(DROP_ZONE, "set/b.txt", b"b")
+    (item,) = _announce(world, registry, theirs, "set/a.zip")
+    assert _harvest(world, f"s3://{DROP_ZONE}/set/", other).state is StepState.COMPLETED
+    change = "restricted = true" if shut == "restricted" else 'metadata = \'{"embargo_until": "2999-01-01"}\''
+    with world.engine.begin() as connection:
+        connection.execute(text(f"UPDATE archive SET {change} WHERE id = :id"), {"id": item["archive"]})
+    _forget(world)
+    for asking in (other, None):
+        with pytest.raises(PerduraError) as refused:
+            _harvest(world, f"s3://{DROP_ZONE}/set/", asking)
+        assert refused.value.code == "upstream-not-found"
+    for asking in (theirs, world.account("archivist")):
+        _forget(world)
+        assert _harvest(world, f"s3://{DROP_ZONE}/set/", asking).state is StepState.COMPLETED
+
+
+def test_what_was_harvested_below_a_prefix_stays_with_who_may_have_its_files(world: World, registry: Client) -> None:
+    theirs, other = world.account("depositor"), world.account("depositor")
+    world.store.put(DROP_ZONE, "set é/a.zip", b"PK")
+    harvested = world.archive(
+        restricted=True, resource_id=world.resource("prefix", "1"), metadata_={"url": f"s3://{DROP_ZONE}/set%20%C3%A9/"}
+    )
+    world.grant(account_id=theirs, archive_id=harvested)
+    with pytest.raises(PerduraError):
+        _harvest(world, f"s3://{DROP_ZONE}/set é", other)
+    hidden, gone = _announce(world, registry, other, "set é/a.zip", "set é/gone.zip")
+    told = [{name: item[name] for name in ("state", "code", "message", "archive")} for item in (hidden, gone)]
+    assert told[0] == told[1]
+    assert _harvest(world, f"s3://{DROP_ZONE}/set é", theirs).state is StepState.COMPLETED
+
+
+def _forget(world: World) -> None:
+    """Let the next harvest plan anew, as one of another Archive would."""
+    for info in list(world.store.list(world.settings.bucket_sips, f"{ARCHIVE}/")):
+        world.store.delete(info.ref)
