@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
+from perdura.clients import bounded
 from perdura.clients.tape import tape_system
-from perdura.errors import NotStored
+from perdura.errors import NotStored, UpstreamUnavailable
 from perdura.local.tape.fts.daemon import Pace
 from perdura.local.tape.http import Request, Response, Server
 from perdura.local.tape.library import Model
@@ -310,3 +311,18 @@ def test_the_library_remembers_after_a_restart(tmp_path: Path) -> None:
         server.stop()
     source.stop()
     assert states == [("finished", True), ("finished", True)]
+
+
+@pytest.mark.parametrize("transport", transports())
+def test_an_fts_whose_answers_have_no_bounds_does_not_answer(transport: str) -> None:
+    server = Server(0, lambda _: Response(200, b" " * (bounded.MOST + 1)))
+    server.start()
+    named = {"tape_fts_url": server.url, "tape_endpoint_url": server.url, "tape_token": "secret"}
+    tape = tape_system(Settings(**named, tape_transport=transport))
+    assert tape is not None
+    try:
+        with pytest.raises(UpstreamUnavailable, match="did not answer"):
+            tape.jobs(["11111111-2222-4333-8444-555555555555"])
+    finally:
+        tape.close()
+        server.stop()

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 import httpx
 
 from perdura import __version__
+from perdura.clients import bounded
 from perdura.clients.fts_answers import (
     FILE_FIELDS,
     INTERNAL,
@@ -118,7 +119,11 @@ class FtsClient:
         self._identity: Identity | None = None
         self._client = httpx.Client(
             base_url=self.url,
-            headers={"Accept": "application/json", "User-Agent": f"fts-perdura/3.14.2 (perdura/{__version__})"},
+            headers={
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",
+                "User-Agent": f"fts-perdura/3.14.2 (perdura/{__version__})",
+            },
             timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
             verify=tls or True,
             trust_env=False,
@@ -130,11 +135,11 @@ class FtsClient:
         self._client.close()
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """One request; raises FtsUnavailable when there is no answer, or one with a 5xx status."""
+        """One request; raises FtsUnavailable when there is no answer, a boundless one, or one with a 5xx status."""
         headers = {"Authorization": f"Bearer {self._token()}"} if self._token else {}
         headers |= more.pop("headers", {})
         try:
-            answer = self._client.request(method, path, headers=headers, **more)
+            answer = bounded.ask(self._client, method, path, headers=headers, **more)
         except httpx.HTTPError as error:
             raise FtsUnavailable(f"FTS did not answer {method} {path[:80]}: {type(error).__name__}") from error
         if answer.status_code >= 500:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from perdura.clients.bounded import TooMuch, read
 from perdura.clients.fts import BULK, check
 from perdura.clients.fts_answers import (
     BANNED,
@@ -85,7 +86,7 @@ class PackageFtsClient:
                 if self._token is not None:
                     self._context._requester.fts_access_token = self._token()
                 return work(self._context)
-            except (requests.RequestException, self._errors.BadEndpoint) as error:
+            except (requests.RequestException, TooMuch, self._errors.BadEndpoint) as error:
                 raise FtsUnavailable(f"FTS did not answer: {type(error).__name__}") from error
             except (self._errors.ServerError, ValueError) as error:
                 code = INTERNAL if str(error) == "Server error: 500" else None
@@ -238,17 +239,21 @@ def _session_class() -> type[Any]:
             self._session.trust_env = False
 
         def method(self, method: str, url: str, body: Any = None, headers: Any = None, **_: Any) -> str:
-            sent = {"Accept": "application/json", **(headers or {})}
+            sent = {"Accept": "application/json", "Accept-Encoding": "identity", **(headers or {})}
             if self.fts_access_token:
                 sent["Authorization"] = f"Bearer {self.fts_access_token}"
             answer = self._session.request(
                 method, str(url), data=body, headers=sent, verify=self.capath,
                 timeout=(self.connectTimeout, self.timeout), cert=(self.ucert, self.ukey) if self.ucert else None,
-                allow_redirects=False,
+                allow_redirects=False, stream=True,
             )  # fmt: skip
+            with answer:
+                if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
+                    raise TooMuch("the answer is compressed although that was not asked for")
+                told: str = read(answer.iter_content(1 << 16)).decode(answer.encoding or "utf-8", "replace")
             if answer.status_code != 207:
-                self._handle_error(url, answer.status_code, answer.text)
-            return str(answer.text)
+                self._handle_error(url, answer.status_code, told)
+            return told
 
         def close(self) -> None:
             self._session.close()

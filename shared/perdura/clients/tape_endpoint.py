@@ -14,6 +14,7 @@ from urllib.parse import quote
 import httpx
 
 from perdura import __version__
+from perdura.clients import bounded
 from perdura.errors import Broken, NotStored, UpstreamUnavailable
 
 BULK = 200
@@ -93,7 +94,7 @@ class TapeEndpoint:
 
     def _ask(self, method: str, url: str, headers: Mapping[str, str] | None = None, **more: Any) -> httpx.Response:
         try:
-            answer = self._client.request(method, url, headers=self._headers(headers), **more)
+            answer = bounded.ask(self._client, method, url, headers=self._headers(headers), **more)
         except httpx.HTTPError as error:
             raise TapeUnavailable(f"the tape endpoint did not answer {method}: {type(error).__name__}") from error
         if answer.status_code >= 500:

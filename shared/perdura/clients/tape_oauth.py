@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import httpx
 
+from perdura.clients import bounded
 from perdura.errors import Broken, UpstreamUnavailable
 from perdura.settings import Settings
 
@@ -33,7 +34,13 @@ class ClientCredentials:
     ) -> None:
         self._url, self._credentials = url, (client, secret)
         self._wanted = {"grant_type": "client_credentials", "scope": scope, "audience": audience}
-        self._client = httpx.Client(timeout=15.0, follow_redirects=False, trust_env=False, transport=transport)
+        self._client = httpx.Client(
+            headers={"Accept-Encoding": "identity"},
+            timeout=15.0,
+            follow_redirects=False,
+            trust_env=False,
+            transport=transport,
+        )
         self._clock, self._lock = clock, threading.Lock()
         self._token, self._until = "", 0.0
 
@@ -48,14 +55,14 @@ class ClientCredentials:
     def _asked(self) -> tuple[str, float]:
         wanted = {name: value for name, value in self._wanted.items() if value}
         try:
-            answer = self._client.post(self._url, data=wanted, auth=self._credentials)
+            answer = bounded.ask(self._client, "POST", self._url, most=BODY_LIMIT, data=wanted, auth=self._credentials)
         except httpx.HTTPError as error:
             message = f"the token issuer did not answer: {type(error).__name__}"
             raise UpstreamUnavailable(message, code="tape-token-unavailable") from error
         if answer.status_code >= 500:
             raise UpstreamUnavailable(f"the token issuer answered {answer.status_code}", code="tape-token-unavailable")
         try:
-            document = answer.json() if len(answer.content) <= BODY_LIMIT else {}
+            document = answer.json()
         except ValueError:
             document = {}
         if answer.status_code != 200 or not isinstance(document, dict) or not document.get("access_token"):

@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from perdura.clients.tape_endpoint import TapeEndpoint, TapeRefused, TapeUnavailable
+from perdura.clients import bounded
+from perdura.clients.tape_endpoint import Stored, TapeEndpoint, TapeRefused, TapeUnavailable
 from perdura.errors import NotStored
 
 URL = "https://tape.example.org:8444"
@@ -66,3 +67,18 @@ def test_a_refusal_that_is_no_problem_document_is_unavailability() -> None:
         endpoint({"title": "Bad", "detail": "worse"}, status=400).staged("r")
     with pytest.raises(NotStored):
         endpoint({}, status=404).unstage("r", ["/a"])
+
+
+def test_an_answer_without_bounds_is_none() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=b" " * (bounded.MOST + 1))
+
+    with pytest.raises(TapeUnavailable, match="TooMuch"):
+        TapeEndpoint(URL, transport=httpx.MockTransport(answer)).localities(["/a"])
+
+
+def test_the_size_of_a_file_that_is_compressed_is_told() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, headers={"Content-Length": str(1 << 40), "Content-Encoding": "gzip"})
+
+    assert TapeEndpoint(URL, transport=httpx.MockTransport(answer)).stat("/a.tar.gz") == Stored(1 << 40, None)

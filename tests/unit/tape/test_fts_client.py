@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from perdura.clients import bounded
 from perdura.clients.fts import FtsClient
 from perdura.clients.fts_answers import FtsRefused, FtsUnavailable
 from perdura.clients.tape import translated
@@ -279,3 +281,21 @@ def test_a_report_of_the_destination_that_is_nonsense_proves_nothing(report: Any
     server = Server(httpx.Response(200, json=[job("FAILED", file_metadata={"dst_file": report})]))
     found = translated(client(server).jobs([JOB])[JOB])
     assert found.at_destination is None or found.at_destination.size is None
+
+
+@pytest.mark.parametrize(
+    "boundless",
+    [
+        httpx.Response(200, content=b" " * (bounded.MOST + 1)),
+        httpx.Response(200, content=gzip.compress(b"[]"), headers={"Content-Encoding": "gzip"}),
+    ],
+)
+def test_an_answer_without_bounds_is_none(boundless: httpx.Response) -> None:
+    with pytest.raises(FtsUnavailable, match="TooMuch"):
+        client(Server(boundless)).jobs([JOB])
+
+
+def test_a_body_that_drips_for_ever_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounded, "SECONDS", -1)
+    with pytest.raises(bounded.TooMuch):
+        bounded.read([b"{"])
