@@ -54,6 +54,8 @@ class Package:
     index_key: str | None = None
     retain_until: datetime | None = None
     """Until when the store refuses to delete this version."""
+    recorded_at: datetime | None = None
+    """Since when the registry knows it; None for one that is about to be recorded."""
 
 
 @dataclass(frozen=True, slots=True)

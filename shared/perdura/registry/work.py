@@ -181,6 +181,7 @@ def _package(value: Mapping[str, Any]) -> Package:
         accepted=value["accepted"],
         index_key=value["index_key"],
         retain_until=datetime.fromisoformat(value["retain_until"]) if value.get("retain_until") else None,
+        recorded_at=datetime.fromisoformat(value["created_at"]),
     )
 
 

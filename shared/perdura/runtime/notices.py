@@ -36,9 +36,16 @@ _OF_PRESERVATION = frozenset({"harvest", "ingest", "preserve", "archive"})
 
 _ABOUT = text("""
     SELECT archive.pipeline, resource.source,
+           (SELECT id FROM package WHERE archive_id = archive.id AND kind = 'AIP' AND accepted
+            ORDER BY created_at DESC LIMIT 1) AS aip,
            ARRAY(SELECT collection.name FROM collection_member JOIN collection ON collection.id = collection_id
                  WHERE collection_member.archive_id = archive.id) AS collections
     FROM archive LEFT JOIN resource ON resource.id = archive.resource_id WHERE archive.id = :archive
+""")
+
+_TOLD = text("""
+    SELECT input ->> 'at' FROM step WHERE archive_id = :archive AND name = 'notify' AND input @> CAST(:told AS jsonb)
+    ORDER BY position DESC LIMIT 1
 """)
 
 
@@ -53,7 +60,6 @@ def plan(environment: Environment, event: CloudEvent) -> Sequence[CloudEvent]:
     if status == "D" and data.get("tell_source") is not True:
         return ()
     archive = UUID(str(data["archive"]))
-    cause, reason = _why(status, data)
     at = event.time or datetime.now(UTC)
     with environment.engine.begin() as connection:
         about = connection.execute(_ABOUT, {"archive": archive}).one_or_none()
@@ -61,14 +67,24 @@ def plan(environment: Environment, event: CloudEvent) -> Sequence[CloudEvent]:
             return ()
         if event.type == "org.perdura.aip.created.v1" and "archive" in about.pipeline:
             return ()
+        cause, reason = _why(status, event.id, data, about.aip)
         return tell(connection, environment.settings, archive, status, at, cause=cause, reason=reason)
 
 
-def _why(status: str, data: Mapping[str, Any]) -> tuple[str, str | None]:
-    """What makes this fact another one than the last of its status, and the words that go with it."""
-    if status == "F":
-        return str(data.get("step")), f"{data.get('code')}: {data.get('message')}"[:500]
-    return "", str(data["reason"]) if status == "D" else None
+def _why(status: str, event: str, data: Mapping[str, Any], aip: UUID | None) -> tuple[str, str | None]:
+    """What makes this fact another one than the last of its status, and the words that go with it.
+
+    Every AIP has a proof of its own; each failed step and each withdrawal is told of.
+    """
+    match status:
+        case "F":
+            return str(data.get("step")), f"{data.get('code')}: {data.get('message')}"[:500]
+        case "D":
+            return event, str(data["reason"])
+        case "P":
+            return str(aip or ""), None
+        case _:
+            return "", None
 
 
 def tell(
@@ -76,7 +92,7 @@ def tell(
     settings: Settings,
     archive: UUID,
     status: str,
-    at: datetime,
+    at: datetime | None,
     *,
     cause: str = "",
     only: str | None = None,
@@ -84,8 +100,8 @@ def tell(
 ) -> Sequence[CloudEvent]:
     """Ask for one errand `notify` for everybody who is to be told; `only` names one of them.
 
-    The same Archive, status and `cause` are told once: give a new cause to send again. Runs in the caller's
-    transaction.
+    The same Archive, status and `cause` are told once: give a new cause to send again. Without `at` it is the time that
+    was told last, so that who knows it recognises it. Runs in the caller's transaction.
     """
     about = connection.execute(_ABOUT, {"archive": archive}).one_or_none()
     if about is None:
@@ -95,7 +111,10 @@ def tell(
     for entry in configuration.notifications(about.source, about.collections, status):
         if only is not None and entry.id != only:
             continue
-        told: dict[str, Any] = {"notification": entry.id, "status": status, "at": at.isoformat()}
+        told: dict[str, Any] = {"notification": entry.id, "status": status}
+        values = {"archive": archive, "told": json.dumps(told)}
+        last = connection.execute(_TOLD, values).scalar() if at is None else None
+        told["at"] = last or (at or datetime.now(UTC)).isoformat()
         if reason:
             told["reason"] = reason
         step = derived_id("notify", archive, status, entry.id, cause)

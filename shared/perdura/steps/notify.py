@@ -46,7 +46,7 @@ def run(archive: ArchiveView, ports: Ports, transport: httpx.BaseTransport | Non
     else:
         collections = ports.placements.collections(archive.id) if ports.placements else ()
         wanted = list(configuration.notifications(archive.source, collections, status))
-    at = datetime.fromisoformat(told["at"]) if told.get("at") else archive.step.created_at or ports.clock.now()
+    at = _at(archive, status) or ports.clock.now()
     receipts = {entry.id: deliver(entry, archive, status, at, ports, transport) for entry in wanted}
     return Outcome(
         output={
@@ -58,6 +58,15 @@ def run(archive: ArchiveView, ports: Ports, transport: httpx.BaseTransport | Non
         },
         events=(_event(archive, status, ", ".join(receipts), ports),) if receipts and status in RECORDED else (),
     )
+
+
+def _at(archive: ArchiveView, status: str) -> datetime | None:
+    """The time of what is told: a proof has that of its AIP, however often and by whomever it is sent."""
+    aip = archive.package(PackageKind.AIP)
+    if status == "P" and aip is not None and aip.recorded_at is not None:
+        return aip.recorded_at
+    told = archive.step.input.get("at")
+    return datetime.fromisoformat(told) if told else archive.step.created_at
 
 
 def deliver(

@@ -108,7 +108,8 @@ def _record(value: Mapping[str, Any]) -> Stored:
 
 def _package_json(package: Package) -> dict[str, Any]:
     until = package.retain_until.isoformat() if package.retain_until else None
-    return asdict(package) | {"id": str(package.id), "kind": str(package.kind), "retain_until": until}
+    plain = {"id": str(package.id), "kind": str(package.kind), "retain_until": until, "recorded_at": None}
+    return asdict(package) | plain
 
 
 def _package(value: Mapping[str, Any]) -> Package:

@@ -69,6 +69,8 @@ class Publisher:
         self._records, self._files, self._host = Records(wire), Files(wire), wire.host
         self._order, self._note, self._hold = order, note, hold
         self._newest: Record | None = None
+        self._taken: frozenset[str | None] = frozenset()
+        """DOIs of earlier versions of the record."""
 
     def publish(self, known: str | None = None, request: str | None = None) -> Done:
         """Bring the order to its end; `known` is the record noted before, `request` its request for review.
@@ -111,6 +113,7 @@ class Publisher:
             if record is None and (draft := self._records.draft(known)) is not None:
                 return self._in_its_family(draft, self._search())
             earlier = record
+            self._taken = frozenset({record.doi} if record else ())
         hits = self._search()
         ours = [hit for hit in hits if hit.identifies(self._order.package)]
         published = [hit for hit in ours if hit.published]
@@ -133,6 +136,7 @@ class Publisher:
         """The newest published version of the Resource at this destination."""
         resource = self._order.resource
         versions = [hit for hit in hits if hit.published and hit.identifies(resource)]
+        self._taken |= {hit.doi for hit in versions}
         return max(versions, key=lambda hit: hit.index, default=None)
 
     def _search(self) -> Sequence[Record]:
@@ -171,7 +175,7 @@ class Publisher:
 
     def _described(self, record: Record) -> Record:
         """The draft with the whole body. What a person added meanwhile, and we do not set, stays."""
-        body: Mapping[str, Any] = self._order.body
+        body = self._with_a_free_doi()
         for attempt in range(1, NOTED + 1):
             try:
                 updated = self._records.update(record.id, body, record.revision)
@@ -185,6 +189,20 @@ class Publisher:
                 _refuse(updated)
                 return updated
         raise AssertionError("unreachable")
+
+    def _with_a_free_doi(self) -> Mapping[str, Any]:
+        """The body of the record. A server takes a DOI once: one that an earlier version has identifies this one too,
+        and is not its own.
+        """
+        body = self._order.body
+        own = body.get("pids", {}).get("doi", {}).get("identifier")
+        if own is None or own not in self._taken:
+            return body
+        named = [*body["metadata"].get("identifiers", ()), {"scheme": "doi", "identifier": own}]
+        return {
+            **{name: value for name, value in body.items() if name != "pids"},
+            "metadata": {**body["metadata"], "identifiers": named},
+        }
 
     def _published(self, draft: Record) -> Record:
         self._hold()

@@ -83,6 +83,23 @@ def test_the_receiver_gets_every_status_once_and_reads_them_back(target: Target,
     assert proof["uri"] == f"https://access.test/archives/{archive.id}"
 
 
+def test_a_proof_sent_again_has_the_time_of_its_package(target: Target, path: Path) -> None:
+    """Whoever asks for it and whenever: the receiver recognises it, and another AIP is another proof."""
+    record = target.publish(Package()).record
+    store = MemoryStore()
+    archive = replace(preserved(store, {"a.txt": b"a"}), recid=record.id, metadata={"revision": str(record.revision)})
+    aip = archive.packages[0]
+    archive = replace(archive, packages=(replace(aip, recorded_at=AT),))
+    renewed = replace(archive, packages=(replace(aip, id=new_id(), recorded_at=AT + timedelta(days=1)),))
+    repeated = []
+    for minutes, each in enumerate((archive, archive, archive, renewed, renewed)):
+        errand = told(each, "P", minutes)
+        outcome = notify.run(errand, ports_for(store, path, step=errand.step.id), target.transport())
+        repeated.append(outcome.output["receipts"]["source"]["repeated"])
+    assert repeated == [False, True, True, False, True]
+    assert len(read_back(target, record.id)) == 2
+
+
 def test_addresses_that_are_too_long_are_told_beside(target: Target) -> None:
     record = target.publish(Package()).record
     long = "https://archive.example.org/" + "x" * 300
@@ -248,3 +265,41 @@ def test_a_notification_can_be_sent_again(database: Engine, database_url: str, e
             connection, environment.settings, begun.archive, "P", AT, cause=str(new_id()), only="source"
         )
     assert (len(first), len(same), len(again)) == (1, 0, 1)
+
+
+def test_each_aip_has_one_proof_whose_time_is_its_own(
+    database: Engine, database_url: str, entry: Callable[[str], Path]
+) -> None:
+    """A renewed AIP and a second withdrawal are told of by themselves; what is sent again says the same again."""
+    environment = Environment(Settings(database_url=database_url, access=str(entry("webhook"))))
+    vars(environment).update(engine=database)
+    with database.begin() as connection:
+        archive = archives.start_harvest(connection, archives.HarvestWanted(source="cds", recid="1")).archive
+
+    def renewed() -> None:
+        with database.begin() as connection:
+            connection.execute(text("UPDATE package SET accepted = false"))
+            connection.execute(
+                text(
+                    "INSERT INTO package (id, archive_id, kind, bucket, key, container, size, checksums, accepted) "
+                    "VALUES (:id, :archive, 'AIP', 'b', 'k', 'tar', 1, '{}', true)"
+                ),
+                {"id": new_id(), "archive": archive},
+            )
+
+    def told(kind: str, **data: Any) -> int:
+        return len(notices.plan(environment, fact(kind, archive, **data)))
+
+    renewed()
+    assert [told("aip.archived"), told("archive.completed")] == [1, 0]
+    renewed()
+    assert [told("aip.archived"), told("archive.completed")] == [1, 0]
+    gone = {"destinations": ["library"], "reason": "spam", "tell_source": True}
+    assert [told("archive.withdrawn", **gone), told("archive.withdrawn", **gone)] == [1, 1]
+    with database.begin() as connection:
+        for status in ("P", "D"):
+            assert notices.tell(connection, environment.settings, archive, status, None, cause=str(new_id()))
+        times = (
+            connection.execute(text("SELECT DISTINCT input ->> 'at' FROM step WHERE name = 'notify'")).scalars().all()
+        )
+    assert times == [AT.isoformat()]

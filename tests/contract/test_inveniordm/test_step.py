@@ -341,6 +341,27 @@ def test_a_doi_is_registered_where_the_policy_asks_for_one(target: Target, acces
     assert second["doi"] not in (None, first["doi"])
 
 
+def test_versions_that_keep_the_doi_of_their_source_are_published_under_it(
+    target: Target, access: Callable[..., Path]
+) -> None:
+    """A server takes a DOI once: the first version has it as its own, the later ones name it."""
+    store, placements, path = MemoryStore(), MemoryPlacements(), access(doi="external")
+    doi, recid = f"10.1234/perdura.{new_id()}", str(new_id())
+    document = json.dumps({"metadata": {**RECORD["metadata"], "identifiers": [{"scheme": "doi", "identifier": doi}]}})
+    published = []
+    for number in range(3):
+        files = {"meta/metadata.json": document.encode(), "n.txt": str(number).encode()}
+        outcome = run(target, store, replace(preserved(store, files), recid=recid), path, placements)
+        assert outcome.state is StepState.COMPLETED, outcome.message
+        published.append(outcome.output["destinations"]["library"])
+    assert [told["version"] for told in published] == [1, 2, 3]
+    assert [told["doi"] == doi for told in published] == [True, False, False]
+    with target.wire() as wire:
+        for told in published[1:]:
+            named = Records(wire).record(told["record"]).metadata["identifiers"]
+            assert {"scheme": "doi", "identifier": doi} in named
+
+
 def test_a_community_without_review_has_the_record_or_a_request_for_it(
     target: Target, access: Callable[..., Path]
 ) -> None:

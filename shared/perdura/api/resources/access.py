@@ -148,7 +148,7 @@ def notify_again(call: Call, archive_id: UUID, body: NotificationRequest) -> Err
         call.services.settings,
         archive_id,
         body.status,
-        datetime.now(UTC),
+        None,
         cause=str(new_id()),
         only=body.notification,
     )
