@@ -43,7 +43,7 @@ class World:
         self.tape = FakeTape()
         values = {"tape_gateway_url": "http://gateway", "tape_gateway_secret": SECRET, "tape_drill_days": 0} | settings
         self.environment = Environment(Settings(**values))
-        vars(self.environment).update(engine=database, store=self.store, tape=self.tape)
+        vars(self.environment).update(engine=database, store=self.store, tape_of_now=lambda: self.tape)
 
     def aip(self, content: bytes, *, on_tape: bool = False) -> tuple[UUID, UUID]:
         """An Archive and its AIP; gives back their ids."""

@@ -36,12 +36,13 @@ from perdura.local.tape.http import Request, Response, Server, tls_context
 from perdura.local.tape.library import Model
 from perdura.local.tape.server import TapeServer
 from perdura.outcome import ArchiveView, Outcome, StepState
+from perdura.runtime.environment import Environment
 from perdura.settings import Settings
 from perdura.steps import archive as step
 from perdura.storage.store import ObjectRef
 from tests.contract.test_tape_system import transports
 from tests.unit.tape.fakes import AIP, ARCHIVE, NOW, PresigningStore, aip, archive, ports
-from tests.unit.tape.pki import expired, robot, tls_directory
+from tests.unit.tape.pki import Pair, expired, robot, rsa_key, tls_directory
 
 QUICK = Model(mount=0.01, seek=0.001, keep=0.0, rate=0)
 DN = "/DC=ch/DC=test/OU=Users/CN=000001/CN=Robot: Perdura"
@@ -134,6 +135,12 @@ class World:
     def _took(self, outcome: Outcome) -> Outcome:
         self.view = replace(self.view, step=replace(self.view.step, checkpoint=outcome.checkpoint or {}))
         return outcome
+
+    def with_tape_of(self, environment: Environment) -> Any:
+        """The next invocation of a process: with the tape system that its environment gives it now."""
+        tape = environment.tape
+        self.ports = replace(self.ports, tape=tape)
+        return tape
 
     def until(self, seen: Callable[[], bool]) -> None:
         end = time.monotonic() + 10
@@ -290,25 +297,49 @@ def test_the_doctor_says_what_is_wrong_with_a_tape_system_and_what_to_do(
 
 
 def test_a_certificate_that_expires_on_the_way_loses_no_job(world: World) -> None:
-    """What was asked for goes on at FTS; here everything waits and says why, and goes on with a new certificate."""
-    (world.server.faults.path).write_text('[{"effect": "never-archived", "match": ""}]')
-    outcome = step.run(world.view, world.ports)
-    world.view = replace(world.view, step=replace(world.view.step, checkpoint=outcome.checkpoint or {}))
-    robot_now = world.tape._robot
-    assert robot_now is not None
-    world.tape._robot = replace(robot_now, chain=(expired().certificate,))
-    ((_, waiting),) = step.poll([world.view], world.ports)
+    """What was asked for goes on at FTS; here everything waits and says why, and goes on with a new certificate.
+
+    The same process, as its tick keeps it: only the files are others.
+    """
+    environment = Environment(world.ports.settings)
+    directory = Path(environment.settings.tape_certificate).parent
+    first = world.with_tape_of(environment)
+    world.server.faults.path.write_text('[{"effect": "never-archived", "match": ""}]')
+    outcome = world.run()
+    expired().write(directory, "robot")
+    assert world.with_tape_of(environment) is not first
+    checkpoint = world.view.step.checkpoint
+    waiting = world.poll()
     assert waiting.state is StepState.WAITING
     assert waiting.output["tape"]["waiting_for"] == "tape-certificate-expired"
     assert f"the robot certificate {DN} expired on" in waiting.findings[0].message
-    assert waiting.checkpoint == world.view.step.checkpoint
+    assert waiting.checkpoint == checkpoint == outcome.checkpoint
     new = step.run(archive(world.view.packages[0]), world.ports)
     assert new.output["tape"]["waiting_for"] == "tape-certificate-expired"
-    world.tape._robot = robot_now
+    robot().write(directory, "robot")
+    renewed = world.with_tape_of(environment)
+    assert world.with_tape_of(environment) is renewed, "made once for each certificate"
     world.server.faults.path.unlink()
     world.archives_again()
     assert world.archive().state is StepState.COMPLETED
     assert len(world.server.ledger.jobs(None, unfinished=False)) == 1
+
+
+def test_a_certificate_whose_key_is_still_to_come_changes_nothing_yet(world: World) -> None:
+    environment = Environment(world.ports.settings)
+    first = world.with_tape_of(environment)
+    certificate, key = Path(environment.settings.tape_certificate), Path(environment.settings.tape_key)
+    other = Pair(robot("Robot: Other").certificate, rsa_key(9))
+    right = key.read_bytes()
+    other.write(key.parent, "other")
+    key.write_bytes((key.parent / "other.key").read_bytes())
+    assert world.with_tape_of(environment) is first
+    key.write_bytes(right)
+    certificate.write_bytes(robot("Robot: Other").pem)
+    second = world.with_tape_of(environment)
+    assert second is not first
+    assert second.credentials().holder.endswith("/CN=Robot: Other")
+    assert second.account().holder.endswith("/CN=Robot: Other"), "FTS is asked anew who we are"
 
 
 def test_a_proxy_that_ends_soon_is_replaced_at_submission(world: World) -> None:

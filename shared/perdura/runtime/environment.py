@@ -94,11 +94,16 @@ class Environment:
         return characterisers(self.settings)
 
     @cached_property
-    def tape(self) -> TapeSystem | None:
-        """FTS and the tape endpoint, where they are configured."""
-        from perdura.clients.tape import tape_system
+    def tape_of_now(self) -> Callable[[], TapeSystem | None]:
+        """Gives the tape system with the credentials that are in their files now."""
+        from perdura.clients.tape_renewal import RenewedTape
 
-        return tape_system(self.settings)
+        return RenewedTape(self.settings)
+
+    @property
+    def tape(self) -> TapeSystem | None:
+        """FTS and the tape endpoint, where they are configured; to be asked for once in an invocation."""
+        return self.tape_of_now()
 
     @cached_property
     def fleet(self) -> Fleet:
