@@ -159,6 +159,12 @@ class Ambiguous(ArchivematicaUnavailable):
     code = "archivematica-ambiguous"
 
 
+class StillPending(Ambiguous):
+    """The same request was heard before and has no answer yet, which may stay so (archivematica.md 1.2)."""
+
+    code = "archivematica-pending"
+
+
 @dataclass(frozen=True, slots=True)
 class Stored:
     """A package record. `path` is the full path in its space; an S3 key is that without the leading slash."""

@@ -18,13 +18,16 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from perdura.clients.archivematica import dashboard
 from perdura.clients.archivematica.dashboard import Dashboard
 from perdura.clients.archivematica.exchange import Exchange
 from perdura.errors import Broken
-from perdura.fleet import ArchivematicaUnavailable, Submission, Unit, UnitState
+from perdura.fleet import ArchivematicaUnavailable, Stage, Submission, Unit, UnitState
 from perdura.outcome import Outcome, StepState
 from perdura.settings import Settings
+from perdura.steps import preserve
 from perdura.steps.preserve_archivematica_decisions import Patience, on_unit
+from perdura.steps.preserve_outsized import KEY as JOB
 from perdura.storage.memory import MemoryStore
 from perdura.storage.store import ObjectRef
 from tests.peers.archivematica import aip, server
@@ -704,3 +707,121 @@ def _any_plan(chance: random.Random) -> Plan:
         callback=one(("once", 1), ("never", 1), ("late", 1), ("twice", 1)),
         normalisation=one(("ok", 95), ("failed", 5)),
     )
+
+
+def test_a_key_that_stays_pending_is_asked_about_only_as_long_as_silence_is_normal() -> None:
+    scene = Scene(version="1.19.0")
+    case = scene.preserve(Plan(post="pending"), hours=30)
+    assert case.outcome is not None
+    assert (case.state, case.outcome.error_code) == (StepState.BLOCKED, "archivematica-unaccounted")
+    assert scene.driver.book.paused_until == {}
+    scene.driver.retry(case)
+    scene.driver.run(3600, tick=5)
+    assert case.state is StepState.COMPLETED
+    assert [unit.name for unit in scene.pipeline.started] == [f"{case.view.id}-2"]
+
+
+def test_an_instance_that_takes_no_transfers_is_asked_once_a_round_and_given_up_in_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dashboard, "REFUSED_WITHIN", -1.0)  # the fake's half a minute passes on its own clock
+    scene = Scene(version="1.19.0")
+    cases = [scene.driver.add(number) for number in range(4)]
+    for case in cases:
+        scene.pipeline.plans[str(case.view.id)] = Plan(post="reset")
+    scene.driver.tick()
+    fake = scene.fakes["one"]
+    fake.server_down = True
+    scene.clock.step(60)
+    fake.requests.clear()
+    scene.driver.tick()
+    assert [method for method, _ in fake.requests].count("POST") == 1
+    scene.driver.run(30 * 3600, tick=20)
+    assert {case.outcome.error_code for case in cases if case.outcome} == {"archivematica-unaccounted"}
+    assert scene.pipeline.started == []
+
+
+@pytest.mark.parametrize("call", ["status", "jobs"])
+def test_a_unit_that_cannot_be_asked_about_holds_up_no_other_and_ends_by_name(call: str) -> None:
+    scene = Scene()
+    bad = scene.driver.add(1)
+    scene.pipeline.plans[str(bad.view.id)] = Plan(transfer="failed") if call == "jobs" else Plan()
+    scene.driver.tick()
+    (unit,) = scene.pipeline.started
+    scene.fakes["one"].cannot_tell.add(f"/{call}/{unit.id}")
+    others = [scene.driver.add(number) for number in range(2, 8)]
+    scene.driver.run(600, tick=5)
+    assert all(case.state is StepState.COMPLETED for case in others)
+    assert scene.driver.book.reachable == {"one": True}
+    scene.driver.run(30 * 3600, tick=20)
+    assert bad.outcome is not None
+    told = (bad.state, bad.outcome.error_code)
+    if call == "jobs":
+        assert told == (StepState.FAILED, "archivematica-failed")
+    else:
+        assert told == (StepState.BLOCKED, "archivematica-unavailable")
+
+
+def test_what_waits_when_the_last_archivematica_is_removed_ends_by_name() -> None:
+    scene = Scene(packages=1)
+    sent, queued = scene.driver.add(1), scene.driver.add(2)
+    scene.pipeline.plans[str(sent.view.id)] = Plan(transfer="slow")
+    scene.driver.run(10, tick=5)
+    scene.driver.instances = {}
+    scene.driver.fleet = replace(scene.driver.fleet, instances={})
+    scene.driver.run(60, tick=5)
+    assert queued.outcome is not None
+    assert (queued.state, queued.outcome.error_code) == (StepState.BLOCKED, "no-archivematica")
+    assert sent.state is StepState.WAITING
+    scene.driver.run(30 * 3600, tick=20)
+    assert sent.outcome is not None
+    assert (sent.state, sent.outcome.error_code) == (StepState.BLOCKED, "no-such-archivematica")
+
+
+def test_a_step_handed_to_a_job_is_looked_at_when_no_archivematica_is_left() -> None:
+    scene = Scene()
+    job, case = scene.driver.add(1), scene.driver.add(2)
+    scene.driver.run(4, tick=2)
+    view = replace(job.view, step=replace(job.view.step, checkpoint={JOB: {}}))
+    scene.driver.fleet = replace(scene.driver.fleet, instances={})
+    polled = preserve.poll([view, case.view], scene.driver.ports(view))
+    assert [(each.id, outcome.state) for each, outcome in polled] == [
+        (job.view.id, StepState.QUEUED),
+        (case.view.id, StepState.WAITING),
+    ]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status": "COMPLETE", "sip_uuid": "no id"},
+        {"status": "COMPLETE", "sip_uuid": ["x"]},
+        {"status": "DREAMING"},
+        ["COMPLETE"],
+    ],
+    ids=str,
+)
+def test_a_status_that_makes_no_sense_is_no_answer(answer: object) -> None:
+    exchange = Exchange(
+        "http://dashboard",
+        "u",
+        SecretStr("k"),
+        transport=httpx.MockTransport(lambda _: httpx.Response(200, json=answer)),
+    )
+    with pytest.raises(ArchivematicaUnavailable):
+        Dashboard(exchange).status(Stage.TRANSFER, UUID(int=1))
+
+
+@pytest.mark.parametrize(
+    "job", [{}, {"uuid": "no id"}, {"uuid": str(UUID(int=1)), "tasks": ["x"]}, {"uuid": str(UUID(int=1)), "tasks": 1}]
+)
+def test_a_list_of_jobs_that_makes_no_sense_is_no_answer(job: dict[str, object]) -> None:
+    answer = [{"status": "FAILED", "name": "n", **job}]
+    exchange = Exchange(
+        "http://dashboard",
+        "u",
+        SecretStr("k"),
+        transport=httpx.MockTransport(lambda _: httpx.Response(200, json=answer)),
+    )
+    with pytest.raises(ArchivematicaUnavailable):
+        Dashboard(exchange).failed_jobs(UUID(int=1))

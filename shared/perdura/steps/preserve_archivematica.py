@@ -15,11 +15,15 @@ from uuid import UUID
 
 from perdura.errors import Broken, PerduraError
 from perdura.fleet import (
+    Ambiguous,
+    AnswerTooLong,
     Archivematica,
-    ArchivematicaRefused,
     ArchivematicaUnavailable,
+    FailedJob,
     Fleet,
+    NotSent,
     Stage,
+    StillPending,
     Submission,
     Unit,
     UnitState,
@@ -37,7 +41,7 @@ from perdura.steps.preserve_archivematica_decisions import (
 )
 from perdura.steps.preserve_archivematica_earlier import FLAWED, key_of, stored_of, taken_up
 from perdura.steps.preserve_archivematica_events import failed_events
-from perdura.steps.preserve_archivematica_send import QUEUE_SECONDS, asked, reserved, send
+from perdura.steps.preserve_archivematica_send import QUEUE_SECONDS, asked, reserved, send, unsure
 from perdura.steps.preserve_archivematica_told import (
     CODE,
     checkpoint_of,
@@ -58,9 +62,13 @@ TAKEN = "taken over"
 
 @dataclass
 class Sweep:
-    """One round of looks: an instance that did not answer is left alone for the rest of it."""
+    """One round of looks: an instance that did not answer is left alone for the rest of it.
+
+    One that takes no requests, which it may say after half a minute each, is not asked for transfers again.
+    """
 
     fleet: Fleet
+    taking_none: set[str] = field(default_factory=set)
     unanswering: dict[str, PerduraError] = field(default_factory=dict)
     full: str | None = None
 
@@ -143,13 +151,26 @@ def _look(archive: ArchiveView, submission: Submission, ports: Ports, sweep: Swe
     try:
         archivematica = instance_of(submission, sweep.fleet)
         if submission.state == "unsure":
-            return _look_for(archive, submission, archivematica, ports)
+            return _look_for(archive, submission, archivematica, ports, sweep)
         return _followed(archive, submission, archivematica, ports)
-    except (ArchivematicaUnavailable, ArchivematicaRefused, Broken) as error:
+    except PerduraError as error:
         log.warning("%s: %s", name, error.message, extra={"archive": archive.id})
-        sweep.unanswering[name] = error
-        sweep.fleet.book.seen(name, None, error.message)
+        if _answers_nobody(name, error, sweep.fleet):
+            sweep.unanswering[name] = error
+            sweep.fleet.book.seen(name, None, error.message)
         return _unanswered(submission, ports, error)
+
+
+def _answers_nobody(name: str, error: PerduraError, fleet: Fleet) -> bool:
+    """Whether an instance says nothing at all, or did not to one question: that leaves every other unit untouched."""
+    archivematica = fleet.instances.get(name)
+    if archivematica is None or isinstance(error, NotSent):
+        return True
+    try:
+        archivematica.probe()
+    except PerduraError:
+        return True
+    return False
 
 
 def _unanswered(submission: Submission, ports: Ports, error: PerduraError) -> Outcome:
@@ -184,13 +205,29 @@ def _followed(archive: ArchiveView, submission: Submission, archivematica: Archi
             said = with_link(decision.message, submission, archivematica) if decision.message else ""
             return waiting(submission, ports, decision.code, said)
         case _:
-            jobs = archivematica.failed_jobs(unit_id) if decision.code == "archivematica-failed" else ()
+            jobs: tuple[FailedJob, ...] = ()
             if decision.code == "archivematica-failed":
+                fleet_of(ports).book.note(submission)
+                jobs = _failed_jobs(submission, unit_id, archivematica, now)
                 code, words = cause_of(jobs)
                 decision = replace(decision, code=code, message=f"{decision.message} ({words})")
             outcome = ended(submission, ports, decision)
             link = with_link(decision.message, submission, archivematica)
             return replace(outcome, events=failed_events(archive, submission, jobs, ports), message=link)
+
+
+def _failed_jobs(
+    submission: Submission, unit_id: UUID, archivematica: Archivematica, now: datetime
+) -> tuple[FailedJob, ...]:
+    """What failed in a unit; nothing when that cannot be had for long: it may be longer than can be read."""
+    try:
+        return archivematica.failed_jobs(unit_id)
+    except ArchivematicaUnavailable as error:
+        silent = (now - (submission.moved_at or now)).total_seconds()
+        if silent <= RECORD_SECONDS and not isinstance(error, AnswerTooLong):
+            raise
+        log.warning("failed jobs are not told: %s", error.message, extra={"archive": submission.archive})
+        return ()
 
 
 def _noted(submission: Submission, unit: Unit, now: datetime) -> Submission:
@@ -199,15 +236,19 @@ def _noted(submission: Submission, unit: Unit, now: datetime) -> Submission:
     return replace(submission, status=str(unit.state), microservice=unit.microservice, moved_at=now)
 
 
-def _look_for(archive: ArchiveView, submission: Submission, archivematica: Archivematica, ports: Ports) -> Outcome:
-    """Find out what became of a request whose answer was lost; it is never simply repeated (6.1)."""
+def _look_for(
+    archive: ArchiveView, submission: Submission, archivematica: Archivematica, ports: Ports, sweep: Sweep
+) -> Outcome:
+    """Find out what became of a request whose answer was lost; it is never simply repeated (6.1).
+
+    Under its idempotency key it can be asked again, but not for ever: the key may be pending for 90 days (1.2).
+    """
     sent_at = submission.sent_at or submission.queued_at
     sent_as = submission.path or submission.name
-    probed = archivematica.probe()
-    if probed.idempotent:
-        consignment = source.consignment_of(archive)
-        start = source.start_of(replace(submission, name=sent_as), consignment, archivematica.terms)
-        return asked(submission, start, key_of(submission, fleet_of(ports)), archivematica, ports)
+    silent = (ports.clock.now() - sent_at).total_seconds()
+    overdue = silent > patience_of(ports.settings).silence(submission)
+    if archivematica.probe().idempotent and not overdue:
+        return _ask_again(archive, submission, archivematica, ports, sweep)
     aip = stored_of(submission, archivematica)
     if aip is not None:
         return _found(submission, aip, ports)
@@ -215,8 +256,7 @@ def _look_for(archive: ArchiveView, submission: Submission, archivematica: Archi
     if question is not None:
         message = with_link(f"Archivematica waits for a decision: {question[1]}", submission, archivematica)
         return waiting(submission, ports, "decision-needed", message, ports.settings.archivematica_poll_longest)
-    silent = (ports.clock.now() - sent_at).total_seconds()
-    if silent > patience_of(ports.settings).silence(submission):
+    if overdue:
         message = (
             f"Whether {archivematica.terms.name} began this package when it was asked is not known, and it shows "
             "nothing of it. See in the dashboard that no transfer of that name lives before trying again: "
@@ -224,6 +264,21 @@ def _look_for(archive: ArchiveView, submission: Submission, archivematica: Archi
         )
         return ended(submission, ports, Decision(Act.BLOCK, "archivematica-unaccounted", message, blames=True))
     return waiting(submission, ports, "archivematica-unsure", "", ports.settings.archivematica_poll_longest)
+
+
+def _ask_again(
+    archive: ArchiveView, submission: Submission, archivematica: Archivematica, ports: Ports, sweep: Sweep
+) -> Outcome:
+    name, sent_as = archivematica.terms.name, submission.path or submission.name
+    if name in sweep.taking_none:
+        return waiting(submission, ports, "archivematica-unsure", "", ports.settings.archivematica_poll_longest)
+    start = source.start_of(replace(submission, name=sent_as), source.consignment_of(archive), archivematica.terms)
+    try:
+        return asked(submission, start, key_of(submission, fleet_of(ports)), archivematica, ports)
+    except Ambiguous as error:
+        if not isinstance(error, StillPending):
+            sweep.taking_none.add(name)
+        return unsure(submission, ports, error)
 
 
 def _found(submission: Submission, aip: UUID, ports: Ports) -> Outcome:

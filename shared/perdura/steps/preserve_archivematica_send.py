@@ -14,6 +14,7 @@ from perdura.fleet import (
     Fleet,
     NotSent,
     Start,
+    StillPending,
     Submission,
 )
 from perdura.outcome import Outcome, StepState
@@ -33,6 +34,8 @@ def reserved(submission: Submission, fleet: Fleet) -> Submission | str:
     offers = [
         archivematica.terms for name, archivematica in fleet.instances.items() if submission.wanted in (None, name)
     ]
+    if not offers:
+        raise Broken("No Archivematica is configured that could take the package.", code="no-archivematica")
     if all(terms.bytes is not None and terms.bytes < submission.size for terms in offers):
         raise Broken(
             f"The package has {submission.size} bytes, more than any Archivematica may have at a time.",
@@ -66,27 +69,36 @@ def send(submission: Submission, consignment: source.Consignment, ports: Ports) 
         return Outcome(StepState.BLOCKED, error_code="not-sent", message="The step was over before it was sent.")
     try:
         return asked(submission, start, str(submission.id), archivematica, ports)
+    except Ambiguous as error:
+        return unsure(submission, ports, error)
     except (NotSent, ArchivematicaRefused) as error:
         return put_back(replace(submission, tries=submission.tries + 1), ports, error)
 
 
 def asked(submission: Submission, start: Start, key: str, archivematica: Archivematica, ports: Ports) -> Outcome:
-    """Ask for the transfer, under an idempotency key; a lost answer is looked for later, never asked for again.
+    """Ask for the transfer, under an idempotency key.
 
-    Raises NotSent and ArchivematicaRefused when this request began nothing; an earlier one may have.
+    Raises Ambiguous when it may or may not have begun; NotSent and ArchivematicaRefused when this request began
+    nothing, though an earlier one may have.
     """
     book = fleet_of(ports).book
-    name = archivematica.terms.name
-    try:
-        transfer = archivematica.start(start, key)
-    except Ambiguous as error:
-        book.met(name, error.message)
-        log.warning("%s: %s", name, error.message, extra={"archive": submission.archive})
-        return waiting(submission, ports, "archivematica-unsure", error.message)
+    transfer = archivematica.start(start, key)
     submission = replace(submission, state="followed", transfer=transfer, moved_at=ports.clock.now())
     book.note(submission)
-    book.met(name, None)
+    book.met(archivematica.terms.name, None)
     return waiting(submission, ports, "queued-in-archivematica")
+
+
+def unsure(submission: Submission, ports: Ports, error: Ambiguous) -> Outcome:
+    """The answer was lost: it is looked for later, and never asked for again under another key.
+
+    A request that is still pending says nothing against its Archivematica: that may stay so for one alone.
+    """
+    name = submission.instance or ""
+    if not isinstance(error, StillPending):
+        fleet_of(ports).book.met(name, error.message)
+    log.warning("%s: %s", name, error.message, extra={"archive": submission.archive})
+    return waiting(submission, ports, "archivematica-unsure", error.message)
 
 
 def put_back(submission: Submission, ports: Ports, error: PerduraError) -> Outcome:

@@ -18,8 +18,8 @@ CODE = "archivematica"
 
 
 def fleet_of(ports: Ports) -> Fleet:
-    """The fleet; raises Broken without any Archivematica."""
-    if ports.fleet is None or not ports.fleet.instances:
+    """The fleet, with its book; raises Broken where there is none. That no instance is left may be, too."""
+    if ports.fleet is None:
         raise Broken("No Archivematica is configured.", code="no-archivematica")
     return ports.fleet
 

@@ -31,7 +31,9 @@ class Plan:
     """What goes wrong with one package; every default is that nothing does."""
 
     post: str = "ok"
-    """ok, error, error-created, reset, reset-created, html, html-created, truncated-created."""
+    """ok, error, error-created, reset, reset-created, html, html-created, truncated-created, pending.
+
+    `pending`: the server dies over it, and its idempotency key is answered with 409 for ever (1.2)."""
     copying: str = "ok"
     """ok, lost."""
     transfer: str = "ok"

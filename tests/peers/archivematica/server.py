@@ -45,6 +45,9 @@ class FakeArchivematica:
         self.requests: list[tuple[str, str]] = []
         self._random = random.Random(seed)
         self._keys: dict[str, tuple[bytes, str]] = {}
+        self._pending: set[str] = set()
+        self.cannot_tell: set[str] = set()
+        """Parts of paths that are answered with 500, always."""
         self._asynchronous = 0
 
     @property
@@ -70,6 +73,8 @@ class FakeArchivematica:
         self.requests.append((method, path))
         if method == "GET" and self._random.random() < self.noise:
             return self._noisy()
+        if any(part in path for part in self.cannot_tell):
+            return _json(500, {"error": True, "message": "Deadline exceeded"})
         params = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
         given = headers.get("authorization", headers.get("Authorization", ""))
         if "storage" in host:
@@ -180,7 +185,10 @@ class FakeArchivematica:
             self.pipeline.clock.step(30)
             return refused
         key = headers.get("idempotency-key", headers.get("Idempotency-Key"))
-        if key and tuple(map(int, self.version.split(".")[:2])) >= (1, 19) and key in self._keys:
+        idempotent = tuple(map(int, self.version.split(".")[:2])) >= (1, 19)
+        if key and idempotent and key in self._pending:
+            return _json(409, {"error": True, "message": "A request with this Idempotency-Key is in progress"})
+        if key and idempotent and key in self._keys:
             known, unit_id = self._keys[key]
             if known != body:
                 return _json(422, {"error": True, "message": "Idempotency-Key was used for another request"})
@@ -191,7 +199,9 @@ class FakeArchivematica:
         plan = self.pipeline.plan_of(request["name"]).post
         # A fault of the request happens once: whoever asks again is answered.
         self.pipeline.plans[request["name"]] = _without_post_fault(self.pipeline, request["name"])
-        if plan == "reset":
+        if plan == "pending" and key:
+            self._pending.add(key)
+        if plan in {"reset", "pending"}:
             raise Dropped
         if plan == "error":
             return refused

@@ -19,12 +19,15 @@ from perdura.fleet import (
     Probe,
     Stage,
     Start,
+    StillPending,
     Unit,
     UnitState,
 )
 
 LONGEST_LIST = 32 * 2**20
 """Bytes of a job list without details that are read: some 500,000 tasks."""
+TASKS_TOLD = 50
+"""Failed tasks of a job whose files are told."""
 REFUSED_WITHIN = 10.0
 """Seconds within which `Package cannot be created` means that nothing was created (1.2)."""
 
@@ -72,7 +75,7 @@ class Dashboard:
             except (ArchivematicaUnavailable, KeyError, TypeError, ValueError) as error:
                 raise Ambiguous("A transfer was started, but the answer does not say which.") from error
         if reply.status == 409:
-            raise Ambiguous(f"The same request is still being worked on. {said}".strip())
+            raise StillPending(f"The same request is still being worked on. {said}".strip())
         if reply.status == 500 and said == "Package cannot be created" and reply.took < REFUSED_WITHIN:
             raise ArchivematicaRefused("Archivematica says: Package cannot be created.", 500)
         if reply.status >= 500 or reply.status < 400:
@@ -89,17 +92,30 @@ class Dashboard:
         found = reply.document()
         try:
             state = UnitState(found["status"])
-            microservice, sip = str(found.get("microservice") or ""), found.get("sip_uuid")
+            microservice, sip = str(found.get("microservice") or ""), _sip(found.get("sip_uuid"))
         except (KeyError, TypeError, ValueError) as error:
             raise ArchivematicaUnavailable("Archivematica's status cannot be understood.") from error
-        return Unit(state, microservice[:SHOWN], str(sip) if sip else None, str(found.get("name") or "")[:SHOWN])
+        return Unit(state, microservice[:SHOWN], sip, str(found.get("name") or "")[:SHOWN])
 
     def failed_jobs(self, unit: UUID) -> tuple[FailedJob, ...]:
-        """Jobs of a unit that failed, with their failed tasks; empty when there are no jobs at all."""
-        reply = self._exchange.ask("GET", f"/api/v2beta/jobs/{unit}/", params={"detailed": "1"})
+        """Jobs of a unit that failed, with the first of their failed tasks; empty when there are no jobs at all.
+
+        Raises AnswerTooLong.
+        """
+        reply = self._exchange.ask("GET", f"/api/v2beta/jobs/{unit}/", largest=LONGEST_LIST)
         if reply.status == 400:
             return ()
-        return tuple(_failed_job(job) for job in _listed(reply.document()) if job.get("status") == "FAILED")
+        jobs = [job for job in _listed(reply.document(_failed_only)) if job.get("status") == "FAILED"]
+        try:
+            return tuple(self._failed_job(job) for job in jobs)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ArchivematicaUnavailable("Archivematica's list of jobs cannot be understood.") from error
+
+    def _failed_job(self, job: Mapping[str, Any]) -> FailedJob:
+        failed = [task for task in job.get("tasks") or () if task is not None and isinstance(task["exit_code"], int)]
+        tasks = tuple((self._file_of(str(task["uuid"])), int(task["exit_code"])) for task in failed[:TASKS_TOLD])
+        name, group = str(job.get("name"))[:SHOWN], str(job.get("microservice"))[:SHOWN]
+        return FailedJob(UUID(str(job["uuid"])), name, group, tasks)
 
     def failed_tasks(self, unit: UUID, job: str, most: int) -> tuple[tuple[str, ...], int]:
         """Files whose task in the jobs of that name failed, at most so many, and how many they are in all.
@@ -133,7 +149,9 @@ class Dashboard:
         """Names of the processing configurations that are there."""
         found = self._exchange.ask("GET", "/api/processing-configuration/").document()
         names = found.get("processing_configurations") if isinstance(found, dict) else None
-        return [str(name) for name in names or ()]
+        if not isinstance(names, list):
+            raise ArchivematicaUnavailable("Archivematica's answer cannot be understood.")
+        return [str(name) for name in names]
 
     def choices(self, configuration: str) -> Mapping[str, str]:
         """What a processing configuration decides: id of the question → id of the choice (1.6)."""
@@ -148,6 +166,13 @@ class Dashboard:
 
 
 SHOWN = 300
+
+
+def _sip(found: object) -> str | None:
+    """Its id, or the word BACKLOG; raises ValueError for anything else."""
+    if not found:
+        return None
+    return "BACKLOG" if found == "BACKLOG" else str(UUID(str(found)))
 
 
 def _failed_only(found: dict[str, Any]) -> dict[str, Any] | None:
@@ -173,12 +198,3 @@ def _listed(found: object) -> list[Mapping[str, Any]]:
     if not isinstance(found, list):
         raise ArchivematicaUnavailable("Archivematica's answer cannot be understood.")
     return [each for each in found if isinstance(each, dict)]
-
-
-def _failed_job(job: Mapping[str, Any]) -> FailedJob:
-    tasks = tuple(
-        (str(task.get("file_name") or "")[:SHOWN], int(task["exit_code"]))
-        for task in job.get("tasks") or ()
-        if isinstance(task.get("exit_code"), int) and task["exit_code"] != 0
-    )
-    return FailedJob(UUID(str(job["uuid"])), str(job.get("name"))[:SHOWN], str(job.get("microservice"))[:SHOWN], tasks)
