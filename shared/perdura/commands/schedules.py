@@ -174,13 +174,13 @@ def retire(registry: Client, schedule_id: str) -> None:
 
 
 def _run(row: Row) -> str:
-    return f"{row['state']} {_counts(row)}"
+    return f"{row['state']} {_counts(row)}".rstrip()
 
 
 def _counts(item: Row) -> str:
     def told() -> Iterator[str]:
         for name in COUNTED:
-            if number := item["counts"].get(name):
+            if number := (item["counts"] or {}).get(name):
                 yield f"{number} {name}"
 
-    return ", ".join(told()) or "nothing"
+    return ", ".join(told()) or ("nothing" if item["counts"] is not None else "")

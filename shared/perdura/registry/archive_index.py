@@ -19,6 +19,7 @@ from sqlalchemy import (
     ForeignKey,
     Identity,
     Index,
+    Integer,
     PrimaryKeyConstraint,
     SmallInteger,
     Text,
@@ -120,7 +121,8 @@ class DailyCount(Base):
     | format | format key | format name | | bytes; `count` is files |
     | holder | format key | | | `count` is Archives that hold it |
 
-    Formats are many and their days are of no interest: `format` and `holder` are counted by year.
+    Formats are many and their days are of no interest: `format` and `holder` are counted by year. What of each measure
+    comes from restricted Archives is counted once more, as `restricted-<measure>`.
     """
 
     __tablename__ = "daily_count"
@@ -132,6 +134,17 @@ class DailyCount(Base):
     count: Mapped[int] = mapped_column(BigInteger)
     amount: Mapped[int] = mapped_column(BigInteger)
     __table_args__ = (PrimaryKeyConstraint("measure", "day", "name", "detail", "bucket"),)
+
+
+class ArchiveFinish(Base):
+    """How often an Archive came to an end on a day, in which state: what is counted of one can be found again."""
+
+    __tablename__ = "archive_finish"
+    archive_id: Mapped[UUID] = mapped_column(ForeignKey("archive.id", ondelete="CASCADE"))
+    day: Mapped[date] = mapped_column(Date)
+    state: Mapped[str] = mapped_column(Text)
+    times: Mapped[int] = mapped_column(Integer)
+    __table_args__ = (PrimaryKeyConstraint("archive_id", "day", "state"),)
 
 
 class DailyChange(Base):

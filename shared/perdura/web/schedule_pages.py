@@ -115,7 +115,7 @@ def show_run(visit: Visit, run_id: UUID) -> Response:
         "run.html",
         run=run,
         schedule=schedules.get_schedule(visit, run.schedule),
-        counts=[(state.value, getattr(run.counts, state)) for state in ItemState],
+        counts=[(state.value, getattr(run.counts, state)) for state in ItemState] if run.counts is not None else [],
         state=query.state,
         items=found.items if found is not None else None,
         open=run.finished is None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import random
 import threading
 from datetime import UTC, datetime
 from typing import Any
@@ -137,6 +138,62 @@ def test_counters_agree_with_counting_whatever_happens_at_once(world: World) -> 
         ).scalar_one()
     assert counted == real
     assert stale == 0
+
+
+RESTRICTED_DAYS = """
+    SELECT measure, day, name, detail, bucket, sum(count), sum(amount) FROM (
+        SELECT substr(measure, 12) AS measure, day, name, detail, bucket, count, amount
+        FROM daily_change WHERE measure LIKE 'restricted-%'
+        UNION ALL SELECT substr(measure, 12), day, name, detail, bucket, count, amount
+        FROM daily_count WHERE measure LIKE 'restricted-%'
+    ) AS counted GROUP BY 1, 2, 3, 4, 5 HAVING sum(count) <> 0 ORDER BY 1, 2, 3, 4, 5
+"""
+RESTRICTED_REALLY = """
+    SELECT measure, day, name, detail, bucket, sum(count), sum(amount)
+    FROM archive_index, archive_days(archive_id) WHERE restricted GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
+"""
+
+
+def test_what_is_restricted_is_counted_apart_whatever_happens_at_once(world: World) -> None:
+    ids = [world.archive(state="running", restricted=number % 2 == 0) for number in range(4)]
+    changes = [
+        "UPDATE archive SET restricted = NOT restricted WHERE id = :id",
+        "INSERT INTO step (id, archive_id, name, position, attempt, state, finished_at) "
+        "VALUES (:new, :id, 'ingest', 0, :n, 'failed', clock_timestamp())",
+        "UPDATE archive SET state = CASE state WHEN 'failed' THEN 'running' ELSE 'failed' END WHERE id = :id",
+        "INSERT INTO package (id, archive_id, kind, bucket, key, container, size, checksums, accepted) "
+        "VALUES (:new, :id, 'SIP', 'b', CAST(:new AS text), 'tar', 7, '{}', true)",
+        "INSERT INTO package_file (package_id, path, size, checksums, format_key, format_name) "
+        "SELECT id, CAST(:new AS text), 3, '{}', 'fmt/1', 'One' FROM package WHERE archive_id = :id LIMIT 1",
+    ]
+
+    def churn(number: int) -> None:
+        chance = random.Random(number)
+        for round_ in range(40):
+            archive, some = chance.choice(ids), chance.sample(changes, chance.randint(1, len(changes)))
+            with world.engine.begin() as connection:
+                connection.execute(text("SELECT FROM archive WHERE id = :id FOR UPDATE"), {"id": archive})
+                for change in some:
+                    given = {"id": archive, "new": new_id(), "n": 1 + number * 100 + round_}
+                    connection.execute(text(change), given)
+            if round_ % 10 == 0:
+                with world.engine.begin() as connection:
+                    archive_index.fold(connection)
+
+    threads = [threading.Thread(target=churn, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    def read(query: str) -> list[Any]:
+        with world.engine.connect() as connection:
+            return list(connection.execute(text(query)).all())
+
+    assert read(RESTRICTED_DAYS) == read(RESTRICTED_REALLY) != []
+    with world.engine.begin() as connection:
+        connection.execute(text("SELECT archive_index_rebuild()"))
+    assert read(RESTRICTED_DAYS) == read(RESTRICTED_REALLY)
 
 
 def test_an_index_made_anew_is_the_same(world: World, named: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,9 @@ from perdura.accounts.tables import Grant
 from perdura.api.openapi import OPERATIONS
 from perdura.api.operations import Operation
 from perdura.ids import new_id
-from perdura.registry.tables import Deposit, Publication
+from perdura.premis.model import Identifier
+from perdura.registry import restriction
+from perdura.registry.tables import Deposit, PackageFile, Publication
 from tests.contract.test_api.world import BASE, World, bearer, csrf_of, sign_in
 
 ROLES = [role.value for role in Role]
@@ -314,19 +317,31 @@ def test_statistics_tell_nothing_of_hidden_archives(world: World, registry: Clie
     viewer, archivist = world.bearer("viewer"), world.bearer("archivist")
     before = registry.get("/api/v1/statistics", headers=viewer).json
     assert before is not None
-    assert before["whole"]
     hidden = world.archive(restricted=True, state="failed", resource_id=world.resource("zenodo", "1"))
-    world.aip(hidden)
-    world.step(hidden, "preserve", 1, "failed", error_code="secret")
-    told = registry.get("/api/v1/statistics", headers=viewer).json
-    assert told is not None
-    counted = {"packages", "formats", "throughput", "steps", "failures"}
-    assert {name: told[name] for name in counted} == {name: [] for name in counted}
-    assert (told["whole"], told["archives"], told["states"]) == (False, before["archives"], before["states"])
+    package = world.aip(hidden)
+    with world.engine.begin() as connection:
+        row = {"package_id": package, "path": "data/s", "size": 9, "checksums": {}, "format_key": "fmt/secret"}
+        connection.execute(insert(PackageFile).values(**row, format_name="Secret"))
+    world.step(hidden, "preserve", 1, "failed", error_code="secret", finished_at=datetime.now(UTC))
+    assert registry.get("/api/v1/statistics", headers=viewer).json == before
+    page = registry.get("/statistics", headers=viewer)
+    assert "secret" not in page.text.lower()
+    assert "<svg" in page.text
     everything = registry.get("/api/v1/statistics", headers=archivist).json
     assert everything is not None
     assert (everything["whole"], everything["archives"]) == (True, before["archives"] + 1)
-    assert everything["packages"]
+    assert [each["code"] for each in everything["failures"]] == ["secret"]
+    assert {each["format"] for each in everything["formats"]} >= {"fmt/secret"}
+    granted = world.account("viewer", name="Greta")
+    with world.engine.begin() as connection:
+        rights.own_for(connection, granted, [hidden], given_by="an archivist")
+    told = registry.get("/api/v1/statistics", headers=bearer(world.token(granted))).json
+    assert told == {**everything, "whole": False}
+    for restricted in (False, True):
+        with world.engine.begin() as connection:
+            restriction.decide(connection, hidden, restricted=restricted, reason="", by=Identifier("account", "A"))
+        told = registry.get("/api/v1/statistics", headers=viewer).json
+        assert told == (before if restricted else {**everything, "whole": False})
     for header, health in ((viewer, "unused"), (archivist, "failing")):
         sources = registry.get("/api/v1/sources/health", headers=header).json
         assert sources is not None

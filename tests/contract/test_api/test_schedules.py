@@ -188,3 +188,30 @@ def test_what_is_not_there_is_not_found(registry: Client, path: str) -> None:
 def test_strangers_see_and_change_nothing(registry: Client) -> None:
     assert registry.get("/api/v1/schedules").status_code == 401
     assert registry.post("/api/v1/schedules", json=BODY).status_code == 401
+
+
+def test_schedules_and_runs_tell_nothing_of_what_is_restricted(world: World, registry: Client) -> None:
+    hidden, open_ = world.collection(restricted=True), world.collection()
+    schedule, run = begun(world, registry)
+    assert ask(registry, "PATCH", f"/schedules/{schedule}", {"collection": str(hidden)})[1]["collection"] == str(hidden)
+    for role, sees in (("viewer", False), ("depositor", False), ("auditor", True), ("archivist", True)):
+        header = world.bearer(role)
+        schedules = [
+            registry.get(f"/api/v1/schedules/{schedule}", headers=header).get_json(),
+            registry.get("/api/v1/schedules", headers=header).get_json()["items"][0],
+        ]
+        assert [each["collection"] for each in schedules] == [str(hidden) if sees else None] * 2
+        runs_ = [
+            registry.get(f"/api/v1/runs/{run}", headers=header).get_json(),
+            registry.get(f"/api/v1/schedules/{schedule}/runs", headers=header).get_json()["items"][0],
+            *(each["last_run"] for each in schedules),
+        ]
+        assert [each["counts"] is not None for each in runs_] == [sees] * 4
+        pages = [
+            registry.get(path, headers=header) for path in ("/schedules", f"/schedules/{schedule}", f"/runs/{run}")
+        ]
+        assert [page.status_code for page in pages] == [200, 200, 200]
+        assert (str(hidden) in pages[1].text, "failed: 1" in pages[2].text.lower()) == (sees, sees)
+    ask(registry, "PATCH", f"/schedules/{schedule}", {"collection": str(open_)})
+    told = registry.get(f"/api/v1/schedules/{schedule}", headers=world.bearer("viewer")).get_json()
+    assert told["collection"] == str(open_)

@@ -81,7 +81,7 @@ class BatchAnswer(Answer):
     number: int
     starts: datetime | None
     ends: datetime
-    total: int | None = Field(description="Records of the window, when the source says so.")
+    total: int | None = Field(description="Records of the window, when the source says so; null as `counts` is.")
     pages: int
     listed: datetime | None
 
@@ -94,7 +94,10 @@ class RunAnswer(Answer):
     state: RunState
     reason: str | None = Field(description="Why it stands still, or what the source last said.")
     ends: datetime = Field(description="End of its window.")
-    counts: Counts = Field(description="Its records by what became of them.")
+    counts: Counts | None = Field(
+        description="Its records by what became of them, restricted ones among them; null for callers from whom "
+        "restricted Archives may be hidden."
+    )
     created: datetime
     listed: datetime | None
     finished: datetime | None
@@ -120,7 +123,7 @@ class ScheduleAnswer(Answer):
     cron: str
     state: ScheduleState
     pipeline: list[str]
-    collection: UUID | None
+    collection: UUID | None = Field(description="Null too where the collection is hidden from the caller.")
     record_limit: int | None
     concurrency: int
     overlap_seconds: int

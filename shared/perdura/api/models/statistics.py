@@ -66,8 +66,8 @@ class StatisticsAnswer(Answer):
     """What the installation holds, and what it did in a period; for a caller, as far as they may see its Archives."""
 
     whole: bool = Field(
-        description="False where Archives are hidden from the caller: `packages`, `formats`, `throughput`, `steps` and "
-        "`failures`, which would tell of them, are empty then."
+        description="False for callers from whom restricted Archives may be hidden: all numbers are then of the "
+        "Archives that they may see."
     )
     since: date
     until: date

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from sqlalchemy import func, select, text, true
 from sqlalchemy.engine import Connection
@@ -77,6 +78,15 @@ def facets(connection: Connection, principal: Principal, criteria: Criteria) -> 
 def visible_cells(connection: Connection, principal: Principal) -> list[Cell]:
     """All Archives that the principal may see, counted by everything that has few values."""
     return _visible(connection, principal, everything=visible_archives(principal).compare(true()))[0]
+
+
+def open_restricted(connection: Connection, principal: Principal) -> list[UUID]:
+    """The newest restricted Archives that are open to the principal, `SAMPLE` at most."""
+    index = ArchiveIndex
+    found = only_visible(select(index.archive_id).where(index.restricted), principal)
+    return list(
+        connection.execute(found.order_by(index.created_at.desc(), index.archive_id.desc()).limit(SAMPLE)).scalars()
+    )
 
 
 def _visible(connection: Connection, principal: Principal, *, everything: bool) -> tuple[list[Cell], bool]:

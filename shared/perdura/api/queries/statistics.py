@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import text
+from sqlalchemy import TextClause, text
 from sqlalchemy.engine import Connection
 
 from perdura.accounts.principals import Principal
@@ -19,51 +19,69 @@ from perdura.api.models.statistics import (
     Throughput,
     Volume,
 )
-from perdura.api.queries.facets import Cell, visible_cells
+from perdura.api.queries.facets import Cell, open_restricted, visible_cells
 from perdura.api.queries.rows import AnyRow
 
 FORMATS = 30
 FAILURES = 20
 
-_ALL = """
-    (SELECT day, measure, name, detail, bucket, count, amount FROM daily_count
-     UNION ALL SELECT day, measure, name, detail, bucket, count, amount FROM daily_change)
-"""
+_COUNTS = """(
+    SELECT day, measure, name, detail, bucket, count, amount FROM daily_count WHERE measure = ANY(:measures)
+    UNION ALL
+    SELECT day, measure, name, detail, bucket, count, amount FROM daily_change WHERE measure = ANY(:measures)
+    UNION ALL
+    SELECT day, right(measure, -length('restricted-')), name, detail, bucket, -count, -amount FROM (
+        SELECT day, measure, name, detail, bucket, count, amount FROM daily_count
+        UNION ALL SELECT day, measure, name, detail, bucket, count, amount FROM daily_change
+    ) AS restricted WHERE measure = ANY(:taken_off)
+    UNION ALL
+    SELECT added.* FROM unnest(CAST(:granted AS uuid[])) AS open, archive_days(open) AS added
+    WHERE measure = ANY(:measures)
+) AS counted"""
+"""All counts, without those of the restricted Archives, with those of such of them as are open to the caller."""
 
 _SERIES = text(f"""
     SELECT measure, date_trunc(:unit, day)::date AS day, name, sum(count)::bigint AS number,
-        sum(amount)::bigint AS amount
-    FROM {_ALL} AS counted
-    WHERE day >= :since AND measure IN ('archive', 'finished', 'package') GROUP BY 1, 2, 3
+        greatest(0, sum(amount))::bigint AS amount
+    FROM {_COUNTS} WHERE day >= :since GROUP BY 1, 2, 3 HAVING sum(count) > 0
 """)  # noqa: S608 - a constant of this module
 
 _TOTALS = text(f"""
-    SELECT measure, name, max(detail) AS detail, sum(count)::bigint AS number, sum(amount)::bigint AS amount
-    FROM {_ALL} AS counted WHERE measure IN ('format', 'holder', 'package') GROUP BY 1, 2 HAVING sum(count) > 0
+    SELECT measure, name, max(detail) AS detail, sum(count)::bigint AS number,
+        greatest(0, sum(amount))::bigint AS amount
+    FROM {_COUNTS} GROUP BY 1, 2 HAVING sum(count) > 0
 """)  # noqa: S608 - a constant of this module
 
 _STEPS = text(f"""
-    SELECT measure, name, detail, bucket, sum(count)::bigint AS number, sum(amount)::bigint AS amount
-    FROM {_ALL} AS counted WHERE day >= :since AND measure IN ('step', 'failure') GROUP BY 1, 2, 3, 4
+    SELECT measure, name, detail, bucket, sum(count)::bigint AS number, greatest(0, sum(amount))::bigint AS amount
+    FROM {_COUNTS} WHERE day >= :since GROUP BY 1, 2, 3, 4 HAVING sum(count) > 0
 """)  # noqa: S608 - a constant of this module
-
-_RESTRICTED = text("SELECT EXISTS (SELECT FROM archive WHERE restricted)")
 
 _ORDER = ("harvest", "ingest", "preserve", "archive", "publish", "notify")
 
 
 def statistics(connection: Connection, principal: Principal, days: int) -> StatisticsAnswer:
-    """Everything, in four statements; of the counters only what tells of no hidden Archive."""
+    """Everything, in six statements at most; of restricted Archives only those that the principal may see.
+
+    Of those that are, the charts count the newest `SAMPLE`.
+    """
     until = datetime.now(UTC).date()
     since = until - timedelta(days=days - 1)
     unit = "day" if days <= 120 else "week" if days <= 800 else "month"
     cells = visible_cells(connection, principal)
-    whole = not (hides(principal) and connection.execute(_RESTRICTED).scalar())
-    totals = connection.execute(_TOTALS).all() if whole else []
-    series = connection.execute(_SERIES, {"unit": unit, "since": since}).all() if whole else []
-    runs = connection.execute(_STEPS, {"since": since}).all() if whole else []
+    hiding = hides(principal)
+    granted = open_restricted(connection, principal) if hiding else []
+
+    def counted(statement: TextClause, *measures: str, **values: object) -> Sequence[AnyRow]:
+        taken_off = [f"restricted-{measure}" for measure in measures if hiding]
+        given = {"measures": list(measures), "taken_off": taken_off, "granted": granted}
+        return connection.execute(statement, {**given, **values}).all()
+
+    totals = counted(_TOTALS, "format", "holder", "package")
+    series = counted(_SERIES, "archive", "finished", "package", unit=unit, since=since)
+    runs = counted(_STEPS, "step", "failure", since=since)
     return StatisticsAnswer(
-        whole=whole,
+        whole=not hiding,
         since=since,
         until=until,
         unit=unit,
@@ -77,7 +95,7 @@ def statistics(connection: Connection, principal: Principal, days: int) -> Stati
             if row.measure == "package"
         ],
         formats=_formats(totals),
-        throughput=_throughput(series, since, until, unit) if whole else [],
+        throughput=_throughput(series, since, until, unit),
         steps=_steps([row for row in runs if row.measure == "step"]),
         failures=_failures([row for row in runs if row.measure == "failure"]),
     )

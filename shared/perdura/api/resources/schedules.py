@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from perdura.accounts.principals import Permission
+from perdura.accounts.rights import Thing, hides, visible
 from perdura.api import cursors, links
 from perdura.api.models.schedules import (
     BatchAnswer,
@@ -223,6 +224,8 @@ def _schedules(call: Call, rows: Iterable[AnyRow]) -> list[ScheduleAnswer]:
     rows = list(rows)
     latest = queries.latest_runs(call.connection, [row.id for row in rows])
     shown = dict(zip(latest, _runs(call, latest.values()), strict=True))
+    named = [(Thing.COLLECTION, row.collection_id) for row in rows if row.collection_id is not None]
+    seen = {identifier for _, identifier in visible(call.connection, call.principal, named)}
     return [
         ScheduleAnswer(
             id=row.id,
@@ -235,7 +238,7 @@ def _schedules(call: Call, rows: Iterable[AnyRow]) -> list[ScheduleAnswer]:
             cron=row.cron,
             state=row.state,
             pipeline=row.pipeline,
-            collection=row.collection_id,
+            collection=row.collection_id if row.collection_id in seen else None,
             record_limit=row.record_limit,
             concurrency=row.concurrency,
             overlap_seconds=row.overlap_seconds,
@@ -257,8 +260,16 @@ def _schedules(call: Call, rows: Iterable[AnyRow]) -> list[ScheduleAnswer]:
 
 def _runs(call: Call, rows: Iterable[AnyRow]) -> list[RunAnswer]:
     rows = list(rows)
-    counts = queries.counts(call.connection, [row.id for row in rows])
-    return [RunAnswer(**_run_members(row, counts[row.id])) for row in rows]
+    counts = _counts(call, rows)
+    return [RunAnswer(**_run_members(row, counts.get(row.id))) for row in rows]
+
+
+def _counts(call: Call, rows: Sequence[AnyRow]) -> Mapping[UUID, Counts]:
+    """What became of the records of runs; of none for callers to whom the numbers would tell of hidden Archives."""
+    if hides(call.principal):
+        return {}
+    found = queries.counts(call.connection, [row.id for row in rows])
+    return {run: Counts(**counts) for run, counts in found.items()}
 
 
 def _run(call: Call, run_id: UUID) -> RunDetail:
@@ -270,23 +281,23 @@ def _run(call: Call, run_id: UUID) -> RunDetail:
             number=batch.number,
             starts=batch.starts,
             ends=batch.ends,
-            total=batch.total,
+            total=None if hides(call.principal) else batch.total,
             pages=batch.pages,
             listed=batch.listed_at,
         )
         for batch in queries.batches(call.connection, run_id)
     ]
-    return RunDetail(**_run_members(row, queries.counts(call.connection, [run_id])[run_id]), batches=batches)
+    return RunDetail(**_run_members(row, _counts(call, [row]).get(run_id)), batches=batches)
 
 
-def _run_members(row: AnyRow, counts: Any) -> dict[str, Any]:
+def _run_members(row: AnyRow, counts: Counts | None) -> dict[str, Any]:
     return {
         "id": row.id,
         "schedule": row.schedule_id,
         "state": row.state,
         "reason": row.reason,
         "ends": row.target,
-        "counts": Counts(**counts),
+        "counts": counts,
         "created": row.created_at,
         "listed": row.listed_at,
         "finished": row.finished_at,
