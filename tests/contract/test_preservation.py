@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -11,8 +12,11 @@ from sqlalchemy import Engine, text
 from perdura.fleet import Probe, Submission, Terms
 from perdura.ids import derived_id, new_id
 from perdura.outcome import Copy, File, Outcome, Package, PackageKind, StepState
+from perdura.premis import log
+from perdura.premis.model import Event, Identifier
 from perdura.registry import archivematica, archives, preservation, steering, work
 from perdura.registry.archivematica import SubmissionBook
+from perdura.runtime.extras import LoggedEvents
 from tests.peers.archivematica.clock import SteppedClock
 from tests.peers.archivematica.driver import Driver, instance
 from tests.peers.archivematica.pipeline import Pipeline
@@ -266,3 +270,18 @@ def test_what_a_living_step_has_there_counts_however_long_nobody_looked(database
 def _load(database: Engine) -> list[tuple[str, int, int]]:
     with database.connect() as connection:
         return [(each.name, each.packages, each.bytes) for each in archivematica.instances(connection)]
+
+
+def test_the_whole_history_of_an_archive_is_read_page_by_page(database: Engine) -> None:
+    archive, _ = begun(database)
+    at = datetime(2026, 11, 24, tzinfo=UTC)
+    told = [
+        Event(derived_id("long", archive, number), "fixity check", at, objects=(Identifier("UUID", str(archive)),))
+        for number in range(1200)
+    ]
+    with database.begin() as connection:
+        log.append(connection, told, actor="test")
+    logged = LoggedEvents(database, archive)
+    ids = [event.id for event in logged]
+    assert ids[-1200:] == [event.id for event in told]
+    assert [event.id for event in logged] == ids

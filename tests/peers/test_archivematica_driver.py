@@ -370,6 +370,12 @@ def test_each_fault_ends_in_one_aip_or_by_its_name(plan: Plan, state: StepState,
         assert [finding.path for finding in case.outcome.findings] == ["file_0008.bmp"]
 
 
+def test_a_large_premis_of_the_producer_does_not_keep_an_aip_from_being_taken_over() -> None:
+    scene = Scene()
+    case = scene.preserve(hours=1, files={"a.txt": b"a", "metadata/premis.xml": bytes(5 * 2**20)})
+    assert case.state is StepState.COMPLETED
+
+
 def test_an_idempotent_dashboard_is_simply_asked_again_after_a_lost_answer() -> None:
     scene = Scene(version="1.19.0")
     case = scene.preserve(Plan(post="reset"), hours=1)

@@ -54,7 +54,7 @@ class Document:
     """Identifiers elsewhere as (type, value): source and record."""
     description: Description | None = None
     bag_info: tuple[tuple[str, str], ...] = ()
-    events: Sequence[str] = ()
+    events: Iterable[str] = ()
     agents: Sequence[str] = ()
     outputs: Sequence[Member] = ()
     """Outputs of tools that described files, one file a tool, which are linked from the package's section."""

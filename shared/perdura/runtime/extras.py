@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from perdura.accounts import arrivals
 from perdura.outcome import ArchiveView
 from perdura.premis import log
+from perdura.premis.model import Event
 from perdura.registry import credentials, preservation
 from perdura.registry.deposits import Arrival
 from perdura.runtime.budget import registry_budget
@@ -19,13 +20,31 @@ from perdura.settings import Settings
 from perdura.sources.profile import of_protocol
 from perdura.storage.store import ObjectInfo, Store
 
+_PAGE = 500
+
 
 def of_preserve(environment: Environment, archive: ArchiveView) -> Mapping[str, Any]:
     """How an Archive is to be preserved, and its PREMIS events so far, oldest first: an AIP carries its history."""
     with environment.engine.connect() as connection:
-        stored = log.events_of(connection, archive_id=archive.id, limit=1000)
         wish = preservation.wish(connection, archive.id)
-    return {"earlier_events": [each.event for each in stored], "wish": wish}
+    return {"earlier_events": LoggedEvents(environment.engine, archive.id), "wish": wish}
+
+
+class LoggedEvents(Iterable[Event]):
+    """All events of an Archive in the log, read page by page as they are asked for: there may be any number."""
+
+    def __init__(self, engine: Engine, archive: UUID) -> None:
+        self._engine, self._archive = engine, archive
+
+    def __iter__(self) -> Iterator[Event]:
+        after: int | None = None
+        while True:
+            with self._engine.connect() as connection:
+                page = log.events_of(connection, archive_id=self._archive, limit=_PAGE, after=after)
+            yield from (each.event for each in page)
+            if len(page) < _PAGE:
+                return
+            after = page[-1].sequence
 
 
 def harvesting(environment: Environment, archive: ArchiveView) -> Mapping[str, Any]:

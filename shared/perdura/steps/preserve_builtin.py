@@ -7,7 +7,6 @@ with the SIP's manifests, identified and scanned. The same attempt always writes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from perdura import __version__
 from perdura.outcome import ArchiveView, Outcome
@@ -16,7 +15,7 @@ from perdura.packages.aip import METS, AipWriter
 from perdura.packages.aip_check import read_back
 from perdura.packages.mets import SoftwareNote, measure, write
 from perdura.ports import Ports
-from perdura.premis.model import Agent, Event, Identifier
+from perdura.premis.model import Agent, Identifier
 from perdura.steps.preserve_additions import changes
 from perdura.steps.preserve_builtin_outcome import made
 from perdura.steps.preserve_builtin_plan import EARK, Plan, bag_info_of, plan_of
@@ -24,7 +23,7 @@ from perdura.steps.preserve_copied import Copied
 from perdura.steps.preserve_copy import copy
 from perdura.steps.preserve_document import document, sip_json
 from perdura.steps.preserve_events import NOT_DONE, Act, tool_agent
-from perdura.steps.preserve_import import PLACES, Imported, imported
+from perdura.steps.preserve_history import History, gather
 from perdura.steps.preserve_refused import refused, unavailable
 from perdura.steps.preserve_rights import statements
 from perdura.steps.preserve_scanning import virus_checks
@@ -33,14 +32,6 @@ from perdura.storage.timed import timed
 
 WHOLE = ("sha256", "sha512", "adler32")
 """Digests of the whole tar."""
-
-
-@dataclass(frozen=True, slots=True)
-class History:
-    """Events of before this step: `recorded` in the log, `told` by the producer's own PREMIS."""
-
-    recorded: tuple[Event, ...]
-    told: Imported
 
 
 def run(archive: ArchiveView, ports: Ports) -> Outcome:
@@ -59,20 +50,21 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
             bucket, plan.key, algorithms=WHOLE, content_type="application/x-tar", retain_until=plan.retain_until
         ) as sink,
         AipWriter(sink, str(archive.id), archive.created_at or plan.created) as aip,
+        History() as history,
     ):
         submission = open_submission(timed(ports.store, ports.deadline.near), plan.sip)
         copied = copy(submission, aip, plan.layout, ports, plan.scanning.scanner, plan.sip.size, plan.additions)
-        del submission  # what its container knows of 100,000 members is not needed twice
         refusal = refused(plan.scanning, copied.mismatches, copied.files, plan.about_sip, ports)
         if refusal is not None:
             return refusal
+        gather(history, plan, submission, copied)
+        del submission  # what its container knows of 100,000 members is not needed twice
         acts = _acts(plan, copied)
-        history = _history(plan, copied)
         _describe(plan, aip, copied, acts, history)
         aip.finish(bag_info_of(plan))
         written = sink.finish()
-    read_back(timed(ports.store, ports.deadline.near), written)
-    return made(plan, aip, copied, acts, history.told, written)
+        read_back(timed(ports.store, ports.deadline.near), written)
+        return made(plan, aip, copied, acts, history, written)
 
 
 def poll(archives: Sequence[ArchiveView], ports: Ports) -> Sequence[tuple[ArchiveView, Outcome]]:  # noqa: ARG001
@@ -94,40 +86,22 @@ def _acts(plan: Plan, copied: Copied) -> list[Act]:
     return acts
 
 
-def _history(plan: Plan, copied: Copied) -> History:
-    """What happened before this step: the log's events of the Archive, and those the producer tells of."""
-    recorded: Sequence[Event] = (plan.ports.extras or {}).get("earlier_events", ())
-    documents = [(path, text) for path in PLACES if (text := copied.declarations.text(path)) is not None]
-    if not documents:
-        return History(tuple(recorded), Imported())
-    known = {event.id for event in recorded}
-    ids = {file.original: file.id for file in copied.files}
-    found = [imported(path, text, plan.archive.id, ids, plan.created) for path, text in documents]
-    told = Imported(
-        tuple(event for each in found for event in each.events if event.id not in known),
-        tuple(agent for each in found for agent in each.agents),
-        tuple(finding for each in found for finding in each.findings),
-    )
-    return History(tuple(recorded), told)
-
-
-def _agents(plan: Plan, copied: Copied, events: Sequence[Event], told: Sequence[Agent]) -> list[Agent]:
+def _agents(plan: Plan, copied: Copied, acts: Sequence[Act], history: History) -> list[Agent]:
     """Every agent that an event names, once: those known here in full, others by what the events say of them."""
-    known = [plan.provenance.software(), plan.provenance.institution(), *told]
+    known = [plan.provenance.software(), plan.provenance.institution(), *history.agents]
     if plan.ports.identifier is not None:
         known.append(tool_agent(plan.ports.identifier.tool))
     known += [tool_agent(each.tool) for each in copied.characterising.told]
     if plan.scanning.engine:
         known.append(tool_agent(plan.scanning.engine))
     agents = {(agent.identifier.type, agent.identifier.value): agent for agent in known}
-    for event in events:
-        for link in event.agents:
-            agents.setdefault((link.type, link.value), Agent(Identifier(link.type, link.value), link.value, "software"))
+    ours = [(link.type, link.value) for act in acts for link in act.event.agents]
+    for kind, value in (*history.named, *ours):
+        agents.setdefault((kind, value), Agent(Identifier(kind, value), value, "software"))
     return list(agents.values())
 
 
 def _describe(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act], history: History) -> None:
-    earlier = (*history.told.events, *history.recorded)
     mets = document(
         plan.archive,
         str(plan.aip),
@@ -135,8 +109,8 @@ def _describe(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act], h
         plan.created,
         copied,
         acts,
-        earlier,
-        _agents(plan, copied, [*earlier, *(act.event for act in acts)], history.told.agents),
+        history,
+        _agents(plan, copied, acts, history),
         statements(plan.archive, copied.declarations.bag_info, sip_json(copied), copied.rights, plan.ports.derived),
         SoftwareNote("Perdura preserve", __version__, (NOT_DONE,)),
         str(plan.predecessor.id) if plan.predecessor else None,

@@ -14,12 +14,14 @@ from perdura.ports import Identification
 from perdura.steps.preserve_builtin_plan import Plan
 from perdura.steps.preserve_copied import Copied
 from perdura.steps.preserve_events import Act
-from perdura.steps.preserve_import import Imported
+from perdura.steps.preserve_history import History
 from perdura.steps.preserve_scanning import unscanned
 from perdura.storage.store import Written
 
 
-def made(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act], told: Imported, written: Written) -> Outcome:
+def made(
+    plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act], history: History, written: Written
+) -> Outcome:
     """The AIP as it was stored and read back, with its index beside it."""
     verified_at = plan.ports.clock.now()
     ref = written.info.ref
@@ -42,7 +44,7 @@ def made(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act], told: 
         *unscanned(copied.files, plan.ports),
         *copied.characterising.findings,
         *copied.rights.findings,
-        *told.findings,
+        *history.findings,
     )
     return Outcome(
         StepState.COMPLETED_WITH_WARNINGS if findings else StepState.COMPLETED,
@@ -51,7 +53,7 @@ def made(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act], told: 
         copies=(Copy(plan.aip, "object-store", uri, package.size, package.checksums, verified_at),),
         files=((plan.aip, files),),
         events=(
-            *told.events,
+            *history.to_be_recorded(plan.ports),
             *(act.event for act in acts),
             plan.provenance.stored(uri, written.checksums["sha256"], verified_at),
         ),

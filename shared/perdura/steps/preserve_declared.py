@@ -17,7 +17,6 @@ from perdura.packages.manifests import (
     manifest_kind,
     match_normalised,
 )
-from perdura.steps.preserve_import import PLACES
 from perdura.steps.preserve_submission import Submission
 
 SIP_JSON = "data/meta/sip.json"
@@ -26,11 +25,11 @@ COMPUTED = ("sha256", "sha512")
 
 _BAG_INFO = "bag-info.txt"
 _DECLARATION = "bagit.txt"
-_KEPT = (_DECLARATION, _BAG_INFO, SIP_JSON, *PLACES)
+_KEPT = (_DECLARATION, _BAG_INFO, SIP_JSON)
 
 
 class Declarations:
-    """The tag files of a SIP that speak of its payload: manifests, `bag-info.txt`, `sip.json`, PREMIS."""
+    """The tag files of a SIP that speak of its payload: manifests, `bag-info.txt`, `sip.json`."""
 
     def __init__(self, submission: Submission) -> None:
         """Read them; raises Rejected when one is larger than its limit."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, overload
 
@@ -12,7 +12,7 @@ from perdura.outcome import ArchiveView
 from perdura.packages.mets import ORIGINAL, SUBMISSION_DOCUMENTATION, Description, Document, SoftwareNote
 from perdura.packages.mets_objects import FileObject, Format
 from perdura.ports import Identification
-from perdura.premis.model import Agent, Event
+from perdura.premis.model import Agent
 from perdura.premis.xml import agent_xml, event_xml
 from perdura.steps.preserve_copied import Copied, CopiedFiles
 from perdura.steps.preserve_declared import SIP_JSON
@@ -95,13 +95,13 @@ def document(
     created: datetime,
     copied: Copied,
     acts: Sequence[Act],
-    earlier: Iterable[Event],
+    earlier: Iterable[str],
     agents: Sequence[Agent],
     rights: Sequence[str],
     software: SoftwareNote,
     predecessor: str | None = None,
 ) -> Document:
-    """Put the document together; `earlier` are the events of the Archive's earlier steps, `agents` those of all."""
+    """Put the document together; `earlier` are events as PREMIS 3 elements, `agents` those of all."""
     record_ids = []
     if archive.source and archive.recid:
         record_ids.append((f"{archive.source} record", archive.recid))
@@ -117,11 +117,22 @@ def document(
         description=_description(archive),
         bag_info=tuple(copied.declarations.bag_info),
         outputs=tuple(copied.outputs),
-        events=[event_xml(event, "3.0") for event in (*earlier, *(act.event for act in acts))],
+        events=_Events(earlier, [event_xml(act.event, "3.0") for act in acts]),
         rights=rights,
         predecessor=predecessor,
         agents=[agent_xml(agent, "3.0") for agent in agents],
     )
+
+
+class _Events(Iterable[str]):
+    """Earlier events and those of this step, begun anew as often as they are asked for."""
+
+    def __init__(self, earlier: Iterable[str], acts: Sequence[str]) -> None:
+        self._earlier, self._acts = earlier, acts
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._earlier
+        yield from self._acts
 
 
 def sip_json(copied: Copied) -> Mapping[str, Any]:

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from lxml import etree
 
+from perdura.ids import derived_id
 from perdura.outcome import Outcome, StepState
+from perdura.packages.limits import LIMITS
+from perdura.packages.mets_read import MetsEvent, read_mets
+from perdura.premis.model import Event, Identifier
+from perdura.steps import preserve_history, preserve_import
 from perdura.steps.preserve import run
 from perdura.storage.memory import MemoryStore
 from tests.unit.preserve.fakes import ports
@@ -85,6 +93,77 @@ def test_premis_that_cannot_be_read_is_kept_and_warned_of(text: bytes) -> None:
     outcome, _ = preserved({**bag(), "metadata/premis.xml": text})
     assert outcome.state is StepState.COMPLETED_WITH_WARNINGS
     assert [finding.code for finding in outcome.findings] == ["premis-not-read"]
+
+
+def producers_events(count: int) -> bytes:
+    """The document with that many events."""
+    begin, end = PRODUCERS.index(b"  <event>"), PRODUCERS.index(b"  <agent>")
+    event = PRODUCERS[begin:end]
+    events = b"".join(event.replace(b">e1<", b">e%d<" % number) for number in range(count))
+    return PRODUCERS[:begin] + events + PRODUCERS[end:]
+
+
+@pytest.mark.parametrize("path", ["metadata/premis.xml", "data/metadata/premis.xml"])
+def test_a_producers_premis_of_many_events_is_read_as_a_stream(path: str) -> None:
+    text = producers_events(7_000)
+    assert len(text) > LIMITS.tag_file
+    files = bag({**FILES, path: text}) if path.startswith("data/") else {**bag(), path: text}
+    outcome, mets = preserved(files)
+    assert outcome.state is StepState.COMPLETED
+    assert texts(mets, "eventType").count("capture") == 7_000
+    assert sum(event.type == "capture" for event in outcome.events) == 7_000
+
+
+def test_a_premis_document_beyond_its_bound_is_kept_and_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preserve_import, "LARGEST", 1000)
+    outcome, _ = preserved({**bag(), "metadata/premis.xml": PRODUCERS})
+    assert outcome.state is StepState.COMPLETED_WITH_WARNINGS
+    assert [finding.code for finding in outcome.findings] == ["premis-not-read"]
+
+
+def test_more_events_than_one_transaction_takes_are_recorded_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preserve_history, "TOGETHER", 10)
+    store, recorded = MemoryStore(), list[Sequence[Event]]()
+    archive = deposit(store, zipped({**bag(), "metadata/premis.xml": producers_events(2_500)}))
+    outcome = run(archive, replace(ports(store), record=recorded.append))
+    assert [len(batch) for batch in recorded] == [1000, 1000, 500]
+    assert len({event.id for batch in recorded for event in batch}) == 2_500
+    assert "capture" not in {event.type for event in outcome.events}
+
+
+def test_what_the_log_has_of_the_producers_events_is_told_once() -> None:
+    store = MemoryStore()
+    archive = deposit(store, zipped({**bag(), "metadata/premis.xml": PRODUCERS}))
+    first = run(archive, ports(store))
+    known = [event for event in first.events if event.type == "capture"]
+    store = MemoryStore()
+    deposit(store, zipped({**bag(), "metadata/premis.xml": PRODUCERS}))
+    again = run(archive, ports(store, extras={"earlier_events": known}))
+    assert "capture" not in {event.type for event in again.events}
+    mets = etree.fromstring(unpacked(stored(store))["data/metadata/METS.xml"])
+    assert texts(mets, "eventType").count("capture") == 1
+
+
+@pytest.mark.parametrize(
+    ("profile", "place"), [("perdura", "data/metadata/METS.xml"), ("eark", "metadata/preservation/premis.xml")]
+)
+def test_a_history_of_any_length_is_told_whole(profile: str, place: str) -> None:
+    store, at = MemoryStore(), datetime(2026, 11, 24, tzinfo=UTC)
+    archive = deposit(store, zipped(bag()))
+    archive = replace(archive, step=replace(archive.step, input={"profile": profile}))
+    tools = [(Identifier("software", f"tool {number}"),) for number in range(3)]
+    earlier = (
+        Event(derived_id("earlier", number), "fixity check", at, agents=tools[number % 3]) for number in range(12_000)
+    )
+    run(archive, ports(store, extras={"earlier_events": earlier}))
+    (text,) = (
+        body
+        for path, body in unpacked(stored(store)).items()
+        if path.endswith(place) and "/representations/" not in path
+    )
+    kinds = Counter(type(part) for part in read_mets([text]))
+    assert kinds[MetsEvent] > 12_000
+    assert [text.count(b"<premis:agentName>tool %d<" % number) for number in range(3)] == [1, 1, 1]
 
 
 def test_no_rights_are_invented() -> None:
