@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -117,3 +118,131 @@ def test_entities_are_never_read() -> None:
 def test_gaps_of_the_richest_form_are_filled_from_others() -> None:
     rich, poor = Mapped("MARCXML", {"title": "Rich"}), Mapped("registry", {"title": "Poor", "publisher": "CERN"})
     assert merged([poor, rich]).metadata == {"title": "Rich", "publisher": "CERN"}
+
+
+EVERYTHING: dict[str, dict[str, Any]] = {
+    "InvenioRDM JSON": {"metadata": {
+        "title": "T", "description": "D", "publisher": "P", "version": "1", "copyright": "C", "sizes": ["1"],
+        "formats": ["f"], "publication_date": "2024", "resource_type": {"id": "dataset"},
+        "creators": [{"person_or_org": {
+            "type": "personal", "family_name": "A", "given_name": "B", "name": "A, B",
+            "identifiers": [{"scheme": "orcid", "identifier": "0000-0002-1825-0097"}]},
+            "affiliations": [{"name": "X"}]}],
+        "contributors": [{"person_or_org": {"type": "organizational", "name": "O"}, "role": {"id": "editor"}}],
+        "rights": [{"id": "cc", "title": {"en": "CC"}, "link": "https://x", "props": {"url": "https://x"}}],
+        "languages": [{"id": "eng"}], "subjects": [{"subject": "s"}],
+        "identifiers": [{"scheme": "doi", "identifier": "10.1234/a"}],
+        "related_identifiers": [{"identifier": "10.1234/b", "scheme": "doi", "relation_type": {"id": "cites"},
+                                 "resource_type": {"id": "dataset"}}],
+        "dates": [{"date": "2024", "type": {"id": "created"}, "description": "d"}],
+        "additional_titles": [{"title": "t", "type": {"id": "subtitle"}}],
+        "additional_descriptions": [{"description": "d", "type": {"id": "methods"}}],
+        "funding": [{"funder": {"name": "F"}, "award": {"title": {"en": "A"}, "number": "1"}}],
+        "references": [{"reference": "r"}]}, "custom_fields": {"a:b": 1}},
+    "Zenodo JSON": {"metadata": {
+        "title": "T", "description": "D", "version": "1", "imprint_publisher": "P", "publication_date": "2024",
+        "resource_type": {"type": "publication", "subtype": "article"}, "license": {"id": "cc"}, "language": "eng",
+        "creators": [{"name": "A, B", "orcid": "0000-0002-1825-0097", "affiliation": "X"}],
+        "contributors": [{"name": "C, D", "type": "Editor", "affiliation": "X"}], "keywords": ["k"], "notes": "n",
+        "related_identifiers": [{"identifier": "10.1234/b", "scheme": "doi", "relation": "cites"}],
+        "references": ["r"], "grants": [{"funder": {"name": "F"}, "title": "t", "code": "1"}], "doi": "10.1234/a"}},
+    "DataCite JSON": {
+        "titles": [{"title": "T"}, {"title": "U"}], "types": {"resourceType": "x", "resourceTypeGeneral": "Dataset"},
+        "creators": [{"name": "A, B", "nameType": "Personal", "givenName": "B", "familyName": "A", "affiliation": ["X"],
+                      "nameIdentifiers": [{"nameIdentifier": "0000-0002-1825-0097", "nameIdentifierScheme": "ORCID"}]}],
+        "contributors": [{"name": "O", "nameType": "Organizational", "contributorType": "Editor"}],
+        "publisher": {"name": "P"}, "dates": [{"date": "2024", "dateType": "Created"}], "publicationYear": 2024,
+        "descriptions": [{"description": "D", "descriptionType": "Abstract"}], "subjects": [{"subject": "s"}],
+        "rightsList": [{"rights": "CC", "rightsUri": "https://x", "rightsIdentifier": "cc"}], "doi": "10.1234/a",
+        "relatedIdentifiers": [{"relatedIdentifier": "10.1234/b", "relatedIdentifierType": "DOI",
+                                "relationType": "Cites"}],
+        "identifiers": [{"identifier": "i", "identifierType": "x"}], "language": "en", "version": "1", "sizes": ["1"],
+        "formats": ["f"]},
+    "CERN Open Data JSON": {"metadata": {
+        "title": "T", "abstract": {"description": "D"}, "publisher": "P", "date_published": "2024",
+        "type": {"primary": "Dataset", "secondary": ["Derived"]}, "authors": [{"name": "A, B", "orcid": "x"}],
+        "collaboration": {"name": "C"}, "date_created": ["2011"], "keywords": ["k"], "license": {"attribution": "CC0"},
+        "doi": "10.1234/a", "distribution": {"formats": ["root"]}, "collision_information": {}}},
+    "Indico JSON": {"count": 1, "results": [{
+        "title": "T", "description": "D", "startDate": {"date": "2024-01-01"}, "endDate": {"date": "2024-01-02"},
+        "creationDate": {"date": "2023-01-01"}, "creator": {"fullName": "A, B", "affiliation": "X"},
+        "chairs": [{"last_name": "A", "first_name": "B", "affiliation": "X"}], "keywords": ["k"], "location": "L",
+        "roomFullname": "R", "address": "A", "url": "https://x", "contributions": [{"title": "c"}]}]},
+    "RO-Crate": {"@graph": [
+        {"@id": "ro-crate-metadata.json", "about": {"@id": "./"}},
+        {"@id": "./", "@type": "Dataset", "name": "N", "description": "D", "datePublished": "2024", "version": "1",
+         "author": [{"@id": "#a"}], "creator": "#a", "publisher": {"@id": "#o"}, "license": {"@id": "https://x"},
+         "keywords": "a,b", "identifier": {"@id": "10.1234/a"}, "inLanguage": "en"},
+        {"@id": "#a", "@type": "Person", "name": "A, B", "givenName": "B", "familyName": "A",
+         "affiliation": {"@id": "#o"}},
+        {"@id": "#o", "@type": "Organization", "name": "O"}]},
+    "sip.json": {"source": "cds", "recid": "1", "sip_creation_timestamp": 1700000000, "contentFiles": [],
+                 "usr-meta": {"a": 1}, "perdura": {"title": "T", "url": "https://x"}},
+}  # fmt: skip
+HOSTILE: list[Any] = [
+    None,
+    [],
+    {},
+    [[]],
+    [{}],
+    [None],
+    {"id": []},
+    {"a": {}},
+    10**18,
+    -1,
+    1.5,
+    float("nan"),
+    True,
+    "",
+    "x",
+]
+
+
+def spoilt(value: Any) -> Iterator[Any]:
+    """The document with one part of it replaced, once for every part and every hostile value."""
+    yield from HOSTILE
+    members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, inner in members:
+        for other in spoilt(inner):
+            copied = value.copy()
+            copied[name] = other
+            yield copied
+
+
+def texts(value: Any) -> Iterator[Any]:
+    """Every leaf of a value."""
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from texts(inner)
+    else:
+        yield value
+
+
+@pytest.mark.parametrize("form", EVERYTHING)
+def test_a_hostile_document_is_read_as_far_as_it_can_be(form: str) -> None:
+    """Nothing in it stops the publication, and only texts get into the record."""
+    whole = read("metadata.json", json.dumps(EVERYTHING[form]).encode())
+    assert whole is not None
+    assert whole.form == form
+    for document in spoilt(EVERYTHING[form]):
+        mapped = read("metadata.json", json.dumps(document).encode())
+        wrong = [leaf for leaf in texts(mapped.metadata) if not isinstance(leaf, str)] if mapped else []
+        assert not wrong, (document, wrong)
+
+
+def test_text_that_no_server_can_take_is_mended() -> None:
+    mapped = read("metadata.json", b'{"metadata": {"title": "a\\u0000b\\ud800", "resource_type": {"id": "dataset"}}}')
+    assert mapped is not None
+    assert mapped.metadata["title"] == "a\ufffdb\ufffd"
+
+
+def test_types_that_not_every_instance_knows_are_reported() -> None:
+    mapped = read("metadata.json", json.dumps({"metadata": {
+        "resource_type": {"id": "dataset"}, "title": "T",
+        "additional_titles": [{"title": "kept", "type": {"id": "running-title"}}],
+        "additional_descriptions": [{"description": "kept too", "type": {"id": "house-style"}}],
+    }}).encode())  # fmt: skip
+    assert mapped is not None
+    assert mapped.metadata["additional_titles"] == [{"title": "kept", "type": {"id": "alternative-title"}}]
+    assert mapped.metadata["additional_descriptions"] == [{"description": "kept too", "type": {"id": "other"}}]
+    assert [entry.value for entry in mapped.unmapped] == ["running-title", "house-style"]

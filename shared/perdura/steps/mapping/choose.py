@@ -9,6 +9,7 @@ from typing import Any
 from lxml import etree
 
 from perdura.clients.http import UpstreamRefused
+from perdura.recordable import recordable
 from perdura.sources.markup import MARC, parse_xml
 from perdura.steps.mapping import datacite, invenio, library, other
 from perdura.steps.mapping.model import Mapped, mapping
@@ -41,7 +42,7 @@ def read(name: str, data: bytes) -> Mapped | None:
     """What a document tells of a record; None when it is none of the known forms, or broken beyond reading."""
     if name.endswith((".json", ".jsonld")):
         try:
-            return _json(json.loads(data))
+            return _json(recordable(json.loads(data)))
         except (ValueError, RecursionError):
             return None
     if name.endswith(".xml"):

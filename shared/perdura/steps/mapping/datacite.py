@@ -73,7 +73,7 @@ def datacite_json(told: Any) -> Mapped:
 
 
 def _agent(mapped: Mapped, entry: Any) -> dict[str, Any] | None:
-    organisation = {"Organizational": True, "Personal": False}.get(entry.get("nameType"))
+    organisation = {"Organizational": True, "Personal": False}.get(str(entry.get("nameType")))
     name = entry.get("name")
     if entry.get("familyName"):
         name = f"{entry['familyName']}, {entry.get('givenName') or ''}"

@@ -7,6 +7,8 @@ from typing import Any
 from perdura.steps.mapping.model import Mapped, items, mapping, text
 from perdura.steps.mapping.values import (
     DATE_TYPES,
+    DESCRIPTION_TYPES,
+    TITLE_TYPES,
     contributor,
     creator,
     date,
@@ -108,8 +110,11 @@ def _date(mapped: Mapped, value: Any, kind: Any, note: Any = None) -> None:
 def _additional(mapped: Mapped, name: str, entry: Any) -> None:
     key = name.removeprefix("additional_").removesuffix("s")
     value, kind = text(entry.get(key)), mapping(entry.get("type")).get("id")
-    fallback = "other" if key == "description" else "alternative-title"
-    mapped.add(name, {key: value, "type": {"id": kind or fallback}} if value else None)
+    known, fallback = (DESCRIPTION_TYPES, "other") if key == "description" else (TITLE_TYPES, "alternative-title")
+    if not isinstance(kind, str) or kind not in known:
+        mapped.miss(f"metadata.{name}.type", kind, f"No such type is known everywhere; it became {fallback}.")
+        kind = fallback
+    mapped.add(name, {key: value, "type": {"id": kind}} if value else None)
 
 
 def _funding(mapped: Mapped, entry: Any, where: str) -> None:
@@ -119,7 +124,7 @@ def _funding(mapped: Mapped, entry: Any, where: str) -> None:
         mapped.miss(where, entry, "The funder is known to the Source's own vocabulary only.")
         return
     found: dict[str, Any] = {"funder": {"name": name}}
-    title, number = mapping(award.get("title")).get("en"), text(award.get("number"))
+    title, number = text(mapping(award.get("title")).get("en")), text(award.get("number"))
     if title or number:
         found["award"] = {"title": {"en": title or number}, "number": number or title}
     mapped.add("funding", found)

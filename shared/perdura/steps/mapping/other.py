@@ -17,6 +17,9 @@ from perdura.steps.mapping.values import (
     resource_type,
 )
 
+_LATEST = 4_102_444_800
+"""The year 2100 in seconds: later times are no times in seconds."""
+
 
 def indico(told: Any) -> Mapped:
     """An event of Indico's export API."""
@@ -114,8 +117,10 @@ def sip_json(told: Any) -> Mapped:
     mapped.put("title", text(ours.get("title")) or (f"{source} {recid}" if source and recid else None))
     mapped.add("related_identifiers", related(ours.get("url"), "isderivedfrom"))
     stamp = value.get("sip_creation_timestamp")
-    if isinstance(stamp, int):
+    if isinstance(stamp, int) and 0 < stamp < _LATEST:
         mapped.put("publication_date", datetime.fromtimestamp(stamp, UTC).date().isoformat())
+    else:
+        mapped.miss("sip_creation_timestamp", stamp, "It is no time in seconds.")
     mapped.miss("usr-meta", value.get("usr-meta"))
     return mapped
 

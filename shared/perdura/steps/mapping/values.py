@@ -151,6 +151,10 @@ DATE_TYPES = frozenset(
         "withdrawn",
     ]
 )
+TITLE_TYPES = frozenset(["alternative-title", "subtitle", "translated-title", "other"])
+DESCRIPTION_TYPES = frozenset(
+    ["abstract", "methods", "series-information", "table-of-contents", "technical-info", "other"]
+)
 _LANGUAGES = {
     "en": "eng", "fr": "fra", "de": "deu", "it": "ita", "es": "spa", "pt": "por", "nl": "nld", "sv": "swe", "no": "nor",
     "nb": "nob", "da": "dan", "fi": "fin", "pl": "pol", "cs": "ces", "sk": "slk", "sl": "slv", "hu": "hun", "ro": "ron",
@@ -282,14 +286,14 @@ def identifier(value: Any, scheme: Any = None) -> dict[str, str] | None:
     return {"scheme": "other", "identifier": written[:500]}
 
 
-def related(value: Any, relation: Any, scheme: Any = None, kind: str | None = None) -> dict[str, Any] | None:
+def related(value: Any, relation: Any, scheme: Any = None, kind: Any = None) -> dict[str, Any] | None:
     """An entry of `related_identifiers`; an unknown relation becomes `references`."""
     found = identifier(value, scheme)
     if found is None:
         return None
     known = str(relation or "").lower()
     entry: dict[str, Any] = {**found, "relation_type": {"id": known if known in RELATIONS else "references"}}
-    if kind in RESOURCE_TYPES:
+    if isinstance(kind, str) and kind in RESOURCE_TYPES:
         entry["resource_type"] = {"id": kind}
     return entry
 
