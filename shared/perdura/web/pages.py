@@ -42,6 +42,9 @@ from perdura.web.visit import Visit
 
 Page = Callable[..., Response]
 
+POWERS = frozenset(Permission) - {Permission.SELF}
+"""Who holds none of these is sent away by every page that is about a thing, before being told whether it is there."""
+
 
 @cache
 def routes() -> Map:
@@ -162,7 +165,7 @@ def _respond(request: Request, services: Services) -> Response:
 def _answer(request: Request, services: Services, caller: Caller, page: Page, variables: Mapping[str, Any]) -> Response:
     with Visit(request, caller.principal, services, session=caller.session) as visit:
         named = list(naming.in_path(variables))
-        if named and caller.principal.may(Permission.READ):
+        if named and not POWERS.isdisjoint(caller.principal.permissions):
             visit.objects += [name.id for name in naming.check(visit.connection, caller.principal, named)]
         response: Response = page(visit, **variables)
         auditing.done(visit, _name(page), response.status_code)

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import insert, select
+from werkzeug.routing import Rule
 from werkzeug.test import Client, TestResponse
 
 from perdura.accounts import rights
@@ -21,6 +22,7 @@ from perdura.ids import new_id
 from perdura.premis.model import Identifier
 from perdura.registry import restriction
 from perdura.registry.tables import Deposit, PackageFile, Publication
+from perdura.web import pages
 from tests.contract.test_api.world import BASE, World, bearer, csrf_of, sign_in
 
 ROLES = [role.value for role in Role]
@@ -111,6 +113,44 @@ def test_the_pages_act_on_nothing_that_is_hidden_either(
     fields = {"steps": "archive", "restricted": "no", "reason": "Why not", "name": "Mine"}
     answer = registry.post(f"/archives/{restricted['archive']}/{act}", headers=narrow, data=fields, base_url=BASE)
     assert answer.status_code == 404
+
+
+THINGS = {thing.value for thing in Thing}
+PAGES = [
+    (rule, method)
+    for rule in pages.routes().iter_rules()
+    for method in (rule.methods or set()) & {"GET", "POST"}
+    if any(name.removesuffix("_id") in THINGS for name in rule.arguments)
+]
+
+
+@pytest.mark.parametrize(("rule", "method"), PAGES, ids=lambda each: getattr(each, "rule", each))
+def test_no_token_is_too_narrow_for_the_look_at_the_ids_of_a_page(
+    world: World, registry: Client, restricted: dict[str, Any], rule: Rule, method: str
+) -> None:
+    """A token without `read` is asked like any other whether it may see what it acts on."""
+    hidden = {**restricted, "collection": world.collection(restricted=True)}
+    fields = {"steps": "archive", "restricted": "no", "reason": "Why not", "name": "Mine"}
+    header = world.bearer("archivist", scopes=[Permission.OPERATE])
+
+    def answer(things: dict[str, Any], **sent: Any) -> tuple[int, bytes]:
+        values = {name: things.get(name.removesuffix("_id"), "retry") for name in rule.arguments}
+        address = rule.rule
+        for name, value in values.items():
+            address = re.sub(rf"<[^<>]*:{name}>", str(value), address)
+        got = registry.open(address, method=method, base_url=BASE, data=fields if method == "POST" else None, **sent)
+        return got.status_code, got.data.replace(address.encode(), b"")
+
+    missing = {name: new_id() for name in hidden}
+    assert answer(hidden, headers=header) == answer(missing, headers=header)
+    assert answer(hidden, headers=header)[0] == 404
+    assert answer(hidden) == answer(missing)
+    assert answer(hidden)[0] == 303
+    roleless = bearer(world.token(world.account()))
+    assert answer(hidden, headers=roleless)[0] == answer(missing, headers=roleless)[0] == 403
+    with world.engine.connect() as connection:
+        kept = connection.exec_driver_sql("SELECT bool_and(restricted), bool_and(state = 'failed') FROM archive").one()
+    assert tuple(kept) == (True, True)
 
 
 def test_scopes_narrow_what_the_role_allows(world: World, registry: Client, restricted: dict[str, Any]) -> None:

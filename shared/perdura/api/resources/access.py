@@ -142,7 +142,6 @@ def _authorizer(call: Call) -> Identifier:
 def notify_again(call: Call, archive_id: UUID, body: NotificationRequest) -> ErrandAnswer:
     """Tell the Source, or whoever else wants to know, once more. 409 when nobody is to be told of that status."""
     seen(call, archive_id)
-    seen(call, archive_id)
     events = notices.tell(
         call.connection,
         call.services.settings,
