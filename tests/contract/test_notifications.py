@@ -196,6 +196,20 @@ def test_nobody_is_told_of_what_they_may_not_see(database: Engine, listener: Lis
     assert _count(database) == 0
 
 
+def test_who_may_read_no_longer_is_told_of_nothing(database: Engine, listener: Listener) -> None:
+    roleless = new_id()
+    with database.begin() as connection:
+        connection.execute(
+            text("INSERT INTO account (id, kind, issuer, subject, name) VALUES (:id, 'person', 'i', 's', 'r')"),
+            {"id": roleless},
+        )
+    subscribe(database, listener.url, account=roleless)
+    fail(database)
+    notifications.tick(Surroundings(database))  # type: ignore[arg-type]
+    assert listener.taken == []
+    assert _count(database) == 0
+
+
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1/", "http://169.254.169.254/latest", "http://[::1]/"])
 def test_no_address_inside_is_ever_contacted(database: Engine, address: str) -> None:
     subscribe(database, address)

@@ -23,6 +23,7 @@ from uuid import UUID
 from sqlalchemy.engine import Connection
 
 from perdura.accounts import directory, rights
+from perdura.accounts.principals import Permission
 from perdura.accounts.rights import Thing
 from perdura.clients import webhooks
 from perdura.clients.connections import FAILURES, Connections
@@ -73,10 +74,10 @@ def tick(environment: Environment, seconds: float = SECONDS) -> int:
 def _visible(connection: Connection, due: Due) -> Due:
     """The subscription with those notices only that are about what its owner may see now."""
     account = directory.find(connection, due.account) if due.account is not None else None
-    if account is None or account.disabled_at is not None:
+    owner = None if account is None or account.disabled_at is not None else directory.principal_of(account, "session")
+    if owner is None or not owner.may(Permission.READ):
         notices: Sequence[Any] = [notice for notice in due.notices if notice[1] is None]
     else:
-        owner = directory.principal_of(account, "session")
         about = {notice[1] for notice in due.notices if notice[1] is not None}
         seen = {thing for _, thing in rights.visible(connection, owner, ((Thing.ARCHIVE, one) for one in about))}
         notices = [notice for notice in due.notices if notice[1] is None or notice[1] in seen]

@@ -14,7 +14,7 @@ from werkzeug.test import Client, TestResponse
 from perdura.accounts.principals import Permission
 from perdura.api.resources import subscriptions
 from perdura.ids import new_id
-from tests.contract.test_api.world import World, bearer
+from tests.contract.test_api.world import BASE, World, bearer
 
 HOOK = {"way": "webhook", "address": "https://hook.test/x", "kinds": ["failed"]}
 MAIL = {"way": "email", "address": "ada@example.org", "kinds": ["failed"]}
@@ -95,9 +95,21 @@ def test_mail_goes_to_ones_own_address_unless_one_may_operate(world: World, regi
     for header in (mine, world.bearer("viewer")):
         refused = _make(registry, header, {**MAIL, "address": "eve@example.org"})
         assert (refused.status_code, _field(refused)) == (422, "body.address")
-    narrow = world.bearer("archivist", scopes=[Permission.SELF])
+    narrow = world.bearer("archivist", scopes=[Permission.SELF, Permission.READ, Permission.READ_RESTRICTED])
     assert _make(registry, narrow, MAIL).status_code == 422
     assert _make(registry, world.bearer("archivist"), MAIL).status_code == 201
+
+
+def test_who_sees_less_than_would_be_told_subscribes_to_nothing(world: World, registry: Client) -> None:
+    roleless = bearer(world.token(world.account(email="ada@example.org")))
+    narrow = world.bearer("archivist", scopes=[Permission.SELF, Permission.READ])
+    for header in (roleless, narrow, world.bearer("archivist", scopes=[Permission.SELF])):
+        assert _make(registry, header, MAIL).status_code == 403
+        fields = {"way": "email", "address": "ada@example.org", "kinds": "failed"}
+        page = registry.post("/notifications", headers=header, data=fields, base_url=BASE)
+        assert page.status_code == 403
+    with world.engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM subscription")).scalar_one() == 0
 
 
 def test_an_account_has_so_many_and_no_more(world: World, registry: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import secrets
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import delete, func, insert, select, update
 
 from perdura.accounts import directory
-from perdura.accounts.principals import Permission
+from perdura.accounts.principals import Permission, Principal
 from perdura.api import links
+from perdura.api.authentication import check_permission
 from perdura.api.models.subscriptions import (
     SubscriptionAnswer,
     SubscriptionChange,
@@ -66,9 +68,11 @@ def own(call: Call) -> list[SubscriptionAnswer]:
 def make(call: Call, body: SubscriptionRequest) -> tuple[UUID, str | None]:
     """Make a subscription of the caller; gives back its id, and its secret where it has one.
 
-    Raises a 409 when there is no key to keep a secret with, or the caller has too many; a 422 for somebody else's
-    mailbox: only who may operate can have mail sent elsewhere than to the address that the identity provider names.
+    Raises a 403 for who may not read, a 409 when there is no key to keep a secret with, or the caller has too many; a
+    422 for somebody else's mailbox: only who may operate can have mail sent elsewhere than to the address that the
+    identity provider names.
     """
+    _may_be_told(call.principal)
     _bounded(call, body)
     subscription, secret, kept = new_id(), None, ""
     if body.way != "email":
@@ -93,6 +97,14 @@ def make(call: Call, body: SubscriptionRequest) -> tuple[UUID, str | None]:
     )
     call.objects.append(subscription)
     return subscription, secret
+
+
+def _may_be_told(principal: Principal) -> None:
+    """Raise a 403 unless the caller sees what their account sees: that is what a subscription tells of."""
+    check_permission(principal, Permission.READ)
+    account = replace(principal, scopes=None)
+    if account.may(Permission.READ_RESTRICTED):
+        check_permission(principal, Permission.READ_RESTRICTED)
 
 
 def _bounded(call: Call, body: SubscriptionRequest) -> None:
@@ -144,7 +156,8 @@ def list_subscriptions(call: Call) -> SubscriptionList:
 def create_subscription(call: Call, body: SubscriptionRequest) -> SubscriptionMade:
     """Have mail, signed webhooks (Standard Webhooks 1.0) or batches of CloudEvents sent when something happens.
 
-    What happens between two messages is told together. The secret is shown this once.
+    What happens between two messages is told together, as far as the account may see it then: it needs the permission
+    `read`. The secret is shown this once.
     """
     subscription, secret = make(call, body)
     return SubscriptionMade(**dict(answer(find(call, subscription))), secret=secret)
