@@ -65,6 +65,10 @@ def named(world: World) -> dict[str, str]:
         ("q=los+map", {"two"}),
         ("q=4711", {"one"}),
         ("q=loss&state=waiting", {"three"}),
+        ("q=!", set()),
+        ("q=!+!", set()),
+        ("q=%3F+%C2%A0%E2%80%83%3F", set()),
+        ("q=%27+%26", set()),
     ],
 )
 def test_every_filter_finds_what_it_should(
@@ -86,6 +90,16 @@ def test_a_wrong_filter_names_its_field(registry: Client, query: str) -> None:
         answer = registry.get(f"/api/v1/{path}?{query}", headers=bearer())
         assert answer.status_code == 422
         assert answer.get_json()["errors"][0]["field"].startswith(f"query.{query.split('=')[0]}")
+
+
+@pytest.mark.parametrize("text", ["!", "? ?", "- ' -", "\u2003!\u2003!"])
+def test_a_bulk_act_on_what_no_word_finds_reaches_nothing(
+    world: World, registry: Client, named: dict[str, str], text: str
+) -> None:
+    sent = {"act": "cancel", "filter": {"q": text}}
+    planned = registry.post("/api/v1/jobs/plan", headers=bearer(), json=sent)
+    assert planned.get_json()["total"] == 0
+    assert registry.post("/api/v1/jobs", headers=bearer(), json=sent).status_code == 409
 
 
 def test_facets_leave_their_own_criterion_out_of_account(registry: Client, named: dict[str, str]) -> None:

@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, cast, exists, func, literal_column, or_
+from sqlalchemy import ColumnElement, Text, cast, exists, false, func, literal_column, or_
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from perdura.outcome import StepState
@@ -100,7 +100,7 @@ def _midnight(day: date) -> datetime:
 
 
 def matches(text: str) -> ColumnElement[bool]:
-    """Archives whose texts have a word beginning with each word of `text`, or whose id or recid it is."""
+    """Archives whose texts have a word beginning with each word of `text`, or whose id or recid it is; none without."""
     terms = " & ".join(f"{word}:*" for word in _WORD.findall(text))
     ways: list[ColumnElement[bool]] = []
     if terms:
@@ -110,4 +110,4 @@ def matches(text: str) -> ColumnElement[bool]:
         ways.append((ArchiveIndex.recid == text) & (ArchiveIndex.recid != literal_column("''")))
     with suppress(ValueError):
         ways.append(ArchiveIndex.archive_id == UUID(text))
-    return or_(*ways)
+    return or_(false(), *ways)
