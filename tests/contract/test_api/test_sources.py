@@ -153,3 +153,20 @@ def test_a_light_harvest_ends_with_its_package_and_is_completed_later(world: Wor
     assert "light" not in row.input
     assert row.pipeline == list(HARVEST_PIPELINE)
     assert ask(registry, "POST", f"/archives/{archive}/completion", {})[0] == 409
+
+
+def test_a_light_harvest_is_completed_by_who_asked_for_it_or_may_operate(world: World, registry: Client) -> None:
+    mine, other = world.bearer("depositor"), world.bearer("depositor")
+    for completing, status in (
+        (other, 403),
+        (world.bearer("viewer"), 403),
+        (mine, 202),
+        (world.bearer("archivist"), 202),
+    ):
+        body = {"url": "https://zenodo.org/records/1"}
+        archive = registry.post("/api/v1/harvests?light=true", headers=mine, json=body).get_json()["archive"]
+        with world.engine.begin() as connection:
+            connection.execute(text("UPDATE step SET state = 'completed_with_warnings'"))
+        done = registry.post(f"/api/v1/archives/{archive}/completion", headers=completing)
+        assert done.status_code == status
+        assert ("light" in _begun(world, archive).input) is (status == 403)

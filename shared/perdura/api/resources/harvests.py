@@ -16,7 +16,7 @@ from perdura.api.models.deposits import (
 )
 from perdura.api.models.harvests import HarvestAnswer, HarvestAsked, HarvestPage, HarvestsQuery
 from perdura.api.operations import Call, Section
-from perdura.api.problems import not_found
+from perdura.api.problems import Problem, not_found
 from perdura.api.queries import archives, finding, harvests
 from perdura.api.queries.criteria import Criteria
 from perdura.api.queries.rows import AnyRow
@@ -51,8 +51,13 @@ def create_harvest(call: Call, query: HarvestQuery, body: HarvestRequest) -> Acc
 
 @section.post("/archives/<uuid:archive_id>/completion", permission=Permission.DEPOSIT, status=202)
 def complete_harvest(call: Call, archive_id: UUID) -> Accepted:
-    """Fetch the files that a light package only names, then preserve it. 409 when the Archive is no such package."""
+    """Fetch the files that a light package only names, then preserve it. 409 when the Archive is no such package.
+
+    One's own; whoever may operate completes any.
+    """
     seen(call, archive_id)
+    if not call.principal.may(Permission.OPERATE) and not archives.is_from(call.connection, call.principal, archive_id):
+        raise Problem(403, "Only who had it harvested, or may operate, can complete it.", "forbidden")
     begun = registry.complete(call.connection, archive_id)
     call.emit(begun.events)
     return Accepted(archive=archive_id, links=links.archive_links(archive_id))
