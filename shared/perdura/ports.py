@@ -464,6 +464,14 @@ class Offer:
     file_bytes: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is decided of an Archive at a moment: whether it is restricted, and its metadata (with the embargo)."""
+
+    restricted: bool
+    metadata: Mapping[str, Any]
+
+
 Hold = Callable[[], None]
 """Confirms that a lock is still held; raises Retryable when it was lost."""
 
@@ -479,12 +487,31 @@ class Placements(Protocol):
         """What was noted last."""
         ...
 
-    def note(self, destination: str, archive: UUID, placed: Placed) -> None:
-        """Note a record at once, outside the closing transaction."""
+    def everywhere(self, archive: UUID) -> Mapping[str, Placed]:
+        """What was noted last, by destination, of one that is configured no longer as well."""
         ...
 
-    def offer(self, destination: str, archive: UUID, offer: Offer) -> None:
-        """Note at once that an Archive is on access pages, where this is offered in place of what was before."""
+    def records(self, destination: str, archive: UUID) -> Sequence[str]:
+        """Every record that was ever noted, the oldest first."""
+        ...
+
+    def standing(self, archive: UUID) -> Standing | None:
+        """What is decided of an Archive at this moment, None where that is not known."""
+        ...
+
+    def note(self, destination: str, archive: UUID, placed: Placed) -> None:
+        """Note a record at once, outside the closing transaction; one that was withdrawn stays withdrawn."""
+        ...
+
+    def take_off(self, destination: str, archive: UUID, placed: Placed) -> None:
+        """Note at once that an Archive was withdrawn from access pages, which show it no longer."""
+        ...
+
+    def offer(self, destination: str, archive: UUID, offer: Offer, over: Placed | None = None) -> bool:
+        """Note at once that an Archive is on access pages, where this is offered in place of what was before.
+
+        False where it was withdrawn meanwhile, unless that is the withdrawal `over` which it is to be shown again.
+        """
         ...
 
     def collections(self, archive: UUID) -> Sequence[str]:

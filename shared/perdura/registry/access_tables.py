@@ -43,6 +43,20 @@ class Placement(Base):
     )
 
 
+class PlacedRecord(Base):
+    """A record that was ever made of an Archive at a destination: a renewed AIP may have become another one."""
+
+    __tablename__ = "placed_record"
+    destination: Mapped[str] = mapped_column(Text)
+    archive_id: Mapped[UUID] = mapped_column(ForeignKey("archive.id"))
+    record_id: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
+    __table_args__ = (
+        PrimaryKeyConstraint("destination", "archive_id", "record_id"),
+        Index(None, "archive_id"),
+    )
+
+
 class Offer(Base):
     """What readers of the access pages may have of one Archive: by the policy when it was published last."""
 

@@ -7,7 +7,7 @@ What is noted here is committed at once, so that a worker that takes over knows 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -15,16 +15,33 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from perdura.errors import Retryable
-from perdura.ports import Hold, Offer, Placed
+from perdura.ports import Hold, Offer, Placed, Standing
 from perdura.registry import offers
 
 _LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:key, 0))")
 
 _NOTE = text("""
+    WITH remembered AS (
+        INSERT INTO placed_record (destination, archive_id, record_id) VALUES (:destination, :archive, :record)
+        ON CONFLICT DO NOTHING
+    )
     INSERT INTO placement (destination, archive_id, record_id, state, details)
     VALUES (:destination, :archive, :record, :state, CAST(:details AS jsonb))
     ON CONFLICT (destination, archive_id) DO UPDATE SET record_id = excluded.record_id, state = excluded.state,
         details = excluded.details, updated_at = clock_timestamp()
+    WHERE placement.state <> 'withdrawn' OR excluded.state = 'withdrawn'
+""")
+
+_SHUT = text("SELECT 1 FROM archive WHERE id = :archive FOR UPDATE")
+
+_OFF_THE_PAGES = text("""
+    WITH unpublished AS (DELETE FROM publication WHERE archive_id = :archive AND destination = :destination)
+    UPDATE placement SET state = 'withdrawn', details = CAST(:details AS jsonb), updated_at = clock_timestamp()
+    WHERE archive_id = :archive AND destination = :destination
+""")
+
+_SHOWN = text("""
+    SELECT state, details FROM placement WHERE destination = :destination AND archive_id = :archive FOR UPDATE
 """)
 
 _COLLECTIONS = text("""
@@ -66,6 +83,50 @@ class RegistryPlacements:
             ).one_or_none()
         return None if row is None else Placed(row.record_id, row.state, row.details)
 
+    def everywhere(self, archive: UUID) -> Mapping[str, Placed]:
+        """What was noted last, by destination, of one that is configured no longer as well."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                text("SELECT destination, record_id, state, details FROM placement WHERE archive_id = :archive"),
+                {"archive": archive},
+            ).all()
+        return {row.destination: Placed(row.record_id, row.state, row.details) for row in rows}
+
+    def records(self, destination: str, archive: UUID) -> Sequence[str]:
+        """Every record that was ever noted, the oldest first."""
+        with self._engine.connect() as connection:
+            return (
+                connection.execute(
+                    text(
+                        "SELECT record_id FROM placed_record WHERE destination = :destination "
+                        "AND archive_id = :archive ORDER BY created_at, record_id"
+                    ),
+                    {"destination": destination, "archive": archive},
+                )
+                .scalars()
+                .all()
+            )
+
+    def take_off(self, destination: str, archive: UUID, placed: Placed) -> None:
+        """Note that an Archive was withdrawn from access pages, which show it no longer from this commit on.
+
+        The lock on the Archive is the one that the close of a publication takes, so that neither undoes the other.
+        """
+        with self._engine.begin() as connection:
+            connection.execute(_SHUT, {"archive": archive})
+            connection.execute(
+                _OFF_THE_PAGES,
+                {"destination": destination, "archive": archive, "details": json.dumps(dict(placed.details))},
+            )
+
+    def standing(self, archive: UUID) -> Standing | None:
+        """Restriction and metadata as they are at this moment."""
+        with self._engine.connect() as connection:
+            row = connection.execute(
+                text("SELECT restricted, metadata FROM archive WHERE id = :archive"), {"archive": archive}
+            ).one_or_none()
+        return None if row is None else Standing(row.restricted, row.metadata)
+
     def note(self, destination: str, archive: UUID, placed: Placed) -> None:
         """Note a record at once, outside the closing transaction."""
         with self._engine.begin() as connection:
@@ -80,10 +141,14 @@ class RegistryPlacements:
                 },
             )
 
-    def offer(self, destination: str, archive: UUID, offer: Offer) -> None:
+    def offer(self, destination: str, archive: UUID, offer: Offer, over: Placed | None = None) -> bool:
         """Note what the access pages offer of an Archive, and that it is there, outside the closing transaction."""
         with self._engine.begin() as connection:
+            row = connection.execute(_SHOWN, {"destination": destination, "archive": archive}).one_or_none()
+            if row is not None and row.state == "withdrawn" and (over is None or row.details != over.details):
+                return False
             offers.record(connection, destination, archive, offer)
+        return True
 
     def collections(self, archive: UUID) -> Sequence[str]:
         """Names of the Collections an Archive belongs to."""

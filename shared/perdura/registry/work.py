@@ -267,6 +267,10 @@ _GO_ON = text("""
         INSERT INTO publication (archive_id, destination, url)
         SELECT :archive, destination, url
         FROM jsonb_to_recordset(CAST(:publications AS jsonb)) AS p (destination text, url text)
+        WHERE NOT EXISTS (
+            SELECT FROM placement
+            WHERE archive_id = :archive AND placement.destination = p.destination AND state = 'withdrawn'
+        )
         ON CONFLICT (archive_id, destination) DO UPDATE SET url = excluded.url, changed_at = clock_timestamp()
     )
     UPDATE archive SET state = coalesce(CAST(:state AS text), state), updated_at = clock_timestamp(),
@@ -277,6 +281,9 @@ _GO_ON = text("""
         content_sha256 = coalesce(:content_sha256, content_sha256)
     WHERE id = :archive
 """)
+
+
+_HELD = text("SELECT 1 FROM archive WHERE id = :archive FOR UPDATE")
 
 
 def stalled(started: Started, outcome: Outcome) -> bool:
@@ -352,6 +359,9 @@ def _go_on(connection: Connection, started: Started, outcome: Outcome) -> Next:
     last = started.position + 1 >= len(started.pipeline)
     following = _next(started, last=last, state=outcome.state, rejected=bool(change and change.rejected))
     resource = derived_id("resource", change.source, change.recid) if change and change.recid else None
+    if outcome.output.get("publications"):
+        # A withdrawal takes this lock too: the statement below must see what it did.
+        connection.execute(_HELD, {"archive": archive.id})
     connection.execute(
         _GO_ON,
         {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 
 from perdura.clients.destinations import Destination
 from perdura.clients.inveniordm.model import Record
+from perdura.clients.inveniordm.records import Records
 from perdura.clients.inveniordm.wire import RdmGone, Wire
 from perdura.errors import Broken, Rejected
 from perdura.outcome import ArchiveView, Finding, Package
@@ -14,7 +16,9 @@ from perdura.ports import Placed, Placements, Ports
 from perdura.premis.model import SUCCESS, Event, Identifier
 from perdura.steps import publish_content as content
 from perdura.steps.mapping.model import Mapped
+from perdura.steps.publish_access import settle
 from perdura.steps.publish_body import body, package_id, resource_id
+from perdura.steps.publish_decided import as_decided, earlier, shut_there, withheld
 from perdura.steps.publish_record import REVIEW_DECLINED, Done, Order, Publisher
 from perdura.steps.publish_result import Result, disseminated
 from perdura.steps.publish_transfer import Sending
@@ -26,11 +30,11 @@ REPORTED = 50
 
 def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: Wire, ports: Ports) -> Result:
     """Publish exactly once; see `publish_record` for how, and for what is raised."""
-    if archive.restricted and destination.restricted == "withhold":
-        return Result(destination.id, output={"withheld": "The Archive is restricted."})
     placements = ports.placements
     if placements is None:
         raise Broken("The publication on an access system needs the registry.", code="no-registry")
+    if archive.restricted and destination.restricted == "withhold":
+        return withheld(archive, destination, wire, placements)
     with placements.hold(destination.id, resource_id(archive)) as hold:
         known = placements.known(destination.id, archive.id)
         if known is not None and known.state == "withdrawn":
@@ -54,13 +58,23 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
             register_doi=destination.doi == "registered",
         )
 
-        def note(record: Record, request: str | None) -> None:
+        wanted = order.body["access"]
+        ours = known.details.get("access") if known is not None else None
+
+        def note(record: Record, request: str | None, access: object = wanted) -> None:
             state = "published" if record.published else "in-review" if request else "draft"
-            placements.note(destination.id, archive.id, _placed(record, state, request))
+            placements.note(destination.id, archive.id, _placed(record, state, request, access))
+
+        def confirm() -> None:
+            hold()
+            as_decided(archive, destination, placements, ports)
 
         try:
-            publisher = Publisher(wire, order, note, hold)
+            publisher = Publisher(wire, order, note, confirm)
             done = publisher.publish(known.record if known else None, _request(known, archive))
+            settled = settle(Records(wire), done.record, wanted, ours, confirm)
+            for record in earlier(archive, destination, done.record, wire, placements):
+                settled &= settle(Records(wire), record, wanted, ours, confirm)
         except RdmGone as gone:
             _note_withdrawal(placements, destination, archive, known, gone)
             raise
@@ -69,8 +83,10 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
                 told = {**known.details, "declined_to": str(archive.step.id)}
                 placements.note(destination.id, archive.id, Placed(known.record, "draft", told))
             raise
-        note(done.record, done.request)
-    return _result(archive, aip, destination, done, mapped, order, (packages, events), ports)
+        confirm()
+        note(done.record, done.request, wanted if settled else ours)
+    result = _result(archive, aip, destination, done, mapped, order, (packages, events), ports)
+    return result if settled else replace(result, findings=(*result.findings, shut_there(destination, done.record)))
 
 
 def _result(
@@ -133,8 +149,15 @@ def _request(known: Placed | None, archive: ArchiveView) -> str | None:
     return known.details.get("request")
 
 
-def _placed(record: Record, state: str, request: str | None) -> Placed:
-    details = {"url": record.url, "parent": record.parent, "doi": record.doi, "oai": record.oai, "request": request}
+def _placed(record: Record, state: str, request: str | None, access: object) -> Placed:
+    details = {
+        "url": record.url,
+        "parent": record.parent,
+        "doi": record.doi,
+        "oai": record.oai,
+        "request": request,
+        "access": access,
+    }
     return Placed(record.id, state, {name: value for name, value in details.items() if value})
 
 

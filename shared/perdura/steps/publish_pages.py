@@ -52,15 +52,21 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, ports:
     if placements is None:
         raise Broken("The publication on the access pages needs the registry.", code="no-registry")
     known = placements.known(ACCESS_PAGES, archive.id)
-    if known is not None and known.state == "withdrawn" and archive.step.input.get("after_withdrawal") is not True:
-        return Result(ACCESS_PAGES, output={"withheld": "The Archive was withdrawn."})
+    again = archive.step.input.get("after_withdrawal") is True
+    if known is not None and known.state == "withdrawn" and not again:
+        return _withdrawn()
     entries = content.entries(aip, ports)
     offered = offer(aip, entries, destination, ports.store)
     checked = check(aip, entries, offered, ports.store)
     if checked.findings:
         return _unreadable(archive, aip, checked, ports)
-    placements.offer(ACCESS_PAGES, archive.id, offered)
+    if not placements.offer(ACCESS_PAGES, archive.id, offered, known if again else None):
+        return _withdrawn()
     return _published(archive, aip, offered, checked, ports)
+
+
+def _withdrawn() -> Result:
+    return Result(ACCESS_PAGES, output={"withheld": "The Archive was withdrawn."})
 
 
 def offer(aip: Package, entries: Sequence[Entry], destination: Destination, store: Store) -> Offer:

@@ -1,60 +1,102 @@
 """withdraw: an Archive is taken off its access systems; what is preserved stays, and a tombstone tells why.
 
-Only a person asks for it, with a reason of InvenioRDM's vocabulary. A record that is gone already is as good.
+Only a person asks for it, with a reason of InvenioRDM's vocabulary. Every access system is taken by itself: what one of
+them refuses keeps the Archive on no other. Our own pages come first, and show it no longer from that moment on.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Mapping
+from typing import Any
 
-from perdura.clients.destinations import ACCESS_PAGES, access_configuration
-from perdura.clients.inveniordm.records import Records
-from perdura.clients.inveniordm.wire import RdmGone
-from perdura.errors import Broken, Rejected
-from perdura.outcome import ArchiveView, Fact, Outcome
-from perdura.ports import Placed, Ports
+from perdura.clients.destinations import ACCESS_PAGES, Destination, access_configuration
+from perdura.errors import Broken, PerduraError, Rejected, Retryable
+from perdura.outcome import ArchiveView, Fact, Finding, Outcome, StepState
+from perdura.ports import Placed, Placements, Ports
 from perdura.premis.model import SUCCESS, Event, Identifier
 from perdura.premis.model import Outcome as EventOutcome
 from perdura.steps.publish import Connect, connect
+from perdura.steps.publish_body import resource_id
 from perdura.steps.publish_result import SOFTWARE, authorizer
+from perdura.steps.withdraw_record import take_back
 
 
 def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outcome:
-    """Withdraw from the destination that the input names, or from all where the Archive was published.
+    """Withdraw from the destination that the input names, or from all where the Archive is or was about to be.
 
     Input: `by` (who asked for it), `reason`, `note`, `destination` for one of them, and `tell_source` when the Source
-    is to be told that it is deleted (status D). Raises Rejected for what was never published there, Broken when the
-    access system does not let us (only its administrators may delete).
+    is to be told that it is deleted (status D). BLOCKED, by name, when it is still public somewhere (only the
+    administrators of an InvenioRDM may delete). Raises Rejected for what was never published there, Retryable when
+    one has to be asked again later and no other stands in the way.
     """
     placements = ports.placements
     if placements is None:
         raise Broken("The withdrawal needs the registry.", code="no-registry")
-    told = archive.step.input
-    reason, note = str(told.get("reason") or "out-of-scope"), str(told.get("note") or "")
-    withdrawn: list[str] = []
-    for destination in access_configuration(ports.settings.access).destination:
-        if told.get("destination") not in (None, destination.id):
-            continue
-        known = placements.known(destination.id, archive.id)
-        if known is None or destination.id in withdrawn:
-            continue
-        if destination.id != ACCESS_PAGES:
-            with connect(destination) as wire, suppress(RdmGone):
-                Records(wire).delete(known.record, reason, note)
-        tombstone = {"reason": reason, "note": note, "at": ports.clock.now().isoformat()}
-        placements.note(
-            destination.id,
-            archive.id,
-            Placed(
-                known.record, "withdrawn", {**known.details, "reason": reason, "note": note, "tombstone": tombstone}
-            ),
-        )
-        withdrawn.append(destination.id)
-    if not withdrawn:
+    wanted = archive.step.input.get("destination")
+    placed = {name: each for name, each in placements.everywhere(archive.id).items() if wanted in (None, name)}
+    if not placed:
         raise Rejected("The Archive was not published there.", code="not-published")
+    configured = {each.id: each for each in access_configuration(ports.settings.access).destination}
+    withdrawn: list[str] = []
+    still: dict[str, PerduraError] = {}
+    for name in sorted(placed, key=lambda name: (name != ACCESS_PAGES, name)):
+        try:
+            if placed[name].state != "withdrawn":
+                _withdraw(archive, name, placed[name], configured.get(name), placements, ports, connect)
+        except PerduraError as error:
+            still[name] = error
+        else:
+            withdrawn.append(name)
+    return _outcome(archive, withdrawn, still)
+
+
+def _withdraw(
+    archive: ArchiveView,
+    name: str,
+    placed: Placed,
+    destination: Destination | None,
+    placements: Placements,
+    ports: Ports,
+    connect: Connect,
+) -> None:
+    """Take the Archive off one destination, say so in the PREMIS log and note it, in this order, each at once."""
+    reason, note = _why(archive)
+    tombstone = {"reason": reason, "note": note, "at": ports.clock.now().isoformat()}
+    details = {"reason": reason, "note": note, "tombstone": tombstone}
+    event = _event(archive, name, reason, note, ports)
+    if name == ACCESS_PAGES:
+        ports.record([event])
+        placements.take_off(name, archive.id, Placed(placed.record, "withdrawn", {**placed.details, **details}))
+        return
+    if destination is None:
+        message = f"It is configured no longer, so its record {placed.record} cannot be withdrawn."
+        raise Broken(message, code="destination-unknown")
+    with placements.hold(name, resource_id(archive)), connect(destination) as wire:
+        known = placements.known(name, archive.id) or placed
+        request = known.details.get("request")
+        for record in placements.records(name, archive.id) or [known.record]:
+            take_back(wire, record, request if record == known.record else None, reason, note)
+        ports.record([event])
+        placements.note(name, archive.id, Placed(known.record, "withdrawn", {**known.details, **details}))
+
+
+def _outcome(archive: ArchiveView, withdrawn: list[str], still: Mapping[str, PerduraError]) -> Outcome:
+    reason, note = _why(archive)
+    output: dict[str, Any] = {"withdrawn": withdrawn, "reason": reason, "note": note}
+    if still:
+        lasting = [error for error in still.values() if not isinstance(error, Retryable)]
+        if not lasting:
+            raise next(iter(still.values()))
+        refused = "; ".join(f"{name}: {error.message}" for name, error in still.items())
+        return Outcome(
+            state=StepState.BLOCKED,
+            output={**output, "still_public": list(still)},
+            findings=tuple(Finding(error.code, error.message, path=name) for name, error in still.items()),
+            error_code=lasting[0].code,
+            message=f"Withdrawn from {', '.join(withdrawn) or 'nowhere'}; still public or to be published at {refused}",
+        )
     return Outcome(
-        output={"withdrawn": withdrawn, "reason": reason, "note": note},
-        events=(_event(archive, withdrawn, reason, note, ports),),
+        output=output,
         facts=(
             Fact(
                 "org.perdura.archive.withdrawn.v1",
@@ -62,19 +104,24 @@ def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outco
                     "archive": str(archive.id),
                     "destinations": withdrawn,
                     "reason": f"{reason}: {note}" if note else reason,
-                    "tell_source": told.get("tell_source") is True,
+                    "tell_source": archive.step.input.get("tell_source") is True,
                 },
             ),
         ),
     )
 
 
-def _event(archive: ArchiveView, withdrawn: list[str], reason: str, note: str, ports: Ports) -> Event:
+def _why(archive: ArchiveView) -> tuple[str, str]:
+    told = archive.step.input
+    return str(told.get("reason") or "out-of-scope"), str(told.get("note") or "")
+
+
+def _event(archive: ArchiveView, name: str, reason: str, note: str, ports: Ports) -> Event:
     return Event(
-        id=ports.derived("premis/withdrawal"),
+        id=ports.derived(f"premis/withdrawal {name}"),
         type="policy assignment",
         at=ports.clock.now(),
-        details=(f"Withdrawn from access at {', '.join(withdrawn)}: {reason}",),
+        details=(f"Withdrawn from access at {name}: {reason}",),
         outcomes=(EventOutcome(SUCCESS, (note,) if note else ()),),
         agents=(*authorizer(archive), SOFTWARE),
         objects=(Identifier("UUID", str(archive.id)),),

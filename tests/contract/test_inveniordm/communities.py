@@ -11,7 +11,7 @@ from tests.contract.test_inveniordm.answers import Refused, answer, json_of
 if TYPE_CHECKING:
     from tests.contract.test_inveniordm.fake import Fake, Item
 
-OUTCOMES = {"accept": "accepted", "decline": "declined"}
+OUTCOMES = {"accept": "accepted", "decline": "declined", "cancel": "cancelled"}
 _UNKNOWN = "The persistent identifier does not exist."
 
 
@@ -77,18 +77,22 @@ def request_of(server: Fake, request: httpx.Request, user: str | None, identifie
 
 
 def act(server: Fake, request: httpx.Request, user: str | None, identifier: str, action: str) -> httpx.Response:
-    """POST /api/requests/{id}/actions/{accept or decline}"""
-    if server.curators.get(server.requests[identifier]["community"], "admin") != user:
+    """POST /api/requests/{id}/actions/{accept, decline or, for who asked, cancel}"""
+    asked = server.requests[identifier]
+    creator = server.items[asked["record"]].owner if asked["record"] in server.items else None
+    if user != (creator if action == "cancel" else server.curators.get(asked["community"], "admin")):
         raise Refused(403, "Permission denied.")
     decide(server, identifier, action)
     return answer(200, server.requests[identifier])
 
 
 def decide(server: Fake, identifier: str, action: str) -> None:
-    """What a curator does: `accept` publishes, `decline` leaves the draft."""
+    """What a curator does: `accept` publishes, `decline` and `cancel` leave the draft."""
     told = server.requests[identifier]
     told["status"] = OUTCOMES[action]
-    if "record" not in told or action == "decline":
+    if action == "cancel":
+        server.items[told["record"]].review = None
+    if "record" not in told or action != "accept":
         return
     item = server.items[told["record"]]
     if item.published is None:

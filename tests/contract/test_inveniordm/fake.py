@@ -198,6 +198,8 @@ class Fake:
 
     def discard(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
         item = self.own(identifier, user, draft=True)
+        if item.review is not None and self.requests[item.review]["status"] == "submitted":
+            raise Refused(400, "You cannot delete a draft with an open review.")
         item.draft = None
         if item.published is None:
             del self.items[identifier]
@@ -212,7 +214,7 @@ class Fake:
         if identifier in self.items and self.items[identifier].draft is None:
             raise Refused(404, "Not found.")
         item = self.own(identifier, user, draft=True)
-        if item.review is not None:
+        if item.review is not None and self.requests[item.review]["status"] in ("created", "submitted"):
             raise Refused(400, "You cannot publish a draft with an open review request. Cancel it first.")
         self.make_public(item)
         return self._shown(202, item, item.published)
@@ -256,7 +258,9 @@ class Fake:
     def delete_record(self, request: httpx.Request, user: str | None, identifier: str) -> httpx.Response:
         if user != "admin":
             raise Refused(403, "Permission denied.")
-        item = self.items[identifier]
+        item = self.items.get(identifier)
+        if item is None or item.published is None:
+            raise Refused(404, "The persistent identifier does not exist.")
         if item.tombstone is not None:
             raise Refused(400, "Record in unexpected deletion status.")
         told = json_of(request)
@@ -626,7 +630,7 @@ _ROUTES: list[tuple[str, str, Any]] = [
     ("GET", rf"{_RECORD}/draft/review", reviewing.review_of),
     ("POST", rf"{_RECORD}/draft/actions/submit-review", reviewing.submit),
     ("GET", "/api/requests/([^/]+)", reviewing.request_of),
-    ("POST", "/api/requests/([^/]+)/actions/(accept|decline)", reviewing.act),
+    ("POST", "/api/requests/([^/]+)/actions/(accept|decline|cancel)", reviewing.act),
     ("POST", rf"{_RECORD}/communities", reviewing.include),
     ("GET", rf"{_RECORD}/preservations", Fake.told),
     ("POST", "/api/hooks/receivers/preservation/events/", Fake.preserved),

@@ -14,7 +14,7 @@ from perdura.ids import derived_id, new_id
 from perdura.outcome import ArchiveView, Package, PackageKind, StepView
 from perdura.packages.aip_index import Header
 from perdura.packages.aip_index import encode as encode_index
-from perdura.ports import Offer, Placed, Ports
+from perdura.ports import Offer, Placed, Ports, Standing
 from perdura.settings import Settings
 from perdura.storage.memory import MemoryStore
 from tests.unit.tape.fakes import FakeIntents
@@ -29,6 +29,8 @@ class MemoryPlacements:
     known_by: dict[tuple[str, UUID], Placed] = field(default_factory=dict)
     named: Sequence[str] = ()
     offered: dict[UUID, Offer] = field(default_factory=dict)
+    remembered: dict[tuple[str, UUID], list[str]] = field(default_factory=dict)
+    standings: dict[UUID, Standing] = field(default_factory=dict)
 
     @contextmanager
     def hold(self, destination: str, resource: str) -> Iterator[Any]:
@@ -37,12 +39,32 @@ class MemoryPlacements:
     def known(self, destination: str, archive: UUID) -> Placed | None:
         return self.known_by.get((destination, archive))
 
+    def everywhere(self, archive: UUID) -> Mapping[str, Placed]:
+        return {name: placed for (name, each), placed in self.known_by.items() if each == archive}
+
+    def records(self, destination: str, archive: UUID) -> Sequence[str]:
+        return self.remembered.get((destination, archive), [])
+
+    def standing(self, archive: UUID) -> Standing | None:
+        return self.standings.get(archive)
+
     def note(self, destination: str, archive: UUID, placed: Placed) -> None:
+        made = self.remembered.setdefault((destination, archive), [])
+        made += [placed.record] if placed.record not in made else []
+        known = self.known(destination, archive)
+        if known is None or known.state != "withdrawn" or placed.state == "withdrawn":
+            self.known_by[destination, archive] = placed
+
+    def take_off(self, destination: str, archive: UUID, placed: Placed) -> None:
         self.known_by[destination, archive] = placed
 
-    def offer(self, destination: str, archive: UUID, offer: Offer) -> None:
+    def offer(self, destination: str, archive: UUID, offer: Offer, over: Placed | None = None) -> bool:
+        known = self.known(destination, archive)
+        if known is not None and known.state == "withdrawn" and known != over:
+            return False
         self.offered[archive] = offer
-        self.note(destination, archive, Placed(str(archive), "published"))
+        self.known_by[destination, archive] = Placed(str(archive), "published")
+        return True
 
     def collections(self, archive: UUID) -> Sequence[str]:
         return self.named

@@ -29,6 +29,8 @@ class Record:
     custom_fields: Mapping[str, Any]
     communities: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
+    has_files: bool = True
+    """Whether files are enabled; without them it is a record of metadata only."""
     review: str | None = None
     """Id of the request for review, when one is open."""
     files: tuple[FileEntry, ...] = field(default=(), repr=False)
@@ -90,6 +92,7 @@ def record_of(value: Any) -> Record:
         custom_fields=_mapping(value.get("custom_fields")),
         communities=tuple(map(str, _items(_mapping(parent.get("communities")).get("ids")))),
         errors=tuple(complaints(value)),
+        has_files=_mapping(value.get("files")).get("enabled") is not False,
         review=str(review["id"]) if review.get("id") else None,
         files=tuple(map(file_of, _mapping(_mapping(value.get("files")).get("entries")).values())),
     )

@@ -140,6 +140,11 @@ class Records:
         value = self._wire.json("GET", f"/api/requests/{quote(request_id, safe='')}")
         return str(value.get("status") or "")
 
+    def cancel_request(self, request_id: str) -> None:
+        """Take back what was handed in for review; raises RdmRefused for a request that was decided meanwhile."""
+        path = f"/api/requests/{quote(request_id, safe='')}/actions/cancel"
+        self._wire.json("POST", path, body={"payload": {"content": "Withdrawn.", "format": "html"}})
+
     def add_to_community(self, record_id: str, community: str) -> None:
         """Ask for a published record to be included in a community."""
         body = {"communities": [{"id": community}]}

@@ -1,0 +1,68 @@
+"""What people decide of an Archive while it is published, and after: looked at again, and carried to what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+
+from perdura.clients.destinations import Destination
+from perdura.clients.inveniordm.model import Record
+from perdura.clients.inveniordm.records import Records
+from perdura.clients.inveniordm.wire import RdmGone, Wire
+from perdura.errors import Retryable
+from perdura.outcome import ArchiveView, Finding
+from perdura.ports import Placements, Ports
+from perdura.registry import embargo
+from perdura.steps.publish_access import SHUT, settle
+from perdura.steps.publish_body import resource_id
+from perdura.steps.publish_result import Result
+from perdura.steps.withdraw_record import throw_away
+
+
+def as_decided(archive: ArchiveView, destination: Destination, placements: Placements, ports: Ports) -> None:
+    """Look again at what people may have decided since the work began; raises Retryable when it has to begin anew."""
+    standing, known = placements.standing(archive.id), placements.known(destination.id, archive.id)
+    now = ports.clock.now()
+    asked = (archive.restricted, embargo.ends(archive.metadata, now))
+    changed = standing is not None and (standing.restricted, embargo.ends(standing.metadata, now)) != asked
+    if changed or (known is not None and known.state == "withdrawn"):
+        raise Retryable(
+            "What may be seen of the Archive was decided anew meanwhile.", code="decided-anew", retry_after=1
+        )
+
+
+def earlier(
+    archive: ArchiveView, destination: Destination, record: Record, wire: Wire, placements: Placements
+) -> Iterator[Record]:
+    """Published records of earlier AIPs of the Archive."""
+    for name in placements.records(destination.id, archive.id):
+        if name != record.id:
+            with suppress(RdmGone):
+                found = Records(wire).record(name)
+                if found is not None:
+                    yield found
+
+
+def withheld(archive: ArchiveView, destination: Destination, wire: Wire, placements: Placements) -> Result:
+    """What is restricted is not brought there; what is there from before is shut, and what was begun thrown away."""
+    shut: list[str] = []
+    made = placements.records(destination.id, archive.id)
+    if made:
+        with placements.hold(destination.id, resource_id(archive)) as hold:
+            records, known = Records(wire), placements.known(destination.id, archive.id)
+            for name in made:
+                with suppress(RdmGone):
+                    record = records.record(name)
+                    draft = records.draft(name) if record is None else None
+                    if record is not None:
+                        settle(records, record, SHUT, None, hold)
+                        shut.append(name)
+                    elif draft is not None:
+                        throw_away(records, draft, known.details.get("request") if known is not None else None)
+    output = {"withheld": "The Archive is restricted.", **({"restricted": shut} if shut else {})}
+    return Result(destination.id, output=output)
+
+
+def shut_there(destination: Destination, record: Record) -> Finding:
+    message = f"The record {record.id} is less open than decided here; somebody shut it there, and it stays so."
+    return Finding("access-stricter", message, "warning", destination.id)
