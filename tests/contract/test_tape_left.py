@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+import zlib
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -46,7 +47,7 @@ class Left(World):
 
     @property
     def adler32(self) -> str:
-        return str(self.rows("SELECT checksums ->> 'adler32' AS sum FROM package")[0].sum)
+        return str(self.rows("SELECT checksums ->> 'adler32' AS sum FROM package ORDER BY created_at")[0].sum)
 
     def under_way(self, *, answered: bool = True) -> str:
         """A step that waits for its job; gives back the job's id."""
@@ -59,7 +60,7 @@ class Left(World):
         self.waits(self.archive, self.package, {"path": self.path, "job": job if answered else None, "phase": "job"})
         return job
 
-    def waits(self, archive: UUID, package: UUID, checkpoint: dict[str, Any]) -> None:
+    def waits(self, archive: UUID, package: UUID, checkpoint: dict[str, Any], position: int = 2) -> None:
         common = {
             "aip": str(package), "size": len(CONTENT), "adler32": self.adler32, "round": 1, "looks": 0,
             "complaints": 0, "on_disk_since": None,
@@ -67,10 +68,36 @@ class Left(World):
         with self.database.begin() as connection:
             connection.execute(
                 text("""INSERT INTO step (id, archive_id, name, position, state, checkpoint, poll_at)
-                    VALUES (:id, :archive, 'archive', 2, 'waiting', CAST(:checkpoint AS jsonb),
+                    VALUES (:id, :archive, 'archive', :position, 'waiting', CAST(:checkpoint AS jsonb),
                         clock_timestamp() + interval '1 hour')"""),
-                {"id": new_id(), "archive": archive, "checkpoint": json.dumps(common | checkpoint)},
-            )
+                {
+                    "id": new_id(), "archive": archive, "position": position,
+                    "checkpoint": json.dumps(common | checkpoint),
+                },
+            )  # fmt: skip
+
+    def next_version(self, content: bytes) -> UUID:
+        """The Archive is preserved again, and its new AIP is on its way to tape as well; gives back its id."""
+        adler32, package = f"{zlib.adler32(content):08x}", new_id()
+        with self.database.begin() as connection:
+            connection.execute(text("UPDATE package SET accepted = false"))
+            connection.execute(
+                text("""INSERT INTO package (id, archive_id, kind, bucket, key, container, size, checksums, accepted)
+                    VALUES (:package, :archive, 'AIP', 'perdura-aips', :key, 'tar', :size,
+                        jsonb_build_object('adler32', CAST(:adler32 AS text)), true)"""),
+                {
+                    "package": package, "archive": self.archive, "key": f"{package}.tar", "size": len(content),
+                    "adler32": adler32,
+                },
+            )  # fmt: skip
+            connection.execute(text("UPDATE archive SET state = 'waiting'"))
+        key, path = f"{package}:tape:1.1", f"{self.archive}/{package}.tar"
+        self.jobs.admit(TapeOrder(key, path, len(content), 3, self.archive), 0)
+        checkpoint = {"path": path, "job": None, "phase": "submit", "size": len(content), "adler32": adler32}
+        self.waits(self.archive, package, checkpoint, position=4)
+        with self.database.begin() as connection:
+            connection.execute(text("UPDATE tape_job SET intended_at = clock_timestamp() - interval '16 minutes'"))
+        return package
 
     def cancel(self, archive: UUID | None = None) -> None:
         with self.database.begin() as connection:
@@ -210,6 +237,44 @@ def test_a_skipped_step_leaves_no_job_and_a_retried_one_keeps_it(left: Left) -> 
         steering.skip(connection, left.archive, by="Ben")
     assert left.tick() == ["org.perdura.premis.recorded.v1"]
     assert "called off by Ben" in left.events()[0]
+
+
+def test_the_job_of_a_version_is_called_off_however_the_next_version_goes(left: Left) -> None:
+    """Each job is judged, and told of, by the step of its own AIP."""
+    job = left.under_way()
+    left.tape.down = True
+    left.cancel()
+    assert left.tick() == []
+    second = left.next_version(b"the second version, of another length")
+    assert left.tick() == []
+    left.tape.down = False
+    left.tape.places[left.path] = Residency(left.path, False, True, len(CONTENT), left.adler32)
+    assert left.tick() == ["org.perdura.aip.archived.v1", "org.perdura.premis.recorded.v1"]
+    assert left.tape.states[job].state == "cancelled"
+    assert left.rows("SELECT package_id FROM copy")[0].package_id == left.package
+    later = f"{second}:tape:1.1"
+    assert left.rows("SELECT ended_at FROM tape_job WHERE key = :key", key=later)[0].ended_at is None
+    left.cancel()
+    left.tick()
+    assert left.rows("SELECT ended_at FROM tape_job WHERE key = :key", key=later)[0].ended_at is not None
+    events = left.events()
+    assert len(events) == 4
+    assert [str(second) in each for each in events] == [False, False, False, True]
+
+
+def test_a_copy_of_a_version_counts_by_its_own_checksum_when_the_next_is_cancelled_too(left: Left) -> None:
+    left.under_way()
+    with left.database.begin() as connection:
+        connection.execute(text("UPDATE package SET checksums = checksums - 'adler32'"))
+    left.tape.down = True
+    left.cancel()
+    left.next_version(b"the second version, of another length")
+    left.cancel()
+    left.tape.down = False
+    left.tape.places[left.path] = Residency(left.path, False, True, len(CONTENT), f"{zlib.adler32(CONTENT):08x}")
+    left.tick()
+    assert [row.package_id for row in left.rows("SELECT package_id FROM copy")] == [left.package]
+    assert len(left.events()) == 4
 
 
 def test_the_job_of_a_container_goes_on_while_one_of_its_aips_is_waited_for(left: Left) -> None:

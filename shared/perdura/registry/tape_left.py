@@ -13,23 +13,29 @@ from perdura.packages.tape_container import Slot
 from perdura.ports import LeftCopy, LeftJob, LeftRecall, TapeAccount, TapeJob
 from perdura.registry import work
 
-_ARCHIVES = """
-    SELECT job.archive_id WHERE job.archive_id IS NOT NULL
+_AIPS = """
+    SELECT package.id, package.archive_id, package.created_at,
+        CAST(NULL AS bigint) AS "offset", CAST(NULL AS bigint) AS length
+    FROM package WHERE id = CASE WHEN job.archive_id IS NOT NULL THEN CAST(split_part(job.key, ':', 1) AS uuid) END
     UNION ALL
-    SELECT package.archive_id FROM tape_container_member JOIN package ON package.id = package_id
-    WHERE tape_container_member.container_id = job.container_id
+    SELECT package.id, package.archive_id, package.created_at, member."offset", member.size
+    FROM tape_container_member AS member JOIN package ON package.id = member.package_id
+    WHERE member.container_id = job.container_id
 """
+"""The AIPs that a job is for."""
 
-_NEWEST = """
-    SELECT state FROM step WHERE step.archive_id = each.archive_id AND name = 'archive'
-    ORDER BY position DESC, attempt DESC LIMIT 1
+_OWN_STEP = """
+    FROM step WHERE step.archive_id = each.archive_id AND name = 'archive' AND step.created_at >= each.created_at
+    ORDER BY position, attempt DESC LIMIT 1
 """
+"""The newest attempt at putting an AIP on tape: that of the first such step asked for after the AIP was recorded.
+Later ones are for the versions after it."""
 
 _JOB_LEFT = f"""
     ended_at IS NULL AND coalesce(archive_id, container_id) IS NOT NULL
         AND (job_id IS NOT NULL OR intended_at < clock_timestamp() - interval '15 minutes')
-        AND EXISTS (SELECT FROM ({_ARCHIVES}) AS each)
-        AND NOT EXISTS (SELECT FROM ({_ARCHIVES}) AS each WHERE ({_NEWEST}) IS DISTINCT FROM 'cancelled')
+        AND EXISTS (SELECT FROM ({_AIPS}) AS each)
+        AND NOT EXISTS (SELECT FROM ({_AIPS}) AS each WHERE (SELECT state {_OWN_STEP}) IS DISTINCT FROM 'cancelled')
 """  # noqa: S608 - constants of this module
 """Holds for jobs that no step waits for. One whose answer is not known may still be asked for by a worker for 15
 minutes."""
@@ -51,23 +57,19 @@ _JOBS = text(f"""
 """)  # noqa: S608 - constants of this module
 
 _COPIES = text(f"""
-    SELECT wanted.key, wanted.package_id, wanted."offset", wanted.length, {work.VIEW}, step.finished_at,
-        coalesce(step.output ->> 'cancelled_by', step.output ->> 'skipped_by') AS by
-    FROM (
-        SELECT key, CAST(split_part(key, ':', 1) AS uuid) AS package_id, archive_id, 
-            CAST(NULL AS bigint) AS "offset", CAST(NULL AS bigint) AS length
-        FROM tape_job WHERE key = ANY(:keys) AND container_id IS NULL
-        UNION ALL
-        SELECT tape_job.key, package.id, package.archive_id, member."offset", member.size
-        FROM tape_job JOIN tape_container_member AS member USING (container_id)
-            JOIN package ON package.id = member.package_id
-        WHERE tape_job.key = ANY(:keys)
-    ) AS wanted
-    JOIN archive ON archive.id = wanted.archive_id
-    JOIN LATERAL (SELECT * FROM step WHERE step.archive_id = archive.id AND name = 'archive'
-                  ORDER BY position DESC, attempt DESC LIMIT 1) AS step ON true
-    ORDER BY wanted.key, wanted."offset"
-""")  # noqa: S608 - a constant of another module
+    SELECT job.key, each.id AS package_id, each."offset", each.length, {work.VIEW}, step.finished_at,
+        coalesce(step.output ->> 'cancelled_by', step.output ->> 'skipped_by') AS by,
+        (SELECT tried.checkpoint ->> 'adler32' FROM step AS tried
+            WHERE tried.archive_id = archive.id AND tried.position = step.position
+                AND tried.checkpoint ->> 'aip' = CAST(each.id AS text)
+                AND coalesce(tried.checkpoint -> 'slot', 'null') = 'null'
+            ORDER BY attempt DESC LIMIT 1) AS computed
+    FROM tape_job AS job JOIN LATERAL ({_AIPS}) AS each ON true
+    JOIN archive ON archive.id = each.archive_id
+    JOIN LATERAL (SELECT * {_OWN_STEP}) AS step ON true
+    WHERE job.key = ANY(:keys)
+    ORDER BY job.key, each."offset"
+""")  # noqa: S608 - constants of this and another module
 
 
 def anything(connection: Connection) -> bool:
@@ -106,10 +108,10 @@ def _copy(job: Row[Any], row: Row[Any]) -> LeftCopy:
 
 
 def _adler32(row: Row[Any]) -> str | None:
-    """That of an AIP with a file of its own: what the step computed, or what the registry knows."""
+    """That of an AIP with a file of its own: what the registry knows, or what its own step computed."""
     archive: ArchiveView = work.archive_of(row)
     known = next((each.checksums.get("adler32") for each in archive.packages if each.id == row.package_id), None)
-    return archive.step.checkpoint.get("adler32") or known
+    return known or row.computed
 
 
 def looked_at(connection: Connection, job: LeftJob, found: TapeJob | None, *, over: bool) -> None:
