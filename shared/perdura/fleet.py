@@ -292,6 +292,8 @@ class Submission:
     moved_at: datetime | None = None
     """When its status last changed: the last sign of life."""
     outcome: str | None = None
+    refused: tuple[str, ...] = ()
+    """Instances whose checks it did not pass, for faults of theirs."""
 
     @property
     def in_flight(self) -> bool:
@@ -339,7 +341,17 @@ class Submissions(Protocol):
         ...
 
     def met(self, instance: str, failure: str | None) -> None:
-        """Count a failure of an instance, or a success, which ends the counting; too many pause it for a while."""
+        """Count a request that an instance failed, or one that it took, which ends the counting.
+
+        Too many in a row pause it for a while.
+        """
+        ...
+
+    def ended(self, instance: str, kind: str | None, message: str = "") -> None:
+        """Count packages in a row that ended alike at an instance, by error code; none when an AIP came about.
+
+        Too many pause it for a while, for then it is less likely that all of them are bad than that it is.
+        """
         ...
 
     def seen(self, instance: str, probe: Probe | None, reason: str = "") -> None:

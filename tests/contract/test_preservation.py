@@ -285,3 +285,44 @@ def test_the_whole_history_of_an_archive_is_read_page_by_page(database: Engine) 
     ids = [event.id for event in logged]
     assert ids[-1200:] == [event.id for event in told]
     assert [event.id for event in logged] == ids
+
+
+def test_packages_that_end_alike_in_a_row_pause_an_instance_until_an_aip_comes_of_one(
+    database: Engine, book: SubmissionBook
+) -> None:
+    book.seen("one", Probe("1.17.0", "x"))
+    for kind in ("infected", "infected", "not-unpacked", "infected", "infected"):
+        book.ended("one", kind, "why")
+        book.met("one", None)
+    assert state_of(database).mode == "active"
+    book.ended("one", "infected", "why")
+    assert (state_of(database).mode, state_of(database).reason) == (
+        "paused",
+        "3 packages in a row ended alike (infected). why",
+    )
+    book.met("one", None)
+    assert state_of(database).mode == "paused"
+    book.ended("one", None)
+    assert state_of(database).mode == "active"
+
+
+def test_a_person_who_resumes_an_instance_has_the_counting_begin_anew(database: Engine, book: SubmissionBook) -> None:
+    book.seen("one", Probe("1.17.0", "x"))
+    for _ in range(3):
+        book.ended("one", "infected", "why")
+    with database.begin() as connection:
+        archivematica.set_mode(connection, "one", "active", "", ["one"])
+    book.ended("one", "infected", "why")
+    assert state_of(database).mode == "active"
+
+
+def state_of(database: Engine) -> archivematica.InstanceState:
+    with database.connect() as connection:
+        (state,) = archivematica.instances(connection)
+    return state
+
+
+def test_instances_that_refused_a_package_are_read_back(database: Engine, book: SubmissionBook) -> None:
+    mine = replace(queued(database, book), refused=("one", "two"))
+    book.note(mine)
+    assert book.of_step(mine.step) == mine

@@ -831,3 +831,80 @@ def test_a_list_of_jobs_that_makes_no_sense_is_no_answer(job: dict[str, object])
     )
     with pytest.raises(ArchivematicaUnavailable):
         Dashboard(exchange).failed_jobs(UUID(int=1))
+
+
+def test_an_instance_whose_checks_refuse_everything_is_paused_and_its_packages_go_elsewhere() -> None:
+    scene = Scene("one", "two", "three")
+    scene.pipelines["one"].configurations = ["default"]
+    cases = [scene.driver.add(number) for number in range(30)]
+    scene.driver.run(120, tick=5)
+    assert "one" in scene.driver.book.paused_until
+    scene.driver.run(3600, tick=5)
+    assert all(case.state is StepState.COMPLETED for case in cases)
+    assert scene.pipelines["one"].started == []
+    assert list(scene.store.list("sips-one", "")) == []
+    assert sum("one" in row.refused for row in scene.driver.book.rows.values()) < 10
+
+
+def test_a_package_that_every_instance_refuses_ends_by_the_reason_of_the_last() -> None:
+    scene = Scene("one", "two")
+    for pipeline in scene.pipelines.values():
+        pipeline.configurations = ["default"]
+    case = scene.preserve(hours=1)
+    assert case.outcome is not None
+    assert (case.state, case.outcome.error_code) == (StepState.BLOCKED, "no-such-configuration")
+    row = scene.driver.book.of_step(case.view.step.id)
+    assert row is not None
+    assert (row.state, sorted(row.refused)) == ("closed", ["one", "two"])
+
+
+def test_a_configuration_that_somebody_wished_for_pauses_no_instance_that_does_not_have_it() -> None:
+    scene = Scene("one", "two")
+    scene.pipelines["two"].configurations += ["special"]
+    cases = [scene.driver.add(number, configuration="special") for number in range(12)]
+    scene.driver.run(3600, tick=5)
+    assert all(case.state is StepState.COMPLETED for case in cases)
+    assert scene.driver.book.paused_until == {}
+    assert {unit.configuration for unit in scene.pipelines["two"].started} == {"special"}
+
+
+def test_a_package_that_was_to_go_to_one_instance_goes_to_no_other() -> None:
+    scene = Scene("one", "two")
+    scene.pipelines["one"].configurations = ["default"]
+    case = scene.driver.add(1, instance="one")
+    scene.driver.run(600, tick=5)
+    assert case.outcome is not None
+    assert (case.state, case.outcome.error_code) == (StepState.BLOCKED, "no-such-configuration")
+    assert sum(scene.started().values()) == 0
+
+
+@pytest.mark.parametrize("broken", [Plan(transfer="virus"), Plan(store="flip"), Plan(transfer="failed")], ids=str)
+def test_an_instance_that_fails_every_package_alike_is_paused_until_one_comes_out_well(broken: Plan) -> None:
+    scene = Scene("one", "two")
+    scene.pipelines["one"].default_plan = broken
+    cases = [scene.driver.add(number) for number in range(60)]
+    scene.driver.run(3600, tick=5)
+    failed = [case for case in cases if case.state is StepState.FAILED]
+    assert 5 <= len(failed) <= 20
+    assert sum(case.state is StepState.COMPLETED for case in cases) == len(cases) - len(failed)
+    assert "one" in scene.driver.book.paused_until
+    scene.pipelines["one"].default_plan = Plan()
+    scene.clock.step(3600)
+    more = [scene.driver.add(number) for number in range(100, 120)]
+    scene.driver.run(3600, tick=5)
+    assert all(case.state is StepState.COMPLETED for case in more)
+    assert "one" not in scene.driver.book.paused_until
+
+
+def test_packages_that_are_bad_each_in_its_way_and_single_infected_ones_pause_nothing() -> None:
+    scene = Scene()
+    bad = [Plan(transfer="virus"), Plan(transfer="failed"), Plan(ingest="failed"), Plan(store="flip")]
+    for number in range(24):
+        case = scene.driver.add(number)
+        scene.pipeline.plans[str(case.view.id)] = bad[number % 4] if number < 12 else Plan()
+    infected = scene.driver.add(50)
+    scene.pipeline.plans[str(infected.view.id)] = Plan(transfer="virus")
+    paused = []
+    scene.driver.run(3600, tick=5, between=lambda: paused.extend(scene.driver.book.paused_until))
+    assert infected.state is StepState.FAILED
+    assert paused == []

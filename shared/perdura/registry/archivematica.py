@@ -19,7 +19,7 @@ PATIENCE_OF_QUEUE = 120.0
 
 _COLUMNS = (
     "id, archive_id, step_id, name, size, wanted, queued_at, state, instance, configuration, path, ahead, ahead_bytes, "
-    "tries, sent_at, transfer, sip, status, microservice, moved_at, outcome"
+    "tries, sent_at, transfer, sip, status, microservice, moved_at, outcome, refused"
 )
 
 
@@ -40,7 +40,7 @@ class InstanceState:
 
 
 class SubmissionBook:
-    """Keeps the book; `limit` failures in a row pause an instance for `pause` seconds."""
+    """Keeps the book; `limit` failures in a row, or packages that end alike, pause an instance for `pause` seconds."""
 
     def __init__(self, engine: Engine, *, limit: int, pause: float) -> None:
         self._engine = engine
@@ -138,7 +138,6 @@ class SubmissionBook:
                 submission,
                 state="reserved",
                 instance=terms.name,
-                configuration=submission.configuration or terms.configuration,
                 ahead=state.packages,
                 ahead_bytes=state.bytes,
             )
@@ -186,7 +185,10 @@ class SubmissionBook:
         return True
 
     def met(self, instance: str, failure: str | None) -> None:
-        """Count a failure of an instance, or a success, which ends the counting; too many pause it for a while."""
+        """Count a request that an instance failed, or one that it took, which ends the counting.
+
+        What it takes does not end a pause for what became of packages before: only an AIP does.
+        """
         with self._engine.begin() as connection:
             if failure is None:
                 connection.execute(
@@ -194,9 +196,9 @@ class SubmissionBook:
                         UPDATE archivematica_instance SET failures = 0, reason = '', paused_until = NULL,
                             mode = 'active', updated_at = clock_timestamp()
                         WHERE name = :name AND (failures > 0 OR paused_until IS NOT NULL)
-                            AND (mode = 'active' OR paused_until IS NOT NULL)
+                            AND (mode = 'active' OR paused_until IS NOT NULL) AND alike < :limit
                     """),
-                    {"name": instance},
+                    {"name": instance, "limit": self._limit},
                 )
                 return
             connection.execute(
@@ -211,6 +213,20 @@ class SubmissionBook:
                 """),
                 {"name": instance, "reason": failure[:500], "limit": self._limit, "pause": self._pause},
             )
+
+    def ended(self, instance: str, kind: str | None, message: str = "") -> None:
+        """Count packages in a row that ended alike at an instance, by error code; none when an AIP came about."""
+        with self._engine.begin() as connection:
+            if kind is not None:
+                reason = f"{self._limit} packages in a row ended alike ({kind}). {message}"[:500]
+                values = {"name": instance, "kind": kind, "reason": reason, "limit": self._limit, "pause": self._pause}
+                connection.execute(text(_ENDED_ALIKE), values)
+                return
+            connection.execute(
+                text("UPDATE archivematica_instance SET alike = 0, failing = '' WHERE name = :name AND alike > 0"),
+                {"name": instance},
+            )
+        self.met(instance, None)
 
     def seen(self, instance: str, probe: Probe | None, reason: str = "") -> None:
         """Note that an instance answered with `probe`, or did not, and why."""
@@ -252,7 +268,7 @@ def set_mode(connection: Connection, name: str, mode: str, reason: str, known: S
         text("""
             INSERT INTO archivematica_instance (name, mode, reason) VALUES (:name, :mode, :reason)
             ON CONFLICT (name) DO UPDATE SET mode = excluded.mode, reason = excluded.reason, paused_until = NULL,
-                failures = 0, updated_at = clock_timestamp()
+                failures = 0, alike = 0, failing = '', updated_at = clock_timestamp()
         """),
         {"name": name, "mode": mode, "reason": reason[:500]},
     )
@@ -278,6 +294,16 @@ def stored(connection: Connection, package: UUID, name: str) -> bool:
     return bool(done.rowcount)
 
 
+_ALIKE = "CASE WHEN failing = :kind THEN alike + 1 ELSE 1 END"
+_ENDED_ALIKE = f"""
+    UPDATE archivematica_instance SET alike = {_ALIKE}, failing = :kind, updated_at = clock_timestamp(),
+        reason = CASE WHEN {_ALIKE} >= :limit AND (mode = 'active' OR paused_until IS NOT NULL)
+            THEN :reason ELSE reason END,
+        mode = CASE WHEN mode = 'active' AND {_ALIKE} >= :limit THEN 'paused' ELSE mode END,
+        paused_until = CASE WHEN {_ALIKE} >= :limit AND (mode = 'active' OR paused_until IS NOT NULL)
+            THEN clock_timestamp() + interval '1 second' * :pause ELSE paused_until END
+    WHERE name = :name
+"""  # noqa: S608 - a constant of this module
 _STATES = """
     SELECT name, mode, reason, paused_until, failures, reachable, version, checked_at,
         paused_until IS NOT NULL AND paused_until <= clock_timestamp() AS on_trial,
@@ -332,13 +358,13 @@ def _has_room(terms: Terms, state: InstanceState, size: int) -> bool:
 
 
 def _write(connection: Connection, submission: Submission) -> None:
-    values: dict[str, Any] = asdict(submission)
+    values: dict[str, Any] = asdict(submission) | {"refused": list(submission.refused)}
     connection.execute(
         text("""
             UPDATE archivematica_submission SET state = :state, instance = :instance, configuration = :configuration,
                 path = :path, ahead = :ahead, ahead_bytes = :ahead_bytes, tries = :tries, sent_at = :sent_at,
                 transfer = :transfer, sip = :sip, status = :status, microservice = :microservice, moved_at = :moved_at,
-                outcome = :outcome, looked_at = clock_timestamp()
+                outcome = :outcome, refused = :refused, looked_at = clock_timestamp()
             WHERE id = :id
         """),
         {name: value for name, value in values.items() if name not in {"archive", "step", "queued_at", "wanted"}},
@@ -346,4 +372,5 @@ def _write(connection: Connection, submission: Submission) -> None:
 
 
 def _submission(row: Row[Any]) -> Submission:
-    return Submission(*tuple(row))
+    found = Submission(*tuple(row))
+    return replace(found, refused=tuple(found.refused))

@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, Boolean, CheckConstraint, DateTime, ForeignKey, Index, Integer, Text, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from perdura.metadata import Base
@@ -49,6 +49,10 @@ class ArchivematicaInstance(Base):
     paused_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     """When a pause that a machine began ends by a single trial; None for a person's."""
     failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    """Requests in a row that it failed."""
+    alike: Mapped[int] = mapped_column(Integer, server_default="0")
+    failing: Mapped[str] = mapped_column(Text, server_default="")
+    """So many packages in a row ended there by this error code, without an AIP."""
     reachable: Mapped[bool] = mapped_column(Boolean, server_default=text("true"))
     version: Mapped[str | None] = mapped_column(Text)
     pipeline: Mapped[str | None] = mapped_column(Text)
@@ -79,6 +83,8 @@ class ArchivematicaSubmission(Base):
     status: Mapped[str] = mapped_column(Text, server_default="")
     microservice: Mapped[str] = mapped_column(Text, server_default="")
     outcome: Mapped[str | None] = mapped_column(Text)
+    refused: Mapped[list[str]] = mapped_column(ARRAY(Text), server_default=text("'{}'"))
+    """Instances whose checks it did not pass."""
     queued_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=_NOW)
     looked_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=_NOW)
     sent_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

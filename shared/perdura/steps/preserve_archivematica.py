@@ -301,10 +301,13 @@ def _take(archive: ArchiveView, submission: Submission, ports: Ports) -> Outcome
         return replace(outcome, checkpoint={**checkpoint_of(submission), **(outcome.checkpoint or {})})
     if outcome.state in {StepState.COMPLETED, StepState.COMPLETED_WITH_WARNINGS}:
         fleet_of(ports).book.note(replace(submission, state="closed", outcome=TAKEN))
-        fleet_of(ports).book.met(archivematica.terms.name, None)
+        fleet_of(ports).book.ended(archivematica.terms.name, None)
         _tidied(submission, archivematica, ports)
     elif outcome.state is StepState.FAILED:
         fleet_of(ports).book.note(replace(submission, state="closed", outcome=outcome.error_code, status=FLAWED))
+        fleet_of(ports).book.ended(
+            archivematica.terms.name, outcome.error_code or "archivematica-failed", outcome.message or ""
+        )
         said = f"{outcome.message} It is left as it is; trying again sends the package anew."
         return replace(outcome, message=said.strip())
     else:

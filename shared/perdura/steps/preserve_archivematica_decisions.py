@@ -137,7 +137,7 @@ def cause_of(jobs: tuple[FailedJob, ...]) -> tuple[str, str]:
 
 
 _CAUSES = (
-    ("Scan for viruses", "infected", "its virus scan found something"),
+    ("Scan for viruses", "infected", "its virus scan found something, or could not be done"),
     ("Verify bag", "bag-invalid-in-archivematica", "it found the bag invalid"),
     ("Extract zipped bag transfer", "not-unpacked", "it could not unpack the package"),
     ("Extract contents from compressed archives", "not-unpacked", "it could not unpack an archive in the package"),

@@ -20,7 +20,7 @@ from perdura.fleet import (
 from perdura.outcome import Outcome, StepState
 from perdura.ports import Ports
 from perdura.steps import preserve_archivematica_source as source
-from perdura.steps.preserve_archivematica_told import fleet_of, instance_of, waiting
+from perdura.steps.preserve_archivematica_told import checkpoint_of, fleet_of, instance_of, waiting
 from perdura.storage.timed import TimeUp
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,9 @@ TRIES = 5
 def reserved(submission: Submission, fleet: Fleet) -> Submission | str:
     """The submission with a place kept at an instance, or the reason why there is none now; raises Broken."""
     offers = [
-        archivematica.terms for name, archivematica in fleet.instances.items() if submission.wanted in (None, name)
+        archivematica.terms
+        for name, archivematica in fleet.instances.items()
+        if submission.wanted in (None, name) and name not in submission.refused
     ]
     if not offers:
         raise Broken("No Archivematica is configured that could take the package.", code="no-archivematica")
@@ -61,18 +63,21 @@ def send(submission: Submission, consignment: source.Consignment, ports: Ports) 
         raise
     except (ArchivematicaUnavailable, ArchivematicaRefused) as error:
         return put_back(submission, ports, error)
-    except (Broken, Rejected) as error:
+    except Broken as error:
+        return elsewhere(submission, ports, error)
+    except Rejected as error:
         fleet.book.note(replace(submission, state="closed", outcome=error.code))
         raise
-    submission = replace(submission, state="unsure", path=submission.name, sent_at=ports.clock.now(), moved_at=None)
-    if not fleet.book.sending(submission):
+    asking = replace(submission, state="unsure", path=submission.name, sent_at=ports.clock.now(), moved_at=None)
+    asking = replace(asking, configuration=start.configuration)
+    if not fleet.book.sending(asking):
         return Outcome(StepState.BLOCKED, error_code="not-sent", message="The step was over before it was sent.")
     try:
-        return asked(submission, start, str(submission.id), archivematica, ports)
+        return asked(asking, start, str(submission.id), archivematica, ports)
     except Ambiguous as error:
-        return unsure(submission, ports, error)
+        return unsure(asking, ports, error)
     except (NotSent, ArchivematicaRefused) as error:
-        return put_back(replace(submission, tries=submission.tries + 1), ports, error)
+        return put_back(submission, ports, error)
 
 
 def asked(submission: Submission, start: Start, key: str, archivematica: Archivematica, ports: Ports) -> Outcome:
@@ -101,11 +106,34 @@ def unsure(submission: Submission, ports: Ports, error: Ambiguous) -> Outcome:
     return waiting(submission, ports, "archivematica-unsure", error.message)
 
 
+def elsewhere(submission: Submission, ports: Ports, error: Broken) -> Outcome:
+    """An instance is not as it must be: back into the queue, for any but that one.
+
+    Raises the error when there is no other, or that one was wished for. A configuration that was wished for says
+    nothing of the instance that does not have it.
+    """
+    fleet, name = fleet_of(ports), submission.instance or ""
+    if submission.configuration is None:
+        fleet.book.ended(name, error.code, error.message)
+    refused = (*submission.refused, name)
+    if submission.wanted is not None or set(fleet.instances) <= set(refused):
+        fleet.book.note(replace(submission, state="closed", outcome=error.code, refused=refused))
+        raise error
+    log.warning("%s: %s", name, error.message, extra={"archive": submission.archive})
+    again = replace(submission, state="queued", instance=None, refused=refused)
+    fleet.book.note(again)
+    try:
+        source.clear(submission, instance_of(submission, fleet).terms, ports)
+    except (PerduraError, OSError) as left:
+        log.warning("not tidied up: %s", left, extra={"archive": submission.archive})
+    return Outcome(StepState.QUEUED, checkpoint=checkpoint_of(again))
+
+
 def put_back(submission: Submission, ports: Ports, error: PerduraError) -> Outcome:
     """Nothing was begun: back into the queue, for whichever instance takes it."""
     book = fleet_of(ports).book
     book.met(submission.instance or "", error.message)
-    tries = submission.tries + (submission.state == "reserved")
+    tries = submission.tries + 1
     if tries >= TRIES:
         book.note(replace(submission, state="closed", outcome=error.code, tries=tries, sent_at=None))
         return Outcome(StepState.BLOCKED, error_code=error.code, message=f"{error.message} ({tries} times)")

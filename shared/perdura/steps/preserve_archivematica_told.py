@@ -29,6 +29,8 @@ def ended(submission: Submission, ports: Ports, decision: Decision) -> Outcome:
     book = fleet_of(ports).book
     if decision.blames or decision.act is Act.BLOCK:
         book.met(submission.instance or "", decision.message)
+    if decision.code != "archivematica-rejected":
+        book.ended(submission.instance or "", decision.code, decision.message)
     book.note(replace(submission, state="closed", outcome=decision.code))
     log.error("%s: %s", decision.code, decision.message, extra={"archive": submission.archive})
     return Outcome(

@@ -8,7 +8,7 @@ import random
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from pydantic import SecretStr
@@ -58,6 +58,7 @@ class MemoryBook:
     def __init__(self, clock: SteppedClock, limit: int = 5, pause: float = 900) -> None:
         self.rows: dict[UUID, Submission] = {}
         self.failures: dict[str, int] = {}
+        self.alike: dict[str, tuple[str, int]] = {}
         self.paused_until: dict[str, datetime] = {}
         self.modes: dict[str, str] = {}
         self.reachable: dict[str, bool] = {}
@@ -101,7 +102,6 @@ class MemoryBook:
             submission,
             state="reserved",
             instance=name,
-            configuration=submission.configuration or terms.configuration,
             ahead=count,
             ahead_bytes=size,
         )
@@ -119,12 +119,23 @@ class MemoryBook:
 
     def met(self, instance: str, failure: str | None) -> None:
         self.failures[instance] = 0 if failure is None else self.failures.get(instance, 0) + 1
-        if failure is None:
+        if failure is None and self.alike.get(instance, ("", 0))[1] < self._limit:
             self.paused_until.pop(instance, None)
         elif self.failures[instance] >= self._limit:
-            from datetime import timedelta
+            self._paused(instance)
 
-            self.paused_until[instance] = self._clock.now() + timedelta(seconds=self._pause)
+    def ended(self, instance: str, kind: str | None, message: str = "") -> None:
+        del message
+        before, count = self.alike.pop(instance, ("", 0))
+        if kind is None:
+            self.met(instance, None)
+            return
+        self.alike[instance] = (kind, count + 1 if kind == before else 1)
+        if self.alike[instance][1] >= self._limit:
+            self._paused(instance)
+
+    def _paused(self, instance: str) -> None:
+        self.paused_until[instance] = self._clock.now() + timedelta(seconds=self._pause)
 
     def seen(self, instance: str, probe: Probe | None, reason: str = "") -> None:
         del reason
