@@ -56,10 +56,20 @@ def encode_sequence(sequence: int) -> str:
 
 def decode_sequence(cursor: str) -> int:
     """The sequence number in a cursor; raises a 422 for what we did not write."""
-    text = decode(cursor, 1)[0]
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
+    return decode_numbers(cursor, 1)[0]
+
+
+def encode_numbers(*numbers: int) -> str:
+    """The cursor after an item sorted by several numbers."""
+    return encode(*map(str, numbers))
+
+
+def decode_numbers(cursor: str, length: int) -> tuple[int, ...]:
+    """The numbers in a cursor; raises a 422 for what we did not write."""
+    texts = decode(cursor, length)
+    if not all(text.isascii() and text.isdigit() and len(text) <= 18 for text in texts):
         raise malformed()
-    return int(text)
+    return tuple(map(int, texts))
 
 
 def place(cursor: str | None) -> tuple[datetime, UUID] | None:

@@ -16,7 +16,7 @@ from perdura.api.addresses import address_of
 from perdura.api.authentication import STRANGER, Caller, api_caller, check_permission
 from perdura.api.conditions import check_match
 from perdura.api.operations import Call, Operation
-from perdura.api.problems import Problem, method_not_allowed, not_found
+from perdura.api.problems import Problem, method_not_allowed, not_found, problem_of
 from perdura.api.reading import JSON, body_of, query_of, raw_body
 from perdura.api.resources import OPERATIONS
 from perdura.api.services import Services
@@ -44,13 +44,19 @@ def dispatch(request: Request, services: Services) -> Response:
     except NotFound:
         raise not_found("resource") from None
     caller = STRANGER
+    left: Mapping[str, str] = {}
     try:
         caller = api_caller(request, services)
         left = limits.spend(caller.principal, address_of(request, services.settings), services)
         response = _answer(request, services, caller, operation, variables)
     except Problem as problem:
         auditing.denied(request, services, caller.principal, operation.name, problem)
+        problem.headers = {**left, **problem.headers}
         raise
+    except Exception as error:
+        refusal = problem_of(error)
+        refusal.headers = {**left, **refusal.headers}
+        raise refusal from error
     response.headers.update(left)
     sessions.renew(response, caller.session, services.settings)
     return response

@@ -8,9 +8,11 @@ original waits for it.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from flask import Request, Response
 from sqlalchemy import func, select, text, update
@@ -22,6 +24,7 @@ from perdura.accounts.forgetting import REPETITIONS
 from perdura.accounts.principals import Principal
 from perdura.accounts.tables import IdempotencyKey
 from perdura.api.problems import FieldError, Problem
+from perdura.api.reading import JSON
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -96,6 +99,8 @@ def answered(connection: Connection, request: Repeatable) -> Response | None:
     if not row.replayable:
         raise Problem(409, "This was done already; its answer is not repeated.", "done-already")
     response = Response(row.body, status=row.status, mimetype=row.media_type)
+    if place := _place(row.status, row.media_type, row.body):
+        response.headers["Location"] = place
     response.headers[REPLAYED] = "true"
     response.headers["Cache-Control"] = "no-store"
     return response
@@ -110,6 +115,14 @@ def keep(connection: Connection, request: Repeatable, response: Response, *, con
         .where(IdempotencyKey.caller == request.caller, IdempotencyKey.key == request.key)
         .values(status=response.status_code, media_type=response.mimetype, body=response.data, replayable=True)
     )
+
+
+def _place(status: int, media_type: str, body: bytes) -> str | None:
+    """Where the thing lies that a kept answer says was made: its link to itself, as the first answer told it."""
+    if status != HTTPStatus.CREATED or media_type != JSON:
+        return None
+    place = json.loads(body).get("links", {}).get("self")
+    return place if isinstance(place, str) else None
 
 
 def _sqlstate(error: DBAPIError) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -16,6 +17,9 @@ from perdura.errors import Broken, Conflict, NotFound, NotStored, PerduraError, 
 
 BODY_LIMIT = 512
 """Largest body of an error answer in bytes (architecture §3.6)."""
+
+NAMING_LIMIT = 16 * 2**10
+"""Largest body of one that names the fields that are wrong."""
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 5
@@ -90,26 +94,39 @@ def invalid(error: ValidationError, where: str) -> Problem:
 
 
 def document(problem: Problem) -> bytes:
-    """The problem as JSON, cut to BODY_LIMIT bytes: field errors are left out last first, then the detail is cut."""
+    """The problem as JSON: its detail is cut to BODY_LIMIT bytes, field errors beyond NAMING_LIMIT are left out."""
     members: dict[str, object] = {
         "type": f"urn:perdura:problem:{problem.code}" if problem.code else "about:blank",
         "title": problem.title,
         "status": problem.status,
         "detail": problem.detail,
     }
-    errors = [{"field": entry.field[:80], "message": entry.message[:120]} for entry in problem.errors]
-    while True:
-        body = _json(members | ({"errors": errors} if errors else {}))
-        if len(body) <= BODY_LIMIT:
-            return body
-        if errors:
-            errors.pop()
-        else:
-            members["detail"] = str(members["detail"])[: -max(1, len(body) - BODY_LIMIT)]
+    while (size := len(_json(members))) > BODY_LIMIT:
+        members["detail"] = str(members["detail"])[: -max(1, size - BODY_LIMIT)]
+    left = NAMING_LIMIT - BODY_LIMIT
+    errors: list[Mapping[str, object]] = []
+    for entry in problem.errors:
+        told = {"field": entry.field[:80], "message": entry.message[:120]}
+        left -= len(_json(told)) + 1
+        if left < 0:
+            break
+        errors.append(told)
+    return _json(members | ({"errors": errors} if errors else {}))
 
 
 def _json(members: Mapping[str, object]) -> bytes:
     return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+@contextmanager
+def blaming(field: str) -> Iterator[None]:
+    """Names that field of the request as the one at fault where the code within rejects what stood in it."""
+    try:
+        yield
+    except (NotFound, NotStored, Conflict):
+        raise
+    except Rejected as refused:
+        raise Problem(422, refused.message, refused.code, (FieldError(field, refused.message),)) from None
 
 
 def respond_with(problem: Problem) -> Response:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from typing import Any, get_origin
 
 from flask import Request
@@ -11,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from perdura.api.problems import FieldError, Problem, invalid
 
 JSON = "application/json"
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def query_of(request: Request, model: type[BaseModel]) -> BaseModel:
@@ -28,6 +31,7 @@ def query_of(request: Request, model: type[BaseModel]) -> BaseModel:
             sent[name] = values[0]
     if repeated:
         raise Problem(422, "A parameter was repeated.", "invalid", tuple(repeated))
+    _check_texts(sent, "query")
     try:
         return model.model_validate(sent)
     except ValidationError as error:
@@ -43,11 +47,29 @@ def body_of(request: Request, raw: bytes, model: type[BaseModel]) -> BaseModel:
     except (ValueError, RecursionError):
         raise Problem(400, "The body is not JSON.", "not-json") from None
     if not isinstance(value, dict):
-        raise Problem(422, "The body has to be a JSON object.", "invalid")
+        raise Problem(422, "The body has to be a JSON object.", "invalid", (FieldError("body", "not an object"),))
+    _check_texts(value, "body")
     try:
         return model.model_validate(value)
     except ValidationError as error:
         raise invalid(error, "body") from None
+
+
+def _check_texts(sent: Mapping[str, Any], where: str) -> None:
+    """Raise a 422 that names the texts which no database could hold: those with a NUL or half a surrogate pair."""
+    wrong = []
+    waiting: list[tuple[str, Any]] = [(where, sent)]
+    while waiting:
+        field, value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting += [(f"{field}.{name}", each) for name, each in value.items()]
+            value = " ".join(value)
+        elif isinstance(value, list):
+            waiting += [(f"{field}.{position}", each) for position, each in enumerate(value)]
+        if isinstance(value, str) and _UNSTORABLE.search(value):
+            wrong.append(FieldError(_UNSTORABLE.sub("?", field), "a character that cannot be stored"))
+    if wrong:
+        raise Problem(422, f"{len(wrong)} wrong value(s) in the {where}.", "invalid", tuple(reversed(wrong)))
 
 
 def raw_body(request: Request, limit: int) -> bytes:

@@ -38,8 +38,7 @@ class Client(Transport):
 
     def steps(self, archive: str) -> list[Document]:
         """Every attempt of every step of an Archive, in order."""
-        steps: list[Document] = self.get(f"/archives/{archive}/steps")["items"]
-        return steps
+        return list(self.items(f"/archives/{archive}/steps"))
 
     def events(self, archive: str, limit: int | None = None) -> Iterator[Document]:
         """The PREMIS events of an Archive, the oldest first."""

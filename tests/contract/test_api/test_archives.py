@@ -10,6 +10,8 @@ from lxml import etree
 from sqlalchemy import text
 from werkzeug.test import Client
 
+from perdura.api import cursors
+from perdura.api.queries import archives
 from perdura.ids import new_id
 from tests.contract.test_api.world import FILES, World, bearer
 
@@ -89,6 +91,35 @@ def test_steps_tell_why_they_failed(world: World, registry: Client) -> None:
     steps = registry.get(f"/api/v1/archives/{archive}/steps", headers=bearer()).get_json()["items"]
     assert steps[0]["error"] == {"code": "digest", "message": "Wrong bytes."}
     assert steps[0]["findings"] == [finding]
+
+
+def test_attempts_come_in_pages_and_an_archive_shows_the_last_of_each_step(world: World, registry: Client) -> None:
+    archive = world.archive(state="failed")
+    for attempt in range(1, 31):
+        world.step(archive, "ingest", 0, "completed" if attempt == 30 else "failed", attempt=attempt)
+        world.step(archive, "check", 999 + attempt, "completed")
+    world.step(archive, "preserve", 1, "failed", output={"marked": "here"})
+    seen: list[tuple[int, int]] = []
+    address = f"/api/v1/archives/{archive}/steps?limit=25"
+    while address:
+        page = registry.get(address, headers=bearer()).get_json()
+        assert len(page["items"]) <= 25
+        seen += [(step["position"], step["attempt"]) for step in page["items"]]
+        address = f"/api/v1/archives/{archive}/steps?limit=25&cursor={page['next']}" if page["next"] else ""
+    assert seen == sorted(seen)
+    assert len(seen) == 61
+    pipeline = registry.get(f"/api/v1/archives/{archive}", headers=bearer()).get_json()["pipeline"]
+    assert [(step["name"], step["state"], step["attempt"]) for step in pipeline[:3]] == [
+        ("ingest", "completed", 30), ("preserve", "failed", 1), ("archive", None, None),
+    ]  # fmt: skip
+    with world.engine.connect() as connection:
+        shown = archives.steps(connection, archive)
+    assert [(step.position, step.attempt) for step in shown] == [
+        *((0, attempt) for attempt in range(11, 31)), (1, 1), *((position, 1) for position in range(1010, 1030)),
+    ]  # fmt: skip
+    for cursor in ("x", cursors.encode("1"), cursors.encode("a", "b"), cursors.encode("1", "9" * 19)):
+        told = registry.get(f"/api/v1/archives/{archive}/steps?cursor={cursor}", headers=bearer())
+        assert told.status_code == 422
 
 
 def test_files_are_paged_by_path_and_lead_to_their_bytes(world: World, registry: Client) -> None:

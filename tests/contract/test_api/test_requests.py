@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import threading
 import time
@@ -9,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 from werkzeug.test import Client
 
@@ -18,6 +20,7 @@ from perdura.settings import Settings
 from tests.contract.test_api.world import BASE, TOKEN, World, bearer
 
 DEPOSITS, TOKENS = "/api/v1/deposits", "/api/v1/users/me/tokens"
+NOBODY = "01900000-0000-7000-8000-000000000000"
 BODY = {"filename": "a.zip", "size": 1}
 
 
@@ -35,6 +38,7 @@ def test_a_repeated_post_is_done_once_and_answered_alike(world: World, registry:
     again = registry.post(DEPOSITS, headers=_keyed("k-1"), json=BODY)
     assert (again.status_code, again.data) == (201, first.data)
     assert (first.headers.get("Idempotency-Replayed"), again.headers["Idempotency-Replayed"]) == (None, "true")
+    assert again.headers["Location"] == first.headers["Location"]
     assert _count(world, "deposit") == 1
     assert len(world.audited()) == 1
 
@@ -159,6 +163,28 @@ def test_a_caller_is_slowed_down_and_told_when_to_go_on(world: World) -> None:
     assert limited.registry().get("/api/v1/archives", headers=other).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", f"/archives/{NOBODY}", None, 404),
+        ("GET", "/archives?limit=0", None, 422),
+        ("GET", "/audit", None, 403),
+        ("POST", "/schedules", {"name": "n", "source": "zenodo", "query": "q", "cron": "never"}, 422),
+        ("DELETE", "/pipelines/harvest", None, 409),
+    ],
+)
+def test_what_is_left_is_told_with_refusals_too(world: World, method: str, path: str, body: Any, status: int) -> None:
+    roles = ("viewer",) if status == 403 else ("administrator", "archivist")
+    sent = {} if body is None else {"json": body}
+    answer = (
+        _with(world, rate_limit=7)
+        .registry()
+        .open(f"/api/v1{path}", method=method, headers=world.bearer(*roles), **sent)
+    )
+    assert answer.status_code == status
+    assert answer.headers["RateLimit"].startswith('"callers";r=6;t=')
+
+
 def test_several_processes_let_through_what_one_would(world: World) -> None:
     """Each has its own share of the same bucket; what a share holds is taken out of the bucket first."""
     quota, per_second = 40, 40 / 60
@@ -231,6 +257,44 @@ def test_a_page_is_as_large_as_its_request_may_ask_and_no_other(world: World, re
     assert page is not None
     assert whole is not None
     assert (len(page["items"]), len(whole["items"])) == (2, 3)
+
+
+SCHEDULE = {"name": "n", "source": "zenodo", "query": "q", "cron": "@daily"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "field"),
+    [
+        ("PUT", "/pipelines/no_such_name", {"steps": ["ingest", "preserve"]}, "path.name"),
+        ("PUT", "/pipelines/p", {"steps": ["publish"]}, "body.steps"),
+        ("POST", "/archives/{archive}/run", {"steps": ["harvest"]}, "body.steps"),
+        ("PUT", "/credentials/zenodo", {"secret": "zwei\nZeilen"}, "body.secret"),
+        ("PUT", "/credentials/cod", {"secret": "secret"}, "path.source"),
+        ("POST", "/schedules", {**SCHEDULE, "cron": "61 * * * *"}, "body.cron"),
+        ("POST", "/schedules", {**SCHEDULE, "source": "nowhere"}, "body.source"),
+        ("POST", "/schedules", {**SCHEDULE, "source": "cod", "way": "oai-pmh"}, "body.way"),
+        ("POST", "/schedules", {**SCHEDULE, "base_url": "https://elsewhere.test"}, "body.base_url"),
+        ("POST", "/schedules", {**SCHEDULE, "pipeline": ["harvest", "archive"]}, "body.pipeline"),
+        ("POST", "/harvests/resolve", {"url": "ftp://nowhere.test/x"}, "body.url"),
+        ("GET", "/sources/zenodo/search?q=x&page=1000&size=100", None, "query.page"),
+        ("GET", "/archives?q=%00", None, "query.q"),
+        ("POST", "/collections", {"name": "a\0b"}, "body.name"),
+        ("POST", "/collections", {"name": "a", "description": "half a pair: \ud83d"}, "body.description"),
+        ("POST", "/collections", ["a"], "body"),
+    ],
+)
+def test_the_field_at_fault_is_named_whoever_rejects_it(
+    world: World, method: str, path: str, body: Any, field: str
+) -> None:
+    archive = world.archive(pipeline=["ingest"])
+    world.step(archive, "ingest", 0, "completed")
+    keyed = _with(world, credential_keys=SecretStr(base64.b64encode(bytes(32)).decode()))
+    sent = {} if body is None else {"json": body}
+    header = bearer(world.token(world.account("administrator", "archivist", "depositor")))
+    answer = keyed.registry().open(f"/api/v1{path.format(archive=archive)}", method=method, headers=header, **sent)
+    told = answer.get_json()
+    assert answer.status_code == 422, told
+    assert [error["field"] for error in told["errors"]] == [field]
 
 
 def test_knowing_the_caller_and_checking_the_ids_costs_two_statements(world: World, registry: Client) -> None:

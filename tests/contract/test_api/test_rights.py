@@ -388,6 +388,21 @@ def test_statistics_tell_nothing_of_hidden_archives(world: World, registry: Clie
         assert {each["id"]: each["health"] for each in sources["items"]}["zenodo"] == health
 
 
+def test_a_duplicate_of_what_became_restricted_is_not_named(world: World, registry: Client) -> None:
+    first, second, deposit = world.archive(), world.archive(state="rejected"), new_id()
+    world.step(second, "ingest", 0, "completed", output={"duplicate_of": str(first)})
+    with world.engine.begin() as connection:
+        connection.execute(insert(Deposit).values(id=deposit, archive_id=second, bucket="b", key="k", filename="a.zip"))
+    viewer = world.bearer("viewer")
+    address = f"/api/v1/deposits/{deposit}"
+    assert registry.get(address, headers=viewer).get_json()["duplicate_of"] == str(first)
+    with world.engine.begin() as connection:
+        restriction.decide(connection, first, restricted=True, reason="", by=Identifier("account", "A"))
+    told = registry.get(address, headers=viewer).get_json()
+    assert (told["duplicate_of"], str(first) in str(told)) == (None, False)
+    assert registry.get(address, headers=world.bearer("archivist")).get_json()["duplicate_of"] == str(first)
+
+
 def test_what_waits_is_told_to_those_who_may_operate(world: World, registry: Client) -> None:
     world.step(world.archive(state="running"), "ingest", 0, "queued")
     told = registry.get("/api/v1/metrics", headers=world.bearer("archivist"))

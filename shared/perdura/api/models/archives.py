@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from perdura.api.models.base import Answer, Checksums, Page, PlainText, Request, Search
+from perdura.api.models.base import Answer, Checksums, Limit, Page, PlainText, Request, Search
 from perdura.api.naming import CollectionId, PackageId
 from perdura.api.queries.criteria import Criteria
 from perdura.outcome import PackageKind, StepState
@@ -220,10 +220,17 @@ class StepAnswer(Answer):
     looks_again: datetime | None = Field(description="When a waiting step asks the outside system again.")
 
 
+class StepQuery(Page):
+    """A page of the attempts of an Archive."""
+
+    limit: Limit = 200
+
+
 class StepList(Answer):
-    """Every attempt of every step, in the order in which they began."""
+    """Attempts of steps: by their places in the pipeline, those of one step in the order in which they began."""
 
     items: list[StepAnswer]
+    next: str | None = Field(description="Cursor of the next page; null on the last.")
 
 
 class FileFilter(Page):

@@ -100,7 +100,7 @@ class DepositAnswer(Answer):
     created: datetime
     received: datetime | None
     state: ArchiveState = Field(description="State of its Archive.")
-    duplicate_of: UUID | None = Field(description="The Archive that had the same content before.")
+    duplicate_of: UUID | None = Field(description="The Archive with the same content before, where the caller sees it.")
     links: dict[str, str]
 
 

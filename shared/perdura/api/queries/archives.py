@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, literal_column, or_, select, union_all
+from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select, tuple_, union_all
 from sqlalchemy.engine import Connection
 
 from perdura.accounts.principals import Principal
@@ -27,6 +27,7 @@ from perdura.registry.tables import (
     Resource,
     Step,
 )
+from perdura.registry.transitions import ERRAND_POSITION
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +113,29 @@ def copies(connection: Connection, archive_id: UUID) -> Sequence[AnyRow]:
     ).all()
 
 
+LAST_ATTEMPTS = 20
+"""Attempts of one step of the pipeline, and steps beside it, that are shown with an Archive."""
+
+
 def steps(connection: Connection, archive_id: UUID) -> Sequence[AnyRow]:
-    """All attempts of all steps of an Archive, in the order of the pipeline."""
+    """The last attempts of each step of an Archive, in the order of the pipeline; the last steps beside it behind."""
+    recency = func.row_number().over(
+        partition_by=func.least(Step.position, ERRAND_POSITION), order_by=(Step.position.desc(), Step.attempt.desc())
+    )
+    ranked = select(Step.__table__, recency.label("recency")).where(Step.archive_id == archive_id).subquery()
+    shown = select(ranked).where(ranked.c.recency <= LAST_ATTEMPTS)
+    return connection.execute(shown.order_by(ranked.c.position, ranked.c.attempt)).all()
+
+
+def attempts(
+    connection: Connection, archive_id: UUID, *, limit: int, after: tuple[int, int] = (0, 0)
+) -> Sequence[AnyRow]:
+    """At most `limit` attempts of all steps of an Archive by (position, attempt), after that place."""
     return connection.execute(
-        select(Step.__table__).where(Step.archive_id == archive_id).order_by(Step.position, Step.attempt)
+        select(Step.__table__)
+        .where(Step.archive_id == archive_id, tuple_(Step.position, Step.attempt) > after)
+        .order_by(Step.position, Step.attempt)
+        .limit(limit)
     ).all()
 
 

@@ -24,10 +24,11 @@ from perdura.api.models.archives import (
     RecallRequest,
     RetryAnswer,
     StepList,
+    StepQuery,
 )
 from perdura.api.models.steering import ActAnswer, RunRequest
 from perdura.api.operations import Call, Section
-from perdura.api.problems import not_found
+from perdura.api.problems import blaming, not_found
 from perdura.api.queries import archives, facets, files, finding
 from perdura.api.sight import seen
 from perdura.registry import archives as registry
@@ -79,11 +80,16 @@ def get_archive(call: Call, archive_id: UUID) -> ArchiveAnswer:
 
 
 @section.get("/archives/<uuid:archive_id>/steps", permission=Permission.READ)
-def list_steps(call: Call, archive_id: UUID) -> StepList:
-    """Every attempt of every step of an Archive, with findings, error and output."""
+def list_steps(call: Call, archive_id: UUID, query: StepQuery) -> StepList:
+    """The attempts of all steps of an Archive, with findings, error and output."""
     seen(call, archive_id)
-    rows = archives.steps(call.connection, archive_id)
-    return StepList(items=[presentation.step(row) for row in rows])
+    position, attempt = cursors.decode_numbers(query.cursor, 2) if query.cursor is not None else (0, 0)
+    rows = archives.attempts(call.connection, archive_id, limit=query.limit + 1, after=(position, attempt))
+    shown = rows[: query.limit]
+    return StepList(
+        items=[presentation.step(row) for row in shown],
+        next=cursors.encode_numbers(shown[-1].position, shown[-1].attempt) if len(rows) > query.limit else None,
+    )
 
 
 @section.get("/archives/<uuid:archive_id>/files", permission=Permission.READ)
@@ -142,7 +148,8 @@ def cancel_archive(call: Call, archive_id: UUID) -> ActAnswer:
 def run_steps(call: Call, archive_id: UUID, body: RunRequest) -> ActAnswer:
     """Run more steps behind a finished pipeline. 409 while it is not finished; 422 when they cannot follow."""
     seen(call, archive_id)
-    return _begun(call, steering.run(call.connection, archive_id, body.steps))
+    with blaming("body.steps"):
+        return _begun(call, steering.run(call.connection, archive_id, body.steps))
 
 
 def _begun(call: Call, begun: Begun) -> ActAnswer:

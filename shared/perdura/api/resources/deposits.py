@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from perdura.accounts.principals import Permission
+from perdura.accounts.rights import Thing, visible
 from perdura.api import links
 from perdura.api.models.deposits import (
     Accepted,
@@ -115,10 +116,12 @@ def list_deposit_parts(call: Call, deposit_id: UUID, query: PartsQuery) -> Parts
 @section.get("/deposits/<uuid:deposit_id>", permission=Permission.READ)
 def get_deposit(call: Call, deposit_id: UUID) -> DepositAnswer:
     """A deposit and the state of the Archive it became."""
-    return _answer(_found(call, deposit_id))
+    return _answer(call, _found(call, deposit_id))
 
 
-def _answer(row: AnyRow) -> DepositAnswer:
+def _answer(call: Call, row: AnyRow) -> DepositAnswer:
+    named = [(Thing.ARCHIVE, UUID(row.duplicate_of))] if row.duplicate_of else []
+    duplicate = next((archive for _, archive in visible(call.connection, call.principal, named)), None)
     return DepositAnswer(
         id=row.id,
         archive=row.archive_id,
@@ -128,9 +131,8 @@ def _answer(row: AnyRow) -> DepositAnswer:
         created=row.created_at,
         received=row.received_at,
         state=ArchiveState(row.state),
-        duplicate_of=row.duplicate_of,
-        links=_links(row.id, row.archive_id)
-        | ({"duplicate": links.archive(row.duplicate_of)} if row.duplicate_of else {}),
+        duplicate_of=duplicate,
+        links=_links(row.id, row.archive_id) | ({"duplicate": links.archive(duplicate)} if duplicate else {}),
     )
 
 
@@ -170,7 +172,7 @@ def cancel_deposit(call: Call, deposit_id: UUID) -> DepositAnswer:
     registry.cancel(call.connection, deposit_id)
     if row.upload_id is not None:
         call.services.store.uploads.abort(Upload(row.bucket, row.key, row.upload_id))
-    return _answer(_found(call, deposit_id))
+    return _answer(call, _found(call, deposit_id))
 
 
 def _join_parts(call: Call, row: AnyRow) -> None:

@@ -16,7 +16,7 @@ from perdura.api.models.deposits import (
 )
 from perdura.api.models.harvests import HarvestAnswer, HarvestAsked, HarvestPage, HarvestsQuery
 from perdura.api.operations import Call, Section
-from perdura.api.problems import Problem, not_found
+from perdura.api.problems import Problem, blaming, not_found
 from perdura.api.queries import archives, finding, harvests
 from perdura.api.queries.criteria import Criteria
 from perdura.api.queries.rows import AnyRow
@@ -108,12 +108,13 @@ def _answer(row: AnyRow) -> HarvestAnswer:
 def resolve_harvest(call: Call, body: ResolveRequest) -> ResolveAnswer:
     """Say which record an address or DOI names, and what a harvest would fetch. Nothing is stored."""
     engine, settings, account = call.services.engine, call.services.settings, call.principal.account
-    plan = resolve.preview(
-        body.url,
-        settings,
-        token=lambda source: credential_of(engine, settings, account, source),
-        budget=lambda profile: registry_budget(engine, profile),
-    )
+    with blaming("body.url"):
+        plan = resolve.preview(
+            body.url,
+            settings,
+            token=lambda source: credential_of(engine, settings, account, source),
+            budget=lambda profile: registry_budget(engine, profile),
+        )
     return ResolveAnswer(
         source=plan.source,
         recid=plan.recid,

@@ -15,7 +15,7 @@ from perdura.api.models.steering import (
     PipelineRequest,
 )
 from perdura.api.operations import Call, Section
-from perdura.api.problems import Problem, not_found
+from perdura.api.problems import FieldError, Problem, blaming, not_found
 from perdura.api.queries.rows import AnyRow
 from perdura.errors import Rejected
 from perdura.registry.steering import more_steps
@@ -43,7 +43,8 @@ def _kept(call: Call, name: str) -> PipelineAnswer:
 
 def _checked(name: str) -> str:
     if not 1 <= len(name) <= 50 or not all(c.isascii() and (c.isalnum() or c == "-") for c in name):
-        raise Problem(422, "A pipeline's name has letters, digits and hyphens, at most 50.", "invalid")
+        told = FieldError("path.name", "letters, digits and hyphens, at most 50")
+        raise Problem(422, "A pipeline's name has letters, digits and hyphens, at most 50.", "invalid", (told,))
     return name
 
 
@@ -75,7 +76,8 @@ def get_pipeline(call: Call, name: str) -> PipelineAnswer:
 @section.put("/pipelines/<string:name>", permission=Permission.ADMINISTER)
 def put_pipeline(call: Call, name: str, body: PipelineRequest) -> PipelineAnswer:
     """Make or replace a named pipeline. 422 when its steps cannot follow one another."""
-    check_pipeline(body.steps)
+    with blaming("body.steps"):
+        check_pipeline(body.steps)
     values = {"steps": body.steps, "description": body.description}
     call.connection.execute(
         insert(Pipeline)

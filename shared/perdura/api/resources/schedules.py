@@ -27,7 +27,7 @@ from perdura.api.models.schedules import (
     ScheduleRequest,
 )
 from perdura.api.operations import Call, Section
-from perdura.api.problems import not_found
+from perdura.api.problems import blaming, not_found
 from perdura.api.queries import schedules as queries
 from perdura.api.queries.rows import AnyRow
 from perdura.errors import Rejected
@@ -36,7 +36,9 @@ from perdura.registry import schedules as registry
 from perdura.registry.run_states import RunState, ScheduleState
 from perdura.registry.transitions import HARVEST_PIPELINE, check_pipeline
 from perdura.runtime import schedules as runtime
-from perdura.sources.listing import check_source
+from perdura.settings import Settings
+from perdura.sources.listing import check_source, ways
+from perdura.sources.profile import profiles
 from perdura.steps.harvest_schedule import Counts
 
 section = Section("Schedules")
@@ -59,8 +61,9 @@ def create_schedule(call: Call, body: ScheduleRequest) -> ScheduleAnswer:
     """Make a recurring harvest. Its harvests use the credentials of whoever makes it."""
     pipeline = tuple(body.pipeline) if body.pipeline else HARVEST_PIPELINE
     _check_pipeline(pipeline)
-    check_source(body.source, body.way, call.services.settings, base_url=body.base_url)
-    due = runtime.next_time(body.cron)
+    _check_source(body, call.services.settings)
+    with blaming("body.cron"):
+        due = runtime.next_time(body.cron)
     wanted = registry.Wanted(
         **body.model_dump(exclude={"set", "collection", "since", "paused", "pipeline"}),
         set_name=body.set,
@@ -92,7 +95,8 @@ def change_schedule(call: Call, schedule_id: UUID, body: ScheduleChange) -> Sche
     if body.pipeline:
         _check_pipeline(body.pipeline)
     active = row.state == ScheduleState.ACTIVE
-    due = runtime.next_time(body.cron or row.cron)
+    with blaming("body.cron"):
+        due = runtime.next_time(body.cron or row.cron)
     if values:
         registry.change(call.connection, schedule_id, values, next_at=due if active else None)
     return _schedule(call, schedule_id)
@@ -204,9 +208,17 @@ def retry_run(call: Call, run_id: UUID) -> RunChanged:
 
 def _check_pipeline(steps: Iterable[str]) -> None:
     steps = tuple(steps)
-    check_pipeline(steps)
-    if steps[0] != "harvest":
-        raise Rejected("The pipeline of a schedule begins with `harvest`.", code="impossible-pipeline")
+    with blaming("body.pipeline"):
+        check_pipeline(steps)
+        if steps[0] != "harvest":
+            raise Rejected("The pipeline of a schedule begins with `harvest`.", code="impossible-pipeline")
+
+
+def _check_source(body: ScheduleRequest, settings: Settings) -> None:
+    profile = profiles(settings).get(body.source)
+    field = "source" if profile is None else "way" if body.way not in ways(profile) else "base_url"
+    with blaming(f"body.{field}"):
+        check_source(body.source, body.way, settings, base_url=body.base_url)
 
 
 def _utc(moment: datetime | None) -> datetime | None:

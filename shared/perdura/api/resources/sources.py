@@ -19,7 +19,7 @@ from perdura.api.models.sources import (
     SourceList,
 )
 from perdura.api.operations import Call, Section
-from perdura.api.problems import Problem, not_found
+from perdura.api.problems import FieldError, Problem, blaming, not_found
 from perdura.recordable import recordable
 from perdura.registry import credentials, subscriptions
 from perdura.runtime.budget import registry_budget
@@ -57,7 +57,8 @@ def search_source(call: Call, source: str, query: SearchQuery) -> HitPage:
     """Search a source with the caller's credential for it; `q` is in the source's own syntax."""
     profile = _profile(call, source)
     token = credential_of(call.services.engine, call.services.settings, call.principal.account, source)
-    with registry_budget(call.services.engine, profile) as budget:
+    far = query.page * query.size > search.WINDOW
+    with registry_budget(call.services.engine, profile) as budget, blaming("query.page" if far else "query.q"):
         found = search.search(
             source,
             query.q,
@@ -99,12 +100,14 @@ def put_credential(call: Call, source: str, body: CredentialRequest) -> Credenti
     """Keep a credential for a source, encrypted; the caller's harvests use it from now on."""
     profile = _profile(call, source)
     if profile.auth == "none":
-        raise Problem(422, f"{profile.name} takes no credential.", "no-credential-taken")
+        told = FieldError("path.source", "takes no credential")
+        raise Problem(422, f"{profile.name} takes no credential.", "no-credential-taken", (told,))
     _require_keys(call)
     call.detail["source"] = source
     secret = body.secret.get_secret_value()
     if not secret.isascii() or not secret.isprintable():
-        raise Problem(422, "A credential is one line of ASCII text.", "invalid")
+        told = FieldError("body.secret", "not one line of ASCII text")
+        raise Problem(422, "A credential is one line of ASCII text.", "invalid", (told,))
     return _answer(credentials.put(call.connection, call.services.settings, _account(call), source, secret))
 
 
