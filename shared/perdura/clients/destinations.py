@@ -122,6 +122,11 @@ class Destination(Selection):
     publisher: str | None = None
     resource_type: str = Field(default="dataset", description="For what has no resource type of its own.")
 
+    @property
+    def system(self) -> str:
+        """What several entries have in common that are for one access system; who publishes there locks by it."""
+        return self.url or self.id
+
     @field_validator("url")
     @classmethod
     def _http(cls, value: str) -> str:
@@ -171,10 +176,15 @@ class AccessConfiguration(BaseModel):
         return self
 
     def destinations(self, source: str | None, collections: Collection[str]) -> Sequence[Destination]:
-        """Where an Archive is to be published, in the order of the file; of several access pages only the first."""
-        meant = [entry for entry in self.destination if entry.selects(source, collections)]
-        pages = next((entry for entry in meant if entry.id == ACCESS_PAGES), None)
-        return [entry for entry in meant if entry.id != ACCESS_PAGES or entry is pages]
+        """Where an Archive is to be published, in the order of the file.
+
+        Of several entries for one system only the first: there it has one record, by one policy.
+        """
+        meant: dict[str, Destination] = {}
+        for entry in self.destination:
+            if entry.selects(source, collections):
+                meant.setdefault(entry.system, entry)
+        return list(meant.values())
 
     def notifications(self, source: str | None, collections: Collection[str], status: str) -> Sequence[Notification]:
         """Who is to be told that an Archive reached a status."""

@@ -6,17 +6,20 @@ and the act is an event in the log. The zip is streamed from store to store; not
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Literal
+from uuid import UUID
 
 from lxml import etree
 
 from perdura import __version__
 from perdura.clients.destinations import Choice, Destination
 from perdura.errors import Broken, NotStored, Rejected
+from perdura.ids import derived_id
 from perdura.outcome import Package, PackageKind
 from perdura.packages import aip_payload, zip_stream
 from perdura.packages.aip_index import Entry, Header, decode, lines
@@ -105,14 +108,19 @@ def runs(aip: Package, chosen: Sequence[Chosen], store: Store) -> Runs:
     return Runs(store, ref, [(each.entry.member.offset, each.entry.member.size) for each in chosen])
 
 
-def write_zip(aip: Package, chosen: Sequence[Chosen], destination: str, ports: Ports, at: datetime) -> Package:
+def identity(aip: Package, destination: str, chosen: Sequence[Chosen]) -> UUID:
+    """The id of the DIP of these files for a destination: the same ones always make the same DIP."""
+    names = "\0".join(f"{each.name}\0{each.entry.member.path}" for each in chosen)
+    return derived_id("dip", aip.id, destination, hashlib.sha256(names.encode()).hexdigest())
+
+
+def write_zip(aip: Package, chosen: Sequence[Chosen], dip: UUID, made: Event, ports: Ports) -> Package:
     """The DIP as one stored zip: its files below `objects/`, `premis.xml` beside them.
 
-    `at` is the instant of the making: the same attempt of a step always writes the same bytes under the same key.
+    `made` tells of the making: the same attempt of a step always writes the same bytes under the same key.
     """
-    dip = ports.derived(f"dip {destination}")
     reader = runs(aip, chosen, ports.store)
-    premis = premis_document(str(dip), aip, made_event(str(dip), aip, destination, len(chosen), ports, at))
+    premis = premis_document(dip, aip.id, made)
 
     def bytes_of(entry: Entry) -> zip_stream.Chunks:
         return lambda: reader.read(entry.member.offset, entry.member.size)
@@ -126,34 +134,34 @@ def write_zip(aip: Package, chosen: Sequence[Chosen], destination: str, ports: P
     with ports.store.writer(
         ports.settings.bucket_dips, key, size=size, algorithms=("sha256", "md5"), content_type="application/zip"
     ) as writer:
-        for chunk in zip_stream.stream(entries, at):
+        for chunk in zip_stream.stream(entries, made.at):
             writer.write(chunk)
         written = writer.finish()
     ref = written.info.ref
     return Package(dip, PackageKind.DIP, ref.bucket, ref.key, "zip", size, ref.version_id, ref.etag, written.checksums)
 
 
-def made_event(dip: str, aip: Package, destination: str, files: int, ports: Ports, at: datetime) -> Event:
+def made_event(identifier: UUID, dip: UUID, aip: UUID, destination: str, files: int, at: datetime) -> Event:
     """The making of a DIP: what it was made of, and for whom."""
     return Event(
-        id=ports.derived(f"premis/dip {destination}"),
+        id=identifier,
         type="information package creation",
         at=at,
         details=(f"A DIP of {files} files was made of the AIP for {destination}",),
         outcomes=(Outcome(SUCCESS, ("every file is as it lies in the AIP",)),),
         agents=(Identifier("software", f"perdura/{__version__} publish", ("executing program",)),),
-        objects=(Identifier("UUID", str(aip.id), ("source",)), Identifier("UUID", dip, ("outcome",))),
+        objects=(Identifier("UUID", str(aip), ("source",)), Identifier("UUID", str(dip), ("outcome",))),
     )
 
 
-def premis_document(dip: str, aip: Package, event: Event) -> bytes:
+def premis_document(dip: UUID, aip: UUID, event: Event) -> bytes:
     """PREMIS 3.0 of a DIP: a representation derived from the AIP, and the event that made it."""
-    representation = object_element([Identifier("UUID", dip)])
+    representation = object_element([Identifier("UUID", str(dip))])
     representation.set("{http://www.w3.org/2001/XMLSchema-instance}type", "premis:representation")
     relationship = etree.SubElement(representation, f"{_PREMIS}relationship")
     etree.SubElement(relationship, f"{_PREMIS}relationshipType").text = "derivation"
     etree.SubElement(relationship, f"{_PREMIS}relationshipSubType").text = "has source"
-    for stem, value in (("relatedObject", str(aip.id)), ("relatedEvent", str(event.id))):
+    for stem, value in (("relatedObject", str(aip)), ("relatedEvent", str(event.id))):
         identifier = etree.SubElement(relationship, f"{_PREMIS}{stem}Identifier")
         etree.SubElement(identifier, f"{_PREMIS}{stem}IdentifierType").text = "UUID"
         etree.SubElement(identifier, f"{_PREMIS}{stem}IdentifierValue").text = value

@@ -6,16 +6,24 @@ run again finds what was done and does it not twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 from perdura.clients.destinations import Destination, access_configuration
 from perdura.clients.inveniordm.wire import Wire
 from perdura.errors import Broken, PerduraError, Retryable
 from perdura.outcome import ArchiveView, Fact, Finding, Outcome, Package, PackageKind, StepState
 from perdura.ports import Ports
-from perdura.premis.model import FAILURE
 from perdura.steps import publish_invenio, publish_pages
-from perdura.steps.publish_result import Result, disseminated
+from perdura.steps.publish_result import Result, failed
+
+DONE = "done"
+"""Key in the checkpoint: what was told of destinations that are reached, by their ids."""
+
+SOON = 30.0
+"""Seconds until a destination is asked again that does not say itself when to come back."""
 
 Connect = Callable[[Destination], Wire]
 
@@ -29,25 +37,37 @@ def connect(destination: Destination) -> Wire:
 def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outcome:
     """Publish the Archive's AIP at its destinations.
 
-    Raises Broken when there is no AIP, Retryable when a destination has to be asked again later.
+    What was reached is recorded while another destination has to be asked again later, and not done again in this step.
+    Raises Broken when there is no AIP, Retryable when nothing more was reached and one has to be asked again.
     """
     aip = archive.package(PackageKind.AIP)
     if aip is None:
         raise Broken("There is no AIP to publish.", code="no-aip")
     collections = ports.placements.collections(archive.id) if ports.placements else ()
     configuration = access_configuration(ports.settings.access)
+    done: Mapping[str, Any] = archive.step.checkpoint.get(DONE, {})
     results: list[Result] = []
     later: Retryable | None = None
     for destination in configuration.destinations(archive.source, collections):
+        if destination.id in done:
+            results.append(Result(destination.id, output=done[destination.id]))
+            continue
         try:
             results.append(_published(archive, aip, destination, ports, connect))
         except Retryable as error:
             later = later or error
         except PerduraError as error:
-            results.append(_failed(archive, aip, destination, error, ports))
-    if later is not None:
+            results.append(failed(archive, aip, destination.id, error, ports))
+    reached = {result.destination: {**result.output, "url": result.url} for result in results if result.url}
+    if later is not None and not reached:
         raise later
-    return _outcome(archive, results)
+    settled = [result for result in results if result.error is None] if later is not None else results
+    outcome = _outcome(archive, settled)
+    if later is not None:
+        soon = ports.clock.now() + timedelta(seconds=later.retry_after or SOON)
+        outcome = replace(outcome, state=StepState.WAITING, poll_at=soon, error_code=later.code, message=later.message)
+    waiting = outcome.state is StepState.WAITING
+    return replace(outcome, checkpoint={DONE: {**done, **reached}}) if waiting else outcome
 
 
 def _published(archive: ArchiveView, aip: Package, destination: Destination, ports: Ports, connect: Connect) -> Result:
@@ -55,13 +75,6 @@ def _published(archive: ArchiveView, aip: Package, destination: Destination, por
         return publish_pages.publish(archive, aip, destination, ports)
     with connect(destination) as wire:
         return publish_invenio.publish(archive, aip, destination, wire, ports)
-
-
-def _failed(archive: ArchiveView, aip: Package, destination: Destination, error: PerduraError, ports: Ports) -> Result:
-    event = disseminated(
-        archive, aip, ports, destination.id, "not published", FAILURE, f"{error.code}: {error.message}"
-    )
-    return Result(destination.id, error=error, events=(event,))
 
 
 def _outcome(archive: ArchiveView, results: Sequence[Result]) -> Outcome:

@@ -34,7 +34,10 @@ def entries(aip: Package, ports: Ports) -> list[Entry]:
 def files(
     archive: ArchiveView, aip: Package, destination: Destination, entries: Sequence[Entry], ports: Ports
 ) -> tuple[list[Wanted], tuple[Package, ...], tuple[Event, ...]]:
-    """What is sent by the policy of the destination, and the DIP that was made for it."""
+    """What is sent by the policy of the destination, the DIP that was stored for it, and the event of its making.
+
+    A DIP that was stored before is sent as it is: a record that has it is to be found unchanged.
+    """
     content = dip.content_of(destination, entries)
     if content == "metadata":
         return [], (), ()
@@ -46,12 +49,18 @@ def files(
         Wanted(each.name, each.entry.member.size, each.entry.member.digests["sha256"], _reading(reader, each.entry))
         for each in chosen
     ]
-    if destination.container == "files" and len(files) <= destination.most_files and check_keys(files) is None:
-        return files, (), ()
-    package = dip.write_zip(aip, chosen, destination.id, ports, archive.step.created_at or ports.clock.now())
+    identity = dip.identity(aip, destination.id, chosen)
     at = archive.step.created_at or ports.clock.now()
-    event = dip.made_event(str(package.id), aip, destination.id, len(chosen), ports, at)
-    return [_object(package, f"{archive.id}.zip", ports)], (package,), (event,)
+    event_id = ports.derived(f"premis/dip {destination.id}")
+    made = dip.made_event(event_id, identity, aip.id, destination.id, len(chosen), at)
+    if destination.container == "files" and len(files) <= destination.most_files and check_keys(files) is None:
+        return files, (), (made,)
+    name = f"{archive.id}.zip"
+    present = next((package for package in archive.packages if package.id == identity), None)
+    if present is not None:
+        return [_object(present, name, ports)], (), ()
+    package = dip.write_zip(aip, chosen, identity, made, ports)
+    return [_object(package, name, ports)], (package,), (made,)
 
 
 def _aip_files(archive: ArchiveView, aip: Package, entries: Sequence[Entry], ports: Ports) -> list[Wanted]:

@@ -48,7 +48,7 @@ def withheld(archive: ArchiveView, destination: Destination, wire: Wire, placeme
     shut: list[str] = []
     made = placements.records(destination.id, archive.id)
     if made:
-        with placements.hold(destination.id, resource_id(archive)) as hold:
+        with placements.hold(destination.system, resource_id(archive)) as hold:
             records, known = Records(wire), placements.known(destination.id, archive.id)
             for name in made:
                 with suppress(RdmGone):

@@ -20,7 +20,7 @@ from perdura.steps.publish_access import settle
 from perdura.steps.publish_body import body, package_id, resource_id
 from perdura.steps.publish_decided import as_decided, earlier, shut_there, withheld
 from perdura.steps.publish_record import REVIEW_DECLINED, Done, Order, Publisher
-from perdura.steps.publish_result import Result, disseminated
+from perdura.steps.publish_result import Result, disseminated, failed
 from perdura.steps.publish_transfer import Sending
 
 REVIEW_LOOK = timedelta(minutes=5)
@@ -35,7 +35,7 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
         raise Broken("The publication on an access system needs the registry.", code="no-registry")
     if archive.restricted and destination.restricted == "withhold":
         return withheld(archive, destination, wire, placements)
-    with placements.hold(destination.id, resource_id(archive)) as hold:
+    with placements.hold(destination.system, resource_id(archive)) as hold:
         known = placements.known(destination.id, archive.id)
         if known is not None and known.state == "withdrawn":
             raise Rejected(_withdrawn(destination, known), code="access-system-record-withdrawn")
@@ -82,7 +82,9 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
             if known is not None and error.code == REVIEW_DECLINED:
                 told = {**known.details, "declined_to": str(archive.step.id)}
                 placements.note(destination.id, archive.id, Placed(known.record, "draft", told))
-            raise
+            return failed(archive, aip, destination.id, error, ports, (packages, events))
+        except Broken as error:
+            return failed(archive, aip, destination.id, error, ports, (packages, events))
         confirm()
         note(done.record, done.request, wanted if settled else ours)
     result = _result(archive, aip, destination, done, mapped, order, (packages, events), ports)
@@ -114,7 +116,10 @@ def _result(
     packages, events = made
     if done.in_review:
         look_at = ports.clock.now() + REVIEW_LOOK
-        return Result(destination.id, look_at=look_at, output={**output, "request": done.request}, packages=packages)
+        told = {**output, "request": done.request}
+        return Result(
+            destination.id, look_at=look_at, output=told, packages=packages, events=events if packages else ()
+        )
     event = disseminated(
         archive,
         aip,

@@ -11,7 +11,7 @@ from perdura import __version__
 from perdura.errors import PerduraError
 from perdura.outcome import ArchiveView, Finding, Package
 from perdura.ports import Ports
-from perdura.premis.model import Event, Identifier, Outcome
+from perdura.premis.model import FAILURE, Event, Identifier, Outcome
 
 SOFTWARE = Identifier("software", f"perdura/{__version__} publish", ("executing program",))
 
@@ -56,3 +56,17 @@ def disseminated(
         agents=(*authorizer(archive), SOFTWARE),
         objects=(Identifier("UUID", str(aip.id), ("source",)), Identifier("UUID", str(archive.id)), *more),
     )
+
+
+def failed(
+    archive: ArchiveView,
+    aip: Package,
+    destination: str,
+    error: PerduraError,
+    ports: Ports,
+    made: tuple[tuple[Package, ...], tuple[Event, ...]] = ((), ()),
+) -> Result:
+    """A destination that was not reached; what was `made` for it (DIPs, events) is kept for the next try."""
+    packages, events = made
+    event = disseminated(archive, aip, ports, destination, "not published", FAILURE, f"{error.code}: {error.message}")
+    return Result(destination, error=error, events=(*events, event), packages=packages)

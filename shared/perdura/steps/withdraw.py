@@ -71,7 +71,7 @@ def _withdraw(
     if destination is None:
         message = f"It is configured no longer, so its record {placed.record} cannot be withdrawn."
         raise Broken(message, code="destination-unknown")
-    with placements.hold(name, resource_id(archive)), connect(destination) as wire:
+    with placements.hold(destination.system, resource_id(archive)), connect(destination) as wire:
         known = placements.known(name, archive.id) or placed
         request = known.details.get("request")
         for record in placements.records(name, archive.id) or [known.record]:

@@ -13,7 +13,10 @@ from perdura.api.content import disposition, span_of
 from perdura.api.problems import Problem
 from perdura.api.queries import files, offers
 from perdura.api.queries.rows import AnyRow
+from perdura.clients.destinations import ACCESS_PAGES
+from perdura.ids import derived_id
 from perdura.packages import aip_payload, zip_stream
+from perdura.steps.dip import made_event, premis_document
 from perdura.storage.runs import Runs
 from perdura.storage.store import ObjectRef, Store
 from perdura.web import door, signposting
@@ -23,14 +26,20 @@ MOST_FILES = 100_000
 
 
 def zipped(reading: Reading, archive_id: UUID) -> Response:
-    """All files as one zip; its length is exact and a range of it can be had. 409 for more files than it may hold."""
+    """All files as one zip, `premis.xml` beside their folder. Its length is exact and a range of it can be had.
+
+    409 for more files than it may hold.
+    """
     opened = door.content(reading, archive_id, "files.zip")
     extents = _extents(reading, opened, archive_id)
     if not extents or len(extents) > MOST_FILES or any(extent.offset is None for extent in extents):
         raise Problem(409, "These files cannot be had as a zip; take the whole package.", "not-zippable")
     entries = _entries(reading.store, opened.package, f"{archive_id}/", extents)
-    whole = zip_stream.length(entries)
     tag = _tag(opened.package, entries)
+    premis = _premis(opened, tag, len(extents))
+    entries.insert(0, zip_stream.Entry("premis.xml", len(premis), lambda: (premis,)))
+    whole = zip_stream.length(entries)
+    tag = f"{tag}-{hashlib.sha256(premis).hexdigest()[:16]}"
     response = Response(mimetype="application/zip")
     response.headers["Content-Disposition"] = disposition("attachment", f"{archive_id}.zip")
     response.headers["Accept-Ranges"] = "bytes"
@@ -79,6 +88,15 @@ def _entries(store: Store, package: AnyRow, root: str, extents: Sequence[Extent 
         return zip_stream.Entry(root + name, size, lambda: reader.read(offset, size))
 
     return [entry(extent.name, extent.offset, extent.size) for extent in extents]
+
+
+def _premis(opened: door.Opened, tag: str, files: int) -> bytes:
+    """What the zip was made of, and since when it can be had: the same for the same files."""
+    aip = UUID(str(opened.package.id))
+    identity = derived_id("dip", aip, ACCESS_PAGES, tag)
+    at = opened.package.created_at if opened.by_pass else opened.description.published_at
+    made = made_event(derived_id("premis/dip", identity, at), identity, aip, ACCESS_PAGES, files, at)
+    return premis_document(identity, aip, made)
 
 
 def _tag(package: AnyRow, entries: Sequence[zip_stream.Entry]) -> str:

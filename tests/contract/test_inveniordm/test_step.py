@@ -9,6 +9,7 @@ import threading
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from perdura.registry.placements import RegistryPlacements
 from perdura.steps import publish, withdraw
 from perdura.storage.memory import MemoryStore
 from tests.contract.test_inveniordm.fake import TOKENS, Fake
-from tests.contract.test_inveniordm.ports import MemoryPlacements, ports_for, preserved
+from tests.contract.test_inveniordm.ports import AT, MemoryPlacements, ports_for, preserved
 from tests.contract.test_inveniordm.world import Target, md5s
 
 RECORD = {
@@ -114,7 +115,7 @@ def test_files_of_the_aip_become_a_record_described_by_its_source(target: Target
     assert "12" in unmapped["library: metadata.imprint"]
     assert "does not know it" in unmapped["library: languages"]
     assert not any("access.test" in address for address in related_to(target, told["record"]))
-    (event,) = outcome.events
+    event = outcome.events[-1]
     assert (event.type, event.objects[-1].value) == ("dissemination", told["record"])
     assert outcome.output["publications"][0]["destination"] == "library"
 
@@ -260,7 +261,9 @@ def test_what_fails_at_one_destination_is_told_and_keeps_no_other_from_its_recor
     assert outcome.state is StepState.FAILED
     assert "Invalid value nope" in outcome.message
     assert [publication["destination"] for publication in outcome.output["publications"]] == ["access-pages"]
-    assert [event.outcomes[0].outcome for event in outcome.events] == ["fail", "success"]
+    made, *told = outcome.events
+    assert made.type == "information package creation"
+    assert [event.outcomes[0].outcome for event in told] == ["fail", "success"]
 
 
 def test_the_access_pages_follow_the_same_policy(target: Target, access: Callable[..., Path]) -> None:
@@ -511,3 +514,116 @@ def test_two_deliveries_at_once_make_one_record_each_version(
     records = target.published(f"oais:cds:{first.recid}")
     assert [record.index for record in records] == ([1] if same else [1, 2])
     assert len({record.parent for record in records}) == 1
+
+
+def zips(outcome: Any) -> list[Any]:
+    return [package for package in outcome.packages if package.kind is PackageKind.DIP]
+
+
+@pytest.mark.parametrize("review", [False, True])
+def test_a_dip_is_written_once_however_often_it_is_looked_at(
+    target: Target, access: Callable[..., Path], review: bool
+) -> None:
+    """A step that is run again, and another step that publishes again, find the zip that the record has."""
+    store, placements = MemoryStore(), MemoryPlacements()
+    more = {"community": target.community(), "review": True} if review else {}
+    archive, path = preserved(store, FILES), access(container="zip", **more)
+    outcome = run(target, store, archive, path, placements)
+    archive = replace(archive, packages=(*archive.packages, *zips(outcome)))
+    if review:
+        again = run(target, store, archive, path, placements)
+        assert (again.state, zips(again)) == (StepState.WAITING, [])
+        target.decide(outcome.output["destinations"]["library"]["request"], "accept")
+    later = replace(archive, step=replace(archive.step, id=new_id(), created_at=AT + timedelta(days=1)))
+    outcome = run(target, store, later, path, placements)
+    assert (outcome.state, zips(outcome)) == (StepState.COMPLETED, []), outcome.message
+
+
+def test_a_dip_stays_known_when_its_publication_fails(target: Target, access: Callable[..., Path]) -> None:
+    store = MemoryStore()
+    outcome = run(target, store, preserved(store, {"a.txt": b"a"}), access(container="zip", resource_type="nope"))
+    assert outcome.state is StepState.FAILED
+    assert len(zips(outcome)) == 1
+    assert [event.type for event in outcome.events] == ["information package creation", "dissemination"]
+
+
+def test_a_dip_of_files_has_its_history_too(target: Target, access: Callable[..., Path]) -> None:
+    store = MemoryStore()
+    archive = preserved(store, FILES)
+    made, published = run(target, store, archive, access()).events
+    assert (made.type, published.type) == ("information package creation", "dissemination")
+    assert made.objects[0].value == str(archive.package(PackageKind.AIP).id)
+    assert [identifier.roles for identifier in made.objects] == [("source",), ("outcome",)]
+
+
+PAGES = '\n[[destination]]\nid = "access-pages"\ntype = "access-pages"\n'
+
+
+def test_a_library_that_is_away_keeps_nothing_from_the_pages(fake: Fake, access: Callable[..., Path]) -> None:
+    """What was reached is recorded at once and not done again; only what is left can use up the tries."""
+    target = Target(fake.url, TOKENS, fake.transport, fake)
+    store, placements, path = MemoryStore(), MemoryPlacements(), access()
+    path.write_text(path.read_text() + PAGES)
+    archive = preserved(store, FILES)
+    fake.storm = 10**6
+    outcome = run(target, store, archive, path, placements)
+    assert outcome.state is StepState.WAITING
+    assert (outcome.error_code, outcome.poll_at) == ("access-system-unavailable", AT + timedelta(seconds=1))
+    assert [entry["destination"] for entry in outcome.output["publications"]] == ["access-pages"]
+    archive = replace(archive, step=replace(archive.step, checkpoint=outcome.checkpoint))
+    with pytest.raises(Retryable):
+        run(target, store, archive, path, placements)
+    fake.storm = 0
+    outcome = run(target, store, archive, path, placements)
+    assert outcome.state is StepState.COMPLETED
+    assert [entry["destination"] for entry in outcome.output["publications"]] == ["library"]
+    assert set(outcome.output["destinations"]) == {"library", "access-pages"}
+    assert not any("access-pages" in detail for event in outcome.events for detail in event.details)
+
+
+def test_a_review_is_waited_for_without_publishing_the_pages_anew(target: Target, access: Callable[..., Path]) -> None:
+    store, placements = MemoryStore(), MemoryPlacements()
+    path = access(community=target.community(), review=True)
+    path.write_text(path.read_text() + PAGES)
+    archive = preserved(store, FILES)
+    outcome = run(target, store, archive, path, placements)
+    assert [entry["destination"] for entry in outcome.output["publications"]] == ["access-pages"]
+    recorded = {event.id for event in outcome.events}
+    archive = replace(archive, step=replace(archive.step, checkpoint=outcome.checkpoint))
+    outcome = run(target, store, archive, path, placements)
+    assert (outcome.state, outcome.output["publications"]) == (StepState.WAITING, [])
+    target.decide(outcome.output["destinations"]["library"]["request"], "accept")
+    outcome = run(target, store, archive, path, placements)
+    assert outcome.state is StepState.COMPLETED
+    assert recorded.isdisjoint(event.id for event in outcome.events)
+
+
+def test_of_two_policies_for_one_system_the_first_counts(target: Target, access: Callable[..., Path]) -> None:
+    store, placements = MemoryStore(), MemoryPlacements()
+    path = access(content="metadata")
+    second = path.read_text().replace('"library"', '"theses"').replace("metadata", "dip")
+    path.write_text(path.read_text() + "\n" + second)
+    outcome = run(target, store, preserved(store, FILES), path, placements)
+    assert outcome.state is StepState.COMPLETED, outcome.message
+    assert set(outcome.output["destinations"]) == {"library"}
+
+
+def test_versions_of_one_resource_are_locked_by_system_and_not_by_policy(
+    target: Target, access: Callable[..., Path]
+) -> None:
+    held = []
+
+    class Locked(MemoryPlacements):
+        def hold(self, destination: str, resource: str) -> Any:
+            held.append((destination, resource))
+            return super().hold(destination, resource)
+
+    store, path = MemoryStore(), access(collections=["Theses"])
+    path.write_text(
+        path.read_text() + "\n" + path.read_text().replace('"library"', '"other"').replace("Theses", "Other")
+    )
+    first = preserved(store, {"a.txt": b"a"})
+    second = replace(preserved(store, {"b.txt": b"b"}), recid=first.recid)
+    for archive, name in (first, "Theses"), (second, "Other"):
+        assert run(target, store, archive, path, Locked(named=[name])).state is StepState.COMPLETED
+    assert held == [(target.url, f"oais:cds:{first.recid}")] * 2

@@ -18,7 +18,7 @@ import httpx
 from perdura import __version__
 from perdura.clients.http import retry_after
 from perdura.clients.inveniordm.model import Tombstone, said, tombstone_of
-from perdura.errors import Broken, Rejected, UpstreamUnavailable
+from perdura.errors import Broken, Rejected, Retryable, UpstreamUnavailable
 
 PATIENCE = 5.0
 """Seconds that a `Retry-After` is waited for within a request; for longer waits the work is given back."""
@@ -79,8 +79,8 @@ class RdmUnavailable(UpstreamUnavailable):
     code = "access-system-unavailable"
 
 
-class RdmUnknown(UpstreamUnavailable):
-    """The answer is lost, or a 500: the request may have been carried out."""
+class RdmUnknown(Retryable):
+    """The answer is lost, or a 500: the request may have been carried out. Each one counts as a try that failed."""
 
     code = "access-system-outcome-unknown"
 
