@@ -443,7 +443,8 @@ _bag("many-findings", "invalid", "payload-unlisted oxum-mismatch", bag() | {f"da
 _CONTENT = {"data/content/a.txt": b"hello\n"}
 
 
-def _sip(**changes: object) -> Files:
+def cern_sip(**changes: object) -> Files:
+    """A sound SIP with these changes in its sip.json (`entry_…`: in the entry of its file)."""
     entries = [
         {"origin": {"url": "https://example.org/a.txt", "filename": "a.txt", "path": ""}, "size": 6,
          "bagpath": "data/content/a.txt", "metadata": False, "downloaded": True,
@@ -463,75 +464,75 @@ def _sip(**changes: object) -> Files:
     return bag(_CONTENT | {"data/meta/sip.json": json.dumps(value).encode()})
 
 
-_bag("sip", "valid", "", _sip())
-_bag("sip-extension", "valid", "", _sip(perdura={"title": "x"}))
+_bag("sip", "valid", "", cern_sip())
+_bag("sip-extension", "valid", "", cern_sip(perdura={"title": "x"}))
 _bag(
     "sip-old-names",
     "warnings",
     "sip-deviation",
-    _sip(
+    cern_sip(
         recid="absent",
         resource_id="1",
         contentFiles="absent",
-        files=json.loads(_sip()["data/meta/sip.json"])["contentFiles"],
+        files=json.loads(cern_sip()["data/meta/sip.json"])["contentFiles"],
     ),
 )
-_bag("sip-size-text", "warnings", "sip-deviation", _sip(entry_size="6"))
-_bag("sip-size-other", "warnings", "sip-size-mismatch", _sip(entry_size=0))
+_bag("sip-size-text", "warnings", "sip-deviation", cern_sip(entry_size="6"))
+_bag("sip-size-other", "warnings", "sip-size-mismatch", cern_sip(entry_size=0))
 _bag(
     "sip-file-unlisted",
     "warnings",
     "sip-file-unlisted",
-    bag(_CONTENT | {"data/content/b.txt": b"x", "data/meta/sip.json": _sip()["data/meta/sip.json"]}),
+    bag(_CONTENT | {"data/content/b.txt": b"x", "data/meta/sip.json": cern_sip()["data/meta/sip.json"]}),
 )
-_bag("sip-metadata-only", "warnings", "sip-no-content", _sip(entry_metadata=True))
+_bag("sip-metadata-only", "warnings", "sip-no-content", cern_sip(entry_metadata=True))
 _bag(
     "sip-not-downloaded",
     "warnings",
     "sip-not-downloaded sip-file-unlisted sip-no-content sip-deviation",
-    _sip(entry_bagpath="absent", entry_downloaded=False),
+    cern_sip(entry_bagpath="absent", entry_downloaded=False),
 )
-_bag("sip-unknown-field", "invalid", "sip-json-field", _sip(surprise=1))
-_bag("sip-no-recid", "invalid", "sip-json-field", _sip(recid="absent"))
-_bag("sip-wrong-kind", "invalid", "sip-json-field", _sip(sip_creation_timestamp="1"))
+_bag("sip-unknown-field", "invalid", "sip-json-field", cern_sip(surprise=1))
+_bag("sip-no-recid", "invalid", "sip-json-field", cern_sip(recid="absent"))
+_bag("sip-wrong-kind", "invalid", "sip-json-field", cern_sip(sip_creation_timestamp="1"))
 _bag(
     "sip-bad-path",
     "invalid",
     "sip-json-field sip-not-downloaded sip-file-unlisted sip-no-content",
-    _sip(entry_bagpath="data/content/../../x"),
+    cern_sip(entry_bagpath="data/content/../../x"),
 )
-_bag("sip-checksum", "invalid", "sip-checksum-mismatch", _sip(entry_checksum=["md5:" + "0" * 32]))
-_bag("sip-adler32", "invalid", "sip-checksum-mismatch", _sip(entry_checksum="adler32:00000001"))
-_bag("sip-adler32-right", "valid", "", _sip(entry_checksum=f"adler32:{zlib.adler32(b'hello' + bytes([10])):08x}"))
+_bag("sip-checksum", "invalid", "sip-checksum-mismatch", cern_sip(entry_checksum=["md5:" + "0" * 32]))
+_bag("sip-adler32", "invalid", "sip-checksum-mismatch", cern_sip(entry_checksum="adler32:00000001"))
+_bag("sip-adler32-right", "valid", "", cern_sip(entry_checksum=f"adler32:{zlib.adler32(b'hello' + bytes([10])):08x}"))
 _bag(
     "sip-adler32-only",
     "invalid",
     "payload-manifest-unsupported manifest-algorithm sip-repairable",
     {
         path.replace("sha256", "adler32"): data
-        for path, data in _sip(entry_checksum=f"adler32:{zlib.adler32(b'hello' + bytes([10])):08x}").items()
+        for path, data in cern_sip(entry_checksum=f"adler32:{zlib.adler32(b'hello' + bytes([10])):08x}").items()
     },
 )
 _bag(
     "sip-light",
     "invalid",
     "sip-light",
-    _sip(
+    cern_sip(
         audit=[
             {"tool": {"name": "t", "version": "1", "params": {"dry_run": True}}, "action": "sip_create", "timestamp": 1}
         ]
     ),
 )
-_bag("sip-file-missing", "invalid", "sip-file-missing sip-file-unlisted", _sip(entry_bagpath="data/content/b.txt"))
+_bag("sip-file-missing", "invalid", "sip-file-missing sip-file-unlisted", cern_sip(entry_bagpath="data/content/b.txt"))
 _bag("sip-not-json", "invalid", "sip-json-malformed", bag(_CONTENT | {"data/meta/sip.json": b"{"}))
 _bag("sip-twice-named", "invalid", "sip-json-malformed", bag(_CONTENT | {"data/meta/sip.json": b'{"a": {}, "a": {}}'}))
 _bag(
     "sip-profile-version",
     "invalid",
     "profile-version",
-    _sip() | {"bagit.txt": b"BagIt-Version: 0.96\nTag-File-Character-Encoding: UTF-8\n"},
+    cern_sip() | {"bagit.txt": b"BagIt-Version: 0.96\nTag-File-Character-Encoding: UTF-8\n"},
 )
-_bag("sip-without-oxum", "invalid", "profile-bag-info-required", _sip() | {"bag-info.txt": b"X: y\n"})
+_bag("sip-without-oxum", "invalid", "profile-bag-info-required", cern_sip() | {"bag-info.txt": b"X: y\n"})
 _bag(
     "sip-named-but-missing",
     "invalid",

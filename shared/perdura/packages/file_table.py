@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import overload
 
 from perdura.packages.container import Container
@@ -38,6 +38,18 @@ class FileTable(Sequence[PackageFile]):
         if isinstance(place, slice):
             return [self._file(path) for path in self._paths[place]]
         return self._file(self._paths[place])
+
+    def read(self, path: str) -> Iterator[memoryview]:
+        """The bytes of one file, none where it is not there; cheap for sip.json and files outside the payload."""
+        member = self._index.get(path)
+        return iter(()) if member is None else self._container.read(member)
+
+    def named(self, wanted: Callable[[str], object]) -> Iterator[tuple[PackageFile, Iterable[memoryview]]]:
+        """The files whose path is wanted, with their bytes, in one pass; those of one must be used before the next."""
+        members = {self._index[path]: path for path in filter(wanted, self._paths)}
+        for task in self._container.tasks(members.__contains__) if members else ():
+            for member, chunks in task():
+                yield self._file(members[member]), chunks
 
     def _file(self, path: str) -> PackageFile:
         member = self._index[path]

@@ -29,7 +29,7 @@ from perdura.packages.verify import Examination, digested
 from perdura.ports import Ports
 from perdura.premis.model import FAILURE, SUCCESS, WARNING, Event, Identifier
 from perdura.premis.model import Outcome as EventOutcome
-from perdura.steps import ingest_units
+from perdura.steps import ingest_access, ingest_units
 from perdura.steps.ingest_custody import take_custody, taken, unlike_announced
 from perdura.steps.ingest_fetch import completed
 from perdura.steps.stored_package import source_of
@@ -88,7 +88,9 @@ def _judged(archive: ArchiveView, sip: Package, report: Report, sha256: str | No
         return _rejected(archive, replace(sip, accepted=False), (finding,), ports)
     outcome = judge(archive, sip, report, ports)
     existing = _existing(archive, outcome, ports)
-    return outcome if existing is None else _duplicate(archive, sip, existing, ports)
+    if existing is not None:
+        return _duplicate(archive, sip, existing, ports)
+    return ingest_access.enforced(archive, outcome, report, ports)
 
 
 def _existing(archive: ArchiveView, outcome: Outcome, ports: Ports) -> UUID | None:

@@ -66,16 +66,17 @@ def _distinct(licences: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def _embargoes(archive: ArchiveView, sip_json: Mapping[str, Any], told: ToldRights) -> list[object]:
     """Ends of embargoes: what sip.json says, and days after the deposit on which the files become open."""
-    stated = _usr_meta(sip_json).get("embargo_timestamp")
-    found: dict[str, object] = {str(_day(stated) or stated): stated} if stated else {}
+    stated = usr_meta(sip_json).get("embargo_timestamp")
+    found: dict[str, object] = {str(day_of(stated) or stated): stated} if stated else {}
     for until in (*told.opens, archive.metadata.get("embargo_until")):
-        day = _day(until.partition("/")[0]) if isinstance(until, str) else None
+        day = day_of(until.partition("/")[0]) if isinstance(until, str) else None
         if day and (archive.created_at is None or day > archive.created_at.date()):
             found.setdefault(str(day), day)
     return list(found.values())
 
 
-def _usr_meta(sip_json: Mapping[str, Any]) -> Mapping[str, Any]:
+def usr_meta(sip_json: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a sip.json keeps of the depositor's own words."""
     found = sip_json.get("usr-meta")
     return found if isinstance(found, Mapping) else {}
 
@@ -96,7 +97,7 @@ def _licence(terms: str, address: str) -> str:
 
 def _embargo(until: object, since: datetime | None) -> str:
     """An embargo until an instant (Unix seconds) or a date, or in the producer's words (cern-oais-platform.md §2)."""
-    end = _day(until)
+    end = day_of(until)
     note = "" if end else f"<premis:otherRightsNote>{escaped(str(until))}</premis:otherRightsNote>"
     return (
         "<premis:otherRightsInformation><premis:otherRightsBasis>embargo</premis:otherRightsBasis>"
@@ -104,7 +105,8 @@ def _embargo(until: object, since: datetime | None) -> str:
     )
 
 
-def _day(value: object) -> date | None:
+def day_of(value: object) -> date | None:
+    """The day of an instant (Unix seconds) or a date; the first one of a year or month. None for anything else."""
     try:
         if isinstance(value, (int, float)):
             return datetime.fromtimestamp(value, UTC).date()

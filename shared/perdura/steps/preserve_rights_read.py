@@ -26,6 +26,7 @@ _PLACE = re.compile(r"(?:data/)?(?:datacite[^/]*|(?:meta|metadata)/(?:datacite|m
 _DOCUMENTS = 20
 _MOST = 100
 _SHOWN = 10_000
+_EMBARGO_END = "info:eu-repo/date/embargoEnd/"
 _DC = "{http://purl.org/dc/elements/1.1/}"
 
 Chunk = bytes | bytearray | memoryview
@@ -34,16 +35,21 @@ Feed = Callable[[Chunk], None]
 
 @dataclass
 class ToldRights:
-    """What the descriptions of a submission say: licences as (terms, address), days on which files become open."""
+    """What the descriptions of a submission say: licences as (terms, address), days on which files become open.
+
+    `shut` when one says that the record or its files are not for everybody, `undated` that this ends on some day.
+    """
 
     licences: dict[tuple[str, str], None] = field(default_factory=dict)
     opens: dict[str, None] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    shut: bool = False
+    undated: bool = False
     _documents: int = 0
 
     def tap(self, path: str, size: int, feed: Feed) -> Feed:
         """Where the chunks of the file `path` of the submission go: to `feed`, and here when it is a description."""
-        if not _PLACE.fullmatch(path):
+        if not describes(path):
             return feed
         self._documents += 1
         if self._documents > _DOCUMENTS or size > LIMITS.tag_file:
@@ -61,8 +67,14 @@ class ToldRights:
 
     def _read(self, path: str, data: bytes) -> None:
         try:
-            found = _of_json(json.loads(data)) if path.endswith(".json") else _of_xml(parse_xml(data, path))
+            if path.endswith(".json"):
+                value = json.loads(data)
+                found = _of_json(value)
+                self._access(value)
+            else:
+                found = _of_xml(parse_xml(data, path))
             for licence, opens in found:
+                self._semantics(licence)
                 if licence and len(self.licences) < _MOST:
                     self.licences.setdefault((licence[0][:_SHOWN], licence[1][:_SHOWN]))
                 if opens and len(self.opens) < _MOST:
@@ -72,10 +84,31 @@ class ToldRights:
         except Rejected as error:
             self._unread(path, error.message)
 
+    def _access(self, value: Any) -> None:
+        """What InvenioRDM, or the older form of Zenodo, says of who may see a record."""
+        told = mapping(value)
+        access, right = mapping(told.get("access")), mapping(told.get("metadata")).get("access_right")
+        embargoed = bool(mapping(access.get("embargo")).get("active")) or right == "embargoed"
+        closed = "restricted" in (access.get("record"), access.get("files")) or right in ("restricted", "closed")
+        self.undated |= embargoed
+        self.shut |= access.get("record") == "restricted" or (closed and not embargoed)
+
+    def _semantics(self, licence: tuple[str, str] | None) -> None:
+        """Access rights by the vocabulary that OpenAIRE has repositories put among the rights."""
+        for words in licence or ():
+            level = words.strip().lower().removeprefix("info:eu-repo/semantics/")
+            self.undated |= level == "embargoedaccess"
+            self.shut |= level in ("closedaccess", "restrictedaccess")
+
     def _unread(self, path: str, why: str) -> None:
         if len(self.findings) < _DOCUMENTS:
             message = f"{path} could not be read for rights and is only kept: {why}"
             self.findings.append(Finding("rights-not-read", message, "warning", path))
+
+
+def describes(path: str) -> bool:
+    """Whether a file of a submission is a description that is read for rights."""
+    return _PLACE.fullmatch(path) is not None
 
 
 _Found = tuple[tuple[str, str] | None, str | None]
@@ -134,6 +167,10 @@ def _of_xml(root: etree._Element) -> Iterator[_Found]:
         for date in element.iter("{*}date"):
             if _opens({"dateType": date.get("dateType")}):
                 yield None, content(date)
+    for element in root.iter(f"{_DC}date"):
+        day = content(element) or ""
+        if day.startswith(_EMBARGO_END):
+            yield None, day.removeprefix(_EMBARGO_END)
     for element in root.iter(f"{_DC}rights"):
         yield from ((licence, None) for licence in licences_of(content(element)))
     for element in root.iter(f"{MARC}datafield", "datafield"):

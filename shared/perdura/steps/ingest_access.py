@@ -1,0 +1,93 @@
+"""What a submission says of who may see it is enforced from the moment it is accepted: an embargo, or a restriction.
+
+The same documents are read as for the rights in the AIP (`preserve_rights`), so that what the AIP says is what holds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any
+
+from perdura.outcome import ArchiveChange, ArchiveView, Finding, Outcome, StepState
+from perdura.packages.file_table import FileTable
+from perdura.packages.limits import LIMITS
+from perdura.packages.package import Report
+from perdura.packages.sip import SIP_JSON
+from perdura.ports import Ports
+from perdura.registry import embargo
+from perdura.steps.preserve_rights import day_of, usr_meta
+from perdura.steps.preserve_rights_read import ToldRights, describes
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """The last day that is named as the end of an embargo, and whether something is shut without such a day."""
+
+    until: date | None = None
+    shut: bool = False
+
+
+def enforced(archive: ArchiveView, outcome: Outcome, report: Report, ports: Ports) -> Outcome:
+    """The outcome of an accepted submission, with the embargo and the restriction that it states.
+
+    The stricter of what it states and what is known of the Archive already holds. An embargo whose end cannot be read
+    restricts the Archive, and warns, until a person decides.
+    """
+    change = outcome.archive
+    if change is None or change.rejected or not isinstance(report.files, FileTable):
+        return outcome
+    now = ports.clock.now()
+    found = stated(report.files, now)
+    known = embargo.ends(archive.metadata, now)
+    until = max((day for day in (found.until, known) if day is not None), default=None)
+    if until is not None and until != known:
+        change = replace(change, metadata={**(change.metadata or {}), "embargo_until": until.isoformat()})
+    if not found.shut or archive.restricted:
+        return replace(outcome, archive=change)
+    return _restricted(outcome, change)
+
+
+def _restricted(outcome: Outcome, change: ArchiveChange) -> Outcome:
+    message = "The submission says that it is not for everybody, or under an embargo without an end that can be read."
+    finding = Finding("restricted-by-submission", f"{message} The Archive is restricted.", "warning")
+    return replace(
+        outcome,
+        state=StepState.COMPLETED_WITH_WARNINGS,
+        findings=(*outcome.findings, finding),
+        archive=replace(change, restricted=True),
+    )
+
+
+def stated(files: FileTable, now: datetime) -> Stated:
+    """What sip.json and the descriptions in a submission say."""
+    rights = ToldRights()
+    for file, chunks in files.named(describes):
+        feed = rights.tap(file.path, file.size, _nowhere)
+        for chunk in chunks:
+            feed(chunk)
+    asked = usr_meta(_sip_json(files)).get("embargo_timestamp")
+    days = [day_of(asked), *(day_of(told.partition("/")[0]) for told in rights.opens)]
+    named = [day for day in days if day is not None]
+    until = max((day for day in named if day > now.date()), default=None)
+    endless = (bool(asked) and day_of(asked) is None) or (rights.undated and not named)
+    return Stated(until, rights.shut or endless)
+
+
+def _nowhere(_: object) -> None:
+    """The bytes of a description are kept by whom they pass."""
+
+
+def _sip_json(files: FileTable) -> Mapping[str, Any]:
+    data = bytearray()
+    for chunk in files.read(SIP_JSON):
+        data += chunk
+        if len(data) > LIMITS.tag_file:
+            return {}
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
