@@ -179,13 +179,16 @@ class Residency:
     size: int | None
     adler32: str | None
     error: str | None = None
+    said: str | None = None
+    """Why the system does not say what the file is (`error` is `UNAVAILABLE` then)."""
 
 
 @dataclass(frozen=True, slots=True)
 class TapeJob:
     """State of an archive job, with the system's own words.
 
-    `active`, `archiving` (copied, on its way to tape), `finished`, `failed`, `cancelled` or `unknown`.
+    `active`, `archiving` (copied, on its way to tape), `finished`, `failed`, `cancelled`, `unknown` (the system has
+    none of that id), `withheld` (it has, and does not show it to us) or `untold` (it failed to say).
     `at_destination` is what the system found where the file was to be written.
     """
 

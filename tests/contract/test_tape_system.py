@@ -157,6 +157,17 @@ def system(request: pytest.FixtureRequest, emulators: Emulators) -> Iterator[Sur
     yield Surroundings(fake, sources, "http://sources", settle)
 
 
+@pytest.mark.parametrize("effect", ["http", "unavailable"])
+def test_one_file_that_cannot_be_told_of_does_not_hide_the_others(emulator: Surroundings, effect: str) -> None:
+    bad, *others = names = [f"dir/{effect}-{number}" for number in range(3)]
+    for name in names:
+        emulator.settle(emulator.tape.submit(emulator.request(name.removeprefix("dir/"), b"content")))
+    emulator.inject({"effect": effect, "match": bad, "status": 500})
+    found = emulator.tape.residency(names)
+    assert (found[bad].error, found[bad].size) == ("UNAVAILABLE", None)
+    assert [(found[path].on_tape, found[path].size) for path in others] == [(True, 7), (True, 7)]
+
+
 def test_a_file_reaches_tape(system: Surroundings) -> None:
     data = os.urandom(100_000)
     request = system.request("one.tar", data)

@@ -21,6 +21,7 @@ from perdura.clients import bounded
 from perdura.clients.fts_answers import (
     FILE_FIELDS,
     INTERNAL,
+    NOT_FOUND,
     FtsJob,
     FtsRefused,
     FtsRetry,
@@ -61,6 +62,10 @@ class FtsTransport(Protocol):
 
     def identity(self) -> Identity:
         """Who FTS takes us for."""
+        ...
+
+    def forget_identity(self) -> None:
+        """Ask anew who FTS takes us for."""
         ...
 
     def submit(self, document: Mapping[str, Any], sid: str) -> str:
@@ -188,9 +193,12 @@ class FtsClient:
             return job_id
         with understood("submission"):
             given = decoded(accepted(answer))["job_id"]
-        if given != job_id:
-            raise FtsRefused(f"FTS gave the job id {given}, not {job_id}", 200, code="fts-unexpected-id")
-        return job_id
+        return job_id if given == job_id else settled(self, sid, str(given), job_id)
+
+    def forget_identity(self) -> None:
+        """Ask FTS anew who we are: its administrator may have given our name another VO."""
+        with self._lock:
+            self._identity = None
 
     def _post(self, body: Mapping[str, Any]) -> httpx.Response:
         answer = self.request("POST", "/jobs", json=body)
@@ -244,6 +252,21 @@ class FtsClient:
         answer = self.request("POST", f"/jobs/{','.join(job_ids)},", json={"params": {"priority": priority}})
         if answer.status_code not in (200, 207, 404):
             raise refusal(answer)
+
+
+def settled(transport: FtsTransport, sid: str, given: str, expected: str) -> str:
+    """The id of a job that FTS made under another id than `expected`, where that is the only one of its `sid`.
+
+    So it is when our VO at FTS was changed since we asked who we are: ids are computed with it (fts-cta.md 2.8). One
+    that may run beside a job under the expected id, or whose id is not understood, is cancelled: raises FtsRefused.
+    """
+    transport.forget_identity()
+    if transport.identity().job_id(sid) == given and transport.jobs([expected])[expected].status == NOT_FOUND:
+        log.warning("FTS has us in another VO than before: %s", transport.identity().vo)
+        return given
+    transport.cancel([given])
+    message = f"FTS gave the job id {given}, not {expected}; that job was cancelled"
+    raise FtsRefused(message, 200, code="fts-unexpected-id")
 
 
 def check(document: Mapping[str, Any]) -> None:

@@ -18,6 +18,7 @@ FILE_FIELDS = (
     "staging_start,bringonline_token,filesize,throughput,file_metadata,log_file"
 )
 SHOWN = 400
+NOT_FOUND = 404
 
 
 class FtsUnavailable(UpstreamUnavailable):
@@ -91,13 +92,15 @@ class FtsRetry:
 
 @dataclass(frozen=True, slots=True)
 class FtsJob:
-    """One job. `state` None: FTS knows no such job, or will not show it; `reason` then says why."""
+    """One job. `state` None: FTS knows no such job (`status` 404), or will not show it; `reason` then says why."""
 
     job_id: str
     state: str | None
     reason: str = ""
     cancelled_by_user: bool = False
     files: tuple[FtsFile, ...] = ()
+    status: int = 200
+    """HTTP status of this job alone; 0 where FTS gives none."""
 
 
 def said(answer: httpx.Response) -> str:
@@ -167,7 +170,9 @@ def job_from(item: Mapping[str, Any]) -> FtsJob:
 
 def _job_from(item: Mapping[str, Any]) -> FtsJob:
     if "job_state" not in item:
-        return FtsJob(str(item["job_id"]), None, f"{item.get('http_status')}: {item.get('http_message')}")
+        told = str(item.get("http_status"))
+        status = int(told[:3]) if told[:3].isdigit() else 0
+        return FtsJob(str(item["job_id"]), None, f"{told}: {item.get('http_message')}", status=status)
     files = tuple(
         FtsFile(
             file_id=int(file["file_id"]),

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from perdura.clients.bounded import TooMuch, read
-from perdura.clients.fts import BULK, check
+from perdura.clients.fts import BULK, check, settled
 from perdura.clients.fts_answers import (
     BANNED,
     FILE_FIELDS,
@@ -152,9 +152,12 @@ class PackageFtsClient:
             if error.status == 409:
                 return job_id
             raise
-        if given != job_id:
-            raise FtsRefused(f"FTS gave the job id {given}, not {job_id}", 200, code="fts-unexpected-id")
-        return job_id
+        return job_id if given == job_id else settled(self, sid, str(given), job_id)
+
+    def forget_identity(self) -> None:
+        """Ask FTS anew who we are."""
+        with self._lock:
+            self._identity = None
 
     def jobs(self, job_ids: Sequence[str]) -> dict[str, FtsJob]:
         """States of jobs with their files; jobs FTS does not know come with state None."""

@@ -7,22 +7,26 @@ to the directory that the settings name.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from perdura.clients.fts import FtsClient, FtsTransport
-from perdura.clients.fts_answers import FtsFile, FtsJob
+from perdura.clients.fts_answers import NOT_FOUND, FtsFile, FtsJob, FtsRefused
 from perdura.clients.fts_delegation import ProxyDelegator
 from perdura.clients.tape_endpoint import Locality, TapeEndpoint
 from perdura.clients.tape_oauth import token_source
 from perdura.clients.tape_x509 import Robot, load
-from perdura.errors import Broken, UpstreamUnavailable
+from perdura.errors import Broken, PerduraError, UpstreamUnavailable
 from perdura.ports import Residency, Staging, TapeAccount, TapeCredentials, TapeJob, TapeRequest, TapeRetry
 from perdura.settings import Settings
 
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+IN_VAIN = 3
+"""Requests for single files or jobs that may fail in one look."""
 WAITING = frozenset({"TOKEN_PREP", "SUBMITTED", "READY", "ACTIVE", "STAGING", "STARTED", "ON_HOLD", "FORCE_START"})
 
 
@@ -118,10 +122,15 @@ class FtsTape:
         """States of many jobs; a job FTS no longer lists is looked for in its archive."""
         self._certificate_lasts()
         found = {job_id: translated(job) for job_id, job in self.fts.jobs(job_ids).items()}
-        for job_id, job in found.items():
-            if job.state == "unknown" and (archived := self.fts.archived(job_id)) is not None:
-                found[job_id] = translated(archived)
-        return found
+        unknown = [job for job in found.values() if job.state == "unknown"]
+        return {**found, **{job.job_id: job for job in _one_by_one(unknown, self._archived, _untold)}}
+
+    def _archived(self, job: TapeJob) -> TapeJob:
+        try:
+            archived = self.fts.archived(job.job_id)
+        except FtsRefused as error:
+            return replace(job, state="withheld", reason=error.message)
+        return job if archived is None else translated(archived)
 
     def retries(self, job: TapeJob) -> Sequence[TapeRetry]:
         """The attempts of FTS's own that failed before the present one."""
@@ -160,15 +169,13 @@ class FtsTape:
         """Locality, size and ADLER32 of files, from the endpoint itself."""
         ours = {self._path(path): path for path in paths}
         localities = self.endpoint.localities(list(ours))
-        return {
-            ours[there]: self._residency(ours[there], there, found)
-            for there, found in localities.items()
-            if there in ours
-        }
+        listed = [(ours[there], there, found) for there, found in localities.items() if there in ours]
+        return {each.path: each for each in _one_by_one(listed, self._residency, _unsaid)}
 
-    def _residency(self, path: str, there: str, found: Locality) -> Residency:
+    def _residency(self, asked: tuple[str, str, Locality]) -> Residency:
+        path, there, found = asked
         locality = found.locality or ""
-        stored = self.endpoint.stat(there) if locality else None
+        stored = self.endpoint.stat(there) if "DISK" in locality or "TAPE" in locality else None
         return Residency(
             path=path,
             on_disk="DISK" in locality,
@@ -203,10 +210,36 @@ class FtsTape:
         self.endpoint.release(request, [self._path(path) for path in paths])
 
 
+def _one_by_one(
+    items: Iterable[Item], ask: Callable[[Item], Answer], failed: Callable[[Item, str], Answer]
+) -> Iterator[Answer]:
+    """Ask for each; one that cannot be answered is told as `failed` and does not keep the others waiting.
+
+    After `IN_VAIN` failures the rest is told so unasked: the server is at fault, and a look must end.
+    """
+    failures, message = 0, ""
+    for item in items:
+        if failures < IN_VAIN:
+            try:
+                yield ask(item)
+                continue
+            except PerduraError as error:
+                failures, message = failures + 1, error.message
+        yield failed(item, message)
+
+
+def _untold(job: TapeJob, message: str) -> TapeJob:
+    return replace(job, state="untold", reason=message)
+
+
+def _unsaid(asked: tuple[str, str, Locality], message: str) -> Residency:
+    return Residency(asked[0], False, False, None, None, "UNAVAILABLE", message)
+
+
 def translated(job: FtsJob) -> TapeJob:
     """What a job of one file means; the true reason is only in the file (fts-cta.md 3.1, rule 8)."""
     if job.state is None:
-        return TapeJob(job.job_id, "unknown", job.reason or None)
+        return TapeJob(job.job_id, "unknown" if job.status == NOT_FOUND else "withheld", job.reason or None)
     file = _deciding(job.files)
     if file is None or file.state in WAITING:
         final = job.state in ("FAILED", "CANCELED", "FINISHEDDIRTY")

@@ -18,7 +18,7 @@ COMPLAINTS = 3
 PASSING = frozenset({110, 70, 112})
 """ETIMEDOUT, ECOMM, EHOSTDOWN: worth another attempt whatever FTS thinks of it."""
 REASON = re.compile(r"(?P<scope>[A-Z_]+) \[(?P<errno>\d+)\] ?(?P<text>.*)", re.DOTALL)
-ABSENT_WORDS = frozenset({"LOST", "NONE", "UNAVAILABLE"})
+JOB_WITHHELD = "job-withheld"
 
 
 class Act(StrEnum):
@@ -82,6 +82,14 @@ def on_job(job: TapeJob, expected: Expected) -> Decision:
             return Decision(Act.INSPECT, "finished")
         case "unknown":
             return Decision(Act.INSPECT, "job-unknown", "FTS no longer knows the job")
+        case "withheld":
+            message = (
+                f"FTS has the job and does not show it to us ({job.reason}). A second one could run beside it: have "
+                "our rights at FTS mended, or see that the job is over; then retry"
+            )
+            return Decision(Act.INSPECT, JOB_WITHHELD, message)
+        case "untold":
+            return Decision(Act.WAIT, "job-untold", f"FTS does not say how the job is: {job.reason}")
         case "cancelled":
             return _on_cancelled(job)
     return _on_failure(job, reason_of(job.reason), expected)
@@ -147,7 +155,8 @@ def on_residency(
     said that the file will not reach tape.
     """
     if found is None or found.error == "UNAVAILABLE":
-        return Decision(Act.WAIT, "residency-unknown", "The tape endpoint does not say where the file is")
+        why = f": {found.said}" if found is not None and found.said else ""
+        return Decision(Act.WAIT, "residency-unknown", f"The tape endpoint does not say where the file is{why}")
     if found.error == "LOST":
         return Decision(Act.OPERATOR, "lost-on-tape", "The tape system has lost the file", alarm=True)
     if not (found.on_disk or found.on_tape):

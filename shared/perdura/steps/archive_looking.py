@@ -10,12 +10,14 @@ from datetime import datetime, timedelta
 from perdura.errors import PerduraError
 from perdura.outcome import Outcome, StepState
 from perdura.ports import Ports, Residency, TapeAccount, TapeJob, TapeJobs, TapeSystem
-from perdura.steps.archive_decisions import Act, Decision, on_job, on_residency
+from perdura.steps.archive_decisions import JOB_WITHHELD, Act, Decision, on_job, on_residency
 from perdura.steps.archive_outcomes import asked_again, blocked, completed, next_round, waiting
 from perdura.steps.archive_transfer import Transfer
 
 log = logging.getLogger(__name__)
 OTHER_ACCOUNT = "other-fts-account"
+NO_SECOND_JOB = frozenset({OTHER_ACCOUNT, JOB_WITHHELD})
+"""Why a job that we cannot see may be alive: no other is asked for by a machine alone."""
 
 
 def looked(
@@ -128,7 +130,7 @@ def on_found(
         )
         said = cause.message if cause is not None and cause.message and cause.code != "on-disk" else decision.message
         return waiting(transfer, now, ports, decision.code, said=said)
-    if decision.act is Act.RESUBMIT and cause is not None and cause.code == OTHER_ACCOUNT:
+    if decision.act is Act.RESUBMIT and cause is not None and cause.code in NO_SECOND_JOB:
         return _acted(transfer, Decision(Act.OPERATOR, cause.code, cause.message, alarm=True), ports)
     if decision.act is Act.RESUBMIT and cause is not None and cause.code == "job-unknown" and not transfer.asked_again:
         return asked_again(transfer, cause, now, ports)
@@ -142,7 +144,7 @@ def _acted(transfer: Transfer, decision: Decision, ports: Ports) -> Outcome:
     if decision.alarm:
         log.error("%s: %s", decision.code, decision.message, extra={"archive": transfer.archive.id})
     if decision.act is Act.WAIT:
-        return waiting(replace(transfer, looks=transfer.looks + 1), now, ports, decision.code)
+        return waiting(replace(transfer, looks=transfer.looks + 1), now, ports, decision.code, said=decision.message)
     if decision.act is Act.RESUBMIT and transfer.round < ports.settings.tape_attempts:
         return next_round(transfer, decision, now, ports)
     if decision.act is Act.RESUBMIT:

@@ -397,6 +397,34 @@ def test_a_person_cancels_a_job_and_may_try_again_later() -> None:
     assert bench.tape.submissions == [f"{AIP}:tape:1.1", f"{AIP}:tape:2.1"]
 
 
+def test_a_job_that_fts_does_not_show_is_not_asked_for_again() -> None:
+    bench = Bench()
+    bench.run()
+    bench.job_is("withheld", "403 Forbidden: not enough permissions")
+    outcome = bench.poll()
+    assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "job-withheld")
+    assert "403 Forbidden" in (outcome.message or "")
+    assert bench.tape.submissions == [f"{AIP}:tape:1.1"]
+
+
+def test_a_job_that_fts_does_not_show_counts_when_its_file_is_on_tape() -> None:
+    bench = Bench()
+    bench.run()
+    bench.tape.tick()
+    bench.job_is("withheld", "403 Forbidden: not enough permissions")
+    assert bench.poll().state is StepState.COMPLETED
+
+
+def test_a_job_about_which_fts_errs_is_looked_at_later() -> None:
+    bench = Bench()
+    bench.run()
+    bench.job_is("untold", "FTS answered 502")
+    outcome = bench.poll()
+    assert (outcome.state, bench.view.step.checkpoint["looks"]) == (StepState.WAITING, 1)
+    assert outcome.findings[0].message == "FTS does not say how the job is: FTS answered 502"
+    assert bench.tape.submissions == [f"{AIP}:tape:1.1"]
+
+
 def test_a_retry_follows_the_job_that_is_still_alive() -> None:
     bench = Bench()
     bench.run()

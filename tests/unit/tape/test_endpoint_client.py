@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
 from typing import Any
 
 import httpx
 import pytest
 
 from perdura.clients import bounded
+from perdura.clients.tape import FtsTape
 from perdura.clients.tape_endpoint import Stored, TapeEndpoint, TapeRefused, TapeUnavailable
 from perdura.errors import NotStored
+from perdura.steps.archive_decisions import Act, Expected, on_residency
 
 URL = "https://tape.example.org:8444"
 DISCOVERY = {"sitename": "x", "endpoints": [{"uri": f"{URL}/api/v1", "version": "v1"}]}
@@ -25,6 +29,55 @@ def endpoint(*answers: Any, discovery: Any = DISCOVERY, status: int = 200) -> Ta
         return httpx.Response(status, json=left.pop(0))
 
     return TapeEndpoint(URL, transport=httpx.MockTransport(answer))
+
+
+def tape_with(files: dict[str, str], heads: dict[str, httpx.Response | Exception]) -> tuple[FtsTape, list[str]]:
+    """A tape system whose files have these localities and answers to HEAD; and the files asked for by HEAD."""
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.startswith("/.well-known/"):
+            return httpx.Response(200, json=DISCOVERY)
+        if request.method == "POST":
+            paths = json.loads(request.content)["paths"]
+            return httpx.Response(200, json=[{"path": path, "locality": files[path[3:]]} for path in paths])
+        asked.append(request.url.path[3:])
+        given = heads[asked[-1]]
+        if isinstance(given, Exception):
+            raise given
+        return given
+
+    there = TapeEndpoint(URL, transport=httpx.MockTransport(answer))
+    return FtsTape(None, there, f"{URL}/b", archive_timeout=1), asked  # type: ignore[arg-type]
+
+
+def described(size: int) -> httpx.Response:
+    return httpx.Response(200, headers={"Content-Length": str(size), "Digest": "adler32=0000000a"})
+
+
+@pytest.mark.parametrize("bad", [httpx.Response(500), httpx.Response(403), httpx.ReadTimeout("late")])
+def test_one_file_about_which_the_endpoint_errs_does_not_keep_the_others_waiting(bad: Any) -> None:
+    tape, _ = tape_with({"a": "TAPE", "z": "DISK_AND_TAPE"}, {"a": bad, "z": described(7)})
+    found = tape.residency(["a", "z"])
+    assert (found["z"].on_tape, found["z"].size, found["z"].adler32) == (True, 7, "0000000a")
+    assert (found["a"].on_tape, found["a"].error) == (False, "UNAVAILABLE")
+    assert found["a"].said
+    assert on_residency(found["a"], Expected(7, "0000000a"), waited=timedelta(), patience=timedelta()).act is Act.WAIT
+
+
+def test_what_has_no_bytes_on_disk_or_tape_is_not_asked_for_its_checksum() -> None:
+    files = {"a": "LOST", "b": "UNAVAILABLE", "c": "NONE", "d": "DISK"}
+    tape, asked = tape_with(files, {"d": described(7)})
+    found = tape.residency(list(files))
+    assert asked == ["d"]
+    assert [found[path].error for path in files] == ["LOST", "UNAVAILABLE", "NONE", None]
+
+
+def test_an_endpoint_that_answers_for_no_file_is_not_asked_for_hundreds() -> None:
+    names = [f"f{number:03}" for number in range(100)]
+    tape, asked = tape_with(dict.fromkeys(names, "TAPE"), dict.fromkeys(names, httpx.ReadTimeout("late")))
+    assert {each.error for each in tape.residency(names).values()} == {"UNAVAILABLE"}
+    assert len(asked) == 3
 
 
 @pytest.mark.parametrize("document", [None, 3, {}, "x", {"requestId": None}, {"requestId": "../../jobs"},

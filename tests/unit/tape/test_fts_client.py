@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -58,6 +59,11 @@ def job(state: str = "ACTIVE", job_id: str = JOB, **file: Any) -> dict[str, Any]
 def unknown(job_id: str) -> dict[str, Any]:
     text = f'No job with the id "{job_id}" has been found'
     return {"job_id": job_id, "http_status": "404 Not Found", "http_message": text}
+
+
+def foreign(job_id: str) -> dict[str, Any]:
+    text = "You do not have enough permissions to access this resource"
+    return {"job_id": job_id, "http_status": "403 Forbidden", "http_message": text}
 
 
 def problem(status: int, text: str) -> httpx.Response:
@@ -126,10 +132,45 @@ def test_419_is_answered_with_a_delegation_and_the_same_sid() -> None:
     assert server.bodies[0] == server.bodies[1]
 
 
-def test_an_id_that_is_not_the_computed_one_is_an_alarm() -> None:
+def test_an_id_that_is_not_the_computed_one_is_an_alarm_and_its_job_cancelled() -> None:
+    server = Server(httpx.Response(200, json={"job_id": "other"}), httpx.Response(200, json=[]))
     with pytest.raises(FtsRefused) as refused:
-        client(Server(httpx.Response(200, json={"job_id": "other"}))).submit(DOCUMENT, SID)
+        client(server).submit(DOCUMENT, SID)
     assert refused.value.code == "fts-unexpected-id"
+    assert server.asked[-1] == ("DELETE", "/jobs/other,")
+
+
+OTHER_VO = "00000000-0000-5000-8000-00000000000b"
+UNDER_OTHER_VO = str(uuid.uuid5(uuid.UUID(OTHER_VO), SID))
+
+
+def moved(server: Server) -> Callable[[httpx.Request], httpx.Response]:
+    """FTS takes the submission of a user whom its administrator has put into another VO meanwhile."""
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        server.whoami = {**WHOAMI, "vos": ["preservation"], "vos_id": [OTHER_VO]}
+        return httpx.Response(200, json={"job_id": UNDER_OTHER_VO})
+
+    return answer
+
+
+def test_a_job_made_in_our_new_vo_is_ours_where_the_old_one_has_none() -> None:
+    server = Server()
+    server.answers = [moved(server), httpx.Response(207, json=[unknown(JOB)])]
+    mine = client(server)
+    mine.identity()
+    assert mine.submit(DOCUMENT, SID) == UNDER_OTHER_VO
+    assert mine.identity().vo == "preservation"
+
+
+def test_a_job_made_in_our_new_vo_is_cancelled_where_one_of_the_old_vo_may_run() -> None:
+    server = Server()
+    server.answers = [moved(server), httpx.Response(207, json=[foreign(JOB)]), httpx.Response(200, json=[])]
+    mine = client(server)
+    mine.identity()
+    with pytest.raises(FtsRefused, match="that job was cancelled"):
+        mine.submit(DOCUMENT, SID)
+    assert server.asked[-1] == ("DELETE", f"/jobs/{UNDER_OTHER_VO},")
 
 
 def test_ids_are_never_computed_for_an_anonymous_user() -> None:
@@ -187,6 +228,13 @@ def test_a_poll_that_was_cut_off_concludes_nothing(answer: Answer) -> None:
 def test_a_single_unknown_job_is_unknown_also_as_an_object() -> None:
     found = client(Server(httpx.Response(404, json=unknown(JOB)))).jobs([JOB])
     assert translated(found[JOB]).state == "unknown"
+
+
+def test_a_job_that_fts_will_not_show_is_not_unknown() -> None:
+    found = client(Server(httpx.Response(207, json=[foreign(JOB)]))).jobs([JOB])
+    seen = translated(found[JOB])
+    assert seen.state == "withheld"
+    assert "403 Forbidden: You do not have enough permissions" in str(seen.reason)
 
 
 def test_cancel_leaves_final_and_unknown_jobs_alone() -> None:

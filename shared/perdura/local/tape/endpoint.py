@@ -131,6 +131,8 @@ class Endpoint:
         entry = self._file(path)
         if entry is None:
             return Response(404)
+        if self.library.locality(path)[0] in ("LOST", "UNAVAILABLE"):
+            return Response(503, b"the file is in a pool that is away\n")
         return Response(200, headers={"Content-Length": str(entry.size), **_described(entry, asked)})
 
     def _get(self, asked: Request, path: str) -> Response:
