@@ -71,6 +71,14 @@ class File:
     media_type: str | None = None
 
 
+class CopyState(StrEnum):
+    """Whether a copy counts: as far as we know it is there, or it was found lost or damaged."""
+
+    HELD = "held"
+    LOST = "lost"
+    DAMAGED = "damaged"
+
+
 @dataclass(frozen=True, slots=True)
 class Copy:
     """One placement of a package: `location` names the store (`object-store`, `tape` …), `uri` the place in it."""
@@ -81,6 +89,7 @@ class Copy:
     size: int
     checksums: Mapping[str, str]
     verified_at: datetime | None = None
+    state: CopyState = CopyState.HELD
 
 
 @dataclass(frozen=True, slots=True)

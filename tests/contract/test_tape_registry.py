@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 import zlib
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -16,17 +17,22 @@ from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
 from perdura.api import gateway, gateway_audit
+from perdura.api.queries import tape as queries
 from perdura.clients.tape_tokens import mint
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Conflict, NotFound, StoreUnavailable
 from perdura.ids import new_id
+from perdura.outcome import Copy, CopyState
 from perdura.packages.tape_container import Container
-from perdura.ports import OpenJob, TapeAccount, TapeJob, TapeOrder, TapeRetry
-from perdura.registry import archives, tape_containers, tape_duties, tape_wishes, work
+from perdura.ports import OpenJob, Staging, TapeAccount, TapeJob, TapeOrder, TapeRetry
+from perdura.registry import archives, tape_again, tape_containers, tape_duties, tape_wishes, work
 from perdura.registry.tape_jobs import RegistryTapeJobs
 from perdura.runtime import tape
+from perdura.runtime.delivery import StepRunner
 from perdura.runtime.environment import Environment
 from perdura.settings import Settings
+from perdura.steps import archive as archive_step
+from perdura.steps import recall
 from tests.unit.tape.fakes import NOW, FakeTape, PresigningStore
 
 pytestmark = pytest.mark.stack
@@ -318,6 +324,111 @@ def test_any_version_on_tape_may_be_recalled_and_no_other(database: Engine) -> N
         started = work.start(connection, world.rows("SELECT id FROM step")[0].id, CAUSE)
         assert started is not None
         assert [copy.package_id for copy in started.archive.copies] == [used, older], "as their packages were made"
+
+
+def test_a_recall_is_pinned_to_the_aip_in_use_when_it_is_asked_for(database: Engine) -> None:
+    world = World(database)
+    archive, older = world.aip(b"older", on_tape=True)
+    newer = new_id()
+    with database.begin() as connection:
+        archives.recall(connection, archive)
+        connection.execute(text("UPDATE package SET accepted = false WHERE id = :id"), {"id": older})
+        connection.execute(
+            text("""INSERT INTO package (id, archive_id, kind, bucket, key, container, size, checksums, accepted)
+                VALUES (:id, :archive, 'AIP', 'perdura-aips', 'x', 'tar', 3, '{}', true)"""),
+            {"id": newer, "archive": archive},
+        )
+        with pytest.raises(Conflict, match="in use has no copy on tape"):
+            archives.recall(connection, archive)
+    assert [row.input for row in world.rows("SELECT input FROM step")] == [{"package": str(older)}]
+
+
+def lost(world: World, archive: UUID, *, drill: bool = True) -> None:
+    """A drill finds out that the tape system has lost the copy."""
+    with world.database.begin() as connection:
+        (event,) = archives.recall(connection, archive, drill=drill).events
+    world.tape.staged = lambda request: {  # type: ignore[method-assign]
+        path: Staging(False, "the file is lost on tape") for path in world.tape.files
+    }
+    deliver(world, event)
+    del world.tape.staged
+
+
+def deliver(world: World, event: CloudEvent) -> None:
+    run = recall.run if event.type.startswith("org.perdura.recall") else archive_step.run
+    StepRunner(tape.NAME, run, tape.NEEDS).deliver(world.environment, event, UUID(event.data["step"]))
+
+
+def test_a_copy_found_lost_no_longer_counts_and_a_person_may_have_it_made_again_elsewhere(database: Engine) -> None:
+    world = World(database, tape_poll_seconds=30, tape_gateway_proxy=True)
+    archive, package = world.aip(b"the only other copy", on_tape=True)
+    with database.begin() as connection, pytest.raises(Conflict):
+        tape_again.archive_again(connection, archive)
+    first = world.tape.uri(f"{archive}/{package}.tar")
+    with database.begin() as connection:
+        connection.execute(text("UPDATE copy SET uri = :uri"), {"uri": first})
+    lost(world, archive)
+    with database.begin() as connection:
+        found = queries.overview(connection)
+        assert (found.copies, found.bytes, found.broken) == (0, 0, 1)
+        assert tape_duties.begin_drill(connection, count=9, seed="tomorrow") == [], "what is lost is not rehearsed"
+        (event,) = tape_again.archive_again(connection, archive).events
+        with pytest.raises(Conflict):
+            tape_again.archive_again(connection, archive)
+    deliver(world, event)
+    (request,) = world.tape.requests.values()
+    assert request.destination_path == f"{archive}/{package}-2.tar"
+    world.tape.fetch = lambda _: read(world, request.source_url, str(request.source_token))
+    world.tape.tick()
+    world.due()
+    tape.tick(world.environment)
+    (copy,) = world.rows("SELECT uri, state FROM copy")
+    assert (copy.uri, copy.state) == (world.tape.uri(f"{archive}/{package}-2.tar"), "held")
+    assert f"{archive}/{package}.tar" in world.tape.files, "nothing at the old place was touched"
+    (told,) = world.rows("SELECT xml FROM premis_log WHERE xml LIKE '%lost-on-tape%'")
+    assert first in told.xml
+    with database.begin() as connection:
+        found = queries.overview(connection)
+        assert (found.copies, found.broken) == (1, 0)
+        with pytest.raises(Conflict):
+            tape_again.archive_again(connection, archive)
+
+
+def test_an_aip_is_not_archived_again_from_a_copy_that_is_not_good(database: Engine) -> None:
+    world = World(database)
+    archive, package = world.aip(b"lost twice", on_tape=True)
+    with database.begin() as connection:
+        connection.execute(text("UPDATE copy SET state = 'lost'"))
+        connection.execute(
+            text("""INSERT INTO copy (package_id, location, uri, size, checksums, state)
+                VALUES (:id, 'object-store', 's3://x', 3, '{}', 'damaged')"""),
+            {"id": package},
+        )
+        with pytest.raises(Conflict):
+            tape_again.archive_again(connection, archive)
+
+
+def test_who_loses_a_container_has_lost_all_its_aips(database: Engine) -> None:
+    world = World(database, tape_group_below=10**6, tape_group_seconds=3600, tape_poll_seconds=30)
+    container = filled(world, [b"a" * 1000, b"b" * 700])
+    uri = world.tape.uri(f"containers/{container.id}.tar")
+    one, two = (member.package for member in container.members)
+    held = [Copy(each, "tape", f"{uri}#offset=0&length=1", 1, {}) for each in (one, two)]
+    with database.begin() as connection:
+        for member, copy in zip(container.members, held, strict=True):
+            work.keep(connection, member.archive, (), (copy,))
+        work.keep(connection, container.members[0].archive, (), (replace(held[0], state=CopyState.LOST),))
+    assert {row.state for row in world.rows("SELECT state FROM copy")} == {"lost"}
+
+
+def test_an_old_loss_says_nothing_of_the_copy_made_since(database: Engine) -> None:
+    world = World(database)
+    archive, package = world.aip(b"x", on_tape=True)
+    before = Copy(package, "tape", "davs://tape/x.tar", 1, {}, state=CopyState.LOST)
+    with database.begin() as connection:
+        work.keep(connection, archive, (), (replace(before, uri="davs://tape/x-2.tar", state=CopyState.HELD),))
+        work.keep(connection, archive, (), (before,))
+    assert [row.state for row in world.rows("SELECT state FROM copy")] == ["held"]
 
 
 def test_the_tick_begins_drills_on_its_own(database: Engine) -> None:

@@ -135,7 +135,7 @@ def find_in(engine: Engine) -> Find:
 
 _AIP = text("""
     SELECT id, archive_id, bucket, key, version_id, etag, size, checksums, created_at
-    FROM package WHERE id = :id AND kind = 'AIP' AND accepted
+    FROM package WHERE id = :id AND kind = 'AIP'
 """)
 
 

@@ -31,10 +31,11 @@ from perdura.api.queries.archives import ArchiveRecord, shut_until
 from perdura.api.queries.facets import Facets
 from perdura.api.queries.premis_search import Found
 from perdura.api.queries.rows import AnyRow
-from perdura.outcome import PackageKind, StepState
+from perdura.outcome import CopyState, PackageKind, StepState
 from perdura.premis.log import Stored
 from perdura.premis.model import Event, Identifier
 from perdura.registry import embargo, steering
+from perdura.registry.tape_again import replaceable
 from perdura.registry.transitions import ERRAND_POSITION, ArchiveState
 
 FINAL = frozenset(
@@ -113,7 +114,8 @@ def archive(record: ArchiveRecord) -> ArchiveAnswer:
                 last.position if last is not None else None,
                 last.state if last is not None else None,
             )
-        ],
+        ]
+        + (["archive-again"] if replaceable(record.packages, record.copies, record.steps) is not None else []),
         links=links.archive_links(row.id),
     )
 
@@ -160,6 +162,7 @@ def copy(row: AnyRow) -> CopyAnswer:
         size=row.size,
         checksums=row.checksums,
         verified=row.verified_at,
+        state=CopyState(row.state),
     )
 
 

@@ -131,6 +131,13 @@ class Client(Transport):
         wanted = {name: value for name, value in told.items() if value is not None}
         return self.post(f"/archives/{archive}/recalls", {"drill": drill, **wanted})
 
+    def archive_again(self, archive: str, *, package: str | None = None) -> Document:
+        """Have the copy on tape made again that was found lost or damaged, at a new place.
+
+        `package` is the id of a version of the AIP; without it, that in use.
+        """
+        return self.post(f"/archives/{archive}/copies", {"package": package} if package else {})
+
     def check(self, archive: str, *, package: str | None = None, copies: Sequence[str] = ()) -> list[Document]:
         """Have copies of the AIP read again and compared: all, or those at `object-store` or `tape`.
 

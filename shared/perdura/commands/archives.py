@@ -138,6 +138,15 @@ def cancel(registry: Client, archive_id: str, step: str | None) -> None:
     click.echo(f"archive {archive_id}" if step is None else f"step {step}")
 
 
+@archives.command("archive-again")
+@click.argument("archive_id")
+@click.option("--package", help="This version of the AIP, by its id; without it, that in use.")
+@api.connected
+def archive_again(registry: Client, archive_id: str, package: str | None) -> None:
+    """Make the copy on tape of an archive again that was found lost or damaged, at a new place."""
+    click.echo(f"step {registry.archive_again(archive_id, package=package)['step']}")
+
+
 @archives.command("run")
 @click.argument("archive_id")
 @click.argument("steps", nargs=-1, required=True)

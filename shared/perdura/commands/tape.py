@@ -27,6 +27,8 @@ def show(registry: Client, as_json: bool) -> None:
     for why, count in sorted(found["waiting"].items()):
         click.echo(f"waiting, {why}: {count}")
     click.echo(f"copies on tape: {found['copies']}, {found['bytes']} bytes, {found['containers']} containers")
+    if found["broken_copies"]:
+        click.echo(f"LOST OR DAMAGED: {found['broken_copies']} copies on tape")
     for drill in found["drills"][:5]:
         click.echo(f"drill of {drill['archive']}: {drill['state']} {drill['finished'] or ''}")
     for copy in found["restored"]:

@@ -106,7 +106,8 @@ def outcome_lines(archive: dict[str, Any], steps: list[dict[str, Any]]) -> list[
         findings = [finding for finding in step["findings"] if finding["message"] != told]
         lines += [f"  {step['name']}: {finding_line(finding)}" for finding in findings]
     for copy in archive.get("copies") or []:
-        lines.append(f"  copy      {copy['location']}  {copy['uri']}")
+        broken = "" if copy["state"] == "held" else f"  {copy['state'].upper()}"
+        lines.append(f"  copy      {copy['location']}  {copy['uri']}{broken}")
     if archive.get("publication"):
         lines.append(f"  published {archive['publication']['url']}")
     return lines

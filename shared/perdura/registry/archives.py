@@ -210,12 +210,13 @@ _ERRAND = text("""
 """)
 
 _ON_TAPE = text("""
-    SELECT CAST(:package AS uuid) IS NULL OR EXISTS (
-            SELECT FROM package WHERE id = :package AND archive_id = archive.id AND kind = 'AIP') AS known,
-        EXISTS (SELECT FROM copy JOIN package ON package.id = package_id
-            WHERE archive_id = archive.id AND location = 'tape'
-                AND package.id = coalesce(CAST(:package AS uuid), package.id)) AS on_tape
-    FROM archive WHERE id = :archive
+    SELECT aip.id, EXISTS (SELECT FROM copy WHERE package_id = aip.id AND location = 'tape') AS on_tape
+    FROM archive LEFT JOIN LATERAL (
+        SELECT id FROM package
+        WHERE archive_id = archive.id AND kind = 'AIP' AND id = coalesce(CAST(:package AS uuid), id)
+        ORDER BY accepted DESC, created_at DESC, id DESC LIMIT 1
+    ) AS aip ON true
+    WHERE archive.id = :archive
 """)
 
 
@@ -230,20 +231,20 @@ def recall(
 ) -> Begun:
     """Ask for an Archive's AIP, or one file of it, to be brought back from tape; a drill keeps nothing.
 
-    `package` is the version of the AIP, that in use without it. A `step` of that id that was asked for before is left
-    alone.
+    `package` is the version of the AIP; without it that in use now, whatever becomes of it later. A `step` of that id
+    that was asked for before is left alone.
 
     Raises NotFound, also for a version of another Archive, or Conflict when there is no copy on tape.
     """
     row = connection.execute(_ON_TAPE, {"archive": archive, "package": package}).one_or_none()
     if row is None:
         raise NotFound("There is no such Archive.")
-    if not row.known:
+    if row.id is None and package is not None:
         raise NotFound("The Archive has no such version.")
     if not row.on_tape:
-        what = "The Archive" if package is None else "This version of the AIP"
+        what = "The AIP in use" if package is None else "This version of the AIP"
         raise Conflict(f"{what} has no copy on tape to recall.", code="no-tape-copy")
-    told = {"package": package and str(package), "file": file, "drill": drill}
+    told = {"package": str(row.id), "file": file, "drill": drill}
     wanted = {name: value for name, value in told.items() if value}
     return errand(connection, archive, "recall", json.dumps(wanted), step or new_id())
 

@@ -25,7 +25,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from perdura.metadata import Base
-from perdura.outcome import PackageKind, StepState
+from perdura.outcome import CopyState, PackageKind, StepState
 from perdura.registry.transitions import ArchiveState
 
 
@@ -102,7 +102,7 @@ class Package(Base):
 
 
 class Copy(Base):
-    """One placement of a package, with the time it was last verified there."""
+    """One placement of a package, with the time it was last verified there, and whether it still counts."""
 
     __tablename__ = "copy"
     package_id: Mapped[UUID] = mapped_column(ForeignKey("package.id"))
@@ -111,9 +111,12 @@ class Copy(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     checksums: Mapped[dict[str, str]] = mapped_column(JSONB)
     verified_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    state: Mapped[str] = mapped_column(Text, server_default=CopyState.HELD)
+    """A `CopyState`."""
     created_at: Mapped[datetime] = _created()
     __table_args__ = (
         PrimaryKeyConstraint("package_id", "location"),
+        Index("ix_copy_broken", "location", "package_id", postgresql_where=text("state <> 'held'")),
         Index(None, "verified_at"),
     )
 

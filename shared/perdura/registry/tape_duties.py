@@ -20,7 +20,8 @@ from perdura.storage.store import ObjectRef
 
 _SAMPLE = text("""
     SELECT archive_id, package_id FROM copy JOIN package ON package.id = copy.package_id
-    WHERE location = :location ORDER BY sha256(convert_to(:seed || ':' || package_id, 'UTF8')) LIMIT :count
+    WHERE location = :location AND copy.state = 'held'
+    ORDER BY sha256(convert_to(:seed || ':' || package_id, 'UTF8')) LIMIT :count
 """)
 
 

@@ -19,6 +19,7 @@ from perdura.ids import derived_id
 from perdura.outcome import (
     ArchiveView,
     Copy,
+    CopyState,
     File,
     Outcome,
     Package,
@@ -194,6 +195,7 @@ def _copy(value: Mapping[str, Any]) -> Copy:
         size=value["size"],
         checksums=value["checksums"],
         verified_at=datetime.fromisoformat(verified) if verified else None,
+        state=CopyState(value["state"]),
     )
 
 
@@ -232,13 +234,22 @@ _KEEP = text("""
             retain_until = excluded.retain_until
         RETURNING id
     )
-    INSERT INTO copy (package_id, location, uri, size, checksums, verified_at)
-    SELECT package_id, location, uri, size, checksums, verified_at
+    INSERT INTO copy (package_id, location, uri, size, checksums, verified_at, state)
+    SELECT package_id, location, uri, size, checksums, verified_at, state
     FROM jsonb_to_recordset(CAST(:copies AS jsonb)) AS c (package_id uuid, location text, uri text, size bigint,
-        checksums jsonb, verified_at timestamptz)
+        checksums jsonb, verified_at timestamptz, state text)
     ON CONFLICT (package_id, location) DO UPDATE SET uri = excluded.uri, size = excluded.size,
-        checksums = excluded.checksums, verified_at = excluded.verified_at
+        checksums = excluded.checksums, verified_at = excluded.verified_at, state = excluded.state
+    WHERE excluded.state = 'held' OR copy.uri = excluded.uri
 """)
+
+_LOST_WITH_IT = text("""
+    UPDATE copy SET state = 'lost'
+    FROM tape_container_member AS lost JOIN tape_container_member AS member USING (container_id)
+    WHERE lost.package_id = :package AND member.package_id = copy.package_id AND copy.location = :location
+        AND copy.state = 'held' AND split_part(copy.uri, '#', 1) = split_part(:uri, '#', 1)
+""")
+"""A container is one file on tape: who lost one of its AIPs has lost them all."""
 
 _FILES = text("""
     INSERT INTO package_file (package_id, path, size, checksums, "offset", format_name, format_key, media_type)
@@ -336,7 +347,10 @@ def close(connection: Connection, started: Started, outcome: Outcome) -> Next:
 
 
 def keep(connection: Connection, archive: UUID, packages: Sequence[Package], copies: Sequence[Copy]) -> None:
-    """Record packages of an Archive and where copies of them lie; what is known of them already is replaced."""
+    """Record packages of an Archive and where copies of them lie; what is known of them already is replaced.
+
+    That a copy is lost or damaged says nothing of the one that was made in its stead at another place.
+    """
     if packages or copies:
         connection.execute(
             _KEEP,
@@ -346,6 +360,9 @@ def keep(connection: Connection, archive: UUID, packages: Sequence[Package], cop
                 "copies": json.dumps([_plain(copy) for copy in copies]),
             },
         )
+    for copy in copies:
+        if copy.state is CopyState.LOST:
+            connection.execute(_LOST_WITH_IT, {"package": copy.package_id, "location": copy.location, "uri": copy.uri})
 
 
 def keep_files(connection: Connection, package: UUID, files: Sequence[File]) -> None:

@@ -280,7 +280,7 @@ def _copies(aip: HeldAip, found: History) -> list[Copy]:
         if taped.aip == str(package.id):
             adler32 = package.checksums.get("adler32") or taped.adler32
             sums = {"adler32": adler32} if adler32 else {}
-            copies = [*copies[:1], Copy(package.id, "tape", taped.uri, package.size, sums, taped.at)]
+            copies = [*copies[:1], Copy(package.id, "tape", taped.uri, package.size, sums, taped.at, taped.state)]
     return copies
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from perdura.outcome import CopyState
 from perdura.premis.model import FAILURE, SUCCESS, Event
 from perdura.steps.recall_events import READ_BACK
 from perdura.steps.verify import READ_AGAIN
@@ -37,6 +38,7 @@ class TapeCopy:
     uri: str
     at: datetime
     adler32: str | None = None
+    state: CopyState = CopyState.HELD
 
 
 @dataclass(slots=True)
@@ -65,6 +67,8 @@ def history(events: Iterable[tuple[str, Event]]) -> History:
     found = History()
     for actor, event in events:
         step = _STEPS.get(actor)
+        if step == "archive" and event.details:
+            _read_back(found, event)
         if step is None or (event.details and event.details[0].startswith(_BESIDE)):
             continue
         found.begun = min(found.begun, event.at) if found.begun else event.at
@@ -81,6 +85,23 @@ def history(events: Iterable[tuple[str, Event]]) -> History:
         if SUCCESS in outcomes:
             _placed(found, event, step, detail)
     return found
+
+
+_BROKEN = {"lost-on-tape": CopyState.LOST, "fixity-mismatch": CopyState.DAMAGED}
+"""How the note of a recall that failed begins, where the copy itself is the cause."""
+
+
+def _read_back(found: History, event: Event) -> None:
+    """What a recall found out about the copy that it read."""
+    if event.type != "recovery" or not event.details[0].startswith(READ_BACK):
+        return
+    uri, _, what = event.details[0].removeprefix(READ_BACK).partition(": ")
+    notes = [note.partition(":")[0] for each in event.outcomes for note in each.notes]
+    state = next((_BROKEN[note] for note in notes if note in _BROKEN), None)
+    if state is None and what == "whole package" and SUCCESS in {each.outcome for each in event.outcomes}:
+        state = CopyState.HELD
+    if state is not None:
+        found.tape = [replace(copy, state=state) if copy.uri == uri else copy for copy in found.tape]
 
 
 def _placed(found: History, event: Event, step: str, detail: str) -> None:

@@ -26,7 +26,7 @@ from perdura.steps.archive_looking import looked, on_found
 from perdura.steps.archive_outcomes import waiting
 from perdura.steps.archive_source import adler32_of
 from perdura.steps.archive_submission import PAUSED_SECONDS, held_back, stopped, submit, submit_all
-from perdura.steps.archive_transfer import Transfer, adopting, restored, resumed, whole
+from perdura.steps.archive_transfer import Transfer, adopting, again, restored, resumed, whole
 
 log = logging.getLogger(__name__)
 QUICK_LOOKS = (0.25, 0.4)
@@ -49,7 +49,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     Without a tape system: COMPLETED_WITH_WARNINGS and the finding `no-tape-configured`. WAITING also when FTS does not
     answer. Raises Rejected without an AIP, Broken when FTS refuses, Retryable when the store does not answer.
     """
-    aip = archive.package(PackageKind.AIP)
+    aip = _asked_for(archive)
     if aip is None:
         raise Rejected("This Archive has no archival package to be put on tape.", code="no-aip")
     tape = ports.tape
@@ -140,13 +140,21 @@ def register(ports: Ports) -> TapeJobs:
     return ports.tape_jobs
 
 
+def _asked_for(archive: ArchiveView) -> Package | None:
+    """The AIP in use, or the version whose copy is to be made again."""
+    asked = archive.step.input.get("package")
+    if asked is None:
+        return archive.package(PackageKind.AIP)
+    return next((each for each in archive.packages if each.kind is PackageKind.AIP and str(each.id) == asked), None)
+
+
 def _taken_up(archive: ArchiveView, aip: Package, ports: Ports) -> Transfer:
     """A new transfer, or the one a killed worker had begun."""
     if archive.step.checkpoint.get("path"):
         return restored(archive, aip, archive.step.checkpoint)
     settings = ports.settings
     small = aip.size < settings.tape_group_below and settings.tape_gateway_url is not None
-    grouped = small and archive.step.attempt == 1 and set(aip.checksums) >= GROUPED
+    grouped = small and archive.step.attempt == 1 and not again(archive) and set(aip.checksums) >= GROUPED
     return whole(archive, aip, adler32_of(aip, ports), "group" if grouped else "submit")
 
 
@@ -156,8 +164,13 @@ def _alone(transfer: Transfer) -> Transfer:
 
 
 def _places(transfer: Transfer, jobs: TapeJobs) -> list[Transfer]:
-    """Where earlier attempts may have put the AIP: into a container, where this one would put it, or as a `.tar`."""
+    """Where earlier attempts may have put the AIP: into a container, where this one would put it, or as a `.tar`.
+
+    A copy that is made again has a place of its own: at those before it is what was lost.
+    """
     places = [transfer]
+    if again(transfer.archive):
+        return places
     held = jobs.slot(transfer.aip.id)
     if held is not None:
         inside = replace(transfer, path=held.path, size=held.size, adler32=held.adler32, slot=held.slot)

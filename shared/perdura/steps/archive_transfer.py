@@ -60,7 +60,7 @@ class Transfer:
             return self.adopted
         if self.slot is not None:
             return f"{self.slot.container}:tape:{self.round}"
-        return f"{self.aip.id}:tape:{self.archive.step.attempt}.{self.round}"
+        return f"{self.aip.id}:tape{again(self.archive)}:{self.archive.step.attempt}.{self.round}"
 
     @property
     def fragment(self) -> str:
@@ -124,11 +124,17 @@ def adopting(transfer: Transfer, found: OpenJob) -> Transfer:
     )
 
 
-def file_name(aip: Package) -> str:
-    """The name of an AIP as a file of its own: its id, with the ending of what it is."""
-    return f"{aip.id}.{aip.container if aip.container in CONTAINERS else 'tar'}"
+def again(archive: ArchiveView) -> str:
+    """What tells a copy that is made again from those before it, in paths and keys; empty for the first."""
+    number = archive.step.input.get("copy")
+    return "" if number is None else f"-{number}"
+
+
+def file_name(aip: Package, which: str = "") -> str:
+    """The name of an AIP as a file of its own: its id, which copy it is, and the ending of what it is."""
+    return f"{aip.id}{which}.{aip.container if aip.container in CONTAINERS else 'tar'}"
 
 
 def whole(archive: ArchiveView, aip: Package, adler32: str, phase: str = "submit") -> Transfer:
     """The transfer of an AIP as a file of its own."""
-    return Transfer(archive, aip, f"{archive.id}/{file_name(aip)}", aip.size, adler32, phase)
+    return Transfer(archive, aip, f"{archive.id}/{file_name(aip, again(archive))}", aip.size, adler32, phase)

@@ -19,7 +19,7 @@ from perdura.clients.destinations import Notification, access_configuration
 from perdura.clients.preservation_sync import Statement
 from perdura.clients.receivers import Receipt
 from perdura.errors import Rejected
-from perdura.outcome import ArchiveView, Outcome, PackageKind
+from perdura.outcome import ArchiveView, CopyState, Outcome, PackageKind
 from perdura.ports import Ports
 from perdura.premis.model import SUCCESS, Event, Identifier
 from perdura.premis.model import Outcome as EventOutcome
@@ -115,7 +115,9 @@ def statement(archive: ArchiveView, status: str, at: datetime, ports: Ports) -> 
     description: dict[str, Any] = {"compliance": "OAIS", "archive": str(archive.id)}
     if aip is not None:
         description |= {"aip": str(aip.id), "size": aip.size, "checksums": dict(aip.checksums)}
-        copies = sorted(copy.location for copy in archive.copies if copy.package_id == aip.id)
+        copies = sorted(
+            copy.location for copy in archive.copies if copy.package_id == aip.id and copy.state is CopyState.HELD
+        )
         description |= {"copies": copies} if copies else {}
     if archive.step.input.get("reason"):
         description["reason"] = archive.step.input["reason"]

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from perdura.errors import Broken, NotFound, NotStored, PerduraError, Rejected, Retryable
-from perdura.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, PackageKind, StepState
+from perdura.outcome import ArchiveView, Copy, CopyState, Fact, Finding, Outcome, Package, PackageKind, StepState
 from perdura.packages.aip_index import decode, lines
 from perdura.ports import Ports, Staging, TapeSystem
 from perdura.steps.archive_decisions import next_look
@@ -134,18 +134,15 @@ def taken_up(archive: ArchiveView) -> Recall:
 
 
 def _version(archive: ArchiveView) -> tuple[Package, Copy]:
-    """The version asked for, or begun with; else that in use, or the newest one on tape. Raises Rejected."""
-    on_tape = {copy.package_id: copy for copy in archive.copies if copy.location == "tape"}
-    aips = [package for package in archive.packages if package.id in on_tape]
+    """The version begun with, or asked for; else that in use, never another one in its stead. Raises Rejected."""
     asked = archive.step.checkpoint.get("aip") or archive.step.input.get("package")
-    if asked is not None:
-        aips = [package for package in aips if str(package.id) == asked]
-    if not aips:
-        which = f"version {asked}" if asked else "AIP"
-        raise Rejected(f"This Archive has no copy of its {which} on tape.", code="no-tape-copy")
     used = archive.package(PackageKind.AIP)
-    aip = used if used in aips else aips[-1]
-    return aip, on_tape[aip.id]
+    aip = used if asked is None else next((each for each in archive.packages if str(each.id) == asked), None)
+    for copy in archive.copies:
+        if aip is not None and (copy.package_id, copy.location) == (aip.id, "tape"):
+            return aip, copy
+    which = f"version {asked}" if asked else "AIP in use"
+    raise Rejected(f"This Archive has no copy of its {which} on tape.", code="no-tape-copy")
 
 
 def place_on_tape(copy: Copy, own_path: str) -> tuple[str, int]:
@@ -156,8 +153,8 @@ def place_on_tape(copy: Copy, own_path: str) -> tuple[str, int]:
     match = IN_CONTAINER.search(copy.uri)
     if match is not None:
         return match["path"], int(match["offset"])
-    endings = (each for each in CONTAINERS if copy.uri.endswith(f"{own_path}.{each}"))
-    return f"{own_path}.{next(endings, 'tar')}", 0
+    own = re.search(rf"{re.escape(own_path)}(-\d+)?\.({'|'.join(map(re.escape, CONTAINERS))})$", copy.uri)
+    return own[0] if own is not None else f"{own_path}.tar", 0
 
 
 def _staged(found: Recall, tape: TapeSystem, ports: Ports) -> Recall:
@@ -263,7 +260,7 @@ def _completed(found: Recall, target: Target, result: Recalled, ports: Ports) ->
         facts = (Fact("org.perdura.aip.recalled.v1", {"archive": str(found.archive.id), "package": reference}),)
     return Outcome(
         StepState.COMPLETED,
-        copies=(replace(found.copy, verified_at=now),) if target.whole else (),
+        copies=(replace(found.copy, verified_at=now, state=CopyState.HELD),) if target.whole else (),
         events=recalled(
             found.archive, found.aip, now, found.copy.uri, result, file=found.archive.step.input.get("file")
         ),
@@ -284,7 +281,8 @@ def _damaged(found: Recall, result: Recalled, ports: Ports) -> Outcome:
             "found": dict(result.found),
         },
     )
-    return _stopped(found, StepState.FAILED, "fixity-mismatch", message, ports, (fact,))
+    told = replace(found, copy=replace(found.copy, state=CopyState.DAMAGED))
+    return _stopped(told, StepState.FAILED, "fixity-mismatch", message, ports, (fact,))
 
 
 def _lost(found: Recall, said: str, ports: Ports) -> Outcome:
@@ -299,7 +297,8 @@ def _lost(found: Recall, said: str, ports: Ports) -> Outcome:
         },
     )
     message = f"The tape system has lost the file: {said}"
-    return _stopped(found, StepState.BLOCKED, "lost-on-tape", message, ports, (fact,))
+    told = replace(found, copy=replace(found.copy, state=CopyState.LOST))
+    return _stopped(told, StepState.BLOCKED, "lost-on-tape", message, ports, (fact,))
 
 
 def _stopped(
@@ -311,6 +310,7 @@ def _stopped(
         error_code=code,
         message=message,
         findings=(Finding(code, message),),
+        copies=(found.copy,) if found.copy.state is not CopyState.HELD else (),
         events=(failed(found.archive, found.aip, ports.clock.now(), found.copy.uri, code, message),),
         facts=facts,
         checkpoint=found.checkpoint(),

@@ -14,7 +14,7 @@ from typing import Any
 
 from perdura import __version__
 from perdura.errors import NotStored, Rejected
-from perdura.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, StepState
+from perdura.outcome import ArchiveView, Copy, CopyState, Fact, Finding, Outcome, Package, StepState
 from perdura.packages.long_digest import LongState, continued
 from perdura.ports import Ports
 from perdura.premis.model import FAILURE, SUCCESS, Event, Identifier
@@ -74,14 +74,17 @@ def _asked_for(archive: ArchiveView) -> Package:
 
 def _as_expected(archive: ArchiveView, aip: Package, found: Mapping[str, str], ports: Ports) -> Outcome:
     now = ports.clock.now()
-    held = (copy for copy in archive.copies if (copy.package_id, copy.location) == (aip.id, LOCATION))
-    copy = next(held, Copy(aip.id, LOCATION, _uri(aip), aip.size, aip.checksums))
     note = f"{aip.size} bytes; {', '.join(sorted(found))} as expected"
     return Outcome(
-        copies=(replace(copy, verified_at=now),),
+        copies=(replace(_copy(archive, aip), verified_at=now, state=CopyState.HELD),),
         events=(_event(archive, aip, SUCCESS, note, ports),),
         output={"fixity": {"package": str(aip.id), "location": LOCATION, "checksums": dict(found)}},
     )
+
+
+def _copy(archive: ArchiveView, aip: Package) -> Copy:
+    held = (copy for copy in archive.copies if (copy.package_id, copy.location) == (aip.id, LOCATION))
+    return next(held, Copy(aip.id, LOCATION, _uri(aip), aip.size, aip.checksums))
 
 
 def _different(
@@ -102,6 +105,7 @@ def _failed(
     ports: Ports,
 ) -> Outcome:
     message = f"{said} ({_uri(aip)})"
+    state = CopyState.LOST if code == "copy-missing" else CopyState.DAMAGED
     told: dict[str, Any] = {
         "archive": str(archive.id), "package": str(aip.id), "location": LOCATION, "expected": dict(expected),
         "found": dict(found),
@@ -111,6 +115,7 @@ def _failed(
         error_code=code,
         message=message,
         findings=(Finding(code, message),),
+        copies=(replace(_copy(archive, aip), state=state),),
         events=(_event(archive, aip, FAILURE, f"{code}: {message}", ports),),
         facts=(Fact("org.perdura.fixity.failed.v1", told),),
     )

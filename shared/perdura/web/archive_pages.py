@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from perdura.accounts.principals import Permission
 from perdura.api import cursors, presentation
 from perdura.api.models.access import REASONS, RestrictionRequest
-from perdura.api.models.archives import ArchiveQuery, CheckRequest
+from perdura.api.models.archives import ArchiveQuery, CheckRequest, CopyRequest
 from perdura.api.problems import invalid, not_found
 from perdura.api.queries import archives, collections, events, facets, files, finding
 from perdura.api.queries.rows import AnyRow
@@ -110,6 +110,8 @@ def _everything(visit: Visit, archive_id: UUID) -> dict[str, Any]:
         "events": [presentation.event(stored) for stored in recorded[:EVENTS_SHOWN]],
         "more_events": len(recorded) > EVENTS_SHOWN,
         "related": archives.related(visit.connection, visit.principal, record.archive),
+        "recallable": {package.id for package in record.packages if package.kind == "AIP" and package.accepted}
+        & {copy.package_id for copy in record.copies if copy.location == "tape"},
         "runnable": [
             step
             for step in steering.more_steps(record.archive.pipeline)
@@ -150,6 +152,14 @@ def check(visit: Visit, archive_id: UUID) -> Response:
     visit.require(Permission.OPERATE)
     visit.form(())
     resource.check_copies(visit, archive_id, CheckRequest(package=None))
+    return see_other(f"/archives/{archive_id}")
+
+
+def archive_again(visit: Visit, archive_id: UUID) -> Response:
+    """Make the copy on tape again that was lost, and show what happens."""
+    visit.require(Permission.OPERATE)
+    visit.form(())
+    resource.archive_again(visit, archive_id, CopyRequest(package=None))
     return see_other(f"/archives/{archive_id}")
 
 

@@ -72,6 +72,7 @@ def routes() -> Map:
             get("/archives/<uuid:archive_id>/packages/<uuid:package_id>/view/<path:path>", file_pages.view),
             post("/archives/<uuid:archive_id>/<any(retry,skip,cancel,run):act>", archive_pages.act),
             post("/archives/<uuid:archive_id>/recall", archive_pages.recall),
+            post("/archives/<uuid:archive_id>/copies", archive_pages.archive_again),
             post("/archives/<uuid:archive_id>/check", archive_pages.check),
             post("/archives/<uuid:archive_id>/steps/<uuid:step_id>/cancel", archive_pages.cancel_step),
             post("/archives/<uuid:archive_id>/restriction", archive_pages.restrict),

@@ -242,6 +242,32 @@ def test_a_check_is_stopped_by_its_step(world: World, registry: Client) -> None:
     assert registry.post(f"/api/v1/archives/{archive}/steps/{new_id()}/cancel", headers=bearer()).status_code == 404
 
 
+def test_archiving_again_is_offered_only_for_a_copy_that_was_lost(world: World, registry: Client) -> None:
+    archive = world.archive()
+    package = world.aip(archive)
+    address = f"/api/v1/archives/{archive}"
+    with world.engine.begin() as connection:
+        connection.execute(
+            text("INSERT INTO copy (package_id, location, uri, size, checksums) VALUES (:id, 'tape', 'x', 3, '{}')"),
+            {"id": package},
+        )
+    assert "archive-again" not in registry.get(address, headers=bearer()).json["actions"]
+    assert registry.post(f"{address}/copies", json={}, headers=bearer()).status_code == 409
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE copy SET state = 'lost' WHERE location = 'tape'"))
+    shown = registry.get(address, headers=bearer()).json
+    states = [copy["state"] for copy in shown["copies"]]
+    assert ("archive-again" in shown["actions"], states) == (True, ["held", "lost"])
+    tape = registry.get("/api/v1/tape", headers=bearer()).json
+    assert (tape["copies"], tape["broken_copies"]) == (0, 1)
+    assert registry.post(f"{address}/copies", json={}, headers=world.bearer()).status_code in (403, 404)
+    answers = [registry.post(f"{address}/copies", json={}, headers=bearer()).status_code for _ in range(2)]
+    assert answers == [202, 409], "while it is under way it is not offered again"
+    with world.engine.connect() as connection:
+        [step] = connection.execute(text("SELECT input FROM step WHERE name = 'archive'"))
+    assert step.input == {"package": str(package), "copy": 2}
+
+
 def test_a_version_of_the_aip_is_recalled_by_its_id(world: World, registry: Client) -> None:
     archive, other = world.archive(), world.archive()
     package, foreign = world.aip(archive), world.aip(other)

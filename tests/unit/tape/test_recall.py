@@ -15,7 +15,7 @@ from uuid import UUID
 import pytest
 
 from perdura.errors import Broken, NotFound, NotStored, Rejected, StoreUnavailable, UpstreamUnavailable
-from perdura.outcome import ArchiveView, Copy, Outcome, StepState
+from perdura.outcome import ArchiveView, Copy, CopyState, Outcome, StepState
 from perdura.packages import long_digest
 from perdura.packages.aip_index import SCHEMA
 from perdura.ports import Staging
@@ -160,6 +160,7 @@ def test_bytes_that_are_not_what_was_archived_are_not_kept() -> None:
     assert list(bench.store.list("perdura-dips", "")) == []
     assert outcome.facts[0].type == "org.perdura.fixity.failed.v1"
     assert outcome.facts[0].data["location"] == "tape"
+    assert [copy.state for copy in outcome.copies] == [CopyState.DAMAGED]
 
 
 def test_a_file_lost_on_tape_is_shown_to_a_person() -> None:
@@ -168,6 +169,30 @@ def test_a_file_lost_on_tape_is_shown_to_a_person() -> None:
     outcome = bench.run()
     assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "lost-on-tape")
     assert outcome.facts[0].data["found"] == {}
+    assert [(copy.package_id, copy.state) for copy in outcome.copies] == [(AIP, CopyState.LOST)]
+
+
+def test_a_copy_that_was_lost_counts_again_once_it_was_read_whole() -> None:
+    bench = Bench(drill=True)
+    bench.view = replace(bench.view, copies=(replace(bench.view.copies[0], state=CopyState.LOST),))
+    assert [copy.state for copy in bench.run().copies] == [CopyState.HELD]
+
+
+def test_a_copy_that_was_made_again_is_recalled_from_its_own_place() -> None:
+    bench = Bench()
+    path = f"{ARCHIVE}/{AIP}-2.tar"
+    bench.tape.files = {path: DATA}
+    bench.view = replace(bench.view, copies=(replace(bench.view.copies[0], uri=bench.tape.uri(path)),))
+    assert bench.run().state is StepState.COMPLETED
+    assert bench.tape.released == [path]
+
+
+def test_another_version_is_never_recalled_in_place_of_the_one_in_use() -> None:
+    bench = Bench()
+    older = replace(bench.view.packages[0], accepted=False)
+    bench.view = replace(bench.view, packages=(older, replace(older, id=UUID(int=2), accepted=True)))
+    with pytest.raises(Rejected, match="AIP in use"):
+        bench.run()
 
 
 def test_a_failed_stage_request_is_made_again_a_few_times() -> None:

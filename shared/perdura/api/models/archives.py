@@ -11,7 +11,7 @@ from pydantic import Field
 from perdura.api.models.base import Answer, Checksums, Limit, Page, PlainText, Request, Search
 from perdura.api.naming import CollectionId, PackageId
 from perdura.api.queries.criteria import Criteria
-from perdura.outcome import PackageKind, StepState
+from perdura.outcome import CopyState, PackageKind, StepState
 from perdura.registry.transitions import ArchiveState
 
 StepCondition = Annotated[str, Field(pattern=r"^[a-z]{1,40}(-[a-z]{1,40})?(:[a-z_]{1,40})?$", max_length=100)]
@@ -143,6 +143,7 @@ class CopyAnswer(Answer):
     size: int
     checksums: Checksums
     verified: datetime | None = Field(description="When these bytes were last read and found right.")
+    state: CopyState = Field(description="`held`, or `lost` or `damaged` once it was found to be.")
 
 
 class PublicationAnswer(Answer):
@@ -353,6 +354,12 @@ class RecallAnswer(Answer):
     archive: UUID
     step: UUID
     links: dict[str, str]
+
+
+class CopyRequest(Request):
+    """Which AIP is to get a new copy on tape in place of one that was found lost or damaged."""
+
+    package: PackageId | None = Field(None, description="A version of the AIP, by its id; without it, that in use.")
 
 
 class CheckRequest(Request):

@@ -71,7 +71,8 @@ class TapeAnswer(Answer):
     in_flight: int = Field(description="Jobs that are open at FTS.")
     limit: int = Field(description="Jobs that may be open at once; 0: no limit.")
     waiting: dict[str, int] = Field(description="Archives that wait for tape, by what they wait for.")
-    copies: int = Field(description="Copies on tape.")
+    copies: int = Field(description="Copies on tape, without those that were found lost or damaged.")
+    broken_copies: int = Field(description="Copies that were found lost or damaged and have not been made again.")
     bytes: int
     containers: int
     oldest_verification: datetime | None = Field(description="When the copy verified longest ago was verified.")

@@ -19,10 +19,13 @@ _OVERVIEW = text("""
         (SELECT coalesce(jsonb_object_agg(why, number), '{}') FROM (
             SELECT coalesce(output #>> '{tape,waiting_for}', 'unknown') AS why, count(*) AS number
             FROM step WHERE name = 'archive' AND state = 'waiting' GROUP BY 1) AS waits) AS waiting,
-        on_tape.copies, on_tape.bytes, on_tape.oldest,
+        on_tape.copies, on_tape.bytes, on_tape.oldest, on_tape.broken,
         (SELECT count(*) FROM tape_container) AS containers,
         (SELECT done_at FROM heartbeat WHERE duty = 'tape-drill') AS drilled_at
-    FROM (SELECT count(*) AS copies, coalesce(sum(size), 0) AS bytes, min(verified_at) AS oldest
+    FROM (SELECT count(*) FILTER (WHERE state = 'held') AS copies,
+            coalesce(sum(size) FILTER (WHERE state = 'held'), 0) AS bytes,
+            min(verified_at) FILTER (WHERE state = 'held') AS oldest,
+            count(*) FILTER (WHERE state <> 'held') AS broken
           FROM copy WHERE location = :location) AS on_tape
     LEFT JOIN tape_destination AS d ON d.location = :location
 """)

@@ -16,6 +16,7 @@ from perdura.api.models.archives import (
     CheckAnswer,
     CheckRequest,
     ChecksAnswer,
+    CopyRequest,
     ExportQuery,
     FacetsAnswer,
     FileFilter,
@@ -32,7 +33,7 @@ from perdura.api.problems import blaming, not_found
 from perdura.api.queries import archives, facets, files, finding
 from perdura.api.sight import seen
 from perdura.registry import archives as registry
-from perdura.registry import checks, steering
+from perdura.registry import checks, steering, tape_again
 from perdura.registry.archives import Begun
 
 section = Section("Archives")
@@ -165,6 +166,19 @@ def recall_archive(call: Call, archive_id: UUID, body: RecallRequest) -> RecallA
     """
     seen(call, archive_id)
     begun = registry.recall(call.connection, archive_id, package=body.package, file=body.file, drill=body.drill)
+    call.emit(begun.events)
+    step = UUID(begun.events[0].data["step"])
+    return RecallAnswer(archive=archive_id, step=step, links=links.archive_links(archive_id))
+
+
+@section.post("/archives/<uuid:archive_id>/copies", permission=Permission.OPERATE, status=202)
+def archive_again(call: Call, archive_id: UUID, body: CopyRequest) -> RecallAnswer:
+    """Make the copy on tape again that was found lost or damaged, from the one in the store and at a new place.
+
+    409 unless there is such a copy, that in the store is good, and nothing of the Archive is on its way to tape.
+    """
+    seen(call, archive_id)
+    begun = tape_again.archive_again(call.connection, archive_id, package=body.package)
     call.emit(begun.events)
     step = UUID(begun.events[0].data["step"])
     return RecallAnswer(archive=archive_id, step=step, links=links.archive_links(archive_id))

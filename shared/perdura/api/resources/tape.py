@@ -47,6 +47,7 @@ def get_tape_metrics(call: Call) -> Response:
         ("perdura_tape_jobs_in_flight", "Jobs open at FTS.", found.in_flight),
         ("perdura_tape_paused", "1 while no new jobs are submitted.", float(found.pause is not None)),
         ("perdura_tape_copies", "Copies on tape.", found.copies),
+        ("perdura_tape_broken_copies", "Copies on tape that were found lost or damaged.", found.broken_copies),
         ("perdura_tape_bytes", "Bytes of the copies on tape.", found.bytes),
         ("perdura_tape_waiting", "Archives that wait for tape.", sum(found.waiting.values())),
     ]
@@ -132,6 +133,7 @@ def _overview(call: Call) -> TapeAnswer:
         limit=settings.tape_jobs_in_flight,
         waiting=row.waiting,
         copies=row.copies,
+        broken_copies=row.broken,
         bytes=int(row.bytes),
         containers=row.containers,
         oldest_verification=row.oldest,
