@@ -662,6 +662,22 @@ def _taken(scene: Scene, case: Case, data: bytes, pointer: bytes, members: dict[
     return take_over(case.view, submission, scene.driver.instances["one"], scene.driver.ports(case.view))
 
 
+@pytest.mark.parametrize("lost", [False, True])
+@pytest.mark.parametrize("algorithm", ["md5", "sha1", "sha512"])
+def test_an_aip_that_stays_closed_is_compared_by_the_algorithm_of_its_mets(algorithm: str, lost: bool) -> None:
+    scene = Scene()
+    scene.driver.settings = Settings(seven_zip=None)
+    case = scene.driver.add(1, {"hello.txt": b"other\n" if lost else b"hello\n"})
+    theirs, ours = (hashlib.new(name, b"hello\n").hexdigest() for name in ("sha256", algorithm))
+    text = (SAMPLES / f"METS.{CANARY}.xml").read_text("utf-8").replace(theirs, ours)
+    mets = text.replace("Algorithm>sha256<", f"Algorithm>{algorithm}<").encode()
+    pointer = (SAMPLES / f"pointer.{CANARY}.xml").read_bytes()
+    data = (SAMPLES / f"canary-{CANARY}.7z").read_bytes()
+    outcome = _taken(scene, case, data, pointer, {f"data/METS.{CANARY}.xml": mets})
+    assert outcome.error_code == ("file-lost" if lost else None)
+    assert outcome.state is (StepState.FAILED if lost else StepState.COMPLETED_WITH_WARNINGS)
+
+
 @pytest.mark.chaos
 @pytest.mark.timeout(500)
 def test_a_thousand_packages_with_random_faults_each_end_in_one_aip_or_by_name() -> None:

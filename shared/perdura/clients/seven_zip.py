@@ -1,53 +1,84 @@
-"""7-Zip as a separate process: unpacks an archive into a directory of ours, bounded in size and time."""
+"""7-Zip as a separate process: unpacks an archive into a directory of ours, bounded in bytes, and in time by them."""
 
 from __future__ import annotations
 
 import subprocess
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
 from perdura.errors import Broken, Rejected
+from perdura.storage.timed import TimeUp
 
-SECONDS = 480
+SECONDS = 120
+"""Time that 7-Zip is given for anything, and `BYTES_PER_SECOND` what it has to do beyond: less, and it hangs."""
+BYTES_PER_SECOND = 2 * 2**20
+_LOOK = 0.5
 
 
-def unpacked_size(program: str, archive: Path) -> int:
-    """Bytes of all members together, by the archive's own list; raises Rejected for one that cannot be read."""
+class TooSlow(Broken):
+    """7-Zip hangs."""
+
+    code = "seven-zip-too-slow"
+
+
+def unpacked_size(program: str, archive: Path, near: Callable[[], bool]) -> int:
+    """Bytes of all members together, by the archive's own list; raises as `unpack`."""
     with tempfile.TemporaryFile() as listed:
-        _run(listed, program, "l", "-slt", "-ba", "-sccUTF-8", str(archive))
+        seconds = SECONDS + archive.stat().st_size / BYTES_PER_SECOND
+        _run(listed, seconds, near, program, "l", "-slt", "-ba", "-sccUTF-8", str(archive))
         listed.seek(0)
         sizes = (line.removeprefix(b"Size = ").strip() for line in listed if line.startswith(b"Size = "))
         return sum(int(size) for size in sizes if size.isdigit())
 
 
-def unpack(program: str, archive: Path, target: Path, limit: int) -> None:
-    """Unpack everything into `target`.
+def unpack(program: str, archive: Path, target: Path, limit: int, near: Callable[[], bool]) -> None:
+    """Unpack everything into `target`; `near` says when the time of whoever asked is up.
 
-    Raises Rejected when the archive is damaged or larger than `limit` bytes, Broken when the program cannot be run.
+    Raises Rejected when the archive is damaged or larger than `limit` bytes, TimeUp, TooSlow when the program does less
+    than can be expected for the size, Broken when it cannot be run.
     """
-    size = unpacked_size(program, archive)
+    size = unpacked_size(program, archive, near)
     if size > limit:
         raise Rejected(f"the archive unpacks to {size} bytes, {limit} are allowed", code="scratch-too-small")
+    seconds = SECONDS + size / BYTES_PER_SECOND
     # No links are made (-snl-), nothing is asked (-y), and 7-Zip itself refuses paths that leave the target.
-    _run(subprocess.DEVNULL, program, "x", "-y", "-bd", "-snl-", f"-o{target}", str(archive))
+    arguments = ("x", "-y", "-bd", "-snl-", f"-o{target}", str(archive))
+    _run(subprocess.DEVNULL, seconds, near, program, *arguments)
 
 
-def _run(told: IO[bytes] | int, program: str, *arguments: str) -> None:
+def _run(told: IO[bytes] | int, seconds: float, near: Callable[[], bool], program: str, *arguments: str) -> None:
     """Run the program, what it says going into `told`: the list of a million members is not held."""
+    end = time.monotonic() + seconds
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             [program, *arguments],
             stdout=told,
             stderr=subprocess.DEVNULL,
-            check=False,
-            timeout=SECONDS,
             env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
             stdin=subprocess.DEVNULL,
         )
     except OSError as error:
         raise Broken(f"{program} cannot be run: {error.strerror}", code="no-seven-zip") from error
-    except subprocess.TimeoutExpired as error:
-        raise Broken(f"{program} took more than {SECONDS} seconds", code="seven-zip-too-slow") from error
-    if done.returncode not in (0, 1):
-        raise Rejected(f"7-Zip finds the archive damaged (exit code {done.returncode})", code="container-damaged")
+    with process:
+        try:
+            code = _ended(process, end, seconds, near, program)
+        except BaseException:
+            process.kill()
+            raise
+    if code not in (0, 1):
+        raise Rejected(f"7-Zip finds the archive damaged (exit code {code})", code="container-damaged")
+
+
+def _ended(process: subprocess.Popen[bytes], end: float, seconds: float, near: Callable[[], bool], program: str) -> int:
+    """The exit code, once there is one."""
+    while True:
+        try:
+            return process.wait(_LOOK)
+        except subprocess.TimeoutExpired:
+            if near():
+                raise TimeUp from None
+            if time.monotonic() > end:
+                raise TooSlow(f"{program} took more than {seconds:.0f} seconds") from None

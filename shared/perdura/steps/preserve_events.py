@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ NOT_DONE = (
 UNTRUSTED = "the scanner's database is missing, too old or a test one, or it calls clean what it could not look into"
 EXECUTING = ("executing program",)
 _LINKS = 1000
+_VERSION = re.compile(r"[ /]v?([0-9].*)", re.ASCII)
+"""What follows a tool's name in what it calls itself: its version, with that of its signatures or database."""
 
 
 class Files(Protocol):
@@ -193,8 +196,9 @@ class Provenance:
 
 
 def tool_agent(name: str) -> Agent:
-    """A tool that was used, under the name and version that it gives itself."""
-    return Agent(Identifier("software", name), name, "software")
+    """A tool that was used, under the name that it gives itself, and the version in that."""
+    found = _VERSION.search(name)
+    return Agent(Identifier("software", name), name, "software", version=found[1] if found else None)
 
 
 def _marks(numbers: Sequence[int]) -> bytes:

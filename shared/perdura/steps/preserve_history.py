@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from typing import Self
 from uuid import UUID
@@ -13,7 +14,8 @@ from perdura.ports import Ports
 from perdura.premis.model import Agent, Event
 from perdura.premis.xml import event_from, event_xml, parse
 from perdura.steps.preserve_builtin_plan import Plan
-from perdura.steps.preserve_copied import Copied
+from perdura.steps.preserve_copied import Copied, CopiedFiles
+from perdura.steps.preserve_declared import COMPUTED
 from perdura.steps.preserve_import import PLACES, Imported, imported
 from perdura.steps.preserve_submission import Submission
 from perdura.storage.timed import TimeUp
@@ -94,13 +96,35 @@ class History:
 
 
 def gather(history: History, plan: Plan, submission: Submission, copied: Copied) -> None:
-    """Fill it with what the SIP's PREMIS documents say and with the log's events of the Archive; raises TimeUp."""
-    index, container = submission.layout.index, submission.container
+    """Fill it with what the SIP's PREMIS documents say and with the log's events of the Archive; raises TimeUp.
+
+    Their licences join those of the other descriptions.
+    """
+    index, members = submission.layout.index, submission.container.members
     documents = [path for path in PLACES if path in index]
-    ids = {file.original: file.id for file in copied.files} if documents else {}
-    for path in documents:
-        size = container.members[index[path]].size
-        history.tell(
-            imported(path, size, lambda path=path: submission.read(path), plan.archive.id, ids, plan.created)  # type: ignore[misc]
-        )
+    if documents:
+        files = _Files(copied.files)
+        for path in documents:
+            read, size = partial(submission.read, path), members[index[path]].size
+            found = imported(path, size, read, plan.archive.id, files, plan.created)
+            copied.rights.licences.update(found.licences)
+            history.tell(found)
     history.record((plan.ports.extras or {}).get("earlier_events", ()), plan.ports)
+
+
+class _Files:
+    """The copied files by the paths that they have in the submission."""
+
+    def __init__(self, files: CopiedFiles) -> None:
+        self._files = files
+        self._numbers = {file.original: file.number for file in files}
+
+    def number(self, path: str, /) -> int | None:
+        return self._numbers.get(path)
+
+    def id(self, number: int, /) -> str:
+        return self._files.id(number)
+
+    def said(self, number: int, /) -> Mapping[str, str]:
+        member = self._files[number].member
+        return {"size": str(member.size), **{name: member.digests[name] for name in COMPUTED}}

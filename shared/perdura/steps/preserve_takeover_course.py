@@ -34,7 +34,8 @@ class Course:
     `package` is where the AIP will stay, with its digests when all of its bytes were read; `written` the SHA-256 of
     what was written there; `upload` a copy in progress; `receipts` are keys of what was verified inside; `kept` says
     that METS and manifest of a verified package lie apart, with what was found; `recorded` events are in the log;
-    `locked` is the last key that the store was told not to delete.
+    `locked` is the last key that the store was told not to delete; `closed` says that no invocation has the time to
+    open the package.
     """
 
     record: Stored | None = None
@@ -46,6 +47,7 @@ class Course:
     kept: Mapping[str, Any] | None = None
     recorded: int = 0
     locked: str = ""
+    closed: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As a checkpoint keeps it."""
@@ -59,6 +61,7 @@ class Course:
             "kept": dict(self.kept) if self.kept is not None else None,
             "recorded": self.recorded,
             "locked": self.locked,
+            "closed": self.closed,
         }
 
 
@@ -85,6 +88,7 @@ def course_of(archive: ArchiveView) -> Course:
         kept=told["kept"],
         recorded=told["recorded"],
         locked=told.get("locked", ""),
+        closed=told.get("closed", False),
     )
 
 

@@ -7,7 +7,8 @@ invocation stopped.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -20,30 +21,35 @@ from perdura.packages.verify import verify
 from perdura.ports import Ports
 from perdura.premis.model import Agent, Event, Identifier
 from perdura.premis.xml import BadPremis, agent_from, event_from, is_uuid, parse, sent_identifier
-from perdura.steps.preserve_additions import additions_of, replaced
+from perdura.steps.preserve_additions import Addition, additions_of, bytes_of, replaced
 from perdura.steps.preserve_declared import Declarations
 from perdura.steps.preserve_submission import Submission, open_submission
 from perdura.steps.preserve_takeover_course import Flawed
 from perdura.steps.preserve_takeover_inside import Inside
 from perdura.steps.stored_package import source_of
+from perdura.storage.digests import Digests
+from perdura.storage.store import Store
 from perdura.storage.timed import timed
 
 TOGETHER = 10_000
 """Events that are recorded in the transaction that ends the step; more have to be recorded before it."""
 _BATCH = 1000
 _SHOWN = 5
+_STRENGTH = ("md5", "sha1", "sha512", "sha256")
+"""Algorithms an Archivematica may be set to; SHA-256 is what submissions have."""
 _LOCAL_AGENT = "Archivematica user pk"
 """A user by the number that one Archivematica gave it: in a log of many it would name others too."""
 
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """The files of an AIP, their SHA-256, its agents, and its events: all of them, or how many.
+    """The files of an AIP, their digests, its agents, and its events: all of them, or how many.
 
-    A digest is that of the bytes where the bag could be opened, whatever algorithm the METS uses.
+    A digest is the SHA-256 of the bytes where the bag could be opened, else of the `algorithm` that the METS uses.
     """
 
     files: tuple[File, ...]
+    algorithm: str
     digests: frozenset[str]
     agents: tuple[Agent, ...]
     events: tuple[Event, ...]
@@ -55,27 +61,38 @@ class History:
         return self.count > len(self.events)
 
     def submitted(self, archive: ArchiveView, ports: Ports) -> Iterator[tuple[str, str]]:
-        """(path, SHA-256) of every payload file handed over: of the SIP but for what additions replace, and theirs."""
+        """(path, digest) of every payload file handed over: of the SIP but for what additions replace, and theirs."""
         sip = archive.package(PackageKind.SIP)
         if sip is None:
             return
         additions = additions_of(archive.step.input)
-        submission = open_submission(timed(ports.store, ports.deadline.near), sip)
+        store = timed(ports.store, ports.deadline.near)
+        submission = open_submission(store, sip)
         gone = replaced(additions, submission.layout)
-        yield from ((path, digest) for path, digest in _payload(submission, sip, ports) if path not in gone)
-        yield from ((f"data/{each.path}", each.sha256) for each in additions)
+        payload = _payload(submission, sip, self.algorithm, store)
+        yield from ((path, digest) for path, digest in payload if path not in gone)
+        for each in additions:
+            yield f"data/{each.path}", _digest(each, self.algorithm, store)
 
 
-def _payload(submission: Submission, sip: Package, ports: Ports) -> Iterator[tuple[str, str]]:
-    """(path, SHA-256) of every payload file of the SIP: by its manifest, else by reading it."""
+def _payload(submission: Submission, sip: Package, algorithm: str, store: Store) -> Iterator[tuple[str, str]]:
+    """(path, digest) of every payload file of the SIP: by its manifest, else by reading it."""
     declarations = Declarations(submission)
-    if "sha256" in declarations.algorithms:
-        yield from declarations.payload("sha256")
+    if algorithm in declarations.algorithms:
+        yield from declarations.payload(algorithm)
         return
-    store = timed(ports.store, ports.deadline.near)
-    for file in verify(source_of(sip, store), algorithms=("sha256",)).files:
+    for file in verify(source_of(sip, store), algorithms=(algorithm,)).files:
         if file.is_payload:
-            yield file.path, file.checksums["sha256"]
+            yield file.path, file.checksums[algorithm]
+
+
+def _digest(added: Addition, algorithm: str, store: Store) -> str:
+    if algorithm == "sha256":
+        return added.sha256
+    digests = Digests((algorithm,))
+    for chunk in bytes_of(added, store):
+        digests.update(chunk)
+    return digests.hexdigests()[algorithm]
 
 
 def read_history(
@@ -102,8 +119,15 @@ def read_history(
         elif isinstance(part, MetsFile):
             files.append(_file(part, objects, inside.manifest))
     _contradictions(files, inside.manifest)
-    digests = frozenset(each.checksums["sha256"] for each in files if "sha256" in each.checksums)
-    return History(tuple(files), digests, tuple(agents.values()), tuple(events), count)
+    algorithm = _algorithm(files)
+    digests = frozenset(each.checksums[algorithm] for each in files if algorithm in each.checksums)
+    return History(tuple(files), algorithm, digests, tuple(agents.values()), tuple(events), count)
+
+
+def _algorithm(files: Sequence[File]) -> str:
+    """The algorithm by which most files are known, the strongest of several."""
+    known = Counter(name for each in files for name in each.checksums if name in _STRENGTH)
+    return max(_STRENGTH, key=lambda name: (known[name], _STRENGTH.index(name)))
 
 
 def record(

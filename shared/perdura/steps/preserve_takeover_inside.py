@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
-from perdura.clients import seven_zip
-from perdura.errors import Rejected
 from perdura.fleet import Archivematica, Stored
 from perdura.outcome import ArchiveView, Finding, Package
 from perdura.packages.digesting import digest
@@ -25,12 +24,13 @@ from perdura.packages.mets_read import BadMets
 from perdura.packages.opening import open_container
 from perdura.packages.package import Report, Verdict
 from perdura.packages.rules import PackageRejected
-from perdura.packages.sources import LocalTree, StoredObject, StoredPrefix
+from perdura.packages.sources import LocalFile, LocalTree, StoredObject, StoredPrefix
 from perdura.packages.verify import Examination, digested, examine
 from perdura.ports import Ports
 from perdura.steps.preserve_takeover_course import Continued, Course, Flawed, folder
+from perdura.steps.preserve_takeover_on_disk import left_closed, on_disk
 from perdura.steps.preserve_takeover_receipts import Receipts
-from perdura.steps.stored_package import pinned, source_of
+from perdura.steps.stored_package import source_of
 from perdura.storage.timed import TimeUp, timed
 
 LIMITS = Limits(members=1_000_000, gzip_package_size=4 * 2**40)
@@ -69,34 +69,27 @@ def look_inside(
     if package.container in _OPENED:
         yield _opened(source_of(package, timed(ports.store, ports.deadline.near)), record, archive, course, ports)
         return
-    program = ports.settings.seven_zip
-    if package.container == "7z" and program is not None and package.size <= ports.settings.scratch_bytes:
-        with tempfile.TemporaryDirectory(prefix="perdura-aip-") as directory:
-            tree = _unpacked(program, package, Path(directory), ports)
-            yield _opened(tree, record, archive, course, ports)
-        return
-    if archivematica is None:
-        raise BadMets(f"A {package.container} package cannot be opened here.", code="aip-not-opened")
-    yield _closed(package, record, archivematica)
-
-
-def _unpacked(program: str, package: Package, directory: Path, ports: Ports) -> LocalTree:
-    archive, target = directory / "aip.7z", directory / "aip"
-    target.mkdir()
-    store = timed(ports.store, ports.deadline.near)
-    with archive.open("wb") as file:
-        for chunk in store.stream(pinned(package)):
-            file.write(chunk)
-    try:
-        seven_zip.unpack(program, archive, target, ports.settings.scratch_bytes - package.size)
-    except Rejected as error:
-        raise BadMets(error.message, code=error.code) from error
-    archive.unlink()
-    return LocalTree(target)
+    with tempfile.TemporaryDirectory(prefix="perdura-aip-") as directory, ExitStack() as opened:
+        tree = None
+        try:
+            if not course.closed:
+                tree = on_disk(package, Path(directory), opened, ports)
+            inside = _opened(tree, record, archive, course, ports) if tree is not None else None
+        except TimeUp:
+            if archivematica is not None and (later := left_closed(archive, course, ports)) is not None:
+                raise later from None
+            raise
+        if inside is None and archivematica is None:
+            raise BadMets(f"A {package.container} package cannot be opened here.", code="aip-not-opened")
+        yield inside or _closed(package, record, cast(Archivematica, archivematica))
 
 
 def _opened(
-    source: LocalTree | StoredObject | StoredPrefix, record: Stored, archive: ArchiveView, course: Course, ports: Ports
+    source: LocalTree | LocalFile | StoredObject | StoredPrefix,
+    record: Stored,
+    archive: ArchiveView,
+    course: Course,
+    ports: Ports,
 ) -> Inside:
     report, put_down = _judged(source, archive, course, ports)
     if report.verdict not in {Verdict.VALID, Verdict.WARNINGS}:
@@ -116,7 +109,7 @@ def _opened(
 
 
 def _judged(
-    source: LocalTree | StoredObject | StoredPrefix, archive: ArchiveView, course: Course, ports: Ports
+    source: LocalTree | LocalFile | StoredObject | StoredPrefix, archive: ArchiveView, course: Course, ports: Ports
 ) -> tuple[Report, Callable[[], tuple[str, ...]]]:
     examined = examine(source, limits=LIMITS, algorithms=("sha256",))
     if isinstance(examined, Report):
@@ -133,7 +126,7 @@ def _judged(
     return digested(examined, report), tuple
 
 
-def _state(source: LocalTree | StoredObject | StoredPrefix) -> str:
+def _state(source: LocalTree | LocalFile | StoredObject | StoredPrefix) -> str:
     """Names the state of the source that receipts are of: objects may be replaced between invocations."""
     pins = source.pins if isinstance(source, StoredPrefix) else ()
     return hashlib.sha256(repr(pins).encode()).hexdigest()[:16]
@@ -193,7 +186,7 @@ def _closed(package: Package, record: Stored, archivematica: Archivematica) -> I
             yield from chunks
 
     message = (
-        f"The {package.container} package was compared as a whole with its pointer file; the bag within was not read, "
-        "because no program for it is configured or it is too large for the scratch space."
+        f"The {package.container} package was compared as a whole with its pointer file; the bag within was not read: "
+        "no program for it is configured, or it is too large for the scratch space or the time of an invocation."
     )
     return Inside(mets, None, (Finding("inside-not-verified", message, "warning"),), ("its bag was not read",))

@@ -144,6 +144,22 @@ def test_what_the_log_has_of_the_producers_events_is_told_once() -> None:
     assert texts(mets, "eventType").count("capture") == 1
 
 
+def test_objects_and_licences_of_the_producers_premis_are_not_passed_over() -> None:
+    characteristics = b"<objectCharacteristics>"
+    fixity = (
+        b"<fixity><messageDigestAlgorithm>SHA-256</messageDigestAlgorithm><messageDigest>ABCD</messageDigest></fixity>"
+    )
+    rights = (
+        b"<rights><rightsStatement><rightsBasis>license</rightsBasis><licenseInformation>"
+        b"<licenseTerms>CC BY 4.0</licenseTerms></licenseInformation></rightsStatement></rights></premis>"
+    )
+    text = PRODUCERS.replace(characteristics, characteristics + fixity).replace(b"</premis>", rights)
+    outcome, mets = preserved({**bag(), "metadata/premis.xml": text})
+    assert [finding.code for finding in outcome.findings] == ["premis-contradicts"]
+    assert "abcd" in outcome.findings[0].message
+    assert texts(mets, "licenseTerms") == ["CC BY 4.0"]
+
+
 @pytest.mark.parametrize(
     ("profile", "place"), [("perdura", "data/metadata/METS.xml"), ("eark", "metadata/preservation/premis.xml")]
 )

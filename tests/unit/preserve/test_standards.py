@@ -22,6 +22,7 @@ from perdura.packages.verify import verify
 from perdura.premis.model import Event, Identifier
 from perdura.premis.model import Outcome as EventOutcome
 from perdura.steps.preserve import run
+from perdura.steps.preserve_events import tool_agent
 from perdura.storage.memory import MemoryStore
 from tests.shared_data import reference_data
 from tests.unit.preserve.fakes import NOW, FakeIdentifier, FakeScanner, ports
@@ -176,3 +177,21 @@ def test_our_own_verifier_accepts_it(aip: bytes, tmp_path: Path) -> None:
         report = verify(source)
     assert report.verdict in {Verdict.VALID, Verdict.WARNINGS}
     assert {finding.code for finding in report.findings} <= {"name-control", "name-not-portable"}
+
+
+@pytest.mark.parametrize(
+    ("name", "version"),
+    [
+        ("ClamAV 1.4.6/27830/Mon Nov 23 09:30:12 2026", "1.4.6/27830/Mon Nov 23 09:30:12 2026"),
+        ("fake 1.0 (signatures of 2026)", "1.0 (signatures of 2026)"),
+        ("MediaInfoLib - v23.04", "23.04"),
+        ("7z", None),
+    ],
+)
+def test_a_tool_is_an_agent_with_its_version(name: str, version: str | None) -> None:
+    agent = tool_agent(name)
+    assert (agent.name, agent.version) == (name, version)
+
+
+def test_agents_in_the_mets_have_versions(mets: etree._Element) -> None:
+    assert "1.0 (signatures of 2026)" in {each.text for each in mets.iter(f"{PREMIS}agentVersion")}
