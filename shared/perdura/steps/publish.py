@@ -37,7 +37,8 @@ def connect(destination: Destination) -> Wire:
 def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outcome:
     """Publish the Archive's AIP at its destinations.
 
-    What was reached is recorded while another destination has to be asked again later, and not done again in this step.
+    What was reached is recorded while another destination has to be asked again later, or needs more than this
+    invocation, and is not done again in this step. What fails is recorded when the step ends.
     Raises Broken when there is no AIP, Retryable when nothing more was reached and one has to be asked again.
     """
     aip = archive.package(PackageKind.AIP)
@@ -58,16 +59,27 @@ def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outco
             later = later or error
         except PerduraError as error:
             results.append(failed(archive, aip, destination.id, error, ports))
+    later = later or next((result.later for result in results if result.later is not None), None)
     reached = {result.destination: {**result.output, "url": result.url} for result in results if result.url}
-    if later is not None and not reached:
+    sent = {result.destination: result.sent for result in results if result.sent is not None}
+    checkpoint = {DONE: {**done, **reached}, publish_invenio.SENT: sent}
+    if later is None and not sent:
+        outcome = _outcome(archive, results)
+        return replace(outcome, checkpoint=checkpoint) if outcome.state is StepState.WAITING else outcome
+    if later is not None and not reached and not sent:
         raise later
-    settled = [result for result in results if result.error is None] if later is not None else results
-    outcome = _outcome(archive, settled)
-    if later is not None:
-        soon = ports.clock.now() + timedelta(seconds=later.retry_after or SOON)
-        outcome = replace(outcome, state=StepState.WAITING, poll_at=soon, error_code=later.code, message=later.message)
-    waiting = outcome.state is StepState.WAITING
-    return replace(outcome, checkpoint={DONE: {**done, **reached}}) if waiting else outcome
+    outcome = _outcome(archive, [result for result in results if result.error is None])
+    if later is None:
+        return replace(outcome, state=StepState.QUEUED, poll_at=None, checkpoint=checkpoint)
+    soon = ports.clock.now() + timedelta(seconds=later.retry_after or SOON)
+    return replace(
+        outcome,
+        state=StepState.WAITING,
+        poll_at=soon,
+        checkpoint=checkpoint,
+        error_code=later.code,
+        message=later.message,
+    )
 
 
 def _published(archive: ArchiveView, aip: Package, destination: Destination, ports: Ports, connect: Connect) -> Result:

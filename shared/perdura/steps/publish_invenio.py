@@ -10,7 +10,7 @@ from perdura.clients.destinations import Destination
 from perdura.clients.inveniordm.model import Record
 from perdura.clients.inveniordm.records import Records
 from perdura.clients.inveniordm.wire import RdmGone, Wire
-from perdura.errors import Broken, Rejected
+from perdura.errors import Broken, Rejected, Retryable
 from perdura.outcome import ArchiveView, Finding, Package
 from perdura.ports import Placed, Placements, Ports
 from perdura.premis.model import SUCCESS, Event, Identifier
@@ -21,9 +21,13 @@ from perdura.steps.publish_body import body, package_id, resource_id
 from perdura.steps.publish_decided import as_decided, earlier, shut_there, withheld
 from perdura.steps.publish_record import REVIEW_DECLINED, Done, Order, Publisher
 from perdura.steps.publish_result import Result, disseminated, failed
+from perdura.steps.publish_sent import OutOfTime, Sent
 from perdura.steps.publish_transfer import Sending
 
 REVIEW_LOOK = timedelta(minutes=5)
+SENT = "sent"
+"""Key in the checkpoint: what of the files of destinations was sent, by their ids."""
+
 REPORTED = 50
 """Values without a place in the record that are named; the number of all is always told."""
 
@@ -44,13 +48,20 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
         mapped = content.mapped(archive, aip, entries, ports)
         content.without_unknown_languages(mapped, wire)
         facts = content.facts(archive, aip, entries, ports)
+        begun = archive.step.checkpoint.get(SENT, {}).get(destination.id)
+        sent = Sent.of_json(package_id(aip), begun)
         order = Order(
             package=package_id(aip),
             resource=resource_id(archive),
             body=body(mapped, facts, destination, files=bool(files)),
             files=files,
             sending=Sending(
-                destination.multipart_above, destination.part_size, destination.fetch, progress=ports.progress
+                destination.multipart_above,
+                destination.part_size,
+                destination.fetch,
+                progress=ports.progress,
+                near=ports.deadline.near,
+                sent=sent,
             ),
             in_custom_fields=destination.naming == "custom-fields",
             community=destination.community,
@@ -75,6 +86,12 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
             settled = settle(Records(wire), done.record, wanted, ours, confirm)
             for record in earlier(archive, destination, done.record, wire, placements):
                 settled &= settle(Records(wire), record, wanted, ours, confirm)
+        except OutOfTime:
+            return _unfinished(destination, sent, (packages, events))
+        except Retryable as error:
+            if sent.to_json() == (begun or Sent(package_id(aip)).to_json()):
+                raise
+            return replace(_unfinished(destination, sent, (packages, events)), later=error)
         except RdmGone as gone:
             _note_withdrawal(placements, destination, archive, known, gone)
             raise
@@ -138,6 +155,12 @@ def _result(
         events=(*events, event),
         packages=packages,
     )
+
+
+def _unfinished(destination: Destination, sent: Sent, made: tuple[tuple[Package, ...], tuple[Event, ...]]) -> Result:
+    """A destination to which more has to be sent; a DIP that was stored for it is recorded now."""
+    packages, events = made
+    return Result(destination.id, sent=sent.to_json(), packages=packages, events=events if packages else ())
 
 
 def _reported(mapped: Mapped, destination: Destination) -> Iterator[Finding]:

@@ -17,7 +17,7 @@ from perdura.clients.inveniordm.records import Records, phrase
 from perdura.clients.inveniordm.wire import RdmChanged, RdmRefused, RdmUnknown, Wire
 from perdura.errors import Broken, Rejected
 from perdura.ports import Hold
-from perdura.steps.publish_transfer import Sending, Wanted, place_files, unlike
+from perdura.steps.publish_transfer import Sending, Wanted, place_files, unlike_wanted
 
 NOTED = 3
 """Tries of the final update while somebody else changes the draft."""
@@ -76,7 +76,7 @@ class Publisher:
         """Bring the order to its end; `known` is the record noted before, `request` its request for review.
 
         Raises what the server's answers mean (`clients.inveniordm.wire`), Rejected for what cannot be published,
-        Broken when the published record does not hold what was sent.
+        Broken when the published record does not hold what was sent, OutOfTime when the next invocation has to go on.
         """
         record = self._found(known)
         fresh = record is None and self._newest is None
@@ -274,21 +274,20 @@ class Publisher:
         The record just read tells MD5 and size of its files. Where it tells of too few, or of others, their own list
         decides.
         """
-        if not self._order.files or not _differences(record.files, self._order.files):
+        order = self._order
+        if not order.files or not _differences(record.files, order.files, order.sending):
             return ()
-        return _differences(self._files.list(record.id, draft=False), self._order.files)
+        return _differences(self._files.list(record.id, draft=False), order.files, order.sending)
 
 
-def _differences(stored: Sequence[FileEntry], wanted: Sequence[Wanted]) -> Sequence[str]:
+def _differences(stored: Sequence[FileEntry], wanted: Sequence[Wanted], sending: Sending) -> Sequence[str]:
     found = {entry.key: entry for entry in stored}
-    expected = {file.key for file in wanted}
-    problems = [f"{key} which was not sent" for key in found.keys() - expected]
-    for file in wanted:
-        entry = found.get(file.key)
-        reason = "missing" if entry is None else unlike(entry, file)
-        if reason is not None:
-            problems.append(f"{file.key} {reason}")
-    return problems
+    expected = [file.key for file in wanted]
+    return [
+        *(f"{key} which was not sent" for key in found.keys() - set(expected)),
+        *(f"{key} missing" for key in expected if key not in found),
+        *(f"{key} {reason}" for key, reason in unlike_wanted(found, wanted, sending).items()),
+    ]
 
 
 def _refuse(record: Record) -> None:

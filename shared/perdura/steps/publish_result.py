@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from perdura import __version__
-from perdura.errors import PerduraError
+from perdura.errors import PerduraError, Retryable
 from perdura.outcome import ArchiveView, Finding, Package
 from perdura.ports import Ports
 from perdura.premis.model import FAILURE, Event, Identifier, Outcome
@@ -34,6 +34,9 @@ class Result:
     findings: tuple[Finding, ...] = ()
     events: tuple[Event, ...] = ()
     packages: tuple[Package, ...] = ()
+    sent: Mapping[str, Any] | None = None
+    """What of its files is there, when more has to be sent: at once, or when `later` says so."""
+    later: Retryable | None = None
 
 
 def disseminated(

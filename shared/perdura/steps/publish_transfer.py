@@ -17,7 +17,9 @@ from perdura.clients.inveniordm.files import LONGEST_KEY, Files
 from perdura.clients.inveniordm.model import FileEntry
 from perdura.clients.inveniordm.wire import RdmForbidden, RdmRefused, RdmTooLarge, RdmUnknown
 from perdura.errors import Broken, Rejected
+from perdura.packages.long_digest import SAVED_AT, START, LongDigest, resumes
 from perdura.ports import Progress
+from perdura.steps.publish_sent import ALGORITHMS, Begun, OutOfTime, Sent
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +78,14 @@ class Sending:
     fetch: bool = False
     wait: Callable[[float], None] = time.sleep
     progress: Progress | None = None
+    near: Callable[[], bool] = lambda: False
+    sent: Sent = field(default_factory=lambda: Sent(""))
+    """What earlier invocations sent, and this one; what is noted in it need not be read or sent again."""
+
+    def in_time(self) -> None:
+        """Raise OutOfTime when the invocation has to end."""
+        if self.near():
+            raise OutOfTime
 
     def fetches(self, file: Wanted) -> bool:
         """Whether the server shall fetch a file itself."""
@@ -101,7 +111,7 @@ def place_files(files: Files, record: str, wanted: Sequence[Wanted], sending: Se
     """Make the files of a draft those that are wanted; what is there and right is left alone.
 
     `empty` spares the look at a draft that was made just now. Raises Rejected for names that no record can hold,
-    RdmUnknown when the server stored other bytes than were sent.
+    RdmUnknown when the server stored other bytes than were sent, OutOfTime when the next invocation has to go on.
     """
     problem = check_keys(wanted)
     if problem is not None:
@@ -109,19 +119,48 @@ def place_files(files: Files, record: str, wanted: Sequence[Wanted], sending: Se
     if not wanted:
         return
     present = {} if empty else {entry.key: entry for entry in files.list(record)}
-    right = {file.key for file in wanted if (entry := present.get(file.key)) and entry.complete}
-    right -= {file.key for file in wanted if file.key in right and unlike(present[file.key], file)}
-    for key in present.keys() - right:
+    complete = {key: entry for key, entry in present.items() if entry.complete}
+    right = complete.keys() & {file.key for file in wanted} - unlike_wanted(complete, wanted, sending).keys()
+    begun = {key for key, entry in present.items() if _is_begun(entry, record, sending)}
+    if not begun:
+        sending.sent.begun = None
+    for key in present.keys() - right - begun:
         files.delete(record, key)
-    missing = [file for file in wanted if file.key not in right]
+    missing = sorted((file for file in wanted if file.key not in right), key=lambda file: file.key not in begun)
     at_once = {file.key for file in missing if file.size <= sending.multipart_above and not sending.fetches(file)}
+    at_once -= begun
     if at_once:
         files.announce(record, [_announcement(file) for file in missing if file.key in at_once])
     total, sent = sum(file.size for file in missing), 0
     for file in missing:
+        sending.in_time()
         _upload(files, record, file, sending, announced=file.key in at_once)
+        if file.md5 is not None:
+            sending.sent.md5[file.key] = file.md5
         sent += file.size
         sending.tell("uploading", sent, total)
+
+
+def unlike_wanted(stored: Mapping[str, FileEntry], wanted: Sequence[Wanted], sending: Sending) -> dict[str, str]:
+    """Why stored files are not the wanted ones of their names, by key; raises OutOfTime between two of them."""
+    found: dict[str, str] = {}
+    for file in wanted:
+        file.md5 = file.md5 or sending.sent.md5.get(file.key)
+        if file.key not in stored:
+            continue
+        if file.md5 is None:
+            sending.in_time()
+        reason = unlike(stored[file.key], file)
+        if reason is not None:
+            found[file.key] = reason
+        if file.md5 is not None:
+            sending.sent.md5[file.key] = file.md5
+    return found
+
+
+def _is_begun(entry: FileEntry, record: str, sending: Sending) -> bool:
+    begun = sending.sent.begun
+    return begun is not None and (begun.record, begun.key) == (record, entry.key) and bool(entry.parts)
 
 
 def unlike(entry: FileEntry, wanted: Wanted) -> str | None:
@@ -135,6 +174,10 @@ def unlike(entry: FileEntry, wanted: Wanted) -> str | None:
 
 def _upload(files: Files, record: str, file: Wanted, sending: Sending, *, announced: bool) -> None:
     """One file, and once more when the server took it with `errors`: then nothing of it is stored."""
+    begun = sending.sent.begun
+    if begun is not None and (begun.record, begun.key) == (record, file.key):
+        _compare(files, record, file, _in_parts(files, record, file, sending), sending)
+        return
     if sending.fetches(file) and _fetched(files, record, file, sending):
         return
     try:
@@ -170,31 +213,42 @@ def _announcement(file: Wanted, **more: Any) -> dict[str, Any]:
 def _in_parts(files: Files, record: str, file: Wanted, sending: Sending) -> FileEntry:
     size = max(sending.part_size, -(-file.size // MOST_PARTS))
     count = max(1, -(-file.size // size))
-    transfer = {"type": "M", "parts": count, "part_size": size}
-    (entry,) = files.announce(record, [_announcement(file, transfer=transfer)])
+    digest = LongDigest(ALGORITHMS, sending.sent.parts_of(record, file.key, size) or START)
+    if digest.offset:
+        entry = files.one(record, file.key)
+    else:
+        if sending.sent.begun is not None:
+            files.delete(record, file.key)
+        transfer = {"type": "M", "parts": count, "part_size": size}
+        (entry,) = files.announce(record, [_announcement(file, transfer=transfer)])
+    sending.sent.begun = None
     if set(entry.parts) != set(range(1, count + 1)):
         raise RdmRefused(f"The access system offers {len(entry.parts)} parts for {file.key}, not {count}.", 201)
-    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    for number in range(1, count + 1):
+    resumable = resumes(ALGORITHMS)
+    for number in range(digest.offset // size + 1, count + 1):
         begin = (number - 1) * size
         length = min(size, file.size - begin)
-        _send_part(files, entry.parts[number], file, begin, length, (md5, sha256))
+        _send_part(files, entry.parts[number], file, begin, length, digest)
         sending.tell(f"uploading {file.key}", begin + length, file.size)
-    if file.sha256 not in (None, sha256.hexdigest()):
+        if number < count and resumable and digest.offset % SAVED_AT == 0:
+            sending.sent.begun = Begun(record, file.key, size, digest.state())
+            sending.in_time()
+    sending.sent.begun = None
+    found = digest.digests()
+    if file.sha256 not in (None, found["sha256"].hex()):
         raise Broken(f"{file.key} is not what the index of the AIP says; nothing was published.", code="bad-aip")
-    file.md5 = md5.hexdigest()
+    file.md5 = found["md5"].hex()
     return files.commit(record, file.key)
 
 
-def _send_part(files: Files, url: str, file: Wanted, begin: int, length: int, digests: Sequence[Any]) -> None:
+def _send_part(files: Files, url: str, file: Wanted, begin: int, length: int, digest: LongDigest) -> None:
     """One part; its bytes are counted, because a server takes a short one without complaint at the commit."""
     counted = 0
 
     def content() -> Iterable[bytes]:
         nonlocal counted
         for chunk in file.read(begin, length):
-            for digest in digests:
-                digest.update(chunk)
+            digest.update(chunk)
             counted += len(chunk)
             yield bytes(chunk)
 

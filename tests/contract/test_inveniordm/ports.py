@@ -75,9 +75,16 @@ class FixedClock:
         return AT
 
 
-class NoDeadline:
+@dataclass
+class Budget:
+    """A time budget that is used up at the `asks`-th time it is asked for; None: never."""
+
+    asks: int | None = None
+
     def near(self) -> bool:
-        return False
+        if self.asks is not None:
+            self.asks -= 1
+        return self.asks is not None and self.asks <= 0
 
 
 def ports_for(
@@ -89,7 +96,7 @@ def ports_for(
         settings=Settings(access=str(access) if access else None, access_url="https://access.test", **settings),
         store=store,
         clock=FixedClock(),
-        deadline=NoDeadline(),
+        deadline=Budget(),
         intents=FakeIntents(),
         progress=lambda what, done, total: None,
         derived=lambda name: derived_id(identity, name),

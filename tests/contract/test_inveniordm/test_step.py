@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import threading
 import zipfile
 from collections.abc import Callable
@@ -26,7 +27,7 @@ from perdura.registry.placements import RegistryPlacements
 from perdura.steps import publish, withdraw
 from perdura.storage.memory import MemoryStore
 from tests.contract.test_inveniordm.fake import TOKENS, Fake
-from tests.contract.test_inveniordm.ports import AT, MemoryPlacements, ports_for, preserved
+from tests.contract.test_inveniordm.ports import AT, Budget, MemoryPlacements, ports_for, preserved
 from tests.contract.test_inveniordm.world import Target, md5s
 
 RECORD = {
@@ -627,3 +628,77 @@ def test_versions_of_one_resource_are_locked_by_system_and_not_by_policy(
     for archive, name in (first, "Theses"), (second, "Other"):
         assert run(target, store, archive, path, Locked(named=[name])).state is StepState.COMPLETED
     assert held == [(target.url, f"oais:cds:{first.recid}")] * 2
+
+
+def continued(
+    target: Target, store: MemoryStore, archive: ArchiveView, path: Path, placements: Any, asks: int = 2
+) -> tuple[list[Any], list[int]]:
+    """The step in invocations that end when they ask for the time so often: outcomes, and bytes read by each."""
+    outcomes: list[Any] = []
+    read: list[int] = []
+    stream = store.stream
+
+    def counted(*told: Any) -> Any:
+        for chunk in stream(*told):
+            read[-1] += len(chunk)
+            yield chunk
+
+    store.stream = counted
+    while not outcomes or outcomes[-1].state is StepState.QUEUED:
+        assert len(outcomes) < 20
+        read.append(0)
+        ports = replace(ports_for(store, path, placements, archive.step.id), deadline=Budget(asks))
+        outcomes.append(publish.run(archive, ports, lambda destination: target.wire()))
+        checkpoint = json.loads(json.dumps(outcomes[-1].checkpoint))
+        archive = replace(
+            archive,
+            step=replace(archive.step, checkpoint=checkpoint),
+            packages=(*archive.packages, *zips(outcomes[-1])),
+        )
+    return outcomes, read
+
+
+def test_many_files_are_sent_in_several_invocations_and_none_is_read_again(
+    target: Target, access: Callable[..., Path]
+) -> None:
+    store, placements = MemoryStore(), MemoryPlacements()
+    files = {f"{number}.bin": os.urandom(200_000) for number in range(6)}
+    outcomes, read = continued(target, store, preserved(store, files), access(), placements, asks=3)
+    assert outcomes[-1].state is StepState.COMPLETED, outcomes[-1].message
+    assert len(outcomes) == 3
+    told = outcomes[-1].output["destinations"]["library"]
+    assert target.digests(told["record"]) == md5s(files)
+    assert read[1] < 4 * 200_000 + 20_000, read
+    assert read[2] < 2 * 200_000 + 20_000, read
+    assert len({event.id for outcome in outcomes for event in outcome.events}) == sum(
+        len(outcome.events) for outcome in outcomes
+    )
+
+
+def test_a_file_in_parts_goes_on_in_the_next_invocation(target: Target, access: Callable[..., Path]) -> None:
+    store, placements = MemoryStore(), MemoryPlacements()
+    files = {"big.bin": os.urandom(1_000_000), "small.bin": b"small"}
+    part = 2**18
+    path = access(multipart_above=2**19, part_size=part)
+    outcomes, read = continued(target, store, preserved(store, files), path, placements)
+    assert outcomes[-1].state is StepState.COMPLETED, outcomes[-1].message
+    assert len(outcomes) >= 4
+    assert target.digests(outcomes[-1].output["destinations"]["library"]["record"]) == md5s(files)
+    assert max(read[1:]) < 2 * part
+
+
+def test_a_connection_that_breaks_between_parts_loses_only_one(fake: Fake, access: Callable[..., Path]) -> None:
+    target = Target(fake.url, TOKENS, fake.transport, fake)
+    store, placements = MemoryStore(), MemoryPlacements()
+    data = os.urandom(1_000_000)
+    archive = preserved(store, {"big.bin": data})
+    path = access(multipart_above=2**19, part_size=2**18)
+    ports = ports_for(store, path, placements, archive.step.id)
+    outcome = publish.run(archive, ports, lambda destination: target.wire(after=6, lose=True))
+    assert (outcome.state, outcome.error_code) == (StepState.WAITING, "access-system-outcome-unknown")
+    archive = replace(archive, step=replace(archive.step, checkpoint=outcome.checkpoint))
+    fake.calls.clear()
+    outcome = publish.run(archive, ports, lambda destination: target.wire())
+    assert outcome.state is StepState.COMPLETED, outcome.message
+    assert len([path for method, path in fake.calls if method == "PUT" and "content/" in path]) < 4
+    assert target.digests(outcome.output["destinations"]["library"]["record"]) == md5s({"big.bin": data})
