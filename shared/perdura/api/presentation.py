@@ -27,7 +27,7 @@ from perdura.api.models.archives import (
     PublicationAnswer,
     StepAnswer,
 )
-from perdura.api.queries.archives import ArchiveRecord, shut_until
+from perdura.api.queries.archives import ArchiveRecord, Placed, Published, shut_until
 from perdura.api.queries.facets import Facets
 from perdura.api.queries.premis_search import Found
 from perdura.api.queries.rows import AnyRow
@@ -152,7 +152,7 @@ def package(row: AnyRow, *, shut: bool) -> PackageAnswer:
     )
 
 
-def copy(row: AnyRow) -> CopyAnswer:
+def copy(row: Placed) -> CopyAnswer:
     """One placement of a package."""
     return CopyAnswer(
         package=row.package_id,
@@ -166,7 +166,7 @@ def copy(row: AnyRow) -> CopyAnswer:
     )
 
 
-def publication(row: AnyRow) -> PublicationAnswer:
+def publication(row: Published) -> PublicationAnswer:
     """Where an Archive is published."""
     return PublicationAnswer(url=row.url, destination=row.destination, published=row.published_at)
 

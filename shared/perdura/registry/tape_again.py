@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
@@ -21,8 +21,30 @@ from perdura.registry.checks import STORE, TAPE
 _UNDER_WAY = frozenset({StepState.QUEUED, StepState.RUNNING, StepState.WAITING, StepState.BLOCKED})
 
 
+class NotedCopy(Protocol):
+    """What is noted of a copy of a package."""
+
+    @property
+    def package_id(self) -> UUID:
+        """Its package."""
+        ...
+
+    @property
+    def location(self) -> str:
+        """Where it lies."""
+        ...
+
+    @property
+    def state(self) -> str:
+        """How it is."""
+        ...
+
+
 def replaceable(
-    packages: Iterable[Row[Any]], copies: Iterable[Row[Any]], steps: Iterable[Row[Any]], package: UUID | None = None
+    packages: Iterable[Row[Any]],
+    copies: Iterable[Row[Any] | NotedCopy],
+    steps: Iterable[Row[Any]],
+    package: UUID | None = None,
 ) -> UUID | None:
     """The AIP whose copy on tape may be made again: `package`, or that in use, or the newest; None without one.
 

@@ -14,8 +14,9 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from werkzeug.test import Client
 
-from perdura.accounts import forgetting, rate_buckets
+from perdura.accounts import forgetting, rate_buckets, sessions
 from perdura.api import limits
+from perdura.api.sessions import cookie_name
 from perdura.settings import Settings
 from tests.contract.test_api.world import BASE, TOKEN, World, bearer
 
@@ -307,3 +308,31 @@ def test_knowing_the_caller_and_checking_the_ids_costs_two_statements(world: Wor
     next(counting, None)
     assert sum("FROM token" in statement or "secret_hash" in statement for statement in seen) == 1
     assert len(seen) <= 10
+
+
+@pytest.mark.parametrize("role", ["viewer", "depositor", "archivist", "administrator"])
+def test_a_request_costs_ten_statements_with_the_limiter_and_a_session_that_is_renewed(world: World, role: str) -> None:
+    limited = _with(world, rate_limit=10)
+    account = world.account(role, groups=["curators"])
+    archive = world.published(restricted=True, resource_id=world.resource("zenodo", "1"))
+    world.step(archive, "ingest", 0, "completed")
+    world.premis(archive, "ingestion")
+    collection = world.collection(archive)
+    world.grant(account_id=account, archive_id=archive)
+    world.grant(group_name="curators", collection_id=collection)
+    pages = [f"/archives/{archive}", f"/archives/{archive}/live", "/archives", "/archives?q=title", "/statistics"]
+    pages += ["/failures", f"/collections/{collection}"]
+    for path in [*pages, f"/api/v1/archives/{archive}", "/api/v1/archives/facets", "/api/v1/statistics"]:
+        with world.engine.begin() as connection:
+            session = sessions.begin(connection, account)
+            connection.execute(text("UPDATE browser_session SET rotated_at = rotated_at - interval '1 day'"))
+        browser = limited.registry()
+        browser.set_cookie(cookie_name(limited.settings), session.cookie or "", domain="registry.test")
+        counting = world.statements()
+        seen = next(counting)
+        answer = browser.get(path, base_url=BASE)
+        next(counting, None)
+        assert answer.status_code == 200
+        assert "Set-Cookie" in answer.headers
+        assert [sum(word in each for each in seen) for word in ("INTO rate_bucket", "UPDATE browser_session")] == [1, 1]
+        assert len(seen) <= 10, (path, len(seen))

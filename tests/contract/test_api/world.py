@@ -278,17 +278,17 @@ class World:
             )
 
     def statements(self) -> Iterator[list[str]]:
-        """Counts the SQL statements that are run while it is open."""
+        """Counts the SQL statements that are run while it is open, those of the limiter's own connection among them."""
         seen: list[str] = []
 
         def note(_c: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
             seen.append(statement)
 
-        event.listen(self.engine, "before_cursor_execute", note)
+        event.listen(Engine, "before_cursor_execute", note)
         try:
             yield seen
         finally:
-            event.remove(self.engine, "before_cursor_execute", note)
+            event.remove(Engine, "before_cursor_execute", note)
 
 
 def _tar(archive_id: UUID, files: dict[str, bytes]) -> tuple[bytes, dict[str, int]]:

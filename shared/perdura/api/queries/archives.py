@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select, tuple_, union_all
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.engine import Connection
 
 from perdura.accounts.principals import Principal
@@ -31,14 +32,37 @@ from perdura.registry.transitions import ERRAND_POSITION
 
 
 @dataclass(frozen=True, slots=True)
+class Placed:
+    """A copy of a package, and the kind of the package."""
+
+    package_id: UUID
+    kind: str
+    location: str
+    uri: str
+    size: int
+    checksums: dict[str, str]
+    verified_at: datetime | None
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Where an Archive is published, and since when."""
+
+    destination: str
+    url: str
+    published_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class ArchiveRecord:
     """One Archive and all that belongs to it except its files and events."""
 
     archive: AnyRow
     packages: Sequence[AnyRow]
-    copies: Sequence[AnyRow]
+    copies: Sequence[Placed]
     steps: Sequence[AnyRow]
-    publications: Sequence[AnyRow]
+    publications: Sequence[Published]
 
 
 def find(connection: Connection, principal: Principal, archive_id: UUID) -> AnyRow | None:
@@ -46,12 +70,15 @@ def find(connection: Connection, principal: Principal, archive_id: UUID) -> AnyR
 
     `trusted` says whether an embargo does not concern them.
     """
-    statement = (
+    return connection.execute(_one(principal, archive_id)).one_or_none()
+
+
+def _one(principal: Principal, archive_id: UUID) -> Select[*tuple[Any, ...]]:
+    return (
         select(Archive.__table__, Resource.source, Resource.recid, trusted_archives(principal).label("trusted"))
         .outerjoin_from(Archive, Resource, Resource.id == Archive.resource_id)
         .where(Archive.id == archive_id, visible_archives(principal))
     )
-    return connection.execute(statement).one_or_none()
 
 
 def shut_until(archive: AnyRow) -> date | None:
@@ -60,19 +87,53 @@ def shut_until(archive: AnyRow) -> date | None:
 
 
 def record(connection: Connection, principal: Principal, archive_id: UUID) -> ArchiveRecord | None:
-    """Everything on one Archive in five statements."""
-    archive = find(connection, principal, archive_id)
+    """Everything on one Archive in three statements."""
+    columns = (Publication.destination, Publication.url, Publication.published_at)
+    published = [
+        select(func.array_agg(aggregate_order_by(column, Publication.published_at)))
+        .where(Publication.archive_id == Archive.id)
+        .scalar_subquery()
+        .label(f"publication_{column.key}s")
+        for column in columns
+    ]
+    archive = connection.execute(_one(principal, archive_id).add_columns(*published)).one_or_none()
     if archive is None:
         return None
+    told = (archive.publication_destinations, archive.publication_urls, archive.publication_published_ats)
+    packages, copies = _held(connection, archive_id)
     return ArchiveRecord(
         archive=archive,
-        packages=packages(connection, archive_id),
-        copies=copies(connection, archive_id),
+        packages=packages,
+        copies=copies,
         steps=steps(connection, archive_id),
-        publications=connection.execute(
-            select(Publication.__table__).where(Publication.archive_id == archive_id).order_by(Publication.published_at)
-        ).all(),
+        publications=[Published(*each) for each in zip(*(values or () for values in told), strict=True)],
     )
+
+
+def _held(connection: Connection, archive_id: UUID) -> tuple[Sequence[AnyRow], Sequence[Placed]]:
+    """Packages of an Archive, oldest first, and the copies of all of them."""
+    rows = connection.execute(
+        select(Package.__table__, *(column.label(f"copy_{column.name}") for column in Copy.__table__.c))
+        .outerjoin_from(Package, Copy, Copy.package_id == Package.id)
+        .where(Package.archive_id == archive_id)
+        .order_by(Package.created_at, Package.id)
+    ).all()
+    copies = [
+        Placed(
+            package_id=row.id,
+            kind=row.kind,
+            location=row.copy_location,
+            uri=row.copy_uri,
+            size=row.copy_size,
+            checksums=row.copy_checksums,
+            verified_at=row.copy_verified_at,
+            state=row.copy_state,
+        )
+        for row in rows
+        if row.copy_location is not None
+    ]
+    packages = {row.id: row for row in rows}
+    return list(packages.values()), sorted(copies, key=lambda copy: (copy.kind, copy.location))
 
 
 def is_from(connection: Connection, principal: Principal, archive_id: UUID) -> bool:
@@ -94,23 +155,6 @@ def published_elsewhere(connection: Connection, archive_id: UUID) -> list[str]:
         Publication.archive_id == archive_id, Publication.destination != ACCESS_PAGES
     )
     return list(connection.execute(statement.order_by(Publication.url)).scalars())
-
-
-def packages(connection: Connection, archive_id: UUID) -> Sequence[AnyRow]:
-    """Packages of an Archive, oldest first."""
-    return connection.execute(
-        select(Package.__table__).where(Package.archive_id == archive_id).order_by(Package.created_at, Package.id)
-    ).all()
-
-
-def copies(connection: Connection, archive_id: UUID) -> Sequence[AnyRow]:
-    """Copies of all packages of an Archive."""
-    return connection.execute(
-        select(Copy.__table__, Package.kind)
-        .join_from(Copy, Package, Package.id == Copy.package_id)
-        .where(Package.archive_id == archive_id)
-        .order_by(Package.kind, Copy.location)
-    ).all()
 
 
 LAST_ATTEMPTS = 20
