@@ -335,6 +335,8 @@ class TapeOrder:
     priority: int
     archive: UUID | None = None
     container: UUID | None = None
+    account: TapeAccount | None = None
+    """Where it will be asked for, and as whom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,12 +349,17 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class OpenJob:
-    """A job of the register that is not over: its key and file; `job_id` None when no answer to it is known."""
+    """A job of the register that is not over: its key and file; `job_id` None when no answer to it is known.
+
+    `account` is where it was first asked for, and as whom; None where nothing was ever sent.
+    """
 
     key: str
     path: str
     job_id: str | None
     account: TapeAccount | None
+    asked_before: bool = True
+    """False for one noted just now that was not asked of anybody before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -405,12 +412,16 @@ class TapeJobs(Protocol):
         """Let no new jobs be submitted until a person resumes."""
         ...
 
-    def admit(self, order: TapeOrder, limit: int) -> bool:
-        """Note that a job will be asked for; False, and nothing noted, while the destination is paused or `limit`
-        others are in flight.
+    def admit(self, order: TapeOrder, limit: int) -> OpenJob | None:
+        """Note that a job will be asked for, and of whom, and give it back as it is noted now.
 
-        0 is no limit. A key noted before takes no other place.
+        None, and nothing noted, while the destination is paused or `limit` others are in flight; 0 is no limit. A key
+        noted before takes no other place and keeps the account and the answer that it has.
         """
+        ...
+
+    def unasked(self, order: TapeOrder) -> None:
+        """Note that the order never left: it may be asked for elsewhere."""
         ...
 
     def accepted(self, key: str, job_id: str, account: TapeAccount) -> None:

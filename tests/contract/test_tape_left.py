@@ -51,7 +51,8 @@ class Left(World):
 
     def under_way(self, *, answered: bool = True) -> str:
         """A step that waits for its job; gives back the job's id."""
-        self.jobs.admit(TapeOrder(self.key, self.path, len(CONTENT), 3, self.archive), 0)
+        order = TapeOrder(self.key, self.path, len(CONTENT), 3, self.archive, account=self.tape.account())
+        self.jobs.admit(order, 0)
         job = self.environment.tape.submit(  # type: ignore[union-attr]
             TapeRequest(self.key, "http://source/x.tar", self.path, len(CONTENT), self.adler32, {}, None, False)
         )
@@ -212,6 +213,17 @@ def test_a_job_whose_answer_was_lost_is_called_off_once_no_worker_can_be_asking(
     assert left.tick() == ["org.perdura.premis.recorded.v1"]
     assert left.tape.states[job].state == "cancelled"
     assert left.noted.job_id == job
+
+
+def test_a_job_whose_answer_was_lost_is_not_gone_because_another_fts_does_not_know_it(left: Left) -> None:
+    job = left.under_way(answered=False)
+    with left.database.begin() as connection:
+        connection.execute(text("UPDATE tape_job SET intended_at = clock_timestamp() - interval '16 minutes'"))
+    left.tape.server = "https://other.example.org:8446"
+    del left.tape.states[job]
+    left.cancel()
+    assert left.tick() == []
+    assert (left.noted.state, left.noted.ended_at) == ("elsewhere", None)
 
 
 def test_a_job_that_fts_was_asked_for_under_another_name_is_no_lost_one(left: Left) -> None:

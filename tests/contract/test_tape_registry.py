@@ -114,8 +114,22 @@ class World:
 ACCOUNT = TapeAccount("https://fts.example.org:8446", "/CN=robot")
 
 
-def order(key: str) -> TapeOrder:
-    return TapeOrder(key, f"{key}.tar", 10, 3)
+def order(key: str, account: TapeAccount | None = None) -> TapeOrder:
+    return TapeOrder(key, f"{key}.tar", 10, 3, account=account)
+
+
+def test_a_job_keeps_whom_it_was_first_asked_of_until_it_is_known_never_to_have_left(database: Engine) -> None:
+    jobs = RegistryTapeJobs(database)
+    other = TapeAccount("https://other.example.org:8446", "/CN=robot")
+    first = jobs.admit(order("a", ACCOUNT), 0)
+    assert first == OpenJob("a", "a.tar", None, ACCOUNT, asked_before=False)
+    assert jobs.admit(order("a", other), 0) == OpenJob("a", "a.tar", None, ACCOUNT, asked_before=True)
+    assert jobs.open_job(["a.tar"]) == OpenJob("a", "a.tar", None, ACCOUNT)
+    jobs.unasked(order("a"))
+    assert jobs.admit(order("a", other), 0) == OpenJob("a", "a.tar", None, other, asked_before=False)
+    jobs.accepted("a", "job", other)
+    jobs.unasked(order("a"))
+    assert jobs.admit(order("a", ACCOUNT), 0) == OpenJob("a", "a.tar", "job", other, asked_before=True)
 
 
 def test_only_so_many_jobs_are_admitted_however_many_ask_at_once(database: Engine) -> None:
@@ -123,7 +137,7 @@ def test_only_so_many_jobs_are_admitted_however_many_ask_at_once(database: Engin
     admitted: list[bool] = []
 
     def ask(number: int) -> None:
-        admitted.append(jobs.admit(order(f"k{number}"), 2))
+        admitted.append(jobs.admit(order(f"k{number}"), 2) is not None)
 
     threads = [threading.Thread(target=ask, args=(number,)) for number in range(6)]
     for thread in threads:

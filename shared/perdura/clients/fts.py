@@ -26,6 +26,7 @@ from perdura.clients.fts_answers import (
     FtsRefused,
     FtsRetry,
     FtsUnavailable,
+    FtsUnreached,
     Identity,
     accepted,
     decoded,
@@ -140,11 +141,16 @@ class FtsClient:
         self._client.close()
 
     def request(self, method: str, path: str, **more: Any) -> httpx.Response:
-        """One request; raises FtsUnavailable when there is no answer, a boundless one, or one with a 5xx status."""
+        """One request; raises FtsUnavailable when there is no answer, a boundless one, or one with a 5xx status.
+
+        FtsUnreached among them: nothing was sent.
+        """
         headers = {"Authorization": f"Bearer {self._token()}"} if self._token else {}
         headers |= more.pop("headers", {})
         try:
             answer = bounded.ask(self._client, method, path, headers=headers, **more)
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+            raise FtsUnreached(f"FTS did not answer {method} {path[:80]}: {type(error).__name__}") from error
         except httpx.HTTPError as error:
             raise FtsUnavailable(f"FTS did not answer {method} {path[:80]}: {type(error).__name__}") from error
         if answer.status_code >= 500:
@@ -184,9 +190,10 @@ class FtsClient:
         body = {**document, "params": params}
         try:
             answer = self._post(body)
-        except FtsUnavailable:
-            if self.jobs([job_id])[job_id].state is not None:
-                log.info("job %s was accepted although its answer was lost", job_id)
+        except FtsUnreached:
+            raise
+        except FtsUnavailable as error:
+            if accepted_after_all(self, job_id, error):
                 return job_id
             raise
         if answer.status_code == 409:
@@ -252,6 +259,17 @@ class FtsClient:
         answer = self.request("POST", f"/jobs/{','.join(job_ids)},", json={"params": {"priority": priority}})
         if answer.status_code not in (200, 207, 404):
             raise refusal(answer)
+
+
+def accepted_after_all(transport: FtsTransport, job_id: str, lost: FtsUnavailable) -> bool:
+    """Whether FTS has the job whose answer was `lost`, which is raised when it does not answer again either."""
+    try:
+        found = transport.jobs([job_id])[job_id]
+    except FtsUnavailable:
+        raise lost from None
+    if found.state is not None:
+        log.info("job %s was accepted although its answer was lost", job_id)
+    return found.state is not None
 
 
 def settled(transport: FtsTransport, sid: str, given: str, expected: str) -> str:

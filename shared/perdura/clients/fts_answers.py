@@ -27,6 +27,10 @@ class FtsUnavailable(UpstreamUnavailable):
     code = "fts-unavailable"
 
 
+class FtsUnreached(FtsUnavailable):
+    """There was no connection to FTS: what was asked never left."""
+
+
 INTERNAL = "fts-internal-error"
 """Code of a bare 500: a defect that passes, or something in the request that the server cannot store."""
 BANNED = "fts-banned"

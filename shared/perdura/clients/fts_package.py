@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from perdura.clients.bounded import TooMuch, read
-from perdura.clients.fts import BULK, check, settled
+from perdura.clients.fts import BULK, accepted_after_all, check, settled
 from perdura.clients.fts_answers import (
     BANNED,
     FILE_FIELDS,
@@ -143,9 +143,8 @@ class PackageFtsClient:
                     context, job, delegation_lifetime=LIFETIME, delegate_when_lifetime_lt=RENEW_BELOW
                 )
             )
-        except FtsUnavailable:
-            if self.jobs([job_id])[job_id].state is not None:
-                log.info("job %s was accepted although its answer was lost", job_id)
+        except FtsUnavailable as error:
+            if accepted_after_all(self, job_id, error):
                 return job_id
             raise
         except FtsRefused as error:

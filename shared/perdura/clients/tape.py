@@ -141,6 +141,7 @@ class FtsTape:
 
     def account(self) -> TapeAccount:
         """The FTS server, and the name under which it knows us."""
+        self._certificate_lasts()
         return TapeAccount(self.fts.url, self.fts.identity().dn)
 
     def cancel(self, job_ids: Sequence[str]) -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, Row, text
 
 from perdura.packages.tape_container import Slot
 from perdura.ports import ContainerFile, OpenJob, TapeAccount, TapeJob, TapeOrder, TapeRetry, Wish
@@ -14,14 +16,16 @@ from perdura.registry import tape_wishes
 from perdura.registry.tape_tables import LOCATION
 
 _ADMIT = text("""
-    INSERT INTO tape_job (key, archive_id, container_id, path, size, priority)
-    SELECT :key, :archive, :container, :path, :size, :priority
+    WITH before AS (SELECT server FROM tape_job WHERE key = :key)
+    INSERT INTO tape_job (key, archive_id, container_id, path, size, priority, server, holder)
+    SELECT :key, :archive, :container, :path, :size, :priority, CAST(:server AS text), CAST(:holder AS text)
     WHERE NOT EXISTS (SELECT FROM tape_destination WHERE location = :at AND paused_at IS NOT NULL)
         AND (:limit = 0 OR EXISTS (SELECT FROM tape_job WHERE key = :key) OR :limit > (
             SELECT count(*) FROM tape_job WHERE ended_at IS NULL
                 AND coalesce(looked_at, submitted_at, intended_at) > clock_timestamp() - interval '1 day'))
-    ON CONFLICT (key) DO UPDATE SET ended_at = NULL
-    RETURNING key
+    ON CONFLICT (key) DO UPDATE SET ended_at = NULL,
+        server = coalesce(tape_job.server, excluded.server), holder = coalesce(tape_job.holder, excluded.holder)
+    RETURNING key, path, job_id, server, holder, EXISTS (SELECT FROM before WHERE server NOTNULL) AS asked_before
 """)
 """A job that nobody has looked at for a day takes no place: its step was ended by other means."""
 
@@ -62,8 +66,9 @@ class RegistryTapeJobs:
         with self._engine.begin() as connection:
             tape_wishes.pause(connection, reason[:500], "archive-cta")
 
-    def admit(self, order: TapeOrder, limit: int) -> bool:
+    def admit(self, order: TapeOrder, limit: int) -> OpenJob | None:
         """Note that a job will be asked for, unless the destination is paused or `limit` others are in flight."""
+        account = order.account
         with self._engine.begin() as connection:
             if limit:
                 # One at a time, or two could take the last place.
@@ -73,9 +78,18 @@ class RegistryTapeJobs:
                 {
                     "key": order.key, "archive": order.archive, "container": order.container, "path": order.path,
                     "size": order.size, "priority": order.priority, "limit": limit, "at": LOCATION,
+                    "server": account and account.server, "holder": account and account.holder,
                 },
-            )  # fmt: skip
-            return row.one_or_none() is not None
+            ).one_or_none()  # fmt: skip
+            return None if row is None else replace(_open(row), asked_before=row.asked_before)
+
+    def unasked(self, order: TapeOrder) -> None:
+        """Note that the order never left: nobody has it whose account it was noted with."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                text("UPDATE tape_job SET server = NULL, holder = NULL WHERE key = :key AND job_id IS NULL"),
+                {"key": order.key},
+            )
 
     def accepted(self, key: str, job_id: str, account: TapeAccount) -> None:
         """Note the answer of the tape system, and whose job it is there."""
@@ -140,10 +154,7 @@ class RegistryTapeJobs:
                 """),
                 {"paths": list(paths)},
             ).one_or_none()
-        if row is None:
-            return None
-        account = TapeAccount(row.server, row.holder) if row.server and row.holder else None
-        return OpenJob(row.key, row.path, row.job_id, account)
+        return None if row is None else _open(row)
 
     def slot(self, package: UUID) -> ContainerFile | None:
         """The newest container that an AIP was put into."""
@@ -159,6 +170,11 @@ class RegistryTapeJobs:
         if row is None:
             return None
         return ContainerFile(Slot(row.container_id, row.offset, row.length), row.path, row.size, row.adler32)
+
+
+def _open(row: Row[Any]) -> OpenJob:
+    account = TapeAccount(row.server, row.holder) if row.server and row.holder else None
+    return OpenJob(row.key, row.path, row.job_id, account)
 
 
 def _seen(job: TapeJob | None) -> dict[str, str | None]:

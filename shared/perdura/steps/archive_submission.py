@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
-from perdura.clients.fts_answers import BANNED, INTERNAL
+from perdura.clients.fts_answers import BANNED, INTERNAL, FtsUnreached
 from perdura.errors import PerduraError, Retryable, UpstreamUnavailable
 from perdura.outcome import Outcome
 from perdura.ports import Ports, TapeJobs, TapeOrder, TapeRequest, TapeSystem
@@ -25,9 +25,12 @@ PAUSED_SECONDS = 60.0
 def submit(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -> Transfer | None:
     """Note the order, ask for the job, note the answer; None when nothing may be submitted now (`held_back` says why).
 
-    Raises what the tape system raises; whoever asks again for the same round gets the same job.
+    What was asked of another server or under another name, and may be there although its answer was lost, is not
+    asked for here: it counts as the job that it may be. Raises what the tape system raises; whoever asks again for the
+    same round gets the same job.
     """
     settings = ports.settings
+    account = tape.account()
     order = TapeOrder(
         key=transfer.job_key,
         path=transfer.path,
@@ -35,27 +38,35 @@ def submit(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -
         priority=settings.tape_priority,
         archive=transfer.archive.id if transfer.slot is None else None,
         container=transfer.slot.container if transfer.slot else None,
+        account=account,
     )
-    if settings.tape_paused or not jobs.admit(order, settings.tape_jobs_in_flight):
+    noted = None if settings.tape_paused else jobs.admit(order, settings.tape_jobs_in_flight)
+    if noted is None:
         return None
+    if noted.account not in (None, account):
+        job = noted.job_id or tape.job_id(transfer.job_key)
+        return replace(transfer, phase="job", job=job, account=noted.account, looks=0)
     source = reading_of(transfer, ports)
     metadata = {"archive": str(transfer.archive.id), "aip": str(transfer.aip.id), "round": str(transfer.round)}
     if transfer.slot is not None:
         metadata = {"container": str(transfer.slot.container), "round": str(transfer.round)}
-    job = tape.submit(
-        TapeRequest(
-            job_key=transfer.job_key,
-            source_url=source.url,
-            destination_path=transfer.path,
-            size=transfer.size,
-            adler32=transfer.adler32,
-            metadata=metadata,
-            source_token=source.token,
-            verify_source=source.tells_checksum,
-            priority=settings.tape_priority,
-        )
+    request = TapeRequest(
+        job_key=transfer.job_key,
+        source_url=source.url,
+        destination_path=transfer.path,
+        size=transfer.size,
+        adler32=transfer.adler32,
+        metadata=metadata,
+        source_token=source.token,
+        verify_source=source.tells_checksum,
+        priority=settings.tape_priority,
     )
-    account = tape.account()
+    try:
+        job = tape.submit(request)
+    except FtsUnreached:
+        if not noted.asked_before:
+            jobs.unasked(order)
+        raise
     jobs.accepted(transfer.job_key, job, account)
     return replace(transfer, phase="job", job=job, account=account, looks=0)
 

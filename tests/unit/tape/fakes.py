@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
+from perdura.clients.fts_answers import FtsUnreached
 from perdura.errors import NotStored, UpstreamUnavailable
 from perdura.ids import NAMESPACE, derived_id
 from perdura.outcome import ArchiveView, Package, PackageKind, StepView
@@ -51,6 +52,9 @@ class FakeTape:
     failed: dict[str, list[TapeRetry]] = field(default_factory=dict)
     down: bool = False
     refuse: Exception | None = None
+    server: str = "https://fts.example.org:8446"
+    lost: Exception | None = None
+    """Raised after a submission: FTS has the job, or never got it (`FtsUnreached`), and we do not know."""
     counter: Iterator[int] = field(default_factory=itertools.count)
 
     def uri(self, destination_path: str) -> str:
@@ -62,8 +66,11 @@ class FakeTape:
         if self.refuse is not None:
             raise self.refuse
         job = self.job_id(request.job_key)
-        self.requests.setdefault(job, request)
-        self.states.setdefault(job, TapeJob(job, "active"))
+        if not isinstance(self.lost, FtsUnreached):
+            self.requests.setdefault(job, request)
+            self.states.setdefault(job, TapeJob(job, "active"))
+        if self.lost is not None:
+            raise self.lost
         return job
 
     def job_id(self, job_key: str) -> str:
@@ -91,7 +98,7 @@ class FakeTape:
         return self.failed.get(job.job_id, ())
 
     def account(self) -> TapeAccount:
-        return TapeAccount("https://fts.example.org:8446", "/CN=robot")
+        return TapeAccount(self.server, "/CN=robot")
 
     def residency(self, paths: Sequence[str]) -> Mapping[str, Residency]:
         self._answers()
@@ -170,12 +177,20 @@ class FakeTapeJobs:
     def stop(self, reason: str) -> None:
         self.pause = f"paused by archive-cta: {reason}"
 
-    def admit(self, order: TapeOrder, limit: int) -> bool:
+    def admit(self, order: TapeOrder, limit: int) -> OpenJob | None:
         if self.pause is not None or (order.key not in self.orders and limit and len(self.in_flight) >= limit):
-            return False
+            return None
         self.orders[order.key] = order
         self.over.discard(order.key)
-        return True
+        before = self.accounts.get(order.key)
+        if before is None and order.account is not None:
+            self.accounts[order.key] = order.account
+        account = self.accounts.get(order.key)
+        return OpenJob(order.key, order.path, self.accepted_as.get(order.key), account, before is not None)
+
+    def unasked(self, order: TapeOrder) -> None:
+        if order.key not in self.accepted_as:
+            self.accounts.pop(order.key, None)
 
     @property
     def in_flight(self) -> set[str]:
@@ -183,7 +198,7 @@ class FakeTapeJobs:
 
     def accepted(self, key: str, job_id: str, account: TapeAccount) -> None:
         self.accepted_as.setdefault(key, job_id)
-        self.accounts.setdefault(key, account)
+        self.accounts[key] = account
 
     def wishes(self, keys: Sequence[str]) -> Mapping[str, Wish]:
         return {key: self.wished[key] for key in keys if key in self.wished}

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from perdura.clients.fts_answers import FtsRefused
+from perdura.clients.fts_answers import FtsRefused, FtsUnreached
 from perdura.errors import Rejected, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.packages.tape_container import Slot
@@ -461,6 +461,63 @@ def test_a_retry_asks_again_for_the_job_whose_answer_was_lost() -> None:
     bench.view = archive(bench.package, attempt=2)
     bench.run()
     assert bench.tape.submissions == [f"{AIP}:tape:1.1"], "the key that FTS may know already"
+
+
+def moved_away(bench: Bench) -> None:
+    """The settings name another FTS, which knows nothing of our jobs."""
+    bench.tape.server = "https://other.example.org:8446"
+    bench.tape.states.clear()
+    bench.tape.lost = None
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_a_job_whose_answer_was_lost_is_not_asked_of_another_fts_too(attempt: int) -> None:
+    bench = Bench()
+    bench.tape.lost = UpstreamUnavailable("FTS did not answer POST", code="fts-unavailable")
+    assert bench.run().state is StepState.WAITING
+    moved_away(bench)
+    if attempt == 2:
+        bench.view = archive(bench.package, attempt=2)
+        bench.run()
+    else:
+        bench.poll()
+    assert bench.tape.submissions == [f"{AIP}:tape:1.1"]
+    outcome = bench.poll()
+    assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "other-fts-account")
+    assert "was asked of https://fts.example.org:8446 as /CN=robot" in (outcome.message or "")
+    assert bench.tape.submissions == [f"{AIP}:tape:1.1"]
+
+
+def test_a_job_whose_answer_was_lost_counts_when_the_other_fts_did_it() -> None:
+    bench = Bench()
+    bench.tape.lost = UpstreamUnavailable("FTS did not answer POST", code="fts-unavailable")
+    bench.run()
+    bench.tape.tick()
+    moved_away(bench)
+    bench.poll()
+    assert bench.poll().state is StepState.COMPLETED
+
+
+def test_what_never_left_is_asked_of_whatever_fts_there_is() -> None:
+    bench = Bench()
+    bench.tape.lost = FtsUnreached("FTS did not answer POST /jobs: ConnectError")
+    assert bench.run().output["tape"]["waiting_for"] == "fts-unavailable"
+    moved_away(bench)
+    bench.poll()
+    bench.tape.tick()
+    assert bench.poll().state is StepState.COMPLETED
+    assert bench.tape.submissions == [f"{AIP}:tape:1.1"] * 2
+
+
+def test_what_may_have_left_before_is_not_forgotten_when_fts_is_unreached_later() -> None:
+    bench = Bench()
+    bench.tape.lost = UpstreamUnavailable("FTS did not answer POST", code="fts-unavailable")
+    bench.run()
+    bench.tape.lost = FtsUnreached("FTS did not answer POST /jobs: ConnectError")
+    bench.poll()
+    moved_away(bench)
+    bench.poll()
+    assert bench.poll().error_code == "other-fts-account"
 
 
 def test_a_retry_follows_the_job_of_its_container() -> None:
