@@ -152,8 +152,8 @@ def _letter(kind: _Kind) -> str:
 
 @cache
 def _library() -> ctypes.CDLL:
-    # The one that Python itself uses, where it is a library of its own: finding another starts processes.
-    own = ctypes.CDLL(_hashlib.__file__)
+    # The one that Python itself uses, also where it is linked into it: finding another starts processes.
+    own = ctypes.CDLL(getattr(_hashlib, "__file__", None))
     if hasattr(own, "SHA512_Update"):
         return own
     name = ctypes.util.find_library("crypto")

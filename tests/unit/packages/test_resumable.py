@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _ctypes
 import hashlib
 import random
 
@@ -74,6 +75,7 @@ def test_a_damaged_state_is_refused(place: int) -> None:
 
 def test_without_libcrypto_nothing_is_resumable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resumable.ctypes.util, "find_library", lambda _: None)
+    monkeypatch.setattr(resumable._hashlib, "__file__", _ctypes.__file__)  # no OpenSSL in it
     for cached in (resumable.available, resumable._library):
         cached.cache_clear()
     try:
