@@ -48,7 +48,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     when a required scan cannot be had. Raises Rejected without an accepted SIP, Broken when a3m is not configured or
     the package is too large for local disk, TimeUp when it is too large for the time.
     """
-    if (outcome := go_on(archive, ports)) is not None:
+    if (outcome := go_on(archive, ports, scanned=True)) is not None:
         return _warned(outcome, _earlier(archive))
     program = ports.settings.a3m
     if program is None:

@@ -31,7 +31,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     FAILED with `aip-missing`, `aip-bag-invalid` and the like when it is not what it must be. Raises Rejected when no
     AIP was announced or its name has no id, Retryable when the store fails.
     """
-    outcome = go_on(archive, ports) or _begun(archive, ports)
+    outcome = go_on(archive, ports, scanned=False) or _begun(archive, ports)
     if outcome.state is StepState.FAILED:
         return replace(outcome, message=f"{outcome.message} {_REMAINS}")
     return outcome
@@ -62,7 +62,7 @@ def _begun(archive: ArchiveView, ports: Ports) -> Outcome:
         return Outcome(StepState.QUEUED, checkpoint={KEY: up.course.to_json()})
     kept = {KEY: course.to_json()}
     try:
-        outcome = go_on(replace(archive, step=replace(archive.step, checkpoint=kept)), ports)
+        outcome = go_on(replace(archive, step=replace(archive.step, checkpoint=kept)), ports, scanned=False)
     except TimeUp:
         # The copying took the time of this invocation; the next has all of its own for what cannot be divided.
         outcome = None

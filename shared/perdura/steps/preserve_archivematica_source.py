@@ -15,6 +15,7 @@ from perdura.outcome import ArchiveView, Package
 from perdura.ports import Ports
 from perdura.steps.preserve_renewed import Renewal, renewal_of, renewed
 from perdura.steps.preserve_submission import open_submission
+from perdura.steps.preserve_takeover_scanned import refuse_without_scan
 from perdura.steps.stored_package import pinned, sip_of
 from perdura.storage.timed import TimeUp, timed
 
@@ -114,7 +115,9 @@ def check(archivematica: Archivematica, start: Start, sip: Package, ports: Ports
             f"the first question. There are: {', '.join(names)[:200]}.",
             code="no-such-configuration",
         )
-    for question, choice in archivematica.choices(start.configuration).items():
+    choices = archivematica.choices(start.configuration)
+    refuse_without_scan(archivematica, start.configuration, choices, ports)
+    for question, choice in choices.items():
         if choice in _NO_AIP:
             raise Broken(
                 f"{archivematica.terms.name}'s processing configuration {start.configuration!r} {_NO_AIP[choice]}. "

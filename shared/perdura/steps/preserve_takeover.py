@@ -27,6 +27,7 @@ from perdura.steps.preserve_takeover_kept import keep, kept
 from perdura.steps.preserve_takeover_lock import retained
 from perdura.steps.preserve_takeover_normalised import not_normalised
 from perdura.steps.preserve_takeover_outcome import flawed, taken_over
+from perdura.steps.preserve_takeover_scanned import not_scanned
 from perdura.storage.timed import TimeUp
 
 _FINDINGS = 100
@@ -56,7 +57,8 @@ def take_over(archive: ArchiveView, submission: Submission, archivematica: Archi
     course = course_of(archive)
     try:
         pointer = _pointer(shown, archivematica)
-        course, inside, history = _verified(archive, shown, archivematica, pointer, course, ports)
+        course, inside, history = _verified(archive, shown, archivematica, pointer, course, ports, scanned=False)
+        unscanned = not_scanned(history, ports)
         course, unlocked = retained(course, ports)
         patient = ports.clock.now() - (submission.moved_at or submission.queued_at) < _PATIENCE
         dips = _dips(archive, shown, archivematica, course, ports, patient=patient)
@@ -65,7 +67,7 @@ def take_over(archive: ArchiveView, submission: Submission, archivematica: Archi
         return flawed(archive, shown, error, ports)
     except Continued as up:
         return _later(up, ports)
-    findings = (*inside.findings, *unlocked, *warnings)
+    findings = (*inside.findings, *unscanned, *unlocked, *warnings)
     return taken_over(archive, course, dips, inside, history, findings, ports)
 
 
@@ -91,34 +93,48 @@ def _not_normalised(shown: Stored, archivematica: Archivematica, course: Course,
 
 
 def take_over_stored(archive: ArchiveView, shown: Stored, source: Source, ports: Ports) -> Outcome:
-    """Take over an AIP that lies nowhere but at `source`: copied to our bucket, verified inside and out.
+    """Take over an AIP that lies nowhere but at `source`, of files that were scanned for viruses here.
 
-    As `take_over`; once it was copied, `go_on` finishes without the source.
+    It is copied to our bucket and verified inside and out. As `take_over`; once it was copied, `go_on` finishes
+    without the source.
     """
-    return _on_its_own(archive, shown, source, replace(course_of(archive), record=shown), ports)
+    return _on_its_own(archive, shown, source, replace(course_of(archive), record=shown), ports, scanned=True)
 
 
-def go_on(archive: ArchiveView, ports: Ports) -> Outcome | None:
-    """Go on with what `take_over_stored` copied in an earlier invocation; None when there is no such thing."""
+def go_on(archive: ArchiveView, ports: Ports, *, scanned: bool) -> Outcome | None:
+    """Go on with what was copied in an earlier invocation; None when there is no such thing.
+
+    `scanned` says that its files were scanned for viruses here, whatever its METS tells.
+    """
     course = course_of(archive)
     if course.record is None or course.package is None:
         return None
-    return _on_its_own(archive, course.record, None, course, ports)
+    return _on_its_own(archive, course.record, None, course, ports, scanned=scanned)
 
 
-def _on_its_own(archive: ArchiveView, shown: Stored, source: Source | None, course: Course, ports: Ports) -> Outcome:
+def _on_its_own(
+    archive: ArchiveView, shown: Stored, source: Source | None, course: Course, ports: Ports, *, scanned: bool
+) -> Outcome:
     try:
-        course, inside, history = _verified(archive, shown, source, None, course, ports)
+        course, inside, history = _verified(archive, shown, source, None, course, ports, scanned=scanned)
+        unscanned = () if scanned else not_scanned(history, ports)
         course, unlocked = retained(course, ports)
     except (Flawed, BadMets) as error:
         return flawed(archive, shown, error, ports)
     except Continued as up:
         return _later(up, ports)
-    return taken_over(archive, course, Dips(), inside, history, (*inside.findings, *unlocked), ports)
+    return taken_over(archive, course, Dips(), inside, history, (*inside.findings, *unscanned, *unlocked), ports)
 
 
 def _verified(
-    archive: ArchiveView, shown: Stored, source: Source | None, pointer: Pointer | None, course: Course, ports: Ports
+    archive: ArchiveView,
+    shown: Stored,
+    source: Source | None,
+    pointer: Pointer | None,
+    course: Course,
+    ports: Ports,
+    *,
+    scanned: bool,
 ) -> tuple[Course, Inside, History]:
     """Everything is there and as it must be; a long history is in the log.
 
@@ -144,6 +160,8 @@ def _verified(
             try:
                 history = read_history(archive, package, inside, pointer, ports)
                 _complete(archive, history, ports)
+                if not scanned:
+                    not_scanned(history, ports)
             except TimeUp:
                 course = replace(course, receipts=inside.put_down())
                 raise

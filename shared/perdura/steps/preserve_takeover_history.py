@@ -35,6 +35,7 @@ TOGETHER = 10_000
 """Events that are recorded in the transaction that ends the step; more have to be recorded before it."""
 _BATCH = 1000
 _SHOWN = 5
+_PASSED = frozenset({"pass", "passed", "success"})
 _STRENGTH = ("md5", "sha1", "sha512", "sha256")
 """Algorithms an Archivematica may be set to; SHA-256 is what submissions have."""
 _LOCAL_AGENT = "Archivematica user pk"
@@ -45,6 +46,7 @@ _LOCAL_AGENT = "Archivematica user pk"
 class History:
     """The files of an AIP, their digests, its agents, and its events: all of them, or how many.
 
+    `unscanned` are those of the `originals` files of the submission of which no virus check is told that was passed.
     A digest is the SHA-256 of the bytes where the bag could be opened, else of the `algorithm` that the METS uses.
     """
 
@@ -54,6 +56,8 @@ class History:
     agents: tuple[Agent, ...]
     events: tuple[Event, ...]
     count: int
+    originals: int = 0
+    unscanned: tuple[str, ...] = ()
 
     @property
     def is_long(self) -> bool:
@@ -104,12 +108,16 @@ def read_history(
     events: list[Event] = []
     agents: dict[str, Agent] = {}
     same: dict[str | None, str | None] = {}
-    count = 0
+    count = originals = 0
+    scanned: set[str] = set()
+    unscanned: list[str] = []
     for part in chain(_of_pointer(pointer), read_mets(inside.mets())):
         if isinstance(part, MetsObject) and part.kind == "file":
             objects[part.section] = _known(part, same)
         elif isinstance(part, MetsEvent):
             count += 1
+            if part.section and _passed_scan(part):
+                scanned.add(part.section)
             if count <= TOGETHER:
                 events.append(_placed(part, package, archive, ports))
             else:
@@ -118,10 +126,30 @@ def read_history(
             _take_note(part, agents)
         elif isinstance(part, MetsFile):
             files.append(_file(part, objects, inside.manifest))
+            if part.use == "original":
+                originals += 1
+                unscanned += [files[-1].path] if scanned.isdisjoint(part.sections) else []
     _contradictions(files, inside.manifest)
     algorithm = _algorithm(files)
     digests = frozenset(each.checksums[algorithm] for each in files if algorithm in each.checksums)
-    return History(tuple(files), algorithm, digests, tuple(agents.values()), tuple(events), count)
+    return History(
+        tuple(files),
+        algorithm,
+        digests,
+        tuple(agents.values()),
+        tuple(events),
+        count,
+        originals,
+        tuple(unscanned),
+    )
+
+
+def _passed_scan(part: MetsEvent) -> bool:
+    """Whether it is a virus check that found nothing; Archivematica writes Pass (archivematica.md 7.3)."""
+    if (part.element.findtext("{*}eventType") or "").strip() != "virus check":
+        return False
+    outcome = part.element.findtext("{*}eventOutcomeInformation/{*}eventOutcome") or ""
+    return outcome.strip().lower() in _PASSED
 
 
 def _algorithm(files: Sequence[File]) -> str:

@@ -188,3 +188,28 @@ def test_a_7z_is_opened_where_the_program_is_configured(members: dict[str, bytes
     outcome = run(announced(store, f"{KEY}.7z", content(members)), replace(given, settings=settings))
     assert outcome.state is StepState.COMPLETED, outcome.message
     assert outcome.packages[0].container == "7z"
+
+
+def unscanned(members: dict[str, bytes]) -> dict[str, bytes]:
+    """The AIP as if nobody had looked for viruses, its bag valid."""
+    path = f"data/METS.{AIP}.xml"
+    changed = {path: members[path].replace(b">virus check<", b">virus chess<")}
+    for name in ("manifest-sha256.txt", "tagmanifest-sha256.txt"):
+        text = members[name]
+        for each, body in changed.items():
+            old, new = (hashlib.sha256(data).hexdigest().encode() for data in (members[each], body))
+            text = text.replace(old, new)
+        changed[name] = text
+    return members | changed
+
+
+def test_a_required_virus_scan_is_required_of_whoever_made_the_aip(members: dict[str, bytes]) -> None:
+    for files, policy, code in (
+        (members, "required", None),
+        (unscanned(members), "preferred", None),
+        (unscanned(members), "required", "aip-not-scanned"),
+    ):
+        store = MemoryStore()
+        store.put("theirs", f"{KEY}.tar", packed(files))
+        outcome, _ = to_the_end(announced(store, f"{KEY}.tar", content(members)), store, virus_scan=policy)
+        assert (outcome.error_code, outcome.state) == (code, StepState.FAILED if code else StepState.COMPLETED)
