@@ -23,6 +23,9 @@ from perdura.errors import Broken
 ACCESS_PAGES = "access-pages"
 """Destination of the built-in access pages."""
 
+WHERE_PUBLISHED = "published"
+"""What the step `publish` is told (`where`) that brings a decision to where an Archive is, and nowhere else."""
+
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,49}$")]
 Glob = Annotated[str, Field(min_length=1, max_length=300)]
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from perdura.clients.destinations import Destination, access_configuration
+from perdura.clients.destinations import ACCESS_PAGES, WHERE_PUBLISHED, Destination, access_configuration
 from perdura.clients.inveniordm.wire import Wire
 from perdura.errors import Broken, PerduraError, Retryable
 from perdura.outcome import ArchiveView, Fact, Finding, Outcome, Package, PackageKind, StepState
@@ -37,6 +37,9 @@ def connect(destination: Destination) -> Wire:
 def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outcome:
     """Publish the Archive's AIP at its destinations.
 
+    Input: `where` "published" brings what was decided anew to the access systems where the Archive is already, and
+    publishes it nowhere else.
+
     What was reached is recorded while another destination has to be asked again later, or needs more than this
     invocation, and is not done again in this step. What fails is recorded when the step ends.
     Raises Broken when there is no AIP, Retryable when nothing more was reached and one has to be asked again.
@@ -44,12 +47,10 @@ def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outco
     aip = archive.package(PackageKind.AIP)
     if aip is None:
         raise Broken("There is no AIP to publish.", code="no-aip")
-    collections = ports.placements.collections(archive.id) if ports.placements else ()
-    configuration = access_configuration(ports.settings.access)
     done: Mapping[str, Any] = archive.step.checkpoint.get(DONE, {})
-    results: list[Result] = []
+    destinations, results = _meant(archive, aip, ports)
     later: Retryable | None = None
-    for destination in configuration.destinations(archive.source, collections):
+    for destination in destinations:
         if destination.id in done:
             results.append(Result(destination.id, output=done[destination.id]))
             continue
@@ -80,6 +81,20 @@ def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outco
         error_code=later.code,
         message=later.message,
     )
+
+
+def _meant(archive: ArchiveView, aip: Package, ports: Ports) -> tuple[Sequence[Destination], list[Result]]:
+    """Where the Archive is to be published or changed, and a failure for where it is and cannot be reached."""
+    configuration = access_configuration(ports.settings.access)
+    placements = ports.placements
+    if archive.step.input.get("where") != WHERE_PUBLISHED or placements is None:
+        return configuration.destinations(archive.source, placements.collections(archive.id) if placements else ()), []
+    everywhere = placements.everywhere(archive.id).items()
+    placed = [name for name, each in everywhere if name != ACCESS_PAGES and each.state != "withdrawn"]
+    meant = [destination for destination in configuration.destination if destination.id in placed]
+    unknown = Broken("It is configured no longer, so nothing changes there.", code="destination-unknown")
+    lost = [name for name in placed if name not in {destination.id for destination in meant}]
+    return meant, [failed(archive, aip, name, unknown, ports) for name in lost]
 
 
 def _published(archive: ArchiveView, aip: Package, destination: Destination, ports: Ports, connect: Connect) -> Result:

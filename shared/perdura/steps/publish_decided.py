@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 
 from perdura.clients.destinations import Destination
 from perdura.clients.inveniordm.model import Record
@@ -59,6 +60,8 @@ def withheld(archive: ArchiveView, destination: Destination, wire: Wire, placeme
                         shut.append(name)
                     elif draft is not None:
                         throw_away(records, draft, known.details.get("request") if known is not None else None)
+            if shut and known is not None:
+                placements.note(destination.id, archive.id, replace(known, details={**known.details, "access": SHUT}))
     output = {"withheld": "The Archive is restricted.", **({"restricted": shut} if shut else {})}
     return Result(destination.id, output=output)
 

@@ -237,6 +237,7 @@ class Publisher:
 
     def _handed_in(self, draft: Record, request: str) -> Done:
         self._note(draft, request)
+        self._hold()
         self._records.submit_review(draft.id, f"Preserved package {self._order.package}.")
         return Done(draft, request)
 

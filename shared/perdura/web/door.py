@@ -3,7 +3,8 @@ as in the registry.
 
 What is published and not restricted may be known; of its content may be had what was offered by the policy of the
 access pages, when no embargo lies on it. A pass (`passes`) opens content that is not for everybody, and shows nothing
-else. In the registry an embargo holds for all to whom a restricted Archive would be hidden.
+else; what was withdrawn it does not open. In the registry an embargo holds for all to whom a restricted Archive would
+be hidden.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Opened:
 def content(reading: Reading, archive_id: UUID, thing: str) -> Opened:
     """The same for whoever wants bytes of it (`aip`, `files.zip`, `files/<path>`); raises a 403 under an embargo.
 
-    404 for what the policy of the access pages does not offer.
+    410 for what was withdrawn, with a pass as well. 404 for what the policy of the access pages does not offer.
     """
     request = reading.request
     now = datetime.now(UTC)
@@ -60,6 +61,8 @@ def content(reading: Reading, archive_id: UUID, thing: str) -> Opened:
     if given is not None and passes.holds(
         reading.settings, archive_id, thing, request.args.get("until", ""), given, now
     ):
+        if published.is_withdrawn(reading.connection, archive_id):
+            raise Problem(410, "This Archive was withdrawn from access.", "withdrawn")
         row = published.any_archive(reading.connection, archive_id)
         package = published.aip(reading.connection, archive_id)
         if row is not None and package is not None:

@@ -16,7 +16,9 @@ from werkzeug.test import Client
 from perdura.accounts.principals import Permission
 from perdura.api.queries import published
 from perdura.api.resources import OPERATIONS
+from perdura.ports import Placed
 from perdura.premis import log
+from perdura.registry.placements import RegistryPlacements
 from perdura.web import passes
 from tests.contract.test_api.world import BASE, FILES, World, bearer, csrf_of, sign_in
 
@@ -186,6 +188,40 @@ def test_a_pass_is_made_by_those_who_may_and_works_for_everybody(linked: World) 
     assert reader.get(f"{link.path}?{link.query}").data == FILES["data/objects/image.png"]
     assert registry.post(address, json=body, headers=linked.bearer("viewer")).status_code in (403, 404)
     assert registry.post(address, json={**body, "path": "none"}, headers=bearer()).status_code == 404
+
+
+def test_a_pass_opens_nothing_that_was_withdrawn(linked: World) -> None:
+    registry, reader = linked.registry(), linked.reader()
+    archive = linked.published()
+    address = f"/api/v1/archives/{archive}/passes"
+    made = registry.post(address, json={"thing": "aip"}, headers=bearer())
+    linked.withdraw(archive, reason="personal-data")
+    link = urlsplit(made.json["url"])
+    assert reader.get(f"{link.path}?{link.query}").status_code == 410
+    answer = registry.post(address, json={"thing": "aip"}, headers=bearer())
+    assert (answer.status_code, answer.json["type"].rpartition(":")[2]) == (409, "withdrawn")
+
+
+def test_no_pass_is_made_where_there_is_no_aip(linked: World) -> None:
+    address = f"/api/v1/archives/{linked.archive()}/passes"
+    answer = linked.registry().post(address, json={"thing": "zip"}, headers=bearer())
+    assert (answer.status_code, answer.json["type"].rpartition(":")[2]) == (409, "no-aip")
+
+
+@pytest.mark.parametrize("state", ["published", "in-review", "withdrawn"])
+def test_embargo_and_restriction_are_brought_to_access_systems_of_others(world: World, state: str) -> None:
+    registry, archive = world.registry(), world.published()
+    RegistryPlacements(world.engine).note("library", archive, Placed("abc", state))
+    decisions = {"embargo": {"until": TOMORROW}, "restriction": {"restricted": True}}
+    asked = []
+    for act, told in decisions.items():
+        answer = registry.put(f"/api/v1/archives/{archive}/{act}", json=told, headers=bearer())
+        assert answer.status_code == 200
+        asked += answer.json["steps"]
+    with world.engine.connect() as connection:
+        rows = connection.execute(text("SELECT id, input FROM step WHERE name = 'publish'")).all()
+    assert {str(row.id) for row in rows if row.input.get("where") == "published"} == set(asked)
+    assert len(asked) == (0 if state == "withdrawn" else 2)
 
 
 def test_an_embargo_is_set_and_lifted_and_remembered(world: World, reader: Client) -> None:

@@ -247,7 +247,10 @@ def test_who_may_operate_restricts_and_opens_an_archive_and_both_are_recorded(wo
     archive, archivist, viewer = world.published(), world.bearer("archivist"), world.bearer("viewer")
     address = f"/api/v1/archives/{archive}"
     done = _restrict(registry, archive, archivist)
-    assert (done.status_code, done.json) == (200, {"archive": str(archive), "restricted": True, "published": []})
+    assert (done.status_code, done.json) == (
+        200,
+        {"archive": str(archive), "restricted": True, "published": [], "steps": []},
+    )
     assert registry.get(address, headers=viewer).status_code == 404
     assert world.reader().get(f"/archives/{archive}").status_code == 404
     assert _restrict(registry, archive, archivist).status_code == 200
@@ -281,7 +284,7 @@ def test_who_handed_an_archive_in_may_restrict_it_and_not_open_it(world: World, 
         assert registry.get(f"/api/v1/archives/{archive}", headers=mine).status_code == 200
 
 
-def test_a_restriction_tells_where_it_does_not_reach(world: World, registry: Client) -> None:
+def test_a_restriction_tells_where_an_archive_is_shown(world: World, registry: Client) -> None:
     archive, url = world.published(), "https://rdm.test/records/1"
     with world.engine.begin() as connection:
         connection.execute(insert(Publication).values(archive_id=archive, destination="rdm", url=url))

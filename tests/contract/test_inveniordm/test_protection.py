@@ -107,6 +107,9 @@ def test_an_archive_that_is_restricted_later_is_restricted_there(
     outcome = run(target, store, decided(archive, restricted=True), path, placements)
     assert outcome.state is StepState.COMPLETED, outcome.message
     assert access_of(target, record)["record"] == "restricted"
+    outcome = run(target, store, archive, path, placements)
+    assert outcome.state is StepState.COMPLETED, outcome.message
+    assert (access_of(target, record)["record"], access_of(target, record)["files"]) == ("public", "public")
 
 
 def test_a_record_that_somebody_there_shut_stays_shut_and_is_named(target: Target, access: Callable[..., Path]) -> None:
@@ -245,3 +248,19 @@ def test_the_records_of_all_aips_of_an_archive_are_withdrawn_and_shut(
     for record in made:
         with target.wire() as wire, pytest.raises(RdmGone):
             Records(wire).record(record)
+
+
+def test_what_is_decided_is_brought_where_an_archive_is_and_nowhere_else(
+    target: Target, access: Callable[..., Path]
+) -> None:
+    store, placements, path = MemoryStore(), MemoryPlacements(), access()
+    archive = preserved(store, FILES)
+    record = run(target, store, archive, path, placements).output["destinations"]["library"]["record"]
+    path = access(sources=["others"])
+    path.write_text(f'{path.read_text()}\n[[destination]]\nid = "access-pages"\ntype = "access-pages"\n')
+    placements.note("former", archive.id, Placed("abc", "published"))
+    asked = replace(decided(archive, restricted=True), step=replace(archive.step, input={"where": "published"}))
+    outcome = run(target, store, asked, path, placements)
+    assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "destination-unknown")
+    assert set(outcome.output["destinations"]) == {"library", "former"}
+    assert access_of(target, record)["record"] == "restricted"

@@ -70,6 +70,8 @@ class EmbargoAnswer(Answer):
 
     archive: UUID
     until: date | None
+    published: list[str] = Field(description="Addresses in access systems of others.")
+    steps: list[UUID] = Field(description="Steps that bring the embargo to the access systems of others.")
 
 
 class RestrictionRequest(Request):
@@ -85,8 +87,9 @@ class RestrictionAnswer(Answer):
     archive: UUID
     restricted: bool
     published: list[str] = Field(
-        description="Addresses in access systems of others: a restriction does not reach them, a withdrawal does."
+        description="Addresses in access systems of others, which show it until the steps are done."
     )
+    steps: list[UUID] = Field(description="Steps that restrict its records there, or open them again.")
 
 
 class NotificationRequest(Request):

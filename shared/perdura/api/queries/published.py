@@ -114,6 +114,23 @@ def withdrawn(connection: Connection, archive_id: UUID) -> AnyRow | None:
     ).one_or_none()
 
 
+def is_withdrawn(connection: Connection, archive_id: UUID) -> bool:
+    """Whether an Archive was withdrawn from the access pages, or from everywhere it was."""
+    states = _states(connection, archive_id)
+    return states.get(ACCESS_PAGES) == "withdrawn" or set(states.values()) == {"withdrawn"}
+
+
+def is_placed_elsewhere(connection: Connection, archive_id: UUID) -> bool:
+    """Whether an Archive is on access systems of others, or about to be."""
+    states = _states(connection, archive_id)
+    return any(name != ACCESS_PAGES and state != "withdrawn" for name, state in states.items())
+
+
+def _states(connection: Connection, archive_id: UUID) -> dict[str, str]:
+    chosen = select(Placement.destination, Placement.state).where(Placement.archive_id == archive_id)
+    return {row.destination: row.state for row in connection.execute(chosen)}
+
+
 def aip(connection: Connection, archive_id: UUID) -> AnyRow | None:
     """The AIP of an Archive."""
     return connection.execute(

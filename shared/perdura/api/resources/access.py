@@ -28,6 +28,7 @@ from perdura.api.operations import Call, Section
 from perdura.api.problems import Problem, not_found
 from perdura.api.queries import archives, files, published
 from perdura.api.sight import seen
+from perdura.clients.destinations import WHERE_PUBLISHED
 from perdura.cloudevents.message import CloudEvent
 from perdura.ids import new_id
 from perdura.premis import log
@@ -44,12 +45,15 @@ section = Section("Access")
 def make_pass(call: Call, archive_id: UUID, body: PassRequest) -> PassAnswer:
     """Make a link to a file, the zip of all files, or the AIP, that works for anybody until it expires.
 
-    It opens what is restricted, under embargo or not published. 409 where no secret for links is configured.
+    It opens what is restricted, under embargo or not published, and nothing that was withdrawn, then or later. 409 for
+    that, without an AIP, and where no secret for links is configured.
     """
     seen(call, archive_id)
-    package = files.best_package(call.connection, archive_id)
+    package = published.aip(call.connection, archive_id)
     if package is None:
-        raise not_found("package")
+        raise Problem(409, "There is no AIP yet that could be read.", "no-aip")
+    if published.is_withdrawn(call.connection, archive_id):
+        raise Problem(409, "The Archive was withdrawn from access: no link opens it.", "withdrawn")
     thing = {"zip": "files.zip", "aip": "aip"}.get(body.thing, f"files/{body.path}")
     if body.thing == "file" and (body.path is None or files.one(call.connection, package.id, body.path) is None):
         raise not_found("file")
@@ -93,7 +97,10 @@ def _errand(call: Call, archive_id: UUID, name: str, told: Mapping[str, Any]) ->
 
 @section.put("/archives/<uuid:archive_id>/embargo", permission=Permission.OPERATE)
 def set_embargo(call: Call, archive_id: UUID, body: EmbargoRequest) -> EmbargoAnswer:
-    """Shut the files of an Archive until a day, or open them; its description stays public."""
+    """Shut the files of an Archive until a day, or open them; its description stays public.
+
+    What is published on access systems of others is given the same embargo by a step.
+    """
     seen(call, archive_id)
     until = body.until.isoformat() if body.until else None
     call.connection.execute(
@@ -111,12 +118,22 @@ def set_embargo(call: Call, archive_id: UUID, body: EmbargoRequest) -> EmbargoAn
         objects=(Identifier("UUID", str(archive_id)),),
     )
     log.append(call.connection, [event], actor="registry")
-    return EmbargoAnswer(archive=archive_id, until=body.until)
+    elsewhere = archives.published_elsewhere(call.connection, archive_id)
+    return EmbargoAnswer(archive=archive_id, until=body.until, published=elsewhere, steps=_carried(call, archive_id))
+
+
+def _carried(call: Call, archive_id: UUID) -> list[UUID]:
+    """Bring what was decided to access systems of others where the Archive is, or is about to be."""
+    if not published.is_placed_elsewhere(call.connection, archive_id):
+        return []
+    return _errand(call, archive_id, "publish", {"where": WHERE_PUBLISHED}).steps
 
 
 @section.put("/archives/<uuid:archive_id>/restriction", permission=Permission.DEPOSIT)
 def set_restriction(call: Call, archive_id: UUID, body: RestrictionRequest) -> RestrictionAnswer:
     """Restrict an Archive to those to whom it is granted, or open it; no Source changes that later.
+
+    Its records on access systems of others are restricted by a step, whatever the policy there is for new ones.
 
     Whoever may operate decides both ways. Whoever handed it in or harvested it may restrict it, and not open it.
     """
@@ -126,12 +143,13 @@ def set_restriction(call: Call, archive_id: UUID, body: RestrictionRequest) -> R
             raise Problem(403, "Only who may operate can open an Archive.", "forbidden")
         if not archives.is_from(call.connection, call.principal, archive_id):
             raise Problem(403, "Only who handed it in, or may operate, can restrict it.", "forbidden")
-    restriction.decide(
+    decided = restriction.decide(
         call.connection, archive_id, restricted=body.restricted, reason=body.reason, by=_authorizer(call)
     )
     call.detail |= body.model_dump()
     elsewhere = archives.published_elsewhere(call.connection, archive_id)
-    return RestrictionAnswer(archive=archive_id, restricted=body.restricted, published=elsewhere)
+    steps = _carried(call, archive_id) if decided else []
+    return RestrictionAnswer(archive=archive_id, restricted=body.restricted, published=elsewhere, steps=steps)
 
 
 def _authorizer(call: Call) -> Identifier:
