@@ -137,7 +137,18 @@ class Pipeline:
         lost = (colon and location != self.location) or unit.plan.copying == "lost"
         if not lost and approve:
             self.agenda.after(0.4, lambda: self._copied(unit))
+        elif not lost:
+            unit.state = "unapproved"
         return unit
+
+    def approve(self, unit: Unit) -> Unit:
+        """A transfer that waited begins: a directory as another unit, which has lost its configuration (1.7)."""
+        if unit.path.lower().endswith((".zip", ".tar.gz", ".tgz")):
+            self.agenda.after(0.4, lambda: self._copied(unit))
+            unit.state = "copying"
+            return unit
+        unit.state = "lost"
+        return self.begin(unit.name, unit.kind, f"{self.location}:{unit.path}", "default")
 
     def restart(self) -> None:
         """MCPServer restarts: what is queued is lost for ever, a wedge is gone, what runs finishes."""

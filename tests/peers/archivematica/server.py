@@ -17,6 +17,7 @@ import httpx
 
 from .jobs import REMOVE
 from .pipeline import Pipeline, Stored, Unit, decoded
+from .service import Service, fixity
 
 UUID = r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 TYPES = {"standard", "zipfile", "unzipped bag", "zipped bag", "dspace", "maildir", "TRIM", "dataverse", "disk image"}
@@ -36,6 +37,7 @@ class FakeArchivematica:
 
     def __init__(self, pipeline: Pipeline, *, version: str = "1.17.0", noise: float = 0.0, seed: int = 0) -> None:
         self.pipeline, self.version, self.noise = pipeline, version, noise
+        self.service = Service(pipeline)
         self.down = False
         self.gone: set[str] = set()
         """Kinds of packages that are gone from its disk (2.6)."""
@@ -130,8 +132,11 @@ class FakeArchivematica:
                 for unit in waiting
             ]
             return _json(200, {"results": results, "message": "Fetched units successfully."})
+        if path.startswith("/api/transfer/approve"):
+            return self._approve(body)
         if path.startswith("/api/transfer/unapproved"):
-            return _json(200, {"results": [], "message": "Fetched unapproved transfers successfully."})
+            results = [{"type": u.kind, "directory": u.directory, "uuid": u.id} for u in self._unapproved()]
+            return _json(200, {"results": results, "message": "Fetched unapproved transfers successfully."})
         if found := re.match(r"/api/(transfer|ingest)/completed", path):
             words = "transfers" if found[1] == "transfer" else "ingests"
             results = [
@@ -151,6 +156,21 @@ class FakeArchivematica:
         if found := re.match(r"/api/processing-configuration/([^/]+)", path):
             return self._configuration(found[1], headers)
         return 404, {"Content-Type": "text/html"}, b"<h1>Not Found</h1>"
+
+    def _approve(self, body: bytes) -> Answer:
+        """Approval of a transfer that waits for one, which none does here but those begun with `auto_approve` false."""
+        told = {name: values[-1] for name, values in parse_qs(body.decode()).items()}
+        if "directory" not in told:
+            return _json(500, {"error": True, "message": "Please specify a transfer directory."})
+        if told.get("type", "standard") not in TYPES:
+            return _json(500, {"error": True, "message": "Invalid transfer type."})
+        waiting = (unit for unit in self._unapproved() if unit.directory == told["directory"])
+        if (unit := next(waiting, None)) is None:
+            return _json(500, {"error": True, "message": "Unable to start the transfer."})
+        return _json(200, {"message": "Approval successful.", "uuid": self.pipeline.approve(unit).id})
+
+    def _unapproved(self) -> list[Unit]:
+        return [unit for unit in self.pipeline.units.values() if unit.state == "unapproved"]
 
     def _configuration(self, name: str, headers: dict[str, str]) -> Answer:
         accept = headers.get("accept", headers.get("Accept", ""))
@@ -251,6 +271,8 @@ class FakeArchivematica:
             return self._browse(found[1], params)
         if path == "/api/v2/file/":
             return self._list(params)
+        if (answer := self.service.answered(method, path, params, body)) is not None:
+            return answer
         found = re.fullmatch(rf"/api/v2/file/{UUID}/(\w+/)?", path)
         if not found:
             return 404, {"Content-Type": "text/html; charset=utf-8"}, b""
@@ -279,16 +301,7 @@ class FakeArchivematica:
         if call == "extract_file":
             return self._extract(record, params)
         if call == "check_fixity":
-            nothing = {"files": {"missing": [], "changed": [], "untracked": []}}
-            success, message = (
-                (True, "")
-                if record.kind == "AIP"
-                else (
-                    None,
-                    "Unable to scan; package is not a bag (AIP or AIC)",
-                )
-            )
-            return _json(200, {"success": success, "message": message, "failures": nothing, "timestamp": None})
+            return _json(200, fixity(record))
         return 405, {"Content-Type": "text/html; charset=utf-8", "Allow": "GET,PUT,PATCH"}, b"GET,PUT,PATCH"
 
     def _extract(self, record: Stored, params: dict[str, str]) -> Answer:
