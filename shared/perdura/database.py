@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import Row, create_engine, event
 from sqlalchemy.engine import Engine
+from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import (
     DBAPIError,
     InterfaceError,
@@ -77,7 +78,17 @@ def _engine(url: str, pool_size: int, timeout: float) -> Engine:
         connect_args=_connect_args(timeout),
     )
     event.listen(made, "connect", send_at_once)
+    event.listen(made, "handle_error", leave_half_said)
     return made
+
+
+def leave_half_said(context: ExceptionContext) -> None:
+    """Let go of a connection whose driver failed amid a message: its next answers would be those to another question.
+
+    So it is with what cannot be written as UTF-8 or as a time. An error that the database told leaves it whole.
+    """
+    if context.dialect.dbapi is None or not isinstance(context.original_exception, context.dialect.dbapi.Error):
+        context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
 
 
 def send_at_once(connection: Any, _record: Any = None) -> None:
@@ -109,6 +120,7 @@ def standing_alone(beside: Engine, settings: Settings) -> Engine:
         connect_args=_connect_args(settings.database_statement_timeout),
     )
     event.listen(made, "connect", send_at_once)
+    event.listen(made, "handle_error", leave_half_said)
     event.listen(made, "do_execute", execute)
     event.listen(made, "checkin", _left)
     event.listen(made, "checkout", _ask_idle(made))

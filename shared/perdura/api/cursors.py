@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
 from perdura.api.problems import FieldError, Problem
@@ -23,13 +23,18 @@ def decode(cursor: str, length: int) -> tuple[str, ...]:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         parts = json.loads(base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True))
-    except (binascii.Error, ValueError):
+    except (binascii.Error, ValueError, RecursionError):
         raise malformed() from None
     if not isinstance(parts, list) or len(parts) != length or not all(isinstance(part, str) for part in parts):
         raise malformed()
-    if any("\x00" in part for part in parts):
+    if any(_no_database_takes(part) for part in parts):
         raise malformed()
     return tuple(parts)
+
+
+def _no_database_takes(text: str) -> bool:
+    """Whether it holds a NUL character or half of a surrogate pair."""
+    return "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def encode_moment(moment: datetime, identifier: UUID) -> str:
@@ -41,12 +46,20 @@ def decode_moment(cursor: str) -> tuple[datetime, UUID]:
     """The (time, id) in a cursor; raises a 422 for what we did not write."""
     moment, identifier = decode(cursor, 2)
     try:
-        instant, uuid = datetime.fromisoformat(moment), UUID(identifier)
+        return instant(moment), UUID(identifier)
     except ValueError:
         raise malformed() from None
-    if instant.tzinfo is None:
-        raise malformed()
-    return instant, uuid
+
+
+def instant(text: str) -> datetime:
+    """A time in a cursor, in UTC; raises a 422 for what is none, or lies outside of the calendar there."""
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is None:
+            raise malformed()
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise malformed() from None
 
 
 def encode_sequence(sequence: int) -> str:

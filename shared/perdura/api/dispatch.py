@@ -33,7 +33,7 @@ def _routes() -> Map:
 
 def dispatch(request: Request, services: Services) -> Response:
     """The answer of the operation that the request asks for; raises Problem."""
-    adapter = _routes().bind(request.host or "localhost")
+    adapter = _routes().bind("")
     try:
         operation, variables = adapter.match(request.path, method=request.method)
     except MethodNotAllowed as refused:

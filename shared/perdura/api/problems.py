@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 from flask import Response
 from pydantic import ValidationError
+from werkzeug.exceptions import HTTPException
 
 from perdura import database
 from perdura.errors import Broken, Conflict, NotFound, NotStored, PerduraError, Rejected, Retryable
@@ -66,6 +67,8 @@ def problem_of(error: Exception) -> Problem:
         case Retryable():
             seconds = max(1, round(error.retry_after or RETRY_AFTER_SECONDS))
             return Problem(503, error.message, error.code, headers={"Retry-After": str(seconds)})
+        case HTTPException(code=int(status), description=told) if 400 <= status < 500:
+            return Problem(status, told or HTTPStatus(status).phrase, "bad-request")
         case _ if database.passing(error):
             _log.warning("database: %s", type(error).__name__)
             return Problem(

@@ -73,7 +73,7 @@ def respond(request: Request, services: Services | None = None) -> Response:
 def _answer(request: Request, services: Services) -> Response:
     if request.path.startswith("/assets/"):
         return static.respond(request)
-    adapter = routes().bind(request.host or "localhost")
+    adapter = routes().bind("")
     try:
         page, variables = adapter.match(request.path, method=request.method)
     except MethodNotAllowed as refused:

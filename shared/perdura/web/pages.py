@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from flask import Request, Response
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 
@@ -16,6 +17,7 @@ from perdura.api.addresses import address_of
 from perdura.api.authentication import STRANGER, Caller, caller_of
 from perdura.api.problems import Problem, method_not_allowed, not_found
 from perdura.api.services import Services
+from perdura.errors import PerduraError
 from perdura.web import (
     access_forms,
     account_pages,
@@ -144,7 +146,7 @@ def respond(request: Request, services: Services) -> Response:
 
 
 def _respond(request: Request, services: Services) -> Response:
-    adapter = routes().bind(request.host or "localhost")
+    adapter = routes().bind("")
     try:
         page, variables = adapter.match(request.path, method=request.method)
     except MethodNotAllowed as refused:
@@ -189,7 +191,7 @@ def refuse(request: Request, problem: Problem, services: Services) -> Response:
     try:
         caller = caller_of(request, services)
         visit = Visit(request, caller.principal, services, session=caller.session)
-    except Problem:
+    except (Problem, PerduraError, SQLAlchemyError):
         visit = Visit(request, ANONYMOUS, services)
     with spoken(choose(services.settings, request.accept_languages), services.settings):
         response = visit.page("problem.html", status=problem.status, problem=problem)

@@ -83,7 +83,10 @@ def sign_in_address(target: str) -> str:
 
 def own_path(target: str) -> str:
     """`target` when it is a path of this site, else the start page: no redirect ever leads elsewhere."""
-    parts = urlsplit(target)
+    try:
+        parts = urlsplit(target)
+    except ValueError:
+        return "/"
     safe = target.startswith("/") and not target.startswith(("//", "/\\")) and not parts.scheme and not parts.netloc
     return target if safe and all(character.isprintable() for character in target) else "/"
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -23,6 +25,21 @@ def test_nothing_else_is_taken_for_a_cursor(text: str) -> None:
         with pytest.raises(Problem) as refused:
             decode(text)
         assert refused.value.status == 422
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [["0001-01-01T00:00:00+14:00", str(UUID(int=0))], ["9999-12-31T23:59:59-14:00", str(UUID(int=0))], ["\ud800", "x"]],
+)
+def test_what_no_database_takes_is_no_cursor(parts: list[str]) -> None:
+    with pytest.raises(Problem):
+        cursors.decode_moment(cursors.encode(*parts))
+
+
+@pytest.mark.parametrize("text", ["[" * 3000, '{"a":' * 3000, "1" * 5000])
+def test_no_depth_is_too_great_to_be_refused(text: str) -> None:
+    with pytest.raises(Problem):
+        cursors.decode(base64.urlsafe_b64encode(text.encode()).decode().rstrip("="), 2)
 
 
 @given(st.datetimes(timezones=st.just(UTC)), st.uuids())

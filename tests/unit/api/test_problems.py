@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from werkzeug.exceptions import BadRequest, InternalServerError, RequestEntityTooLarge
 
 from perdura.api.problems import BODY_LIMIT, NAMING_LIMIT, FieldError, Problem, blaming, document, problem_of
 from perdura.errors import Broken, Conflict, NotFound, NotStored, Rejected, Retryable
@@ -46,6 +47,9 @@ def test_what_is_rejected_is_told_with_the_field_that_it_stood_in() -> None:
         (Retryable("x", retry_after=7), 503),
         (Broken("/etc/secret"), 500),
         (RuntimeError("/etc/secret"), 500),
+        (BadRequest(), 400),
+        (RequestEntityTooLarge(), 413),
+        (InternalServerError("/etc/secret"), 500),
     ],
 )
 def test_the_branch_of_an_error_decides(error: Exception, status: int) -> None:

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, model_validator
+from pydantic import Field, model_validator
 
 from perdura.accounts.principals import Permission, Role
-from perdura.api.models.base import Answer, Page, PlainText, Request, Search
+from perdura.api.models.base import Answer, Moment, Page, PlainText, Request, Search
 from perdura.api.naming import ArchiveId, CollectionId, PlainId
 
 Name = Annotated[PlainText, Field(min_length=1, max_length=100)]
@@ -189,8 +189,8 @@ class AuditQuery(Page):
     action: PlainText | None = Field(None, max_length=100, description="Name of an operation: `retry_archive`.")
     outcome: Literal["done", "denied"] | None = None
     object: PlainText | None = Field(None, max_length=100, description="Id of a thing that the act was about.")
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: Moment | None = None
 
 
 class SettingAnswer(Answer):

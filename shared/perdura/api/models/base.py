@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from datetime import UTC, datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -28,6 +29,19 @@ def _plain(text: str) -> str:
 
 
 PlainText = Annotated[str, AfterValidator(_plain)]
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """The same instant in UTC, which is meant without a zone; one outside of the calendar there fits no database."""
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("too early or too late") from None
+
+
+Moment = Annotated[datetime, AfterValidator(_in_utc)]
 Search = Annotated[PlainText, Field(max_length=200)]
 Limit = Annotated[int, Field(ge=1, le=200, description="Items per page, at most 200.")]
 Cursor = Annotated[PlainText, Field(max_length=4096, description="Where to go on: `next` of the page before. Opaque.")]

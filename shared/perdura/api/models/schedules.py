@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from perdura.api.models.base import Answer, Page, PlainText, Request
+from perdura.api.models.base import Answer, Moment, Page, PlainText, Request
 from perdura.api.naming import CollectionId
 from perdura.registry.run_states import ItemState, RunState, ScheduleState
 from perdura.steps.harvest_schedule import Counts
@@ -42,7 +42,7 @@ class ScheduleRequest(Request):
     set: PlainText | None = Field(None, max_length=500, description="OAI-PMH set; none: all records.")
     follows: Literal["updated", "created"] = Field("updated", description="Which time puts a record into a window.")
     cron: Cron
-    since: datetime | None = Field(None, description="Begin with records from here on; none: from the beginning.")
+    since: Moment | None = Field(None, description="Begin with records from here on; none: from the beginning.")
     pipeline: Pipeline | None = Field(None, description="Steps of each Archive; none: the standard harvest.")
     collection: CollectionId | None = Field(None, description="Collection that the Archives join.")
     record_limit: RecordLimit | None = None

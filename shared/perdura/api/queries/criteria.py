@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Any
 from uuid import UUID
 
@@ -81,7 +81,7 @@ def conditions(criteria: Criteria) -> list[ColumnElement[bool]]:
     if criteria.created_from is not None:
         found.append(index.created_at >= _midnight(criteria.created_from))
     if criteria.created_to is not None:
-        found.append(index.created_at < _midnight(criteria.created_to) + timedelta(days=1))
+        found.append(index.created_at <= datetime.combine(criteria.created_to, time.max, UTC))
     if criteria.size_min is not None:
         found.append(index.size >= criteria.size_min)
     if criteria.size_max is not None:

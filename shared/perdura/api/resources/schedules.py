@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -70,9 +69,8 @@ def create_schedule(call: Call, body: ScheduleRequest) -> ScheduleAnswer:
         collection_id=body.collection,
         pipeline=pipeline,
     )
-    since = _utc(body.since)
     owner = registry.Owner(call.principal.account, call.principal.name)
-    schedule = registry.create(call.connection, wanted, owner=owner, since=since, next_at=due)
+    schedule = registry.create(call.connection, wanted, owner=owner, since=body.since, next_at=due)
     if body.paused:
         registry.put_state(call.connection, schedule, ScheduleState.PAUSED, None)
     return _schedule(call, schedule)
@@ -219,10 +217,6 @@ def _check_source(body: ScheduleRequest, settings: Settings) -> None:
     field = "source" if profile is None else "way" if body.way not in ways(profile) else "base_url"
     with blaming(f"body.{field}"):
         check_source(body.source, body.way, settings, base_url=body.base_url)
-
-
-def _utc(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
 def _schedule(call: Call, schedule_id: UUID) -> ScheduleAnswer:

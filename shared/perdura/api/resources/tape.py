@@ -81,7 +81,7 @@ def resume_tape(call: Call) -> TapeAnswer:
 def list_tape_jobs(call: Call, query: TapeJobQuery) -> TapeJobPage:
     """Jobs asked of the tape system, newest first, with its own words."""
     after = cursors.decode(query.cursor, 2) if query.cursor else None
-    place = (_moment(after[0]), after[1]) if after else None
+    place = (cursors.instant(after[0]), after[1]) if after else None
     rows = queries.jobs(call.connection, call.principal, still_open=query.open, limit=query.limit + 1, after=place)
     shown = rows[: query.limit]
     more = len(rows) > query.limit
@@ -114,13 +114,6 @@ def _seen(call: Call, job_id: UUID) -> None:
     call.objects.append(job_id)
     if not queries.shows_job(call.connection, call.principal, job_id):
         raise not_found("job")
-
-
-def _moment(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise cursors.malformed() from None
 
 
 def _overview(call: Call) -> TapeAnswer:

@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -138,14 +138,14 @@ def read_cursor(sent: str | None, order: Ordering) -> Place | None:
         if name != order.order or bool(descending) != order.descending:
             return None
         return Place(_checked(order.order, key), bool(backwards))
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
         return None
 
 
 def _checked(order: Order, key: list[Any]) -> tuple[Any, ...]:
     if order is Order.DATE:
         at, identifier = key
-        return (datetime.fromisoformat(at), _text(identifier))
+        return (datetime.fromisoformat(at).astimezone(UTC), _text(identifier))
     if order is Order.ADDED:
         (sequence,) = key
         if not isinstance(sequence, int) or not 0 <= sequence < 1 << 63:

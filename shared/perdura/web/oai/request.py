@@ -129,17 +129,10 @@ def _resumed(token: str) -> Selection:
             raise ValueError(prefix)
         return Selection(
             prefix,
-            _instant(since) if since else None,
-            _instant(until) if until else None,
+            cursors.instant(since) if since else None,
+            cursors.instant(until) if until else None,
             source or None,
-            (_instant(moment), UUID(identifier)),
+            (cursors.instant(moment), UUID(identifier)),
         )
     except (Problem, ValueError):
         raise OaiError("badResumptionToken", "The resumption token is none of ours.") from None
-
-
-def _instant(text: str) -> datetime:
-    instant = datetime.fromisoformat(text)
-    if instant.tzinfo is None:
-        raise ValueError(text)
-    return instant

@@ -1,0 +1,37 @@
+"""The connection to the database: what cannot be sent spoils nothing for who comes next."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine, text
+
+from perdura import database as connections
+from perdura.settings import Settings
+
+pytestmark = pytest.mark.stack
+BEYOND = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
+
+
+@pytest.mark.parametrize("alone", [False, True])
+@pytest.mark.parametrize("value", ["\ud800", BEYOND])
+def test_a_value_that_cannot_be_sent_leaves_no_answer_for_the_next_question(
+    database: Engine, value: Any, alone: bool
+) -> None:
+    url = SecretStr(database.url.render_as_string(hide_password=False))
+    settings = Settings(database_url=url, database_pool_size=2)
+    engine = connections.engine(settings)
+    used = connections.standing_alone(engine, settings) if alone else engine
+    asked = text("SELECT CAST(:first AS text), CAST(:second AS text)")
+    for _ in range(3):
+        with used.begin() as connection:
+            connection.execute(text("SELECT 'before'"))
+        with pytest.raises((UnicodeEncodeError, OverflowError)), used.begin() as connection:
+            connection.execute(asked, {"first": "a", "second": value})
+        with used.begin() as connection:
+            assert connection.execute(text("SELECT 'after'")).scalar_one() == "after"
+            assert connection.execute(asked, {"first": "a", "second": "b"}).one() == ("a", "b")
+    engine.dispose()
