@@ -203,7 +203,12 @@ class Settings(BaseSettings):
     tape_drill_copies: int = Field(3, ge=1, le=1000, description="Copies recalled in one restore drill, by chance.")
     tape_largest: int = Field(10**12, ge=1, description="Largest file in bytes that the tape system takes.")
     tape_gateway_url: str | None = Field(
-        None, description="URL of the AIP gateway as FTS reaches it; unset gives FTS presigned URLs."
+        None, description="URL of the AIP gateway as FTS reaches it; see `tape_presigned` for what is without it."
+    )
+    tape_presigned: bool = Field(
+        False,
+        description="Give FTS presigned URLs of the store where no gateway is set: every member of our VO can then "
+        "read them at FTS, and the AIPs by them, for days. An FTS on this machine gets them anyway.",
     )
     tape_gateway_secret: SecretStr | None = Field(None, description="Secret that signs the gateway's tokens.")
     tape_gateway_dns: str = Field("", description="Certificate names (DN) the gateway gives tokens to, one a line.")

@@ -6,6 +6,7 @@ import hashlib
 import json
 import threading
 import zlib
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -25,7 +26,7 @@ from perdura.ids import new_id
 from perdura.outcome import Copy, CopyState
 from perdura.packages.tape_container import Container
 from perdura.ports import OpenJob, Staging, TapeAccount, TapeJob, TapeOrder, TapeRetry
-from perdura.registry import archives, tape_again, tape_containers, tape_duties, tape_wishes, work
+from perdura.registry import archives, steering, tape_again, tape_containers, tape_duties, tape_wishes, work
 from perdura.registry.tape_jobs import RegistryTapeJobs
 from perdura.runtime import tape
 from perdura.runtime.delivery import StepRunner
@@ -308,6 +309,46 @@ def test_a_drill_recalls_a_sample_once_a_day(database: Engine) -> None:
     assert [drill.input for drill in drills] == [
         {"drill": True, "package": str(made[drill.archive_id])} for drill in drills
     ]
+
+
+def test_a_drill_that_could_not_begin_is_still_due(database: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(database, tape_drill_days=30)
+    world.aip(b"one", on_tape=True)
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(tape_duties, "begin_drill", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tape.tick(world.environment)
+    assert len(tape.tick(world.environment)) == 1
+    assert tape.tick(world.environment) == []
+
+
+def test_a_recall_that_is_cancelled_while_it_runs_leaves_no_request(database: Engine) -> None:
+    world = World(database, tape_poll_seconds=30)
+    archive, _ = world.aip(b"on its way", on_tape=True)
+    with database.begin() as connection:
+        (event,) = archives.recall(connection, archive).events
+    step = UUID(event.data["step"])
+    stage = world.tape.stage
+
+    def cancelled_meanwhile(paths: Sequence[str], lifetime: int) -> str:
+        with database.begin() as connection:
+            steering.cancel_errand(connection, archive, step, by="Ada")
+        return stage(paths, lifetime)
+
+    world.tape.stage = cancelled_meanwhile  # type: ignore[method-assign]
+    world.tape.staged = lambda request: {  # type: ignore[method-assign]
+        path: Staging(False) for path in world.tape.stages[request]
+    }
+    deliver(world, event)
+    assert len(world.tape.stages) == 1
+    tape.tick(world.environment)
+    assert world.tape.stages == {}
+    (row,) = world.rows("SELECT state, output FROM step WHERE name = 'recall'")
+    assert (row.state, "called_off_at" in row.output["recall"]) == ("cancelled", True)
 
 
 def test_any_version_on_tape_may_be_recalled_and_no_other(database: Engine) -> None:

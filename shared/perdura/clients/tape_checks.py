@@ -9,6 +9,7 @@ from pathlib import Path
 
 from perdura.clients.tape import FtsTape, tape_system
 from perdura.clients.tape_oauth import token_source
+from perdura.clients.tape_sources import UNSAFE, may_presign
 from perdura.clients.tape_x509 import Robot, load
 from perdura.errors import PerduraError
 from perdura.settings import Settings
@@ -52,6 +53,8 @@ def check_offline(settings: Settings) -> Iterator[Check]:
     except (PerduraError, OSError) as error:
         message = error.message if isinstance(error, PerduraError) else str(error)
         yield Check("tape certificate", "failure", message, "perdura tape credentials import")
+    if settings.tape_fts_url and settings.tape_gateway_url is None and not may_presign(settings):
+        yield Check("tape sources", "failure", UNSAFE, "see docs/tape.md")
     if settings.tape_ca and not Path(settings.tape_ca).is_file():
         yield Check("tape authorities", "failure", f"{settings.tape_ca} is not there", "set PERDURA_TAPE_CA")
 

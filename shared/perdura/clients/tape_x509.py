@@ -5,6 +5,9 @@ A proxy is a short-lived certificate signed with our certificate's key; FTS acts
 
 from __future__ import annotations
 
+import os
+import secrets
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import pkcs12
@@ -23,6 +27,7 @@ PROXY_CERT_INFO = x509.ObjectIdentifier("1.3.6.1.5.5.7.1.14")
 INHERIT_ALL = bytes.fromhex("300c300a06082b06010505071501")
 """ProxyCertInfo with the policy language "inherit all" (1.3.6.1.5.5.7.21.1)."""
 SMALLEST_KEY = 2048
+CERTIFICATE, KEY, NOW = "robot.pem", "robot.key", "robot.now"
 SHORT_NAMES = {
     NameOID.COMMON_NAME: "CN", NameOID.ORGANIZATIONAL_UNIT_NAME: "OU", NameOID.ORGANIZATION_NAME: "O",
     NameOID.COUNTRY_NAME: "C", NameOID.DOMAIN_COMPONENT: "DC", NameOID.LOCALITY_NAME: "L",
@@ -68,18 +73,32 @@ def is_proxy(certificate: x509.Certificate) -> bool:
 
 
 def holder_dn(chain: Sequence[x509.Certificate]) -> str:
-    """The name of the end entity behind a presented chain (leaf first).
+    """The name of the end entity behind a presented chain (leaf first), whose leaf the TLS front end verified.
 
-    Proxies are followed to the certificate they stand for; where the chain ends before it, the numbers that proxies
-    append are cut off the issuer's name.
+    Every proxy is followed to the certificate that issued it, by name and signature: whatever else a client presents
+    beside it (the public certificate of a robot, for example) says nothing of who it is. Where that certificate is not
+    in the chain, the numbers that proxies append are cut off the issuer's name.
     """
-    for certificate in chain:
-        if not is_proxy(certificate):
-            return slash_dn(certificate.subject)
-    dn = slash_dn(chain[-1].issuer)
+    holder = chain[0]
+    for _ in chain:
+        if not is_proxy(holder):
+            return slash_dn(holder.subject)
+        issuer = next((each for each in chain if each is not holder and _issued(holder, each)), None)
+        if issuer is None:
+            break
+        holder = issuer
+    dn = slash_dn(holder.issuer)
     while (last := dn.rpartition("/CN=")[2]).isdigit():
         dn = dn.removesuffix(f"/CN={last}")
     return dn
+
+
+def _issued(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (InvalidSignature, TypeError, ValueError):
+        return False
+    return True
 
 
 def load(certificate_file: str, key_file: str) -> Robot:
@@ -124,19 +143,49 @@ def from_p12(data: bytes, password: bytes | None) -> Robot:
 
 
 def store(robot: Robot, directory: Path) -> tuple[Path, Path]:
-    """Write `robot.pem` and `robot.key` (mode 0600) below a directory."""
+    """Write `robot.pem` and `robot.key` (mode 0600) below a directory; gives back their paths.
+
+    Both change at once, whenever the process may be killed: they are links through `robot.now`, which names the folder
+    that holds the pair.
+    """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    certificate, key = directory / "robot.pem", directory / "robot.key"
     pem = b"".join(each.public_bytes(serialization.Encoding.PEM) for each in robot.chain)
-    certificate.write_bytes(pem)
-    key.touch(mode=0o600, exist_ok=True)
-    key.chmod(0o600)
-    key.write_bytes(
-        robot.key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+    key = robot.key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    return certificate, key
+    made = directory / f"robot.{secrets.token_hex(8)}"
+    _written(made, pem, key)
+    paths = directory / CERTIFICATE, directory / KEY
+    if not (directory / NOW).is_symlink():
+        if all(path.exists() for path in paths):
+            kept = directory / f"robot.{secrets.token_hex(8)}"
+            _written(kept, *(path.read_bytes() for path in paths))
+            _linked(directory / NOW, kept.name)
+        else:
+            _linked(directory / NOW, made.name)
+    for path in paths:
+        _linked(path, f"{NOW}/{path.name}")
+    _linked(directory / NOW, made.name)
+    for each in directory.glob("robot.*"):
+        if each.name not in (CERTIFICATE, KEY, NOW, made.name):
+            each.unlink() if each.is_symlink() else shutil.rmtree(each, ignore_errors=True)
+    return paths
+
+
+def _written(directory: Path, pem: bytes, key: bytes) -> None:
+    directory.mkdir(mode=0o700)
+    for name, data in ((CERTIFICATE, pem), (KEY, key)):
+        with open(directory / name, "xb", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def _linked(link: Path, target: str) -> None:
+    """Let a link name another file, at once."""
+    fresh = link.with_name(f"{link.name}.{secrets.token_hex(8)}")
+    fresh.symlink_to(target)
+    fresh.replace(link)
 
 
 def sign_proxy(robot: Robot, request_pem: bytes, lifetime: timedelta, now: datetime | None = None) -> bytes:

@@ -171,19 +171,33 @@ class Container:
             position += length
 
 
+_LONGEST = 10**18
+"""A size or an offset with as many digits as there may be."""
+_SAMPLE = Container(UUID(int=0), datetime(2000, 1, 1, tzinfo=UTC), (Member(UUID(int=0), UUID(int=0), _LONGEST, "0" * 64,
+                    "0" * 128, "0" * 8),))  # fmt: skip
+AROUND = _SAMPLE.size - _LONGEST + RECORD
+"""Bytes that a container of one AIP has around it at most: tag files, headers, padding, end."""
+BESIDE = (
+    len(_SAMPLE._header(_SAMPLE.members[0].name, _LONGEST))
+    + BLOCK
+    + sum(len(data) for name, data in _SAMPLE._tags if name in ("index.jsonl", "manifest-sha512.txt"))
+)
+"""Bytes that each further AIP adds at most beside its own: header, padding, its lines in index and manifest."""
+
+
 def grouped(sizes: Sequence[tuple[UUID, int]], largest: int, *, complete: bool) -> Iterable[tuple[UUID, ...]]:
-    """Cut AIPs, in their order, into groups of at most `largest` bytes.
+    """Cut AIPs, in their order, into groups whose containers have at most `largest` bytes.
 
     The last group, which may still grow, is given only when `complete`. A group of one is no group: it is left out.
     """
     group: list[UUID] = []
-    total = 0
+    total = AROUND
     for package, size in sizes:
-        if group and total + size > largest:
+        if group and total + size + BESIDE > largest:
             if len(group) > 1:
                 yield tuple(group)
-            group, total = [], 0
+            group, total = [], AROUND
         group.append(package)
-        total += size
+        total += size + BESIDE
     if complete and len(group) > 1:
         yield tuple(group)

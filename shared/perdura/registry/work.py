@@ -346,6 +346,21 @@ def close(connection: Connection, started: Started, outcome: Outcome) -> Next:
     return _go_on(connection, started, outcome)
 
 
+def left_behind(connection: Connection, step: UUID, checkpoint: Mapping[str, Any] | None) -> None:
+    """Keep the checkpoint of an invocation whose step a person cancelled meanwhile.
+
+    It says what the step asked of outside systems; that is called off, once more if it was called off already.
+    """
+    if checkpoint is not None:
+        connection.execute(
+            text("""
+                UPDATE step SET checkpoint = CAST(:checkpoint AS jsonb), output = output #- '{recall,called_off_at}'
+                WHERE id = :step AND state = 'cancelled'
+            """),
+            {"step": step, "checkpoint": json.dumps(dict(checkpoint))},
+        )
+
+
 def keep(connection: Connection, archive: UUID, packages: Sequence[Package], copies: Sequence[Copy]) -> None:
     """Record packages of an Archive and where copies of them lie; what is known of them already is replaced.
 

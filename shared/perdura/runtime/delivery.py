@@ -113,6 +113,8 @@ class StepRunner:
                 events, further = self._close(connection, started, outcome, event)
             except Conflict as error:
                 transaction.rollback()
+                with environment.engine.begin() as other:
+                    work.left_behind(other, step, outcome.checkpoint)
                 _log.info("%s", error.message, extra={"event": event.id, "step": step})
                 return Delivered(Answer.DONE)
             except Exception as error:

@@ -32,8 +32,6 @@ def tick(environment: Environment) -> Sequence[CloudEvent]:
     """Do what is due. Safe to run from several instances at once; returns the CloudEvents to emit."""
     settings = environment.settings
     intervals = {"tape-renewal": RENEWAL, "tape-expiry": EXPIRY}
-    if settings.tape_drill_days:
-        intervals["tape-drill"] = timedelta(days=settings.tape_drill_days)
     with environment.engine.begin() as connection:
         due = duties.due(connection, intervals)
     events: list[CloudEvent] = []
@@ -41,7 +39,7 @@ def tick(environment: Environment) -> Sequence[CloudEvent]:
         renew(environment)
     if "tape-expiry" in due:
         events += expire(environment)
-    if "tape-drill" in due:
+    if settings.tape_drill_days:
         events += drill(environment)
     if settings.tape_group_below:
         fill_containers(environment)
@@ -71,11 +69,17 @@ def renew(environment: Environment) -> None:
 
 
 def drill(environment: Environment) -> list[CloudEvent]:
-    """Begin a restore drill: a sample of the copies on tape is recalled and verified from end to end."""
+    """Begin a restore drill when it is due: a sample of the copies on tape is recalled and verified from end to end.
+
+    It counts as done by the transaction that asks for the recalls.
+    """
     if environment.tape is None:
         return []
     seed = datetime.now(UTC).date().isoformat()
+    interval = {"tape-drill": timedelta(days=environment.settings.tape_drill_days)}
     with environment.engine.begin() as connection:
+        if not duties.due(connection, interval):
+            return []
         return tape_duties.begin_drill(connection, count=environment.settings.tape_drill_copies, seed=seed)
 
 

@@ -67,7 +67,6 @@ def _recalls(environment: Environment, tape: TapeSystem, function: str, needs: f
             done, event = recall_left.call_off(left, tape, environment.ports(left.archive, needs))
             if done:
                 tape_left.called_off(connection, left.archive.step.id)
-            if event is not None:
-                log.append(connection, [event], actor=function)
+            if event is not None and not log.append_free(connection, [event], actor=function):
                 told += tell(connection, [event])
     return told

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from perdura.clients.tape_sources import UNSAFE, may_presign
 from perdura.clients.tape_tokens import mint
 from perdura.errors import Broken
 from perdura.outcome import Package
@@ -22,7 +23,7 @@ READING = ("GET", "HEAD", "PROPFIND")
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A URL, the token that opens it, and whether it tells its own ADLER32."""
+    """A URL, the token that opens it, and whether it tells its own ADLER32: the gateway tells what is registered."""
 
     url: str
     token: str | None
@@ -32,7 +33,8 @@ class Source:
 def reading_of(transfer: Transfer, ports: Ports) -> Source:
     """What FTS is given to read the file by.
 
-    Raises Broken when the gateway has no secret, or a container has no gateway.
+    Raises Broken when the gateway has no secret, a container has no gateway, or anything has none where FTS would show
+    presigned URLs to others.
     """
     aip = transfer.aip
     seconds = min(LONGEST_SIGNATURE, 2 * DAY + transfer.size // SLOWEST)
@@ -40,6 +42,8 @@ def reading_of(transfer: Transfer, ports: Ports) -> Source:
     if gateway is None and transfer.slot is not None:
         raise Broken("containers of AIPs are read through the AIP gateway, which is not set", code="tape-configuration")
     if gateway is None:
+        if not may_presign(ports.settings):
+            raise Broken(UNSAFE, code="tape-configuration")
         return Source(ports.store.presigned_get(pinned(aip), seconds), None, False)
     if ports.settings.tape_gateway_secret is None:
         raise Broken("PERDURA_TAPE_GATEWAY_URL is set, PERDURA_TAPE_GATEWAY_SECRET is not", code="tape-configuration")
@@ -48,7 +52,8 @@ def reading_of(transfer: Transfer, ports: Ports) -> Source:
     if ports.settings.tape_certificate is None:
         secret = ports.settings.tape_gateway_secret.get_secret_value()
         token = mint(secret, path, READING, int(ports.clock.now().timestamp()) + seconds, "archive-cta")
-    return Source(gateway.rstrip("/") + path, token, True)
+    known = transfer.slot is not None or "adler32" in aip.checksums
+    return Source(gateway.rstrip("/") + path, token, known)
 
 
 def adler32_of(aip: Package, ports: Ports) -> str:

@@ -30,6 +30,7 @@ def submit(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -
     same round gets the same job.
     """
     settings = ports.settings
+    source = reading_of(transfer, ports)
     account = tape.account()
     order = TapeOrder(
         key=transfer.job_key,
@@ -46,7 +47,6 @@ def submit(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -
     if noted.account not in (None, account):
         job = noted.job_id or tape.job_id(transfer.job_key)
         return replace(transfer, phase="job", job=job, account=noted.account, looks=0)
-    source = reading_of(transfer, ports)
     metadata = {"archive": str(transfer.archive.id), "aip": str(transfer.aip.id), "round": str(transfer.round)}
     if transfer.slot is not None:
         metadata = {"container": str(transfer.slot.container), "round": str(transfer.round)}

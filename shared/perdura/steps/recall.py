@@ -26,6 +26,7 @@ from perdura.steps.archive_decisions import next_look
 from perdura.steps.archive_transfer import CONTAINERS, file_name
 from perdura.steps.recall_events import Recalled, failed, recalled
 from perdura.steps.recall_reading import Progress, Reading, Target, read_on, reading_from
+from perdura.steps.recall_request import let_go
 from perdura.storage.store import ObjectRef
 
 log = logging.getLogger(__name__)
@@ -188,18 +189,28 @@ def _looked(found: Recall, target: Target, progress: Staging | None, tape: TapeS
     if progress is not None and progress.on_disk:
         return _read(found, target, tape, ports)
     if progress is None:
-        return _again(found, "the tape system has forgotten the stage request", ports)
+        return _again(found, "the tape system has forgotten the stage request", tape, ports)
     if progress.error is not None:
         if any(word in progress.error for word in LOST):
+            _let_go(found, tape)
             return _lost(found, progress.error, ports)
-        return _again(found, progress.error, ports)
+        return _again(found, progress.error, tape, ports)
     since = datetime.fromisoformat(found.since) if found.since else now
     if now - since > timedelta(days=ports.settings.tape_patience_days):
-        return _again(found, "the file was not staged in time", ports)
+        return _again(found, "the file was not staged in time", tape, ports)
     return _waiting(replace(found, looks=found.looks + 1), ports, "staging")
 
 
-def _again(found: Recall, said: str, ports: Ports) -> Outcome:
+def _let_go(found: Recall, tape: TapeSystem) -> None:
+    """Leave no request behind; a pin that cannot be released runs out by itself, and no recall fails for it."""
+    try:
+        let_go(tape, str(found.request), [found.path])
+    except PerduraError as error:
+        log.warning("stage request %s: %s", found.request, error.message, extra={"archive": found.archive.id})
+
+
+def _again(found: Recall, said: str, tape: TapeSystem, ports: Ports) -> Outcome:
+    _let_go(found, tape)
     if found.round >= ROUNDS:
         message = f"The AIP cannot be brought back from tape: {said} ({found.round} requests)"
         return _stopped(found, StepState.BLOCKED, "staging-failed", message, ports)
@@ -222,7 +233,7 @@ def _read(found: Recall, target: Target, tape: TapeSystem, ports: Ports) -> Outc
     """Read on from the tape system's disk; what is all there is compared, kept and released."""
     progress = read_on(target, found.reading, lambda offset, size: tape.read(found.path, offset, size), ports)
     if progress.result is None:
-        return _to_be_continued(found, progress, ports)
+        return _to_be_continued(found, progress, tape, ports)
     try:
         tape.release(str(found.request), [found.path])
     except PerduraError as error:
@@ -233,7 +244,7 @@ def _read(found: Recall, target: Target, tape: TapeSystem, ports: Ports) -> Outc
     return _completed(found, target, progress.result, ports)
 
 
-def _to_be_continued(found: Recall, progress: Progress, ports: Ports) -> Outcome:
+def _to_be_continued(found: Recall, progress: Progress, tape: TapeSystem, ports: Ports) -> Outcome:
     """Go on at once where only time was up; after a while, or with the file staged anew, where the reading broke."""
     further = replace(found, reading=progress.reading)
     if not progress.broken:
@@ -241,7 +252,7 @@ def _to_be_continued(found: Recall, progress: Progress, ports: Ports) -> Outcome
     brought = progress.reading.state.offset > found.reading.state.offset
     further = replace(further, broken=0 if brought else found.broken + 1)
     if further.broken >= READINGS:
-        return _again(further, progress.broken, ports)
+        return _again(further, progress.broken, tape, ports)
     return _waiting(replace(further, looks=found.looks + 1), ports, "reading-again", progress.broken)
 
 

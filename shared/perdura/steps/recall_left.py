@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from datetime import timedelta
 
-from perdura.errors import Broken, NotStored, PerduraError, Rejected
+from perdura.errors import PerduraError, Rejected
 from perdura.ports import LeftRecall, Ports, TapeSystem
 from perdura.premis.model import Event
 from perdura.steps.recall import Recall, taken_up, target_of
 from perdura.steps.recall_events import failed
 from perdura.steps.recall_reading import give_up
+from perdura.steps.recall_request import done_or_over, let_go
 
 log = logging.getLogger(__name__)
 MOST = 50
@@ -43,15 +43,6 @@ def call_off(left: LeftRecall, tape: TapeSystem, ports: Ports) -> tuple[bool, Ev
 
 def _withdrawn(found: Recall, tape: TapeSystem, ports: Ports) -> None:
     request, paths = str(found.request), [found.path]
-    _done_or_over(lambda: tape.unstage(request, paths))
-    _done_or_over(lambda: tape.release(request, paths))
+    let_go(tape, request, paths)
     if found.reading.upload is not None:
-        _done_or_over(lambda: give_up(target_of(found, ports), found.reading, ports))
-
-
-def _done_or_over(act: Callable[[], None]) -> None:
-    try:
-        act()
-    except (NotStored, Broken) as error:
-        # Forgotten already, or not to be had: either way nothing is left to be called off.
-        log.info("a cancelled recall: %s", error.message)
+        done_or_over(lambda: give_up(target_of(found, ports), found.reading, ports))

@@ -48,6 +48,7 @@ class FakeTape:
     submissions: list[str] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     stages: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    staged_before: list[str] = field(default_factory=list)
     priorities: dict[str, int] = field(default_factory=dict)
     failed: dict[str, list[TapeRetry]] = field(default_factory=dict)
     down: bool = False
@@ -126,6 +127,7 @@ class FakeTape:
         self._answers()
         request = f"stage-{next(self.counter)}"
         self.stages[request] = tuple(paths)
+        self.staged_before.append(request)
         return request
 
     def staged(self, request: str) -> Mapping[str, Staging]:

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 
 from perdura.clients.fts_answers import FtsRefused, FtsUnreached
-from perdura.errors import Rejected, UpstreamUnavailable
+from perdura.errors import Broken, Rejected, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.packages.tape_container import Slot
 from perdura.ports import ContainerFile, Ports, Residency, TapeJob, TapeOrder, TapeRetry, Wish
@@ -329,6 +329,25 @@ def test_the_gateway_is_the_source_when_there_is_one() -> None:
     assert request.source_url == f"https://gw.example.org:8443/aips/{AIP}.tar"
     assert request.source_token
     assert request.verify_source
+
+
+def test_a_source_that_tells_no_checksum_is_not_asked_for_one() -> None:
+    bench = Bench(tape_gateway_url="https://gw.example.org:8443", tape_gateway_secret="s" * 32)
+    sums = {name: value for name, value in bench.package.checksums.items() if name != "adler32"}
+    bench.view = archive(replace(bench.package, checksums=sums))
+    bench.run()
+    (request,) = bench.tape.requests.values()
+    assert (request.verify_source, request.adler32) == (False, bench.package.checksums["adler32"])
+
+
+def test_presigned_urls_go_only_to_an_fts_that_shows_them_to_nobody() -> None:
+    bench = Bench(tape_fts_url="https://fts.example.org:8446")
+    with pytest.raises(Broken, match="TAPE_GATEWAY_URL is not set"):
+        bench.run()
+    assert bench.jobs.in_flight == set(), "nothing was noted that nobody would ever end"
+    for settings in ({"tape_fts_url": "https://127.0.0.1:8446"}, {"tape_presigned": True}):
+        bench = Bench(**{"tape_fts_url": "https://fts.example.org:8446"} | settings)
+        assert bench.run().state is StepState.WAITING
 
 
 def test_no_more_jobs_than_allowed_are_in_flight() -> None:

@@ -16,7 +16,7 @@ from uuid import UUID
 
 import pytest
 
-from perdura.packages.tape_container import Container, Member, grouped
+from perdura.packages.tape_container import AROUND, BESIDE, Container, Member, grouped
 
 CONTAINER = UUID("0198f000-0000-7000-8000-000000000001")
 AT = datetime(2026, 11, 28, 1, 2, 3, tzinfo=UTC)
@@ -101,5 +101,15 @@ def test_it_is_a_bag_that_common_tools_check(made: tuple[Container, dict[UUID, b
 def test_groups_keep_their_order_and_their_size(
     sizes: list[int], complete: bool, groups: list[tuple[int, ...]]
 ) -> None:
-    found = grouped([(uuid(n), size) for n, size in enumerate(sizes)], 10, complete=complete)
+    most = 10 * 10**6 + AROUND + len(sizes) * BESIDE
+    found = grouped([(uuid(n), size * 10**6) for n, size in enumerate(sizes)], most, complete=complete)
     assert [tuple(each.int for each in group) for group in found] == groups
+
+
+@pytest.mark.parametrize("largest", [60_000, 200_000, 3_000_000])
+def test_no_container_is_larger_than_it_may_be(largest: int) -> None:
+    made = [member(n, bytes(1 + 7919 * n % 15_000)) for n in range(900)]
+    members = {each.package: each for each in made}
+    groups = list(grouped([(each.package, each.size) for each in made], largest, complete=True))
+    assert len(groups) > 1
+    assert all(Container(CONTAINER, AT, tuple(members[each] for each in group)).size <= largest for group in groups)

@@ -133,7 +133,7 @@ def test_staging_takes_time() -> None:
     assert bench.run().state is StepState.WAITING
     assert bench.run().state is StepState.WAITING
     assert bench.run().state is StepState.COMPLETED
-    assert len(bench.tape.stages) == 1
+    assert len(bench.tape.staged_before) == 1
 
 
 def test_one_file_is_read_by_range() -> None:
@@ -202,7 +202,19 @@ def test_a_failed_stage_request_is_made_again_a_few_times() -> None:
     assert bench.run().state is StepState.WAITING
     outcome = bench.run()
     assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "staging-failed")
-    assert len(bench.tape.stages) == 3
+    assert len(bench.tape.staged_before) == 3
+
+
+def test_no_stage_request_is_left_behind() -> None:
+    bench = Bench()
+    bench.staging(*[Staging(False, "drive failure")] * 3)
+    for _ in range(3):
+        bench.run()
+    assert bench.tape.stages == {}
+    bench = Bench()
+    bench.staging(Staging(False, "the file is lost on tape"))
+    bench.run()
+    assert bench.tape.stages == {}
 
 
 def test_a_file_that_is_not_staged_in_time_is_staged_anew() -> None:
@@ -248,7 +260,7 @@ def test_a_store_that_does_not_answer_makes_a_recall_wait(monkeypatch: pytest.Mo
         waiting = [bench.run() for _ in range(20)]
     assert {outcome.state for outcome in waiting} == {StepState.WAITING}
     assert waiting[-1].output["recall"]["waiting_for"] == "store-unavailable"
-    assert len(bench.tape.stages) == 1
+    assert len(bench.tape.staged_before) == 1
     assert bench.run().state is StepState.COMPLETED
 
 
@@ -267,7 +279,7 @@ def test_a_reading_that_breaks_off_is_done_again_and_then_staged_anew() -> None:
     assert list(bench.store.list("perdura-dips", "")) == []
     bench.tape.read = read  # type: ignore[method-assign]
     assert bench.run().state is StepState.COMPLETED
-    assert len(bench.tape.stages) == 2
+    assert len(bench.tape.staged_before) == 2
 
 
 LARGE = bytes(range(251)) * 400
@@ -308,7 +320,7 @@ def test_a_file_larger_than_an_invocation_is_read_on_where_it_stopped(drill: boo
     assert len(asked) > 4
     assert asked == sorted(set(asked)), "nothing before the last whole part is read twice"
     assert all(offset % PART == 0 for offset in asked)
-    assert len(bench.tape.stages) == 1
+    assert len(bench.tape.staged_before) == 1
     if drill:
         assert list(bench.store.list("perdura-dips", "")) == []
     else:
@@ -329,7 +341,7 @@ def test_a_reading_that_breaks_off_goes_on_after_the_last_whole_part() -> None:
     bench.tape.read = breaking  # type: ignore[method-assign]
     outcomes = [bench.run() for _ in range(7)]
     assert [outcome.state for outcome in outcomes] == [StepState.WAITING] * 6 + [StepState.COMPLETED]
-    assert len(bench.tape.stages) == 1, "a reading that gets on is not staged anew"
+    assert len(bench.tape.staged_before) == 1, "a reading that gets on is not staged anew"
 
 
 @pytest.mark.usefixtures("parts")
@@ -397,7 +409,7 @@ def test_a_staged_file_that_is_gone_is_staged_again_and_then_shown_to_a_person()
     while not outcomes or outcomes[-1].state is StepState.WAITING:
         outcomes.append(bench.run())
     assert (outcomes[-1].state, outcomes[-1].error_code) == (StepState.BLOCKED, "staging-failed")
-    assert len(bench.tape.stages) == 3
+    assert len(bench.tape.staged_before) == 3
 
 
 def test_digests_that_cannot_be_continued_here_need_more_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ from perdura.local.tape.fts import delegation
 from perdura.local.tape.fts.identity import Identity, deterministic_job_id, from_dn, vo_id
 from perdura.local.tape.fts.ledger import Ledger
 from perdura.local.tape.fts.problems import Refused
-from tests.unit.tape.pki import authority, certificate, expired, name, robot, rsa_key
+from tests.unit.tape.pki import Pair, authority, certificate, expired, name, robot, rsa_key
 
 DN = "/DC=ch/DC=test/OU=Users/CN=000001/CN=Robot: Perdura"
 
@@ -241,3 +241,51 @@ def test_a_library_that_cannot_be_run_says_why(
     result = CliRunner().invoke(tape, ["serve", *options], obj=tmp_path / "home")
     assert result.exit_code == status
     assert "Error: " in result.output
+
+
+def proxy_of(pair: Pair) -> x509.Certificate:
+    """A proxy that its holder made of a certificate."""
+    csr = x509.CertificateSigningRequestBuilder().subject_name(name("O=Dummy")).sign(rsa_key(5), hashes.SHA256())
+    made = sign_proxy(
+        checked([pair.certificate], pair.key), csr.public_bytes(serialization.Encoding.PEM), timedelta(hours=1)
+    )
+    return x509.load_pem_x509_certificates(made)[0]
+
+
+def test_a_proxy_stands_for_who_issued_it_whatever_is_presented_beside_it() -> None:
+    stranger = certificate(name("DC=ch", "DC=test", "OU=Users", "CN=mallory"), rsa_key(9), authority())
+    own = proxy_of(stranger)
+    assert holder_dn([own, robot().certificate, stranger.certificate]) == "/DC=ch/DC=test/OU=Users/CN=mallory"
+    assert holder_dn([own, robot().certificate]) == "/DC=ch/DC=test/OU=Users/CN=mallory"
+    mine = proxy_of(robot())
+    assert holder_dn([mine, stranger.certificate, robot().certificate, authority().certificate]) == DN
+    twice = proxy_of(Pair(mine, rsa_key(5)))
+    assert holder_dn([twice, mine, robot().certificate]) == DN
+    assert holder_dn([twice]) == DN
+
+
+def test_certificate_and_key_are_a_pair_whenever_an_import_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = checked([certificate(name("CN=new"), rsa_key(9), authority()).certificate], rsa_key(9))
+    real = Path.replace
+    for survived in range(4):
+        place = tmp_path / str(survived)
+        certificate_file, key_file = robot().write(place, "robot")
+        left = iter(range(survived))
+
+        def killed(self: Path, target: Path, left: Iterator[int] = left) -> Path:
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            return real(self, target)
+
+        monkeypatch.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store(new, place)
+        assert load(certificate_file, key_file).dn == DN
+        monkeypatch.setattr(Path, "replace", real)
+        for _ in range(2):
+            assert store(new, place) == (Path(certificate_file), Path(key_file))
+            assert load(certificate_file, key_file).dn == "/CN=new"
+        assert stat.S_IMODE(Path(key_file).stat().st_mode) == 0o600
+        assert len(list(place.iterdir())) == 4, "no older key is left anywhere"
