@@ -8,10 +8,10 @@ JOBS ?= 2
 MODES ?= mt rabbitmq kafka sync
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-browser chaos chaos-long test-modes test-peers lint bench documents lock clean
+.PHONY: help install demo test test-browser chaos chaos-long chaos-archivematica test-modes test-peers lint bench documents lock clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 28
 
 install: $(INSTALLED) ## Make .venv with Perdura and everything it needs
 
@@ -29,6 +29,9 @@ chaos: $(INSTALLED) ## Kill every function at every point, and the engines, in m
 
 chaos-long: $(INSTALLED) ## 1,000 deposits while everything is killed at random; a day of disordered deliveries
 	@$(PYTHON) -m pytest tests/chaos/test_long.py -m long -s
+
+chaos-archivematica: $(INSTALLED) ## 1,000 packages through three Archivematicas with faults at random
+	@$(PYTHON) -m pytest tests/peers/test_archivematica_driver.py tests/contract/test_preservation.py -m chaos
 
 test-modes: $(INSTALLED) ## Run the end-to-end and chaos tests behind every kind of broker: MODES="mt rabbitmq kafka sync"
 	@for mode in $(MODES); do echo "== behind a broker like $$mode"; PERDURA_BROKER_MODE=$$mode \

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
@@ -18,9 +19,10 @@ from perdura.registry import archivematica, archives, preservation, steering, wo
 from perdura.registry.archivematica import SubmissionBook
 from perdura.runtime.extras import LoggedEvents
 from tests.peers.archivematica.clock import SteppedClock
-from tests.peers.archivematica.driver import Driver, instance
+from tests.peers.archivematica.driver import FINAL, Driver, instance
 from tests.peers.archivematica.pipeline import Pipeline
 from tests.peers.archivematica.server import FakeArchivematica
+from tests.peers.test_archivematica_driver import Scene, any_plan
 
 ONE = Terms("one", 2, None, "automated", str(new_id()))
 TWO = Terms("two", 4, 1000, "automated", str(new_id()))
@@ -153,23 +155,47 @@ def test_a_person_who_paused_an_instance_is_not_overruled_by_a_success(database:
 
 
 def test_the_driver_works_with_this_book_as_with_that_in_memory(database: Engine, book: SubmissionBook) -> None:
-    from perdura.fleet import Fleet
     from perdura.storage.memory import MemoryStore
 
     store, clock = MemoryStore(), SteppedClock()
     fake = FakeArchivematica(Pipeline(store, clock, slots=2))
     driver = Driver(store, clock, {"one": instance(fake)})
-    driver.book = book  # type: ignore[assignment]
-    driver.fleet = Fleet(driver.instances, book)
+    driver.use(book)
     for number in range(4):
-        case = driver.add(number)
         archive, step = begun(database)
-        case.view = replace(case.view, id=archive, step=replace(case.view.step, id=step))
-        del driver.cases[derived_id("case", number)]
-        driver.cases[archive] = case
+        driver.add(number, archive=archive, step=step)
     driver.run(3600, tick=5)
     assert all(case.state is StepState.COMPLETED for case in driver.cases.values())
     assert len({unit.name for unit in fake.pipeline.started}) == 4
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(500)
+def test_in_bad_weather_each_package_ends_in_one_aip_or_by_name_with_this_book_too(
+    database: Engine, book: SubmissionBook
+) -> None:
+    del book  # it was emptied; here pauses pass quickly, for they are of the database's clock
+    chance = random.Random(3)
+    scene = Scene("one", "two", "three", noise=0.03, slots=3)
+    scene.fakes["three"].version = "1.19.0"
+    scene.driver.deaths = 0.01
+    scene.driver.use(SubmissionBook(database, limit=5, pause=0.01))
+    for number in range(25):
+        archive, step = begun(database)
+        scene.driver.add(number, archive=archive, step=step)
+        plan = any_plan(chance)
+        for pipeline in scene.pipelines.values():
+            pipeline.plans[str(archive)] = plan
+    scene.pipelines["one"].configurations = ["default"]
+    scene.driver.run(400 * 3600, tick=60)
+    cases = scene.driver.cases.values()
+    assert all(case.state in FINAL for case in cases)
+    assert max(scene.started().values()) == 1
+    done = [case for case in cases if case.state in {StepState.COMPLETED, StepState.COMPLETED_WITH_WARNINGS}]
+    assert len({case.outcome.packages[0].id for case in done if case.outcome}) == len(done) > 15
+    assert all(case.outcome and case.outcome.error_code and case.outcome.message for case in cases if case not in done)
+    assert sum(case.died for case in cases) > 0
+    assert scene.pipelines["one"].started == []
 
 
 def closed(database: Engine, archive: UUID, number: int, files: dict[str, str]) -> UUID:

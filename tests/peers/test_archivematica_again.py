@@ -515,3 +515,23 @@ def test_what_is_looked_for_is_never_called_missing_because_the_list_is_long(mon
     monkeypatch.setattr(storage_service, "MOST_PAGES", 2)
     with pytest.raises(ArchivematicaUnavailable, match="More than 2 AIPs"):
         archivematica_of(scene).stored_as(str(derived_id("case", 2)), BEGIN)
+
+
+def test_a_decision_about_a_transfer_whose_start_was_not_answered_is_not_waited_for_for_ever() -> None:
+    scene = Scene()
+    case = scene.preserve(Plan(post="reset-created", transfer="user-input"), hours=100)
+    assert case.outcome is not None
+    assert (case.state, case.outcome.error_code) == (StepState.BLOCKED, "decision-overdue")
+
+
+def test_one_look_that_fails_while_a_person_is_waited_for_ends_nothing() -> None:
+    scene = Scene()
+    case = scene.preserve(Plan(transfer="user-input"), hours=60)
+    (unit,) = scene.pipeline.started
+    scene.fakes["one"].cannot_tell.add("/status/")
+    scene.driver.run(120, tick=5)
+    scene.fakes["one"].cannot_tell.clear()
+    assert case.state is StepState.WAITING
+    scene.pipeline.decide(unit)
+    scene.driver.run(3600, tick=5)
+    assert case.state is StepState.COMPLETED

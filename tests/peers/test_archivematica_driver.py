@@ -689,7 +689,7 @@ def test_a_thousand_packages_with_random_faults_each_end_in_one_aip_or_by_name()
     plans = {}
     for number in range(1000):
         case = scene.driver.add(number)
-        plan = plans[case.view.id] = _any_plan(chance)
+        plan = plans[case.view.id] = any_plan(chance)
         for pipeline in scene.pipelines.values():
             pipeline.plans[str(case.view.id)] = plan
 
@@ -713,11 +713,11 @@ def test_a_thousand_packages_with_random_faults_each_end_in_one_aip_or_by_name()
     assert len(done) > 700
 
 
-def _any_plan(chance: random.Random) -> Plan:
+def any_plan(chance: random.Random) -> Plan:
     def one(*weighted: tuple[str, float]) -> str:
         return chance.choices([name for name, _ in weighted], [weight for _, weight in weighted])[0]
 
-    posts = ("error", "error-created", "reset", "reset-created", "html", "html-created", "truncated-created")
+    posts = ("error", "error-created", "reset", "reset-created", "html", "html-created", "truncated-created", "pending")
     return Plan(
         post=one(("ok", 80), *((name, 3) for name in posts)),
         copying=one(("ok", 97), ("lost", 3)),

@@ -15,7 +15,6 @@ from uuid import UUID
 
 from perdura.errors import Broken, PerduraError
 from perdura.fleet import (
-    Ambiguous,
     AnswerTooLong,
     Archivematica,
     ArchivematicaUnavailable,
@@ -23,7 +22,6 @@ from perdura.fleet import (
     Fleet,
     NotSent,
     Stage,
-    StillPending,
     Submission,
     Unit,
     UnitState,
@@ -39,9 +37,9 @@ from perdura.steps.preserve_archivematica_decisions import (
     moved,
     on_unit,
 )
-from perdura.steps.preserve_archivematica_earlier import FLAWED, key_of, stored_of, taken_up
+from perdura.steps.preserve_archivematica_earlier import FLAWED, stored_of, taken_up
 from perdura.steps.preserve_archivematica_events import failed_events
-from perdura.steps.preserve_archivematica_send import QUEUE_SECONDS, asked, reserved, send, unsure
+from perdura.steps.preserve_archivematica_send import QUEUE_SECONDS, reserved, send
 from perdura.steps.preserve_archivematica_told import (
     CODE,
     checkpoint_of,
@@ -53,6 +51,7 @@ from perdura.steps.preserve_archivematica_told import (
     waiting,
     with_link,
 )
+from perdura.steps.preserve_archivematica_unsure import found, look_for
 from perdura.steps.preserve_takeover import NotYet, take_over
 
 log = logging.getLogger(__name__)
@@ -64,7 +63,7 @@ TAKEN = "taken over"
 class Sweep:
     """One round of looks: an instance that did not answer is left alone for the rest of it.
 
-    One that takes no requests, which it may say after half a minute each, is not asked for transfers again.
+    One of `taking_none` is not asked for transfers again.
     """
 
     fleet: Fleet
@@ -151,7 +150,7 @@ def _look(archive: ArchiveView, submission: Submission, ports: Ports, sweep: Swe
     try:
         archivematica = instance_of(submission, sweep.fleet)
         if submission.state == "unsure":
-            return _look_for(archive, submission, archivematica, ports, sweep)
+            return look_for(archive, submission, archivematica, ports, sweep.taking_none)
         return _followed(archive, submission, archivematica, ports)
     except PerduraError as error:
         log.warning("%s: %s", name, error.message, extra={"archive": archive.id})
@@ -176,8 +175,9 @@ def _answers_nobody(name: str, error: PerduraError, fleet: Fleet) -> bool:
 def _unanswered(submission: Submission, ports: Ports, error: PerduraError) -> Outcome:
     """Its Archivematica says nothing: the work may go on there, so there is nothing to do but to wait, for long."""
     last = submission.moved_at or submission.sent_at or submission.queued_at
-    silent = (ports.clock.now() - last).total_seconds()
-    if silent > patience_of(ports.settings).silence(submission):
+    silent, patience = (ports.clock.now() - last).total_seconds(), patience_of(ports.settings)
+    asks = submission.status == UnitState.USER_INPUT
+    if silent > max(patience.silence(submission), patience.decision if asks else 0.0):
         message = f"{submission.instance} cannot be asked any more: {error.message}"
         return ended(submission, ports, Decision(Act.BLOCK, error.code, message))
     return waiting(submission, ports, error.code, error.message, ports.settings.archivematica_poll_longest)
@@ -189,7 +189,7 @@ def _followed(archive: ArchiveView, submission: Submission, archivematica: Archi
     assert unit_id is not None
     unit = archivematica.status(stage, unit_id)
     if unit.state is UnitState.UNKNOWN and (aip := stored_of(submission, archivematica)) is not None:
-        return _found(submission, aip, ports)
+        return found(submission, aip, ports)
     decision = on_unit(submission, unit, now, patience_of(ports.settings))
     submission = _noted(submission, unit, now)
     match decision.act:
@@ -234,58 +234,6 @@ def _noted(submission: Submission, unit: Unit, now: datetime) -> Submission:
     if not moved(submission, unit):
         return submission
     return replace(submission, status=str(unit.state), microservice=unit.microservice, moved_at=now)
-
-
-def _look_for(
-    archive: ArchiveView, submission: Submission, archivematica: Archivematica, ports: Ports, sweep: Sweep
-) -> Outcome:
-    """Find out what became of a request whose answer was lost; it is never simply repeated (6.1).
-
-    Under its idempotency key it can be asked again, but not for ever: the key may be pending for 90 days (1.2).
-    """
-    sent_at = submission.sent_at or submission.queued_at
-    sent_as = submission.path or submission.name
-    silent = (ports.clock.now() - sent_at).total_seconds()
-    overdue = silent > patience_of(ports.settings).silence(submission)
-    if archivematica.probe().idempotent and not overdue:
-        return _ask_again(archive, submission, archivematica, ports, sweep)
-    aip = stored_of(submission, archivematica)
-    if aip is not None:
-        return _found(submission, aip, ports)
-    question = archivematica.waiting().get(sent_as)
-    if question is not None:
-        message = with_link(f"Archivematica waits for a decision: {question[1]}", submission, archivematica)
-        return waiting(submission, ports, "decision-needed", message, ports.settings.archivematica_poll_longest)
-    if overdue:
-        message = (
-            f"Whether {archivematica.terms.name} began this package when it was asked is not known, and it shows "
-            "nothing of it. See in the dashboard that no transfer of that name lives before trying again: "
-            f"{sent_as}."
-        )
-        return ended(submission, ports, Decision(Act.BLOCK, "archivematica-unaccounted", message, blames=True))
-    return waiting(submission, ports, "archivematica-unsure", "", ports.settings.archivematica_poll_longest)
-
-
-def _ask_again(
-    archive: ArchiveView, submission: Submission, archivematica: Archivematica, ports: Ports, sweep: Sweep
-) -> Outcome:
-    name, sent_as = archivematica.terms.name, submission.path or submission.name
-    if name in sweep.taking_none:
-        return waiting(submission, ports, "archivematica-unsure", "", ports.settings.archivematica_poll_longest)
-    start = source.start_of(replace(submission, name=sent_as), source.consignment_of(archive), archivematica.terms)
-    try:
-        return asked(submission, start, key_of(submission, fleet_of(ports)), archivematica, ports)
-    except Ambiguous as error:
-        if not isinstance(error, StillPending):
-            sweep.taking_none.add(name)
-        return unsure(submission, ports, error)
-
-
-def _found(submission: Submission, aip: UUID, ports: Ports) -> Outcome:
-    """The Storage Service has its AIP: that is taken over, whatever the dashboard says."""
-    submission = replace(submission, state="stored", sip=aip, moved_at=ports.clock.now())
-    fleet_of(ports).book.note(submission)
-    return Outcome(StepState.QUEUED, checkpoint=checkpoint_of(submission))
 
 
 def _take(archive: ArchiveView, submission: Submission, ports: Ports) -> Outcome:

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from pydantic import SecretStr
@@ -21,6 +22,7 @@ from perdura.ids import derived_id
 from perdura.outcome import ArchiveView, Outcome, Package, PackageKind, StepState, StepView
 from perdura.ports import Deadline, Ports
 from perdura.premis.model import Event
+from perdura.registry.archivematica import SubmissionBook
 from perdura.settings import Settings
 from perdura.steps import preserve_archivematica
 from perdura.steps.preserve_archivematica_left import look_after
@@ -73,7 +75,7 @@ class MemoryBook:
         return self.rows.setdefault(made.id, made)
 
     def of_step(self, step: UUID) -> Submission | None:
-        return next((row for row in self.rows.values() if row.step == step), None)
+        return self.rows.get(derived_id("archivematica", step))
 
     def earlier(self, archive: UUID, step: UUID) -> Sequence[Submission]:
         found = [row for row in self.rows.values() if row.archive == archive and row.step != step and row.sent_at]
@@ -174,18 +176,30 @@ class Driver:
     events: dict[UUID, Event] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.book = MemoryBook(self.clock)
         self._random = random.Random(self.seed)
         self._probed = self.clock.now()
-        self.fleet = Fleet(self.instances, _Mortal(self.book, self._die))
+        self.use(MemoryBook(self.clock))
+
+    def use(self, book: MemoryBook | SubmissionBook) -> None:
+        """Keep that book, in which the worker may die after every entry."""
+        self.book: Any = book
+        self.fleet = Fleet(self.instances, _Mortal(book, self._die))
 
     def _die(self) -> None:
         if self._random.random() < self.deaths:
             raise Died
 
-    def add(self, number: int, files: Mapping[str, bytes] | None = None, **step_input: object) -> Case:
-        """A deposit that waits for its AIP."""
-        archive, step = derived_id("case", number), derived_id("case step", number)
+    def add(
+        self,
+        number: int,
+        files: Mapping[str, bytes] | None = None,
+        *,
+        archive: UUID | None = None,
+        step: UUID | None = None,
+        **step_input: object,
+    ) -> Case:
+        """A deposit that waits for its AIP; a book in a database knows Archive and step already."""
+        archive, step = archive or derived_id("case", number), step or derived_id("case step", number)
         data = zipped_bag(files or {"a.txt": f"file {number}".encode(), "b/ü c.txt": b"same"})
         info = self.store.put("perdura-sips", f"{archive}/sip.zip", data).info
         sip = Package(derived_id("sip", number), PackageKind.SIP, "perdura-sips", info.ref.key, "zip", len(data))
@@ -304,7 +318,7 @@ class NoDeadline:
 class _Mortal:
     """A book whose worker may die right after anything was written into it."""
 
-    def __init__(self, book: MemoryBook, die: Callable[[], None]) -> None:
+    def __init__(self, book: MemoryBook | SubmissionBook, die: Callable[[], None]) -> None:
         self._book, self._die = book, die
 
     def __getattr__(self, name: str) -> object:
