@@ -59,8 +59,6 @@ class TapeServer:
         self.endpoint = Endpoint(
             self.library, self.faults, [each for each in (token, self._own_token) if each], outgoing
         )
-        self.endpoint_server = Server(endpoint_port, self._on_endpoint, tls)
-        self.endpoint.url = self.endpoint_server.url
         self.ledger = Ledger(state / "fts.sqlite")
         storages = Storages(self._credentials, outgoing)
         proxies = DelegatedProxies(self.ledger, tls_directory / "ca.pem") if tls_directory else None
@@ -75,7 +73,14 @@ class TapeServer:
             delegated=self.daemon.wake,
         )
         self.control = Control(self.ledger, self.faults, self.daemon, self.library)
-        self.fts_server = Server(fts_port, self._on_fts, tls)
+        # The ports last, so that nothing listens where the state on disk was refused.
+        self.endpoint_server = Server(endpoint_port, self._on_endpoint, tls)
+        try:
+            self.fts_server = Server(fts_port, self._on_fts, tls)
+        except OSError:
+            self.endpoint_server.server_close()
+            raise
+        self.endpoint.url = self.endpoint_server.url
         self.library.listeners.append(self.daemon.wake)
 
     @property
