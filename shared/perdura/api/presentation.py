@@ -76,7 +76,10 @@ def facets(found: Facets) -> FacetsAnswer:
         bytes=found.bytes,
         exact=found.exact,
         facets={
-            dimension: [FacetValue(value=value, count=count) for value, count in counts]
+            dimension: [
+                FacetValue(value=value, name=found.names.get(value) if dimension == "format" else None, count=count)
+                for value, count in counts
+            ]
             for dimension, counts in found.counts.items()
         },
     )

@@ -146,7 +146,12 @@ def receive(connection: Connection, arrival: Arrival, *, source: str) -> Begun:
 
 
 def announced(
-    connection: Connection, arrival: Arrival, *, sha256: str | None = None, title: str | None = None
+    connection: Connection,
+    arrival: Arrival,
+    *,
+    sha256: str | None = None,
+    title: str | None = None,
+    requested_by: UUID | None = None,
 ) -> Begun:
     """Begin the ingest of an object that was announced where it lies; the same state of it is the same Archive.
 
@@ -169,6 +174,7 @@ def announced(
             "filename": filename,
             "expected_size": arrival.size,
             **({"expected_sha256": sha256} if sha256 else {}),
+            **({"requested_by": str(requested_by)} if requested_by else {}),
         },
     )
     if sha256 and not begun.events:

@@ -96,7 +96,13 @@ def _announce(environment: Environment) -> Worker:
         arrival = Arrival(given["bucket"], item.subject, stored.ref.version_id, stored.ref.etag, stored.size)
         if _withheld(connection, environment.settings, asker, arrival):
             raise NotStored("there is no such object in the store")
-        begun = deposits.announced(connection, arrival, sha256=item.input.get("sha256"), title=item.input.get("title"))
+        begun = deposits.announced(
+            connection,
+            arrival,
+            sha256=item.input.get("sha256"),
+            title=item.input.get("title"),
+            requested_by=asker.account,
+        )
         if begun.events and asker.account is not None:
             rights.own_for(connection, asker.account, [begun.archive], given_by=asker.name)
         if given.get("collection"):

@@ -123,14 +123,7 @@ def add_archive(visit: Visit, archive_id: UUID) -> Response:
     visit.require(Permission.OPERATE)
     name = _checked(CollectionRequest, {"name": visit.form(("name",))["name"]}).name
     seen(visit, archive_id)
-    found = next(
-        (
-            row
-            for row in collections.page(visit.connection, visit.principal, limit=SHOWN, part=name)
-            if row.name == name
-        ),
-        None,
-    )
+    found = collections.named(visit.connection, visit.principal, name)
     collection = found.id if found is not None else registry.create(visit.connection, name)
     registry.add(visit.connection, collection, [archive_id])
     return see_other(f"/archives/{archive_id}")

@@ -44,6 +44,23 @@ def test_every_package_below_a_prefix_becomes_an_archive_once(world: World) -> N
     assert same[0]["archive"] == items[7]["archive"]
 
 
+def test_who_announced_a_package_may_restrict_its_archive(world: World) -> None:
+    registry = world.registry()
+    world.store.put("perdura-incoming", "here.zip", b"x")
+    announcer, another = world.bearer("depositor"), world.bearer("depositor")
+    body = {"bucket": "perdura-incoming", "packages": [{"key": "here.zip"}]}
+    jobs = []
+    for header in (announcer, another):
+        jobs.append(registry.post("/api/v1/announcements", json=body, headers=header).get_json())
+        running.tick(world)  # type: ignore[arg-type]
+    (item,) = registry.get(jobs[0]["links"]["items"], headers=announcer).get_json()["items"]
+    address = f"/api/v1/archives/{item['archive']}/restriction"
+    wanted = {"restricted": True, "reason": "Names of children"}
+    assert registry.put(address, json=wanted, headers=another).status_code == 403
+    assert registry.put(address, json=wanted, headers=announcer).status_code == 200
+    assert registry.put(address, json={**wanted, "restricted": False}, headers=announcer).status_code == 403
+
+
 def test_what_is_not_there_fails_alone_and_says_so(world: World, registry: Client) -> None:
     world.store.put("perdura-incoming", "here.zip", b"x")
     packages = [{"key": "here.zip", "title": "Here"}, {"key": "gone.zip"}]

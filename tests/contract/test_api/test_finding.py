@@ -106,10 +106,10 @@ def test_facets_leave_their_own_criterion_out_of_account(registry: Client, named
     found = registry.get("/api/v1/archives/facets?state=failed", headers=bearer()).get_json()
     states = {facet["value"]: facet["count"] for facet in found["facets"]["state"]}
     assert states == {"completed": 1, "failed": 1, "waiting": 1}
-    assert found["facets"]["cause"] == [{"value": "no-space", "count": 1}]
+    assert found["facets"]["cause"] == [{"value": "no-space", "name": None, "count": 1}]
     assert found["facets"]["source"] == []
     everything = registry.get("/api/v1/archives/facets", headers=bearer()).get_json()
-    assert everything["facets"]["format"] == [{"value": "x-fmt/111", "count": 1}]
+    assert everything["facets"]["format"] == [{"value": "x-fmt/111", "name": "Plain text", "count": 1}]
 
 
 def test_counters_agree_with_counting_whatever_happens_at_once(world: World) -> None:

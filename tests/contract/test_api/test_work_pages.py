@@ -8,13 +8,14 @@ from uuid import UUID
 
 import pytest
 from lxml import html
-from sqlalchemy import insert, text
+from sqlalchemy import insert, select, text
 from werkzeug.test import Client
 
 from perdura.api.queries import statistics
+from perdura.ids import new_id
 from perdura.registry import archive_index, runs
 from perdura.registry.run_states import ItemState
-from perdura.registry.tables import Copy
+from perdura.registry.tables import Collection, CollectionMember, Copy
 from perdura.runtime import jobs as running
 from perdura.web import charts, collection_pages, job_pages
 from perdura.web.charts import Bar
@@ -177,6 +178,29 @@ def test_who_may_not_operate_makes_no_schedule(world: World) -> None:
     viewer, headers = world.registry(), world.bearer("viewer")
     assert viewer.get("/schedules/new", base_url=BASE, headers=headers).status_code == 403
     assert "/schedules/new" not in viewer.get("/schedules", base_url=BASE, headers=headers).text
+
+
+def test_an_archive_is_put_into_the_collection_of_that_very_name_among_hundreds(world: World, registry: Client) -> None:
+    archive, wanted = world.archive(), world.collection(name="Theses")
+    with world.engine.begin() as connection:
+        rows = [{"id": new_id(), "name": f"Theses before {year}"} for year in range(1700, 1950)]
+        connection.execute(insert(Collection), [*rows, {"id": new_id(), "name": "All Theses"}])
+    sign_in(registry)
+    token = csrf_of(registry.get("/collections", base_url=BASE))
+    for name in ("Theses", "A new one"):
+        sent = {"csrf": token, "name": name}
+        assert registry.post(f"/archives/{archive}/collections", data=sent, base_url=BASE).status_code == 303
+    with world.engine.connect() as connection:
+        members = connection.execute(select(CollectionMember.collection_id)).scalars().all()
+    assert wanted in members
+    assert len(members) == 2
+
+
+def test_formats_are_called_by_their_names_where_a_list_is_narrowed(registry: Client, busy: str) -> None:
+    found = registry.get("/api/v1/archives/facets", headers=bearer()).get_json()["facets"]["format"]
+    assert found[0] == {"value": "fmt/11", "name": "PNG", "count": 2}
+    sign_in(registry)
+    assert re.search(r"<span>PNG <span[^>]*>fmt/11</span></span>", registry.get("/archives", base_url=BASE).text)
 
 
 def test_sources_tell_how_they_are(world: World, registry: Client, busy: str) -> None:

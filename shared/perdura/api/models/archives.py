@@ -101,6 +101,7 @@ class FacetValue(Answer):
     """One value to narrow a list by."""
 
     value: str
+    name: str | None = Field(description="What a format is called, where that is known; null in other facets.")
     count: int
 
 

@@ -137,16 +137,16 @@ def _held(connection: Connection, archive_id: UUID) -> tuple[Sequence[AnyRow], S
 
 
 def is_from(connection: Connection, principal: Principal, archive_id: UUID) -> bool:
-    """Whether the principal handed the Archive in, or had it harvested."""
+    """Whether the principal handed the Archive in, announced it, or had it harvested."""
     if principal.account is None:
         return False
     handed_in = select(Deposit.id).where(Deposit.archive_id == archive_id, Deposit.account_id == principal.account)
-    harvested = select(Step.id).where(
+    asked_for = select(Step.id).where(
         Step.archive_id == archive_id,
         Step.position == 0,
         Step.input["requested_by"].astext == str(principal.account),
     )
-    return bool(connection.execute(select(or_(handed_in.exists(), harvested.exists()))).scalar())
+    return bool(connection.execute(select(or_(handed_in.exists(), asked_for.exists()))).scalar())
 
 
 def published_elsewhere(connection: Connection, archive_id: UUID) -> list[str]:

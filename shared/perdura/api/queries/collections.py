@@ -50,3 +50,10 @@ def find(connection: Connection, principal: Principal, collection_id: UUID) -> A
             Collection.id == collection_id, visible_collections(principal)
         )
     ).one_or_none()
+
+
+def named(connection: Connection, principal: Principal, name: str) -> AnyRow | None:
+    """The collection of that very name, if there is one that the principal may see."""
+    return connection.execute(
+        select(Collection.__table__).where(Collection.name == name, visible_collections(principal))
+    ).one_or_none()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from sqlalchemy import func, select, text, true
@@ -48,6 +48,8 @@ class Facets:
     bytes: int
     exact: bool
     counts: Mapping[str, Sequence[tuple[str, int]]]
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What the formats are called."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class Cell:
 
 
 def facets(connection: Connection, principal: Principal, criteria: Criteria) -> Facets:
-    """Counts for a list with these criteria, in at most three statements."""
+    """Counts for a list with these criteria, in at most four statements."""
     everything = visible_archives(principal).compare(true())
     wide = replace(criteria, states=(), sources=(), origins=(), causes=())
     if wide.countable:
@@ -72,7 +74,8 @@ def facets(connection: Connection, principal: Principal, criteria: Criteria) -> 
     else:
         formats = _sampled_formats(connection, principal, criteria)
     found = tally(cells, criteria, exact=exact)
-    return replace(found, counts={**found.counts, "format": formats})
+    names = _names(connection, [key for key, _ in formats]) if formats else {}
+    return replace(found, counts={**found.counts, "format": formats}, names=names)
 
 
 def visible_cells(connection: Connection, principal: Principal) -> list[Cell]:
@@ -181,6 +184,18 @@ _HOLDERS = text("""
 
 def _holders(connection: Connection) -> list[tuple[str, int]]:
     return [(row.name, row.archives) for row in connection.execute(_HOLDERS, {"limit": FORMATS})]
+
+
+_NAMES = text("""
+    SELECT name, max(detail) FROM (
+        SELECT name, detail FROM daily_count WHERE measure = 'format' AND name = ANY(:keys)
+        UNION ALL SELECT name, detail FROM daily_change WHERE measure = 'format' AND name = ANY(:keys)
+    ) AS known GROUP BY name HAVING max(detail) <> ''
+""")
+
+
+def _names(connection: Connection, keys: Sequence[str]) -> dict[str, str]:
+    return {row[0]: row[1] for row in connection.execute(_NAMES, {"keys": list(keys)})}
 
 
 def _sampled_formats(connection: Connection, principal: Principal, criteria: Criteria) -> list[tuple[str, int]]:

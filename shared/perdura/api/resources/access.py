@@ -135,7 +135,8 @@ def set_restriction(call: Call, archive_id: UUID, body: RestrictionRequest) -> R
 
     Its records on access systems of others are restricted by a step, whatever the policy there is for new ones.
 
-    Whoever may operate decides both ways. Whoever handed it in or harvested it may restrict it, and not open it.
+    Whoever may operate decides both ways. Whoever handed it in, announced or harvested it may restrict it, but not
+    open it.
     """
     seen(call, archive_id)
     if not call.principal.may(Permission.OPERATE):
