@@ -12,7 +12,20 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, any_, false, func, insert, literal, or_, select, true, union_all
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    any_,
+    false,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    true,
+    union_all,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import Connection
 
@@ -38,9 +51,18 @@ class Thing(StrEnum):
 
 def visible_archives(principal: Principal) -> ColumnElement[bool]:
     """The condition on `archive` rows that the principal may see."""
+    return visible_where(principal, Archive.restricted, Archive.id)
+
+
+def visible_where(
+    principal: Principal, restricted: SQLColumnExpression[bool], archive: SQLColumnExpression[UUID]
+) -> ColumnElement[bool]:
+    """The same condition where a row says of an Archive whether it is restricted."""
     if principal.may(Permission.READ_RESTRICTED):
         return true()
-    return or_(Archive.restricted.is_(False), trusted_archives(principal))
+    granted = granted_archives(principal)
+    public = restricted.is_(False)
+    return public if granted is None else or_(public, archive.in_(granted))
 
 
 def hides(principal: Principal) -> bool:
@@ -52,16 +74,22 @@ def trusted_archives(principal: Principal) -> ColumnElement[bool]:
     """The condition on `archive` rows that are open to the principal whatever restriction or embargo is on them."""
     if principal.may(Permission.READ_RESTRICTED):
         return true()
+    granted = granted_archives(principal)
+    return false() if granted is None else Archive.id.in_(granted)
+
+
+def granted_archives(principal: Principal) -> CompoundSelect[tuple[UUID | None]] | None:
+    """The ids of the Archives that were granted to the principal, alone or with a Collection; None for a stranger."""
     held = _held_by(principal)
     if held is None:
-        return false()
+        return None
     alone = select(Grant.archive_id).where(held, Grant.archive_id.is_not(None))
     together = (
         select(CollectionMember.archive_id)
         .join(Grant, Grant.collection_id == CollectionMember.collection_id)
         .where(held)
     )
-    return or_(Archive.id.in_(alone), Archive.id.in_(together))
+    return union_all(alone, together)
 
 
 def visible_collections(principal: Principal) -> ColumnElement[bool]:

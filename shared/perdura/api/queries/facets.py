@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from sqlalchemy import func, select, text, true
+from sqlalchemy import false, func, select, text, true
 from sqlalchemy.engine import Connection
 
 from perdura.accounts.principals import Principal
-from perdura.accounts.rights import visible_archives
+from perdura.accounts.rights import granted_archives, visible_archives
 from perdura.api.queries.criteria import Criteria, conditions
 from perdura.api.queries.finding import Selection, only_visible
 from perdura.api.queries.rows import AnyRow
@@ -86,10 +86,18 @@ def visible_cells(connection: Connection, principal: Principal) -> list[Cell]:
 def open_restricted(connection: Connection, principal: Principal) -> list[UUID]:
     """The newest restricted Archives that are open to the principal, `SAMPLE` at most."""
     index = ArchiveIndex
-    found = only_visible(select(index.archive_id).where(index.restricted), principal)
+    found = _granted(select(index.archive_id), principal)
     return list(
         connection.execute(found.order_by(index.created_at.desc(), index.archive_id.desc()).limit(SAMPLE)).scalars()
     )
+
+
+def _granted(statement: Selection, principal: Principal) -> Selection:
+    """A statement on `archive_index` cut down to what is restricted and granted: read from the grants on."""
+    granted = granted_archives(principal)
+    if granted is None:
+        return statement.where(false())
+    return statement.where(ArchiveIndex.restricted, ArchiveIndex.archive_id.in_(granted))
 
 
 def _visible(connection: Connection, principal: Principal, *, everything: bool) -> tuple[list[Cell], bool]:
@@ -148,14 +156,10 @@ def _sampled(
     connection: Connection, principal: Principal, criteria: Criteria, *, restricted: bool = False
 ) -> tuple[list[Cell], bool]:
     index = ArchiveIndex
-    matches = only_visible(
-        select(index.state, index.source, index.origin, index.step, index.cause, index.size).where(
-            *conditions(criteria)
-        ),
-        principal,
+    found = select(index.state, index.source, index.origin, index.step, index.cause, index.size).where(
+        *conditions(criteria)
     )
-    if restricted:
-        matches = matches.where(index.restricted)
+    matches = _granted(found, principal) if restricted else only_visible(found, principal)
     some = _some(matches, criteria, SAMPLE + 1).subquery()
     columns = [some.c[dimension] for dimension in DIMENSIONS]
     rows = connection.execute(

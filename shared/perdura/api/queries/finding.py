@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any, TypeAlias
 from uuid import UUID
 
-from sqlalchemy import Select, func, select, true, tuple_, union_all
+from sqlalchemy import Select, func, select, tuple_, union_all
 from sqlalchemy.engine import Connection
 
 from perdura.accounts.principals import Principal
-from perdura.accounts.rights import visible_archives
+from perdura.accounts.rights import visible_where
 from perdura.api.queries.criteria import Criteria, conditions
 from perdura.api.queries.rows import AnyRow
 from perdura.registry.archive_index import ArchiveIndex
@@ -92,10 +92,7 @@ def _matching(principal: Principal, criteria: Criteria) -> Selection:
 
 def only_visible(statement: Selection, principal: Principal) -> Selection:
     """A statement on `archive_index` cut down to what the principal may see."""
-    seen = visible_archives(principal)
-    if seen.compare(true()):
-        return statement
-    return statement.join(Archive, Archive.id == ArchiveIndex.archive_id).where(seen)
+    return statement.where(visible_where(principal, ArchiveIndex.restricted, ArchiveIndex.archive_id))
 
 
 def every(connection: Connection, principal: Principal, criteria: Criteria, *, at_once: int = 1000) -> Iterator[AnyRow]:

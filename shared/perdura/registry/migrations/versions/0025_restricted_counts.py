@@ -219,6 +219,14 @@ _FINISHED = """
 """
 
 _REBUILD = """
+    CREATE OR REPLACE FUNCTION archive_index_of_format() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF NOT archive_counts_made_anew() THEN
+            PERFORM archive_index_refresh(archive_id, false) FROM package WHERE id = NEW.package_id;
+        END IF;
+        RETURN NULL;
+    END $$;
+
     CREATE OR REPLACE FUNCTION archive_index_rebuild() RETURNS void LANGUAGE sql AS $$
         SELECT set_config('perdura.rebuilt', 'yes', true);
         TRUNCATE archive_index, package_format, archive_count, archive_change, daily_count, daily_change;
