@@ -67,7 +67,7 @@ class StatisticsAnswer(Answer):
 
     whole: bool = Field(
         description="False for callers from whom restricted Archives may be hidden: all numbers are then of the "
-        "Archives that they may see."
+        "Archives that they may see; of restricted ones charts count the newest 200."
     )
     since: date
     until: date

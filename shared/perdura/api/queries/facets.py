@@ -83,12 +83,12 @@ def visible_cells(connection: Connection, principal: Principal) -> list[Cell]:
     return _visible(connection, principal, everything=visible_archives(principal).compare(true()))[0]
 
 
-def open_restricted(connection: Connection, principal: Principal) -> list[UUID]:
-    """The newest restricted Archives that are open to the principal, `SAMPLE` at most."""
+def open_restricted(connection: Connection, principal: Principal, limit: int) -> list[UUID]:
+    """The newest restricted Archives that are open to the principal."""
     index = ArchiveIndex
     found = _granted(select(index.archive_id), principal)
     return list(
-        connection.execute(found.order_by(index.created_at.desc(), index.archive_id.desc()).limit(SAMPLE)).scalars()
+        connection.execute(found.order_by(index.created_at.desc(), index.archive_id.desc()).limit(limit)).scalars()
     )
 
 

@@ -24,6 +24,8 @@ from perdura.api.queries.rows import AnyRow
 
 FORMATS = 30
 FAILURES = 20
+GRANTED = 200
+"""Restricted Archives that are added, one by one, to the counts for a caller to whom they were granted."""
 
 _COUNTS = """(
     SELECT day, measure, name, detail, bucket, count, amount FROM daily_count WHERE measure = ANY(:measures)
@@ -63,14 +65,14 @@ _ORDER = ("harvest", "ingest", "preserve", "archive", "publish", "notify")
 def statistics(connection: Connection, principal: Principal, days: int) -> StatisticsAnswer:
     """Everything, in six statements at most; of restricted Archives only those that the principal may see.
 
-    Of those that are, the charts count the newest `SAMPLE`.
+    Of those the charts count the newest `GRANTED`.
     """
     until = datetime.now(UTC).date()
     since = until - timedelta(days=days - 1)
     unit = "day" if days <= 120 else "week" if days <= 800 else "month"
     cells = visible_cells(connection, principal)
     hiding = hides(principal)
-    granted = open_restricted(connection, principal) if hiding else []
+    granted = open_restricted(connection, principal, GRANTED) if hiding else []
 
     def counted(statement: TextClause, *measures: str, **values: object) -> Sequence[AnyRow]:
         taken_off = [f"restricted-{measure}" for measure in measures if hiding]
