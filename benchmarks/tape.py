@@ -32,7 +32,7 @@ from perdura.clients.tape import FtsTape, tape_system
 from perdura.ids import derived_id
 from perdura.local.tape.http import Request, Response, Server
 from perdura.outcome import ArchiveView, Package, PackageKind, StepState, StepView
-from perdura.ports import Ports, TapeRequest
+from perdura.ports import OpenJob, Ports, TapeOrder, TapeRequest
 from perdura.settings import Settings
 from perdura.steps import archive as step
 from perdura.storage.digests import adler32
@@ -64,9 +64,12 @@ class Jobs:
     def stop(self, _reason: str) -> None:
         """Note nothing."""
 
-    def admit(self, _order: Any, _limit: int) -> bool:
+    def admit(self, order: TapeOrder, _limit: int) -> OpenJob:
         """Every job may be asked for."""
-        return True
+        return OpenJob(order.key, order.path, None, order.account, asked_before=False)
+
+    def unasked(self, _order: TapeOrder) -> None:
+        """Note nothing."""
 
     def accepted(self, _key: str, _job: str, _account: Any) -> None:
         """Note nothing."""

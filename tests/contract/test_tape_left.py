@@ -25,7 +25,7 @@ from perdura.local.tape.library import Model
 from perdura.local.tape.server import TapeServer
 from perdura.packages.tape_container import Container
 from perdura.ports import Residency, TapeJob, TapeOrder, TapeRequest
-from perdura.registry import archives, steering, tape_containers
+from perdura.registry import archives, steering, tape_again, tape_containers
 from perdura.registry.tape_jobs import RegistryTapeJobs
 from perdura.runtime import tape
 from perdura.settings import Settings
@@ -287,6 +287,34 @@ def test_a_copy_of_a_version_counts_by_its_own_checksum_when_the_next_is_cancell
     left.tick()
     assert [row.package_id for row in left.rows("SELECT package_id FROM copy")] == [left.package]
     assert len(left.events()) == 4
+
+
+def test_the_job_of_a_copy_made_again_is_called_off_with_its_own_step(left: Left) -> None:
+    with left.database.begin() as connection:
+        copy = {"package": left.package, "archive": left.archive, "step": new_id(), "size": len(CONTENT)}
+        connection.execute(
+            text("""INSERT INTO step (id, archive_id, name, position, state)
+                VALUES (:step, :archive, 'archive', 2, 'completed')"""),
+            copy,
+        )
+        connection.execute(
+            text("""INSERT INTO copy (package_id, location, uri, size, checksums, state)
+                VALUES (:package, 'tape', 'davs://tape/x.tar', :size, '{}', 'lost')"""),
+            copy,
+        )
+        tape_again.archive_again(connection, left.archive)
+        (step,) = connection.execute(text("SELECT id FROM step WHERE input ? 'copy'")).scalars()
+    key, path = f"{left.package}:tape-2:1.1", f"{left.archive}/{left.package}-2.tar"
+    order = TapeOrder(key, path, len(CONTENT), 3, left.archive, account=left.tape.account())
+    left.jobs.admit(order, 0)
+    job = left.tape.submit(TapeRequest(key, "http://s/x", path, len(CONTENT), left.adler32, {}, None, False))
+    left.jobs.accepted(key, job, left.tape.account())
+    assert left.tick() == []
+    assert left.tape.states[job].state == "active"
+    with left.database.begin() as connection:
+        steering.cancel_errand(connection, left.archive, step, by="Ada")
+    left.tick()
+    assert left.tape.states[job].state == "cancelled"
 
 
 def test_the_job_of_a_container_goes_on_while_one_of_its_aips_is_waited_for(left: Left) -> None:

@@ -14,18 +14,19 @@ from perdura.ports import LeftCopy, LeftJob, LeftRecall, TapeAccount, TapeJob
 from perdura.registry import work
 
 _AIPS = """
-    SELECT package.id, package.archive_id, package.created_at,
+    SELECT package.id, package.archive_id, package.created_at, substr(split_part(job.key, ':', 2), 6) AS which,
         CAST(NULL AS bigint) AS "offset", CAST(NULL AS bigint) AS length
     FROM package WHERE id = CASE WHEN job.archive_id IS NOT NULL THEN CAST(split_part(job.key, ':', 1) AS uuid) END
     UNION ALL
-    SELECT package.id, package.archive_id, package.created_at, member."offset", member.size
+    SELECT package.id, package.archive_id, package.created_at, '', member."offset", member.size
     FROM tape_container_member AS member JOIN package ON package.id = member.package_id
     WHERE member.container_id = job.container_id
 """
-"""The AIPs that a job is for."""
+"""The AIPs that a job is for; `which` is the number of a copy that is made again, as key and step have it."""
 
 _OWN_STEP = """
     FROM step WHERE step.archive_id = each.archive_id AND name = 'archive' AND step.created_at >= each.created_at
+        AND coalesce(step.input ->> 'copy', '') = each.which
     ORDER BY position, attempt DESC LIMIT 1
 """
 """The newest attempt at putting an AIP on tape: that of the first such step asked for after the AIP was recorded.

@@ -21,12 +21,13 @@ from perdura.clients.fts_answers import BANNED
 from perdura.errors import Broken, PerduraError, Rejected, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Outcome, Package, PackageKind, StepState
 from perdura.ports import Ports, TapeJobs, TapeSystem
+from perdura.steps.archive_earlier import sought
 from perdura.steps.archive_events import told_without_tape
-from perdura.steps.archive_looking import looked, on_found
+from perdura.steps.archive_looking import looked
 from perdura.steps.archive_outcomes import waiting
 from perdura.steps.archive_source import adler32_of
 from perdura.steps.archive_submission import PAUSED_SECONDS, held_back, stopped, submit, submit_all
-from perdura.steps.archive_transfer import Transfer, adopting, again, restored, resumed, whole
+from perdura.steps.archive_transfer import Transfer, again, restored, resumed, whole
 
 log = logging.getLogger(__name__)
 QUICK_LOOKS = (0.25, 0.4)
@@ -65,12 +66,11 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     transfer = _taken_up(archive, aip, ports)
     if transfer.phase == "group":
         return waiting(transfer, now, ports, "tape-group", ports.settings.tape_group_seconds)
-    if transfer.phase == "submit" and archive.step.attempt > 1:
-        places = _places(transfer, jobs)
-        followed = _followed(places, jobs)
-        if followed is None and (settled := _there_already(places, tape, ports)) is not None:
-            return settled
-        transfer = followed or transfer
+    if transfer.phase in ("submit", "earlier") and archive.step.attempt > 1:
+        ((_, found),) = _sought([replace(transfer, phase="earlier")], tape, jobs, ports)
+        if isinstance(found, Outcome):
+            return found
+        transfer = found
     if transfer.phase == "submit":
         try:
             submitted = submit(transfer, tape, jobs, ports)
@@ -89,8 +89,8 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
         time.sleep(pause)
         try:
             outcome = looked([transfer], tape, jobs, ports, quick=True)[0]
-        except UpstreamUnavailable:
-            break
+        except PerduraError as error:
+            return _unanswered(transfer, error, jobs, ports)
         if outcome.state is not StepState.WAITING:
             return outcome
         transfer = restored(archive, aip, outcome.checkpoint or {})
@@ -118,6 +118,13 @@ def poll(archives: Sequence[ArchiveView], ports: Ports) -> Sequence[tuple[Archiv
             transfers.append(_alone(resumed(archive)))
         except Broken as error:
             outcomes[archive.id] = Outcome(StepState.BLOCKED, error_code=error.code, message=error.message)
+    earlier = [transfer for transfer in transfers if transfer.phase == "earlier"]
+    transfers = [transfer for transfer in transfers if transfer.phase != "earlier"]
+    for transfer, found in _sought(earlier, tape, jobs, ports):
+        if isinstance(found, Outcome):
+            outcomes[transfer.archive.id] = found
+        else:
+            transfers.append(found)
     asking = [transfer for transfer in transfers if transfer.phase == "submit"]
     looking = [transfer for transfer in transfers if transfer.phase != "submit"]
     for transfer, outcome in zip(asking, submit_all(asking, tape, jobs, ports), strict=True):
@@ -125,12 +132,29 @@ def poll(archives: Sequence[ArchiveView], ports: Ports) -> Sequence[tuple[Archiv
     try:
         seen = looked(looking, tape, jobs, ports)
     except PerduraError as error:
-        log.warning("the tape system could not be asked: %s", error.message)
-        if error.code == BANNED:
-            jobs.stop(error.message)
-        seen = [waiting(transfer, now, ports, error.code, said=error.message) for transfer in looking]
+        seen = [_unanswered(transfer, error, jobs, ports) for transfer in looking]
     outcomes |= {transfer.archive.id: outcome for transfer, outcome in zip(looking, seen, strict=True)}
     return [(archive, outcomes[archive.id]) for archive in archives]
+
+
+def _sought(
+    transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, ports: Ports
+) -> list[tuple[Transfer, Transfer | Outcome]]:
+    """What earlier attempts left of each; while the tape system does not answer they wait."""
+    found: Sequence[Transfer | Outcome]
+    try:
+        found = sought(transfers, tape, jobs, ports)
+    except PerduraError as error:
+        found = [_unanswered(transfer, error, jobs, ports) for transfer in transfers]
+    return list(zip(transfers, found, strict=True))
+
+
+def _unanswered(transfer: Transfer, error: PerduraError, jobs: TapeJobs, ports: Ports) -> Outcome:
+    """The outcome of a look that failed: nothing is concluded from it."""
+    log.warning("the tape system could not be asked: %s", error.message)
+    if error.code == BANNED:
+        jobs.stop(error.message)
+    return waiting(transfer, ports.clock.now(), ports, error.code, said=error.message)
 
 
 def register(ports: Ports) -> TapeJobs:
@@ -161,37 +185,3 @@ def _taken_up(archive: ArchiveView, aip: Package, ports: Ports) -> Transfer:
 def _alone(transfer: Transfer) -> Transfer:
     """An AIP that found no others in its time goes to tape as a file of its own."""
     return replace(transfer, phase="submit") if transfer.phase == "group" else transfer
-
-
-def _places(transfer: Transfer, jobs: TapeJobs) -> list[Transfer]:
-    """Where earlier attempts may have put the AIP: into a container, where this one would put it, or as a `.tar`.
-
-    A copy that is made again has a place of its own: at those before it is what was lost.
-    """
-    places = [transfer]
-    if again(transfer.archive):
-        return places
-    held = jobs.slot(transfer.aip.id)
-    if held is not None:
-        inside = replace(transfer, path=held.path, size=held.size, adler32=held.adler32, slot=held.slot)
-        places.insert(0, inside)
-    before = f"{transfer.archive.id}/{transfer.aip.id}.tar"
-    if transfer.path != before:
-        places.append(replace(transfer, path=before))
-    return places
-
-
-def _followed(places: Sequence[Transfer], jobs: TapeJobs) -> Transfer | None:
-    """The transfer whose job an earlier attempt asked for and nobody has seen end; None without one."""
-    job = jobs.open_job([each.path for each in places])
-    return None if job is None else next(adopting(each, job) for each in places if each.path == job.path)
-
-
-def _there_already(places: Sequence[Transfer], tape: TapeSystem, ports: Ports) -> Outcome | None:
-    """The outcome when an earlier attempt's file, or the container it was in, is at the destination; else None."""
-    residency = tape.residency([each.path for each in places])
-    for candidate in places:
-        found = residency.get(candidate.path)
-        if found is not None and (found.on_disk or found.on_tape):
-            return on_found(replace(candidate, phase="tape"), found, tape, ports)
-    return None

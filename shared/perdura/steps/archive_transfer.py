@@ -22,7 +22,8 @@ CONTAINERS = ("7z", "tar", "tar.bz2", "tar.gz", "zip")
 class Transfer:
     """An AIP, and the file on tape that it becomes or becomes part of.
 
-    `phase` is `group` (waits for other small AIPs), `submit` (nothing asked yet in this round), `job` (FTS works) or
+    `phase` is `group` (waits for other small AIPs), `earlier` (what earlier attempts of the step left has still to be
+    looked for), `submit` (nothing asked yet in this round), `job` (FTS works) or
     `tape` (the file is there and waits for tape, with no job any more). `path`, `size` and `adler32` are those of the
     file on tape: the AIP itself, or the container that holds it at `slot`.
     """

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from perdura.clients.fts_answers import FtsRefused, FtsUnreached
+from perdura.clients.tape_endpoint import TapeRefused
 from perdura.errors import Broken, Rejected, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.packages.tape_container import Slot
@@ -266,6 +267,45 @@ def test_a_fast_tape_system_completes_the_step_at_once() -> None:
 
     bench.tape.jobs = jobs  # type: ignore[method-assign]
     assert bench.run().state is StepState.COMPLETED
+
+
+@pytest.mark.parametrize(
+    ("error", "paused"),
+    [
+        (TapeRefused("archiveinfo: 403 Forbidden: no right"), False),
+        (FtsRefused("FTS answered 403: The user has been banned", 403, code="fts-banned"), True),
+        (UpstreamUnavailable("FTS did not answer GET", code="fts-unavailable"), False),
+    ],
+)
+def test_a_look_right_after_the_submission_that_is_refused_changes_nothing(error: Any, paused: bool) -> None:
+    bench = Bench(tape_poll_seconds=1)
+
+    def jobs(_: Any) -> Any:
+        raise error
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.tape, "jobs", jobs)
+        outcome = bench.run()
+    assert (outcome.state, outcome.output["tape"]["waiting_for"]) == (StepState.WAITING, error.code)
+    assert bench.view.step.checkpoint["phase"] == "job"
+    assert outcome.findings[0].message == error.message
+    assert (bench.jobs.paused() is not None) is paused
+    bench.tape.tick()
+    assert bench.poll().state is StepState.COMPLETED
+    assert len(bench.tape.submissions) == 1
+
+
+def test_a_retry_while_the_endpoint_is_away_waits_and_then_looks_for_what_is_there() -> None:
+    bench = Bench()
+    bench.view = archive(bench.package, attempt=2)
+    bench.tape.down = True
+    assert bench.run().state is StepState.WAITING
+    assert bench.poll().output["tape"]["waiting_for"] == "fts-unavailable"
+    bench.tape.down = False
+    path = f"{ARCHIVE}/{AIP}.tar"
+    bench.tape.places[path] = Residency(path, False, True, len(DATA), bench.package.checksums["adler32"])
+    assert bench.poll().state is StepState.COMPLETED
+    assert bench.tape.submissions == []
 
 
 def test_without_a_tape_system_the_step_says_so() -> None:
@@ -632,6 +672,38 @@ def test_a_later_attempt_finds_the_container_that_reached_tape_after_all() -> No
     outcome = bench.run()
     assert outcome.state is StepState.COMPLETED
     assert bench.tape.submissions == []
+
+
+@pytest.mark.parametrize("how", ["unavailable", "left out"])
+@pytest.mark.parametrize("there", [True, False])
+def test_a_later_attempt_makes_no_copy_before_the_endpoint_says_where_the_container_is(how: str, there: bool) -> None:
+    bench = Bench(**GROUPING)
+    container = UUID("0198f000-0000-7000-8000-000000000001")
+    path = f"containers/{container}.tar"
+    bench.jobs.slots[AIP] = ContainerFile(Slot(container, 1536, len(DATA)), path, 5000, "0a0b0c0d")
+    original = bench.tape.residency
+
+    def residency(paths: Any) -> Any:
+        said = {name: found for name, found in original(paths).items() if name != path}
+        unavailable = {path: Residency(path, False, False, None, None, "UNAVAILABLE")}
+        return said | (unavailable if how == "unavailable" else {})
+
+    bench.view = archive(bench.package, attempt=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bench.tape, "residency", residency)
+        outcome = bench.run()
+        assert (outcome.state, outcome.output["tape"]["waiting_for"]) == (StepState.WAITING, "residency-unknown")
+        assert path in outcome.findings[0].message
+        assert bench.poll().state is StepState.WAITING
+        assert bench.view.step.checkpoint["looks"] == 2
+    assert bench.tape.submissions == []
+    if there:
+        bench.tape.places[path] = Residency(path, False, True, 5000, "0a0b0c0d")
+        assert bench.poll().state is StepState.COMPLETED
+        assert bench.tape.submissions == []
+    else:
+        assert bench.poll().state is StepState.WAITING
+        assert bench.tape.submissions == [f"{AIP}:tape:2.1"]
 
 
 def test_a_submission_that_fts_cannot_store_does_not_keep_others_waiting() -> None:
