@@ -29,8 +29,9 @@ def take_back(wire: Wire, record: str, request: str | None, reason: str, note: s
 def throw_away(records: Records, draft: Record, request: str | None) -> None:
     """Throw an unpublished draft away; its open request is cancelled first, lest a curator publish it."""
     open_request = draft.review or request
-    if open_request is not None and records.request_status(open_request) == "submitted":
+    if open_request is not None:
         with suppress(RdmRefused):
-            records.cancel_request(open_request)
+            if records.request_status(open_request) == "submitted":
+                records.cancel_request(open_request)
     if records.record(draft.id) is None:
         records.discard(draft.id)
