@@ -4,49 +4,65 @@
 
 The server is the test peer (`tests/peers/inveniordm`), installed when it is missing; `RDM_STATE` names one that runs
 already. The bare minimum is what any client has to send, over one connection: create, announce both files, send and
-commit each, update, publish. Ours looks first whether the record is there, compares MD5 and size after each commit, and
-reads record and files back. Both are run in turn. The zip is asked over HTTP of the function `publish` as it is
+commit each, publish. Ours is the whole step, with registry and object store: lock and notes, the AIP's index, mapping,
+look-ups, files read out of the AIP, a look whether the record is there, MD5 and size after each commit, record and
+files read back. Both are run in turn. The zip is asked over HTTP of the function `publish` as it is
 deployed, with a PostgreSQL of its own. Memory is the peak of a process that does nothing else. About three minutes.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
+import json
 import os
 import resource
 import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, urlsplit
 from uuid import UUID
 
 import httpx
 from sqlalchemy import Engine, create_engine, insert
 
-from perdura.clients.destinations import ACCESS_PAGES
+from perdura.clients.destinations import ACCESS_PAGES, access_configuration
 from perdura.clients.inveniordm.wire import Wire
 from perdura.ids import new_id
 from perdura.local.passing_store import passing_store
-from perdura.ports import Offer
+from perdura.outcome import ArchiveView, StepState
+from perdura.ports import Offer, Ports
 from perdura.registry import migrate, offers
+from perdura.registry.placements import RegistryPlacements
 from perdura.registry.tables import Archive, Package, PackageFile, Publication
 from perdura.settings import Settings
+from perdura.steps import publish, publish_body
+from perdura.steps import publish_content as content
 from perdura.steps.publish_record import Order, Publisher
 from perdura.steps.publish_transfer import Sending, Wanted
 from perdura.storage.s3 import S3Store
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.registry import free_port, postgres
+from tests.contract.test_inveniordm.ports import ports_for, preserved
 from tests.peers.inveniordm import peer
 
 FILES = {"report.pdf": os.urandom(200_000), "table.csv": b"a,b\n1,2\n" * 20_000}
+DESCRIBED = {
+    "metadata": {
+        "title": "A preserved package", "publication_date": "2026-01-01", "publisher": "Archive",
+        "resource_type": {"id": "dataset"}, "languages": [{"id": "eng"}],
+        "creators": [{"person_or_org": {"type": "personal", "family_name": "Carberry", "given_name": "Josiah"}}],
+    }
+}  # fmt: skip
 ZIP_ROUNDS = 5
 BUCKET = "perdura-aips"
 
@@ -67,9 +83,8 @@ def body(package: str) -> dict[str, Any]:
     }
 
 
-def bare(client: httpx.Client) -> None:
-    """The requests that no client can do without."""
-    told = body(f"urn:uuid:{new_id()}")
+def bare(client: httpx.Client, told: Mapping[str, Any]) -> None:
+    """The requests that no client can do without: the record is described when it is made, so it is not updated."""
     record = client.post("/api/records", json=told).raise_for_status().json()["id"]
     draft = f"/api/records/{record}/draft"
     client.post(f"{draft}/files", json=[{"key": key} for key in FILES]).raise_for_status()
@@ -78,7 +93,6 @@ def bare(client: httpx.Client) -> None:
         octets = {"Content-Type": "application/octet-stream"}
         client.put(f"{file}/content", content=data, headers=octets).raise_for_status()
         client.post(f"{file}/commit").raise_for_status()
-    client.put(draft, json=told).raise_for_status()
     client.post(f"{draft}/actions/publish").raise_for_status()
 
 
@@ -86,38 +100,74 @@ def _note(*_: object) -> None:
     """What the registry would note."""
 
 
-def ours(wire: Wire) -> None:
-    """The same by the step's own algorithm, the lock of the registry left out."""
-    package = f"urn:uuid:{new_id()}"
-    wanted = [
-        Wanted(
-            key,
-            len(data),
-            hashlib.sha256(data).hexdigest(),
-            lambda begin, size, d=data: iter([d[begin : begin + size]]),
+@dataclass(frozen=True)
+class Real:
+    """The step `publish` as it is deployed: registry, object store, and the file that describes the destination."""
+
+    engine: Engine
+    store: S3Store
+    access: Path
+
+    def archive(self) -> ArchiveView:
+        """A preserved Archive of both files and of the document that describes them, in store and registry."""
+        files = {f"content/{key}": data for key, data in FILES.items()}
+        made = preserved(cast("Any", self.store), {"meta/metadata.json": json.dumps(DESCRIBED).encode(), **files})
+        with self.engine.begin() as connection:
+            connection.execute(insert(Archive).values(id=made.id, title=made.title, pipeline=[], origin="benchmark"))
+        return made
+
+    def ports(self, archive: ArchiveView) -> Ports:
+        """The adapters of one invocation."""
+        placements = RegistryPlacements(self.engine)
+        return ports_for(cast("Any", self.store), self.access, placements, archive.step.id)
+
+    def body(self) -> dict[str, Any]:
+        """What the step sends to describe a record, for those who send nothing else."""
+        archive = self.archive()
+        aip, ports = archive.packages[0], self.ports(archive)
+        (destination,) = access_configuration(str(self.access)).destination
+        found = content.entries(aip, ports)
+        mapped = content.mapped(archive, aip, found, ports)
+        return publish_body.body(mapped, content.facts(archive, aip, found, ports), destination, files=True)
+
+    def publish(self, archive: ArchiveView) -> None:
+        """One invocation of the step: lock and notes, the index of the AIP, mapping, look-ups, files, the proof."""
+        outcome = publish.run(archive, self.ports(archive))
+        assert outcome.state is StepState.COMPLETED, outcome.message
+
+
+@contextmanager
+def real(server: peer.Peer) -> Iterator[Real]:
+    """Registry and store for the step."""
+    os.environ["BENCHMARK_TOKEN"] = server.tokens["publisher"]
+    with passing_store() as settings, postgres(None) as database, tempfile.TemporaryDirectory() as folder:
+        access = Path(folder) / "access.toml"
+        access.write_text(
+            f'[[destination]]\nid = "library"\ntype = "inveniordm"\nurl = "{server.url}"\n'
+            'token = { env = "BENCHMARK_TOKEN" }\n[destination.dip]\ninclude = ["content/*"]\nnames = "flat"\n'
         )
-        for key, data in FILES.items()
-    ]
-    order = Order(package, f"oais:benchmark:{package}", body(package), wanted, Sending())
-    Publisher(wire, order, _note, lambda: None).publish()
+        engine = create_engine(database)
+        migrate.upgrade(engine)
+        yield Real(engine, S3Store(settings), access)
 
 
 def record(server: peer.Peer, rounds: int) -> None:
     """Time of a two-file record, ours and bare, in turn."""
-    token = server.tokens["publisher"]
     times: dict[str, list[float]] = {"bare": [], "ours": []}
-    headers = {"Authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=server.url, headers=headers, timeout=60) as client, Wire(server.url, token) as wire:
+    headers = {"Authorization": f"Bearer {server.tokens['publisher']}"}
+    with httpx.Client(base_url=server.url, headers=headers, timeout=60) as client, real(server) as ours:
+        told = ours.body()
         for number in range(rounds + 2):
-            for name, work in (("bare", lambda: bare(client)), ("ours", lambda: ours(wire))):
+            archive = ours.archive()
+            for name, work in (("bare", partial(bare, client, told)), ("ours", partial(ours.publish, archive))):
                 begun = time.perf_counter()
                 work()
                 if number >= 2:
                     times[name].append(time.perf_counter() - begun)
     medians = {name: statistics.median(values) for name, values in times.items()}
     ratio = medians["ours"] / medians["bare"]
-    print(f"two-file record, bare minimum of 8 requests, median of {rounds}: {medians['bare']:.3f} s")
-    print(f"two-file record, published exactly once and proven: {medians['ours']:.3f} s, {ratio:.2f}x (to reach 1.2x)")
+    print(f"two-file record, bare minimum of 7 requests, median of {rounds}: {medians['bare']:.3f} s")
+    print(f"two-file record, by the step as it is deployed: {medians['ours']:.3f} s, {ratio:.2f}x (to reach 1.2x)")
 
 
 def child(work: str, *arguments: str) -> str:
