@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
+from perdura.accounts import audit
 from perdura.accounts.principals import Permission, Principal, Role, local_sign_in
 from perdura.accounts.tables import Account
 from perdura.database import AnyRow
@@ -53,11 +54,20 @@ def sign_in(connection: Connection, identity: Identity) -> AnyRow:
 
 
 def recall(connection: Connection, identity: Identity) -> AnyRow:
-    """The account of an identity that shows itself with every request: written to only when something is new."""
+    """The account of an identity that shows itself with every request: written to only when something is new.
+
+    An account that is made of it is in the audit log.
+    """
     row = connection.execute(
         select(Account.__table__).where(Account.issuer == identity.issuer, Account.subject == identity.subject)
     ).one_or_none()
-    if row is None or row.seen_at is None or datetime.now(UTC) - row.seen_at > NOTE_USE_AFTER:
+    if row is None:
+        made = sign_in(connection, identity)
+        named = {"issuer": identity.issuer, "subject": identity.subject}
+        act = audit.Act("make_account", audit.DONE, "", "", 201, (str(made.id),), named)
+        audit.record(connection, principal_of(made, identity.kind), act)
+        return made
+    if row.seen_at is None or datetime.now(UTC) - row.seen_at > NOTE_USE_AFTER:
         return sign_in(connection, identity)
     told = (row.name, row.email, frozenset(row.groups), frozenset(row.claimed_roles))
     if told != (identity.name, identity.email, identity.groups, identity.roles):

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from flask import Request
 
-from perdura.accounts import directory, tokens
+from perdura.accounts import audit, directory, tokens
 from perdura.accounts import sessions as kept
+from perdura.accounts.audit import DENIED, Act
 from perdura.accounts.claims import identity_of
 from perdura.accounts.credentials import TOKEN_PREFIX
 from perdura.accounts.principals import ANONYMOUS, Permission, Principal, administrator, is_admin_token
@@ -52,8 +53,11 @@ def caller_of(request: Request, services: Services) -> Caller:
         return STRANGER
     with services.engine.begin() as connection:
         found = kept.find(connection, cookie, services.settings)
-    if found.copied and found.principal is not None:
-        _log.warning("a session was ended: its cookie was used twice", extra={"who": found.principal.name})
+        if found.copied and found.principal is not None:
+            _log.warning("a session was ended: its cookie was used twice", extra={"who": found.principal.name})
+            address, reason = address_of(request, services.settings), {"reason": "cookie-copied"}
+            act = Act("end_copied_session", DENIED, request.method, request.path, 401, (), reason, address)
+            audit.record(connection, found.principal, act)
     if found.session is None or found.principal is None:
         return STRANGER
     return Caller(found.principal, found.session)
@@ -88,12 +92,10 @@ def _service(token: str, services: Services) -> Principal | None:
     return None if account.disabled_at is not None else directory.principal_of(account, "service")
 
 
-def api_caller(request: Request, services: Services) -> Caller:
-    """The caller of an API operation; a browser's session needs its CSRF token in a header to change anything."""
-    caller = caller_of(request, services)
+def check_session(request: Request, caller: Caller, services: Services) -> None:
+    """Raise a 403 where a browser's session asks the API for a change without its CSRF token in a header."""
     if caller.session is not None:
         check_csrf(request, caller.session, services.settings, request.headers.get(CSRF_HEADER))
-    return caller
 
 
 def check_permission(principal: Principal, permission: Permission | None) -> None:

@@ -13,7 +13,7 @@ from werkzeug.routing import Map, Rule
 
 from perdura.api import auditing, idempotency, limits, naming, sessions
 from perdura.api.addresses import address_of
-from perdura.api.authentication import STRANGER, Caller, api_caller, check_permission
+from perdura.api.authentication import STRANGER, Caller, caller_of, check_permission, check_session
 from perdura.api.conditions import check_match
 from perdura.api.operations import Call, Operation
 from perdura.api.problems import Problem, method_not_allowed, not_found, problem_of
@@ -46,7 +46,8 @@ def dispatch(request: Request, services: Services) -> Response:
     caller = STRANGER
     left: Mapping[str, str] = {}
     try:
-        caller = api_caller(request, services)
+        caller = caller_of(request, services)
+        check_session(request, caller, services)
         left = limits.spend(caller.principal, address_of(request, services.settings), services)
         response = _answer(request, services, caller, operation, variables)
     except Problem as problem:

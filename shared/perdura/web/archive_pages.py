@@ -9,7 +9,7 @@ from flask import Response
 from pydantic import ValidationError
 
 from perdura.accounts.principals import Permission
-from perdura.api import cursors, presentation
+from perdura.api import cursors, naming, presentation
 from perdura.api.models.access import REASONS, RestrictionRequest
 from perdura.api.models.archives import ArchiveQuery, CheckRequest, CopyRequest
 from perdura.api.problems import invalid, not_found
@@ -69,6 +69,7 @@ def _collection(visit: Visit, query: ArchiveQuery) -> AnyRow | None:
     """The collection that the list is about; raises a 404 for one that is not to be seen."""
     if query.collection is None:
         return None
+    naming.check(visit.connection, visit.principal, naming.in_model(query, "query"))
     found = collections.find(visit.connection, visit.principal, query.collection)
     if found is None:
         raise not_found("collection")

@@ -10,7 +10,7 @@ from flask import Response
 from pydantic import ValidationError
 
 from perdura.accounts.principals import Permission
-from perdura.api import cursors
+from perdura.api import cursors, naming
 from perdura.api.models.archives import ArchiveFilter
 from perdura.api.models.steering import JobRequest
 from perdura.api.problems import invalid, not_found
@@ -42,6 +42,7 @@ def plan(visit: Visit) -> Response:
     """What an act on the Archives of a filter would do; asked for again when the act is changed."""
     visit.require(Permission.OPERATE)
     wanted = read_values(visit.request.args, ArchiveFilter)
+    naming.check(visit.connection, visit.principal, naming.in_model(wanted, "query"))
     act = visit.request.args.get("act", "retry")
     if act not in ACTS:
         raise not_found("act")
@@ -73,17 +74,12 @@ def begin(visit: Visit) -> Response:
         wanted = JobRequest.model_validate(given)
     except ValidationError as error:
         raise invalid(error, "form") from None
-    if wanted.collection is not None and not _may_see(visit, wanted.collection):
-        raise not_found("collection")
+    naming.check(visit.connection, visit.principal, naming.in_model(wanted, "form"))
     try:
         job = resource.begin(visit, wanted)
     except Conflict:
         return see_other(address(wanted.filter or ArchiveFilter.model_validate({}), {}))
     return see_other(f"/jobs/{job}")
-
-
-def _may_see(visit: Visit, collection: UUID) -> bool:
-    return collections.find(visit.connection, visit.principal, collection) is not None
 
 
 def show(visit: Visit, job_id: UUID) -> Response:

@@ -12,7 +12,7 @@ from sqlalchemy import insert, select
 from werkzeug.routing import Rule
 from werkzeug.test import Client, TestResponse
 
-from perdura.accounts import rights
+from perdura.accounts import rights, sessions
 from perdura.accounts.principals import LOCAL_ADMINISTRATOR, Permission, Principal, Role
 from perdura.accounts.rights import Thing
 from perdura.accounts.tables import Grant
@@ -469,3 +469,36 @@ def _become(world: World, role: str) -> UUID:
     with world.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE browser_session SET account_id = %s", (account,))
     return account
+
+
+def test_what_the_pages_and_a_browser_are_denied_is_recorded_with_who_asked(world: World, registry: Client) -> None:
+    hidden = world.collection(restricted=True)
+    narrow = world.bearer("archivist", scopes=[Permission.READ, Permission.OPERATE])
+    refused = [
+        registry.get(f"/archives?collection={hidden}", headers=narrow),
+        registry.get(f"/jobs/new?collection={hidden}", headers=narrow),
+        registry.post("/jobs", headers=narrow, data={"act": "collect", "into": str(hidden)}),
+        registry.post("/jobs", headers=narrow, data={"act": "cancel", "collection": str(hidden)}),
+    ]
+    assert [answer.status_code for answer in refused] == [404] * 4
+    assert [(e.outcome, e.actor, e.objects) for e in world.audited()] == [("denied", "Ada", [str(hidden)])] * 4
+    sign_in(registry)
+    assert registry.post("/api/v1/collections", json={"name": "x"}, base_url=BASE).status_code == 403
+    last = world.audited()[-1]
+    assert (last.action, last.outcome, last.actor, last.means) == (
+        "create_collection", "denied", "administrator", "session",
+    )  # fmt: skip
+
+
+def test_a_session_that_ends_because_its_cookie_was_copied_is_recorded(world: World, registry: Client) -> None:
+    with world.engine.begin() as connection:
+        cookie = sessions.begin(connection, LOCAL_ADMINISTRATOR).cookie
+        connection.exec_driver_sql(
+            "UPDATE browser_session SET previous_hash = secret_hash, secret_hash = '\\x00', "
+            "rotated_at = rotated_at - interval '1 hour'"
+        )
+    registry.set_cookie("perdura_session", cookie or "", domain="registry.test")
+    assert registry.get("/archives", base_url=BASE).status_code == 303
+    entry = world.audited()[0]
+    assert (entry.action, entry.outcome, entry.actor) == ("end_copied_session", "denied", "administrator")
+    assert entry.detail == {"reason": "cookie-copied"}

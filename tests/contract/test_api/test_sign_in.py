@@ -147,7 +147,9 @@ def test_sign_ins_and_refusals_are_in_the_audit_log(secured: World) -> None:
 
 def test_a_program_uses_its_own_token_and_the_role_it_was_given(secured: World, provider: IdentityProvider) -> None:
     client, header = secured.registry(), bearer(provider.token_of_robot())
-    assert client.get("/api/v1/archives", headers=header).status_code == 403
+    assert [client.get("/api/v1/archives", headers=header).status_code for _ in range(2)] == [403, 403]
+    made = [entry for entry in secured.audited() if entry.action == "make_account"]
+    assert [(entry.actor, entry.means, entry.detail["subject"]) for entry in made] == [(ROBOT, "service", ROBOT)]
     with secured.engine.begin() as connection:
         connection.exec_driver_sql("UPDATE account SET roles = '{depositor}' WHERE kind = 'service'")
     made = client.post("/api/v1/deposits", headers=header, json={"filename": "a.zip", "size": 1})
