@@ -524,6 +524,18 @@ _bag(
     ),
 )
 _bag("sip-file-missing", "invalid", "sip-file-missing sip-file-unlisted", cern_sip(entry_bagpath="data/content/b.txt"))
+_bag(
+    "sip-json-of-many-files",
+    "invalid",
+    "sip-json-malformed",
+    bag(_CONTENT | {"data/meta/sip.json": b"[" + b" " * 5_000_000 + b"]"}),
+)
+_bag(
+    "sip-json-too-large",
+    "warnings",
+    "sip-json-not-read",
+    bag(_CONTENT | {"data/meta/sip.json": b" " * (16 * 2**20 + 1)}),
+)
 _bag("sip-not-json", "invalid", "sip-json-malformed", bag(_CONTENT | {"data/meta/sip.json": b"{"}))
 _bag("sip-twice-named", "invalid", "sip-json-malformed", bag(_CONTENT | {"data/meta/sip.json": b'{"a": {}, "a": {}}'}))
 _bag(

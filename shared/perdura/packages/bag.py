@@ -120,10 +120,10 @@ def read_bag(container: Container, layout: Layout, findings: Findings, limits: L
     elif not payload:
         findings.add("payload-empty", "data/", severity="invalid" if limits.refuse_empty_payload else None)
     strict, codec = bag.declaration.is_strict, bag.declaration.codec
-    if (data := small_file(bag, "bag-info.txt")) is not None:
+    if (data := small_file(bag, "bag-info.txt", limits.tag_file, "limit-tag-file")) is not None:
         bag.elements = read_bag_info([data], codec, strict=strict, findings=findings, limits=limits)
     bag.oxum = check_oxum(bag.elements, bag.payload_bytes, bag.payload_files, findings)
-    if (data := small_file(bag, "fetch.txt")) is not None:
+    if (data := small_file(bag, "fetch.txt", limits.tag_file, "limit-tag-file")) is not None:
         bag.fetch = read_fetch([data], codec, findings, limits)
     _read_manifests(bag)
     _check_payload(bag, payload)
@@ -141,13 +141,13 @@ def _declaration_bytes(bag: Bag) -> bytes | None:
     return b"".join(bytes(chunk) for chunk in bag.container.read(member))
 
 
-def small_file(bag: Bag, name: str) -> bytes | None:
-    """The bytes of a small tag file; None when there is none or it is too large."""
+def small_file(bag: Bag, name: str, limit: int, too_large: str) -> bytes | None:
+    """The bytes of a file of at most `limit` bytes; None when there is none, or a finding `too_large` was made."""
     member = bag.layout.index.get(name)
     if member is None:
         return None
-    if bag.container.members[member].size > bag.limits.tag_file:
-        bag.findings.add("limit-tag-file", name, f"{bag.limits.tag_file} bytes are accepted")
+    if bag.container.members[member].size > limit:
+        bag.findings.add(too_large, name, f"{limit} bytes are accepted")
         bag.unchecked.append(name)
         return None
     return b"".join(bytes(chunk) for chunk in bag.container.read(member))

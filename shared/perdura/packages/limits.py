@@ -36,7 +36,8 @@ class Limits:
     declaration: Annotated[_Positive, "bagit.txt."] = 1_000
     manifest: Annotated[_Positive, "One manifest."] = 512 * MIB
     line: Annotated[_Positive, "One line of a manifest or of fetch.txt."] = 4_096
-    tag_file: Annotated[_Positive, "bag-info.txt, fetch.txt and sip.json each."] = 4 * MIB
+    tag_file: Annotated[_Positive, "bag-info.txt and fetch.txt each."] = 4 * MIB
+    sip_json: Annotated[_Positive, "sip.json; a larger one is accepted without being read."] = 16 * MIB
     bag_info_elements: Annotated[_Positive, "Elements of bag-info.txt."] = 10_000
     bag_info_value: Annotated[_Positive, "One value of bag-info.txt in the index."] = 64 * 1024
     findings_per_rule: Annotated[_Positive, "Findings shown per rule; all are counted."] = 100

@@ -54,7 +54,7 @@ def check_profiles(bag: Bag, required: Profile | None) -> Sip | None:
             bag.findings.add("sip-json-missing", SIP_JSON)
     if not is_sip:
         return None
-    data = small_file(bag, SIP_JSON)
+    data = small_file(bag, SIP_JSON, bag.limits.sip_json, "sip-json-not-read")
     return None if data is None else read_sip(data, bag)
 
 

@@ -157,6 +157,7 @@ RULES: dict[str, Rule] = {
     # CERN SIPs
     "sip-json-missing": Rule(INVALID, "SIP", "data/meta/sip.json is missing."),
     "sip-json-malformed": Rule(INVALID, "SIP", "data/meta/sip.json is not a JSON object in UTF-8."),
+    "sip-json-not-read": Rule(WARNING, "SIP", "sip.json is larger than is read; the manifests alone were compared."),
     "sip-json-field": Rule(INVALID, "SIP", "A field of sip.json is missing, unknown or of the wrong kind."),
     "sip-deviation": Rule(WARNING, "SIP", "A field of sip.json deviates in a known way and was read as meant."),
     "sip-checksum-mismatch": Rule(INVALID, "SIP", "The file is not what sip.json says."),

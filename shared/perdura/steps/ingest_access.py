@@ -68,24 +68,26 @@ def stated(files: FileTable, now: datetime) -> Stated:
         feed = rights.tap(file.path, file.size, _nowhere)
         for chunk in chunks:
             feed(chunk)
-    asked = usr_meta(_sip_json(files)).get("embargo_timestamp")
+    told = _sip_json(files)
+    asked = usr_meta(told or {}).get("embargo_timestamp")
     days = [day_of(asked), *(day_of(told.partition("/")[0]) for told in rights.opens)]
     named = [day for day in days if day is not None]
     until = max((day for day in named if day > now.date()), default=None)
     endless = (bool(asked) and day_of(asked) is None) or (rights.undated and not named)
-    return Stated(until, rights.shut or endless)
+    return Stated(until, rights.shut or endless or told is None)
 
 
 def _nowhere(_: object) -> None:
     """The bytes of a description are kept by whom they pass."""
 
 
-def _sip_json(files: FileTable) -> Mapping[str, Any]:
+def _sip_json(files: FileTable) -> Mapping[str, Any] | None:
+    """None for one that is too large to be read: nobody knows what it restricts."""
     data = bytearray()
     for chunk in files.read(SIP_JSON):
         data += chunk
-        if len(data) > LIMITS.tag_file:
-            return {}
+        if len(data) > LIMITS.sip_json:
+            return None
     try:
         value = json.loads(data)
     except (ValueError, RecursionError):

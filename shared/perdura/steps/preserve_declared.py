@@ -25,19 +25,21 @@ COMPUTED = ("sha256", "sha512")
 
 _BAG_INFO = "bag-info.txt"
 _DECLARATION = "bagit.txt"
-_KEPT = (_DECLARATION, _BAG_INFO, SIP_JSON)
 
 
 class Declarations:
     """The tag files of a SIP that speak of its payload: manifests, `bag-info.txt`, `sip.json`."""
 
     def __init__(self, submission: Submission) -> None:
-        """Read them; raises Rejected when one is larger than its limit."""
+        """Read them; a sip.json above its limit is left out, as in ingest; raises Rejected when another is."""
         self._texts = {
             path: _bounded(path, submission.read(path), LIMITS.tag_file)
-            for path in _KEPT
+            for path in (_DECLARATION, _BAG_INFO)
             if path in submission.layout.index
         }
+        described = submission.layout.index.get(SIP_JSON)
+        if described is not None and submission.container.members[described].size <= LIMITS.sip_json:
+            self._texts[SIP_JSON] = _bounded(SIP_JSON, submission.read(SIP_JSON), LIMITS.sip_json)
         self._index = submission.layout.index
         self._manifests = self._read_manifests(submission)
 

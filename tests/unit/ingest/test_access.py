@@ -64,6 +64,13 @@ def test_an_embargo_that_a_submission_states_is_kept_with_its_archive(container:
     assert found(ingested(told, container)) == ("2100-01-01", None)
 
 
+def test_a_sip_json_of_very_many_files_is_read_and_one_that_is_too_large_restricts() -> None:
+    files = cern_sip(created_by="x" * 5_000_000, **{"usr-meta": {"embargo_timestamp": FAR}})
+    payload = {path: data for path, data in files.items() if path.startswith("data/")}
+    assert found(ingested(payload)) == ("2100-01-01", None)
+    assert found(ingested({"data/meta/sip.json": b" " * (16 * 2**20 + 1)})) == (None, True)
+
+
 @pytest.mark.parametrize(
     ("documents", "expected"),
     [
