@@ -68,7 +68,18 @@ def may_skip(pipeline: Sequence[str], position: int) -> bool:
 
 def more_steps(pipeline: Sequence[str]) -> list[str]:
     """Steps that may be run behind a pipeline."""
-    return sorted(FOLLOWERS.get(pipeline[-1], frozenset()) - set(pipeline)) if pipeline else []
+    return sorted(FOLLOWERS.get(pipeline[-1], frozenset()) - set(made_once(pipeline))) if pipeline else []
+
+
+def made_once(pipeline: Sequence[str]) -> list[str]:
+    """A pipeline as if its AIP had been made once: without the steps for the versions before the last.
+
+    `preserve_again` lengthens a pipeline by `preserve` and what followed it.
+    """
+    if "preserve" not in pipeline:
+        return list(pipeline)
+    last = len(pipeline) - 1 - pipeline[::-1].index("preserve")
+    return [*pipeline[: pipeline.index("preserve")], *pipeline[last:]]
 
 
 _LAST = text("""
@@ -200,8 +211,8 @@ def run(connection: Connection, archive: UUID, steps: Sequence[str]) -> Begun:
     last = _last(connection, archive)
     if last.state not in _DONE or last.position != len(last.pipeline) - 1:
         raise Conflict("More steps can be run once all steps of the pipeline are done.", code="not-finished")
+    check_pipeline([*made_once(last.pipeline), *steps])
     pipeline = [*last.pipeline, *steps]
-    check_pipeline(pipeline)
     connection.execute(_PIPELINE, {"archive": archive, "pipeline": json.dumps(pipeline)})
     return _go_on(connection, archive, pipeline, len(last.pipeline))
 

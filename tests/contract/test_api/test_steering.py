@@ -43,6 +43,7 @@ def test_only_what_makes_sense_is_offered() -> None:
     assert steering.legal("blocked", PIPELINE, 2, "blocked") == [Act.RETRY, Act.SKIP, Act.CANCEL]
     assert steering.legal("completed", PIPELINE, 3, "completed") == [Act.RUN]
     assert steering.legal("completed", [*PIPELINE, "notify"], 4, "completed") == []
+    assert steering.legal("completed", [*PIPELINE[:3], *PIPELINE[1:3]], 4, "completed") == [Act.RUN]
     assert steering.legal("awaiting_upload", PIPELINE, None, None) == [Act.CANCEL]
 
 
@@ -91,6 +92,17 @@ def test_more_steps_run_behind_a_finished_pipeline_only(world: World, registry: 
     assert _post(registry, f"/archives/{archive}/run", {"steps": ["notify"]}).status_code == 202
     assert [step["name"] for step in _get(registry, f"/archives/{archive}")["pipeline"]] == [*PIPELINE, "notify"]
     assert _post(registry, f"/archives/{archive}/run", {"steps": ["notify"]}).status_code == 409
+
+
+def test_more_steps_run_behind_a_version_that_was_made_anew(world: World, registry: Client) -> None:
+    renewed = [*PIPELINE, *PIPELINE[1:]]
+    archive = world.archive(state="completed", pipeline=renewed)
+    for position, name in enumerate(renewed):
+        world.step(archive, name, position, "completed")
+    assert _get(registry, f"/archives/{archive}")["actions"] == ["run"]
+    assert _post(registry, f"/archives/{archive}/run", {"steps": ["archive"]}).status_code == 422
+    assert _post(registry, f"/archives/{archive}/run", {"steps": ["notify"]}).status_code == 202
+    assert [step["name"] for step in _get(registry, f"/archives/{archive}")["pipeline"]] == [*renewed, "notify"]
 
 
 def test_a_job_does_what_its_plan_said(world: World, registry: Client) -> None:
