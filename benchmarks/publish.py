@@ -3,11 +3,13 @@
     python benchmarks/publish.py [record] [large] [zip] [--rounds N] [--large BYTES] [--files N] [--each BYTES]
 
 The server is the test peer (`tests/peers/inveniordm`), installed when it is missing; `RDM_STATE` names one that runs
-already. The bare minimum is what any client has to send, over one connection: create, announce both files, send and
-commit each, publish. Ours is the whole step, with registry and object store: lock and notes, the AIP's index, mapping,
-look-ups, files read out of the AIP, a look whether the record is there, MD5 and size after each commit, record and
-files read back. Both are run in turn. The zip is asked over HTTP of the function `publish` as it is
-deployed, with a PostgreSQL of its own. Memory is the peak of a process that does nothing else. About three minutes.
+already. Two bare sides are measured over one connection: the seven requests that any client has to send (create,
+announce both files, send and commit each, publish), and the twelve of a client that makes one record whatever happens
+(inveniordm.md 4: search before, files of the draft, last update, record and files read back). Ours is the whole step,
+with registry and object store: lock and notes, the AIP's index, mapping, look-ups, files read out of the AIP, a look
+whether the record is there, MD5 and size after each commit, record and files read back. They are run in turn. The zip
+is asked over HTTP of the function `publish` as it is deployed, with a PostgreSQL of its own. Memory is the peak of a
+process that does nothing else. About three minutes.
 """
 
 from __future__ import annotations
@@ -83,9 +85,28 @@ def body(package: str) -> dict[str, Any]:
     }
 
 
-def bare(client: httpx.Client, told: Mapping[str, Any]) -> None:
+def fewest(client: httpx.Client, told: Mapping[str, Any]) -> None:
     """The requests that no client can do without: the record is described when it is made, so it is not updated."""
     record = client.post("/api/records", json=told).raise_for_status().json()["id"]
+    _filled(client, record)
+    client.post(f"/api/records/{record}/draft/actions/publish").raise_for_status()
+
+
+def exactly_once(client: httpx.Client, told: Mapping[str, Any]) -> None:
+    """The requests of a client that publishes once whatever happens, and proves what it published (inveniordm.md 4)."""
+    ours = {"q": f'metadata.identifiers.identifier:"urn:uuid:{new_id()}"', "allversions": "true", "size": "25"}
+    client.get("/api/user/records", params=ours).raise_for_status()
+    record = client.post("/api/records", json=told).raise_for_status().json()["id"]
+    draft = f"/api/records/{record}/draft"
+    client.get(f"{draft}/files").raise_for_status()
+    _filled(client, record)
+    client.put(draft, json=told).raise_for_status()
+    client.post(f"{draft}/actions/publish").raise_for_status()
+    client.get(f"/api/records/{record}").raise_for_status()
+    client.get(f"/api/records/{record}/files").raise_for_status()
+
+
+def _filled(client: httpx.Client, record: str) -> None:
     draft = f"/api/records/{record}/draft"
     client.post(f"{draft}/files", json=[{"key": key} for key in FILES]).raise_for_status()
     for key, data in FILES.items():
@@ -93,7 +114,6 @@ def bare(client: httpx.Client, told: Mapping[str, Any]) -> None:
         octets = {"Content-Type": "application/octet-stream"}
         client.put(f"{file}/content", content=data, headers=octets).raise_for_status()
         client.post(f"{file}/commit").raise_for_status()
-    client.post(f"{draft}/actions/publish").raise_for_status()
 
 
 def _note(*_: object) -> None:
@@ -152,22 +172,26 @@ def real(server: peer.Peer) -> Iterator[Real]:
 
 
 def record(server: peer.Peer, rounds: int) -> None:
-    """Time of a two-file record, ours and bare, in turn."""
-    times: dict[str, list[float]] = {"bare": [], "ours": []}
+    """Time of a two-file record, ours and both bare ones, in turn."""
+    times: dict[str, list[float]] = {"fewest": [], "exactly once": [], "ours": []}
     headers = {"Authorization": f"Bearer {server.tokens['publisher']}"}
     with httpx.Client(base_url=server.url, headers=headers, timeout=60) as client, real(server) as ours:
         told = ours.body()
         for number in range(rounds + 2):
             archive = ours.archive()
-            for name, work in (("bare", partial(bare, client, told)), ("ours", partial(ours.publish, archive))):
+            bare = {"fewest": partial(fewest, client, told), "exactly once": partial(exactly_once, client, told)}
+            for name, work in (bare | {"ours": partial(ours.publish, archive)}).items():
                 begun = time.perf_counter()
                 work()
                 if number >= 2:
                     times[name].append(time.perf_counter() - begun)
     medians = {name: statistics.median(values) for name, values in times.items()}
-    ratio = medians["ours"] / medians["bare"]
-    print(f"two-file record, bare minimum of 7 requests, median of {rounds}: {medians['bare']:.3f} s")
-    print(f"two-file record, by the step as it is deployed: {medians['ours']:.3f} s, {ratio:.2f}x (to reach 1.2x)")
+    print(
+        f"two-file record, median of {rounds}, by the step as it is deployed: {medians['ours']:.3f} s (to reach 1.2x)"
+    )
+    for name, requests in (("exactly once", 12), ("fewest", 7)):
+        ratio = medians["ours"] / medians[name]
+        print(f"two-file record, {requests} bare requests ({name}): {medians[name]:.3f} s, ours is {ratio:.2f}x")
 
 
 def child(work: str, *arguments: str) -> str:
