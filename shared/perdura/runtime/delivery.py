@@ -152,7 +152,7 @@ class StepRunner:
         archive = started.archive
         try:
             extras = self.extras(environment, archive) if self.extras else None
-            outcome = self.run(archive, environment.ports(archive, self.needs, extras))
+            outcome = self.run(archive, environment.ports(archive, self.function, self.needs, extras))
         except Retryable as error:
             if not _asked_to_wait(error) and _too_long(environment.settings, started, error.code):
                 raised = Broken(f"{error.message} (tried {started.failed(error.code) + 1} times)", code=error.code)
@@ -262,7 +262,7 @@ def _polled(
     needs: frozenset[str],
 ) -> list[CloudEvent]:
     views = [started.archive for started in rows.values()]
-    outcomes = poll(views, environment.ports(views[0], needs))
+    outcomes = poll(views, environment.ports(views[0], function, needs))
     faults.reach("look-after-effect")
     events: list[CloudEvent] = []
     with environment.engine.begin() as connection:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 from sqlalchemy import Connection, Engine
@@ -119,18 +119,20 @@ class Environment:
         found = read_instances(settings.archivematica)
         return Fleet({each.name: ConnectedArchivematica(each) for each in found}, book)
 
-    def record(self, events: Sequence[Event]) -> None:
-        """Add events that happened elsewhere to the log, in a transaction of their own; known ones stay as they are."""
+    def _record(self, function: str, events: Sequence[Event]) -> None:
+        """Add events to the log in a transaction of their own; known ones stay as they are."""
         with self.engine.begin() as connection:
-            log.append_free(connection, events, actor="preserve")
+            log.append_free(connection, events, actor=function)
 
     @cached_property
     def placements(self) -> Placements:
         """Records on access systems."""
         return RegistryPlacements(self.engine)
 
-    def ports(self, archive: ArchiveView, needs: frozenset[str], extras: Mapping[str, Any] | None = None) -> Ports:
-        """The ports of one invocation for one Archive; only the adapters that the function needs are made."""
+    def ports(
+        self, archive: ArchiveView, function: str, needs: frozenset[str], extras: Mapping[str, Any] | None = None
+    ) -> Ports:
+        """The ports of one invocation of a function for one Archive; only the adapters that it needs are made."""
         step = archive.step
         return Ports(
             settings=self.settings,
@@ -147,7 +149,7 @@ class Environment:
             tape=self.tape if "tape" in needs else None,
             tape_jobs=RegistryTapeJobs(self.engine) if "tape" in needs else None,
             fleet=self.fleet if "fleet" in needs else None,
-            record=self.record,
+            record=partial(self._record, function),
             placements=self.placements if "placements" in needs else None,
             extras=extras,
         )

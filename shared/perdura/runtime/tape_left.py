@@ -38,7 +38,7 @@ def _jobs(environment: Environment, tape: TapeSystem, function: str, needs: froz
         left = tape_left.jobs(connection, archive_left.MOST)
         if not left:
             return []
-        ports = environment.ports(left[0].copies[0].archive, needs)
+        ports = environment.ports(left[0].copies[0].archive, function, needs)
         for looked in archive_left.call_off(left, tape, ports):
             tape_left.looked_at(connection, looked.job, looked.found, over=bool(looked.ended))
             for ended in looked.ended:
@@ -64,7 +64,7 @@ def _recalls(environment: Environment, tape: TapeSystem, function: str, needs: f
     told: list[CloudEvent] = []
     with environment.engine.begin() as connection:
         for left in tape_left.recalls(connection, recall_left.MOST):
-            done, event = recall_left.call_off(left, tape, environment.ports(left.archive, needs))
+            done, event = recall_left.call_off(left, tape, environment.ports(left.archive, function, needs))
             if done:
                 tape_left.called_off(connection, left.archive.step.id)
             if event is not None and not log.append_free(connection, [event], actor=function):

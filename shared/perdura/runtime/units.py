@@ -76,7 +76,7 @@ class UnitRunner:
     def _run(self, environment: Environment, started: units.StartedUnit) -> UnitOutcome:
         """What the unit did, or the error that the step has to answer for; raises Retryable for what will pass."""
         archive = started.archive
-        ports = environment.ports(archive, frozenset())
+        ports = environment.ports(archive, self.function, frozenset())
         ports = replace(ports, progress=environment.unit_progress(archive, started.key))
         try:
             return self.run(archive, WorkUnit(started.key, started.checkpoint), ports)

@@ -91,7 +91,7 @@ def test_an_empty_file_is_not_sent(run: Run, registry: FakeRegistry, tmp_path: P
 
 
 def test_a_deposit_is_watched_until_it_is_preserved(run: Run, registry: FakeRegistry, package: Path) -> None:
-    copy = {"location": "tape", "uri": "https://tape/a1.tar"}
+    copy = {"location": "tape", "uri": "https://tape/a1.tar", "state": "held"}
     done = archive("completed", copies=[copy], publication={"url": "https://access/a1"})
     registry.on("GET /api/v1/archives/a1", (200, archive("running")), (502, b""), (200, done))
     running, completed = [step("ingest", "running")], [step("ingest", "completed")]

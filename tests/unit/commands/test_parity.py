@@ -31,6 +31,7 @@ COMMANDS = {
     "run_steps": "archives run ID publish",
     "cancel_step": "archives cancel ID --step ID",
     "recall_archive": "recall ID --drill",
+    "archive_again": "archives archive-again ID",
     "check_copies": "check ID --copy object-store",
     "make_pass": "access link ID --file data/a.txt",
     "withdraw": "access withdraw ID --reason spam --yes",
