@@ -8,10 +8,11 @@ from uuid import UUID
 from flask import Response
 
 from perdura.accounts.principals import Permission
+from perdura.api.extents import file_extent
 from perdura.api.problems import not_found
 from perdura.api.queries import archives, files
 from perdura.api.queries.rows import AnyRow
-from perdura.api.resources.packages import file_extent, file_in_package
+from perdura.api.resources.packages import file_in_package
 from perdura.web import file_list, showing
 from perdura.web.holdings import Holding, in_package, kind_of
 from perdura.web.visit import Visit

@@ -10,9 +10,9 @@ from uuid import UUID
 from flask import Response
 
 from perdura.api.content import serve
+from perdura.api.extents import file_extent, package_extent
 from perdura.api.queries import events, offers, published
 from perdura.api.queries.rows import AnyRow
-from perdura.api.resources.packages import file_extent, package_extent
 from perdura.web import door, file_list, schema_org, signposting
 from perdura.web.description import Description
 from perdura.web.holdings import Holding, holding

@@ -6,8 +6,8 @@ from uuid import UUID
 
 from flask import Response
 
+from perdura.api.extents import file_extent
 from perdura.api.problems import not_found
-from perdura.api.resources.packages import file_extent
 from perdura.packages import aip_payload
 from perdura.web import door, showing
 from perdura.web.holdings import holding, kind_of

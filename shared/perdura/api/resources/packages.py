@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import posixpath
 from typing import Literal
 from uuid import UUID
 
 from flask import Response
 
 from perdura.accounts.principals import Permission
-from perdura.api.content import OCTETS, Extent, serve
+from perdura.api.content import OCTETS, serve
+from perdura.api.extents import file_extent, package_extent
 from perdura.api.models.base import Request
 from perdura.api.operations import Call, Section
 from perdura.api.problems import Problem, not_found
 from perdura.api.queries import archives, files
 from perdura.api.queries.rows import AnyRow
-from perdura.storage.store import ObjectRef
 from perdura.web import door
 
 section = Section("Packages")
@@ -23,8 +22,6 @@ section = Section("Packages")
 REDIRECT_ABOVE = 2**30
 """Packages larger than this are fetched from the store itself: no function lives long enough to pass them on."""
 REDIRECT_SECONDS = 3600
-
-_MEDIA_TYPES = {"tar": "application/x-tar", "zip": "application/zip", "tar.gz": "application/gzip"}
 
 
 class ContentQuery(Request):
@@ -90,38 +87,3 @@ def _package(call: Call, archive_id: UUID, package_id: UUID) -> AnyRow:
     if package is None or package.archive_id != archive_id:
         raise not_found("package")
     return package
-
-
-def package_extent(package: AnyRow) -> Extent:
-    """The bytes of a whole package, pinned to the state that was recorded."""
-    name = posixpath.basename(package.key)
-    if package.kind == "SIP" and "." not in name:
-        name = f"{name}.{package.container}"
-    return Extent(
-        ref=ObjectRef(package.bucket, package.key, package.version_id, package.etag),
-        offset=0,
-        size=package.size,
-        name=name,
-        media_type=_MEDIA_TYPES.get(package.container),
-        sha256=package.checksums.get("sha256"),
-        modified=package.created_at,
-    )
-
-
-def file_extent(package: AnyRow, row: AnyRow) -> Extent:
-    """The bytes of one file of a package; raises a 409 for a file that only unpacking would reach."""
-    if package.container == "prefix":
-        ref, offset = ObjectRef(package.bucket, package.key + row.path), 0
-    elif row.offset is not None:
-        ref, offset = ObjectRef(package.bucket, package.key, package.version_id, package.etag), row.offset
-    else:
-        raise Problem(409, "This file can only be had with its whole package.", "not-readable-alone")
-    return Extent(
-        ref=ref,
-        offset=offset,
-        size=row.size,
-        name=row.path,
-        media_type=row.media_type,
-        sha256=row.checksums.get("sha256"),
-        modified=package.created_at,
-    )
