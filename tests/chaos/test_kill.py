@@ -208,7 +208,7 @@ def test_the_relay_killed_between_broker_and_outbox_loses_and_doubles_nothing(
     # What ingest leaves unsent is the relay's to send; behind its commit it shares the other functions' emitter.
     arm(faults, "ingest", "after-commit")
     arm(faults, "relay", point, how)
-    archive = begin(stack, "ingest", f"relay {point}")
+    archive = begin(stack, "ingest", f"relay {point} {how}")
     assert_everything_once(stack, archive, undisturbed)
     killed(stack, faults, "relay", point)
 
