@@ -5,12 +5,11 @@ from __future__ import annotations
 from uuid import UUID
 
 from flask import Response
-from pydantic import ValidationError
 
 from perdura.accounts.principals import Permission
 from perdura.api.models.access import EmbargoRequest, PublicationRequest, WithdrawalRequest
-from perdura.api.problems import invalid
 from perdura.api.resources import access
+from perdura.web.query_string import checked
 from perdura.web.visit import Visit, see_other
 
 
@@ -18,10 +17,7 @@ def embargo(visit: Visit, archive_id: UUID) -> Response:
     """Shut the files until a day; an empty day opens them."""
     visit.require(Permission.OPERATE)
     fields = visit.form(("until",))
-    try:
-        wanted = EmbargoRequest.model_validate({"until": fields["until"] or None})
-    except ValidationError as error:
-        raise invalid(error, "form") from None
+    wanted = checked(EmbargoRequest, {"until": fields["until"] or None})
     access.set_embargo(visit, archive_id, wanted)
     return see_other(f"/archives/{archive_id}")
 
@@ -31,11 +27,7 @@ def withdraw(visit: Visit, archive_id: UUID) -> Response:
     visit.require(Permission.OPERATE)
     fields = visit.form(("reason", "note", "tell_source"))
     told = {"reason": fields["reason"], "note": fields["note"], "tell_source": fields["tell_source"] == "yes"}
-    try:
-        wanted = WithdrawalRequest.model_validate(told)
-    except ValidationError as error:
-        raise invalid(error, "form") from None
-    access.withdraw(visit, archive_id, wanted)
+    access.withdraw(visit, archive_id, checked(WithdrawalRequest, told))
     return see_other(f"/archives/{archive_id}")
 
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from uuid import UUID
 
 from flask import Response
-from pydantic import ValidationError
 
 from perdura.accounts import tokens
 from perdura.accounts.principals import Permission
 from perdura.api.models.accounts import TokenRequest
-from perdura.api.problems import Problem, invalid
+from perdura.api.problems import Problem
 from perdura.api.resources import users
+from perdura.web.query_string import checked
 from perdura.web.visit import Visit, see_other
 
 LIVES = (7, 30, 90, 366)
@@ -31,11 +31,7 @@ def make_token(visit: Visit) -> Response:
     fields = visit.form(("name", "days"))
     wanted = {**fields, "scopes": visit.request.form.getlist("scope")}
     try:
-        try:
-            request = TokenRequest.model_validate(wanted)
-        except ValidationError as error:
-            raise invalid(error, "form") from None
-        row, secret = users.issue_token(visit, request)
+        row, secret = users.issue_token(visit, checked(TokenRequest, wanted))
     except Problem as problem:
         return _page(visit, problem=problem, sent=wanted)
     return _page(visit, made=row.name, secret=secret)

@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import Response
-from pydantic import ValidationError
 from sqlalchemy import select
 
 from perdura.accounts import directory, grants, tokens
@@ -14,13 +13,14 @@ from perdura.accounts.principals import Permission, Role
 from perdura.api import cursors, naming
 from perdura.api.models.accounts import GrantRequest, UserChange
 from perdura.api.models.steering import PipelineRequest
-from perdura.api.problems import Problem, invalid, not_found, problem_of
+from perdura.api.problems import Problem, not_found, problem_of
 from perdura.api.resources import grants as grant_resource
 from perdura.api.resources import pipelines, users
 from perdura.api.resources.settings import shown
 from perdura.errors import Rejected
 from perdura.registry.tables import Pipeline
 from perdura.registry.transitions import FOLLOWERS
+from perdura.web.query_string import checked
 from perdura.web.visit import Visit, see_other
 
 PAGE = 50
@@ -94,11 +94,9 @@ def give_grant(visit: Visit) -> Response:
     fields = visit.form(("holder", "holder_kind", "object", "object_kind"))
     sent = {fields["holder_kind"]: fields["holder"], fields["object_kind"]: fields["object"]}
     try:
-        wanted = GrantRequest.model_validate(sent)
+        wanted = checked(GrantRequest, sent)
         naming.check(visit.connection, visit.principal, naming.in_model(wanted, "form"))
         grant_resource.create_grant(visit, wanted)
-    except ValidationError as error:
-        return _grants(visit, problem=invalid(error, "form"), sent=fields)
     except Problem as problem:
         return _grants(visit, problem=problem, sent=fields)
     return see_other(f"{BASE}/grants")
@@ -133,12 +131,9 @@ def save_pipeline(visit: Visit) -> Response:
     visit.require(Permission.ADMINISTER)
     fields = visit.form(("name", "steps", "description"))
     try:
-        wanted = PipelineRequest.model_validate(
-            {"steps": fields["steps"].replace(",", " ").split(), "description": fields["description"]}
-        )
+        steps = fields["steps"].replace(",", " ").split()
+        wanted = checked(PipelineRequest, {"steps": steps, "description": fields["description"]})
         pipelines.put_pipeline(visit, fields["name"], wanted)
-    except ValidationError as error:
-        return _pipelines(visit, problem=invalid(error, "form"), sent=fields)
     except (Problem, Rejected) as refused:
         return _pipelines(visit, problem=problem_of(refused), sent=fields)
     visit.detail |= {"name": fields["name"], "steps": wanted.steps}

@@ -6,15 +6,15 @@ import re
 from typing import Any
 
 from flask import Response
-from pydantic import ValidationError
 
 from perdura.accounts.principals import Permission
 from perdura.api import naming
 from perdura.api.models.announcements import AnnouncementRequest
-from perdura.api.problems import Problem, invalid, problem_of
+from perdura.api.problems import Problem, problem_of
 from perdura.api.resources import announcements
 from perdura.errors import PerduraError
 from perdura.web import adding
+from perdura.web.query_string import checked
 from perdura.web.visit import Visit, see_other
 
 _FIELDS = ("bucket", "prefix", "packages", "collection")
@@ -26,11 +26,9 @@ def announce(visit: Visit) -> Response:
     visit.require(Permission.DEPOSIT)
     sent = visit.form(_FIELDS)
     try:
-        wanted = AnnouncementRequest.model_validate(_given(sent))
+        wanted = checked(AnnouncementRequest, _given(sent))
         naming.check(visit.connection, visit.principal, naming.in_model(wanted, "form"))
         job = announcements.begin(visit, wanted)
-    except ValidationError as error:
-        return adding.refused(visit, invalid(error, "form"), sent)
     except (Problem, PerduraError) as error:
         return adding.refused(visit, problem_of(error), sent)
     return see_other(f"/jobs/{job}")

@@ -6,13 +6,12 @@ from typing import Any
 from uuid import UUID
 
 from flask import Response
-from pydantic import ValidationError
 
 from perdura.accounts.principals import Permission
 from perdura.api import cursors, naming, presentation
 from perdura.api.models.access import REASONS, RestrictionRequest
 from perdura.api.models.archives import ArchiveQuery, CheckRequest, CopyRequest
-from perdura.api.problems import invalid, not_found
+from perdura.api.problems import not_found
 from perdura.api.queries import archives, collections, events, facets, files, finding
 from perdura.api.queries.rows import AnyRow
 from perdura.api.resources import access
@@ -23,7 +22,7 @@ from perdura.registry import steering
 from perdura.registry.steering import Act
 from perdura.registry.transitions import ERRAND_POSITION
 from perdura.web.holdings import in_package
-from perdura.web.query_string import address, read_query
+from perdura.web.query_string import address, checked, read_query
 from perdura.web.visit import Visit, see_other
 
 FILES_SHOWN = 100
@@ -140,11 +139,8 @@ def restrict(visit: Visit, archive_id: UUID) -> Response:
     """Restrict the Archive, or open it."""
     visit.require(Permission.OPERATE)
     fields = visit.form(("restricted", "reason"))
-    try:
-        wanted = RestrictionRequest(restricted=fields["restricted"] == "yes", reason=fields["reason"])
-    except ValidationError as error:
-        raise invalid(error, "form") from None
-    access.set_restriction(visit, archive_id, wanted)
+    wanted = {"restricted": fields["restricted"] == "yes", "reason": fields["reason"]}
+    access.set_restriction(visit, archive_id, checked(RestrictionRequest, wanted))
     return see_other(f"/archives/{archive_id}")
 
 

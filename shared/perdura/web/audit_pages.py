@@ -6,12 +6,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from flask import Response
-from pydantic import ValidationError
 
 from perdura.accounts.principals import Permission
 from perdura.api.models.accounts import AuditQuery
-from perdura.api.problems import invalid
 from perdura.api.resources.audit import list_audit
+from perdura.web.query_string import checked
 from perdura.web.visit import Visit
 
 FILTERS = ("user", "action", "outcome", "object")
@@ -23,10 +22,7 @@ def listing(visit: Visit) -> Response:
     sent: dict[str, Any] = {
         name: value for name in (*FILTERS, "cursor") if (value := visit.request.args.get(name, "").strip())
     }
-    try:
-        page = list_audit(visit, AuditQuery.model_validate(sent))
-    except ValidationError as error:
-        raise invalid(error, "query") from None
+    page = list_audit(visit, checked(AuditQuery, sent, "query"))
     following = f"/audit?{urlencode({**sent, 'cursor': page.next})}" if page.next else None
     return visit.page(
         "audit.html",

@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
 from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import Response
-from pydantic import BaseModel, ValidationError
 
 from perdura.accounts.principals import Permission
 from perdura.api import cursors, presentation
 from perdura.api.models.collections import CollectionChange, CollectionQuery, CollectionRequest
-from perdura.api.problems import Problem, invalid, not_found, problem_of
+from perdura.api.problems import Problem, not_found, problem_of
 from perdura.api.queries import collections, facets, finding
 from perdura.api.queries.criteria import Criteria
 from perdura.api.resources import collections as resource
 from perdura.api.sight import seen
 from perdura.errors import Conflict
 from perdura.registry import collections as registry
-from perdura.web.query_string import read_query
+from perdura.web.query_string import checked, read_query
 from perdura.web.visit import Visit, see_other
-
-Model = TypeVar("Model", bound=BaseModel)
 
 SHOWN = 200
 NEWEST = 10
@@ -61,7 +57,7 @@ def create(visit: Visit) -> Response:
     visit.require(Permission.OPERATE)
     fields = visit.form(tuple(NOTHING))
     try:
-        wanted = _checked(CollectionRequest, _values(fields))
+        wanted = checked(CollectionRequest, _values(fields))
         made = registry.create(visit.connection, wanted.name, wanted.description, restricted=wanted.restricted)
     except (Problem, Conflict) as refused:
         return _page(visit, problem=problem_of(refused), sent=fields)
@@ -97,7 +93,7 @@ def change(visit: Visit, collection_id: UUID) -> Response:
     """Rename or describe a collection."""
     visit.require(Permission.OPERATE)
     try:
-        wanted = _checked(CollectionChange, _values(visit.form(tuple(NOTHING))))
+        wanted = checked(CollectionChange, _values(visit.form(tuple(NOTHING))))
         registry.change(
             visit.connection,
             collection_id,
@@ -121,7 +117,7 @@ def remove(visit: Visit, collection_id: UUID) -> Response:
 def add_archive(visit: Visit, archive_id: UUID) -> Response:
     """Put one Archive into the collection of that name, which is made when there is none."""
     visit.require(Permission.OPERATE)
-    name = _checked(CollectionRequest, {"name": visit.form(("name",))["name"]}).name
+    name = checked(CollectionRequest, {"name": visit.form(("name",))["name"]}).name
     seen(visit, archive_id)
     found = collections.named(visit.connection, visit.principal, name)
     collection = found.id if found is not None else registry.create(visit.connection, name)
@@ -131,10 +127,3 @@ def add_archive(visit: Visit, archive_id: UUID) -> Response:
 
 def _values(fields: Mapping[str, str]) -> dict[str, object]:
     return {**fields, "restricted": bool(fields["restricted"])}
-
-
-def _checked(model: type[Model], values: dict[str, object]) -> Model:
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        raise invalid(error, "form") from None

@@ -7,19 +7,18 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import Response
-from pydantic import ValidationError
 
 from perdura.accounts.principals import Permission
 from perdura.api import cursors, naming
 from perdura.api.models.archives import ArchiveFilter
 from perdura.api.models.steering import JobRequest
-from perdura.api.problems import invalid, not_found
+from perdura.api.problems import not_found
 from perdura.api.queries import collections, jobs
 from perdura.api.resources import jobs as resource
 from perdura.errors import Conflict
 from perdura.registry import jobs as registry
 from perdura.registry.transitions import FOLLOWERS
-from perdura.web.query_string import address, read_values
+from perdura.web.query_string import address, checked, read_values
 from perdura.web.visit import Visit, see_other
 
 SHOWN = 50
@@ -70,10 +69,7 @@ def begin(visit: Visit) -> Response:
         given["steps"] = [step for step in form.getlist("steps") if step]
     if given["act"] in {"collect", "take-out"}:
         given["collection"] = form.get("into") or None
-    try:
-        wanted = JobRequest.model_validate(given)
-    except ValidationError as error:
-        raise invalid(error, "form") from None
+    wanted = checked(JobRequest, given)
     naming.check(visit.connection, visit.principal, naming.in_model(wanted, "form"))
     try:
         job = resource.begin(visit, wanted)

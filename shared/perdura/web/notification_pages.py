@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from flask import Response
-from pydantic import ValidationError
 
 from perdura.accounts.principals import Permission
 from perdura.api import naming
 from perdura.api.models.subscriptions import SubscriptionRequest
-from perdura.api.problems import Problem, invalid
+from perdura.api.problems import Problem
 from perdura.api.queries import collections
 from perdura.api.resources import subscriptions
 from perdura.web.language import marked, translate
+from perdura.web.query_string import checked
 from perdura.web.visit import Visit, see_other
 
 KINDS = {
@@ -68,11 +68,9 @@ def create(visit: Visit) -> Response:
     visit.require(Permission.SELF)
     fields, kinds = visit.form(tuple(NOTHING)), visit.request.form.getlist("kinds")
     try:
-        wanted = SubscriptionRequest.model_validate({**{n: v for n, v in fields.items() if v}, "kinds": kinds})
+        wanted = checked(SubscriptionRequest, {**{n: v for n, v in fields.items() if v}, "kinds": kinds})
         naming.check(visit.connection, visit.principal, naming.in_model(wanted, "form"))
         _, secret = subscriptions.make(visit, wanted)
-    except ValidationError as error:
-        return _page(visit, problem=invalid(error, "form"), sent=fields, chosen=kinds)
     except Problem as problem:
         return _page(visit, problem=problem, sent=fields, chosen=kinds)
     return see_other("/notifications") if wanted.way == "email" else _page(visit, secret=secret)

@@ -1,4 +1,4 @@
-"""The address of a page as a model, and back: filters live in the URL."""
+"""What a page is sent as a model, and the address of a page back from one: filters live in the URL."""
 
 from __future__ import annotations
 
@@ -12,25 +12,30 @@ from perdura.api.models.archives import ArchiveFilter
 from perdura.api.problems import invalid
 from perdura.web.visit import Visit
 
-Query = TypeVar("Query", bound=BaseModel)
+Model = TypeVar("Model", bound=BaseModel)
 
 
-def read_query(visit: Visit, model: type[Query]) -> Query:
+def read_query(visit: Visit, model: type[Model]) -> Model:
     """The address's parameters as a model; what was left empty in a form is as if it were not there."""
     return read_values(visit.request.args, model)
 
 
-def read_values(given: Any, model: type[Query]) -> Query:
+def read_values(given: Any, model: type[Model]) -> Model:
     """Parameters or fields (a MultiDict) as a model. Raises a 422 that names what is wrong."""
     sent: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         values = [value for value in given.getlist(name) if value]
         if values:
             sent[name] = values if get_origin(field.annotation) is list else values[-1]
+    return checked(model, sent, "query")
+
+
+def checked(model: type[Model], values: Mapping[str, Any], where: str = "form") -> Model:
+    """The values of a form (or of what `where` names) as a model. Raises a 422 that names what is wrong."""
     try:
-        return model.model_validate(sent)
+        return model.model_validate(values)
     except ValidationError as error:
-        raise invalid(error, "query") from None
+        raise invalid(error, where) from None
 
 
 def address(query: ArchiveFilter, changes: Mapping[str, Any], *, at: str = "/archives") -> str:

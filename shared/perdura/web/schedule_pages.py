@@ -6,19 +6,18 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import Response
-from pydantic import ValidationError
 
 from perdura.accounts.principals import Permission
 from perdura.api import naming
 from perdura.api.models.schedules import ItemQuery, RunQuery, ScheduleQuery, ScheduleRequest
-from perdura.api.problems import Problem, invalid, problem_of
+from perdura.api.problems import Problem, problem_of
 from perdura.api.queries import collections
 from perdura.api.resources import schedules
 from perdura.errors import PerduraError
 from perdura.registry.run_states import ItemState
 from perdura.sources.listing import ways
 from perdura.sources.profile import profiles
-from perdura.web.query_string import read_query
+from perdura.web.query_string import checked, read_query
 from perdura.web.visit import Visit, see_other
 
 ACTS = {
@@ -65,11 +64,9 @@ def create(visit: Visit) -> Response:
     visit.require(Permission.OPERATE)
     fields = visit.form(FIELDS)
     try:
-        wanted = ScheduleRequest.model_validate({name: value for name, value in fields.items() if value})
+        wanted = checked(ScheduleRequest, {name: value for name, value in fields.items() if value})
         naming.check(visit.connection, visit.principal, naming.in_model(wanted, "form"))
         made = schedules.create_schedule(visit, wanted)
-    except ValidationError as error:
-        return _form(visit, fields, invalid(error, "form"))
     except (Problem, PerduraError) as refused:
         return _form(visit, fields, problem_of(refused))
     visit.objects.append(made.id)

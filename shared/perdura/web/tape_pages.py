@@ -6,15 +6,13 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import Response
-from pydantic import ValidationError
 
 from perdura.accounts.principals import Permission
 from perdura.api import presentation
 from perdura.api.models.tape import PauseRequest, PriorityRequest, TapeJobQuery
-from perdura.api.problems import invalid
 from perdura.api.queries import tape_steps
 from perdura.api.resources import tape
-from perdura.web.query_string import read_query
+from perdura.web.query_string import checked, read_query
 from perdura.web.visit import Visit, see_other
 
 SHOWN = 50
@@ -63,10 +61,7 @@ def act(visit: Visit, act: str) -> Response:
     if act == "resume":
         tape.resume_tape(visit)
         return see_other("/tape")
-    try:
-        tape.pause_tape(visit, PauseRequest.model_validate(fields))
-    except ValidationError as error:
-        raise invalid(error, "form") from None
+    tape.pause_tape(visit, checked(PauseRequest, fields))
     return see_other("/tape")
 
 
@@ -77,8 +72,5 @@ def act_on_job(visit: Visit, job_id: UUID, act: str) -> Response:
     if act == "cancel":
         tape.cancel_tape_job(visit, job_id)
         return see_other("/tape/jobs?open=true")
-    try:
-        tape.prioritise_tape_job(visit, job_id, PriorityRequest.model_validate(fields))
-    except ValidationError as error:
-        raise invalid(error, "form") from None
+    tape.prioritise_tape_job(visit, job_id, checked(PriorityRequest, fields))
     return see_other("/tape/jobs?open=true")

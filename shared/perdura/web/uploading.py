@@ -10,18 +10,18 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from flask import Response
-from pydantic import ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
 
 from perdura.accounts.principals import Permission
 from perdura.api.models.deposits import LARGEST_DEPOSIT, DepositRequest
-from perdura.api.problems import FieldError, Problem, invalid
+from perdura.api.problems import FieldError, Problem
 from perdura.api.sessions import CSRF_FIELD
 from perdura.registry import archives as registry_archives
 from perdura.registry import deposits as registry
 from perdura.registry.deposits import Announced, Arrival
 from perdura.storage.store import Written
+from perdura.web.query_string import checked
 from perdura.web.visit import Visit, see_other
 
 _CHUNK = 1 << 18
@@ -102,7 +102,9 @@ def _store(visit: Visit, form: _Form, filename: str, events: Iterator[Event]) ->
     """Announce the deposit and write its bytes; nothing is begun before all of them are there."""
     visit.check_csrf(form.fields.get(CSRF_FIELD, b"").decode("utf-8", "replace"))
     settings = visit.services.settings
-    wanted = _checked(filename, form.fields.get("title", b"").decode("utf-8", "replace").strip())
+    name = filename.replace("\\", "/").rpartition("/")[2]
+    title = form.fields.get("title", b"").decode("utf-8", "replace").strip()
+    wanted = checked(DepositRequest, {"filename": name, "size": 1, "title": title or None})
     with visit.services.engine.begin() as connection:
         deposit = registry.announce(
             connection,
@@ -124,14 +126,6 @@ def _store(visit: Visit, form: _Form, filename: str, events: Iterator[Event]) ->
             raise _no_file()
         form.written = writer.finish()
     form.deposit = deposit
-
-
-def _checked(filename: str, title: str) -> DepositRequest:
-    name = filename.replace("\\", "/").rpartition("/")[2]
-    try:
-        return DepositRequest(filename=name, size=1, title=title or None)
-    except ValidationError as error:
-        raise invalid(error, "form") from None
 
 
 def _no_file() -> Problem:
