@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import date
 from http import HTTPStatus
 
 from flask import Response
@@ -144,6 +145,11 @@ def respond_with(problem: Problem) -> Response:
 def not_found(what: str) -> Problem:
     """The 404 for what is not there, or may not be seen; the two cannot be told apart."""
     return Problem(404, f"There is no such {what}.", "not-found")
+
+
+def embargoed(until: date) -> Problem:
+    """The 403 for whoever wants bytes of an Archive whose files are shut."""
+    return Problem(403, f"The files of this Archive are under embargo until {until.isoformat()}.", "embargoed")
 
 
 def method_not_allowed(allowed: Iterable[str]) -> Problem:

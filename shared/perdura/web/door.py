@@ -1,23 +1,18 @@
-"""The door to content: whoever wants bytes of an Archive comes through here, whatever their form, on the access pages
-as in the registry.
+"""The door to content on the access pages: whoever wants bytes of an Archive comes through here, whatever their form.
 
 What is published and not restricted may be known; of its content may be had what was offered by the policy of the
 access pages, when no embargo lies on it. A pass (`passes`) opens content that is not for everybody, and shows nothing
-else; what was withdrawn it does not open. In the registry an embargo holds for all to whom a restricted Archive would
-be hidden.
+else; what was withdrawn it does not open. In the registry `sight.readable` decides.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from uuid import UUID
 
-from sqlalchemy.engine import Connection
-
-from perdura.accounts.principals import Principal
-from perdura.api.problems import Problem, not_found
-from perdura.api.queries import archives, files, offers, published
+from perdura.api.problems import Problem, embargoed, not_found
+from perdura.api.queries import files, offers, published
 from perdura.api.queries.rows import AnyRow
 from perdura.registry import embargo
 from perdura.web import passes
@@ -68,7 +63,9 @@ def content(reading: Reading, archive_id: UUID, thing: str) -> Opened:
         if row is not None and package is not None:
             return Opened(reading.describe(row), package, everything=True, by_pass=True)
     row, description = known(reading, archive_id)
-    _ask(embargo.ends(row.metadata, now))
+    until = embargo.ends(row.metadata, now)
+    if until is not None:
+        raise embargoed(until)
     offer = offers.find(reading.connection, archive_id)
     if offer is None or offer.content == "metadata" or (thing == "aip" and offer.content != "aip"):
         raise not_found("content")
@@ -85,20 +82,3 @@ def file(reading: Reading, archive_id: UUID, path: str) -> tuple[Opened, AnyRow]
     if row is None:
         raise not_found("file")
     return opened, row
-
-
-def registry_content(connection: Connection, principal: Principal, archive_id: UUID) -> AnyRow:
-    """The Archive, for whoever wants bytes of any of its packages from the registry.
-
-    Raises a 404 where they may not see it, a 403 under an embargo.
-    """
-    row = archives.find(connection, principal, archive_id)
-    if row is None:
-        raise not_found("Archive")
-    _ask(archives.shut_until(row))
-    return row
-
-
-def _ask(until: date | None) -> None:
-    if until is not None:
-        raise Problem(403, f"The files of this Archive are under embargo until {until.isoformat()}.", "embargoed")

@@ -13,6 +13,7 @@ from perdura.api.problems import not_found
 from perdura.api.queries import archives, files
 from perdura.api.queries.rows import AnyRow
 from perdura.api.resources.packages import file_in_package
+from perdura.api.sight import seen
 from perdura.web import file_list, showing
 from perdura.web.holdings import Holding, in_package, kind_of
 from perdura.web.visit import Visit
@@ -21,9 +22,7 @@ from perdura.web.visit import Visit
 def listing(visit: Visit, archive_id: UUID) -> Response:
     """The files of the package that stands for the Archive, a page at a time, searched by their paths."""
     visit.require(Permission.READ)
-    archive = archives.find(visit.connection, visit.principal, archive_id)
-    if archive is None:
-        raise not_found("Archive")
+    archive = seen(visit, archive_id)
     package = files.best_package(visit.connection, archive_id)
     until = archives.shut_until(archive)
 
@@ -43,12 +42,11 @@ def listing(visit: Visit, archive_id: UUID) -> Response:
 def view(visit: Visit, archive_id: UUID, package_id: UUID, path: str) -> Response:
     """A look at one file: whoever may not fetch it from the API may not look at it."""
     visit.require(Permission.READ)
-    package, row = file_in_package(visit, archive_id, package_id, path)
+    archive, package, row = file_in_package(visit, archive_id, package_id, path)
     file = in_package(row, package, shut=False)
     kind = kind_of(file.path, file.media_type)
     if kind is None or file.url is None:
         raise not_found("preview")
     shown = showing.look(visit.services.store, file_extent(package, row), kind)
-    archive = archives.find(visit.connection, visit.principal, archive_id)
     response = visit.page("file.html", archive=archive, file=file, shown=shown)
     return showing.allow(response, shown, visit.services.settings)

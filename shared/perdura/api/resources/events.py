@@ -12,8 +12,8 @@ from perdura.api import cursors, presentation
 from perdura.api.log_door import sight_of
 from perdura.api.models.archives import EventPage, EventQuery, EventSearch, FoundEventPage
 from perdura.api.operations import Call, Section
-from perdura.api.problems import not_found
-from perdura.api.queries import archives, events, premis_search
+from perdura.api.queries import events, premis_search
+from perdura.api.sight import seen
 from perdura.premis.query import Filter
 
 section = Section("Events")
@@ -27,8 +27,7 @@ def list_events(call: Call, archive_id: UUID, query: EventQuery) -> EventPage:
 
     `format=premis`, or `Accept: application/xml`, answers one PREMIS 3.0 document with all of them.
     """
-    if archives.find(call.connection, call.principal, archive_id) is None:
-        raise not_found("Archive")
+    seen(call, archive_id)
     if query.format == "premis" or _wants_xml(call):
         whole = events.premis_document(archive_id, events.every(call.connection, archive_id))
         return Response(whole, mimetype=PREMIS_XML)  # type: ignore[return-value]

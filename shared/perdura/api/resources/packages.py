@@ -15,7 +15,7 @@ from perdura.api.operations import Call, Section
 from perdura.api.problems import Problem, not_found
 from perdura.api.queries import archives, files
 from perdura.api.queries.rows import AnyRow
-from perdura.web import door
+from perdura.api.sight import readable
 
 section = Section("Packages")
 
@@ -47,7 +47,7 @@ def get_package_content(call: Call, archive_id: UUID, package_id: UUID, query: C
     403 while an embargo is on the Archive, except for those who may see it were it restricted.
     `delivery=redirect` answers 307 to a URL of the store that expires; `auto` does so above 1 GiB.
     """
-    package = _package(call, archive_id, package_id)
+    _, package = _package(call, archive_id, package_id)
     if package.container == "prefix":
         raise Problem(409, "This package lies unpacked in the store; fetch its files.", "not-one-object")
     extent = package_extent(package)
@@ -68,22 +68,25 @@ def get_file_content(call: Call, archive_id: UUID, package_id: UUID, path: str, 
 
     403 while an embargo is on the Archive, except for those who may see it were it restricted.
     """
-    package, row = file_in_package(call, archive_id, package_id, path)
+    _, package, row = file_in_package(call, archive_id, package_id, path)
     return serve(call.request, call.services.store, file_extent(package, row), view=query.view)
 
 
-def file_in_package(call: Call, archive_id: UUID, package_id: UUID, path: str) -> tuple[AnyRow, AnyRow]:
-    """The package and the file at the path, for a caller who may have its bytes; raises the problem that forbids it."""
-    package = _package(call, archive_id, package_id)
+def file_in_package(call: Call, archive_id: UUID, package_id: UUID, path: str) -> tuple[AnyRow, AnyRow, AnyRow]:
+    """The Archive, the package and the file at the path, for a caller who may have its bytes.
+
+    Raises the problem that forbids it.
+    """
+    archive, package = _package(call, archive_id, package_id)
     row = files.one(call.connection, package_id, path)
     if row is None:
         raise not_found("file")
-    return package, row
+    return archive, package, row
 
 
-def _package(call: Call, archive_id: UUID, package_id: UUID) -> AnyRow:
-    door.registry_content(call.connection, call.principal, archive_id)
+def _package(call: Call, archive_id: UUID, package_id: UUID) -> tuple[AnyRow, AnyRow]:
+    archive = readable(call, archive_id)
     package = archives.package(call.connection, call.principal, package_id)
     if package is None or package.archive_id != archive_id:
         raise not_found("package")
-    return package
+    return archive, package
