@@ -28,6 +28,11 @@ def opens(access: Mapping[str, Any]) -> tuple[str, str]:
     )
 
 
+def is_stricter(wanted: Mapping[str, Any], record: Record) -> bool:
+    """Whether a record or its files are to open later than they do now."""
+    return any(shall > is_ for is_, shall in zip(opens(record.access), opens(wanted), strict=True))
+
+
 def settle(
     records: Records, record: Record, wanted: Mapping[str, Any], ours: Mapping[str, Any] | None, hold: Hold
 ) -> bool:

@@ -49,7 +49,7 @@ def body(mapped: Mapped, facts: Facts, destination: Destination, *, files: bool)
     """The whole body of the record (inveniordm.md 1.2, 4)."""
     metadata = _completed(mapped, facts, destination)
     found: dict[str, Any] = {
-        "access": access(facts, destination),
+        "access": access(facts.archive, facts.embargo, destination),
         "files": {"enabled": files},
         "metadata": metadata,
     }
@@ -66,21 +66,18 @@ def body(mapped: Mapped, facts: Facts, destination: Destination, *, files: bool)
     return found
 
 
-def access(facts: Facts, destination: Destination) -> dict[str, Any]:
-    """Who may see record and files. Files under an embargo are always restricted: the flag alone protects nothing.
+def access(archive: ArchiveView, until: date | None, destination: Destination) -> dict[str, Any]:
+    """Who may see record and files, under an embargo `until` a day. Files under one are always restricted: the flag
+    alone protects nothing.
 
     An embargo is told only where all is to become public after it: InvenioRDM opens the record and its files when the
     day comes, whatever they were before.
     """
-    record = "restricted" if facts.archive.restricted else destination.record_access
-    files = "restricted" if record == "restricted" or facts.embargo else destination.files_access
+    record = "restricted" if archive.restricted else destination.record_access
+    files = "restricted" if record == "restricted" or until else destination.files_access
     found: dict[str, Any] = {"record": record, "files": files}
-    if facts.embargo is not None and record == destination.files_access == "public":
-        found["embargo"] = {
-            "active": True,
-            "until": facts.embargo.isoformat(),
-            "reason": "Embargoed at the source.",
-        }
+    if until is not None and record == destination.files_access == "public":
+        found["embargo"] = {"active": True, "until": until.isoformat(), "reason": "Embargoed at the source."}
     return found
 
 

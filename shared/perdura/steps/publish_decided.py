@@ -16,7 +16,7 @@ from perdura.ports import Placements, Ports
 from perdura.registry import embargo
 from perdura.steps.publish_access import SHUT, settle
 from perdura.steps.publish_body import resource_id
-from perdura.steps.publish_result import Result
+from perdura.steps.publish_result import Result, assigned
 from perdura.steps.withdraw_record import throw_away
 
 
@@ -44,7 +44,9 @@ def earlier(
                     yield found
 
 
-def withheld(archive: ArchiveView, destination: Destination, wire: Wire, placements: Placements) -> Result:
+def withheld(
+    archive: ArchiveView, destination: Destination, wire: Wire, placements: Placements, ports: Ports
+) -> Result:
     """What is restricted is not brought there; what is there from before is shut, and what was begun thrown away."""
     shut: list[str] = []
     made = placements.records(destination.id, archive.id)
@@ -63,7 +65,8 @@ def withheld(archive: ArchiveView, destination: Destination, wire: Wire, placeme
             if shut and known is not None:
                 placements.note(destination.id, archive.id, replace(known, details={**known.details, "access": SHUT}))
     output = {"withheld": "The Archive is restricted.", **({"restricted": shut} if shut else {})}
-    return Result(destination.id, output=output)
+    events = (assigned(archive, ports, destination.id, SHUT, shut),) if shut else ()
+    return Result(destination.id, output=output, events=events)
 
 
 def shut_there(destination: Destination, record: Record) -> Finding:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
-from perdura.clients.destinations import Destination
+from perdura.clients.destinations import WHERE_PUBLISHED, Destination
 from perdura.clients.inveniordm.model import Record
 from perdura.clients.inveniordm.records import Records
 from perdura.clients.inveniordm.wire import RdmGone, Wire
@@ -14,11 +14,13 @@ from perdura.errors import Broken, Rejected, Retryable
 from perdura.outcome import ArchiveView, Finding, Package
 from perdura.ports import Placed, Placements, Ports
 from perdura.premis.model import SUCCESS, Event, Identifier
+from perdura.registry import embargo
 from perdura.steps import publish_content as content
 from perdura.steps.mapping.model import Mapped
 from perdura.steps.publish_access import settle
-from perdura.steps.publish_body import body, package_id, resource_id
+from perdura.steps.publish_body import access, body, package_id, resource_id
 from perdura.steps.publish_decided import as_decided, earlier, shut_there, withheld
+from perdura.steps.publish_errand import settled, shut_first
 from perdura.steps.publish_record import REVIEW_DECLINED, Done, Order, Publisher
 from perdura.steps.publish_result import Result, disseminated, failed
 from perdura.steps.publish_sent import OutOfTime, Sent
@@ -38,11 +40,27 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
     if placements is None:
         raise Broken("The publication on an access system needs the registry.", code="no-registry")
     if archive.restricted and destination.restricted == "withhold":
-        return withheld(archive, destination, wire, placements)
+        return withheld(archive, destination, wire, placements, ports)
     with placements.hold(destination.system, resource_id(archive)) as hold:
         known = placements.known(destination.id, archive.id)
         if known is not None and known.state == "withdrawn":
             raise Rejected(_withdrawn(destination, known), code="access-system-record-withdrawn")
+        wanted = access(archive, embargo.ends(archive.metadata, ports.clock.now()), destination)
+
+        def confirm() -> None:
+            hold()
+            as_decided(archive, destination, placements, ports)
+
+        if known is not None:
+            known = shut_first(archive, destination, known, wanted, wire, placements, confirm)
+        if known is not None and archive.step.input.get("where") == WHERE_PUBLISHED:
+            try:
+                result = settled(archive, aip, destination, known, wanted, wire, ports, placements, confirm)
+            except RdmGone as gone:
+                _note_withdrawal(placements, destination, archive, known, gone)
+                raise
+            if result is not None:
+                return result
         entries = content.entries(aip, ports)
         files, packages, events = content.files(archive, aip, destination, entries, ports)
         mapped = content.mapped(archive, aip, entries, ports)
@@ -69,23 +87,18 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
             register_doi=destination.doi == "registered",
         )
 
-        wanted = order.body["access"]
         ours = known.details.get("access") if known is not None else None
 
         def note(record: Record, request: str | None, access: object = wanted) -> None:
             state = "published" if record.published else "in-review" if request else "draft"
             placements.note(destination.id, archive.id, _placed(record, state, request, access))
 
-        def confirm() -> None:
-            hold()
-            as_decided(archive, destination, placements, ports)
-
         try:
             publisher = Publisher(wire, order, note, confirm)
             done = publisher.publish(known.record if known else None, _request(known, archive))
-            settled = settle(Records(wire), done.record, wanted, ours, confirm)
+            as_wanted = settle(Records(wire), done.record, wanted, ours, confirm)
             for record in earlier(archive, destination, done.record, wire, placements):
-                settled &= settle(Records(wire), record, wanted, ours, confirm)
+                as_wanted &= settle(Records(wire), record, wanted, ours, confirm)
         except OutOfTime:
             return _unfinished(destination, sent, (packages, events))
         except Retryable as error:
@@ -103,9 +116,9 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
         except Broken as error:
             return failed(archive, aip, destination.id, error, ports, (packages, events))
         confirm()
-        note(done.record, done.request, wanted if settled else ours)
+        note(done.record, done.request, wanted if as_wanted else ours)
     result = _result(archive, aip, destination, done, mapped, order, (packages, events), ports)
-    return result if settled else replace(result, findings=(*result.findings, shut_there(destination, done.record)))
+    return result if as_wanted else replace(result, findings=(*result.findings, shut_there(destination, done.record)))
 
 
 def _result(

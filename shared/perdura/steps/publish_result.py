@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from perdura import __version__
 from perdura.errors import PerduraError, Retryable
 from perdura.outcome import ArchiveView, Finding, Package
 from perdura.ports import Ports
-from perdura.premis.model import FAILURE, Event, Identifier, Outcome
+from perdura.premis.model import FAILURE, SUCCESS, Event, Identifier, Outcome
 
 SOFTWARE = Identifier("software", f"perdura/{__version__} publish", ("executing program",))
 
@@ -58,6 +58,26 @@ def disseminated(
         outcomes=(Outcome(outcome, notes),),
         agents=(*authorizer(archive), SOFTWARE),
         objects=(Identifier("UUID", str(aip.id), ("source",)), Identifier("UUID", str(archive.id)), *more),
+    )
+
+
+def assigned(
+    archive: ArchiveView, ports: Ports, destination: str, access: Mapping[str, Any], records: Sequence[str]
+) -> Event:
+    """The event of a decision about who may see records that are there already."""
+    embargo = access.get("embargo") or {}
+    until = f" until {embargo['until']}" if embargo.get("active") else ""
+    return Event(
+        id=ports.derived(f"premis/access {destination}"),
+        type="policy assignment",
+        at=ports.clock.now(),
+        details=(f"At {destination} the record is {access['record']}, its files are {access['files']}{until}",),
+        outcomes=(Outcome(SUCCESS, ("the record was read back; its files were not read",)),),
+        agents=(*authorizer(archive), SOFTWARE),
+        objects=(
+            Identifier("UUID", str(archive.id)),
+            *(Identifier("InvenioRDM record", record, ("outcome",)) for record in records),
+        ),
     )
 
 
