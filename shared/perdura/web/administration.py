@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import Response
@@ -20,6 +19,7 @@ from perdura.api.resources.settings import shown
 from perdura.errors import Rejected
 from perdura.registry.tables import Pipeline
 from perdura.registry.transitions import FOLLOWERS
+from perdura.web import paging
 from perdura.web.query_string import checked
 from perdura.web.visit import Visit, see_other
 
@@ -40,7 +40,7 @@ def list_users(visit: Visit) -> Response:
     after = cursors.place(cursor)
     rows = directory.page(visit.connection, text=text[:200], limit=PAGE + 1, after=after)
     shown, last = cursors.cut(rows, PAGE)
-    following = f"{BASE}/users?{urlencode({'q': text, 'cursor': last} if text else {'cursor': last})}" if last else None
+    following = paging.following(f"{BASE}/users", last, q=text or None)
     return visit.page("administration_users.html", users=shown, text=text, following=following)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
 
 from flask import Response
 
 from perdura.accounts.principals import Permission
 from perdura.api.models.accounts import AuditQuery
 from perdura.api.resources.audit import list_audit
+from perdura.web import paging
 from perdura.web.query_string import checked
 from perdura.web.visit import Visit
 
@@ -23,10 +23,9 @@ def listing(visit: Visit) -> Response:
         name: value for name in (*FILTERS, "cursor") if (value := visit.request.args.get(name, "").strip())
     }
     page = list_audit(visit, checked(AuditQuery, sent, "query"))
-    following = f"/audit?{urlencode({**sent, 'cursor': page.next})}" if page.next else None
     return visit.page(
         "audit.html",
         entries=page.items,
         wanted={name: sent.get(name, "") for name in FILTERS},
-        following=following,
+        following=paging.following("/audit", page.next, **{name: sent.get(name) for name in FILTERS}),
     )

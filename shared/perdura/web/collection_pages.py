@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import Response
@@ -18,6 +17,7 @@ from perdura.api.resources import collections as resource
 from perdura.api.sight import seen
 from perdura.errors import Conflict
 from perdura.registry import collections as registry
+from perdura.web import paging
 from perdura.web.query_string import checked, read_query
 from perdura.web.visit import Visit, see_other
 
@@ -37,16 +37,13 @@ def _page(visit: Visit, *, problem: Problem | None = None, sent: Mapping[str, st
     query = read_query(visit, CollectionQuery)
     after = cursors.decode(query.cursor, 1)[0] if query.cursor else None
     rows = collections.page(visit.connection, visit.principal, limit=SHOWN + 1, after=after, part=query.q)
-    following = None
-    if len(rows) > SHOWN:
-        named = {"q": query.q} if query.q else {}
-        following = f"/collections?{urlencode(named | {'cursor': cursors.encode(rows[SHOWN - 1].name)})}"
+    last = cursors.encode(rows[SHOWN - 1].name) if len(rows) > SHOWN else None
     return visit.page(
         "collections.html",
         status=problem.status if problem is not None else 200,
         collections=[resource.answer(row) for row in rows[:SHOWN]],
         query=query,
-        following=following,
+        following=paging.following("/collections", last, q=query.q or None),
         problem=problem,
         sent=sent,
     )

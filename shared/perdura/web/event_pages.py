@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
-
 from flask import Response
 
 from perdura.accounts.principals import Permission
@@ -13,6 +11,7 @@ from perdura.api.problems import FieldError, Problem
 from perdura.api.queries import premis_search
 from perdura.premis.dates import BadDate, Period, period
 from perdura.premis.query import Filter
+from perdura.web import paging
 from perdura.web.visit import Visit
 
 PAGE = 50
@@ -40,10 +39,7 @@ def listing(visit: Visit) -> Response:
         limit=PAGE,
         before=cursors.decode_sequence(cursor) if cursor else None,
     )
-    following = None
-    if found.last is not None:
-        given = {name: value for name, value in wanted.items() if value}
-        following = f"/events?{urlencode(given | {'cursor': cursors.encode_sequence(found.last)})}"
+    last = cursors.encode_sequence(found.last) if found.last is not None else None
     types, outcomes = premis_search.choices(visit.connection)
     return visit.page(
         "events.html",
@@ -51,7 +47,7 @@ def listing(visit: Visit) -> Response:
         wanted=wanted,
         types=types,
         outcomes=outcomes,
-        following=following,
+        following=paging.following("/events", last, **{name: value or None for name, value in wanted.items()}),
         premis_url=visit.services.settings.premis_url,
     )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
-from urllib.parse import urlencode
 
 from perdura.api import cursors
 from perdura.api.queries.rows import AnyRow
+from perdura.web import paging
 from perdura.web.holdings import Holding
 
 SHOWN = 200
@@ -44,8 +44,5 @@ def read(page: Page | None, asked: Mapping[str, str], show: Callable[[AnyRow], H
         return FileList(address, words, [], None)
     rows = page(limit=SHOWN + 1, after=after, words=words)
     shown = [show(row) for row in rows[:SHOWN]]
-    following = None
-    if len(rows) > SHOWN:
-        wanted = {"q": words} if words else {}
-        following = f"{address}?{urlencode(wanted | {'cursor': cursors.encode(shown[-1].path)})}"
-    return FileList(address, words, shown, following)
+    last = cursors.encode(shown[-1].path) if len(rows) > SHOWN else None
+    return FileList(address, words, shown, paging.following(address, last, q=words or None))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import Response
@@ -18,6 +17,7 @@ from perdura.api.resources import jobs as resource
 from perdura.errors import Conflict
 from perdura.registry import jobs as registry
 from perdura.registry.transitions import FOLLOWERS
+from perdura.web import paging
 from perdura.web.query_string import address, checked, read_values
 from perdura.web.visit import Visit, see_other
 
@@ -33,8 +33,8 @@ def listing(visit: Visit) -> Response:
     after = cursors.place(visit.request.args.get("cursor"))
     rows = jobs.page(visit.connection, visit.principal, limit=SHOWN + 1, after=after)
     shown, last = cursors.cut(rows, SHOWN)
-    following = f"/jobs?{urlencode({'cursor': last})}" if last else None
-    return visit.page("jobs.html", jobs=[resource.answer(row) for row in shown], following=following)
+    answers = [resource.answer(row) for row in shown]
+    return visit.page("jobs.html", jobs=answers, following=paging.following("/jobs", last))
 
 
 def plan(visit: Visit) -> Response:
@@ -90,19 +90,14 @@ def show(visit: Visit, job_id: UUID) -> Response:
     state = chosen or ("failed" if job.failed and "state" not in asked else None)
     after = cursors.decode_sequence(asked["cursor"]) if asked.get("cursor") else None
     found = jobs.items(visit.connection, visit.principal, job_id, limit=ITEMS + 1, after=after, state=state)
-    here = f"/jobs/{job_id}"
-    following = None
-    if len(found) > ITEMS:
-        following = (
-            f"{here}?{urlencode({'state': state or '', 'cursor': cursors.encode_sequence(found[ITEMS - 1].position)})}"
-        )
+    last = cursors.encode_sequence(found[ITEMS - 1].position) if len(found) > ITEMS else None
     return visit.page(
         "job_live.html" if visit.is_fragment else "job.html",
         job=job,
         items=found[:ITEMS],
         state=state,
-        following=following,
-        followed=visit.request.full_path.rstrip("?"),
+        following=paging.following(f"/jobs/{job_id}", last, state=state or ""),
+        followed=visit.address,
         final=job.state in {"completed", "cancelled"},
     )
 

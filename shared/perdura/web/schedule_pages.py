@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import Response
@@ -17,6 +16,7 @@ from perdura.errors import PerduraError
 from perdura.registry.run_states import ItemState
 from perdura.sources.listing import ways
 from perdura.sources.profile import profiles
+from perdura.web import paging
 from perdura.web.query_string import checked, read_query
 from perdura.web.visit import Visit, see_other
 
@@ -48,7 +48,7 @@ def listing(visit: Visit) -> Response:
     return visit.page(
         "schedules.html",
         schedules=found.items,
-        following=f"/schedules?{urlencode({'cursor': found.next})}" if found.next else None,
+        following=paging.following("/schedules", found.next),
     )
 
 
@@ -94,8 +94,8 @@ def show(visit: Visit, schedule_id: UUID) -> Response:
         schedule=schedules.get_schedule(visit, schedule_id),
         runs=found.items,
         open=any(run.finished is None for run in found.items),
-        followed=_followed(visit),
-        following=f"/schedules/{schedule_id}?{urlencode({'cursor': found.next})}" if found.next else None,
+        followed=visit.address,
+        following=paging.following(f"/schedules/{schedule_id}", found.next),
     )
 
 
@@ -104,10 +104,6 @@ def show_run(visit: Visit, run_id: UUID) -> Response:
     visit.require(Permission.READ)
     run, query = schedules.get_run(visit, run_id), read_query(visit, ItemQuery)
     found = schedules.list_run_items(visit, run_id, query) if visit.principal.may(Permission.READ_RESTRICTED) else None
-    following = None
-    if found is not None and found.next is not None:
-        state = {"state": query.state} if query.state else {}
-        following = f"/runs/{run_id}?{urlencode({**state, 'cursor': found.next})}"
     return visit.page(
         "run.html",
         run=run,
@@ -116,14 +112,9 @@ def show_run(visit: Visit, run_id: UUID) -> Response:
         state=query.state,
         items=found.items if found is not None else None,
         open=run.finished is None,
-        followed=_followed(visit),
-        following=following,
+        followed=visit.address,
+        following=paging.following(f"/runs/{run_id}", found.next, state=query.state) if found is not None else None,
     )
-
-
-def _followed(visit: Visit) -> str:
-    """The address of this page, to be fetched again."""
-    return visit.request.full_path.rstrip("?")
 
 
 def act(visit: Visit, schedule_id: UUID, act: str) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import Response
@@ -12,6 +11,7 @@ from perdura.api import presentation
 from perdura.api.models.tape import PauseRequest, PriorityRequest, TapeJobQuery
 from perdura.api.queries import tape_steps
 from perdura.api.resources import tape
+from perdura.web import paging
 from perdura.web.query_string import checked, read_query
 from perdura.web.visit import Visit, see_other
 
@@ -42,16 +42,13 @@ def jobs(visit: Visit) -> Response:
     visit.require(Permission.OPERATE)
     query = read_query(visit, TapeJobQuery)
     found = tape.list_tape_jobs(visit, query)
+    only = None if query.open is None else str(query.open).lower()
     return visit.page(
         "tape_jobs.html",
         jobs=found.items,
         open=query.open,
-        following=f"/tape/jobs?{_next(query, found.next)}" if found.next else None,
+        following=paging.following("/tape/jobs", found.next, open=only),
     )
-
-
-def _next(query: TapeJobQuery, cursor: str) -> str:
-    return urlencode({"cursor": cursor, **({} if query.open is None else {"open": str(query.open).lower()})})
 
 
 def act(visit: Visit, act: str) -> Response:

@@ -32,6 +32,11 @@ class Visit(Call):
         """Whether only a part of the page is wanted (htmx)."""
         return self.request.headers.get("HX-Request") == "true"
 
+    @property
+    def address(self) -> str:
+        """The address of this page with its query, to be fetched again."""
+        return self.request.full_path.rstrip("?")
+
     def page(self, template: str, *, status: int = 200, **context: Any) -> Response:
         """A rendered page."""
         token = self.session.csrf if self.session is not None else ""
@@ -51,7 +56,7 @@ class Visit(Call):
         if self.principal.may(permission):
             return
         if self.principal.means == "nothing":
-            raise SignInFirst(self.request.full_path.rstrip("?") if self.request.method == "GET" else "/")
+            raise SignInFirst(self.address if self.request.method == "GET" else "/")
         raise Problem(403, f"This needs the permission {permission.value!r}.", "forbidden")
 
     def form(self, names: Iterable[str]) -> dict[str, str]:
