@@ -25,6 +25,12 @@ class StepState(StrEnum):
     CANCELLED = "cancelled"
 
 
+UNDER_WAY = frozenset({StepState.QUEUED, StepState.RUNNING, StepState.WAITING})
+"""States in which something is done for a step, or will be."""
+STOPPABLE = UNDER_WAY | {StepState.BLOCKED}
+"""States of a step that is not over: one that waits for a person may have left something under way elsewhere."""
+
+
 class PackageKind(StrEnum):
     """Kinds of OAIS information package."""
 

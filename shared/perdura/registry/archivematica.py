@@ -21,6 +21,7 @@ _COLUMNS = (
     "id, archive_id, step_id, name, size, wanted, queued_at, state, instance, configuration, path, ahead, ahead_bytes, "
     "tries, sent_at, transfer, sip, status, microservice, moved_at, outcome, refused"
 )
+_UNDER_WAY = "step.state IN ('queued', 'running', 'waiting')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class SubmissionBook:
                 text(f"""
                     SELECT {_COLUMNS} FROM archivematica_submission AS s
                     WHERE state = ANY(:in_flight) AND NOT EXISTS (
-                        SELECT FROM step WHERE step.id = s.step_id AND step.state IN ('queued', 'running', 'waiting'))
+                        SELECT FROM step WHERE step.id = s.step_id AND {_UNDER_WAY})
                     ORDER BY looked_at LIMIT :most
                 """),  # noqa: S608
                 {"in_flight": list(IN_FLIGHT), "most": most},
@@ -147,13 +148,13 @@ class SubmissionBook:
     def _somebody_before(self, connection: Connection, submission: Submission, places: int) -> bool:
         """Whether so many older submissions wait, each as likely to take the place."""
         before = connection.execute(
-            text("""
+            text(f"""
                 SELECT count(*) FROM archivematica_submission AS other JOIN step ON step.id = other.step_id
                 WHERE other.state = 'queued' AND (other.queued_at, other.id) < (:queued, CAST(:id AS uuid))
-                    AND step.state IN ('queued', 'running', 'waiting')
+                    AND {_UNDER_WAY}
                     AND other.looked_at > clock_timestamp() - interval '1 second' * :patience
                     AND (other.wanted IS NULL OR other.wanted IS NOT DISTINCT FROM CAST(:wanted AS text))
-            """),
+            """),  # noqa: S608
             {
                 "queued": submission.queued_at,
                 "id": submission.id,
@@ -172,11 +173,11 @@ class SubmissionBook:
         """Write down that it is about to be asked for; not, when its step is over or its place was taken from it."""
         with self._engine.begin() as connection:
             still = connection.execute(
-                text("""
+                text(f"""
                     SELECT 1 FROM archivematica_submission AS s JOIN step ON step.id = s.step_id
-                    WHERE s.id = :id AND s.state = 'reserved' AND step.state IN ('queued', 'running', 'waiting')
+                    WHERE s.id = :id AND s.state = 'reserved' AND {_UNDER_WAY}
                     FOR UPDATE
-                """),
+                """),  # noqa: S608
                 {"id": submission.id},
             ).one_or_none()
             if still is None:
@@ -304,7 +305,7 @@ _ENDED_ALIKE = f"""
             THEN clock_timestamp() + interval '1 second' * :pause ELSE paused_until END
     WHERE name = :name
 """  # noqa: S608 - a constant of this module
-_STATES = """
+_STATES = f"""
     SELECT name, mode, reason, paused_until, failures, reachable, version, checked_at,
         paused_until IS NOT NULL AND paused_until <= clock_timestamp() AS on_trial,
         load.packages, load.bytes
@@ -312,10 +313,9 @@ _STATES = """
         SELECT count(*) AS packages, coalesce(sum(s.size), 0) AS bytes
         FROM archivematica_submission AS s JOIN step ON step.id = s.step_id
         WHERE s.instance = i.name AND s.state = ANY(:in_flight)
-            AND (step.state IN ('queued', 'running', 'waiting')
-                OR s.looked_at > clock_timestamp() - interval '1 day')
+            AND ({_UNDER_WAY} OR s.looked_at > clock_timestamp() - interval '1 day')
     ) AS load ORDER BY name
-"""
+"""  # noqa: S608 - a constant of this module
 """What steps that are over left there is looked at until it has ended; unseen for a day it takes no place any more."""
 
 

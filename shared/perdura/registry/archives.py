@@ -35,6 +35,19 @@ class Begun:
     events: tuple[CloudEvent, ...]
 
 
+_LOCK = text("SELECT id FROM archive WHERE id = :archive FOR UPDATE")
+
+
+def lock(connection: Connection, archive: UUID) -> bool:
+    """Hold an Archive to the end of the transaction, once whoever holds it is done; False where there is none.
+
+    Who decides by what is noted of an Archive, and then notes what follows, takes this lock first. All have to take
+    the same one, or a withdrawal and the close of a publication undo each other, and a copy is checked or made twice.
+    An errand takes it within its statement.
+    """
+    return connection.execute(_LOCK, {"archive": archive}).one_or_none() is not None
+
+
 _CREATE = text("""
     WITH archive_created AS (
         INSERT INTO archive (id, title, state, pipeline, origin)
@@ -209,7 +222,7 @@ _ERRAND = text("""
     ON CONFLICT (id) DO NOTHING RETURNING id
 """)
 
-_ON_TAPE = text("""
+_HELD_AIP = text("""
     SELECT aip.id, EXISTS (SELECT FROM copy WHERE package_id = aip.id AND location = 'tape') AS on_tape
     FROM archive LEFT JOIN LATERAL (
         SELECT id FROM package
@@ -218,6 +231,27 @@ _ON_TAPE = text("""
     ) AS aip ON true
     WHERE archive.id = :archive
 """)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldAip:
+    """A version of the AIP of an Archive, and whether there is a copy of it on tape."""
+
+    id: UUID
+    on_tape: bool
+
+
+def held_aip(connection: Connection, archive: UUID, package: UUID | None) -> HeldAip | None:
+    """The AIP that is meant: `package`, a version of it, or without that the one in use now, if there is one yet.
+
+    Raises NotFound, also for a version of another Archive.
+    """
+    row = connection.execute(_HELD_AIP, {"archive": archive, "package": package}).one_or_none()
+    if row is None:
+        raise NotFound("There is no such Archive.")
+    if row.id is None and package is not None:
+        raise NotFound("The Archive has no such version.")
+    return None if row.id is None else HeldAip(row.id, row.on_tape)
 
 
 def recall(
@@ -236,15 +270,11 @@ def recall(
 
     Raises NotFound, also for a version of another Archive, or Conflict when there is no copy on tape.
     """
-    row = connection.execute(_ON_TAPE, {"archive": archive, "package": package}).one_or_none()
-    if row is None:
-        raise NotFound("There is no such Archive.")
-    if row.id is None and package is not None:
-        raise NotFound("The Archive has no such version.")
-    if not row.on_tape:
+    aip = held_aip(connection, archive, package)
+    if aip is None or not aip.on_tape:
         what = "The AIP in use" if package is None else "This version of the AIP"
         raise Conflict(f"{what} has no copy on tape to recall.", code="no-tape-copy")
-    told = {"package": str(row.id), "file": file, "drill": drill}
+    told = {"package": str(aip.id), "file": file, "drill": drill}
     wanted = {name: value for name, value in told.items() if value}
     return errand(connection, archive, "recall", json.dumps(wanted), step or new_id())
 

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Conflict, NotFound
 from perdura.ids import new_id
+from perdura.outcome import UNDER_WAY
 from perdura.registry import archives
 from perdura.registry.archives import Begun
 
@@ -43,17 +44,17 @@ def check_copy(connection: Connection, package: UUID, *, on_tape: bool, step: UU
         raise NotFound("There is no such AIP.")
     if on_tape:
         return archives.recall(connection, archive, package=package, drill=True, step=step)
-    return archives.errand(connection, archive, "verify", json.dumps({"package": str(package)}), step)
+    return _ask(connection, archive, package, STORE, step)
 
 
-_HELD = text("""
-    SELECT id, EXISTS (SELECT FROM copy WHERE package_id = package.id AND location = :tape) AS on_tape
-    FROM package WHERE archive_id = :archive AND kind = 'AIP' AND id = coalesce(CAST(:package AS uuid), id)
-    ORDER BY accepted DESC, created_at DESC, id DESC LIMIT 1
-""")
+def _ask(connection: Connection, archive: UUID, package: UUID, location: str, step: UUID) -> Begun:
+    """Ask for the check of a copy that is there."""
+    name, how = ("recall", {"drill": True}) if location == TAPE else ("verify", {})
+    return archives.errand(connection, archive, name, json.dumps({"package": str(package), **how}), step)
 
-_UNDER_WAY = text("""
-    SELECT id, name FROM step WHERE archive_id = :archive AND state IN ('queued', 'running', 'waiting')
+
+_CHECKED_NOW = text("""
+    SELECT id, name FROM step WHERE archive_id = :archive AND state = ANY(:under_way)
         AND input ->> 'package' = :package AND (name = 'verify' OR name = 'recall' AND input @> '{"drill": true}')
     ORDER BY created_at
 """)
@@ -67,14 +68,16 @@ def check_copies(
     `package` is the version of the AIP, that in use without it. A copy that is being checked is not checked twice: its
     step is given back. Raises NotFound without such an AIP, Conflict when it has no copy where one is asked for.
     """
-    connection.execute(text("SELECT FROM archive WHERE id = :archive FOR UPDATE"), {"archive": archive})
-    aip = connection.execute(_HELD, {"archive": archive, "package": package, "tape": TAPE}).one_or_none()
+    archives.lock(connection, archive)
+    aip = archives.held_aip(connection, archive, package)
     if aip is None:
-        raise NotFound("The Archive has no such version." if package else "The Archive has no AIP.")
+        raise NotFound("The Archive has no AIP.")
     wanted = locations or (LOCATIONS if aip.on_tape else (STORE,))
     if TAPE in wanted and not aip.on_tape:
         raise Conflict("This AIP has no copy on tape to be checked.", code="no-tape-copy")
-    rows = connection.execute(_UNDER_WAY, {"archive": archive, "package": str(aip.id)}).all()
+    rows = connection.execute(
+        _CHECKED_NOW, {"archive": archive, "package": str(aip.id), "under_way": list(UNDER_WAY)}
+    ).all()
     under_way = {TAPE if row.name == "recall" else STORE: row.id for row in reversed(rows)}
     checks: list[Check] = []
     events: list[CloudEvent] = []
@@ -82,6 +85,6 @@ def check_copies(
         if location in wanted:
             step = under_way.get(location) or new_id()
             if location not in under_way:
-                events += check_copy(connection, aip.id, on_tape=location == TAPE, step=step).events
+                events += _ask(connection, archive, aip.id, location, step).events
             checks.append(Check(step, aip.id, location))
     return checks, events

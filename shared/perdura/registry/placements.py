@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from perdura.errors import Retryable
 from perdura.ports import Hold, Offer, Placed, Standing
 from perdura.registry import offers
+from perdura.registry.archives import lock
 
 _LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:key, 0))")
 
@@ -31,8 +32,6 @@ _NOTE = text("""
         details = excluded.details, updated_at = clock_timestamp()
     WHERE placement.state <> 'withdrawn' OR excluded.state = 'withdrawn'
 """)
-
-_SHUT = text("SELECT 1 FROM archive WHERE id = :archive FOR UPDATE")
 
 _OFF_THE_PAGES = text("""
     WITH unpublished AS (DELETE FROM publication WHERE archive_id = :archive AND destination = :destination)
@@ -108,12 +107,9 @@ class RegistryPlacements:
             )
 
     def take_off(self, destination: str, archive: UUID, placed: Placed) -> None:
-        """Note that an Archive was withdrawn from access pages, which show it no longer from this commit on.
-
-        The lock on the Archive is the one that the close of a publication takes, so that neither undoes the other.
-        """
+        """Note that an Archive was withdrawn from access pages, which show it no longer from this commit on."""
         with self._engine.begin() as connection:
-            connection.execute(_SHUT, {"archive": archive})
+            lock(connection, archive)
             connection.execute(
                 _OFF_THE_PAGES,
                 {"destination": destination, "archive": archive, "details": json.dumps(dict(placed.details))},

@@ -14,11 +14,9 @@ from sqlalchemy import Connection, Row, text
 
 from perdura.errors import Conflict, NotFound
 from perdura.ids import new_id
-from perdura.outcome import CopyState, PackageKind, StepState
-from perdura.registry.archives import Begun, errand
+from perdura.outcome import STOPPABLE, CopyState, PackageKind
+from perdura.registry.archives import Begun, errand, lock
 from perdura.registry.checks import STORE, TAPE
-
-_UNDER_WAY = frozenset({StepState.QUEUED, StepState.RUNNING, StepState.WAITING, StepState.BLOCKED})
 
 
 class NotedCopy(Protocol):
@@ -51,7 +49,7 @@ def replaceable(
     Its copy on tape is known to be lost or damaged, that in the store is not, and nothing is on its way to tape: a
     blocked step may have a job that still brings a copy there.
     """
-    if any(step.name == "archive" and step.state in _UNDER_WAY for step in steps):
+    if any(step.name == "archive" and step.state in STOPPABLE for step in steps):
         return None
     states = {(copy.package_id, copy.location): copy.state for copy in copies}
     found = [
@@ -65,7 +63,6 @@ def replaceable(
     return max(found, key=lambda each: (each.accepted, each.created_at, each.id)).id if found else None
 
 
-_ARCHIVE = text("SELECT id FROM archive WHERE id = :archive FOR UPDATE")
 _PACKAGES = text("SELECT id, kind, accepted, created_at FROM package WHERE archive_id = :archive")
 _COPIES = text("""
     SELECT package_id, location, copy.state FROM copy JOIN package ON package.id = package_id
@@ -80,9 +77,9 @@ def archive_again(connection: Connection, archive: UUID, *, package: UUID | None
     `package` is a version of the AIP; without it that in use is meant, or the newest whose copy is lost. Raises
     NotFound, or Conflict when `replaceable` names none.
     """
-    told = {"archive": archive}
-    if connection.execute(_ARCHIVE, told).one_or_none() is None:
+    if not lock(connection, archive):
         raise NotFound("There is no such Archive.")
+    told = {"archive": archive}
     steps = connection.execute(_STEPS, told).all()
     aip = replaceable(
         connection.execute(_PACKAGES, told).all(), connection.execute(_COPIES, told).all(), steps, package

@@ -172,9 +172,13 @@ class RegistryTapeJobs:
         return ContainerFile(Slot(row.container_id, row.offset, row.length), row.path, row.size, row.adler32)
 
 
+def account_of(row: Row[Any]) -> TapeAccount | None:
+    """Whose job it is at the tape system (`server`, `holder`); None while that is not known."""
+    return TapeAccount(row.server, row.holder) if row.server and row.holder else None
+
+
 def _open(row: Row[Any]) -> OpenJob:
-    account = TapeAccount(row.server, row.holder) if row.server and row.holder else None
-    return OpenJob(row.key, row.path, row.job_id, account)
+    return OpenJob(row.key, row.path, row.job_id, account_of(row))
 
 
 def _seen(job: TapeJob | None) -> dict[str, str | None]:

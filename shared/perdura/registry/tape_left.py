@@ -8,10 +8,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
-from perdura.outcome import ArchiveView, Copy
+from perdura.outcome import ArchiveView
 from perdura.packages.tape_container import Slot
-from perdura.ports import LeftCopy, LeftJob, LeftRecall, TapeAccount, TapeJob
+from perdura.ports import LeftCopy, LeftJob, LeftRecall, TapeJob
 from perdura.registry import work
+from perdura.registry.tape_jobs import account_of
 
 _AIPS = """
     SELECT package.id, package.archive_id, package.created_at, substr(split_part(job.key, ':', 2), 6) AS which,
@@ -96,7 +97,7 @@ def _job(row: Row[Any], copies: Sequence[Row[Any]]) -> LeftJob:
         size=row.size,
         adler32=row.adler32 or _adler32(copies[0]),
         job_id=row.job_id,
-        account=TapeAccount(row.server, row.holder) if row.server and row.holder else None,
+        account=account_of(row),
         by=next((each.by for each in copies if each.by), None) or "a newer attempt",
         since=max(each.finished_at for each in copies),
         copies=tuple(_copy(row, each) for each in copies),
@@ -129,11 +130,6 @@ def looked_at(connection: Connection, job: LeftJob, found: TapeJob | None, *, ov
             "state": found.state if found else None, "reason": found.reason if found else None,
         },
     )  # fmt: skip
-
-
-def confirmed(connection: Connection, archive: UUID, copies: Sequence[Copy]) -> None:
-    """Record copies that reached tape before they were called off."""
-    work.keep(connection, archive, (), copies)
 
 
 _RECALLS = text(f"""

@@ -28,6 +28,7 @@ from perdura.outcome import (
     StepView,
     UnitView,
 )
+from perdura.registry.archives import lock
 from perdura.registry.preservation import note_version, supersede
 from perdura.registry.transitions import ERRAND_POSITION, ArchiveState, archive_state_after, expected_before
 
@@ -294,9 +295,6 @@ _GO_ON = text("""
 """)
 
 
-_HELD = text("SELECT 1 FROM archive WHERE id = :archive FOR UPDATE")
-
-
 def stalled(started: Started, outcome: Outcome) -> bool:
     """Whether the step is to be continued from where it was before this invocation."""
     same = dict(outcome.checkpoint or {}) == dict(started.archive.step.checkpoint)
@@ -393,7 +391,7 @@ def _go_on(connection: Connection, started: Started, outcome: Outcome) -> Next:
     resource = derived_id("resource", change.source, change.recid) if change and change.recid else None
     if outcome.output.get("publications"):
         # A withdrawal takes this lock too: the statement below must see what it did.
-        connection.execute(_HELD, {"archive": archive.id})
+        lock(connection, archive.id)
     connection.execute(
         _GO_ON,
         {

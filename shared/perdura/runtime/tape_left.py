@@ -11,7 +11,7 @@ from perdura.cloudevents.build import build
 from perdura.cloudevents.message import CloudEvent
 from perdura.ports import TapeSystem
 from perdura.premis import log
-from perdura.registry import outbox, tape_left
+from perdura.registry import outbox, tape_left, work
 from perdura.runtime.environment import Environment
 from perdura.runtime.recording import tell
 from perdura.steps import archive_left, recall_left
@@ -48,7 +48,7 @@ def _jobs(environment: Environment, tape: TapeSystem, function: str, needs: froz
 
 def _recorded(connection: Connection, ended: Ended, function: str) -> Sequence[CloudEvent]:
     if ended.copies:
-        tape_left.confirmed(connection, ended.archive.id, ended.copies)
+        work.keep(connection, ended.archive.id, (), ended.copies)
     now, step = datetime.now(UTC), ended.archive.step.id
     facts = [
         build(fact.type, fact.data, source=f"/perdura/{function}", at=now, archive=ended.archive.id, key=(step, n))

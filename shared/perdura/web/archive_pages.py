@@ -17,6 +17,7 @@ from perdura.api.queries.rows import AnyRow
 from perdura.api.resources import access
 from perdura.api.resources import archives as resource
 from perdura.api.sight import seen
+from perdura.outcome import STOPPABLE, UNDER_WAY
 from perdura.registry import archives as registry
 from perdura.registry import steering
 from perdura.registry.steering import Act
@@ -27,8 +28,6 @@ from perdura.web.visit import Visit, see_other
 
 FILES_SHOWN = 100
 EVENTS_SHOWN = 100
-UNDER_WAY = frozenset({"queued", "running", "waiting"})
-STOPPABLE = UNDER_WAY | {"blocked"}
 
 
 def start(visit: Visit) -> Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import Select, Text, cast, select
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -11,16 +11,15 @@ from sqlalchemy.engine import Connection
 from perdura.accounts.principals import Principal
 from perdura.accounts.rights import visible_archives
 from perdura.api.queries.rows import AnyRow
-from perdura.outcome import StepState
+from perdura.outcome import STOPPABLE, StepState
 from perdura.registry.archive_index import ArchiveIndex
 from perdura.registry.tables import Archive, Step
 
 STEPS = ("archive", "recall")
-_UNDER_WAY = (StepState.QUEUED, StepState.RUNNING, StepState.WAITING, StepState.BLOCKED)
 
 
 def _steps(
-    principal: Principal, wanted: Sequence[str], states: Sequence[str], limit: int
+    principal: Principal, wanted: Sequence[str], states: Collection[str], limit: int
 ) -> Select[*tuple[object, ...]]:
     """Steps of those names and states, the Archives found by their index."""
     ways = [f"{name}:{state}" for name in wanted for state in states]
@@ -44,7 +43,7 @@ def _steps(
 
 def under_way(connection: Connection, principal: Principal, limit: int) -> Sequence[AnyRow]:
     """At most `limit` steps that write to tape or read from it, with the title of their Archive."""
-    return connection.execute(_steps(principal, STEPS, _UNDER_WAY, limit)).all()
+    return connection.execute(_steps(principal, STEPS, STOPPABLE, limit)).all()
 
 
 def recalls(connection: Connection, principal: Principal, limit: int) -> Sequence[AnyRow]:
