@@ -12,12 +12,18 @@ from typing import Any, TypeVar, cast
 
 Value = TypeVar("Value")
 
-_IMPOSSIBLE = re.compile("[\x00\ud800-\udfff]")
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+"""The characters that neither can hold."""
+
+
+def storable(value: str) -> bool:
+    """Whether a text can be recorded as it is."""
+    return UNSTORABLE.search(value) is None
 
 
 def text(value: str) -> str:
     """The text without what cannot be recorded."""
-    return value if value.isascii() and "\x00" not in value else _IMPOSSIBLE.sub("\ufffd", value)
+    return value if value.isascii() and "\x00" not in value else UNSTORABLE.sub("\ufffd", value)
 
 
 def recordable(value: Value) -> Value:

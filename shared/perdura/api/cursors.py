@@ -11,6 +11,7 @@ from uuid import UUID
 
 from perdura.api.problems import FieldError, Problem
 from perdura.api.queries.rows import AnyRow
+from perdura.recordable import storable
 
 
 def encode(*parts: str) -> str:
@@ -27,14 +28,9 @@ def decode(cursor: str, length: int) -> tuple[str, ...]:
         raise malformed() from None
     if not isinstance(parts, list) or len(parts) != length or not all(isinstance(part, str) for part in parts):
         raise malformed()
-    if any(_no_database_takes(part) for part in parts):
+    if not all(map(storable, parts)):
         raise malformed()
     return tuple(parts)
-
-
-def _no_database_takes(text: str) -> bool:
-    """Whether it holds a NUL character or half of a surrogate pair."""
-    return "\x00" in text or any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def encode_moment(moment: datetime, identifier: UUID) -> str:

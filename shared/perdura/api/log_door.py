@@ -48,22 +48,21 @@ class LogDoor:
 
     def note(self, connection: Connection, holder: Holder, deed: Deed) -> None:
         """Keep a deed in the audit log; denials only as many as an address may get in a minute."""
-        request, outcome = deed.request, DENIED if deed.status in {401, 403} else DONE
-        address = address_of(request, self._services.settings)
-        if outcome == DENIED:
+        act = self._act(deed, DENIED if deed.status in {401, 403} else DONE)
+        if act.outcome == DENIED:
             try:
-                limits.spend(ANONYMOUS, address, self._services)
+                limits.spend(ANONYMOUS, act.address, self._services)
             except Problem:
                 return
-        act = Act(deed.action, outcome, request.method, request.path, deed.status, deed.objects, address=address)
         audit.record(connection, holder.principal or ANONYMOUS, act)
 
     def entry(self, holder: Holder, deed: Deed) -> str | None:
         """The entry of a deed that is done, as JSON."""
-        request, principal = deed.request, holder.principal or ANONYMOUS
-        address = address_of(request, self._services.settings)
-        act = Act(deed.action, DONE, request.method, request.path, deed.status, deed.objects, address=address)
-        return json.dumps(audit.columns(principal, act), default=str)
+        return json.dumps(audit.columns(holder.principal or ANONYMOUS, self._act(deed, DONE)), default=str)
+
+    def _act(self, deed: Deed, outcome: str) -> Act:
+        request, address = deed.request, address_of(deed.request, self._services.settings)
+        return Act(deed.action, outcome, request.method, request.path, deed.status, deed.objects, address=address)
 
 
 def sight_of(principal: Principal) -> Sight | None:

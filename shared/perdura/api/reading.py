@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any, get_origin
 
@@ -11,9 +10,9 @@ from flask import Request
 from pydantic import BaseModel, ValidationError
 
 from perdura.api.problems import FieldError, Problem, invalid
+from perdura.recordable import UNSTORABLE, storable
 
 JSON = "application/json"
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def query_of(request: Request, model: type[BaseModel]) -> BaseModel:
@@ -66,8 +65,8 @@ def _check_texts(sent: Mapping[str, Any], where: str) -> None:
             value = " ".join(value)
         elif isinstance(value, list):
             waiting += [(f"{field}.{position}", each) for position, each in enumerate(value)]
-        if isinstance(value, str) and _UNSTORABLE.search(value):
-            wrong.append(FieldError(_UNSTORABLE.sub("?", field), "a character that cannot be stored"))
+        if isinstance(value, str) and not storable(value):
+            wrong.append(FieldError(UNSTORABLE.sub("?", field), "a character that cannot be stored"))
     if wrong:
         raise Problem(422, f"{len(wrong)} wrong value(s) in the {where}.", "invalid", tuple(reversed(wrong)))
 

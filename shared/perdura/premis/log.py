@@ -343,11 +343,11 @@ def _outcomes(text: str) -> tuple[str, ...]:
 
 _APPEND = f"SELECT taken FROM premis_append({', '.join(['%s'] * 18)})"  # noqa: S608 - marks only
 _APPEND_ONE = f"SELECT premis_append_one({', '.join(['%s'] * 17)})"
-_ENTRY = "account_id, actor, means, action, outcome, method, path, status, objects, address"
 _ENTRY_TYPES = (
     "account_id uuid, actor text, means text, action text, outcome text, method text, path text, status integer, "
     "objects text[], address text"
 )
+_ENTRY = ", ".join(column.split()[0] for column in _ENTRY_TYPES.split(", "))
 _APPEND_NOTED = (
     f"WITH done AS ({_APPEND}), noted AS (INSERT INTO audit_entry ({_ENTRY}) SELECT {_ENTRY} "  # noqa: S608
     f"FROM json_to_recordset(CAST(%s AS json)) AS n (number integer, {_ENTRY_TYPES}) "

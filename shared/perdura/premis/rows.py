@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from uuid import UUID
 
+from perdura import recordable
 from perdura.premis.model import Event, Identifier
 from perdura.premis.xml.writer import event_xml
 
@@ -20,7 +21,6 @@ CREATED, REPLACED, DELETED = "created", "replaced", "deleted"
 _LONGEST_KEY = 500
 _text: Callable[[str], str] = json.encoder.encode_basestring
 _ARK = re.compile(r"(?:.*/)?ark:/?\d[\w.]*/(.+)", re.DOTALL)
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")
 
 
 @dataclass(slots=True)
@@ -144,12 +144,12 @@ def _micro(instant: datetime) -> str:
 def _storable(event: Event) -> Event:
     """An event of our own without what neither PostgreSQL nor UTF-8 can hold (paths may carry such characters)."""
     texts = [event.type, *(o.outcome for o in event.outcomes), *_values(event.agents), *_values(event.objects)]
-    if not any(map(_NO_TEXT.search, texts)):
+    if all(map(recordable.storable, texts)):
         return event
     return replace(
         event,
-        type=_NO_TEXT.sub("�", event.type),
-        outcomes=tuple(replace(each, outcome=_NO_TEXT.sub("�", each.outcome)) for each in event.outcomes),
+        type=recordable.text(event.type),
+        outcomes=tuple(replace(each, outcome=recordable.text(each.outcome)) for each in event.outcomes),
         agents=tuple(map(_storable_identifier, event.agents)),
         objects=tuple(map(_storable_identifier, event.objects)),
     )
@@ -162,7 +162,7 @@ def _values(identifiers: Iterable[Identifier]) -> Iterable[str]:
 def _storable_identifier(identifier: Identifier) -> Identifier:
     return replace(
         identifier,
-        type=_NO_TEXT.sub("�", identifier.type),
-        value=_NO_TEXT.sub("�", identifier.value),
-        roles=tuple(_NO_TEXT.sub("�", role) for role in identifier.roles),
+        type=recordable.text(identifier.type),
+        value=recordable.text(identifier.value),
+        roles=tuple(recordable.text(role) for role in identifier.roles),
     )

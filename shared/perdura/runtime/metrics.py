@@ -12,6 +12,8 @@ from enum import StrEnum
 from typing import Any
 
 PORT = "METRICS_PORT"
+MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+"""What `exposition` writes."""
 _BUCKETS = (0.005, 0.02, 0.1, 0.5, 1, 2.5, 10, 30, 60, 180, 600)
 """Seconds: from a duplicate that is waved through to the longest invocation."""
 
@@ -146,8 +148,13 @@ def exposition(samples: Iterable[Sample]) -> str:
             told = metric
             lines += [f"# HELP {metric.name} {metric.says}", f"# TYPE {metric.name} {metric.kind}"]
         named = ",".join(f'{name}="{_escaped(labels[name])}"' for name in metric.labels)
-        lines.append(f"{metric.name}{{{named}}} {value:g}" if named else f"{metric.name} {value:g}")
+        lines.append(f"{metric.name}{{{named}}} {_number(value)}" if named else f"{metric.name} {_number(value)}")
     return "".join(f"{line}\n" for line in lines)
+
+
+def _number(value: float) -> str:
+    """All of its digits: a counter of bytes that is rounded stands still."""
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
 def _escaped(label: str) -> str:

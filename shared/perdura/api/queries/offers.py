@@ -52,10 +52,8 @@ def one(connection: Connection, archive_id: UUID, path: str) -> AnyRow | None:
 def extents(connection: Connection, archive_id: UUID, *, limit: int) -> Sequence[AnyRow]:
     """`name`, `offset` and `size` of at most `limit` files in the order in which they lie in the AIP."""
     return connection.execute(
-        select(OfferFile.name, PackageFile.offset, PackageFile.size)
-        .join_from(OfferFile, Offer, Offer.archive_id == OfferFile.archive_id)
-        .join(PackageFile, and_(PackageFile.package_id == Offer.package_id, PackageFile.path == OfferFile.path))
-        .where(OfferFile.archive_id == archive_id)
+        _files(archive_id)
+        .with_only_columns(OfferFile.name, PackageFile.offset, PackageFile.size)
         .order_by(PackageFile.offset)
         .limit(limit)
     ).all()

@@ -7,11 +7,9 @@ from flask import Response
 from perdura.accounts.principals import Permission
 from perdura.api.operations import Call, Section
 from perdura.runtime import queues
-from perdura.runtime.metrics import exposition
+from perdura.runtime.metrics import MEDIA_TYPE, exposition
 
 section = Section("Metrics")
-
-MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @section.get("/metrics", permission=Permission.OPERATE, media=(MEDIA_TYPE,))

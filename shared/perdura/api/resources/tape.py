@@ -28,9 +28,17 @@ from perdura.api.operations import Call, Section
 from perdura.api.problems import not_found
 from perdura.api.queries import tape as queries
 from perdura.registry import tape_wishes
+from perdura.runtime.metrics import MEDIA_TYPE, Kind, Metric, Sample, exposition
 
 section = Section("Tape")
-METRICS = "text/plain; version=0.0.4; charset=utf-8"
+
+_JOBS_IN_FLIGHT = Metric("perdura_tape_jobs_in_flight", Kind.GAUGE, "Jobs open at FTS.")
+_PAUSED = Metric("perdura_tape_paused", Kind.GAUGE, "1 while no new jobs are submitted.")
+_COPIES = Metric("perdura_tape_copies", Kind.GAUGE, "Copies on tape.")
+_BROKEN_COPIES = Metric("perdura_tape_broken_copies", Kind.GAUGE, "Copies on tape that were found lost or damaged.")
+_BYTES = Metric("perdura_tape_bytes", Kind.GAUGE, "Bytes of the copies on tape.")
+_WAITING = Metric("perdura_tape_waiting", Kind.GAUGE, "Archives that wait for tape.")
+_DAYS_LEFT = Metric("perdura_tape_certificate_days_left", Kind.GAUGE, "Days until the robot certificate expires.")
 
 
 @section.get("/tape", permission=Permission.OPERATE)
@@ -39,27 +47,21 @@ def get_tape(call: Call) -> TapeAnswer:
     return _overview(call)
 
 
-@section.get("/tape/metrics", permission=Permission.OPERATE, media=(METRICS,))
+@section.get("/tape/metrics", permission=Permission.OPERATE, media=(MEDIA_TYPE,))
 def get_tape_metrics(call: Call) -> Response:
     """The figures of the tape destination for Prometheus, among them the days left of our certificate."""
     found = _overview(call)
-    figures: list[tuple[str, str, float | None]] = [
-        ("perdura_tape_jobs_in_flight", "Jobs open at FTS.", found.in_flight),
-        ("perdura_tape_paused", "1 while no new jobs are submitted.", float(found.pause is not None)),
-        ("perdura_tape_copies", "Copies on tape.", found.copies),
-        ("perdura_tape_broken_copies", "Copies on tape that were found lost or damaged.", found.broken_copies),
-        ("perdura_tape_bytes", "Bytes of the copies on tape.", found.bytes),
-        ("perdura_tape_waiting", "Archives that wait for tape.", sum(found.waiting.values())),
+    figures: list[Sample] = [
+        (_JOBS_IN_FLIGHT, {}, found.in_flight),
+        (_PAUSED, {}, int(found.pause is not None)),
+        (_COPIES, {}, found.copies),
+        (_BROKEN_COPIES, {}, found.broken_copies),
+        (_BYTES, {}, found.bytes),
+        (_WAITING, {}, sum(found.waiting.values())),
     ]
-    if found.credentials is not None:
-        days = found.credentials.days_left
-        figures.append(("perdura_tape_certificate_days_left", "Days until the robot certificate expires.", days))
-    lines = [
-        f"# HELP {name} {meaning}\n# TYPE {name} gauge\n{name} {value:g}\n"
-        for name, meaning, value in figures
-        if value is not None
-    ]
-    return Response("".join(lines), content_type=METRICS)
+    if found.credentials is not None and found.credentials.days_left is not None:
+        figures.append((_DAYS_LEFT, {}, found.credentials.days_left))
+    return Response(exposition(figures), content_type=MEDIA_TYPE)
 
 
 @section.post("/tape/pause", permission=Permission.OPERATE)

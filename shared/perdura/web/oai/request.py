@@ -10,6 +10,7 @@ from uuid import UUID
 
 from perdura.api import cursors
 from perdura.api.problems import Problem
+from perdura.recordable import storable
 from perdura.web.oai.formats import FORMATS
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -70,7 +71,7 @@ def arguments_of(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     unknown = set(sent) - _ARGUMENTS[verb] - {"verb"}
     if unknown or repeated:
         raise OaiError("badArgument", "An argument is unknown or repeated.")
-    if any("\x00" in value for value in sent.values()):
+    if not all(map(storable, sent.values())):
         raise OaiError("badArgument", "An argument holds a forbidden character.")
     return sent
 
