@@ -62,8 +62,14 @@ def _restriction(registry: Client, archive_id: str, reason: str, *, restricted: 
     wanted = {"restricted": restricted, "reason": reason}
     told = registry.put(f"/archives/{archive_id}/restriction", wanted)
     click.echo(f"archive {archive_id} is {'restricted' if told['restricted'] else 'open'}")
-    for address in told["published"] if restricted else ():
-        click.echo(f"still shown at {address}: withdraw it there (perdura access withdraw)", err=True)
+    _carried(told)
+
+
+def _carried(told: dict[str, Any]) -> None:
+    """Say until when access systems of others show an archive as before: steps that are under way change that."""
+    for step in told["steps"]:
+        for address in told["published"] or ["access systems of others"]:
+            click.echo(f"shown as before at {address} until step {step} is done", err=True)
 
 
 @access.command()
@@ -85,6 +91,7 @@ def embargo(registry: Client, archive_id: str, until: str) -> None:
     day = None if until == "none" else until
     done = registry.put(f"/archives/{archive_id}/embargo", {"until": day})
     click.echo(f"embargo until {done['until']}" if done["until"] else "no embargo")
+    _carried(done)
 
 
 @access.command()

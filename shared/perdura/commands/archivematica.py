@@ -8,6 +8,7 @@ import click
 
 from perdura.client import Client
 from perdura.commands import api
+from perdura.commands.tables import as_json_option
 
 
 @click.group()
@@ -16,7 +17,7 @@ def archivematica() -> None:
 
 
 @archivematica.command("list")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, one document per line.")
+@as_json_option
 @api.connected
 def list_instances(registry: Client, as_json: bool) -> None:
     """Show mode, health, version and load of each."""

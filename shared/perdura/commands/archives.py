@@ -10,7 +10,8 @@ import click
 
 from perdura.client import Client
 from perdura.commands import api
-from perdura.commands.filters import filters, given
+from perdura.commands.filters import filters
+from perdura.commands.options import given
 from perdura.commands.tables import Column, as_json_option, limit_option, plain, show, size, tell
 from perdura.commands.timeline import follow, outcome_lines
 
@@ -116,16 +117,13 @@ def preservation(registry: Client, archive_id: str, as_json: bool, **wished: str
     tell(registry.put(path, said) if said else registry.get(path), as_json=as_json)
 
 
-def _act(name: str, words: str) -> None:
-    @archives.command(name, help=words)
-    @click.argument("archive_id")
-    @api.connected
-    def act(registry: Client, archive_id: str) -> None:
-        registry.post(f"/archives/{archive_id}/{name}")
-        click.echo(f"archive {archive_id}")
-
-
-_act("skip", "Go on without the failed or blocked step of an archive.")
+@archives.command("skip")
+@click.argument("archive_id")
+@api.connected
+def skip(registry: Client, archive_id: str) -> None:
+    """Go on without the failed or blocked step of an archive."""
+    registry.post(f"/archives/{archive_id}/skip")
+    click.echo(f"archive {archive_id}")
 
 
 @archives.command("cancel")

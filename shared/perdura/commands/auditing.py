@@ -8,7 +8,7 @@ import click
 
 from perdura.client import Client
 from perdura.commands import api
-from perdura.commands.filters import given
+from perdura.commands.options import given
 from perdura.commands.tables import Column, as_json_option, limit_option, moment, show
 
 

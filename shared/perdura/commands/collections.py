@@ -9,6 +9,7 @@ import click
 
 from perdura.client import Client
 from perdura.commands import api
+from perdura.commands.options import given
 from perdura.commands.tables import Column, as_json_option, limit_option, plain, show, size, tell
 
 
@@ -25,7 +26,7 @@ def collections() -> None:
 def list_collections(registry: Client, q: str | None, limit: int, as_json: bool) -> None:
     """List collections by name."""
     columns: list[Column] = [("ID", "id"), ("ARCHIVES", "archives"), ("RESTRICTED", "restricted"), ("NAME", "name")]
-    show(registry.items("/collections", limit, **({"q": q} if q else {})), columns, as_json=as_json)
+    show(registry.items("/collections", limit, **given({"q": q})), columns, as_json=as_json)
 
 
 @collections.command("show")
@@ -54,9 +55,9 @@ def create_collection(registry: Client, name: str, description: str, restricted:
 @click.option("--description", help="Another description.")
 @click.option("--restrict/--open", "restricted", default=None, help="Whether only those see it to whom it is granted.")
 @api.connected
-def change_collection(registry: Client, collection_id: str, **given: Any) -> None:
+def change_collection(registry: Client, collection_id: str, **said: Any) -> None:
     """Rename a collection, describe it anew, restrict or open it."""
-    change = {name: value for name, value in given.items() if value is not None}
+    change = given(said, blank=True)
     if not change:
         raise click.UsageError("say what is to change: --name, --description, --restrict or --open")
     tell(registry.patch(f"/collections/{collection_id}", change), as_json=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def fetch(registry: Client, archive_id: str, package_id: str | None, path: str |
     try:
         size = 0
         with registry.download(thing["links"]["content"]) as answer, part.open("wb") as file:
-            for piece in _pieces(answer):
+            for piece in answer.iter_bytes(_PIECE):
                 file.write(piece)
                 size += len(piece)
                 for digest in hashes.values():
@@ -54,10 +53,6 @@ def fetch(registry: Client, archive_id: str, package_id: str | None, path: str |
     finally:
         part.unlink(missing_ok=True)
     click.echo(f"{output}  {size} bytes, {', '.join(sorted(declared)) or 'no checksum'} as registered")
-
-
-def _pieces(answer: Any) -> Iterator[bytes]:
-    yield from answer.iter_bytes(_PIECE)
 
 
 def _wanted(archive: dict[str, Any], package_id: str | None) -> dict[str, Any]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 import click
 
-_OPTIONS = (
+from perdura.commands.options import together
+
+filters = together((
     click.option("--state", multiple=True, help="Only those in this state; may be repeated."),
     click.option("--source", multiple=True, help="Only those from this source; may be repeated."),
     click.option("--origin", multiple=True, help="deposit, upload, harvest or announcement; may be repeated."),
@@ -20,17 +19,5 @@ _OPTIONS = (
     click.option("--size-min", type=click.IntRange(0), metavar="BYTES", help="Only those of so many bytes or more."),
     click.option("--size-max", type=click.IntRange(0), metavar="BYTES", help="Only those of so many bytes or fewer."),
     click.option("-q", "--query", "q", help="Only those with these words in title or metadata."),
-)  # fmt: skip
-
-
-def filters(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options; it gets them as `**which`, to be passed through `given`."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
-def given(which: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of the options that were given, as parameters of the API."""
-    listed = {name: list(value) if isinstance(value, tuple) else value for name, value in which.items()}
-    return {name: value for name, value in listed.items() if value not in (None, [], "")}
+))  # fmt: skip
+"""Gives a command the options; it gets them as `**which`, to be passed through `given`."""

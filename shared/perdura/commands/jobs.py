@@ -10,6 +10,7 @@ import click
 
 from perdura.client import Client
 from perdura.commands import api
+from perdura.commands.options import given
 from perdura.commands.tables import Column, as_json_option, limit_option, plain, show, tell
 
 ACTS = ("retry", "skip", "cancel", "run", "collect", "take-out")
@@ -93,7 +94,7 @@ def list_items(registry: Client, job_id: str, state: str | None, limit: int, as_
     columns: list[Column] = [
         ("STATE", "state"), ("ARCHIVE", "archive"), ("CODE", "code"), ("SUBJECT", "subject"), ("MESSAGE", "message"),
     ]  # fmt: skip
-    found = registry.items(f"/jobs/{job_id}/items", limit, **({"state": state} if state else {}))
+    found = registry.items(f"/jobs/{job_id}/items", limit, **given({"state": state}))
     show(found, columns, as_json=as_json)
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from perdura.client import Client
 from perdura.commands import api
+from perdura.commands.options import given, together
 from perdura.commands.tables import Column, Row, as_json_option, limit_option, moment, tell
 from perdura.commands.tables import show as show_table
 
 COUNTED = ("done", "unchanged", "failed", "waiting", "deleted", "running", "queued", "cancelled")
 
-_CHANGEABLE = (
+_changeable = together((
     click.option("--query", help="A search in the syntax of the source."),
     click.option("--set", help="OAI-PMH set."),
     click.option("--follow", "follows", type=click.Choice(["updated", "created"]), help="Which time puts it in a run."),
@@ -26,18 +27,7 @@ _CHANGEABLE = (
     click.option("--grace", "grace_seconds", type=click.IntRange(0), help="Seconds a window ends before the present."),
     click.option("--failures", "failures_at_least", type=click.IntRange(1), help="Failures before their share counts."),
     click.option("--share", "failure_share", type=click.FloatRange(0, 1), help="Share of failures that pauses a run."),
-)  # fmt: skip
-
-
-def _changeable(command: Callable[..., Any]) -> Callable[..., Any]:
-    for option in reversed(_CHANGEABLE):
-        command = option(command)
-    return command
-
-
-def _said(given: Mapping[str, Any]) -> dict[str, Any]:
-    listed = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
-    return {name: value for name, value in listed.items() if value not in (None, [])}
+))  # fmt: skip
 
 
 @click.group()
@@ -56,9 +46,9 @@ def schedule() -> None:
 @click.option("--base-url", help="Address of the instance, for sources that have none of their own.")
 @click.option("--paused", is_flag=True, help="Begin no run before it is resumed.")
 @api.connected
-def add(registry: Client, /, oai_pmh: bool, created: bool, paused: bool, **given: Any) -> None:
+def add(registry: Client, /, oai_pmh: bool, created: bool, paused: bool, **said: Any) -> None:
     """Harvest SOURCE again and again, under a NAME."""
-    body = {"way": "oai-pmh" if oai_pmh else "search", "paused": paused, **_said(given)}
+    body = {"way": "oai-pmh" if oai_pmh else "search", "paused": paused, **given(said, blank=True)}
     told = registry.post("/schedules", {**body, "follows": "created"} if created else body)
     click.echo(f"schedule {told['id']}  next {told['next']}")
 
@@ -69,9 +59,9 @@ def add(registry: Client, /, oai_pmh: bool, created: bool, paused: bool, **given
 @click.option("--cron", help="When: five fields in UTC, or @hourly, @daily, @weekly, @monthly.")
 @_changeable
 @api.connected
-def change(registry: Client, /, schedule_id: str, **given: Any) -> None:
+def change(registry: Client, /, schedule_id: str, **said: Any) -> None:
     """Change a schedule; what is not said stays. A run that is under way goes on as it began."""
-    change = _said(given)
+    change = given(said, blank=True)
     if not change:
         raise click.UsageError("say what is to change")
     told = registry.patch(f"/schedules/{schedule_id}", change)
@@ -88,7 +78,7 @@ def list_schedules(registry: Client, state: str | None, as_json: bool) -> None:
         ("ID", "id"), ("STATE", "state"), ("CRON", "cron"), ("SOURCE", "source"), ("NAME", "name"),
         ("LATEST RUN", lambda row: _run(row["last_run"]) if row["last_run"] else "never run"),
     ]  # fmt: skip
-    show_table(registry.items("/schedules", None, **({"state": state} if state else {})), columns, as_json=as_json)
+    show_table(registry.items("/schedules", None, **given({"state": state})), columns, as_json=as_json)
 
 
 @schedule.command()
@@ -139,7 +129,7 @@ def show_run(registry: Client, run_id: str, as_json: bool) -> None:
 @api.connected
 def items(registry: Client, run_id: str, state: str | None, as_json: bool) -> None:
     """List the records of a run and what became of them."""
-    found = registry.items(f"/runs/{run_id}/items", None, **({"state": state} if state else {}))
+    found = registry.items(f"/runs/{run_id}/items", None, **given({"state": state}))
     columns: list[Column] = [("RECORD", "recid"), ("STATE", "state"), ("ARCHIVE", "archive"), ("MESSAGE", "message")]
     show_table(found, columns, as_json=as_json)
 
@@ -150,10 +140,10 @@ def _action(name: str, what: str, path: str, line: str) -> None:
     @schedule.command(name, help=line)
     @click.argument(f"{what}_id")
     @api.connected
-    def act(registry: Client, /, **given: str) -> None:
-        told = registry.post(path.format(given[f"{what}_id"]))
+    def act(registry: Client, /, **which: str) -> None:
+        told = registry.post(path.format(which[f"{what}_id"]))
         moved = f"  {told['items']} records" if told.get("items") else ""
-        click.echo(f"{what} {given[f'{what}_id']} is {told['state']}{moved}")
+        click.echo(f"{what} {which[f'{what}_id']} is {told['state']}{moved}")
 
 
 _action("pause", "schedule", "/schedules/{}/pause", "Begin no more runs of a schedule.")

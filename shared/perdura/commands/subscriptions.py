@@ -10,7 +10,7 @@ import click
 from perdura.api.models.subscriptions import Kind, Way
 from perdura.client import Client
 from perdura.commands import api
-from perdura.commands.filters import given
+from perdura.commands.options import given
 from perdura.commands.tables import Column, as_json_option, moment, show, tell
 
 KINDS, WAYS = get_args(Kind), get_args(Way)

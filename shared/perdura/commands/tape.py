@@ -8,11 +8,12 @@ import click
 
 from perdura.client import Client
 from perdura.commands import api
+from perdura.commands.tables import as_json_option, limit_option
 from perdura.local.tape.cli import tape
 
 
 @tape.command()
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@as_json_option
 @api.connected
 def show(registry: Client, as_json: bool) -> None:
     """Show the destination: jobs in flight, what waits, drills, recalled copies, credentials."""
@@ -43,8 +44,8 @@ def show(registry: Client, as_json: bool) -> None:
 
 @tape.command()
 @click.option("--all", "everything", is_flag=True, help="Also those that are over.")
-@click.option("--limit", default=50, show_default=True, help="At most so many.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, one document per line.")
+@limit_option(50)
+@as_json_option
 @api.connected
 def jobs(registry: Client, everything: bool, limit: int, as_json: bool) -> None:
     """List jobs at FTS, newest first."""

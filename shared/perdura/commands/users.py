@@ -9,6 +9,7 @@ import click
 
 from perdura.client import Client
 from perdura.commands import api
+from perdura.commands.options import given
 from perdura.commands.tables import Column, as_json_option, limit_option, moment, show, tell
 
 
@@ -44,7 +45,7 @@ def list_users(registry: Client, q: str | None, limit: int, as_json: bool) -> No
         ("ID", "id"), ("KIND", "kind"), ("ROLES", lambda row: sorted({*row["roles"], *row["claimed_roles"]})),
         ("SEEN", lambda row: moment(row["seen"])), ("SHUT", lambda row: moment(row["disabled"])), ("NAME", "name"),
     ]  # fmt: skip
-    show(registry.items("/users", limit, **({"q": q} if q else {})), columns, as_json=as_json)
+    show(registry.items("/users", limit, **given({"q": q})), columns, as_json=as_json)
 
 
 @users.command("show")

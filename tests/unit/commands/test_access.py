@@ -29,9 +29,46 @@ def test_an_archive_is_published_again(run: Run, registry: FakeRegistry) -> None
 
 @pytest.mark.parametrize(("given", "until"), [("2030-01-01", "2030-01-01"), ("none", None)])
 def test_an_embargo_is_set_and_lifted(run: Run, registry: FakeRegistry, given: str, until: str | None) -> None:
-    registry.on("PUT /api/v1/archives/a1/embargo", (200, {"archive": "a1", "until": until}))
+    answer = {"archive": "a1", "until": until, "published": [], "steps": []}
+    registry.on("PUT /api/v1/archives/a1/embargo", (200, answer))
     assert (until or "no embargo") in run("access", "embargo", "a1", given).output
     assert json.loads(registry.sent("PUT", "/api/v1/archives/a1/embargo")[0]) == {"until": until}
+
+
+ELSEWHERE = ["https://zenodo.test/records/1"]
+
+
+@pytest.mark.parametrize(
+    ("command", "path", "said"),
+    [
+        (("restrict", "a1"), "restriction", {"restricted": True}),
+        (("open", "a1"), "restriction", {"restricted": False}),
+        (("embargo", "a1", "2030-01-01"), "embargo", {"until": "2030-01-01"}),
+    ],
+)
+@pytest.mark.parametrize(
+    ("published", "steps", "told"),
+    [
+        (ELSEWHERE, ["s1"], "shown as before at https://zenodo.test/records/1 until step s1 is done\n"),
+        ([], ["s1"], "shown as before at access systems of others until step s1 is done\n"),
+        (ELSEWHERE, [], ""),
+    ],
+)
+def test_what_is_decided_says_until_when_others_show_it_as_before(
+    run: Run,
+    registry: FakeRegistry,
+    command: tuple[str, ...],
+    path: str,
+    said: dict[str, object],
+    published: list[str],
+    steps: list[str],
+    told: str,
+) -> None:
+    registry.on(
+        f"PUT /api/v1/archives/a1/{path}", (200, {"archive": "a1", **said, "published": published, "steps": steps})
+    )
+    done = run("access", *command)
+    assert (done.exit_code, done.stderr) == (0, told)
 
 
 @pytest.mark.parametrize(
