@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
-from benchmarks.registry import free_port, postgres
+from benchmarks.registry import postgres
+from benchmarks.serving import peak, serving
 from sqlalchemy import Engine, create_engine, text
 
 from perdura.cloudevents.codec import encode_binary
 from perdura.local.passing_store import passing_store
 from perdura.registry import archives, migrate
-
-MAIN = Path(__file__).resolve().parents[1] / "functions" / "harvest" / "main.py"
 
 
 @dataclass(frozen=True)
@@ -50,7 +43,7 @@ class Function:
             state, message = connection.execute(query, {"archive": begun.archive}).one()
         if state not in ("completed", "completed_with_warnings"):
             raise SystemExit(f"the function ended {state}: {message}")
-        return seconds, processor, _highest(self.worker.pid)
+        return seconds, processor, int(peak(self.worker.pid))
 
 
 @contextmanager
@@ -66,47 +59,9 @@ def ready(roots: str) -> Iterator[Function]:
             "PERDURA_S3_SECRET_KEY": store.s3_secret_key.get_secret_value() if store.s3_secret_key else "",
             "PERDURA_ALLOW_LOOPBACK_UPSTREAMS": "true",
             "PERDURA_HARVEST_LOCAL_ROOTS": roots,
-            "FUNCTION": "harvest",
-            "HOST": "127.0.0.1",
         }
-        with _serving(told) as (address, process):
+        with serving("harvest", told) as (address, worker):
             try:
-                yield Function(engine, address, psutil.Process(process.pid).children()[0])
+                yield Function(engine, address, psutil.Process(worker))
             finally:
                 engine.dispose()
-
-
-@contextmanager
-def _serving(told: Mapping[str, str]) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    port = free_port()
-    command = [
-        sys.executable, "-m", "gunicorn", "-c", "python:perdura.runtime.server",
-        f"functions_framework:create_app('handle','{MAIN}','http')",
-    ]  # fmt: skip
-    process = subprocess.Popen(
-        command, env={**os.environ, **told, "PORT": str(port), "ACCESS_LOG": "off"}, start_new_session=True
-    )
-    try:
-        address = f"http://127.0.0.1:{port}/"
-        _await(address)
-        yield address, process
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
-
-
-def _await(address: str) -> None:
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        try:
-            with urllib.request.urlopen(f"{address}healthz", timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.05)
-    raise SystemExit("the function does not answer")
-
-
-def _highest(pid: int) -> int:
-    status = Path(f"/proc/{pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) // 1024

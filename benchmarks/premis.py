@@ -38,6 +38,9 @@ from perdura.registry import migrate
 from perdura.settings import Settings
 from perdura.storage.memory import MemoryStore
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.serving import free_port, peak, serving
+
 UNT = "http://purl.org/net/untl/vocabularies/"
 START = datetime(2023, 1, 1, tzinfo=UTC)
 BATCH = 5_000
@@ -142,7 +145,7 @@ def postgres() -> Iterator[str]:
         [*prefix, binaries / "initdb", "-D", data, "-N", "-A", "scram-sha-256", f"--pwfile={state / 'password'}",
          "-U", "perdura", "-E", "UTF8", "--locale=C.UTF-8"], check=True, cwd="/", env=environment, capture_output=True,
     )  # fmt: skip
-    port = _free_port()
+    port = free_port()
     with (data / "postgresql.conf").open("a") as file:
         file.write(
             f"listen_addresses='127.0.0.1'\nport={port}\nunix_socket_directories='{state}/run'\n"
@@ -155,45 +158,6 @@ def postgres() -> Iterator[str]:
     finally:
         subprocess.run([*control, "-m", "fast", "stop"], check=False, cwd="/", env=environment)
         shutil.rmtree(state, ignore_errors=True)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@contextmanager
-def server(url: str, token: str) -> Iterator[tuple[str, int]]:
-    """The function under gunicorn; (URL, pid of the worker)."""
-    port = _free_port()
-    root = Path(__file__).resolve().parents[1]
-    environment = {
-        **os.environ,
-        "PERDURA_DATABASE_URL": url,
-        "PERDURA_ADMIN_TOKEN": token,
-        "HOST": "127.0.0.1",
-        "PORT": str(port),
-        "THREADS": "8",
-        "FUNCTION_TARGET": "handle",
-        "FUNCTION_SOURCE": str(root / "functions/premis-log/main.py"),
-    }
-    command = [sys.executable, "-m", "gunicorn", "-c", "python:perdura.runtime.server",
-               "functions_framework:create_app('handle', source='" + environment["FUNCTION_SOURCE"] + "')"]  # fmt: skip
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            try:
-                httpx.get(f"{address}/APP/", timeout=5)
-                break
-            except httpx.HTTPError:
-                time.sleep(0.1)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        yield address, int(children[0])
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def _cpu(pids: list[int]) -> float:
@@ -354,11 +318,6 @@ def requests(n: int) -> dict[str, Callable[[int], str]]:
     }
 
 
-def _memory(pid: int) -> float:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
-
-
 _BACKENDS = (
     "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name = 'perdura' "
     "AND pid <> pg_backend_pid()"
@@ -383,8 +342,10 @@ def run(url: str, events: int, rounds: int, output: list[str]) -> None:
         goal = TO_REACH.get(name) or TO_REACH.get(name.split()[0].rstrip(","), "")
         say(f"| {name} | {' | '.join([*cells, '', '', ''][:4])} | {goal} | {PEER.get(name, '')} |")
 
-    with server(url, token) as (address, worker):
+    told = {"PERDURA_DATABASE_URL": url, "PERDURA_ADMIN_TOKEN": token, "THREADS": "8"}
+    with serving("premis-log", told, access_log=True) as (address, worker):
         client = Bare(address, token)
+        client.get("/APP/")
         line("batch POST", f"{load(client, 0, events):,.0f}/s")
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("SELECT premis_fold_counts(10000000)"))
@@ -414,7 +375,7 @@ def run(url: str, events: int, rounds: int, output: list[str]) -> None:
         line("POST 8 concurrent", f"{rate:,.0f}/s", "", f"{(_cpu(watched) - spent) * 1e3 / 4000:.2f}")
         for name, path in requests(events).items():
             row(name, lambda i, path=path: client.get(path(i)), rounds)  # type: ignore[misc]
-        line("memory of the worker, highest", f"{_memory(worker):.0f} MiB")
+        line("memory of the worker, highest", f"{peak(worker):.0f} MiB")
         seeds = base64.b64encode(bytes(32)).decode()
         settings = Settings(log_origin="benchmark/log", log_signing_keys=seeds)  # type: ignore[arg-type,call-arg]
         begin = time.perf_counter()

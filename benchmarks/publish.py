@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -53,7 +53,8 @@ from perdura.steps.publish_transfer import Sending, Wanted
 from perdura.storage.s3 import S3Store
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from benchmarks.registry import free_port, postgres
+from benchmarks.registry import postgres
+from benchmarks.serving import peak, serving
 from tests.contract.test_inveniordm.ports import ports_for, preserved
 from tests.peers.inveniordm import peer
 
@@ -203,12 +204,6 @@ def child(work: str, *arguments: str) -> str:
     return done.stdout.strip()
 
 
-def peak(process: int | str = "self") -> float:
-    """Peak resident memory of a process in MiB."""
-    line = next(line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmHWM"))
-    return int(line.split()[1]) / 1024
-
-
 def cpu() -> float:
     """Processor seconds that this process used: a busy machine makes it slow, not this figure large."""
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -267,32 +262,6 @@ def published(engine: Engine, store: S3Store, files: int, each: int) -> UUID:
     return archive
 
 
-@contextmanager
-def served(settings: Settings, database: str) -> Iterator[tuple[int, int]]:
-    """The function `publish` as it is deployed, behind gunicorn: its port, and the process of its worker."""
-    port = free_port()
-    main = Path(__file__).parents[1] / "functions/publish/main.py"
-    environment = {
-        **os.environ, "FUNCTION": "publish", "HOST": "127.0.0.1", "PORT": str(port), "ACCESS_LOG": "off",
-        "PERDURA_DATABASE_URL": database, "PERDURA_RATE_LIMIT_STRANGERS": "0",
-        "PERDURA_S3_ENDPOINT": settings.s3_endpoint or "", "PERDURA_S3_ACCESS_KEY": settings.s3_access_key or "",
-        "PERDURA_S3_SECRET_KEY": settings.s3_secret_key.get_secret_value(),
-    }  # fmt: skip
-    command = [sys.executable, "-m", "gunicorn", "-c", "python:perdura.runtime.server"]
-    process = subprocess.Popen([*command, f"functions_framework:create_app('handle','{main}','http')"], env=environment)
-    try:
-        for _ in range(300):
-            with suppress(httpx.TransportError):
-                httpx.get(f"http://127.0.0.1:{port}/healthz")
-                break
-            time.sleep(0.1)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        yield port, int(children[0])
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
 def fetched(url: str) -> tuple[int, float]:
     """Bytes of a body and seconds that they took, read by a client that costs as little as can be."""
     parts = urlsplit(url)
@@ -323,10 +292,15 @@ def zip_over_http(settings: Settings, files: int, each: int) -> str:
         archive = published(engine, store, files, each)
         plain_url = store.presigned_get(store.head(BUCKET, str(archive)).ref, 3600)
         zipped, plain = [], []
-        with served(settings, database) as (port, worker):
+        told = {
+            "PERDURA_DATABASE_URL": database, "PERDURA_RATE_LIMIT_STRANGERS": "0",
+            "PERDURA_S3_ENDPOINT": settings.s3_endpoint or "", "PERDURA_S3_ACCESS_KEY": settings.s3_access_key or "",
+            "PERDURA_S3_SECRET_KEY": settings.s3_secret_key.get_secret_value(),
+        }  # fmt: skip
+        with serving("publish", told) as (address, worker):
             before = used_by(worker)
             for _ in range(ZIP_ROUNDS):
-                length, took = fetched(f"http://127.0.0.1:{port}/archives/{archive}/files.zip")
+                length, took = fetched(f"{address}/archives/{archive}/files.zip")
                 zipped.append(length / took / 1e6)
                 length, took = fetched(plain_url)
                 plain.append(length / took / 1e6)

@@ -16,7 +16,6 @@ import hashlib
 import importlib.util
 import os
 import shutil
-import socket
 import statistics
 import subprocess
 import sys
@@ -47,6 +46,9 @@ from perdura.premis.model import Event, Identifier
 from perdura.registry import archive_index, migrate
 from perdura.runtime.environment import Environment
 from perdura.settings import Settings
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks.serving import free_port, serving
 
 BASE = "http://127.0.0.1:8080"
 GRANTED = 1_000
@@ -153,13 +155,6 @@ def postgres(kept: Path | None) -> Iterator[str]:
         subprocess.run([*control, "-m", "fast", "stop"], check=False, cwd="/", env=environment)
         if kept is None:
             shutil.rmtree(state, ignore_errors=True)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def archive_id(number: int) -> UUID:
@@ -323,17 +318,6 @@ def readers(url: str, number: int, each: int) -> bool:
     with engine.begin() as connection:
         headers = [caller(connection, "viewer", (GROUP,) if reader % 2 else ()).header for reader in range(number)]
     engine.dispose()
-    port = free_port()
-    environment = {
-        **os.environ, "PERDURA_DATABASE_URL": url, "PORT": str(port), "ACCESS_LOG": "off",
-        "HOST": "127.0.0.1", "THREADS": "8", "PERDURA_BASE_URL": f"http://127.0.0.1:{port}", "FUNCTION": "registry",
-        "FUNCTION_SIGNATURE_TYPE": "http",
-    }  # fmt: skip
-    source = Path(__file__).parents[1] / "functions/registry/main.py"
-    server = subprocess.Popen(
-        [sys.executable, "-m", "gunicorn", "-c", "python:perdura.runtime.server",
-         f"functions_framework:create_app('handle', '{source}', 'http')"], env=environment,
-    )  # fmt: skip
     paths = [
         "/api/v1/archives",
         "/api/v1/archives?q=w19999",
@@ -341,17 +325,11 @@ def readers(url: str, number: int, each: int) -> bool:
         "/api/v1/archives?state=failed",
     ]
     errors: list[str] = []
-    try:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            try:
-                if httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.1)
+    told = {"PERDURA_DATABASE_URL": url, "THREADS": "8"}
+    with serving("registry", told) as (address, _):
 
         def read(header: dict[str, str]) -> None:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
+            with httpx.Client(base_url=address, timeout=120) as client:
                 for k in range(each):
                     try:
                         answer = client.get(paths[k % len(paths)], headers=header)
@@ -367,9 +345,6 @@ def readers(url: str, number: int, each: int) -> bool:
         for thread in threads:
             thread.join()
         took = time.monotonic() - begun
-    finally:
-        server.terminate()
-        server.wait(20)
     print(f"{number} readers, {number * each} requests: {len(errors)} errors {set(errors) or ''}, "
           f"{number * each / took:.0f} requests/s")  # fmt: skip
     return not errors
