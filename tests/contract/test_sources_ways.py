@@ -21,6 +21,7 @@ from perdura.sources.profile import profiles
 from perdura.sources.resolve import preview
 from perdura.sources.signposting import plan as signposted
 from perdura.steps import harvest
+from tests.processes import ended
 from tests.shared_data import reference_data
 from tests.unit.harvest.surroundings import Harvesting
 from tests.upstreams.invenio import content_path, publish
@@ -263,6 +264,15 @@ class TestBagitCreate:
     def test_its_failures_are_tried_again(self, tmp_path: Path) -> None:
         with pytest.raises(UpstreamUnavailable):
             self.harvest(self.program(tmp_path, "zenodo", status=1))
+
+    def test_children_that_outlive_it_are_ended(self, tmp_path: Path) -> None:
+        settings, pid = self.program(tmp_path, "zenodo"), tmp_path / "child"
+        leaving = f"import subprocess\nopen({str(pid)!r}, 'w').write(str(subprocess.Popen(['sleep', '600']).pid))\n"
+        program = tmp_path / "bic"
+        program.write_text(program.read_text() + leaving)
+        _, outcome = self.harvest(settings)
+        assert outcome.state is StepState.COMPLETED_WITH_WARNINGS
+        assert ended(int(pid.read_text()))
 
     @pytest.mark.parametrize(
         "said",

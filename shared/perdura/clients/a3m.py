@@ -5,16 +5,11 @@ a3m is AGPL-3.0 and wants Python 3.12 or later: it is never imported, only run w
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
 
+from perdura.clients.processes import run_to_end
 from perdura.errors import Broken, Rejected
-from perdura.storage.timed import TimeUp
 
 _FOLDERS = ("tmp", "currentlyProcessing", "rejected", "failed", "completed")
 _SHOWN = 400
@@ -46,7 +41,10 @@ def make_aip(program: Path, transfer: Path, work: Path, name: str, seconds: floa
     command = [str(program), transfer.as_uri(), "--name", name, "--no-input", *options]
     told = work / "a3m.log"
     with told.open("wb") as log:
-        returned = _run(command, _environment(program, work, share), work, log, seconds)
+        try:
+            returned = run_to_end(command, _environment(program, work, share), work, log, seconds)
+        except OSError as error:
+            raise Broken(f"a3m cannot be run: {error.strerror}", code="no-a3m") from error
     text = _last_words(told)
     if returned != 0:
         raise A3mFailed(f"a3m ended with {returned}: {text}")
@@ -56,31 +54,6 @@ def make_aip(program: Path, transfer: Path, work: Path, name: str, seconds: floa
     if found[0].is_symlink() or not found[0].is_file():
         raise A3mFailed("what a3m stored as its package is no file")
     return found[0]
-
-
-def _run(command: Sequence[str], environment: Mapping[str, str], work: Path, log: IO[bytes], seconds: float) -> int:
-    """Run the program to its end, all it says going into `log`; gives back its exit code."""
-    try:
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            cwd=work,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except OSError as error:
-        raise Broken(f"a3m cannot be run: {error.strerror}", code="no-a3m") from error
-    try:
-        return process.wait(timeout=seconds)
-    except subprocess.TimeoutExpired as error:
-        raise TimeUp from error
-    finally:
-        # Its tools are children of its own: all of them are ended, also those that outlive it.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _last_words(told: Path) -> str:

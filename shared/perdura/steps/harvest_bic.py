@@ -10,13 +10,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from perdura.clients.processes import run_to_end
 from perdura.errors import Broken, Rejected, UpstreamUnavailable
 from perdura.outcome import ArchiveChange, ArchiveView, File, Finding, Outcome, Package, PackageKind, StepState
 from perdura.packages.package import Report, Verdict
@@ -28,6 +27,7 @@ from perdura.sources.folder import FolderOrigin, plan
 from perdura.sources.plan import PlannedFile
 from perdura.sources.transfer import fetch
 from perdura.steps import harvest_events
+from perdura.storage.timed import TimeUp
 
 ENGINE = "bagit-create"
 
@@ -94,23 +94,10 @@ def _harvested(program: str, record: Recognised, scratch: Path, seconds: float) 
     kept = {name: os.environ[name] for name in ("PATH", "LANG", "SSL_CERT_FILE") if name in os.environ}
     output = scratch / "output"
     with output.open("wb") as out:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            cwd=scratch,
-            env={**kept, "HOME": str(scratch)},
-            start_new_session=True,
-        )
         try:
-            process.wait(seconds)
-        except subprocess.TimeoutExpired as error:
+            run_to_end(command, {**kept, "HOME": str(scratch)}, scratch, out, seconds)
+        except TimeUp as error:
             raise UpstreamUnavailable("bagit-create took too long.", retry_after=600) from error
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
     with output.open("rb") as out:
         said = out.read(_OUTPUT).decode(errors="replace")
     if final := _FINAL.search(said):

@@ -5,7 +5,6 @@ The same documents are read as for the rights in the AIP (`preserve_rights`), so
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
@@ -18,8 +17,7 @@ from perdura.packages.package import Report
 from perdura.packages.sip import SIP_JSON
 from perdura.ports import Ports
 from perdura.registry import embargo
-from perdura.steps.preserve_rights import day_of, usr_meta
-from perdura.steps.preserve_rights_read import ToldRights, describes
+from perdura.steps.preserve_rights_read import ToldRights, day_of, describes, embargo_of, sip_json_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +67,11 @@ def stated(files: FileTable, now: datetime) -> Stated:
         for chunk in chunks:
             feed(chunk)
     told = _sip_json(files)
-    asked = usr_meta(told or {}).get("embargo_timestamp")
-    days = [day_of(asked), *(day_of(told.partition("/")[0]) for told in rights.opens)]
-    named = [day for day in days if day is not None]
+    asked = embargo_of(told or {})
+    end = day_of(asked)
+    named = [*rights.days(), *([end] if end else ())]
     until = max((day for day in named if day > now.date()), default=None)
-    endless = (bool(asked) and day_of(asked) is None) or (rights.undated and not named)
+    endless = (bool(asked) and end is None) or (rights.undated and not named)
     return Stated(until, rights.shut or endless or told is None)
 
 
@@ -88,8 +86,4 @@ def _sip_json(files: FileTable) -> Mapping[str, Any] | None:
         data += chunk
         if len(data) > LIMITS.sip_json:
             return None
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
+    return sip_json_of(data)

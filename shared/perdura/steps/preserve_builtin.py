@@ -21,11 +21,13 @@ from perdura.steps.preserve_builtin_outcome import made
 from perdura.steps.preserve_builtin_plan import EARK, Plan, bag_info_of, plan_of
 from perdura.steps.preserve_copied import Copied
 from perdura.steps.preserve_copy import copy
-from perdura.steps.preserve_document import document, sip_json
+from perdura.steps.preserve_declared import SIP_JSON
+from perdura.steps.preserve_document import document
 from perdura.steps.preserve_events import NOT_DONE, Act, tool_agent
 from perdura.steps.preserve_history import History, gather
 from perdura.steps.preserve_refused import refused, unavailable
 from perdura.steps.preserve_rights import statements
+from perdura.steps.preserve_rights_read import sip_json_of
 from perdura.steps.preserve_scanning import virus_checks
 from perdura.steps.preserve_submission import open_submission
 from perdura.storage.timed import timed
@@ -102,6 +104,8 @@ def _agents(plan: Plan, copied: Copied, acts: Sequence[Act], history: History) -
 
 
 def _describe(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act], history: History) -> None:
+    declared = copied.declarations
+    sip_json = sip_json_of(declared.text(SIP_JSON) or b"")
     mets = document(
         plan.archive,
         str(plan.aip),
@@ -111,7 +115,7 @@ def _describe(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act], h
         acts,
         history,
         _agents(plan, copied, acts, history),
-        statements(plan.archive, copied.declarations.bag_info, sip_json(copied), copied.rights, plan.ports.derived),
+        statements(plan.archive, declared.bag_info, sip_json, copied.rights, plan.ports.derived),
         SoftwareNote("Perdura preserve", __version__, (NOT_DONE,)),
         str(plan.predecessor.id) if plan.predecessor else None,
     )

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, overload
+from typing import overload
 
 from perdura.outcome import ArchiveView
 from perdura.packages.mets import ORIGINAL, SUBMISSION_DOCUMENTATION, Description, Document, SoftwareNote
@@ -15,7 +14,6 @@ from perdura.ports import Identification
 from perdura.premis.model import Agent
 from perdura.premis.xml import agent_xml, event_xml
 from perdura.steps.preserve_copied import Copied, CopiedFiles
-from perdura.steps.preserve_declared import SIP_JSON
 from perdura.steps.preserve_events import Act
 
 _UNKNOWN = Format("unknown")
@@ -133,16 +131,6 @@ class _Events(Iterable[str]):
     def __iter__(self) -> Iterator[str]:
         yield from self._earlier
         yield from self._acts
-
-
-def sip_json(copied: Copied) -> Mapping[str, Any]:
-    """The SIP's own sip.json (cern-oais-platform.md §2); empty when there is none that can be read."""
-    text = copied.declarations.text(SIP_JSON)
-    try:
-        found = json.loads(text) if text else {}
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _format(found: Identification | None) -> Format:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 from perdura.outcome import ArchiveView
 from perdura.packages.mets_xml import escaped
-from perdura.steps.preserve_rights_read import ToldRights, licences_of
+from perdura.steps.preserve_rights_read import ToldRights, day_of, embargo_of, licences_of
 
 _LABELS = frozenset({"rights", "license", "licence", "rights-statement", "access-rights", "dc-rights"})
 """Labels of bag-info.txt that producers use for rights; the standard reserves none."""
@@ -66,19 +66,13 @@ def _distinct(licences: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
 
 def _embargoes(archive: ArchiveView, sip_json: Mapping[str, Any], told: ToldRights) -> list[object]:
     """Ends of embargoes: what sip.json says, and days after the deposit on which the files become open."""
-    stated = usr_meta(sip_json).get("embargo_timestamp")
+    stated, noted = embargo_of(sip_json), archive.metadata.get("embargo_until")
     found: dict[str, object] = {str(day_of(stated) or stated): stated} if stated else {}
-    for until in (*told.opens, archive.metadata.get("embargo_until")):
-        day = day_of(until.partition("/")[0]) if isinstance(until, str) else None
-        if day and (archive.created_at is None or day > archive.created_at.date()):
+    known = day_of(noted.partition("/")[0]) if isinstance(noted, str) else None
+    for day in (*told.days(), *([known] if known else ())):
+        if archive.created_at is None or day > archive.created_at.date():
             found.setdefault(str(day), day)
     return list(found.values())
-
-
-def usr_meta(sip_json: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a sip.json keeps of the depositor's own words."""
-    found = sip_json.get("usr-meta")
-    return found if isinstance(found, Mapping) else {}
 
 
 def _licence(terms: str, address: str) -> str:
@@ -103,21 +97,6 @@ def _embargo(until: object, since: datetime | None) -> str:
         "<premis:otherRightsInformation><premis:otherRightsBasis>embargo</premis:otherRightsBasis>"
         f"{note}</premis:otherRightsInformation>{_granted('embargoed', since, end)}"
     )
-
-
-def day_of(value: object) -> date | None:
-    """The day of an instant (Unix seconds) or a date; the first one of a year or month. None for anything else."""
-    try:
-        if isinstance(value, (int, float)):
-            return datetime.fromtimestamp(value, UTC).date()
-        text = str(value).strip()
-        return date.fromisoformat(text[:10] + _FIRST.get(len(text), ""))
-    except (ValueError, OverflowError, OSError):
-        return None
-
-
-_FIRST = {4: "-01-01", 7: "-01"}
-"""What makes a day of a year, or of a month: its first."""
 
 
 def _granted(restriction: str, since: datetime | None, end: date | None) -> str:

@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
 from typing import Any
 
 from lxml import etree
@@ -65,6 +66,11 @@ class ToldRights:
 
         return both
 
+    def days(self) -> list[date]:
+        """Those days on which files become open that can be read; a range stands for its first."""
+        found = (day_of(told.partition("/")[0]) for told in self.opens)
+        return [day for day in found if day is not None]
+
     def _read(self, path: str, data: bytes) -> None:
         try:
             if path.endswith(".json"):
@@ -110,6 +116,33 @@ def describes(path: str) -> bool:
     """Whether a file of a submission is a description that is read for rights."""
     return _PLACE.fullmatch(path) is not None
 
+
+def sip_json_of(data: bytes | bytearray) -> Mapping[str, Any]:
+    """What a sip.json says (cern-oais-platform.md §2); empty when it is none that can be read."""
+    try:
+        return mapping(json.loads(data))
+    except (ValueError, RecursionError):
+        return {}
+
+
+def embargo_of(sip_json: Mapping[str, Any]) -> object:
+    """The end of an embargo as a sip.json keeps the depositor's own words for it; None when it has none."""
+    return mapping(sip_json.get("usr-meta")).get("embargo_timestamp")
+
+
+def day_of(value: object) -> date | None:
+    """The day of an instant (Unix seconds) or a date; the first one of a year or month. None for anything else."""
+    try:
+        if isinstance(value, (int, float)):
+            return datetime.fromtimestamp(value, UTC).date()
+        told = str(value).strip()
+        return date.fromisoformat(told[:10] + _FIRST.get(len(told), ""))
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+_FIRST = {4: "-01-01", 7: "-01"}
+"""What makes a day of a year, or of a month: its first."""
 
 _Found = tuple[tuple[str, str] | None, str | None]
 """A licence, or a day."""
@@ -164,9 +197,9 @@ def _of_xml(root: etree._Element) -> Iterator[_Found]:
         for rights in element.iter("{*}rights"):
             told = {"rights": content(rights), "rightsUri": rights.get("rightsURI")}
             yield from ((licence, None) for licence in licences_of(told))
-        for date in element.iter("{*}date"):
-            if _opens({"dateType": date.get("dateType")}):
-                yield None, content(date)
+        for dated in element.iter("{*}date"):
+            if _opens({"dateType": dated.get("dateType")}):
+                yield None, content(dated)
     for element in root.iter(f"{_DC}date"):
         day = content(element) or ""
         if day.startswith(_EMBARGO_END):

@@ -68,6 +68,7 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
         facts = content.facts(archive, aip, entries, ports)
         begun = archive.step.checkpoint.get(SENT, {}).get(destination.id)
         sent = Sent.of_json(package_id(aip), begun)
+        before = sent.to_json()
         order = Order(
             package=package_id(aip),
             resource=resource_id(archive),
@@ -102,7 +103,7 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
         except OutOfTime:
             return _unfinished(destination, sent, (packages, events))
         except Retryable as error:
-            if sent.to_json() == (begun or Sent(package_id(aip)).to_json()):
+            if sent.to_json() == before:
                 raise
             return replace(_unfinished(destination, sent, (packages, events)), later=error)
         except RdmGone as gone:

@@ -7,7 +7,7 @@ import io
 import json
 import time
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from perdura.storage.timed import TimeUp
 from tests.contract.test_a3m.program import install
 from tests.peers.archivematica.clock import SteppedClock
 from tests.peers.archivematica.driver import Driver
+from tests.processes import ended
 from tests.unit.preserve.fakes import EICAR, FakeScanner
 
 FILES = {"hello.txt": b"hello\n", "folder/größe & 1.csv": b"a,b\n1,2\n"}
@@ -105,22 +106,6 @@ def checks(outcome: Outcome) -> list[tuple[str, str]]:
         for event in outcome.events
         if event.type == "virus check"
     ]
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def ended(pids: Iterable[int]) -> bool:
-    end = time.monotonic() + 5
-    while time.monotonic() < end:
-        if not any(is_running(pid) for pid in pids):
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_a_new_version_is_made_of_the_payload_and_the_additions(tmp_path: Path) -> None:
@@ -338,14 +323,14 @@ def test_a_package_without_a_uuid_in_its_name_needs_a_person(tmp_path: Path) -> 
 def test_a_program_that_takes_too_long_is_ended_with_its_children(tmp_path: Path) -> None:
     with pytest.raises(TimeUp):
         World(tmp_path, "slow").run(invocation_seconds=3)
-    assert ended([int((tmp_path / "child").read_text())])
+    assert ended(int((tmp_path / "child").read_text()))
 
 
 def test_children_that_outlive_the_program_are_ended(tmp_path: Path) -> None:
     begun = time.monotonic()
     assert World(tmp_path, "leaving").run().state is StepState.COMPLETED
     assert time.monotonic() - begun < 60
-    assert ended([int((tmp_path / "child").read_text())])
+    assert ended(int((tmp_path / "child").read_text()))
 
 
 def test_a_program_that_is_not_there_needs_a_person(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ from perdura.errors import Rejected, Retryable
 from perdura.ids import new_id
 from perdura.outcome import ArchiveView, PackageKind, StepState
 from perdura.registry.placements import RegistryPlacements
-from perdura.steps import publish, withdraw
+from perdura.steps import publish, publish_invenio, withdraw
+from perdura.steps.publish_sent import Sent
 from perdura.storage.memory import MemoryStore
 from tests.contract.test_inveniordm.fake import TOKENS, Fake
 from tests.contract.test_inveniordm.ports import AT, Budget, MemoryPlacements, ports_for, preserved
@@ -580,6 +581,18 @@ def test_a_library_that_is_away_keeps_nothing_from_the_pages(fake: Fake, access:
     assert [entry["destination"] for entry in outcome.output["publications"]] == ["library"]
     assert set(outcome.output["destinations"]) == {"library", "access-pages"}
     assert not any("access-pages" in detail for event in outcome.events for detail in event.details)
+
+
+def test_what_was_sent_of_another_package_is_no_progress_with_this_one(fake: Fake, access: Callable[..., Path]) -> None:
+    """Nothing is sent to a library that is away: that is a failed try, whatever was sent of an earlier AIP."""
+    target = Target(fake.url, TOKENS, fake.transport, fake)
+    store = MemoryStore()
+    archive = preserved(store, {"a.txt": b"a"})
+    checkpoint = {publish_invenio.SENT: {"library": Sent("urn:uuid:another", {"a.txt": "0" * 32}).to_json()}}
+    archive = replace(archive, step=replace(archive.step, checkpoint=checkpoint))
+    fake.storm = 10**6
+    with pytest.raises(Retryable):
+        run(target, store, archive, access())
 
 
 def test_a_review_is_waited_for_without_publishing_the_pages_anew(target: Target, access: Callable[..., Path]) -> None:

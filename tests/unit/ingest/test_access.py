@@ -117,6 +117,11 @@ def test_the_embargo_of_a_sip_json_holds(stated: Any, expected: tuple[str | None
     assert found(ingested({path: data for path, data in sip.items() if path.startswith("data/")})) == expected
 
 
+def test_a_sip_json_that_is_nested_too_deeply_to_be_read_is_refused_by_name() -> None:
+    outcome = ingested({"data/meta/sip.json": b'{"a":' * 100_000 + b"1" + b"}" * 100_000})
+    assert (outcome.state, outcome.error_code) == (StepState.FAILED, "sip-json-malformed")
+
+
 def test_the_stricter_of_all_that_is_stated_holds() -> None:
     told = {
         **record(access=embargo(True, "2090-01-01")),

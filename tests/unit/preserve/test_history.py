@@ -209,6 +209,12 @@ def test_embargo_of_sip_json(embargo: object, end: list[str], note: list[str]) -
     assert (texts(mets, "endDate"), texts(mets, "otherRightsNote")) == (end, note)
 
 
+def test_a_sip_json_that_is_nested_too_deeply_to_be_read_is_only_kept() -> None:
+    outcome, mets = preserved(bag({**FILES, "data/meta/sip.json": b'{"a":' * 100_000 + b"1" + b"}" * 100_000}))
+    assert outcome.state is StepState.COMPLETED, outcome.message
+    assert texts(mets, "restriction") == []
+
+
 def test_restricted_access() -> None:
     _, mets = preserved(bag(), restricted=True)
     assert texts(mets, "restriction") == ["not public"]
