@@ -164,6 +164,10 @@ class ArchiveView:
         """The newest accepted package of that kind, if there is one."""
         return next((p for p in reversed(self.packages) if p.kind is kind and p.accepted), None)
 
+    def package_of_id(self, package: UUID | str | None) -> Package | None:
+        """The package with this id, which may be as a step's input or checkpoint has it, if there is one."""
+        return next((p for p in self.packages if str(p.id) == str(package)), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Fact:

@@ -6,7 +6,6 @@ import gzip
 import json
 from collections.abc import Iterator
 from tempfile import SpooledTemporaryFile
-from typing import Self
 
 _IN_MEMORY = 4 * 2**20
 
@@ -17,22 +16,15 @@ class Spool:
     def __init__(self) -> None:
         self._file = SpooledTemporaryFile(max_size=_IN_MEMORY, prefix="perdura-spool-")  # noqa: SIM115 closed with self
         self._writing: gzip.GzipFile | None = gzip.GzipFile(fileobj=self._file, mode="wb", compresslevel=1)
-        self._count = 0
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Give back the memory or the disk that they take."""
         self._file.close()
-
-    def __len__(self) -> int:
-        return self._count
 
     def add(self, text: str) -> None:
         """Add a text; not after the first reading."""
         assert self._writing is not None
         self._writing.write(json.dumps(text).encode() + b"\n")
-        self._count += 1
 
     def __iter__(self) -> Iterator[str]:
         """All texts from the first."""

@@ -43,6 +43,12 @@ INTERNAL_CODE = "internal-error"
 UNEXPECTED_LIMIT = 3
 """Runs in a row that may end in an error nobody foresaw before a person is asked."""
 
+POLLED_TOGETHER = 100
+"""Waiting steps that are taken on in one transaction, and looked at in one call."""
+
+POLL_SECONDS = 60.0
+"""For how long more of them are taken on in one tick."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
@@ -232,25 +238,23 @@ def poll_waiting(
     needs: frozenset[str],
     *,
     taken: Callable[[Connection, Collection[ArchiveView]], None] = lambda _, __: None,
-    limit: int = 100,
-    seconds: float = 60.0,
 ) -> list[CloudEvent]:
     """Look again at waiting steps whose time has come, in bulk; returns the CloudEvents to emit.
 
-    Goes on for so many `seconds` while as many as `limit` were due. A step is looked at by one tick only, and no row is
-    locked while the outside system is asked: a person who cancels does not wait for it. `taken` is told of the
+    Goes on for `POLL_SECONDS` while as many as `POLLED_TOGETHER` were due. A step is looked at by one tick only, and no
+    row is locked while the outside system is asked: a person who cancels does not wait for it. `taken` is told of the
     Archives, in the transaction that takes them on.
     """
     events: list[CloudEvent] = []
-    end = time.monotonic() + seconds
+    end = time.monotonic() + POLL_SECONDS
     while True:
         with environment.engine.begin() as connection:
-            rows = {started.archive.step.id: started for started in work.waiting(connection, step, limit)}
+            rows = {started.archive.step.id: started for started in work.waiting(connection, step, POLLED_TOGETHER)}
             if rows:
                 taken(connection, [started.archive for started in rows.values()])
         if rows:
             events += _polled(environment, function, rows, poll, needs)
-        if len(rows) < limit or time.monotonic() >= end:
+        if len(rows) < POLLED_TOGETHER or time.monotonic() >= end:
             return events
 
 

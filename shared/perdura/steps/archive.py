@@ -169,7 +169,8 @@ def _asked_for(archive: ArchiveView) -> Package | None:
     asked = archive.step.input.get("package")
     if asked is None:
         return archive.package(PackageKind.AIP)
-    return next((each for each in archive.packages if each.kind is PackageKind.AIP and str(each.id) == asked), None)
+    found = archive.package_of_id(asked)
+    return found if found is not None and found.kind is PackageKind.AIP else None
 
 
 def _taken_up(archive: ArchiveView, aip: Package, ports: Ports) -> Transfer:

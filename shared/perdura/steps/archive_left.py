@@ -112,7 +112,7 @@ def _ended(
     tape: TapeSystem,
     ports: Ports,
 ) -> Ended:
-    aip = next((package for package in copy.archive.packages if package.id == copy.package), None)
+    aip = copy.archive.package_of_id(copy.package)
     if aip is None:
         return Ended(copy.archive, ())
     job_id = job.job_id or (found.job_id if found else None)

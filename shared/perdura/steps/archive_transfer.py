@@ -84,7 +84,7 @@ class Transfer:
 def resumed(archive: ArchiveView) -> Transfer:
     """The transfer that the checkpoint describes; raises Broken when its package is gone."""
     checkpoint = archive.step.checkpoint
-    aip = next((package for package in archive.packages if str(package.id) == checkpoint.get("aip")), None)
+    aip = archive.package_of_id(checkpoint.get("aip"))
     if aip is None:
         raise Broken("The package that waits for tape is no longer in the registry.", code="no-aip")
     return restored(archive, aip, checkpoint)

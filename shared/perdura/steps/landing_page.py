@@ -5,6 +5,7 @@ from __future__ import annotations
 from perdura.clients.destinations import ACCESS_PAGES, access_configuration
 from perdura.outcome import ArchiveView
 from perdura.ports import Ports
+from perdura.settings import Settings
 
 
 def access_page(archive: ArchiveView, ports: Ports) -> str | None:
@@ -15,9 +16,19 @@ def access_page(archive: ArchiveView, ports: Ports) -> str | None:
     meant = access_configuration(ports.settings.access).destinations(archive.source, collections)
     if not any(destination.id == ACCESS_PAGES for destination in meant):
         return None
-    return f"{ports.settings.access_url.rstrip('/')}/archives/{archive.id}"
+    return address(archive, ports.settings)
+
+
+def address(archive: ArchiveView, settings: Settings) -> str:
+    """Where the access pages have an Archive that is published there."""
+    return f"{settings.access_url.rstrip('/')}/archives/{archive.id}"
+
+
+def registry_page(archive: ArchiveView, settings: Settings) -> str:
+    """The address for those who may use the registry."""
+    return f"{settings.base_url.rstrip('/')}/archives/{archive.id}"
 
 
 def page(archive: ArchiveView, ports: Ports) -> str:
-    """That address, else the address for those who may use the registry."""
-    return access_page(archive, ports) or f"{ports.settings.base_url.rstrip('/')}/archives/{archive.id}"
+    """That for readers, where there is one, else that of the registry."""
+    return access_page(archive, ports) or registry_page(archive, ports.settings)

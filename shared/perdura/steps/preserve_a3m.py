@@ -6,7 +6,6 @@ submission documentation. Viruses are looked for before, for a3m does not; the A
 
 from __future__ import annotations
 
-import hashlib
 import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +29,7 @@ from perdura.steps.preserve_renewed import renewal_of, told
 from perdura.steps.preserve_scanning import unscanned, virus_checks
 from perdura.steps.preserve_submission import open_submission
 from perdura.steps.preserve_takeover import go_on, take_over_stored
+from perdura.storage.digests import Digests
 from perdura.storage.timed import TimeUp, timed
 
 _AIP = re.compile(r".*-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\.tar\.gz")
@@ -150,13 +150,12 @@ def _unpack(plan: Plan, target: Path) -> tuple[_Unpacked, list[Finding]]:
 
 def _written(place: Path, chunks: Iterable[memoryview], algorithms: Iterable[str]) -> dict[str, str]:
     """Write a file; gives back its hex digests by algorithm."""
-    digests = {name: hashlib.new(name) for name in algorithms}
+    digests = Digests(algorithms)
     with place.open("wb") as out:
         for chunk in chunks:
             out.write(chunk)
-            for each in digests.values():
-                each.update(chunk)
-    return {name: each.hexdigest() for name, each in digests.items()}
+            digests.update(chunk)
+    return digests.hexdigests()
 
 
 def _warned(outcome: Outcome, warnings: Sequence[Finding]) -> Outcome:

@@ -34,8 +34,6 @@ class History:
         self.agents: list[Agent] = []
         """Those that the producer describes."""
         self.findings: list[Finding] = []
-        self.told = 0
-        """How many events of the producer are not in the log yet."""
         self._told: list[Imported] = []
         self._recorded = Spool()
         self._known: set[UUID] = set()
@@ -45,8 +43,7 @@ class History:
 
     def __exit__(self, *_: object) -> None:
         for spool in (self._recorded, *(each.texts for each in self._told)):
-            with spool:
-                pass
+            spool.close()
 
     def __iter__(self) -> Iterator[str]:
         """Every event, once."""
@@ -60,13 +57,17 @@ class History:
                 if identity not in self._known:
                     yield text
 
+    @property
+    def _unrecorded(self) -> int:
+        """How many events of the producer are not in the log yet."""
+        return sum(len(each.ids) for each in self._told) - len(self._known)
+
     def tell(self, found: Imported) -> None:
         """Add what a document of the producer says; before anything is recorded."""
         self._told.append(found)
         self.named |= found.named
         self.agents += found.agents.values()
         self.findings += found.findings
-        self.told += len(found.ids)
 
     def record(self, events: Iterable[Event], ports: Ports) -> None:
         """Add the events of the log, oldest first; raises TimeUp."""
@@ -78,7 +79,6 @@ class History:
                 self._known.add(event.id)
             self.named.update(dict.fromkeys((link.type, link.value) for link in event.agents))
             self._recorded.add(event_xml(event, "3.0"))
-        self.told -= len(self._known)
 
     def to_be_recorded(self, ports: Ports) -> Sequence[Event]:
         """Events of the producer for the transaction that ends the step: all, or none when they are many.
@@ -86,7 +86,7 @@ class History:
         Those are recorded here, in transactions of their own; raises TimeUp, after which it may be done again.
         """
         new = (event_from(parse(text.encode())) for text in self.new())
-        if self.told <= TOGETHER:
+        if self._unrecorded <= TOGETHER:
             return tuple(new)
         while batch := list(islice(new, _BATCH)):
             ports.record(batch)

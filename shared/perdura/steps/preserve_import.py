@@ -78,7 +78,7 @@ def imported(path: str, size: int, read: Read, archive: UUID, files: Files, now:
     """
     with ExitStack() as given_up:
         found = Imported()
-        given_up.enter_context(found.texts)
+        given_up.callback(found.texts.close)
         try:
             if size > LARGEST:
                 raise BadPremis(f"it has {size} bytes, {LARGEST} are read")

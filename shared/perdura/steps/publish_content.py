@@ -56,7 +56,7 @@ def files(
     if destination.container == "files" and len(files) <= destination.most_files and check_keys(files) is None:
         return files, (), (made,)
     name = f"{archive.id}.zip"
-    present = next((package for package in archive.packages if package.id == identity), None)
+    present = archive.package_of_id(identity)
     if present is not None:
         return [_object(present, name, ports)], (), ()
     package = dip.write_zip(aip, chosen, identity, made, ports)
@@ -137,6 +137,7 @@ def facts(archive: ArchiveView, aip: Package, entries: Sequence[Entry], ports: P
     payload = aip_payload.names(entry.member.path for entry in entries)
     objects = [entry for entry in entries if entry.member.path in payload]
     size = sum(entry.member.size for entry in objects)
+    shown = landing_page.access_page(archive, ports)
     return Facts(
         archive=archive,
         aip=aip,
@@ -144,7 +145,7 @@ def facts(archive: ArchiveView, aip: Package, entries: Sequence[Entry], ports: P
         sizes=[f"{len(objects)} files, {size} bytes"] if objects else [],
         preserved_at=archive.step.created_at or ports.clock.now(),
         organisation=ports.settings.organisation,
-        access_page=landing_page.access_page(archive, ports),
-        page=landing_page.page(archive, ports),
+        access_page=shown,
+        page=shown or landing_page.registry_page(archive, ports.settings),
         embargo=embargo.ends(archive.metadata, ports.clock.now()),
     )

@@ -19,7 +19,7 @@ from perdura.packages import aip_payload
 from perdura.packages.aip_index import Entry
 from perdura.ports import Offer, Ports
 from perdura.premis.model import FAILURE, SUCCESS
-from perdura.steps import dip
+from perdura.steps import dip, landing_page
 from perdura.steps import publish_content as content
 from perdura.steps.publish_result import Result, disseminated
 from perdura.steps.stored_package import pinned
@@ -123,7 +123,7 @@ def _sha256(chunks: Iterable[memoryview]) -> str:
 
 
 def _published(archive: ArchiveView, aip: Package, offered: Offer, checked: Checked, ports: Ports) -> Result:
-    url = f"{ports.settings.access_url.rstrip('/')}/archives/{archive.id}"
+    url = landing_page.address(archive, ports.settings)
     note = f"{checked.read} of {checked.files} files read by range and found as their digests say"
     if offered.content == "metadata":
         note = "only its description is shown"

@@ -138,7 +138,7 @@ def _version(archive: ArchiveView) -> tuple[Package, Copy]:
     """The version begun with, or asked for; else that in use, never another one in its stead. Raises Rejected."""
     asked = archive.step.checkpoint.get("aip") or archive.step.input.get("package")
     used = archive.package(PackageKind.AIP)
-    aip = used if asked is None else next((each for each in archive.packages if str(each.id) == asked), None)
+    aip = used if asked is None else archive.package_of_id(asked)
     for copy in archive.copies:
         if aip is not None and (copy.package_id, copy.location) == (aip.id, "tape"):
             return aip, copy
