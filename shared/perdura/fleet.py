@@ -300,6 +300,29 @@ class Submission:
         """Whether it takes up room there, as far as is known."""
         return self.state in IN_FLIGHT
 
+    @property
+    def sent_as(self) -> str:
+        """The name that it has in its Archivematica: an earlier attempt may have sent it under that one's."""
+        return self.path or self.name
+
+    @property
+    def sent_since(self) -> datetime:
+        """When it was asked for; when it was queued, as long as it was not."""
+        return self.sent_at or self.queued_at
+
+    @property
+    def last_sign(self) -> datetime:
+        """The last sign of life."""
+        return self.moved_at or self.sent_since
+
+    @property
+    def unit(self) -> tuple[Stage, UUID]:
+        """What a dashboard is asked for, once its transfer is known: that, or the SIP that it became."""
+        if self.sip is not None:
+            return Stage.INGEST, self.sip
+        assert self.transfer is not None
+        return Stage.TRANSFER, self.transfer
+
     def ingested(self, unit: Unit, now: datetime) -> Submission:
         """The submission once its transfer has become the SIP that `unit` names."""
         assert unit.sip is not None

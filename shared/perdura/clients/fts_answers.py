@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
 
+from perdura.clients import bounded
 from perdura.errors import Broken, UpstreamUnavailable
 
 FILE_FIELDS = (
@@ -135,13 +136,9 @@ def accepted(answer: httpx.Response) -> httpx.Response:
     return answer
 
 
-@contextmanager
-def understood(what: str) -> Iterator[None]:
+def understood(what: str) -> AbstractContextManager[None]:
     """Turn what goes wrong while an answer is taken apart into FtsUnavailable: it is no `what`."""
-    try:
-        yield
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise FtsUnavailable(f"FTS answered with something that is no {what}") from error
+    return bounded.understood(FtsUnavailable(f"FTS answered with something that is no {what}"))
 
 
 def decoded(answer: httpx.Response) -> Any:

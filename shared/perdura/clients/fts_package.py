@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from perdura.clients.bounded import TooMuch, read
+from perdura.clients.bounded import TooMuch, read, refuse_coded
 from perdura.clients.fts import BULK, accepted_after_all, check, settled
 from perdura.clients.fts_answers import (
     BANNED,
@@ -250,8 +250,7 @@ def _session_class() -> type[Any]:
                 allow_redirects=False, stream=True,
             )  # fmt: skip
             with answer:
-                if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
-                    raise TooMuch("the answer is compressed although that was not asked for")
+                refuse_coded(answer.headers)
                 told: str = read(answer.iter_content(1 << 16)).decode(answer.encoding or "utf-8", "replace")
             if answer.status_code != 207:
                 self._handle_error(url, answer.status_code, told)

@@ -6,7 +6,7 @@ import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -214,13 +214,9 @@ class TapeEndpoint:
         self._call("POST", f"release/{request}", {"paths": list(paths)})
 
 
-@contextmanager
-def _understood(call: str) -> Iterator[None]:
+def _understood(call: str) -> AbstractContextManager[None]:
     """Turn what goes wrong while an answer is taken apart into TapeUnavailable."""
-    try:
-        yield
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise TapeUnavailable(f"the tape endpoint answered {call} with something else") from error
+    return bounded.understood(TapeUnavailable(f"the tape endpoint answered {call} with something else"))
 
 
 def _document(answer: httpx.Response) -> Any:

@@ -23,7 +23,6 @@ from perdura.fleet import (
     NotSent,
     Stage,
     Submission,
-    Unit,
     UnitState,
 )
 from perdura.outcome import ArchiveView, Outcome, StepState
@@ -34,7 +33,7 @@ from perdura.steps.preserve_archivematica_decisions import (
     Act,
     Decision,
     cause_of,
-    moved,
+    noted,
     on_unit,
 )
 from perdura.steps.preserve_archivematica_earlier import FLAWED, stored_of, taken_up
@@ -174,8 +173,7 @@ def _answers_nobody(name: str, error: PerduraError, fleet: Fleet) -> bool:
 
 def _unanswered(submission: Submission, ports: Ports, error: PerduraError) -> Outcome:
     """Its Archivematica says nothing: the work may go on there, so there is nothing to do but to wait, for long."""
-    last = submission.moved_at or submission.sent_at or submission.queued_at
-    silent, patience = (ports.clock.now() - last).total_seconds(), patience_of(ports.settings)
+    silent, patience = (ports.clock.now() - submission.last_sign).total_seconds(), patience_of(ports.settings)
     asks = submission.status == UnitState.USER_INPUT
     if silent > max(patience.silence(submission), patience.decision if asks else 0.0):
         message = f"{submission.instance} cannot be asked any more: {error.message}"
@@ -185,13 +183,12 @@ def _unanswered(submission: Submission, ports: Ports, error: PerduraError) -> Ou
 
 def _followed(archive: ArchiveView, submission: Submission, archivematica: Archivematica, ports: Ports) -> Outcome:
     now = ports.clock.now()
-    stage, unit_id = (Stage.INGEST, submission.sip) if submission.sip else (Stage.TRANSFER, submission.transfer)
-    assert unit_id is not None
+    stage, unit_id = submission.unit
     unit = archivematica.status(stage, unit_id)
     if unit.state is UnitState.UNKNOWN and (aip := stored_of(submission, archivematica)) is not None:
         return found(submission, aip, ports)
     decision = on_unit(submission, unit, now, patience_of(ports.settings))
-    submission = _noted(submission, unit, now)
+    submission = noted(submission, unit, now)
     match decision.act:
         case Act.INGEST:
             submission = submission.ingested(unit, now)
@@ -230,12 +227,6 @@ def _failed_jobs(
         return ()
 
 
-def _noted(submission: Submission, unit: Unit, now: datetime) -> Submission:
-    if not moved(submission, unit):
-        return submission
-    return replace(submission, status=str(unit.state), microservice=unit.microservice, moved_at=now)
-
-
 def _take(archive: ArchiveView, submission: Submission, ports: Ports) -> Outcome:
     archivematica = instance_of(submission, fleet_of(ports))
     try:
@@ -270,6 +261,6 @@ def _tidied(submission: Submission, archivematica: Archivematica, ports: Ports) 
             archivematica.hide(Stage.TRANSFER, submission.transfer)
         if submission.sip is not None:
             archivematica.hide(Stage.INGEST, submission.sip)
-        source.clear(replace(submission, name=submission.path or submission.name), archivematica.terms, ports)
+        source.clear(replace(submission, name=submission.sent_as), archivematica.terms, ports)
     except (PerduraError, OSError) as error:
         log.warning("not tidied up: %s", error, extra={"archive": submission.archive})

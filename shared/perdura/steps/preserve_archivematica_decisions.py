@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -74,7 +74,7 @@ def on_unit(submission: Submission, unit: Unit, now: datetime, patience: Patienc
             message = (
                 "Archivematica does not know this package any more, and the Storage Service shows no AIP of it: its "
                 "database may have been restored. See there that nothing of that name lives before trying again: "
-                f"{submission.path or submission.name}."
+                f"{submission.sent_as}."
             )
             return Decision(Act.BLOCK, "archivematica-forgot", message)
         case _:
@@ -91,9 +91,8 @@ def _on_question(submission: Submission, unit: Unit, now: datetime, patience: Pa
 
 def _on_silence(submission: Submission, unit: Unit, now: datetime, patience: Patience) -> Decision:
     allowed = patience.silence(submission)
-    last = submission.moved_at or submission.sent_at or submission.queued_at
-    silent = (now - last).total_seconds()
-    whole = (now - (submission.sent_at or submission.queued_at)).total_seconds()
+    silent = (now - submission.last_sign).total_seconds()
+    whole = (now - submission.sent_since).total_seconds()
     if not moved(submission, unit) and silent > allowed:
         if unit.state is UnitState.NO_STATUS:
             message = (
@@ -117,6 +116,13 @@ def _on_silence(submission: Submission, unit: Unit, now: datetime, patience: Pat
 def moved(submission: Submission, unit: Unit) -> bool:
     """Whether a status shows life since the one noted before."""
     return (str(unit.state), unit.microservice) != (submission.status, submission.microservice)
+
+
+def noted(submission: Submission, unit: Unit, now: datetime) -> Submission:
+    """The submission with what a status shows of it, and the sign of life when that is another than before."""
+    if not moved(submission, unit):
+        return submission
+    return replace(submission, status=str(unit.state), microservice=unit.microservice, moved_at=now)
 
 
 def next_interval(submission: Submission, now: datetime, first: float, longest: float) -> timedelta:

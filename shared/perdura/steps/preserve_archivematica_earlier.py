@@ -12,7 +12,7 @@ from typing import Literal
 from uuid import UUID
 
 from perdura.errors import Broken, Rejected
-from perdura.fleet import Archivematica, Fleet, Stage, Submission, UnitState
+from perdura.fleet import Archivematica, Fleet, Submission, UnitState
 from perdura.outcome import ArchiveView
 from perdura.ports import Ports
 from perdura.steps.preserve_archivematica_decisions import Patience
@@ -49,7 +49,7 @@ def taken_up(archive: ArchiveView, size: int, fleet: Fleet, ports: Ports) -> Sub
         # The name of this row stays unused: what lives already is followed under the name it was sent with.
         state = "unsure" if alive.transfer is None else "followed"
         mine = replace(alive, id=mine.id, step=mine.step, name=mine.name, state=state, tries=0, outcome=None)
-        mine = replace(mine, path=alive.path or alive.name, moved_at=now)
+        mine = replace(mine, path=alive.sent_as, moved_at=now)
         fleet.book.note(mine)
         fleet.book.note(replace(alive, state="closed", outcome=FOLLOWED))
     elif mine.configuration is None and (wish := archive.step.input.get("configuration")) is not None:
@@ -68,11 +68,10 @@ def living(
     known = {package.id for package in archive.packages}
     judged: set[str] = set()
     for each in earlier:
-        sent_as = each.path or each.name
         # Of what one attempt took on from another, the last of them knows most.
-        if sent_as in judged:
+        if each.sent_as in judged:
             continue
-        judged.add(sent_as)
+        judged.add(each.sent_as)
         if each.sip in known:
             return None
         if _lives(each, fleet, patience, now):
@@ -92,7 +91,7 @@ def seen_as(submission: Submission, archivematica: Archivematica) -> Literal["st
     """As what a submission is seen whose transfer is not known: as an AIP, or as a unit that waits for a person."""
     if stored_of(submission, archivematica) is not None:
         return "stored"
-    return "waiting" if (submission.path or submission.name) in archivematica.waiting() else None
+    return "waiting" if submission.sent_as in archivematica.waiting() else None
 
 
 def stored_of(submission: Submission, archivematica: Archivematica) -> UUID | None:
@@ -100,8 +99,8 @@ def stored_of(submission: Submission, archivematica: Archivematica) -> UUID | No
     if submission.sip is not None:
         record = archivematica.package(submission.sip)
         return submission.sip if record is not None and record.status not in GONE else None
-    sent_as, sent_at = submission.path or submission.name, submission.sent_at or submission.queued_at
-    return next((each.id for each in archivematica.stored_as(sent_as, sent_at - CLOCKS_APART)), None)
+    since = submission.sent_since - CLOCKS_APART
+    return next((each.id for each in archivematica.stored_as(submission.sent_as, since)), None)
 
 
 def _lives(earlier: Submission, fleet: Fleet, patience: Patience, now: datetime) -> bool:
@@ -112,8 +111,7 @@ def _lives(earlier: Submission, fleet: Fleet, patience: Patience, now: datetime)
     """
     if earlier.status == FLAWED:
         return False
-    last = earlier.moved_at or earlier.sent_at or earlier.queued_at
-    patient = (now - last).total_seconds() <= patience.silence(earlier)
+    patient = (now - earlier.last_sign).total_seconds() <= patience.silence(earlier)
     archivematica = fleet.instances.get(earlier.instance or "")
     if archivematica is None:
         if earlier.outcome is None and patient:
@@ -123,7 +121,7 @@ def _lives(earlier: Submission, fleet: Fleet, patience: Patience, now: datetime)
     may_be_queued = patient if earlier.outcome is None else earlier.outcome not in GIVEN_UP
     if earlier.transfer is None:
         return seen_as(earlier, archivematica) is not None or may_be_queued
-    unit = archivematica.status(Stage.INGEST if earlier.sip else Stage.TRANSFER, earlier.sip or earlier.transfer)
+    unit = archivematica.status(*earlier.unit)
     if unit.state is UnitState.NO_STATUS:
         return may_be_queued
     if unit.state is UnitState.UNKNOWN:

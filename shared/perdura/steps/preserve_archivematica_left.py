@@ -11,8 +11,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from perdura.errors import PerduraError
-from perdura.fleet import Archivematica, Fleet, Stage, Submission
-from perdura.steps.preserve_archivematica_decisions import Act, Patience, moved, on_unit
+from perdura.fleet import Archivematica, Fleet, Submission
+from perdura.steps.preserve_archivematica_decisions import Act, Patience, noted, on_unit
 from perdura.steps.preserve_archivematica_earlier import seen_as
 
 log = logging.getLogger(__name__)
@@ -41,11 +41,9 @@ def _looked_at(left: Submission, archivematica: Archivematica, patience: Patienc
         return _closed(left, "ingested")
     if left.transfer is None:
         return _unsure(left, archivematica, patience, now)
-    stage, unit_id = (Stage.INGEST, left.sip) if left.sip else (Stage.TRANSFER, left.transfer)
-    unit = archivematica.status(stage, unit_id)
+    unit = archivematica.status(*left.unit)
     decision = on_unit(left, unit, now, patience)
-    if moved(left, unit):
-        left = replace(left, status=str(unit.state), microservice=unit.microservice, moved_at=now)
+    left = noted(left, unit, now)
     match decision.act:
         case Act.WAIT:
             return left
@@ -56,7 +54,7 @@ def _looked_at(left: Submission, archivematica: Archivematica, patience: Patienc
 
 
 def _unsure(left: Submission, archivematica: Archivematica, patience: Patience, now: datetime) -> Submission:
-    silent = (now - (left.sent_at or left.queued_at)).total_seconds()
+    silent = (now - left.sent_since).total_seconds()
     match seen_as(left, archivematica):
         case "stored":
             return _closed(left, "ingested")

@@ -69,7 +69,7 @@ def told(submission: Submission) -> dict[str, str | None]:
     """What the timeline shows of a submission."""
     return {
         "instance": submission.instance,
-        "name": submission.path or submission.name,
+        "name": submission.sent_as,
         "transfer": str(submission.transfer) if submission.transfer else None,
         "sip": str(submission.sip) if submission.sip else None,
         "status": submission.status,

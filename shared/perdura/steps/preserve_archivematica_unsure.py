@@ -31,16 +31,14 @@ def look_for(
     Instances that turn out to take no transfers are added to `taking_none`: they may say so after half a minute each,
     and are not asked in this round again.
     """
-    sent_at = submission.sent_at or submission.queued_at
-    sent_as = submission.path or submission.name
-    silent = (ports.clock.now() - sent_at).total_seconds()
+    silent = (ports.clock.now() - submission.sent_since).total_seconds()
     overdue = silent > patience_of(ports.settings).silence(submission)
     if archivematica.probe().idempotent and not overdue:
         return _ask_again(archive, submission, archivematica, ports, taking_none)
     aip = stored_of(submission, archivematica)
     if aip is not None:
         return found(submission, aip, ports)
-    question = archivematica.waiting().get(sent_as)
+    question = archivematica.waiting().get(submission.sent_as)
     if question is not None:
         message = with_link(f"Archivematica waits for a decision: {question[1]}", submission, archivematica)
         if silent > patience_of(ports.settings).decision:
@@ -50,7 +48,7 @@ def look_for(
         message = (
             f"Whether {archivematica.terms.name} began this package when it was asked is not known, and it shows "
             "nothing of it. See in the dashboard that no transfer of that name lives before trying again: "
-            f"{sent_as}."
+            f"{submission.sent_as}."
         )
         return ended(submission, ports, Decision(Act.BLOCK, "archivematica-unaccounted", message, blames=True))
     return waiting(submission, ports, "archivematica-unsure", "", ports.settings.archivematica_poll_longest)
@@ -59,10 +57,11 @@ def look_for(
 def _ask_again(
     archive: ArchiveView, submission: Submission, archivematica: Archivematica, ports: Ports, taking_none: set[str]
 ) -> Outcome:
-    name, sent_as = archivematica.terms.name, submission.path or submission.name
+    name = archivematica.terms.name
     if name in taking_none:
         return waiting(submission, ports, "archivematica-unsure", "", ports.settings.archivematica_poll_longest)
-    start = source.start_of(replace(submission, name=sent_as), source.consignment_of(archive), archivematica.terms)
+    sent = replace(submission, name=submission.sent_as)
+    start = source.start_of(sent, source.consignment_of(archive), archivematica.terms)
     try:
         return asked(submission, start, key_of(submission, fleet_of(ports)), archivematica, ports)
     except Ambiguous as error:
