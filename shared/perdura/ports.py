@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -480,10 +480,18 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is decided of an Archive at a moment: whether it is restricted, and its metadata (with the embargo)."""
+    """What is decided of an Archive at a moment: whether it is restricted, and its metadata (with the embargo).
+
+    `withdrawn` are the destinations that a person withdrew it from; None among them means all.
+    """
 
     restricted: bool
     metadata: Mapping[str, Any]
+    withdrawn: tuple[str | None, ...] = ()
+
+    def withdrawn_from(self, destinations: Collection[str]) -> bool:
+        """Whether it was withdrawn from one of these, which are one access system."""
+        return any(name is None or name in destinations for name in self.withdrawn)
 
 
 Hold = Callable[[], None]

@@ -12,7 +12,7 @@ from perdura.cloudevents.message import CloudEvent
 from perdura.ids import new_id
 from perdura.outcome import Outcome, Package, PackageKind
 from perdura.ports import Offer, Placed, Standing
-from perdura.registry import archives, deposits, work
+from perdura.registry import archives, deposits, withdrawals, work
 from perdura.registry.placements import RegistryPlacements
 
 pytestmark = pytest.mark.stack
@@ -105,6 +105,48 @@ def test_only_the_withdrawal_that_a_person_saw_is_undone(
     places.take_off(PAGES, archive, Placed("page", "withdrawn", {"reason": "personal-data"}))
     assert not places.offer(PAGES, archive, Offer(aip, "dip"), seen)
     assert places.offer(PAGES, archive, Offer(aip, "dip"), places.known(PAGES, archive))
+
+
+@pytest.mark.parametrize("destination", [PAGES, None])
+def test_what_was_decided_to_be_withdrawn_is_neither_offered_nor_shown(
+    database: Engine, publishing: tuple[work.Started, UUID], destination: str | None
+) -> None:
+    """The decision alone is enough, before any step carried it out, and until it is lifted."""
+    started, aip = publishing
+    places, archive = RegistryPlacements(database), started.archive.id
+    with database.begin() as connection:
+        withdrawals.decide(connection, archive, destination)
+    standing = places.standing(archive)
+    assert standing is not None
+    assert standing.withdrawn_from({PAGES})
+    assert standing.withdrawn_from({"library"}) is (destination is None)
+    assert not places.offer(PAGES, archive, Offer(aip, "dip"))
+    assert places.known(PAGES, archive) is None
+    closed(database, started)
+    assert not shown(database, archive)
+    with database.begin() as connection:
+        withdrawals.lift(connection, archive)
+    assert places.standing(archive) == Standing(restricted=False, metadata=standing.metadata)
+    assert places.offer(PAGES, archive, Offer(aip, "dip"))
+
+
+def test_a_withdrawal_that_is_decided_while_a_publication_closes_waits_for_it(
+    database: Engine, publishing: tuple[work.Started, UUID]
+) -> None:
+    started, _ = publishing
+
+    def decide() -> None:
+        with database.begin() as connection:
+            withdrawals.decide(connection, started.archive.id, None)
+
+    with database.connect() as connection, connection.begin() as closing:
+        work.close(connection, started, Outcome())
+        deciding = threading.Thread(target=decide)
+        deciding.start()
+        deciding.join(0.5)
+        assert deciding.is_alive()
+        closing.commit()
+    deciding.join()
 
 
 def test_every_record_is_remembered_and_a_withdrawn_one_stays_withdrawn(

@@ -189,6 +189,11 @@ class AccessConfiguration(BaseModel):
                 meant.setdefault(entry.system, entry)
         return list(meant.values())
 
+    def alike(self, name: str) -> frozenset[str]:
+        """The ids of all entries for the access system of that entry; its own when it is configured no longer."""
+        systems = {entry.system for entry in self.destination if entry.id == name}
+        return frozenset({name, *(entry.id for entry in self.destination if entry.system in systems)})
+
     def notifications(self, source: str | None, collections: Collection[str], status: str) -> Sequence[Notification]:
         """Who is to be told that an Archive reached a status."""
         return [entry for entry in self.notification if status in entry.statuses and entry.selects(source, collections)]

@@ -74,7 +74,7 @@ def _carried(told: dict[str, Any]) -> None:
 
 @access.command()
 @click.argument("archive_id")
-@click.option("--after-withdrawal", is_flag=True, help="Even if it was withdrawn from the access pages.")
+@click.option("--after-withdrawal", is_flag=True, help="Even if it was withdrawn; deleted records stay deleted.")
 @api.connected
 def publish(registry: Client, archive_id: str, after_withdrawal: bool) -> None:
     """Publish an archive again, by the policies of today."""

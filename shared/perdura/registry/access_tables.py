@@ -57,6 +57,17 @@ class PlacedRecord(Base):
     )
 
 
+class Withdrawal(Base):
+    """A decision that an Archive is to be on a destination (or on any) no longer; it stands until it is lifted."""
+
+    __tablename__ = "withdrawal"
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    archive_id: Mapped[UUID] = mapped_column(ForeignKey("archive.id"), index=True)
+    destination: Mapped[str | None] = mapped_column(Text)
+    decided_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
+    lifted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+
+
 class Offer(Base):
     """What readers of the access pages may have of one Archive: by the policy when it was published last."""
 

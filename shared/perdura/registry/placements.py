@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from perdura.errors import Retryable
 from perdura.ports import Hold, Offer, Placed, Standing
-from perdura.registry import offers
+from perdura.registry import offers, withdrawals
 from perdura.registry.archives import lock
 
 _LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:key, 0))")
@@ -41,6 +41,13 @@ _OFF_THE_PAGES = text("""
 
 _SHOWN = text("""
     SELECT state, details FROM placement WHERE destination = :destination AND archive_id = :archive FOR UPDATE
+""")
+
+_STANDING = text("""
+    SELECT restricted, metadata, ARRAY(
+        SELECT destination FROM withdrawal WHERE archive_id = archive.id AND lifted_at IS NULL
+    ) AS withdrawn
+    FROM archive WHERE id = :archive
 """)
 
 _COLLECTIONS = text("""
@@ -116,12 +123,10 @@ class RegistryPlacements:
             )
 
     def standing(self, archive: UUID) -> Standing | None:
-        """Restriction and metadata as they are at this moment."""
+        """Restriction, metadata and withdrawals as they are at this moment."""
         with self._engine.connect() as connection:
-            row = connection.execute(
-                text("SELECT restricted, metadata FROM archive WHERE id = :archive"), {"archive": archive}
-            ).one_or_none()
-        return None if row is None else Standing(row.restricted, row.metadata)
+            row = connection.execute(_STANDING, {"archive": archive}).one_or_none()
+        return None if row is None else Standing(row.restricted, row.metadata, tuple(row.withdrawn))
 
     def note(self, destination: str, archive: UUID, placed: Placed) -> None:
         """Note a record at once, outside the closing transaction."""
@@ -140,6 +145,9 @@ class RegistryPlacements:
     def offer(self, destination: str, archive: UUID, offer: Offer, over: Placed | None = None) -> bool:
         """Note what the access pages offer of an Archive, and that it is there, outside the closing transaction."""
         with self._engine.begin() as connection:
+            lock(connection, archive)
+            if {None, destination} & set(withdrawals.standing(connection, archive)):
+                return False
             row = connection.execute(_SHOWN, {"destination": destination, "archive": archive}).one_or_none()
             if row is not None and row.state == "withdrawn" and (over is None or row.details != over.details):
                 return False

@@ -282,6 +282,10 @@ _GO_ON = text("""
         WHERE NOT EXISTS (
             SELECT FROM placement
             WHERE archive_id = :archive AND placement.destination = p.destination AND state = 'withdrawn'
+        ) AND NOT EXISTS (
+            SELECT FROM withdrawal
+            WHERE archive_id = :archive AND coalesce(withdrawal.destination, p.destination) = p.destination
+                AND lifted_at IS NULL
         )
         ON CONFLICT (archive_id, destination) DO UPDATE SET url = excluded.url, changed_at = clock_timestamp()
     )

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 
-from perdura.clients.destinations import Destination
+from perdura.clients.destinations import Destination, access_configuration
 from perdura.clients.inveniordm.model import Record
 from perdura.clients.inveniordm.records import Records
 from perdura.clients.inveniordm.wire import RdmGone, Wire
 from perdura.errors import Retryable
 from perdura.outcome import ArchiveView, Finding
-from perdura.ports import Placements, Ports
+from perdura.ports import Placed, Placements, Ports, Standing
 from perdura.registry import embargo
 from perdura.steps.publish_access import SHUT, settle
 from perdura.steps.publish_body import resource_id
@@ -26,10 +26,17 @@ def as_decided(archive: ArchiveView, destination: Destination, placements: Place
     now = ports.clock.now()
     asked = (archive.restricted, embargo.ends(archive.metadata, now))
     changed = standing is not None and (standing.restricted, embargo.ends(standing.metadata, now)) != asked
-    if changed or (known is not None and known.state == "withdrawn"):
+    withdrawn = (known is not None and known.state == "withdrawn") or is_withdrawn(destination.id, standing, ports)
+    if changed or withdrawn:
         raise Retryable(
             "What may be seen of the Archive was decided anew meanwhile.", code="decided-anew", retry_after=1
         )
+
+
+def is_withdrawn(destination: str, standing: Standing | None, ports: Ports) -> bool:
+    """Whether a person withdrew the Archive from there; by which of several entries for one system is all the same."""
+    names = access_configuration(ports.settings.access).alike(destination)
+    return standing is not None and standing.withdrawn_from(names)
 
 
 def earlier(
@@ -45,9 +52,9 @@ def earlier(
 
 
 def withheld(
-    archive: ArchiveView, destination: Destination, wire: Wire, placements: Placements, ports: Ports
+    archive: ArchiveView, destination: Destination, wire: Wire, placements: Placements, ports: Ports, why: str
 ) -> Result:
-    """What is restricted is not brought there; what is there from before is shut, and what was begun thrown away."""
+    """What is restricted or withdrawn is not brought there: what is there is shut, and what was begun thrown away."""
     shut: list[str] = []
     made = placements.records(destination.id, archive.id)
     if made:
@@ -55,18 +62,24 @@ def withheld(
             records, known = Records(wire), placements.known(destination.id, archive.id)
             for name in made:
                 with suppress(RdmGone):
-                    record = records.record(name)
-                    draft = records.draft(name) if record is None else None
+                    record = records.record(name) or _begun(records, name, known)
                     if record is not None:
                         settle(records, record, SHUT, None, hold)
                         shut.append(name)
-                    elif draft is not None:
-                        throw_away(records, draft, known.details.get("request") if known is not None else None)
             if shut and known is not None:
                 placements.note(destination.id, archive.id, replace(known, details={**known.details, "access": SHUT}))
-    output = {"withheld": "The Archive is restricted.", **({"restricted": shut} if shut else {})}
+    output = {"withheld": why, **({"restricted": shut} if shut else {})}
     events = (assigned(archive, ports, destination.id, SHUT, shut),) if shut else ()
     return Result(destination.id, output=output, events=events)
+
+
+def _begun(records: Records, name: str, known: Placed | None) -> Record | None:
+    """Throw away what was not published; gives the record that curators made of it at that very moment."""
+    draft = records.draft(name)
+    if draft is None:
+        return records.record(name)
+    throw_away(records, draft, known.details.get("request") if known is not None else None)
+    return records.record(name)
 
 
 def shut_there(destination: Destination, record: Record) -> Finding:

@@ -19,7 +19,7 @@ from perdura.steps import publish_content as content
 from perdura.steps.mapping.model import Mapped
 from perdura.steps.publish_access import settle
 from perdura.steps.publish_body import access, body, package_id, resource_id
-from perdura.steps.publish_decided import as_decided, earlier, shut_there, withheld
+from perdura.steps.publish_decided import as_decided, earlier, is_withdrawn, shut_there, withheld
 from perdura.steps.publish_errand import settled, shut_first
 from perdura.steps.publish_record import REVIEW_DECLINED, Done, Order, Publisher
 from perdura.steps.publish_result import Result, disseminated, failed
@@ -39,8 +39,10 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
     placements = ports.placements
     if placements is None:
         raise Broken("The publication on an access system needs the registry.", code="no-registry")
+    if is_withdrawn(destination.id, placements.standing(archive.id), ports):
+        return withheld(archive, destination, wire, placements, ports, "The Archive was withdrawn.")
     if archive.restricted and destination.restricted == "withhold":
-        return withheld(archive, destination, wire, placements, ports)
+        return withheld(archive, destination, wire, placements, ports, "The Archive is restricted.")
     with placements.hold(destination.system, resource_id(archive)) as hold:
         known = placements.known(destination.id, archive.id)
         if known is not None and known.state == "withdrawn":

@@ -21,6 +21,7 @@ from perdura.ports import Offer, Ports
 from perdura.premis.model import FAILURE, SUCCESS
 from perdura.steps import dip, landing_page
 from perdura.steps import publish_content as content
+from perdura.steps.publish_decided import is_withdrawn
 from perdura.steps.publish_result import Result, disseminated
 from perdura.steps.stored_package import pinned
 from perdura.storage.store import Store
@@ -53,7 +54,8 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, ports:
         raise Broken("The publication on the access pages needs the registry.", code="no-registry")
     known = placements.known(ACCESS_PAGES, archive.id)
     again = archive.step.input.get("after_withdrawal") is True
-    if known is not None and known.state == "withdrawn" and not again:
+    undone = known is not None and known.state == "withdrawn" and not again
+    if undone or is_withdrawn(ACCESS_PAGES, placements.standing(archive.id), ports):
         return _withdrawn()
     entries = content.entries(aip, ports)
     offered = offer(aip, entries, destination, ports.store)

@@ -6,7 +6,7 @@ them refuses keeps the Archive on no other. Our own pages come first, and show i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from perdura.clients.destinations import ACCESS_PAGES, Destination, access_configuration
@@ -26,17 +26,20 @@ def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outco
 
     Input: `by` (who asked for it), `reason`, `note`, `destination` for one of them, and `tell_source` when the Source
     is to be told that it is deleted (status D). BLOCKED, by name, when it is still public somewhere (only the
-    administrators of an InvenioRDM may delete). Raises Rejected for what was never published there, Retryable when
-    one has to be asked again later and no other stands in the way.
+    administrators of an InvenioRDM may delete). What is nowhere yet is done with the decision, which stands already.
+    Raises Rejected for what was never published at a destination that there is none of, Retryable when one has to be
+    asked again later and no other stands in the way.
     """
     placements = ports.placements
     if placements is None:
         raise Broken("The withdrawal needs the registry.", code="no-registry")
     wanted = archive.step.input.get("destination")
-    placed = {name: each for name, each in placements.everywhere(archive.id).items() if wanted in (None, name)}
-    if not placed:
+    configuration = access_configuration(ports.settings.access)
+    names = configuration.alike(wanted) if wanted else None
+    placed = {name: each for name, each in placements.everywhere(archive.id).items() if not names or name in names}
+    configured = {each.id: each for each in configuration.destination}
+    if not placed and not _stands(archive, wanted, configured.keys(), placements):
         raise Rejected("The Archive was not published there.", code="not-published")
-    configured = {each.id: each for each in access_configuration(ports.settings.access).destination}
     withdrawn: list[str] = []
     still: dict[str, PerduraError] = {}
     for name in sorted(placed, key=lambda name: (name != ACCESS_PAGES, name)):
@@ -48,6 +51,12 @@ def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outco
         else:
             withdrawn.append(name)
     return _outcome(archive, withdrawn, still)
+
+
+def _stands(archive: ArchiveView, wanted: str | None, configured: Collection[str], placements: Placements) -> bool:
+    """Whether what is withdrawn from where it never was is kept from there, by a decision that stands."""
+    standing = placements.standing(archive.id)
+    return (wanted is None or wanted in configured) and standing is not None and wanted in standing.withdrawn
 
 
 def _withdraw(

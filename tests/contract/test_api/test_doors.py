@@ -250,6 +250,35 @@ def test_a_withdrawal_is_asked_for_with_a_reason(world: World) -> None:
     assert by
 
 
+def test_a_withdrawal_stands_from_its_request_on_until_it_is_published_after_it(world: World) -> None:
+    registry, archive, places = world.registry(), world.published(), RegistryPlacements(world.engine)
+    address = f"/api/v1/archives/{archive}"
+
+    def standing() -> tuple[str | None, ...]:
+        found = places.standing(archive)
+        assert found is not None
+        return found.withdrawn
+
+    for told, withdrawn in (({"destination": "library"}, ("library",)), ({}, ("library", None))):
+        asked = {"reason": "copyright", **told}
+        assert registry.post(f"{address}/withdrawal", json=asked, headers=bearer()).status_code == 202
+        assert standing() == withdrawn
+    for again, withdrawn in ((False, ("library", None)), (True, ())):
+        asked = {"after_withdrawal": again}
+        assert registry.post(f"{address}/publication", json=asked, headers=bearer()).status_code == 202
+        assert standing() == withdrawn
+
+
+def test_a_pass_opens_nothing_from_the_moment_it_is_to_be_withdrawn(linked: World) -> None:
+    registry, reader = linked.registry(), linked.reader()
+    archive = linked.published()
+    address = f"/api/v1/archives/{archive}"
+    link = urlsplit(registry.post(f"{address}/passes", json={"thing": "aip"}, headers=bearer()).json["url"])
+    assert reader.get(f"{link.path}?{link.query}").status_code == 200
+    assert registry.post(f"{address}/withdrawal", json={"reason": "spam"}, headers=bearer()).status_code == 202
+    assert reader.get(f"{link.path}?{link.query}").status_code == 410
+
+
 def test_what_was_withdrawn_is_gone_with_its_reason(world: World, reader: Client) -> None:
     archive = world.published()
     world.withdraw(archive, reason="retracted", note="by its author")

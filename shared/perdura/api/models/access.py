@@ -54,7 +54,7 @@ class WithdrawalRequest(Request):
 
 
 class PublicationRequest(Request):
-    """Whether what was withdrawn from the access pages is to be shown there again."""
+    """Whether what was withdrawn is to be published again, wherever no record of it was deleted."""
 
     after_withdrawal: bool = False
 

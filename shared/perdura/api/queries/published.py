@@ -15,6 +15,7 @@ from perdura.api.queries.criteria import matches
 from perdura.api.queries.rows import AnyRow
 from perdura.clients.destinations import ACCESS_PAGES
 from perdura.outcome import PackageKind
+from perdura.registry import withdrawals
 from perdura.registry.access_tables import Placement
 from perdura.registry.archive_index import ArchiveIndex
 from perdura.registry.tables import Archive, Package, Publication, Resource
@@ -115,7 +116,9 @@ def withdrawn(connection: Connection, archive_id: UUID) -> AnyRow | None:
 
 
 def is_withdrawn(connection: Connection, archive_id: UUID) -> bool:
-    """Whether an Archive was withdrawn from the access pages, or from everywhere it was."""
+    """Whether an Archive was withdrawn from the access pages, or from everywhere it was or was to be."""
+    if {None, ACCESS_PAGES} & set(withdrawals.standing(connection, archive_id)):
+        return True
     states = _states(connection, archive_id)
     return states.get(ACCESS_PAGES) == "withdrawn" or set(states.values()) == {"withdrawn"}
 

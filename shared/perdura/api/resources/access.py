@@ -34,7 +34,7 @@ from perdura.ids import new_id
 from perdura.premis import log
 from perdura.premis.model import SUCCESS, Event, Identifier, Outcome
 from perdura.registry import archives as registry
-from perdura.registry import restriction
+from perdura.registry import restriction, withdrawals
 from perdura.runtime import notices
 from perdura.web import passes
 
@@ -67,9 +67,13 @@ def make_pass(call: Call, archive_id: UUID, body: PassRequest) -> PassAnswer:
 
 @section.post("/archives/<uuid:archive_id>/withdrawal", permission=Permission.OPERATE, status=202)
 def withdraw(call: Call, archive_id: UUID, body: WithdrawalRequest) -> ErrandAnswer:
-    """Take an Archive off its access systems, with a tombstone; what is preserved stays."""
+    """Take an Archive off its access systems, with a tombstone; what is preserved stays.
+
+    From now on it is published there no more: nothing that is under way, or waits, goes on to publish it.
+    """
     seen(call, archive_id)
     call.detail |= body.model_dump(exclude_none=True)
+    withdrawals.decide(call.connection, archive_id, body.destination)
     return _errand(call, archive_id, "withdraw", body.model_dump(exclude_none=True))
 
 
@@ -77,13 +81,15 @@ def withdraw(call: Call, archive_id: UUID, body: WithdrawalRequest) -> ErrandAns
 def publish_again(call: Call, archive_id: UUID, body: PublicationRequest) -> ErrandAnswer:
     """Publish an Archive again, by the policies of today; a record that is there already is compared and left.
 
-    What was withdrawn from the access pages is shown again only with `after_withdrawal`; what was withdrawn from an
-    InvenioRDM never is. 409 without an AIP.
+    What was withdrawn is published again only with `after_withdrawal`; a record that was withdrawn from an InvenioRDM
+    never is. 409 without an AIP.
     """
     seen(call, archive_id)
     if published.aip(call.connection, archive_id) is None:
         raise Problem(409, "There is no AIP yet that could be published.", "no-aip")
     call.detail |= body.model_dump()
+    if body.after_withdrawal:
+        withdrawals.lift(call.connection, archive_id)
     return _errand(call, archive_id, "publish", body.model_dump())
 
 
