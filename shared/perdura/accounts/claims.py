@@ -2,53 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from perdura.accounts.directory import Identity
+from perdura.accounts.directory import LONGEST_NAME, Identity
 from perdura.accounts.principals import Role
 from perdura.errors import Broken
 from perdura.settings import Settings
 
+_PERSONAL = ("name", "preferred_username", "email")
+_CLIENT = ("client_id", "azp")
 EVERYBODY = "*"
-LONGEST_NAME = 200
 GROUPS_KEPT = 500
 
 
 def identity_of(claims: Mapping[str, Any], settings: Settings, *, kind: str) -> Identity:
     """Who the claims speak of; `kind` is person or service. Raises Broken for a wrong PERDURA_OIDC_ROLES."""
     groups = groups_in(claims, settings.oidc_groups_claim)
-    subject = str(claims["sub"])
     email = claims.get("email")
     return Identity(
         kind=kind,
         issuer=str(claims["iss"]),
-        subject=subject,
-        name=_name(claims, subject),
+        subject=str(claims["sub"]),
+        name=_name(claims, _PERSONAL),
+        client=_name(claims, _CLIENT),
         email=email if isinstance(email, str) and claims.get("email_verified") is not False else None,
         groups=groups,
-        roles=roles_of(groups, settings.oidc_roles),
+        roles=roles_of(groups or frozenset(), settings.oidc_roles),
     )
 
 
-def _name(claims: Mapping[str, Any], subject: str) -> str:
-    for claim in ("name", "preferred_username", "email", "client_id", "azp"):
+def _name(claims: Mapping[str, Any], those: Sequence[str]) -> str | None:
+    for claim in those:
         said = claims.get(claim)
         if isinstance(said, str) and (name := "".join(filter(str.isprintable, said)).strip()):
             return name[:LONGEST_NAME]
-    return subject[:LONGEST_NAME]
+    return None
 
 
-def groups_in(claims: Mapping[str, Any], path: str) -> frozenset[str]:
+def groups_in(claims: Mapping[str, Any], path: str) -> frozenset[str] | None:
     """The groups that a claim lists, as an array or as one text; dots in `path` lead into objects.
 
-    A claim whose own name has dots in it (a URL, say) is found as well.
+    A claim whose own name has dots in it (a URL, say) is found as well. None when there is no such claim: many
+    providers leave it out of the access tokens they give to programs.
     """
     found: Any = claims.get(path)
     if found is None:
         found = claims
         for name in path.split("."):
             found = found.get(name) if isinstance(found, Mapping) else None
+    if found is None:
+        return None
     listed = [found] if isinstance(found, str) else found if isinstance(found, list) else []
     return frozenset([group for group in listed if isinstance(group, str)][:GROUPS_KEPT])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,6 +19,7 @@ from perdura.database import AnyRow
 from perdura.ids import new_id
 from perdura.settings import Settings
 
+LONGEST_NAME = 200
 NOTE_USE_AFTER = timedelta(seconds=60)
 LOCAL = "local"
 """Kind of the account that the administrator's token opens."""
@@ -26,23 +27,32 @@ LOCAL = "local"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whom an identity provider says that somebody is; `kind` is person or service."""
+    """Whom an identity provider says that somebody is; `kind` is person or service.
+
+    Name, e-mail and groups are None where it does not say them; `client` is the program it speaks to.
+    """
 
     kind: str
     issuer: str
     subject: str
-    name: str
+    name: str | None
     email: str | None
-    groups: frozenset[str]
+    groups: frozenset[str] | None
     roles: frozenset[Role]
+    client: str | None = None
+
+    @property
+    def called(self) -> str:
+        """The best name there is."""
+        return self.name or self.client or self.subject[:LONGEST_NAME]
 
 
 def sign_in(connection: Connection, identity: Identity) -> AnyRow:
     """The account of an identity, made or brought up to date."""
     said = {
-        "name": identity.name,
+        "name": identity.called,
         "email": identity.email,
-        "groups": sorted(identity.groups),
+        "groups": sorted(identity.groups or ()),
         "claimed_roles": sorted(identity.roles),
         "seen_at": func.clock_timestamp(),
     }
@@ -56,7 +66,8 @@ def sign_in(connection: Connection, identity: Identity) -> AnyRow:
 def recall(connection: Connection, identity: Identity) -> AnyRow:
     """The account of an identity that shows itself with every request: written to only when something is new.
 
-    An account that is made of it is in the audit log.
+    What its token leaves out stays as it was told at the last sign-in. An account that is made of it is in the audit
+    log.
     """
     row = connection.execute(
         select(Account.__table__).where(Account.issuer == identity.issuer, Account.subject == identity.subject)
@@ -67,12 +78,25 @@ def recall(connection: Connection, identity: Identity) -> AnyRow:
         act = audit.Act("make_account", audit.DONE, "", "", 201, (str(made.id),), named)
         audit.record(connection, principal_of(made, identity.kind), act)
         return made
+    identity = _completed(identity, row)
     if row.seen_at is None or datetime.now(UTC) - row.seen_at > NOTE_USE_AFTER:
         return sign_in(connection, identity)
     told = (row.name, row.email, frozenset(row.groups), frozenset(row.claimed_roles))
     if told != (identity.name, identity.email, identity.groups, identity.roles):
         return sign_in(connection, identity)
     return row
+
+
+def _completed(identity: Identity, account: AnyRow) -> Identity:
+    known = {role.value for role in Role}
+    silent = identity.groups is None
+    return replace(
+        identity,
+        name=identity.name or account.name,
+        email=identity.email or account.email,
+        groups=frozenset(account.groups) if silent else identity.groups,
+        roles=frozenset(Role(role) for role in known & set(account.claimed_roles)) if silent else identity.roles,
+    )
 
 
 def principal_of(account: AnyRow, means: str, scopes: Iterable[str] | None = None) -> Principal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -149,3 +150,18 @@ def test_a_later_sign_in_brings_the_account_up_to_date(world: World) -> None:
     principal = directory.principal_of(again, "session")
     assert (principal.name, principal.groups) == ("Ada L.", {"b"})
     assert principal.roles == {Role.AUDITOR, Role.ARCHIVIST}
+
+
+def test_an_access_token_that_says_little_takes_nothing_from_an_account(world: World) -> None:
+    """Many providers leave name, e-mail and groups out of the tokens of programs that act for a person."""
+    full = Identity(
+        "person", "https://id.test", "eve", "Eve", "eve@id.test", frozenset({"staff"}), frozenset({Role.ARCHIVIST})
+    )
+    token = Identity("service", "https://id.test", "eve", None, None, None, frozenset(), client="robot")
+    emptied = replace(token, groups=frozenset())
+    with world.engine.begin() as connection:
+        directory.sign_in(connection, full)
+        kept = directory.recall(connection, token)
+        put_out = directory.recall(connection, emptied)
+    assert (kept.name, kept.email, kept.groups, kept.claimed_roles) == ("Eve", "eve@id.test", ["staff"], ["archivist"])
+    assert (put_out.groups, put_out.claimed_roles) == ([], [])

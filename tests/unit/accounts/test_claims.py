@@ -27,11 +27,13 @@ MAPPING = """
         ({"https://example.org/groups": ["a"]}, "https://example.org/groups", {"a"}),
         ({"groups": [1, None, {"a": 1}, "b"]}, "groups", {"b"}),
         ({"groups": {"a": 1}}, "groups", set()),
-        ({"groups": 7}, "groups.more", set()),
-        ({}, "groups", set()),
+        ({"groups": 7}, "groups.more", None),
+        ({}, "groups", None),
     ],
 )
-def test_groups_are_found_where_the_provider_puts_them(claims: dict[str, Any], path: str, groups: set[str]) -> None:
+def test_groups_are_found_where_the_provider_puts_them(
+    claims: dict[str, Any], path: str, groups: set[str] | None
+) -> None:
     assert groups_in(claims, path) == groups
 
 
@@ -76,10 +78,16 @@ def test_a_wrong_mapping_is_the_operators_fault(line: str) -> None:
 )
 def test_people_are_called_by_the_best_name_there_is(claims: dict[str, Any], name: str) -> None:
     identity = identity_of({"iss": "https://id", "sub": "s-1", **claims}, Settings(), kind="person")  # type: ignore[call-arg]
-    assert identity.name == name
+    assert identity.called == name
 
 
 def test_an_unverified_address_is_not_kept() -> None:
     claims = {"iss": "https://id", "sub": "s", "email": "a@b"}
     assert identity_of(claims, Settings(), kind="person").email == "a@b"  # type: ignore[call-arg]
     assert identity_of({**claims, "email_verified": False}, Settings(), kind="person").email is None  # type: ignore[call-arg]
+
+
+def test_what_a_token_leaves_out_is_not_taken_for_nothing() -> None:
+    identity = identity_of({"iss": "https://id", "sub": "s", "azp": "robot"}, Settings(), kind="service")  # type: ignore[call-arg]
+    assert (identity.name, identity.email, identity.groups) == (None, None, None)
+    assert identity.called == "robot"
