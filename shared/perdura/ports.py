@@ -501,8 +501,11 @@ Hold = Callable[[], None]
 class Placements(Protocol):
     """What the registry knows of records on access systems, and the lock under which one is made."""
 
-    def hold(self, destination: str, resource: str) -> AbstractContextManager[Hold]:
-        """Be the only one that publishes this resource at this destination; raises Retryable when another is."""
+    def hold(self, destination: str, resource: str) -> AbstractContextManager[HeldPlacements]:
+        """Be the only one that publishes this resource at this destination; raises Retryable when another is.
+
+        No connection is held meanwhile. Who dies is followed by another some time later.
+        """
         ...
 
     def known(self, destination: str, archive: UUID) -> Placed | None:
@@ -538,6 +541,14 @@ class Placements(Protocol):
 
     def collections(self, archive: UUID) -> Sequence[str]:
         """Names of the Collections an Archive belongs to."""
+        ...
+
+
+class HeldPlacements(Placements, Protocol):
+    """The same for the one that holds the lock: nothing is noted, and Retryable raised, once it is another's."""
+
+    def confirm(self) -> None:
+        """Confirm that the lock is still held; raises Retryable when it was lost."""
         ...
 
 

@@ -68,6 +68,17 @@ class Withdrawal(Base):
     lifted_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
 
 
+class PublicationLease(Base):
+    """Who alone publishes a Resource on an access system, until `ends_at` unless it is renewed."""
+
+    __tablename__ = "publication_lease"
+    system: Mapped[str] = mapped_column(Text)
+    resource: Mapped[str] = mapped_column(Text)
+    token: Mapped[UUID]
+    ends_at: Mapped[datetime] = mapped_column(DateTime(timezone=True))
+    __table_args__ = (PrimaryKeyConstraint("system", "resource"),)
+
+
 class Offer(Base):
     """What readers of the access pages may have of one Archive: by the policy when it was published last."""
 

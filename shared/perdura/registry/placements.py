@@ -1,7 +1,7 @@
 """Records on access systems as the registry knows them, and the lock under which one is made (inveniordm.md 4).
 
-The lock is an advisory one on a connection of its own: when its worker dies the connection closes and it is free.
-What is noted here is committed at once, so that a worker that takes over knows which draft was begun.
+The lock is a lease (`publication_leases`). What is noted here is committed at once, so that a worker that takes over
+knows which draft was begun.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
-from sqlalchemy import Engine, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Engine, text
 
-from perdura.errors import Retryable
-from perdura.ports import Hold, Offer, Placed, Standing
-from perdura.registry import offers, withdrawals
+from perdura.ports import Offer, Placed, Standing
+from perdura.registry import offers, publication_leases, withdrawals
 from perdura.registry.archives import lock
-
-_LOCK = text("SELECT pg_try_advisory_xact_lock(hashtextextended(:key, 0))")
+from perdura.registry.publication_leases import Lease
+from perdura.registry.transactions import transaction
 
 _NOTE = text("""
     WITH remembered AS (
@@ -63,23 +61,14 @@ class RegistryPlacements:
         self._engine = engine
 
     @contextmanager
-    def hold(self, destination: str, resource: str) -> Iterator[Hold]:
+    def hold(self, destination: str, resource: str) -> Iterator[LeasedPlacements]:
         """Be the only one that publishes this resource at this destination; raises Retryable when another is."""
-        with self._engine.connect() as connection, connection.begin():
-            if not connection.execute(_LOCK, {"key": f"publish {destination} {resource}"}).scalar_one():
-                raise Retryable(f"Another delivery is publishing it on {destination}.", code="busy", retry_after=3)
-
-            def confirm() -> None:
-                try:
-                    connection.execute(text("SELECT 1"))
-                except SQLAlchemyError as error:
-                    raise Retryable("The lock on the publication was lost.", code="lock-lost") from error
-
-            yield confirm
+        with publication_leases.held(self._engine, destination, resource) as lease:
+            yield LeasedPlacements(self._engine, lease)
 
     def known(self, destination: str, archive: UUID) -> Placed | None:
         """What was noted last."""
-        with self._engine.connect() as connection:
+        with transaction(self._engine) as connection:
             row = connection.execute(
                 text(
                     "SELECT record_id, state, details FROM placement "
@@ -91,7 +80,7 @@ class RegistryPlacements:
 
     def everywhere(self, archive: UUID) -> Mapping[str, Placed]:
         """What was noted last, by destination, of one that is configured no longer as well."""
-        with self._engine.connect() as connection:
+        with transaction(self._engine) as connection:
             rows = connection.execute(
                 text("SELECT destination, record_id, state, details FROM placement WHERE archive_id = :archive"),
                 {"archive": archive},
@@ -100,7 +89,7 @@ class RegistryPlacements:
 
     def records(self, destination: str, archive: UUID) -> Sequence[str]:
         """Every record that was ever noted, the oldest first."""
-        with self._engine.connect() as connection:
+        with transaction(self._engine) as connection:
             return (
                 connection.execute(
                     text(
@@ -115,7 +104,7 @@ class RegistryPlacements:
 
     def take_off(self, destination: str, archive: UUID, placed: Placed) -> None:
         """Note that an Archive was withdrawn from access pages, which show it no longer from this commit on."""
-        with self._engine.begin() as connection:
+        with transaction(self._engine) as connection:
             lock(connection, archive)
             connection.execute(
                 _OFF_THE_PAGES,
@@ -124,27 +113,18 @@ class RegistryPlacements:
 
     def standing(self, archive: UUID) -> Standing | None:
         """Restriction, metadata and withdrawals as they are at this moment."""
-        with self._engine.connect() as connection:
+        with transaction(self._engine) as connection:
             row = connection.execute(_STANDING, {"archive": archive}).one_or_none()
         return None if row is None else Standing(row.restricted, row.metadata, tuple(row.withdrawn))
 
     def note(self, destination: str, archive: UUID, placed: Placed) -> None:
         """Note a record at once, outside the closing transaction."""
-        with self._engine.begin() as connection:
-            connection.execute(
-                _NOTE,
-                {
-                    "destination": destination,
-                    "archive": archive,
-                    "record": placed.record,
-                    "state": placed.state,
-                    "details": json.dumps(dict(placed.details)),
-                },
-            )
+        with transaction(self._engine) as connection:
+            _note(connection, destination, archive, placed)
 
     def offer(self, destination: str, archive: UUID, offer: Offer, over: Placed | None = None) -> bool:
         """Note what the access pages offer of an Archive, and that it is there, outside the closing transaction."""
-        with self._engine.begin() as connection:
+        with transaction(self._engine) as connection:
             lock(connection, archive)
             if {None, destination} & set(withdrawals.standing(connection, archive)):
                 return False
@@ -156,5 +136,29 @@ class RegistryPlacements:
 
     def collections(self, archive: UUID) -> Sequence[str]:
         """Names of the Collections an Archive belongs to."""
-        with self._engine.connect() as connection:
+        with transaction(self._engine) as connection:
             return connection.execute(_COLLECTIONS, {"archive": archive}).scalars().all()
+
+
+class LeasedPlacements(RegistryPlacements):
+    """The same in the hands of the one that holds a lease, who notes nothing once another has taken it over."""
+
+    def __init__(self, engine: Engine, lease: Lease) -> None:
+        super().__init__(engine)
+        self._lease = lease
+
+    def confirm(self) -> None:
+        """Go on for the time of a lease; raises Retryable when another has taken it over."""
+        with transaction(self._engine) as connection:
+            self._lease.renew(connection)
+
+    def note(self, destination: str, archive: UUID, placed: Placed) -> None:
+        """Note a record at once; raises Retryable, and notes nothing, when another has taken over the lease."""
+        with transaction(self._engine) as connection:
+            self._lease.renew(connection)
+            _note(connection, destination, archive, placed)
+
+
+def _note(connection: Connection, destination: str, archive: UUID, placed: Placed) -> None:
+    values = {"record": placed.record, "state": placed.state, "details": json.dumps(dict(placed.details))}
+    connection.execute(_NOTE, {"destination": destination, "archive": archive, **values})

@@ -58,16 +58,16 @@ def withheld(
     shut: list[str] = []
     made = placements.records(destination.id, archive.id)
     if made:
-        with placements.hold(destination.system, resource_id(archive)) as hold:
-            records, known = Records(wire), placements.known(destination.id, archive.id)
+        with placements.hold(destination.system, resource_id(archive)) as held:
+            records, known = Records(wire), held.known(destination.id, archive.id)
             for name in made:
                 with suppress(RdmGone):
                     record = records.record(name) or _begun(records, name, known)
                     if record is not None:
-                        settle(records, record, SHUT, None, hold)
+                        settle(records, record, SHUT, None, held.confirm)
                         shut.append(name)
             if shut and known is not None:
-                placements.note(destination.id, archive.id, replace(known, details={**known.details, "access": SHUT}))
+                held.note(destination.id, archive.id, replace(known, details={**known.details, "access": SHUT}))
     output = {"withheld": why, **({"restricted": shut} if shut else {})}
     events = (assigned(archive, ports, destination.id, SHUT, shut),) if shut else ()
     return Result(destination.id, output=output, events=events)

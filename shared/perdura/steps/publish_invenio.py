@@ -43,23 +43,23 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
         return withheld(archive, destination, wire, placements, ports, "The Archive was withdrawn.")
     if archive.restricted and destination.restricted == "withhold":
         return withheld(archive, destination, wire, placements, ports, "The Archive is restricted.")
-    with placements.hold(destination.system, resource_id(archive)) as hold:
-        known = placements.known(destination.id, archive.id)
+    with placements.hold(destination.system, resource_id(archive)) as held:
+        known = held.known(destination.id, archive.id)
         if known is not None and known.state == "withdrawn":
             raise Rejected(_withdrawn(destination, known), code="access-system-record-withdrawn")
         wanted = access(archive, embargo.ends(archive.metadata, ports.clock.now()), destination)
 
         def confirm() -> None:
-            hold()
-            as_decided(archive, destination, placements, ports)
+            held.confirm()
+            as_decided(archive, destination, held, ports)
 
         if known is not None:
-            known = shut_first(archive, destination, known, wanted, wire, placements, confirm)
+            known = shut_first(archive, destination, known, wanted, wire, held, confirm)
         if known is not None and archive.step.input.get("where") == WHERE_PUBLISHED:
             try:
-                result = settled(archive, aip, destination, known, wanted, wire, ports, placements, confirm)
+                result = settled(archive, aip, destination, known, wanted, wire, ports, held, confirm)
             except RdmGone as gone:
-                _note_withdrawal(placements, destination, archive, known, gone)
+                _note_withdrawal(held, destination, archive, known, gone)
                 raise
             if result is not None:
                 return result
@@ -94,13 +94,13 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
 
         def note(record: Record, request: str | None, access: object = wanted) -> None:
             state = "published" if record.published else "in-review" if request else "draft"
-            placements.note(destination.id, archive.id, _placed(record, state, request, access))
+            held.note(destination.id, archive.id, _placed(record, state, request, access))
 
         try:
             publisher = Publisher(wire, order, note, confirm)
             done = publisher.publish(known.record if known else None, _request(known, archive))
             as_wanted = settle(Records(wire), done.record, wanted, ours, confirm)
-            for record in earlier(archive, destination, done.record, wire, placements):
+            for record in earlier(archive, destination, done.record, wire, held):
                 as_wanted &= settle(Records(wire), record, wanted, ours, confirm)
         except OutOfTime:
             return _unfinished(destination, sent, (packages, events))
@@ -109,12 +109,12 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
                 raise
             return replace(_unfinished(destination, sent, (packages, events)), later=error)
         except RdmGone as gone:
-            _note_withdrawal(placements, destination, archive, known, gone)
+            _note_withdrawal(held, destination, archive, known, gone)
             raise
         except Rejected as error:
             if known is not None and error.code == REVIEW_DECLINED:
                 told = {**known.details, "declined_to": str(archive.step.id)}
-                placements.note(destination.id, archive.id, Placed(known.record, "draft", told))
+                held.note(destination.id, archive.id, Placed(known.record, "draft", told))
             return failed(archive, aip, destination.id, error, ports, (packages, events))
         except Broken as error:
             return failed(archive, aip, destination.id, error, ports, (packages, events))

@@ -80,13 +80,13 @@ def _withdraw(
     if destination is None:
         message = f"It is configured no longer, so its record {placed.record} cannot be withdrawn."
         raise Broken(message, code="destination-unknown")
-    with placements.hold(destination.system, resource_id(archive)), connect(destination) as wire:
-        known = placements.known(name, archive.id) or placed
+    with placements.hold(destination.system, resource_id(archive)) as held, connect(destination) as wire:
+        known = held.known(name, archive.id) or placed
         request = known.details.get("request")
-        for record in placements.records(name, archive.id) or [known.record]:
+        for record in held.records(name, archive.id) or [known.record]:
             take_back(wire, record, request if record == known.record else None, reason, note)
         ports.record([event])
-        placements.note(name, archive.id, Placed(known.record, "withdrawn", {**known.details, **details}))
+        held.note(name, archive.id, Placed(known.record, "withdrawn", {**known.details, **details}))
 
 
 def _outcome(archive: ArchiveView, withdrawn: list[str], still: Mapping[str, PerduraError]) -> Outcome:

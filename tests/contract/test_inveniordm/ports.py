@@ -33,8 +33,11 @@ class MemoryPlacements:
     standings: dict[UUID, Standing] = field(default_factory=dict)
 
     @contextmanager
-    def hold(self, destination: str, resource: str) -> Iterator[Any]:
-        yield lambda: None
+    def hold(self, destination: str, resource: str) -> Iterator[MemoryPlacements]:
+        yield self
+
+    def confirm(self) -> None:
+        """Nobody else is there."""
 
     def known(self, destination: str, archive: UUID) -> Placed | None:
         return self.known_by.get((destination, archive))
