@@ -49,7 +49,7 @@ from perdura.settings import Settings
 from perdura.steps import publish, publish_body
 from perdura.steps import publish_content as content
 from perdura.steps.publish_record import Order, Publisher
-from perdura.steps.publish_transfer import Sending, Wanted
+from perdura.steps.publish_wanted import Sending, Wanted
 from perdura.storage.s3 import S3Store
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -62,16 +62,21 @@ def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outco
             results.append(failed(archive, aip, destination.id, error, ports))
     later = later or next((result.later for result in results if result.later is not None), None)
     reached = {result.destination: {**result.output, "url": result.url} for result in results if result.url}
-    sent = {result.destination: result.sent for result in results if result.sent is not None}
+    known = archive.step.checkpoint.get(publish_invenio.SENT, {})
+    sent = known | {result.destination: result.sent for result in results if result.sent is not None}
+    sent = {name: told for name, told in sent.items() if name not in reached}
     checkpoint = {DONE: {**done, **reached}, publish_invenio.SENT: sent}
-    if later is None and not sent:
+    at_once = any(result.sent is not None and result.look_at is None for result in results)
+    if later is None and not at_once and not any(result.at_work for result in results):
         outcome = _outcome(archive, results)
         return replace(outcome, checkpoint=checkpoint) if outcome.state is StepState.WAITING else outcome
-    if later is not None and not reached and not sent:
+    if later is not None and not reached and sent == known:
         raise later
     outcome = _outcome(archive, [result for result in results if result.error is None])
-    if later is None:
+    if at_once and later is None:
         return replace(outcome, state=StepState.QUEUED, poll_at=None, checkpoint=checkpoint)
+    if later is None:
+        return replace(outcome, checkpoint=checkpoint)
     soon = ports.clock.now() + timedelta(seconds=later.retry_after or SOON)
     return replace(
         outcome,

@@ -17,7 +17,7 @@ from perdura.steps import dip, landing_page
 from perdura.steps.mapping import choose, other
 from perdura.steps.mapping.model import Mapped
 from perdura.steps.publish_body import Facts
-from perdura.steps.publish_transfer import Wanted, check_keys
+from perdura.steps.publish_wanted import Wanted, check_keys
 from perdura.steps.stored_package import pinned
 from perdura.storage.runs import Runs
 

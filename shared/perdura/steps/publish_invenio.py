@@ -23,8 +23,8 @@ from perdura.steps.publish_decided import as_decided, earlier, is_withdrawn, shu
 from perdura.steps.publish_errand import settled, shut_first
 from perdura.steps.publish_record import REVIEW_DECLINED, Done, Order, Publisher
 from perdura.steps.publish_result import Result, disseminated, failed
-from perdura.steps.publish_sent import OutOfTime, Sent
-from perdura.steps.publish_transfer import Sending
+from perdura.steps.publish_sent import AtWork, OutOfTime, Sent
+from perdura.steps.publish_wanted import Sending
 
 REVIEW_LOOK = timedelta(minutes=5)
 SENT = "sent"
@@ -80,6 +80,7 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
                 destination.multipart_above,
                 destination.part_size,
                 destination.fetch,
+                now=ports.clock.now,
                 progress=ports.progress,
                 near=ports.deadline.near,
                 sent=sent,
@@ -104,6 +105,10 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
                 as_wanted &= settle(Records(wire), record, wanted, ours, confirm)
         except OutOfTime:
             return _unfinished(destination, sent, (packages, events))
+        except AtWork as work:
+            unfinished = _unfinished(destination, sent, (packages, events))
+            look_at = ports.clock.now() + work.look_after
+            return replace(unfinished, look_at=look_at, at_work=True, output={"awaited": work.keys})
         except Retryable as error:
             if sent.to_json() == before:
                 raise

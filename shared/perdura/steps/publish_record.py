@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from perdura.clients.inveniordm.files import Files
-from perdura.clients.inveniordm.model import FileEntry, Record
+from perdura.clients.inveniordm.model import Record
 from perdura.clients.inveniordm.records import Records, phrase
 from perdura.clients.inveniordm.wire import RdmChanged, RdmRefused, RdmUnknown, Wire
 from perdura.errors import Broken, Rejected
 from perdura.ports import Hold
-from perdura.steps.publish_transfer import Sending, Wanted, place_files, unlike_wanted
+from perdura.steps.publish_compared import await_server, differences
+from perdura.steps.publish_transfer import place_files
+from perdura.steps.publish_wanted import Sending, Wanted
 
 NOTED = 3
 """Tries of the final update while somebody else changes the draft."""
@@ -76,7 +78,8 @@ class Publisher:
         """Bring the order to its end; `known` is the record noted before, `request` its request for review.
 
         Raises what the server's answers mean (`clients.inveniordm.wire`), Rejected for what cannot be published,
-        Broken when the published record does not hold what was sent, OutOfTime when the next invocation has to go on.
+        Broken when the published record does not hold what was sent, OutOfTime when the next invocation has to go on,
+        AtWork when a later one has to.
         """
         record = self._found(known)
         fresh = record is None and self._newest is None
@@ -270,25 +273,20 @@ class Publisher:
         return Done(current)
 
     def _differing(self, record: Record) -> Sequence[str]:
-        """What of the files is not as it was sent.
+        """What of the files is not as it was sent; raises AtWork while the server cannot tell.
 
         The record just read tells MD5 and size of its files. Where it tells of too few, or of others, their own list
         decides.
         """
         order = self._order
-        if not order.files or not _differences(record.files, order.files, order.sending):
+        if not order.files:
             return ()
-        return _differences(self._files.list(record.id, draft=False), order.files, order.sending)
-
-
-def _differences(stored: Sequence[FileEntry], wanted: Sequence[Wanted], sending: Sending) -> Sequence[str]:
-    found = {entry.key: entry for entry in stored}
-    expected = [file.key for file in wanted]
-    return [
-        *(f"{key} which was not sent" for key in found.keys() - set(expected)),
-        *(f"{key} missing" for key in expected if key not in found),
-        *(f"{key} {reason}" for key, reason in unlike_wanted(found, wanted, sending).items()),
-    ]
+        wrong, untold = differences(record.files, order.files, order.sending)
+        if wrong or untold:
+            wrong, untold = differences(self._files.list(record.id, draft=False), order.files, order.sending)
+        if untold and not wrong:
+            raise await_server(untold, order.sending)
+        return wrong
 
 
 def _refuse(record: Record) -> None:

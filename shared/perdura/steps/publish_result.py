@@ -24,18 +24,21 @@ def authorizer(archive: ArchiveView) -> tuple[Identifier, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """`url` when it is published, `look_at` when somebody there has to accept it first, `error` when it failed."""
+    """`url` when it is published, `error` when it failed, `look_at` when it is to be looked at again: somebody there
+    has to accept it first, or (`at_work`) its server computes or fetches.
+    """
 
     destination: str
     url: str | None = None
     look_at: datetime | None = None
+    at_work: bool = False
     error: PerduraError | None = None
     output: Mapping[str, Any] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     events: tuple[Event, ...] = ()
     packages: tuple[Package, ...] = ()
     sent: Mapping[str, Any] | None = None
-    """What of its files is there, when more has to be sent: at once, or when `later` says so."""
+    """What is known of its files while there is more to be done: at once, or when `look_at` or `later` say so."""
     later: Retryable | None = None
 
 

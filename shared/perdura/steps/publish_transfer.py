@@ -1,132 +1,83 @@
 """Files of a draft brought to what they shall be: skipped, replaced, uploaded, fetched, deleted.
 
 Only MD5 and size after the commit count. MD5 is what the server tells; it is computed from the bytes that are sent,
-which are at the same time compared with the SHA-256 of the AIP's index.
+which are at the same time compared with the SHA-256 of the AIP's index. What the server is still at work on is left
+alone: a file whose MD5 it computes is all there, and one that it fetches is on its way.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
 
-from perdura.clients.inveniordm.files import LONGEST_KEY, Files
+from perdura.clients.inveniordm.files import Files
 from perdura.clients.inveniordm.model import FileEntry
 from perdura.clients.inveniordm.wire import RdmForbidden, RdmRefused, RdmTooLarge, RdmUnknown
 from perdura.errors import Broken, Rejected
 from perdura.packages.long_digest import SAVED_AT, START, LongDigest, resumes
-from perdura.ports import Progress
-from perdura.steps.publish_sent import ALGORITHMS, Begun, OutOfTime, Sent
+from perdura.steps.publish_compared import LONGEST, await_server, compare, unlike
+from perdura.steps.publish_sent import ALGORITHMS, Begun
+from perdura.steps.publish_wanted import Sending, Wanted, check_keys
 
 log = logging.getLogger(__name__)
 
 MOST_PARTS = 10_000
-POLLS = 60
-"""Looks at a file that the server still computes or fetches, about a second apart."""
+LOOKS = 10
+"""Looks at what the server computes or fetches before it is left to a later invocation."""
 
-Chunk = bytes | bytearray | memoryview
+PAUSE = 1.0
+"""Seconds between two of them."""
 
-
-@dataclass
-class Wanted:
-    """One file as it shall lie in the record. `read(offset, length)` gives its bytes, anew each time.
-
-    `link` gives an address from which the server may fetch the whole file. `md5` is filled in when the bytes went by.
-    """
-
-    key: str
-    size: int
-    sha256: str | None
-    read: Callable[[int, int], Iterable[Chunk]]
-    link: Callable[[], str] | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
-    md5: str | None = None
-
-    def digest(self) -> str:
-        """MD5 of the file, from its bytes when they did not go by yet."""
-        if self.md5 is None:
-            for _ in self._hashed(0, self.size):
-                pass
-        assert self.md5 is not None
-        return self.md5
-
-    def whole(self) -> Iterator[bytes]:
-        """All bytes; raises Broken at the end when they are not those of the AIP."""
-        return self._hashed(0, self.size)
-
-    def _hashed(self, offset: int, length: int) -> Iterator[bytes]:
-        md5, sha256, seen = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
-        for chunk in self.read(offset, length) if length else ():
-            md5.update(chunk)
-            sha256.update(chunk)
-            seen += len(chunk)
-            yield bytes(chunk)
-        if seen != self.size or self.sha256 not in (None, sha256.hexdigest()):
-            raise Broken(f"{self.key} is not what the index of the AIP says; nothing was published.", code="bad-aip")
-        self.md5 = md5.hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """How files go to a server: bytes above which in parts, bytes of a part, whether the server may fetch."""
-
-    multipart_above: int = 100 * 2**20
-    part_size: int = 64 * 2**20
-    fetch: bool = False
-    wait: Callable[[float], None] = time.sleep
-    progress: Progress | None = None
-    near: Callable[[], bool] = lambda: False
-    sent: Sent = field(default_factory=lambda: Sent(""))
-    """What earlier invocations sent, and this one; what is noted in it need not be read or sent again."""
-
-    def in_time(self) -> None:
-        """Raise OutOfTime when the invocation has to end."""
-        if self.near():
-            raise OutOfTime
-
-    def fetches(self, file: Wanted) -> bool:
-        """Whether the server shall fetch a file itself."""
-        return self.fetch and file.link is not None
-
-    def tell(self, what: str, done: int, total: int) -> None:
-        """Show how far it is, where somebody listens."""
-        if self.progress is not None:
-            self.progress(what, done, total)
-
-
-def check_keys(files: Sequence[Wanted]) -> str | None:
-    """Why these names cannot be files of a record (inveniordm.md 1.3); None when they can."""
-    seen: set[str] = set()
-    for file in files:
-        if len(file.key) > LONGEST_KEY or ".." in file.key.split("/") or file.key in seen:
-            return f"{file.key[:100]!r} cannot be the name of a file in a record"
-        seen.add(file.key)
-    return None
+SPOILT = 3
+"""Times that a server may store other bytes than were sent."""
 
 
 def place_files(files: Files, record: str, wanted: Sequence[Wanted], sending: Sending, *, empty: bool = False) -> None:
     """Make the files of a draft those that are wanted; what is there and right is left alone.
 
     `empty` spares the look at a draft that was made just now. Raises Rejected for names that no record can hold,
-    RdmUnknown when the server stored other bytes than were sent, OutOfTime when the next invocation has to go on.
+    RdmUnknown when the server stored other bytes than were sent, OutOfTime when the next invocation has to go on, and
+    AtWork when a later one has to because the server computes or fetches.
     """
     problem = check_keys(wanted)
     if problem is not None:
         raise Rejected(f"{problem}; let this destination take its DIPs as one zip.", code="file-name-refused")
     if not wanted:
         return
-    present = {} if empty else {entry.key: entry for entry in files.list(record)}
+    awaited: set[str] = set()
+    for look in range(LOOKS):
+        if look and sending.near():
+            break
+        if look:
+            sending.wait(PAUSE)
+        present = {} if empty and not look else {entry.key: entry for entry in files.list(record)}
+        awaited = _place(files, record, wanted, sending, present)
+        sending.sent.note_awaited(awaited, sending.now())
+        if not awaited:
+            return
+    raise await_server(awaited, sending)
+
+
+def _place(
+    files: Files, record: str, wanted: Sequence[Wanted], sending: Sending, present: Mapping[str, FileEntry]
+) -> set[str]:
+    """Do what can be done now; gives the files on which the server is at work."""
     complete = {key: entry for key, entry in present.items() if entry.complete}
-    right = complete.keys() & {file.key for file in wanted} - unlike_wanted(complete, wanted, sending).keys()
+    compared = compare(complete, wanted, sending)
+    for key in compared.unlike.keys() & sending.sent.awaited.keys():
+        _spoilt(files, record, key, compared.unlike[key], sending)
+    awaited = compared.untold | _fetched(present, wanted, sending)
+    right = complete.keys() & {file.key for file in wanted} - compared.unlike.keys()
     begun = {key for key, entry in present.items() if _is_begun(entry, record, sending)}
     if not begun:
         sending.sent.begun = None
-    for key in present.keys() - right - begun:
+    for key in present.keys() - right - awaited - begun:
         files.delete(record, key)
-    missing = sorted((file for file in wanted if file.key not in right), key=lambda file: file.key not in begun)
+    sending.sent.note_awaited(awaited, sending.now())
+    missing = sorted(
+        (file for file in wanted if file.key not in right | awaited), key=lambda file: file.key not in begun
+    )
     at_once = {file.key for file in missing if file.size <= sending.multipart_above and not sending.fetches(file)}
     at_once -= begun
     if at_once:
@@ -134,28 +85,28 @@ def place_files(files: Files, record: str, wanted: Sequence[Wanted], sending: Se
     total, sent = sum(file.size for file in missing), 0
     for file in missing:
         sending.in_time()
-        _upload(files, record, file, sending, announced=file.key in at_once)
+        if not _upload(files, record, file, sending, announced=file.key in at_once):
+            awaited.add(file.key)
         if file.md5 is not None:
             sending.sent.md5[file.key] = file.md5
         sent += file.size
         sending.tell("uploading", sent, total)
+    return awaited
 
 
-def unlike_wanted(stored: Mapping[str, FileEntry], wanted: Sequence[Wanted], sending: Sending) -> dict[str, str]:
-    """Why stored files are not the wanted ones of their names, by key; raises OutOfTime between two of them."""
-    found: dict[str, str] = {}
+def _fetched(present: Mapping[str, FileEntry], wanted: Sequence[Wanted], sending: Sending) -> set[str]:
+    """What the server fetches at this moment. What it could not fetch, or not within long, is noted to be sent."""
+    under_way: set[str] = set()
     for file in wanted:
-        file.md5 = file.md5 or sending.sent.md5.get(file.key)
-        if file.key not in stored:
+        entry = present.get(file.key)
+        if entry is None or entry.transfer != "F" or entry.complete or not sending.fetches(file):
             continue
-        if file.md5 is None:
-            sending.in_time()
-        reason = unlike(stored[file.key], file)
-        if reason is not None:
-            found[file.key] = reason
-        if file.md5 is not None:
-            sending.sent.md5[file.key] = file.md5
-    return found
+        if entry.status != "failed" and sending.sent.awaited_for(file.key, sending.now()) <= LONGEST:
+            under_way.add(file.key)
+            continue
+        log.warning("the access system could not fetch %s (%s); it is uploaded", file.key, entry.status)
+        sending.sent.unfetched.add(file.key)
+    return under_way
 
 
 def _is_begun(entry: FileEntry, record: str, sending: Sending) -> bool:
@@ -163,33 +114,26 @@ def _is_begun(entry: FileEntry, record: str, sending: Sending) -> bool:
     return begun is not None and (begun.record, begun.key) == (record, entry.key) and bool(entry.parts)
 
 
-def unlike(entry: FileEntry, wanted: Wanted) -> str | None:
-    """Why a stored file is not the wanted one; None when it is, by size and MD5."""
-    if entry.size != wanted.size:
-        return f"of {entry.size} bytes instead of {wanted.size}"
-    if entry.md5 != wanted.digest():
-        return f"with the MD5 {entry.md5} instead of {wanted.digest()}"
-    return None
+def _upload(files: Files, record: str, file: Wanted, sending: Sending, *, announced: bool) -> bool:
+    """One file, and once more when the server took it with `errors`: then nothing of it is stored.
 
-
-def _upload(files: Files, record: str, file: Wanted, sending: Sending, *, announced: bool) -> None:
-    """One file, and once more when the server took it with `errors`: then nothing of it is stored."""
+    Gives whether the server has said that it is right.
+    """
     begun = sending.sent.begun
     if begun is not None and (begun.record, begun.key) == (record, file.key):
-        _compare(files, record, file, _in_parts(files, record, file, sending), sending)
-        return
-    if sending.fetches(file) and _fetched(files, record, file, sending):
-        return
+        return _is_right(files, record, file, _in_parts(files, record, file, sending), sending)
+    if sending.fetches(file) and _asked_to_fetch(files, record, file, sending):
+        return False
     try:
-        _send(files, record, file, sending, announced=announced)
+        return _send(files, record, file, sending, announced=announced)
     except RdmRefused as error:
         if error.status != 200:
             raise
         files.delete(record, file.key)
-        _send(files, record, file, sending, announced=False)
+        return _send(files, record, file, sending, announced=False)
 
 
-def _send(files: Files, record: str, file: Wanted, sending: Sending, *, announced: bool) -> None:
+def _send(files: Files, record: str, file: Wanted, sending: Sending, *, announced: bool) -> bool:
     if file.size > sending.multipart_above:
         entry = _in_parts(files, record, file, sending)
     else:
@@ -202,7 +146,7 @@ def _send(files: Files, record: str, file: Wanted, sending: Sending, *, announce
             entry = _in_parts(files, record, file, sending)
         else:
             entry = files.commit(record, file.key)
-    _compare(files, record, file, entry, sending)
+    return _is_right(files, record, file, entry, sending)
 
 
 def _announcement(file: Wanted, **more: Any) -> dict[str, Any]:
@@ -257,35 +201,36 @@ def _send_part(files: Files, url: str, file: Wanted, begin: int, length: int, di
         raise Broken(f"{file.key} is shorter than the index of the AIP says.", code="bad-aip")
 
 
-def _compare(files: Files, record: str, file: Wanted, entry: FileEntry, sending: Sending) -> None:
-    """After the commit MD5 and size must be ours; a server may take its time to tell the MD5."""
-    for _ in range(POLLS):
-        if entry.md5 is not None:
-            break
-        sending.wait(1)
-        entry = files.one(record, file.key)
-    reason = unlike(entry, file)
+def _is_right(files: Files, record: str, file: Wanted, entry: FileEntry, sending: Sending) -> bool:
+    """Whether MD5 and size after the commit are ours; False while the server tells no MD5."""
+    if entry.md5 is None and entry.size == file.size:
+        return False
+    reason = unlike(entry, file, sending)
     if reason is not None:
-        files.delete(record, file.key)
-        raise RdmUnknown(f"{file.key} was stored {reason}; it will be sent again.", retry_after=5)
+        _spoilt(files, record, file.key, reason, sending)
+    return True
 
 
-def _fetched(files: Files, record: str, file: Wanted, sending: Sending) -> bool:
-    """Let the server fetch the file itself; False where the instance does not let us."""
+def _spoilt(files: Files, record: str, key: str, reason: str, sending: Sending) -> NoReturn:
+    """Take away what is not what was sent, or fetched; it is sent again, but not for ever."""
+    files.delete(record, key)
+    sent = sending.sent
+    sent.awaited.pop(key, None)
+    sent.unfetched.add(key)
+    sent.spoilt[key] = sent.spoilt.get(key, 0) + 1
+    if sent.spoilt[key] >= SPOILT:
+        raise Broken(f"{key} was stored {reason}, {SPOILT} times; nothing was published.", code="wrong-bytes")
+    raise RdmUnknown(f"{key} was stored {reason}; it will be sent again.", retry_after=5)
+
+
+def _asked_to_fetch(files: Files, record: str, file: Wanted, sending: Sending) -> bool:
+    """Ask the server to fetch the file itself; False where the instance does not let us."""
     assert file.link is not None
     try:
-        (entry,) = files.announce(record, [_announcement(file, transfer={"type": "F", "url": file.link()})])
+        files.announce(record, [_announcement(file, transfer={"type": "F", "url": file.link()})])
     except (RdmRefused, RdmForbidden) as error:
         log.warning("the access system does not fetch: %s", error.message)
         files.delete(record, file.key)
+        sending.sent.unfetched.add(file.key)
         return False
-    for _ in range(POLLS):
-        if entry.complete or entry.status == "failed":
-            break
-        sending.wait(1)
-        entry = files.one(record, file.key)
-    if entry.complete and entry.md5 is not None and unlike(entry, file) is None:
-        return True
-    log.warning("the access system could not fetch %s (%s); it is uploaded", file.key, entry.status)
-    files.delete(record, file.key)
-    return False
+    return True

@@ -40,11 +40,17 @@ class Entry:
     metadata: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
     """What became of a transfer by the server (F) that failed."""
+    source: str | None = None
+    """The host from which the server is still to fetch it (F)."""
+    computing: bool = False
+    """Whether the task that computes its MD5 has still to run (M)."""
 
     def checksum(self) -> str | None:
         """MD5 as the server tells it; with multipart a declared one is believed."""
         if not self.committed or self.content is None:
             return None
+        if self.computing:
+            return f"multipart:{'0' * 32}-{self.plan[0]}-{self.plan[1]}"
         if self.transfer == "M" and self.declared:
             return self.declared
         return f"md5:{hashlib.md5(self.content).hexdigest()}"
@@ -98,6 +104,8 @@ class Fake:
     counted: dict[str | None, int] = field(default_factory=dict)
     allowed_hosts: dict[str, bytes] = field(default_factory=dict)
     """Hosts from which files may be fetched (F), and what they give for any address."""
+    slow: bool = False
+    """Whether background tasks (the MD5 of a file in parts, a transfer F) wait for `work_off()`."""
     preservations: list[dict[str, Any]] = field(default_factory=list)
     storm: int = 0
     """Answers 429 to so many requests."""
@@ -138,6 +146,21 @@ class Fake:
     def refresh(self) -> None:
         """Let the search see everything that is there."""
         self._indexed = set(self.items)
+
+    def work_off(self, *, gone: bool = False) -> None:
+        """Run the background tasks that are waiting; `gone`: nothing is found where files are fetched from."""
+        for entry in [entry for item in self.items.values() for entry in item.files.values()]:
+            entry.computing = False
+            if entry.source is not None:
+                self._pull(entry, entry.source, gone=gone)
+
+    def _pull(self, entry: Entry, host: str, *, gone: bool = False) -> None:
+        """What the task of a transfer F does: content and commit in one, or words of the other server."""
+        entry.source = None
+        if gone:
+            entry.error = "<Error><Code>AccessDenied</Code></Error>"
+        else:
+            entry.content, entry.committed = self.allowed_hosts[host], True
 
     def lift_embargoes(self, day: str) -> None:
         """What the server does every night: whose embargo is over is public, record and files, whatever it was."""
@@ -438,14 +461,17 @@ class Fake:
         return self._files(201, item)
 
     def _elsewhere(self, made: Entry, transfer: dict[str, Any], number: int, user: str | None) -> None:
-        """F is pulled at once, R stays a link; both are for superusers, and from hosts that are allowed (1.5)."""
+        """F is pulled, R stays a link; both are for superusers, and from hosts that are allowed (1.5)."""
         if user != "admin":
             raise Refused(403, "Permission denied.")
         host = httpx.URL(transfer["url"]).netloc.decode()
         if host not in self.allowed_hosts:
             wrong = [{"field": f"{number}.transfer.url", "messages": ["Domain not allowed"]}]
             raise Refused(400, "A validation error occurred.", wrong)
-        made.content, made.committed = self.allowed_hosts[host], True
+        if made.transfer == "F" and self.slow:
+            made.source = host
+        else:
+            self._pull(made, host)
 
     def _plan(self, made: Entry, transfer: dict[str, Any], number: int) -> tuple[int, int]:
         if "parts" not in transfer:
@@ -512,6 +538,7 @@ class Fake:
             count, size = entry.plan
             holes = [entry.parts.get(number, b"\0" * size) for number in range(1, count + 1)]
             entry.content = b"".join(holes)[: entry.size]
+            entry.computing = self.slow and not entry.declared
         if entry.content is None:
             raise Refused(500, "The server encountered an internal error and was unable to complete your request.")
         entry.committed, entry.size = True, len(entry.content)

@@ -26,7 +26,7 @@ from perdura.clients.inveniordm.wire import (
 )
 from perdura.errors import Broken, Rejected
 from perdura.steps.publish_record import Publisher
-from perdura.steps.publish_transfer import Sending
+from perdura.steps.publish_wanted import Sending
 from tests.contract.test_inveniordm.fake import TOKENS, Fake
 from tests.contract.test_inveniordm.world import FILES, Died, Package, Target, file_of, md5s
 from tests.peers.inveniordm.peer import Peer

@@ -15,7 +15,7 @@ from perdura.clients.inveniordm.records import Records
 from perdura.clients.inveniordm.wire import Wire
 from perdura.ids import new_id
 from perdura.steps.publish_record import Done, Order, Publisher
-from perdura.steps.publish_transfer import Sending, Wanted
+from perdura.steps.publish_wanted import Sending, Wanted
 from tests.contract.test_inveniordm import communities
 from tests.contract.test_inveniordm.fake import Fake
 
