@@ -66,7 +66,7 @@ def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outco
     sent = known | {result.destination: result.sent for result in results if result.sent is not None}
     sent = {name: told for name, told in sent.items() if name not in reached}
     checkpoint = {DONE: {**done, **reached}, publish_invenio.SENT: sent}
-    at_once = any(result.sent is not None and result.look_at is None for result in results)
+    at_once = any(result.goes_on for result in results)
     if later is None and not at_once and not any(result.at_work for result in results):
         outcome = _outcome(archive, results)
         return replace(outcome, checkpoint=checkpoint) if outcome.state is StepState.WAITING else outcome

@@ -8,7 +8,8 @@ from datetime import timedelta
 
 from perdura.clients.inveniordm.model import FileEntry
 from perdura.errors import Broken
-from perdura.steps.publish_sent import AtWork
+from perdura.packages.long_digest import SAVED_AT, LongDigest
+from perdura.steps.publish_sent import ALGORITHMS, AtWork, OutOfTime, Reading
 from perdura.steps.publish_wanted import Sending, Wanted
 
 LONGEST = timedelta(days=1)
@@ -27,7 +28,7 @@ def compare(stored: Mapping[str, FileEntry], wanted: Sequence[Wanted], sending: 
     """Hold committed files against the wanted ones.
 
     A server computes the MD5 of a file in parts in the background, and reads all of it for that. Raises OutOfTime
-    between two files, Broken when a server has told no MD5 for too long.
+    between two files and within a long one, Broken when a server has told no MD5 for too long.
     """
     found = Compared()
     for file in wanted:
@@ -79,12 +80,23 @@ def _md5(file: Wanted, sending: Sending) -> str:
     md5 = file.md5 or sending.sent.md5.get(file.key)
     if md5 is None:
         sending.in_time()
-        for _ in file.whole():
-            pass
-        md5 = file.md5
-        assert md5 is not None
+        md5 = _read(file, sending)
     file.md5 = sending.sent.md5[file.key] = md5
     return md5
+
+
+def _read(file: Wanted, sending: Sending) -> str:
+    """MD5 of all bytes of the file, which may take several invocations."""
+    digest = LongDigest(ALGORITHMS, sending.sent.read_of(file.key))
+    for chunk in file.read(digest.offset, file.size - digest.offset) if file.size else ():
+        digest.update(chunk)
+        sending.tell(f"comparing {file.key}", digest.offset, file.size)
+        if digest.offset < file.size and digest.offset % SAVED_AT == 0 and sending.near():
+            sending.sent.reading = Reading(file.key, digest.state())
+            raise OutOfTime
+    sending.sent.reading = None
+    found = digest.digests()
+    return file.proven(digest.offset, found["md5"].hex(), found["sha256"].hex())
 
 
 def _not_too_long(keys: set[str], sending: Sending) -> None:

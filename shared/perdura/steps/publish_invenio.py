@@ -120,9 +120,11 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
             if known is not None and error.code == REVIEW_DECLINED:
                 told = {**known.details, "declined_to": str(archive.step.id)}
                 held.note(destination.id, archive.id, Placed(known.record, "draft", told))
-            return failed(archive, aip, destination.id, error, ports, (packages, events))
+            unfit = failed(archive, aip, destination.id, error, ports, (packages, events))
+            return replace(unfit, sent=sent.to_json())
         except Broken as error:
-            return failed(archive, aip, destination.id, error, ports, (packages, events))
+            unfit = failed(archive, aip, destination.id, error, ports, (packages, events))
+            return replace(unfit, sent=sent.to_json())
         confirm()
         note(done.record, done.request, wanted if as_wanted else ours)
     result = _result(archive, aip, destination, done, mapped, order, (packages, events), ports)
@@ -151,13 +153,12 @@ def _result(
         "metadata_from": mapped.form,
         "unmapped": len(mapped.unmapped),
     }
-    packages, events = made
     if done.in_review:
         look_at = ports.clock.now() + REVIEW_LOOK
         told = {**output, "request": done.request}
-        return Result(
-            destination.id, look_at=look_at, output=told, packages=packages, events=events if packages else ()
-        )
+        unfinished = _unfinished(destination, order.sending.sent, made)
+        return replace(unfinished, look_at=look_at, output=told)
+    packages, events = made
     event = disseminated(
         archive,
         aip,

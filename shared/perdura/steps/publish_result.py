@@ -41,6 +41,11 @@ class Result:
     """What is known of its files while there is more to be done: at once, or when `look_at` or `later` say so."""
     later: Retryable | None = None
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether the next invocation has to go on with it at once."""
+        return self.sent is not None and self.error is None and self.later is None and self.look_at is None
+
 
 def disseminated(
     archive: ArchiveView,

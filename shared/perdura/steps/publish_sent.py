@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from perdura.packages.long_digest import LongState
+from perdura.packages.long_digest import START, LongState
 
 ALGORITHMS = ("md5", "sha256")
 """MD5 is what an InvenioRDM tells, SHA-256 what the index of the AIP says."""
@@ -39,6 +39,14 @@ class Begun:
     state: LongState
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A file that is read to know its MD5, and how far that is."""
+
+    key: str
+    state: LongState
+
+
 @dataclass(slots=True)
 class Sent:
     """Of one package: the MD5 of each file that is known from its bytes, and how far the server and we are."""
@@ -46,6 +54,7 @@ class Sent:
     package: str
     md5: dict[str, str] = field(default_factory=dict)
     begun: Begun | None = None
+    reading: Reading | None = None
     awaited: dict[str, str] = field(default_factory=dict)
     """Files that the server computes the MD5 of, or fetches, and since when (ISO 8601)."""
     unfetched: set[str] = field(default_factory=set)
@@ -58,11 +67,12 @@ class Sent:
         """What a checkpoint tells; nothing when it is of another package."""
         if not value or value.get("package") != package:
             return cls(package)
-        begun = value.get("begun")
+        begun, reading = value.get("begun"), value.get("reading")
         return cls(
             package,
             dict(value["md5"]),
             Begun(begun["record"], begun["key"], begun["size"], _state(begun)) if begun else None,
+            Reading(reading["key"], _state(reading)) if reading else None,
             dict(value.get("awaited", {})),
             set(value.get("unfetched", ())),
             dict(value.get("spoilt", {})),
@@ -74,6 +84,8 @@ class Sent:
         if self.begun is not None:
             begun = self.begun
             found["begun"] = {"record": begun.record, "key": begun.key, "size": begun.size, **begun.state.to_json()}
+        if self.reading is not None:
+            found["reading"] = {"key": self.reading.key, **self.reading.state.to_json()}
         more = {"awaited": dict(self.awaited), "unfetched": sorted(self.unfetched), "spoilt": dict(self.spoilt)}
         return {**found, **{name: value for name, value in more.items() if value}}
 
@@ -82,6 +94,10 @@ class Sent:
         begun = self.begun
         same = begun is not None and (begun.record, begun.key, begun.size) == (record, key, size)
         return begun.state if begun is not None and same else None
+
+    def read_of(self, key: str) -> LongState:
+        """How far that file was read, when its MD5 is still to be known."""
+        return self.reading.state if self.reading is not None and self.reading.key == key else START
 
     def note_awaited(self, keys: Collection[str], now: datetime) -> None:
         """Note what the server is at work on now, and nothing else."""

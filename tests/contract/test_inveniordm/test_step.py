@@ -715,3 +715,59 @@ def test_a_connection_that_breaks_between_parts_loses_only_one(fake: Fake, acces
     assert outcome.state is StepState.COMPLETED, outcome.message
     assert len([path for method, path in fake.calls if method == "PUT" and "content/" in path]) < 4
     assert target.digests(outcome.output["destinations"]["library"]["record"]) == md5s({"big.bin": data})
+
+
+def going_on(archive: ArchiveView, outcome: Any) -> ArchiveView:
+    """The Archive as the next invocation sees it."""
+    checkpoint = json.loads(json.dumps(outcome.checkpoint or {}))
+    return replace(archive, step=replace(archive.step, checkpoint=checkpoint))
+
+
+def test_what_was_sent_is_not_read_again_however_long_it_is_in_review(
+    target: Target, access: Callable[..., Path]
+) -> None:
+    store, placements = MemoryStore(), MemoryPlacements()
+    files = {"big.bin": os.urandom(1_000_000), "small.bin": os.urandom(100_000)}
+    path = access(community=target.community(), review=True, multipart_above=2**19, part_size=2**18)
+    archive = preserved(store, files)
+    outcomes, _ = continued(target, store, archive, path, placements)
+    for _ in range(2):
+        assert outcomes[-1].state is StepState.WAITING, outcomes[-1].message
+        archive = going_on(archive, outcomes[-1])
+        outcomes, read = continued(target, store, archive, path, placements)
+        assert (len(outcomes), read[0] < 50_000) == (1, True)
+    target.decide(outcomes[-1].output["destinations"]["library"]["request"], "accept")
+    outcomes, read = continued(target, store, going_on(archive, outcomes[-1]), path, placements)
+    assert (outcomes[-1].state, len(outcomes)) == (StepState.COMPLETED, 1), outcomes[-1].message
+    assert read[0] < 50_000, read
+
+
+def test_a_long_file_whose_md5_a_dead_worker_took_along_is_read_in_several_invocations(
+    target: Target, access: Callable[..., Path]
+) -> None:
+    """It died when all was there, right before its checkpoint."""
+    store, placements, path = MemoryStore(), MemoryPlacements(), access(multipart_above=2**20, part_size=2**20)
+    chunk = 2**20
+    files = {"long.bin": os.urandom(4 * chunk + 1000)}
+    archive = preserved(store, files)
+    first = run(target, store, archive, path, placements)
+    outcomes, read = continued(target, store, archive, path, placements)
+    assert outcomes[-1].state is StepState.COMPLETED, outcomes[-1].message
+    assert len(outcomes) >= 4
+    assert max(read) < 2 * chunk, read
+    record = first.output["destinations"]["library"]["record"]
+    assert outcomes[-1].output["destinations"]["library"]["record"] == record
+
+
+def test_bytes_that_are_not_those_of_the_index_are_noticed_over_several_invocations(
+    fake: Fake, access: Callable[..., Path]
+) -> None:
+    target = Target(fake.url, TOKENS, fake.transport, fake)
+    store, placements, path = MemoryStore(), MemoryPlacements(), access(multipart_above=2**20, part_size=2**20)
+    archive = preserved(store, {"long.bin": os.urandom(3 * 2**20)})
+    run(target, store, archive, path, placements)
+    stream = store.stream
+    store.stream = lambda *told: (chunk if len(chunk) < 2**16 else bytes(len(chunk)) for chunk in stream(*told))
+    outcomes, _ = continued(target, store, archive, path, placements)
+    assert (outcomes[-1].state, outcomes[-1].error_code) == (StepState.BLOCKED, "bad-aip")
+    assert len(outcomes) > 1
