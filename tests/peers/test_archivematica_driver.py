@@ -84,8 +84,8 @@ class Scene:
 
     def mirror(self, folder: Path) -> None:
         """Have the fake see a directory as its transfer source, whenever it is asked what is there."""
-        fake = self.fakes["one"]
-        original = fake._browse
+        places = self.fakes["one"].service.places
+        original = places._browsed
 
         def browse(*given: Any) -> Any:
             for path in folder.rglob("*"):
@@ -93,7 +93,7 @@ class Scene:
                     self.store.put("sips-one", f"in/{path.relative_to(folder)}", path.read_bytes())
             return original(*given)
 
-        fake._browse = browse  # type: ignore[method-assign]
+        places._browsed = browse  # type: ignore[method-assign]
 
     def started(self) -> Counter[str]:
         return Counter(unit.name for pipeline in self.pipelines.values() for unit in pipeline.started)

@@ -7,147 +7,16 @@ headers of Archivematica and members.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
-from perdura.storage.memory import MemoryStore
-from tests.peers.archivematica.clock import SteppedClock
-from tests.peers.archivematica.driver import zipped_bag
-from tests.peers.archivematica.jobs import RECORDINGS
-from tests.peers.archivematica.pipeline import EICAR, Pipeline
-from tests.peers.archivematica.server import KEY, FakeArchivematica
-
-BAG = {"a.txt": b"a", "b.txt": b"b"}
-FILES: dict[str, dict[str, bytes]] = {}
-
-
-def unpacked_bag(files: dict[str, bytes]) -> dict[str, bytes]:
-    import io
-    import zipfile
-
-    with zipfile.ZipFile(io.BytesIO(zipped_bag(files))) as archive:
-        return {name.removeprefix("bag/"): archive.read(name) for name in archive.namelist()}
-
-
-def contents(path: str) -> dict[str, bytes]:
-    """What lay at a recorded path, by its name."""
-    name = path.rstrip("/").rpartition("/")[2]
-    if name in {"no-such", "nothing", "wrong.zip"}:
-        return {}
-    if name in {"broken-bag.zip", "corrupt"}:
-        broken = unpacked_bag(BAG) | {"data/a.txt": b"changed"}
-        return broken if name == "corrupt" else {"": zipped(broken)}
-    if name == "not-a-zip.zip":
-        return {"": b"this is no zip"}
-    if name.endswith(".zip"):
-        return {"": zipped_bag(BAG)}
-    if name == "virus":
-        return {"objects/eicar.com": EICAR}
-    if name == "std10":
-        return {"objects/a.txt": b"a", "objects/b.txt": b"b"}
-    return unpacked_bag(BAG)
-
-
-def zipped(members: dict[str, bytes]) -> bytes:
-    import io
-    import zipfile
-
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:
-        for path, body in members.items():
-            archive.writestr(path, body)
-    return out.getvalue()
-
-
-@dataclass
-class Recorded:
-    """The exchanges of one recording."""
-
-    rows: list[dict[str, Any]]
-
-    @classmethod
-    def of(cls, name: str) -> Recorded:
-        return cls([json.loads(line) for line in (RECORDINGS / f"{name}.jsonl").read_text().splitlines()])
-
-    def transfer(self, name: str, tag: str) -> tuple[dict[str, Any], str]:
-        """The request that began a transfer, and the id it got."""
-        for row in self.rows:
-            if row["method"] == "POST" and row["tag"] == tag and row["url"].endswith("/api/v2beta/package/"):
-                body = row["request"]["json"]
-                if body.get("name") == name:
-                    return body, json.loads(row["body"])["id"]
-        raise AssertionError(f"{tag}: no transfer {name}")
-
-    def said(self, unit: str) -> list[tuple[int, str | None]]:
-        """What status calls of a unit said, without repetitions."""
-        said: list[tuple[int, str | None]] = []
-        for row in self.rows:
-            if f"/status/{unit}" in row["url"]:
-                found = json.loads(row["body"])
-                entry = (row["status"], found.get("status"))
-                if not said or said[-1] != entry:
-                    said.append(entry)
-        return said
-
-    def sip(self, unit: str) -> str | None:
-        for row in self.rows:
-            if f"/transfer/status/{unit}" in row["url"] and "sip_uuid" in row["body"]:
-                return str(json.loads(row["body"])["sip_uuid"])
-        return None
-
-
-class Replay:
-    """The fake with a clock, asked as the recording client asked."""
-
-    def __init__(self) -> None:
-        self.clock = SteppedClock()
-        self.store = MemoryStore()
-        self.pipeline = Pipeline(self.store, self.clock)
-        self.pipeline.configurations = ["automated", "default", "s3store", "s3targz", "withdip"]
-        self.fake = FakeArchivematica(self.pipeline)
-
-    def ask(self, method: str, url: str, document: object = None) -> tuple[int, dict[str, str], bytes]:
-        host = "storage-service" if "storage-service" in url.split("/api/")[0] else "dashboard"
-        body = json.dumps(document).encode() if document is not None else b""
-        path = "/api/" + url.split("/api/", 1)[1]
-        return self.fake.answer(method, host, path, {"authorization": KEY, "accept": "*/*"}, body)
-
-    def begin(self, recorded: dict[str, Any]) -> str:
-        place = base64.b64decode(recorded["path"]).decode()
-        path = place.partition(":")[2].removeprefix("/var/archivematica/transfers/").lstrip("/")
-        for name, body in contents(path).items():
-            self.store.put("sips", f"in/{path.rstrip('/')}{'/' if name else ''}{name}", body)
-        here = base64.b64encode(f"{self.pipeline.location}:{path}".encode()).decode()
-        status, _, body = self.ask("POST", "http://dashboard/api/v2beta/package/", {**recorded, "path": here})
-        assert status == 202
-        return str(json.loads(body)["id"])
-
-    def listen(self, unit: str, seconds: float) -> tuple[list[tuple[int, str | None]], list[tuple[int, str | None]]]:
-        """What the statuses of a transfer and of its SIP say while time passes."""
-        transfer: list[tuple[int, str | None]] = []
-        ingest: list[tuple[int, str | None]] = []
-        sip = None
-        for _ in range(int(seconds / 0.25)):
-            status, _, body = self.ask("GET", f"http://dashboard/api/transfer/status/{unit}/")
-            found = json.loads(body)
-            _said(transfer, status, found)
-            sip = found.get("sip_uuid", sip)
-            if sip:
-                status, _, body = self.ask("GET", f"http://dashboard/api/ingest/status/{sip}/")
-                _said(ingest, status, json.loads(body))
-            self.clock.step(0.25)
-        return transfer, ingest
-
-
-def _said(said: list[tuple[int, str | None]], status: int, found: dict[str, Any]) -> None:
-    entry = (status, found.get("status"))
-    if not said or said[-1] != entry:
-        said.append(entry)
+from tests.peers.archivematica.replay import Recorded, Replay
+from tests.peers.archivematica.server import KEY
 
 
 def _is_within(shorter: list[Any], longer: list[Any]) -> bool:
@@ -301,69 +170,10 @@ class Stored:
         return status, headers, json.loads(said) if said[:1] in (b"{", b"[") else said.decode()
 
 
-def _kind(url: str) -> str:
-    import re
-
-    path = "/api/" + url.split("/api/", 1)[1].partition("?")[0]
-    path = re.sub(r"/async/(?!999999)\d+/", "/async/N/", path)
-    return re.sub(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", "U", path)
-
-
-def test_places_and_deletions_of_the_storage_service_are_answered_as_recorded() -> None:
-    """Status, content type and members, or the very text of an error, of each kind of call in the recordings."""
-    scene = Stored()
-    service, aip = scene.replay.fake.service, f"/api/v2/file/{scene.aip}"
-    wish = json.dumps({"event_reason": "x", "pipeline": "p", "user_id": 1, "user_email": "a@example.org"}).encode()
-    asked = [
-        ("GET", "/api/v2/location/?purpose=TS", b""),
-        ("GET", f"/api/v2/location/{service.store}/", b""),
-        ("GET", "/api/v2/location/default/RP/", b""),
-        ("GET", "/api/v2/pipeline/", b""),
-        ("GET", f"/api/v2/pipeline/{scene.replay.pipeline.pipeline}/", b""),
-        ("GET", "/api/v2/space/", b""),
-        ("GET", service._locations()[0]["space"], b""),
-        ("GET", f"{aip}/check_fixity/", b""),
-        ("GET", "/api/v2/file/11111111-1111-4111-8111-111111111111/check_fixity/", b""),
-        ("POST", f"{aip}/move/", f"location_uuid={service.store}".encode()),
-        ("POST", f"{aip}/move/", b""),
-        ("POST", f"{aip}/move/", f"location_uuid={scene.replay.pipeline.location}".encode()),
-        ("POST", f"{aip}/move/", f"location_uuid={service.elsewhere}".encode()),
-        ("GET", "/api/v2/async/1/", b""),
-        ("GET", "/api/v2/async/999999/", b""),
-        ("POST", f"{aip}/delete_aip/", b"{}"),
-        ("POST", f"{aip}/delete_aip/", wish),
-        ("POST", f"{aip}/delete_aip/", wish),
-        ("POST", f"{aip}/move/", f"location_uuid={service.elsewhere}".encode()),
-        ("POST", f"{aip}/recover_aip/", wish),
-        ("POST", "/api/transfer/approve/", b"type=nonsense&directory=x"),
-        ("POST", "/api/transfer/approve/", b"directory=nothing-of-that-name"),
-        ("POST", "/api/transfer/approve/", b"type=standard"),
-    ]
-    rows = [
-        row
-        for name in ("api-transcript-am1.17-ss0.23", "setup", "storage-service", "decisions")
-        for row in Recorded.of(name).rows
-    ]
-    recorded: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
-    for row in rows:
-        recorded.setdefault((row["method"], _kind(row["url"]), row["status"]), []).append(row)
-    for method, path, body in asked:
-        status, headers, said = scene.ask(method, path, body)
-        known = recorded.get((method, _kind(path), status))
-        assert known, (method, path, status, said)
-        assert headers["Content-Type"] in {row["headers"]["Content-Type"] for row in known}
-        told = [json.loads(row["body"]) for row in known if row["body"].startswith("{") and "cut]" not in row["body"]]
-        if isinstance(said, dict):
-            assert set(said) in [set(each) for each in told]
-            assert status < 400 or said in told
-        else:
-            assert _kind(f"/api/{said}") in {_kind(f"/api/{row['body']}") for row in known}
-
-
 def test_moving_and_fixity_take_the_course_that_was_recorded() -> None:
     scene = Stored()
-    aip, service = f"/api/v2/file/{scene.aip}", scene.replay.fake.service
-    status, headers, _ = scene.ask("POST", f"{aip}/move/", f"location_uuid={service.elsewhere}".encode())
+    aip, places = f"/api/v2/file/{scene.aip}", scene.replay.fake.service.places
+    status, headers, _ = scene.ask("POST", f"{aip}/move/", f"location_uuid={places.elsewhere}".encode())
     assert (status, headers["Location"]) == (202, "/api/v2/async/1/")
     assert scene.ask("GET", f"{aip}/")[2]["status"] == "MOVING"
     assert scene.ask("GET", "/api/v2/async/1/")[2]["completed"] is False
@@ -373,7 +183,7 @@ def test_moving_and_fixity_take_the_course_that_was_recorded() -> None:
     assert scene.ask("GET", f"{aip}/check_fixity/")[2]["success"] is True
     record = scene.replay.pipeline.stored[scene.aip]
     path = next(each for each in record.made.members if each.startswith("data/objects/"))
-    changed = {**record.made.members, path: record.made.members[path] + b"!"}
+    changed = {**record.made.members, path: bytes(255 - each for each in record.made.members[path])}
     record.made = replace(record.made, data=b"", members=changed)
     found = scene.ask("GET", f"{aip}/check_fixity/")[2]
     assert (found["success"], found["message"]) == (False, "Bag validation failed")
@@ -382,19 +192,39 @@ def test_moving_and_fixity_take_the_course_that_was_recorded() -> None:
     assert scene.ask("GET", f"{aip}/check_fixity/")[2]["message"] == "Incorrect package checksum"
 
 
-def test_a_directory_that_was_approved_is_another_unit_without_its_configuration() -> None:
-    replay = Replay()
-    request, _ = Recorded.of("s3-runs").transfer("rec-0192f3c1", "s3-prefix")
-    unit = replay.begin({**request, "auto_approve": False})
+def _approved(replay: Replay, unit: str) -> tuple[str, dict[str, Any]]:
+    """What waits after a transfer was begun that nobody approved, and its status; it is approved, once."""
     replay.clock.step(10)
-    assert replay.ask("GET", f"http://dashboard/api/transfer/status/{unit}/")[0] == 400
     (waiting,) = json.loads(replay.ask("GET", "http://dashboard/api/transfer/unapproved")[2])["results"]
-    body = f"type=unzipped+bag&directory={waiting['directory']}".encode()
+    status = json.loads(replay.ask("GET", f"http://dashboard/api/transfer/status/{waiting['uuid']}/")[2])
+    told = urlencode({"type": waiting["type"], "directory": waiting["directory"]}).encode()
     headers = {"authorization": KEY, "accept": "*/*"}
-    status, _, answer = replay.fake.answer("POST", "dashboard", "/api/transfer/approve/", headers, body)
-    assert status == 200
-    begun = json.loads(answer)["uuid"]
-    assert begun != unit
-    transfer, _ = replay.listen(begun, 20)
+    code, _, answer = replay.fake.answer("POST", "dashboard", "/api/transfer/approve/", headers, told)
+    assert (code, json.loads(answer)["uuid"]) == (200, waiting["uuid"])
+    assert replay.fake.answer("POST", "dashboard", "/api/transfer/approve/", headers, told)[0] == 500
+    return str(waiting["uuid"]), status
+
+
+def test_a_directory_that_waits_for_approval_is_another_unit_without_its_configuration() -> None:
+    replay = Replay()
+    request, _ = Recorded.of("decisions").transfer("approve-me", "approve-directory")
+    unit = replay.begin(request)
+    other, status = _approved(replay, unit)
+    assert other != unit
+    assert (status["status"], status["microservice"]) == ("USER_INPUT", "Approve bagit transfer")
+    transfer, _ = replay.listen(other, 20)
     assert transfer[-1] == (200, "USER_INPUT")
-    assert replay.fake.answer("POST", "dashboard", "/api/transfer/approve/", headers, body)[0] == 500
+    assert replay.ask("GET", f"http://dashboard/api/transfer/status/{unit}/")[0] == 400
+
+
+def test_a_zip_that_waits_for_approval_keeps_its_id_and_its_configuration() -> None:
+    replay = Replay()
+    recorded = Recorded.of("decisions")
+    request, theirs = recorded.transfer("n", "approve-zip")
+    unit = replay.begin(request)
+    same, status = _approved(replay, unit)
+    assert same == unit
+    assert (status["status"], status["microservice"]) == ("USER_INPUT", "Approve zipped bagit transfer")
+    transfer, ingest = replay.listen(unit, 30)
+    assert _is_within([each for each in recorded.said(theirs) if each[1] not in {None, "USER_INPUT"}], transfer)
+    assert ingest[-1] == (200, "COMPLETE")

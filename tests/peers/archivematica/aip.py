@@ -48,9 +48,10 @@ def make(name: str, uuid: str, payload: Mapping[str, bytes], at: datetime, extra
     members[f"data/METS.{uuid}.xml"] = mets(base, uuid, objects, at)
     members["data/README.html"] = b"<html></html>"
     members["data/logs/filenameChanges.log"] = b""
+    oxum = f"{sum(map(len, members.values()))}.{len(members)}"
     members |= {
         "bagit.txt": b"BagIt-Version: 0.97\nTag-File-Character-Encoding: UTF-8\n",
-        "bag-info.txt": f"Bagging-Date: {at.date()}\nExternal-Identifier: {uuid}\n".encode(),
+        "bag-info.txt": f"Bagging-Date: {at.date()}\nExternal-Identifier: {uuid}\nPayload-Oxum: {oxum}\n".encode(),
         f"manifest-{ALGORITHM}.txt": "".join(f"{_hex(body)} {path}\n" for path, body in members.items()).encode(),
     }
     tags = [path for path in members if not path.startswith("data/")]

@@ -23,6 +23,7 @@ from .jobs import CREATE_SIP, REMOVE, Job, recorded, status_of
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 TRANSFER_SECONDS = INGEST_SECONDS = 6.0
 SINGLE_SIP = ("bb194013-597c-4e4a-8493-b36d190f8717", "61cfa825-120e-4b17-83e6-51a42b67d969")
+_PACKED = (".zip", ".tar.gz", ".tgz")
 QUESTION = "Do you want to perform file format identification?"
 
 
@@ -83,6 +84,10 @@ class Stored:
     at: datetime
     made: aip.Made
     related: tuple[str, ...] = ()
+    location: str = ""
+    """Where it was moved or given to; empty for where Archivematica stored it."""
+    given: bool = False
+    """Whether it was brought by `POST /file/`."""
 
 
 class Pipeline:
@@ -107,6 +112,8 @@ class Pipeline:
         """What every one of them decides, by question."""
         self.plans: dict[str, Plan] = {}
         self.default_plan = Plan()
+        self.approves = True
+        """Whether a transfer begins by itself; else each waits for a person, whatever its request says."""
         self.units: dict[str, Unit] = {}
         self.stored: dict[str, Stored] = {}
         self.started: list[Unit] = []
@@ -124,9 +131,8 @@ class Pipeline:
     def begin(self, name: str, kind: str, place: str, configuration: str, *, approve: bool = True) -> Unit:
         """Take a request; copying and all that follows happens later, and no error of it is ever reported here."""
         location, colon, path = place.rpartition(":")
-        low = path.lower()
-        for suffix in (".zip", ".tar.gz", ".tgz"):
-            if low.endswith(suffix):
+        for suffix in _PACKED:
+            if path.lower().endswith(suffix):
                 name = path.rstrip("/").rpartition("/")[2][: -len(suffix)]
         self._count += 1
         unit = Unit(
@@ -135,20 +141,30 @@ class Pipeline:
         self.units[unit.id] = unit
         self.started.append(unit)
         lost = (colon and location != self.location) or unit.plan.copying == "lost"
-        if not lost and approve:
+        if not lost and approve and self.approves:
             self.agenda.after(0.4, lambda: self._copied(unit))
         elif not lost:
-            unit.state = "unapproved"
+            self.agenda.after(0.4, lambda: self._put_down(unit))
         return unit
 
+    def _put_down(self, unit: Unit) -> None:
+        """A transfer waits for approval: a directory as another unit, which has lost its configuration (1.7)."""
+        question = "Approve zipped bagit transfer"
+        if not _is_packed(unit.path):
+            question, unit.state = "Approve bagit transfer", "lost"
+            unit = replace(unit, id=str(uuid4()), configuration="default", jobs=[])
+            self.units[unit.id] = unit
+        else:
+            unit.directory = unit.path.rstrip("/").rpartition("/")[2]
+        unit.state = "unapproved"
+        self._job(unit, question, "Approve transfer", "USER_INPUT")
+        unit.jobs[-1].tasks = []
+
     def approve(self, unit: Unit) -> Unit:
-        """A transfer that waited begins: a directory as another unit, which has lost its configuration (1.7)."""
-        if unit.path.lower().endswith((".zip", ".tar.gz", ".tgz")):
-            self.agenda.after(0.4, lambda: self._copied(unit))
-            unit.state = "copying"
-            return unit
-        unit.state = "lost"
-        return self.begin(unit.name, unit.kind, f"{self.location}:{unit.path}", "default")
+        """A transfer that waited begins."""
+        unit.jobs[-1].status, unit.state = "COMPLETE", "copying"
+        self._copied(unit)
+        return unit
 
     def restart(self) -> None:
         """MCPServer restarts: what is queued is lost for ever, a wedge is gone, what runs finishes."""
@@ -420,6 +436,10 @@ _FAILURES = {
     "no-archive": ("Extract zipped bag transfer", "Approve transfer", 2, ""),
     "compliance": ("Verify transfer compliance", "Verify transfer compliance", 1, ""),
 }
+
+
+def _is_packed(path: str) -> bool:
+    return path.lower().endswith(_PACKED)
 
 
 def decoded(path: object) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import random
@@ -15,14 +14,14 @@ from urllib.parse import parse_qs, urlencode
 
 import httpx
 
+from .answers import UUID, Answer, json_answer, text_answer
 from .jobs import REMOVE
 from .pipeline import Pipeline, Stored, Unit, decoded
 from .service import Service, fixity
+from .storing import described
 
-UUID = r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 TYPES = {"standard", "zipfile", "unzipped bag", "zipped bag", "dspace", "maildir", "TRIM", "dataverse", "disk image"}
 KEY = "ApiKey perdura:key"
-Answer = tuple[int, dict[str, str], bytes]
 
 
 class Dropped(Exception):
@@ -77,7 +76,7 @@ class FakeArchivematica:
         if method != "POST" and self._random.random() < self.noise:
             return self._noisy()
         if any(part in path for part in self.cannot_tell):
-            return _json(500, {"error": True, "message": "Deadline exceeded"})
+            return json_answer(500, {"error": True, "message": "Deadline exceeded"})
         params = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
         given = headers.get("authorization", headers.get("Authorization", ""))
         if "storage" in host:
@@ -108,7 +107,7 @@ class FakeArchivematica:
         if method not in allowed:
             return 405, {"Content-Type": "text/html; charset=utf-8", "Allow": ", ".join(allowed)}, b""
         if given != KEY:
-            return _json(403, {"message": "API key not valid.", "error": True})
+            return json_answer(403, {"message": "API key not valid.", "error": True})
         return self._stamped(self._called(method, path, params, headers, body))
 
     def _called(self, method: str, path: str, params: dict[str, str], headers: dict[str, str], body: bytes) -> Answer:
@@ -116,13 +115,13 @@ class FakeArchivematica:
         if path.startswith("/api/v2beta/package"):
             return self._package(method, headers, body)
         if found := re.match(rf"/api/(transfer|ingest)/status/{UUID}", path):
-            return _json(*pipeline.status(found[1], found[2]))
+            return json_answer(*pipeline.status(found[1], found[2]))
         if found := re.match(rf"/api/v2beta/jobs/{UUID}", path):
             return self._jobs(found[1], params)
         if found := re.match(rf"/api/v2beta/task/{UUID}", path):
             return self._task(found[1])
         if path.startswith("/api/ingest/waiting"):
-            waiting = [unit for unit in pipeline.units.values() if unit.state == "asking"]
+            waiting = [unit for unit in pipeline.units.values() if unit.state in {"asking", "unapproved"}]
             results = [
                 {
                     "sip_directory": unit.directory,
@@ -132,12 +131,12 @@ class FakeArchivematica:
                 }
                 for unit in waiting
             ]
-            return _json(200, {"results": results, "message": "Fetched units successfully."})
+            return json_answer(200, {"results": results, "message": "Fetched units successfully."})
         if path.startswith("/api/transfer/approve"):
             return self._approve(body)
         if path.startswith("/api/transfer/unapproved"):
             results = [{"type": u.kind, "directory": u.directory, "uuid": u.id} for u in self._unapproved()]
-            return _json(200, {"results": results, "message": "Fetched unapproved transfers successfully."})
+            return json_answer(200, {"results": results, "message": "Fetched unapproved transfers successfully."})
         if found := re.match(r"/api/(transfer|ingest)/completed", path):
             words = "transfers" if found[1] == "transfer" else "ingests"
             results = [
@@ -145,30 +144,30 @@ class FakeArchivematica:
                 for unit in pipeline.units.values()
                 if unit.stage == found[1] and unit.state == "complete" and not unit.hidden
             ]
-            return _json(200, {"results": results, "message": f"Fetched completed {words} successfully."})
+            return json_answer(200, {"results": results, "message": f"Fetched completed {words} successfully."})
         if found := re.match(rf"/api/(transfer|ingest)/{UUID}/delete", path):
             unit = pipeline.units.get(found[2])
             if unit is None or unit.hidden or not unit.ended:
-                return _json(409, {"removed": False})
+                return json_answer(409, {"removed": False})
             unit.hidden = True
-            return _json(200, {"removed": True})
+            return json_answer(200, {"removed": True})
         if path.rstrip("/") == "/api/processing-configuration":
-            return _json(200, {"processing_configurations": sorted(pipeline.configurations)})
+            return json_answer(200, {"processing_configurations": sorted(pipeline.configurations)})
         if found := re.match(r"/api/processing-configuration/([^/]+)", path):
             return self._configuration(found[1], headers)
         return 404, {"Content-Type": "text/html"}, b"<h1>Not Found</h1>"
 
     def _approve(self, body: bytes) -> Answer:
-        """Approval of a transfer that waits for one, which none does here but those begun with `auto_approve` false."""
+        """Approval of a transfer that waits for one: it was begun so, or this pipeline approves none by itself."""
         told = {name: values[-1] for name, values in parse_qs(body.decode()).items()}
         if "directory" not in told:
-            return _json(500, {"error": True, "message": "Please specify a transfer directory."})
+            return json_answer(500, {"error": True, "message": "Please specify a transfer directory."})
         if told.get("type", "standard") not in TYPES:
-            return _json(500, {"error": True, "message": "Invalid transfer type."})
+            return json_answer(500, {"error": True, "message": "Invalid transfer type."})
         waiting = (unit for unit in self._unapproved() if unit.directory == told["directory"])
         if (unit := next(waiting, None)) is None:
-            return _json(500, {"error": True, "message": "Unable to start the transfer."})
-        return _json(200, {"message": "Approval successful.", "uuid": self.pipeline.approve(unit).id})
+            return json_answer(500, {"error": True, "message": "Unable to start the transfer."})
+        return json_answer(200, {"message": "Approval successful.", "uuid": self.pipeline.approve(unit).id})
 
     def _unapproved(self) -> list[Unit]:
         return [unit for unit in self.pipeline.units.values() if unit.state == "unapproved"]
@@ -178,7 +177,7 @@ class FakeArchivematica:
         if accept != "*/*" and "xml" not in accept:
             return 415, {"Content-Type": "text/html; charset=utf-8"}, b""
         if name not in self.pipeline.configurations:
-            return _json(404, {"success": False, "error": f'No such processing config "{name}".'})
+            return json_answer(404, {"success": False, "error": f'No such processing config "{name}".'})
         return 200, {"Content-Type": "text/xml"}, self._choices()
 
     def _choices(self) -> bytes:
@@ -197,8 +196,8 @@ class FakeArchivematica:
             request = {}
         place = decoded(request.get("path")) if isinstance(request, dict) else None
         if place is None:
-            return _json(400, {"error": True, "message": 'Parameter "path" cannot be decoded.'})
-        refused = _json(500, {"error": True, "message": "Package cannot be created"})
+            return json_answer(400, {"error": True, "message": 'Parameter "path" cannot be decoded.'})
+        refused = json_answer(500, {"error": True, "message": "Package cannot be created"})
         kind, name = request.get("type", "standard"), request.get("name")
         if kind not in TYPES or not name or not place or not isinstance(request.get("auto_approve", True), bool):
             return refused
@@ -208,12 +207,12 @@ class FakeArchivematica:
         key = headers.get("idempotency-key", headers.get("Idempotency-Key"))
         idempotent = tuple(map(int, self.version.split(".")[:2])) >= (1, 19)
         if key and idempotent and key in self._pending:
-            return _json(409, {"error": True, "message": "A request with this Idempotency-Key is in progress"})
+            return json_answer(409, {"error": True, "message": "A request with this Idempotency-Key is in progress"})
         if key and idempotent and key in self._keys:
             known, unit_id = self._keys[key]
             if known != body:
-                return _json(422, {"error": True, "message": "Idempotency-Key was used for another request"})
-            return _json(202, {"id": unit_id})
+                return json_answer(422, {"error": True, "message": "Idempotency-Key was used for another request"})
+            return json_answer(202, {"id": unit_id})
         return self._begun(request, place, key, body, refused)
 
     def _begun(self, request: dict[str, Any], place: str, key: str | None, body: bytes, refused: Answer) -> Answer:
@@ -241,12 +240,12 @@ class FakeArchivematica:
             raise Dropped
         if plan == "error-created":
             self.pipeline.clock.step(30)
-            return _json(500, {"error": True, "message": "Deadline exceeded"})
+            return json_answer(500, {"error": True, "message": "Deadline exceeded"})
         if plan == "html-created":
             return 504, {"Content-Type": "text/html"}, b"<html><h1>504 Gateway Time-out</h1></html>"
         if plan == "truncated-created":
             return 202, {"Content-Type": "application/json"}, b'{"id": "304b'
-        return _json(202, {"id": unit.id})
+        return json_answer(202, {"id": unit.id})
 
     def _jobs(self, unit_id: str, params: dict[str, str]) -> Answer:
         unit = self.pipeline.units.get(unit_id)
@@ -256,21 +255,19 @@ class FakeArchivematica:
                 wanted = wanted.removeprefix(prefix).strip()
                 jobs = [job for job in jobs if job.document(detailed=False)[name] == wanted]
         if not jobs:
-            return _json(400, {"error": True, "message": f"No jobs found for unit: {unit_id}"})
-        return _json(200, [job.document(detailed="detailed" in params) for job in jobs])
+            return json_answer(400, {"error": True, "message": f"No jobs found for unit: {unit_id}"})
+        return json_answer(200, [job.document(detailed="detailed" in params) for job in jobs])
 
     def _task(self, task_id: str) -> Answer:
         for unit in self.pipeline.units.values():
             for job in unit.jobs:
                 for task in job.document(detailed=True)["tasks"]:
                     if task["uuid"] == task_id:
-                        return _json(200, task)
-        return _json(400, {"error": True, "message": f"Task with UUID {task_id} does not exist"})
+                        return json_answer(200, task)
+        return json_answer(400, {"error": True, "message": f"Task with UUID {task_id} does not exist"})
 
     def _storage(self, method: str, path: str, params: dict[str, str], body: bytes) -> Answer:
-        if found := re.fullmatch(rf"/api/v2/location/{UUID}/browse/", path):
-            return self._browse(found[1], params)
-        if path == "/api/v2/file/":
+        if path == "/api/v2/file/" and method == "GET":
             return self._list(params)
         if (answer := self.service.answered(method, path, params, body)) is not None:
             return answer
@@ -281,68 +278,51 @@ class FakeArchivematica:
         if call is None:
             if record is None:
                 return 404, {"Content-Type": "text/html; charset=utf-8"}, b""
-            return _json(200, self._record(record))
+            return json_answer(200, described(record, self.pipeline))
         if record is None:
-            return _text(404, f"Resource with UUID {found[1]} does not exist")
-        return self._of_package(record, call.rstrip("/"), params)
+            return text_answer(404, f"Resource with UUID {found[1]} does not exist")
+        status, headers, said = self._of_package(record, call.rstrip("/"), params)
+        return status, headers | {"Content-Length": str(len(said))}, b"" if method == "HEAD" else said
 
     def _of_package(self, record: Stored, call: str, params: dict[str, str]) -> Answer:
         if call == "pointer_file":
+            if not record.made.pointer and record.given:
+                return text_answer(404, "File not found")
             if not record.made.pointer:
-                return _text(404, f"Resource with UUID {record.id} does not have a pointer file")
-            name = f'attachment; filename="pointer.{record.id}.xml"'
-            return 200, {"Content-Type": "application/xml", "Content-Disposition": name}, record.made.pointer
+                return text_answer(404, f"Resource with UUID {record.id} does not have a pointer file")
+            return 200, _attached(f"pointer.{record.id}.xml"), record.made.pointer
         if call == "download" and record.kind in self.gone:
-            return _json(500, {"error_message": "Rsync failed with status 23", "traceback": "Traceback …"})
+            return json_answer(500, {"error_message": "Rsync failed with status 23", "traceback": "Traceback …"})
         if call == "download":
             name = record.made.name if record.made.data else f"{record.made.name}.tar"
             data = record.made.data or self.change_stream(tarred(record))
-            headers = {"Content-Type": "application/x-tar", "Content-Disposition": f'attachment; filename="{name}"'}
-            return 200, headers, data
+            return 200, _attached(name), data
         if call == "extract_file":
             return self._extract(record, params)
         if call == "check_fixity":
-            return _json(200, fixity(record))
+            return json_answer(200, fixity(record))
         return 405, {"Content-Type": "text/html; charset=utf-8", "Allow": "GET,PUT,PATCH"}, b"GET,PUT,PATCH"
 
     def _extract(self, record: Stored, params: dict[str, str]) -> Answer:
         wanted = params.get("relative_path_to_file")
         if wanted is None:
-            return _text(400, "All of these fields must be provided: relative_path_to_file")
-        body = record.made.members.get(wanted.partition("/")[2])
-        if body is None:
-            return _text(404, "File not found")
-        name = wanted.rpartition("/")[2]
-        kind = "application/xml" if name.endswith(".xml") else "text/plain"
-        return 200, {"Content-Type": kind, "Content-Disposition": f'attachment; filename="{name}"'}, body
-
-    def _record(self, record: Stored) -> dict[str, Any]:
-        return {
-            "current_full_path": record.path,
-            "current_location": f"/api/v2/location/{self.pipeline.location}/",
-            "current_path": record.path.lstrip("/").partition("/")[2],
-            "encrypted": False,
-            "misc_attributes": {},
-            "origin_pipeline": f"/api/v2/pipeline/{self.pipeline.pipeline}/",
-            "package_type": record.kind,
-            "related_packages": [f"/api/v2/file/{each}/" for each in record.related],
-            "replicas": [],
-            "replicated_package": None,
-            "resource_uri": f"/api/v2/file/{record.id}/",
-            "size": len(record.made.data) or sum(map(len, record.made.members.values())),
-            "status": record.status,
-            "stored_date": record.at.strftime("%Y-%m-%dT%H:%M:%S.%f") if record.status != "PENDING" else None,
-            "uuid": record.id,
-        }
+            return text_answer(400, "All of these fields must be provided: relative_path_to_file")
+        members, inside = record.made.members, wanted.partition("/")[2]
+        if not record.made.data and wanted in members:
+            inside = wanted
+        if inside not in members:
+            told = "File not found" if record.made.data else f"Requested file, {inside}, not found in AIP"
+            return text_answer(404, told)
+        return 200, _attached(wanted.rpartition("/")[2]), members[inside]
 
     def _list(self, params: dict[str, str]) -> Answer:
         known = {"package_type", "status", "stored_date__gte", "uuid", "uuid__in", "limit", "offset"}
         known |= {"related_packages__uuid", "current_location__uuid"}
         if "order_by" in params:
-            return _json(400, {"error": f"The '{params['order_by'].lstrip('-')}' field does not allow ordering."})
+            return json_answer(400, {"error": f"The '{params['order_by'].lstrip('-')}' field does not allow ordering."})
         for name in params:
             if name not in known:
-                return _json(400, {"error": f"The '{name.partition('__')[0]}' field does not allow filtering."})
+                return json_answer(400, {"error": f"The '{name.partition('__')[0]}' field does not allow filtering."})
         rows = list(self.pipeline.stored.values())
         if kind := params.get("package_type"):
             rows = [row for row in rows if row.kind == kind]
@@ -357,7 +337,7 @@ class FakeArchivematica:
                 begin = datetime.fromisoformat(since).replace(tzinfo=UTC)
             except ValueError:
                 words = "value has an invalid format. It must be in YYYY-MM-DD HH:MM[:ss[.uuuuuu]][TZ] format."
-                return _json(400, {"error": f"['“{since}” {words}']"})
+                return json_answer(400, {"error": f"['“{since}” {words}']"})
             rows = [row for row in rows if row.at >= begin]
         limit, offset = int(params.get("limit", 20)), int(params.get("offset", 0))
         more = offset + limit < len(rows)
@@ -369,24 +349,9 @@ class FakeArchivematica:
             "previous": None,
             "total_count": len(rows),
         }
-        return _json(200, {"meta": meta, "objects": [self._record(row) for row in rows[offset : offset + limit]]})
-
-    def _browse(self, location: str, params: dict[str, str]) -> Answer:
-        if location != self.pipeline.location:
-            return _text(404, f"Resource with UUID {location} does not exist")
-        wanted = base64.b64decode(params.get("path", "")).decode()
-        if ".." in wanted:
-            return _text(400, "The path parameter must be relative to the location path")
-        bucket, prefix = self.pipeline.source
-        folder = prefix + wanted.removeprefix("/" + prefix.rstrip("/")).strip("/")
-        folder = folder if folder.endswith("/") else f"{folder}/"
-        names: dict[str, bool] = {}
-        for info in self.pipeline.store.list(bucket, folder):
-            name, slash, _ = info.ref.key.removeprefix(folder).partition("/")
-            names[name] = bool(slash)
-        coded = {name: base64.b64encode(name.encode()).decode() for name in names}
-        directories = [coded[name] for name, is_folder in names.items() if is_folder]
-        return _json(200, {"directories": directories, "entries": list(coded.values()), "properties": {}})
+        return json_answer(
+            200, {"meta": meta, "objects": [described(row, self.pipeline) for row in rows[offset : offset + limit]]}
+        )
 
 
 def _without_post_fault(pipeline: Pipeline, name: str) -> Any:
@@ -407,12 +372,9 @@ def _allowed(path: str) -> list[str]:
     return ["GET"]
 
 
-def _json(status: int, document: object) -> Answer:
-    return status, {"Content-Type": "application/json"}, json.dumps(document).encode()
-
-
-def _text(status: int, text: str) -> Answer:
-    return status, {"Content-Type": "text/html; charset=utf-8"}, text.encode()
+def _attached(name: str) -> dict[str, str]:
+    """Headers of a file that is sent: no type is told of it."""
+    return {"Content-Disposition": f'attachment; filename="{name}"'}
 
 
 def tarred(record: Stored) -> bytes:

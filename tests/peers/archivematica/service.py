@@ -1,4 +1,4 @@
-"""Further calls of the Storage Service as recorded: its places, asynchronous work, moving, deleting (2.2 to 2.8)."""
+"""Further calls of the Storage Service as recorded: asynchronous work, moving, deleting (2.8)."""
 
 from __future__ import annotations
 
@@ -8,164 +8,107 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs
-from uuid import NAMESPACE_URL, uuid5
 
+from .answers import UUID, Answer, json_answer, text_answer
 from .pipeline import Pipeline, Stored
+from .places import Places
+from .storing import stored
 
-Answer = tuple[int, dict[str, str], bytes]
-
-_UUID = r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
 _ASYNCHRONOUS_SECONDS = 5.0
 _WISH = ("event_reason", "pipeline", "user_id", "user_email")
+
+
+@dataclass
+class _Work:
+    """Something that goes on after its request was answered; `told` is how it ended, for whoever asks."""
+
+    begun: datetime
+    told: dict[str, Any]
 
 
 class Service:
     """Answers what the driver never asks, so that the fake is whole; None for calls that are not its own."""
 
     def __init__(self, pipeline: Pipeline) -> None:
-        self.pipeline = pipeline
-        self.secret = "REDACTED-SECRET-KEY"
-        self._work: list[tuple[float, Callable[[], None]]] = []
+        self.pipeline, self.places = pipeline, Places(pipeline)
+        self._work: list[_Work] = []
         self._wishes: dict[tuple[str, str], int] = {}
-        self._moved: dict[str, str] = {}
 
     def answered(self, method: str, path: str, params: dict[str, str], body: bytes) -> Answer | None:
+        if (answer := self.places.answered(method, path, params, body)) is not None:
+            return answer
         if method == "GET":
-            return self._shown(path, params)
-        if method == "POST" and (found := re.fullmatch(rf"/api/v2/file/{_UUID}/(move|delete_aip|recover_aip)/", path)):
+            found = re.fullmatch(r"/api/v2/async/(\d+)/", path)
+            return self._asynchronous(int(found[1])) if found else None
+        if path == "/api/v2/file/":
+            return stored(self.pipeline, self.places, body)
+        if path == "/api/v2/file/async/":
+            return self._stored_later(body)
+        if found := re.fullmatch(rf"/api/v2/file/{UUID}/(move|delete_aip|recover_aip)/", path):
             record = self.pipeline.stored.get(found[1])
             if record is None:
-                return _text(404, f"Resource with UUID {found[1]} does not exist")
+                return text_answer(404, f"Resource with UUID {found[1]} does not exist")
             return self._move(record, body) if found[2] == "move" else self._wish(record, found[2], body)
         return None
 
-    def _shown(self, path: str, params: dict[str, str]) -> Answer | None:
-        if found := re.fullmatch(r"/api/v2/async/(\d+)/", path):
-            return self._asynchronous(int(found[1]))
-        if re.fullmatch(r"/api/v2/location/default/\w+/", path):
-            return _text(404, "Default location not defined for this purpose.")
-        for kind, rows in (("location", self._locations), ("pipeline", self._pipelines), ("space", self._spaces)):
-            if path == f"/api/v2/{kind}/":
-                purpose = params.get("purpose")
-                return _listed([row for row in rows() if purpose in (None, row.get("purpose"))])
-            if found := re.fullmatch(rf"/api/v2/{kind}/{_UUID}/", path):
-                row = next((row for row in rows() if row["uuid"] == found[1]), None)
-                return _json(200, row) if row else _text(404, "")
-        return None
-
-    @property
-    def store(self) -> str:
-        """Id of the location that keeps AIPs."""
-        return str(uuid5(NAMESPACE_URL, f"{self.pipeline.location}/aips"))
-
-    @property
-    def elsewhere(self) -> str:
-        """Id of another location for AIPs."""
-        return str(uuid5(NAMESPACE_URL, f"{self.pipeline.location}/elsewhere"))
-
-    def _locations(self) -> list[dict[str, Any]]:
-        (source, prefix), (store, folder) = self.pipeline.source, self.pipeline.aips
-        told = (
-            (self.pipeline.location, "TS", prefix, source),
-            (self.store, "AS", folder, store),
-            (self.elsewhere, "AS", "elsewhere", store),
-        )
-        return [
-            {
-                "description": purpose,
-                "enabled": True,
-                "path": f"/{path}",
-                "pipeline": [f"/api/v2/pipeline/{self.pipeline.pipeline}/"],
-                "purpose": purpose,
-                "quota": None,
-                "relative_path": path,
-                "resource_uri": f"/api/v2/location/{identity}/",
-                "space": f"/api/v2/space/{_space(bucket)}/",
-                "used": 0,
-                "uuid": identity,
-            }
-            for identity, purpose, path, bucket in told
-        ]
-
-    def _pipelines(self) -> list[dict[str, Any]]:
-        identity = self.pipeline.pipeline
-        uri = f"/api/v2/pipeline/{identity}/"
-        told = {"description": "Archivematica on dashboard-host", "remote_name": "http://dashboard"}
-        return [told | {"resource_uri": uri, "uuid": identity}]
-
-    def _spaces(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "access_key_id": "REDACTED-ACCESS-KEY",
-                "access_protocol": "S3",
-                "bucket": bucket,
-                "endpoint_url": "http://s3.example.org",
-                "last_verified": None,
-                "path": "",
-                "region": "us-east-1",
-                "resource_uri": f"/api/v2/space/{_space(bucket)}/",
-                "secret_access_key": self.secret,
-                "size": None,
-                "staging_path": "/var/archivematica/storage_service/s3stage",
-                "used": 0,
-                "uuid": _space(bucket),
-                "verified": False,
-            }
-            for bucket in (self.pipeline.source[0], self.pipeline.aips[0])
-        ]
-
-    def _begin(self, then: Callable[[], None]) -> int:
-        self._work.append((self.pipeline.clock.time.timestamp(), then))
-        number = len(self._work)
-        self.pipeline.agenda.after(_ASYNCHRONOUS_SECONDS, then)
-        return number
+    def _begun(self, told: dict[str, Any]) -> Answer:
+        self._work.append(_Work(self.pipeline.clock.time, told))
+        _, headers, _ = text_answer(202, "")
+        return 202, headers | {"Location": f"/api/v2/async/{len(self._work)}/"}, b""
 
     def _asynchronous(self, number: int) -> Answer:
+        """The state of a piece of work; that it is done is noticed some seconds late."""
         if not 0 < number <= len(self._work):
-            return _text(404, "")
-        begun, _ = self._work[number - 1]
-        done = self.pipeline.clock.time.timestamp() >= begun + _ASYNCHRONOUS_SECONDS
-        at = self.pipeline.clock.time.strftime("%Y-%m-%dT%H:%M:%S.%f")
+            return text_answer(404, "")
+        work, now = self._work[number - 1], self.pipeline.clock.time
+        done = now >= work.begun + timedelta(seconds=_ASYNCHRONOUS_SECONDS)
         found: dict[str, Any] = {
             "completed": done,
-            "completed_time": at if done else None,
-            "created_time": at,
+            "completed_time": _stamp(now) if done else None,
+            "created_time": _stamp(work.begun),
             "id": number,
             "resource_uri": f"/api/v2/async/{number}/",
-            "updated_time": at,
-            "was_error": False,
+            "updated_time": _stamp(now),
+            "was_error": done and "error" in work.told,
         }
-        return _json(200, found | ({"result": {}} if done else {}))
+        return json_answer(200, found | (work.told if done else {}))
+
+    def _stored_later(self, body: bytes) -> Answer:
+        status, _, said = stored(self.pipeline, self.places, body)
+        document = json.loads(said)
+        return self._begun({"result": document} if status == 201 else {"error": document["error_message"]})
 
     def _move(self, record: Stored, body: bytes) -> Answer:
         wanted = parse_qs(body.decode()).get("location_uuid", [""])[0]
         if not wanted:
-            return _text(400, "All of these fields must be provided: location_uuid")
+            return text_answer(400, "All of these fields must be provided: location_uuid")
+        if wanted == (record.location or self.places.store) and record.status in ("UPLOADED", "MOVING"):
+            return _refused("New location must be different to the current location")
         if record.status != "UPLOADED":
             return _refused(f"The file must be in an UPLOADED state to be moved. Current state: {record.status}")
-        if wanted == self._moved.get(record.id, self.store):
-            return _refused("New location must be different to the current location")
-        if wanted not in (self.store, self.elsewhere):
+        if self.places.purpose(wanted) is None:
+            return _refused(f"Location UUID {wanted} failed to return a location")
+        if self.places.purpose(wanted) != "AS":
             return _refused("New location must have the same purpose as the current location - AS")
-        record.status, self._moved[record.id] = "MOVING", wanted
-        number = self._begin(lambda: setattr(record, "status", "UPLOADED"))
-        return 202, {"Content-Type": "text/html; charset=utf-8", "Location": f"/api/v2/async/{number}/"}, b""
+        record.status, record.location = "MOVING", wanted
+        self.pipeline.agenda.after(_ASYNCHRONOUS_SECONDS, lambda: setattr(record, "status", "UPLOADED"))
+        return self._begun({"result": "Package moved successfully"})
 
     def _wish(self, record: Stored, call: str, body: bytes) -> Answer:
         """A wish to delete or recover, which a person has to approve: nothing else happens."""
         told = json.loads(body or b"{}")
         if any(name not in told for name in _WISH):
-            return _text(400, f"All of these fields must be provided: {', '.join(_WISH)}")
+            return text_answer(400, f"All of these fields must be provided: {', '.join(_WISH)}")
         word, kind = ("Delete", "deletion") if call == "delete_aip" else ("Recover", "recovery")
         if (record.id, call) in self._wishes:
-            return _json(200, {"message": f"A {kind} request already exists for this AIP."})
+            return json_answer(200, {"message": f"A {kind} request already exists for this AIP."})
         self._wishes[record.id, call] = number = len(self._wishes) + 1
-        if call == "delete_aip":
-            record.status = "DEL_REQ"
-        return _json(202, {"message": f"{word} request created successfully.", "id": number})
+        record.status = "DEL_REQ" if call == "delete_aip" else "RECOVER_REQ"
+        return json_answer(202, {"message": f"{word} request created successfully.", "id": number})
 
 
 def fixity(record: Stored) -> dict[str, Any]:
@@ -184,6 +127,13 @@ def _faults(record: Stored, files: dict[str, list[dict[str, str]]]) -> str:
         members = _members(record)
     except (OSError, EOFError, tarfile.TarError, gzip.BadGzipFile):
         return "Incorrect package checksum"
+    told = re.search(r"Payload-Oxum: (\d+)\.(\d+)", members.get("bag-info.txt", b"").decode())
+    payload = [len(body) for path, body in members.items() if path.startswith("data/")]
+    if told and len(payload) == int(told[2]) and sum(payload) != int(told[1]):
+        return (
+            f"Payload-Oxum validation failed. Expected {told[2]} files and {told[1]} bytes "
+            f"but found {len(payload)} files and {sum(payload)} bytes"
+        )
     manifest = next((body for path, body in members.items() if path.startswith("manifest-")), b"")
     name = next((path for path in members if path.startswith("manifest-")), "manifest-sha256.txt")
     algorithm = name.removeprefix("manifest-").removesuffix(".txt")
@@ -196,8 +146,13 @@ def _faults(record: Stored, files: dict[str, list[dict[str, str]]]) -> str:
         actual = hashlib.new(algorithm, members[path.strip()]).hexdigest()
         if actual != expected:
             told = {"path": path.strip(), "expected": expected, "actual": actual, "hash_type": algorithm}
-            files["changed"].append(told | {"message": f"{path.strip()} {algorithm} validation failed"})
-    return "Bag validation failed" if files["missing"] or files["changed"] else ""
+            message = f'{path.strip()} {algorithm} validation failed: expected="{expected}" found="{actual}"'
+            files["changed"].append(told | {"message": message})
+    listed = {line.partition(" ")[2].strip() for line in manifest.decode().splitlines()}
+    for path in sorted(path for path in members if path.startswith("data/") and path not in listed):
+        message = f"{path} exists on filesystem but is not in the manifest"
+        files["untracked"].append({"path": path, "message": message})
+    return "Bag validation failed" if any(files.values()) else ""
 
 
 def _members(record: Stored) -> dict[str, bytes]:
@@ -211,22 +166,9 @@ def _members(record: Stored) -> dict[str, bytes]:
         }
 
 
-def _space(bucket: str) -> str:
-    return str(uuid5(NAMESPACE_URL, f"space/{bucket}"))
-
-
-def _listed(rows: list[dict[str, Any]]) -> Answer:
-    meta = {"limit": 20, "next": None, "offset": 0, "previous": None, "total_count": len(rows)}
-    return _json(200, {"meta": meta, "objects": rows})
+def _stamp(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%f")
 
 
 def _refused(message: str) -> Answer:
-    return _json(400, {"error": True, "message": message})
-
-
-def _json(status: int, document: object) -> Answer:
-    return status, {"Content-Type": "application/json"}, json.dumps(document).encode()
-
-
-def _text(status: int, text: str) -> Answer:
-    return status, {"Content-Type": "text/html; charset=utf-8"}, text.encode()
+    return json_answer(400, {"error": True, "message": message})
