@@ -220,7 +220,7 @@ class Archivematica(Protocol):
         """
         ...
 
-    def waiting(self) -> Mapping[str, tuple[str, str]]:
+    def waiting(self) -> Mapping[str, tuple[UUID, str]]:
         """Units that wait for a person: name → (id, question)."""
         ...
 

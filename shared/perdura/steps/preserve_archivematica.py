@@ -50,7 +50,7 @@ from perdura.steps.preserve_archivematica_told import (
     waiting,
     with_link,
 )
-from perdura.steps.preserve_archivematica_unsure import found, look_for
+from perdura.steps.preserve_archivematica_unsure import as_asking, found, look_for
 from perdura.steps.preserve_takeover import NotYet, take_over
 
 log = logging.getLogger(__name__)
@@ -188,6 +188,10 @@ def _followed(archive: ArchiveView, submission: Submission, archivematica: Archi
     if unit.state is UnitState.UNKNOWN and (aip := stored_of(submission, archivematica)) is not None:
         return found(submission, aip, ports)
     decision = on_unit(submission, unit, now, patience_of(ports.settings))
+    if unit.state is UnitState.NO_STATUS and stage is Stage.TRANSFER and decision.code != "queued-in-archivematica":
+        asking = as_asking(submission, archivematica, ports)
+        if asking is not None:
+            return asking
     submission = noted(submission, unit, now)
     match decision.act:
         case Act.INGEST:

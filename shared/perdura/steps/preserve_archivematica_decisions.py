@@ -9,7 +9,7 @@ from enum import StrEnum
 from perdura.fleet import FailedJob, Stage, Submission, Unit, UnitState
 
 FOR_EVER = 10
-"""So many times its patience is the longest that a package may take, however lively it looks."""
+"""So many times its patience, and the time for one decision, is the longest a package may take, however lively."""
 QUIET = 0.25
 """Share of its patience after which silence is told while it is still waited for."""
 RECORD_SECONDS = 600.0
@@ -102,7 +102,7 @@ def _on_silence(submission: Submission, unit: Unit, now: datetime, patience: Pat
             return Decision(Act.BLOCK, "archivematica-lost", message, blames=True)
         message = f"Archivematica has been at {unit.microservice!r} for {_spoken(silent)}."
         return Decision(Act.BLOCK, "archivematica-stuck", message, blames=True)
-    if whole > allowed * FOR_EVER:
+    if whole > allowed * FOR_EVER + patience.decision:
         return Decision(Act.BLOCK, "archivematica-endless", f"Archivematica has not finished in {_spoken(whole)}.")
     processing = unit.state is UnitState.PROCESSING
     if not moved(submission, unit) and silent > allowed * QUIET:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import UUID
 
-from perdura.fleet import Ambiguous, Archivematica, StillPending, Submission
+from perdura.fleet import Ambiguous, Archivematica, Stage, StillPending, Submission, UnitState
 from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.ports import Ports
 from perdura.steps import preserve_archivematica_source as source
@@ -38,12 +38,9 @@ def look_for(
     aip = stored_of(submission, archivematica)
     if aip is not None:
         return found(submission, aip, ports)
-    question = archivematica.waiting().get(submission.sent_as)
-    if question is not None:
-        message = with_link(f"Archivematica waits for a decision: {question[1]}", submission, archivematica)
-        if silent > patience_of(ports.settings).decision:
-            return ended(submission, ports, Decision(Act.BLOCK, "decision-overdue", message))
-        return waiting(submission, ports, "decision-needed", message, ports.settings.archivematica_poll_longest)
+    asking = as_asking(submission, archivematica, ports)
+    if asking is not None:
+        return asking
     if overdue:
         message = (
             f"Whether {archivematica.terms.name} began this package when it was asked is not known, and it shows "
@@ -68,6 +65,26 @@ def _ask_again(
         if not isinstance(error, StillPending):
             taking_none.add(name)
         return unsure(submission, ports, error)
+
+
+def as_asking(submission: Submission, archivematica: Archivematica, ports: Ports) -> Outcome | None:
+    """Follow the unit that waits for a person under the name of the submission; None when none does but the known one.
+
+    A directory that is not approved by itself waits as another unit than the one that was told, of which nothing is
+    heard again (archivematica.md 1.7).
+    """
+    unit, question = archivematica.waiting().get(submission.sent_as, (None, ""))
+    if unit is None or unit == submission.transfer:
+        return None
+    status = str(UnitState.USER_INPUT)
+    submission = replace(submission, state="followed", status=status, microservice=question, moved_at=ports.clock.now())
+    if archivematica.status(Stage.TRANSFER, unit).state is UnitState.UNKNOWN:
+        submission = replace(submission, sip=unit)
+    else:
+        submission = replace(submission, transfer=unit)
+    fleet_of(ports).book.note(submission)
+    message = with_link(f"Archivematica waits for a decision: {question}", submission, archivematica)
+    return waiting(submission, ports, "decision-needed", message, ports.settings.archivematica_poll_longest)
 
 
 def found(submission: Submission, aip: UUID, ports: Ports) -> Outcome:

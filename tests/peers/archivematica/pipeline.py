@@ -131,9 +131,8 @@ class Pipeline:
     def begin(self, name: str, kind: str, place: str, configuration: str, *, approve: bool = True) -> Unit:
         """Take a request; copying and all that follows happens later, and no error of it is ever reported here."""
         location, colon, path = place.rpartition(":")
-        for suffix in _PACKED:
-            if path.lower().endswith(suffix):
-                name = path.rstrip("/").rpartition("/")[2][: -len(suffix)]
+        if _is_packed(path):
+            name = _unpacked(path.rpartition("/")[2])
         self._count += 1
         unit = Unit(
             str(uuid4()), "transfer", name, kind, path, configuration, self.plan_of(name), self._count, directory=name
@@ -155,7 +154,7 @@ class Pipeline:
             unit = replace(unit, id=str(uuid4()), configuration="default", jobs=[])
             self.units[unit.id] = unit
         else:
-            unit.directory = unit.path.rstrip("/").rpartition("/")[2]
+            unit.directory = unit.name = unit.path.rpartition("/")[2]
         unit.state = "unapproved"
         self._job(unit, question, "Approve transfer", "USER_INPUT")
         unit.jobs[-1].tasks = []
@@ -163,6 +162,7 @@ class Pipeline:
     def approve(self, unit: Unit) -> Unit:
         """A transfer that waited begins."""
         unit.jobs[-1].status, unit.state = "COMPLETE", "copying"
+        unit.name = _unpacked(unit.name)
         self._copied(unit)
         return unit
 
@@ -440,6 +440,10 @@ _FAILURES = {
 
 def _is_packed(path: str) -> bool:
     return path.lower().endswith(_PACKED)
+
+
+def _unpacked(name: str) -> str:
+    return next((name[: -len(each)] for each in _PACKED if name.lower().endswith(each)), name)
 
 
 def decoded(path: object) -> str | None:

@@ -73,7 +73,7 @@ class ConnectedArchivematica:
         """Files whose task in the jobs of that name failed, at most so many, and how many they are in all."""
         return self._dashboard.failed_tasks(unit, job, most)
 
-    def waiting(self) -> Mapping[str, tuple[str, str]]:
+    def waiting(self) -> Mapping[str, tuple[UUID, str]]:
         """Units that wait for a person: name → (id, question)."""
         return self._dashboard.waiting()
 

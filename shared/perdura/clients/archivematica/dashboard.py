@@ -137,12 +137,14 @@ class Dashboard:
         found = self._exchange.ask("GET", f"/api/v2beta/task/{quote(task, safe='')}").document()
         return str(found.get("file_name") or "")[:SHOWN] if isinstance(found, dict) else ""
 
-    def waiting(self) -> Mapping[str, tuple[str, str]]:
-        """Units that wait for a person: name → (id, question)."""
+    def waiting(self) -> Mapping[str, tuple[UUID, str]]:
+        """Units that wait for a person: name → (id, question); that of a zip without its suffix."""
         found = self._exchange.ask("GET", "/api/ingest/waiting").document()
+        listed = _listed(found.get("results") if isinstance(found, dict) else None)
         return {
-            str(each.get("sip_name")): (str(each.get("sip_uuid")), str(each.get("microservice")))
-            for each in _listed(found.get("results") if isinstance(found, dict) else None)
+            _unpacked(str(each.get("sip_name"))): (unit, str(each.get("microservice")))
+            for each in listed
+            if (unit := _uuid(each.get("sip_uuid"))) is not None
         }
 
     def configurations(self) -> Sequence[str]:
@@ -175,6 +177,14 @@ def _sip(found: object) -> str | None:
     return "BACKLOG" if found == "BACKLOG" else str(UUID(str(found)))
 
 
+def _uuid(found: object) -> UUID | None:
+    """An id; None for what is none."""
+    try:
+        return UUID(str(found))
+    except ValueError:
+        return None
+
+
 def _failed_only(found: dict[str, Any]) -> dict[str, Any] | None:
     """None in the place of a task that did not fail: a hundred thousand of them are not held."""
     if "tasks" not in found and found.get("exit_code") == 0:
@@ -192,6 +202,11 @@ def _choices(body: bytes) -> Mapping[str, str]:
         (each.findtext("appliesTo") or "").strip(): (each.findtext("goToChain") or "").strip()
         for each in root.iter("preconfiguredChoice")
     }
+
+
+def _unpacked(name: str) -> str:
+    """The name that a unit will have: as long as it waits for approval it has that of its file (1.7)."""
+    return next((name.removesuffix(each) for each in (".zip", ".tar.gz") if name.endswith(each)), name)
 
 
 def _listed(found: object) -> list[Mapping[str, Any]]:
