@@ -1,6 +1,8 @@
 """gunicorn's configuration for every function: `gunicorn -c python:perdura.runtime.server …` (serverless.md 2.1).
 
 `PORT`, `HOST` and `THREADS` come from the environment; `THREADS` equals the Knative Service's containerConcurrency.
+Threads for the probes are added to them: Kubernetes asks for signs of life while every request's thread is at work, and
+ends a container that gives none.
 `METRICS_PORT` opens a second port for Prometheus; the relay's also tells how much work waits. `ACCESS_LOG=off` leaves
 out the access log.
 """
@@ -14,7 +16,10 @@ from typing import Any
 bind = f"{os.environ.get('HOST', '0.0.0.0')}:{os.environ.get('PORT', '8080')}"  # noqa: S104 - a container's contract
 workers = 1
 worker_class = "perdura.runtime.worker.LingeringWorker"
-threads = int(os.environ.get("THREADS", "4"))
+PROBED = 2
+"""Threads beside those of requests: the liveness and the readiness probe may come at the same time."""
+
+threads = int(os.environ.get("THREADS", "4")) + PROBED
 timeout = 0
 graceful_timeout = int(os.environ.get("GRACEFUL_TIMEOUT", "570"))
 keepalive = 75
