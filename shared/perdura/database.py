@@ -1,6 +1,7 @@
 """The database: one engine per process, and one beside it for statements that stand alone.
 
-PostgreSQL 15 or later through pg8000; no extension is needed (embedded-services.md 1.3).
+PostgreSQL 15 or later through pg8000; no extension is needed (embedded-services.md 1.3). Times come in UTC, whatever
+the zone of the server.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ def standing_alone(beside: Engine, settings: Settings) -> Engine:
 
 
 def _connect_args(timeout: float) -> dict[str, Any]:
-    return {"timeout": timeout, "application_name": "perdura"}
+    return {"timeout": timeout, "application_name": "perdura", "startup_params": {"TimeZone": "UTC"}}
 
 
 def _left(_connection: Any, record: Any) -> None:

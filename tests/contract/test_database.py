@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -34,4 +34,19 @@ def test_a_value_that_cannot_be_sent_leaves_no_answer_for_the_next_question(
         with used.begin() as connection:
             assert connection.execute(text("SELECT 'after'")).scalar_one() == "after"
             assert connection.execute(asked, {"first": "a", "second": "b"}).one() == ("a", "b")
+    engine.dispose()
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_times_come_in_utc_from_a_database_in_another_zone(database: Engine, alone: bool) -> None:
+    with database.begin() as connection:
+        connection.execute(text(f"ALTER DATABASE {database.url.database} SET timezone TO 'Europe/Zurich'"))
+    settings = Settings(database_url=SecretStr(database.url.render_as_string(hide_password=False)))
+    engine = connections.engine(settings)
+    used = connections.standing_alone(engine, settings) if alone else engine
+    with used.begin() as connection:
+        zone, moment = connection.execute(
+            text("SELECT current_setting('TimeZone'), CAST('2026-07-01 12:00Z' AS timestamptz)")
+        ).one()
+    assert (zone, moment.isoformat()) == ("UTC", datetime(2026, 7, 1, 12, tzinfo=UTC).isoformat())
     engine.dispose()

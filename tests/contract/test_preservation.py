@@ -20,7 +20,7 @@ from perdura.registry.archivematica import SubmissionBook
 from perdura.runtime.extras import LoggedEvents
 from tests.peers.archivematica.clock import SteppedClock
 from tests.peers.archivematica.driver import FINAL, Driver, instance
-from tests.peers.archivematica.pipeline import Pipeline
+from tests.peers.archivematica.pipeline import Pipeline, Plan
 from tests.peers.archivematica.server import FakeArchivematica
 from tests.peers.test_archivematica_driver import Scene, any_plan
 
@@ -167,6 +167,23 @@ def test_the_driver_works_with_this_book_as_with_that_in_memory(database: Engine
     driver.run(3600, tick=5)
     assert all(case.state is StepState.COMPLETED for case in driver.cases.values())
     assert len({unit.name for unit in fake.pipeline.started}) == 4
+
+
+def test_an_aip_whose_request_had_no_answer_is_found_when_the_database_is_in_another_zone(
+    database: Engine, book: SubmissionBook
+) -> None:
+    del book  # it was emptied
+    with database.begin() as connection:
+        connection.execute(text(f"ALTER DATABASE {database.url.database} SET timezone TO 'Europe/Zurich'"))
+    database.dispose()
+    scene = Scene()
+    scene.driver.use(SubmissionBook(database, limit=5, pause=1))
+    archive, step = begun(database)
+    case = scene.driver.add(1, archive=archive, step=step)
+    scene.pipeline.default_plan = Plan(post="reset-created")
+    scene.driver.run(24 * 3600, tick=30)
+    assert case.state is StepState.COMPLETED, case.outcome
+    assert len(scene.pipeline.stored) == 1
 
 
 @pytest.mark.chaos

@@ -6,7 +6,7 @@ import base64
 import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -52,7 +52,8 @@ class StorageService:
         """
         asked: dict[str, Any] = {
             "package_type": "AIP",
-            "stored_date__gte": since.strftime("%Y-%m-%dT%H:%M:%S"),
+            # Its dates are UTC without saying so (2.5).
+            "stored_date__gte": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
             "limit": PAGE,
         }
         found: list[Stored] = []
