@@ -225,6 +225,8 @@ class Outcome:
     facts: tuple[Fact, ...] = ()
     findings: tuple[Finding, ...] = ()
     archive: ArchiveChange | None = None
+    published: Mapping[str, str] = field(default_factory=dict)
+    """Where the Archive can be read from now on: addresses by destination."""
     units: tuple[WorkUnit, ...] = ()
     """Parts of a WAITING step that other invocations do; the last one to end asks for the step again."""
     checkpoint: Mapping[str, Any] | None = None

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, text
 
 from perdura.cloudevents.message import CloudEvent
 from perdura.ids import new_id
-from perdura.outcome import Outcome, Package, PackageKind
+from perdura.outcome import Outcome, Package, PackageKind, StepState
 from perdura.ports import Offer, Placed, Standing
 from perdura.registry import archives, deposits, withdrawals, work
 from perdura.registry.placements import RegistryPlacements
@@ -46,7 +46,7 @@ def shown(database: Engine, archive: UUID) -> bool:
 
 def closed(database: Engine, started: work.Started) -> None:
     """The step ends and says that the Archive is published on the access pages."""
-    outcome = Outcome(output={"publications": [{"destination": PAGES, "url": "https://access.test/1"}]})
+    outcome = Outcome(published={PAGES: "https://access.test/1"})
     with database.begin() as connection:
         work.close(connection, started, outcome)
 
@@ -170,3 +170,31 @@ def test_what_people_decide_is_seen_at_once(database: Engine, publishing: tuple[
         )
     assert places.standing(archive) == Standing(restricted=True, metadata={"embargo_until": "2990-01-01"})
     assert places.standing(new_id()) is None
+
+
+def test_a_step_tells_of_all_that_it_published_and_each_is_dated_once(
+    database: Engine, publishing: tuple[work.Started, UUID]
+) -> None:
+    started, _ = publishing
+    pages = {"destination": PAGES, "url": "https://access.test/1"}
+    library = {"destination": "library", "url": "https://library.test/1"}
+    first = Outcome(
+        StepState.WAITING, {"publications": [pages]}, published={PAGES: pages["url"]}, checkpoint={"done": {PAGES: {}}}
+    )
+    last = Outcome(output={"publications": [pages, library]}, published={"library": library["url"]})
+    dated = []
+    for outcome in (first, last):
+        with database.begin() as connection:
+            work.close(connection, started, outcome)
+        with database.connect() as connection:
+            rows = connection.execute(
+                text("SELECT destination, changed_at FROM publication WHERE archive_id = :id"),
+                {"id": started.archive.id},
+            )
+            dated.append({row.destination: row.changed_at for row in rows})
+            told = connection.execute(
+                text("SELECT output -> 'publications' FROM step WHERE id = :id"), {"id": started.archive.step.id}
+            ).scalar_one()
+    assert [set(each) for each in dated] == [{PAGES}, {PAGES, "library"}]
+    assert dated[0][PAGES] == dated[1][PAGES]
+    assert told == [pages, library]

@@ -393,7 +393,7 @@ def _go_on(connection: Connection, started: Started, outcome: Outcome) -> Next:
     last = started.position + 1 >= len(started.pipeline)
     following = _next(started, last=last, state=outcome.state, rejected=bool(change and change.rejected))
     resource = derived_id("resource", change.source, change.recid) if change and change.recid else None
-    if outcome.output.get("publications"):
+    if outcome.published:
         # A withdrawal takes this lock too: the statement below must see what it did.
         lock(connection, archive.id)
     connection.execute(
@@ -412,7 +412,9 @@ def _go_on(connection: Connection, started: Started, outcome: Outcome) -> Next:
             "source": change.source if change else None,
             "recid": change.recid if change else None,
             "withdrawn": list(outcome.output.get("withdrawn") or ()),
-            "publications": json.dumps(outcome.output.get("publications") or []),
+            "publications": json.dumps(
+                [{"destination": destination, "url": url} for destination, url in outcome.published.items()]
+            ),
         },
     )
     return following

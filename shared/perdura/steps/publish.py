@@ -61,7 +61,11 @@ def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outco
         except PerduraError as error:
             results.append(failed(archive, aip, destination.id, error, ports))
     later = later or next((result.later for result in results if result.later is not None), None)
-    reached = {result.destination: {**result.output, "url": result.url} for result in results if result.url}
+    reached = {
+        result.destination: {**result.output, **({"url": result.url} if result.url else {})}
+        for result in results
+        if result.is_recorded
+    }
     known = archive.step.checkpoint.get(publish_invenio.SENT, {})
     sent = known | {result.destination: result.sent for result in results if result.sent is not None}
     sent = {name: told for name, told in sent.items() if name not in reached}
@@ -70,7 +74,7 @@ def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outco
     if later is None and not at_once and not any(result.at_work for result in results):
         outcome = _outcome(archive, results)
         return replace(outcome, checkpoint=checkpoint) if outcome.state is StepState.WAITING else outcome
-    if later is not None and not reached and sent == known:
+    if later is not None and not reached and sent == known and not any(result.packages for result in results):
         raise later
     outcome = _outcome(archive, [result for result in results if result.error is None])
     if at_once and later is None:
@@ -128,10 +132,13 @@ def _outcome(archive: ArchiveView, results: Sequence[Result]) -> Outcome:
         state=state,
         output={
             "publications": [
-                {"destination": result.destination, "url": result.url} for result in results if result.url
+                {"destination": result.destination, "url": url}
+                for result in results
+                if (url := result.url or result.output.get("url"))
             ],
             "destinations": {result.destination: dict(result.output) for result in results},
         },
+        published={result.destination: result.url for result in results if result.url},
         packages=tuple(package for result in results for package in result.packages),
         events=tuple(event for result in results for event in result.events),
         facts=tuple(

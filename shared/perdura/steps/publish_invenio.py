@@ -103,6 +103,8 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
             as_wanted = settle(Records(wire), done.record, wanted, ours, confirm)
             for record in earlier(archive, destination, done.record, wire, held):
                 as_wanted &= settle(Records(wire), record, wanted, ours, confirm)
+            confirm()
+            note(done.record, done.request, wanted if as_wanted else ours)
         except OutOfTime:
             return _unfinished(destination, sent, (packages, events))
         except AtWork as work:
@@ -110,23 +112,17 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
             look_at = ports.clock.now() + work.look_after
             return replace(unfinished, look_at=look_at, at_work=True, output={"awaited": work.keys})
         except Retryable as error:
-            if sent.to_json() == before:
+            if sent.to_json() == before and not packages:
                 raise
             return replace(_unfinished(destination, sent, (packages, events)), later=error)
-        except RdmGone as gone:
-            _note_withdrawal(held, destination, archive, known, gone)
-            raise
-        except Rejected as error:
-            if known is not None and error.code == REVIEW_DECLINED:
+        except (Rejected, Broken) as error:
+            if isinstance(error, RdmGone):
+                _note_withdrawal(held, destination, archive, known, error)
+            elif known is not None and error.code == REVIEW_DECLINED:
                 told = {**known.details, "declined_to": str(archive.step.id)}
                 held.note(destination.id, archive.id, Placed(known.record, "draft", told))
             unfit = failed(archive, aip, destination.id, error, ports, (packages, events))
             return replace(unfit, sent=sent.to_json())
-        except Broken as error:
-            unfit = failed(archive, aip, destination.id, error, ports, (packages, events))
-            return replace(unfit, sent=sent.to_json())
-        confirm()
-        note(done.record, done.request, wanted if as_wanted else ours)
     result = _result(archive, aip, destination, done, mapped, order, (packages, events), ports)
     return result if as_wanted else replace(result, findings=(*result.findings, shut_there(destination, done.record)))
 

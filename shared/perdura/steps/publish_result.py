@@ -42,6 +42,12 @@ class Result:
     later: Retryable | None = None
 
     @property
+    def is_recorded(self) -> bool:
+        """Whether it is at its end with something that is recorded, and must not be recorded again by this step."""
+        unfinished = self.sent is not None or self.look_at is not None or self.later is not None
+        return self.error is None and not unfinished and bool(self.url or self.events)
+
+    @property
     def goes_on(self) -> bool:
         """Whether the next invocation has to go on with it at once."""
         return self.sent is not None and self.error is None and self.later is None and self.look_at is None

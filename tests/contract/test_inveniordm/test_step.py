@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, text
@@ -23,6 +24,7 @@ from perdura.clients.inveniordm.wire import RdmGone
 from perdura.errors import Rejected, Retryable
 from perdura.ids import new_id
 from perdura.outcome import ArchiveView, PackageKind, StepState
+from perdura.ports import Standing
 from perdura.registry.placements import RegistryPlacements
 from perdura.steps import publish, publish_invenio, withdraw
 from perdura.steps.publish_sent import Sent
@@ -578,7 +580,8 @@ def test_a_library_that_is_away_keeps_nothing_from_the_pages(fake: Fake, access:
     fake.storm = 0
     outcome = run(target, store, archive, path, placements)
     assert outcome.state is StepState.COMPLETED
-    assert [entry["destination"] for entry in outcome.output["publications"]] == ["library"]
+    assert list(outcome.published) == ["library"]
+    assert {entry["destination"] for entry in outcome.output["publications"]} == {"library", "access-pages"}
     assert set(outcome.output["destinations"]) == {"library", "access-pages"}
     assert not any("access-pages" in detail for event in outcome.events for detail in event.details)
 
@@ -605,10 +608,14 @@ def test_a_review_is_waited_for_without_publishing_the_pages_anew(target: Target
     recorded = {event.id for event in outcome.events}
     archive = replace(archive, step=replace(archive.step, checkpoint=outcome.checkpoint))
     outcome = run(target, store, archive, path, placements)
-    assert (outcome.state, outcome.output["publications"]) == (StepState.WAITING, [])
+    assert (outcome.state, outcome.published) == (StepState.WAITING, {})
     target.decide(outcome.output["destinations"]["library"]["request"], "accept")
     outcome = run(target, store, archive, path, placements)
     assert outcome.state is StepState.COMPLETED
+    assert list(outcome.published) == ["library"]
+    told = {entry["destination"]: entry["url"] for entry in outcome.output["publications"]}
+    assert told.keys() == {"library", "access-pages"}
+    assert all(told.values())
     assert recorded.isdisjoint(event.id for event in outcome.events)
 
 
@@ -771,3 +778,61 @@ def test_bytes_that_are_not_those_of_the_index_are_noticed_over_several_invocati
     outcomes, _ = continued(target, store, archive, path, placements)
     assert (outcomes[-1].state, outcomes[-1].error_code) == (StepState.BLOCKED, "bad-aip")
     assert len(outcomes) > 1
+
+
+def test_a_zip_is_recorded_though_the_archive_was_decided_anew_at_the_last_moment(
+    fake: Fake, access: Callable[..., Path]
+) -> None:
+    """It is restricted after the record was published, right before that is noted."""
+    target = Target(fake.url, TOKENS, fake.transport, fake)
+    store, path = MemoryStore(), access(container="zip", restricted="restrict")
+    archive = preserved(store, FILES)
+
+    class Late(MemoryPlacements):
+        def standing(self, archive: UUID) -> Standing | None:
+            published = any(item.published for item in fake.items.values())
+            return Standing(published, metadata) if published else None
+
+    metadata = archive.metadata
+    outcome = run(target, store, archive, path, placements := Late())
+    assert (outcome.state, outcome.error_code) == (StepState.WAITING, "decided-anew")
+    assert (len(zips(outcome)), outcome.published) == (1, {})
+    assert [event.type for event in outcome.events] == ["information package creation"]
+    archive = replace(going_on(archive, outcome), restricted=True, packages=(*archive.packages, *zips(outcome)))
+    outcome = run(target, store, archive, path, placements)
+    assert (outcome.state, zips(outcome)) == (StepState.COMPLETED, []), outcome.message
+
+
+def test_a_zip_is_recorded_though_its_server_is_away(fake: Fake, access: Callable[..., Path]) -> None:
+    target = Target(fake.url, TOKENS, fake.transport, fake)
+    store, path = MemoryStore(), access(container="zip")
+    archive, fake.storm = preserved(store, {"a.txt": b"a"}), 10**6
+    outcome = run(target, store, archive, path)
+    assert (outcome.state, len(zips(outcome))) == (StepState.WAITING, 1)
+    archive = replace(going_on(archive, outcome), packages=(*archive.packages, *zips(outcome)))
+    with pytest.raises(Retryable):
+        run(target, store, archive, path)
+
+
+def test_a_record_that_is_shut_is_recorded_once_while_another_destination_is_waited_for(
+    fake: Fake, access: Callable[..., Path]
+) -> None:
+    """What is withheld from the library is shut there; the other destination restricts it, and reviews."""
+    target = Target(fake.url, TOKENS, fake.transport, fake)
+    store, placements, other = MemoryStore(), MemoryPlacements(), Fake("http://other.test")
+    archive = preserved(store, FILES)
+    run(target, store, archive, access(), placements)
+    path, more = access(), access(restricted="restrict", community="archive", review=True).read_text()
+    more = more.replace('id = "library"', 'id = "other"').replace(fake.url, other.url)
+    path.write_text(f"{path.read_text()}\n{more}")
+    servers = {"library": target, "other": Target(other.url, TOKENS, other.transport, other)}
+    archive = replace(archive, restricted=True)
+    events = []
+    for _ in range(2):
+        ports = ports_for(store, path, placements, archive.step.id)
+        outcome = publish.run(archive, ports, lambda destination: servers[destination.id].wire())
+        assert outcome.state is StepState.WAITING, outcome.message
+        assert "restricted" in outcome.output["destinations"]["library"]
+        archive = going_on(archive, outcome)
+        events += [event.type for event in outcome.events]
+    assert events == ["policy assignment"]
