@@ -194,10 +194,15 @@ def step(row: AnyRow) -> StepAnswer:
         finished=row.finished_at,
         error=error_of(row),
         findings=[finding(entry) for entry in row.findings],
-        progress=row.progress,
+        progress=progress_of(row.progress),
         output=row.output,
         looks_again=row.poll_at if row.state == StepState.WAITING else None,
     )
+
+
+def progress_of(noted: dict[str, Any] | None) -> dict[str, Any] | None:
+    """How far a step is; how far earlier invocations were is for the watchdog."""
+    return None if noted is None else {name: value for name, value in noted.items() if name != "furthest"}
 
 
 def finding(entry: dict[str, Any]) -> FindingAnswer:

@@ -34,8 +34,7 @@ POLLED = frozenset({"archive", "preserve"})
 
 _STUCK = text("""
     UPDATE step SET poll_at = clock_timestamp()
-        + least(interval '5 minutes', interval '10 seconds' * power(2, least(deliveries, 8))),
-        updated_at = clock_timestamp()
+        + least(interval '5 minutes', interval '10 seconds' * power(2, least(deliveries, 8)))
     WHERE id IN (
         SELECT id FROM step WHERE poll_at <= clock_timestamp() AND (state IN ('queued', 'running')
             OR (state = 'waiting' AND name <> ALL(CAST(:polled AS text[]))))

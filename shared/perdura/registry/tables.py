@@ -165,6 +165,8 @@ class Step(Base):
     started_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     updated_at: Mapped[datetime] = _created()
+    progress_at: Mapped[datetime] = _created()
+    """When it last got on; tries, looks and requests that change nothing leave it as it is."""
     __table_args__ = (
         CheckConstraint(_one_of("state", StepState), name="state"),
         UniqueConstraint("archive_id", "position", "attempt"),

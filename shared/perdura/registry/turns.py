@@ -75,7 +75,8 @@ _GIVE = text(f"""
         ON CONFLICT (share) DO UPDATE SET given_at = clock_timestamp()
     )
     UPDATE step SET error_code = NULL, error_message = NULL, output = output || '{{"turn": true}}',
-        poll_at = clock_timestamp() + interval '1 minute', updated_at = clock_timestamp()
+        poll_at = clock_timestamp() + interval '1 minute', updated_at = clock_timestamp(),
+        progress_at = clock_timestamp()
     FROM taken WHERE step.id = taken.step_id AND step.state = 'queued'
     RETURNING step.id, step.archive_id, step.name, step.attempt, step.cause
 """)  # noqa: S608 - constants of this module

@@ -76,7 +76,8 @@ _CLOSE = text("""
 
 _LEFT = text("""
     UPDATE step SET progress = jsonb_build_object('what', CAST(:what AS text), 'total', CAST(:total AS bigint),
-        'done', (SELECT coalesce(sum((result ->> 'done')::bigint), 0) FROM work_unit WHERE step_id = :step))
+        'done', (SELECT coalesce(sum((result ->> 'done')::bigint), 0) FROM work_unit WHERE step_id = :step)),
+        progress_at = CASE WHEN :got_on THEN clock_timestamp() ELSE progress_at END
     WHERE id = :step AND state IN ('queued', 'running', 'waiting')
     RETURNING (SELECT count(*) FROM work_unit WHERE step_id = :step AND state IN ('queued', 'running')) AS left
 """)
@@ -102,7 +103,8 @@ def close(
     )
     if closed.rowcount != 1:
         raise Conflict("The unit is no longer being worked on.")
-    left = _progress(connection, step.id, outcome.what, outcome.total)
+    got_on = outcome.done or dict(outcome.checkpoint) != dict(started.checkpoint)
+    left = _progress(connection, step.id, outcome.what, outcome.total, got_on=got_on)
     wanted: dict[str, Any] = {"archive": started.archive.id, "step": step.id, "attempt": step.attempt}
     if not outcome.done:
         wanted["unit"] = started.key
@@ -127,8 +129,8 @@ def close(
     return events
 
 
-def _progress(connection: Connection, step: UUID, what: str, total: int | None) -> int:
-    row = connection.execute(_LEFT, {"step": step, "what": what, "total": total}).one_or_none()
+def _progress(connection: Connection, step: UUID, what: str, total: int | None, *, got_on: bool) -> int:
+    row = connection.execute(_LEFT, {"step": step, "what": what, "total": total, "got_on": got_on}).one_or_none()
     return 1 if row is None else int(row.left)
 
 
@@ -141,7 +143,7 @@ _NOTE = text("""
 def note_progress(connection: Connection, step: UUID, key: str, what: str, done: int, total: int | None) -> None:
     """Show how far a unit is, and by that how far its step is: `total` is the step's."""
     connection.execute(_NOTE, {"step": step, "key": key, "done": done})
-    _progress(connection, step, what, total)
+    _progress(connection, step, what, total, got_on=False)
 
 
 def postpone(connection: Connection, step: UUID, key: str, after: float) -> None:

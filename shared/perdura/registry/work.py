@@ -214,6 +214,8 @@ _CLOSE = text("""
         poll_at = coalesce(CAST(:poll_at AS timestamptz), clock_timestamp() + interval '1 minute'),
         progress = CASE WHEN :state = 'waiting' THEN progress END,
         failures = CASE WHEN :getting_on THEN '{}' ELSE failures END,
+        progress_at = CASE WHEN :state = 'waiting' AND output @> CAST(:output AS jsonb) OR :stalled
+                           THEN progress_at ELSE clock_timestamp() END,
         finished_at = CASE WHEN :final THEN clock_timestamp() END, updated_at = clock_timestamp()
     WHERE id = :step AND state = ANY(:expected)
 """)
@@ -330,6 +332,7 @@ def close(connection: Connection, started: Started, outcome: Outcome) -> Next:
             "message": outcome.message,
             "poll_at": outcome.poll_at,
             "final": final,
+            "stalled": stalled(started, outcome),
             "getting_on": outcome.state in {StepState.QUEUED, StepState.WAITING} and not stalled(started, outcome),
         },
     )
@@ -451,12 +454,22 @@ def postpone(
     )
 
 
+_PROGRESS = text("""
+    UPDATE step SET progress = CAST(:progress AS jsonb) || jsonb_build_object('furthest',
+            coalesce(progress -> 'furthest', '{}') || jsonb_build_object(CAST(:what AS text),
+                greatest(CAST(:done AS bigint), CAST(progress #>> ARRAY['furthest', CAST(:what AS text)] AS bigint)))),
+        progress_at = CASE WHEN CAST(:done AS bigint)
+                > coalesce(CAST(progress #>> ARRAY['furthest', CAST(:what AS text)] AS bigint), -1)
+            THEN clock_timestamp() ELSE progress_at END
+    WHERE id = :step AND state = 'running'
+""")
+
+
 def note_progress(connection: Connection, step: UUID, what: str, done: int, total: int | None) -> None:
-    """Show how far a running step is."""
-    connection.execute(
-        text("UPDATE step SET progress = CAST(:progress AS jsonb) WHERE id = :step AND state = 'running'"),
-        {"step": step, "progress": json.dumps({"what": what, "done": done, "total": total})},
-    )
+    """Show how far a running step is. It gets on where no invocation before it was: one that is killed again and again
+    at the same place does not."""
+    told = json.dumps({"what": what, "done": done, "total": total})
+    connection.execute(_PROGRESS, {"step": step, "progress": told, "what": what, "done": done})
 
 
 def _plain(value: Package | Copy | File) -> dict[str, Any]:

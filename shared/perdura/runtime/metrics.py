@@ -68,11 +68,16 @@ EMISSIONS = Metric(
 )
 OUTBOX_PENDING = Metric("perdura_outbox_pending", Kind.GAUGE, "CloudEvents that the broker has not taken yet.")
 OUTBOX_AGE = Metric("perdura_outbox_oldest_seconds", Kind.GAUGE, "Age of the oldest of them, in seconds.")
-STEPS_OPEN = Metric("perdura_steps_open", Kind.GAUGE, "Steps that are not finished.", ("step", "state"))
+STEPS_OPEN = Metric(
+    "perdura_steps_open",
+    Kind.GAUGE,
+    "Steps that are not finished; those that wait for their turn apart.",
+    ("step", "state"),
+)
 STEPS_AGE = Metric(
     "perdura_steps_oldest_seconds",
     Kind.GAUGE,
-    "Seconds since the last progress of the step that has waited longest for any.",
+    "Seconds since the step that has waited longest for progress last made any; tries and requests are none.",
     ("step", "state"),
 )
 TAPE_RESIDENCY = Metric(

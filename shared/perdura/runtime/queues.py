@@ -22,9 +22,11 @@ _OUTBOX = text("""
 """)
 
 _OPEN = text("""
-    SELECT name, state, count(*) AS open, extract(epoch FROM now() - min(updated_at)) AS age
-    FROM step WHERE state IN ('queued', 'running', 'waiting') GROUP BY name, state ORDER BY name, state
+    SELECT name, CASE WHEN EXISTS (SELECT FROM turn WHERE turn.step_id = step.id) THEN 'turn' ELSE state END AS state,
+        count(*) AS open, extract(epoch FROM now() - min(progress_at)) AS age
+    FROM step WHERE state IN ('queued', 'running', 'waiting') GROUP BY 1, 2 ORDER BY 1, 2
 """)
+"""What waits for its turn is not stuck, and has a state of its own here."""
 
 _TO_TAPE = text("""
     SELECT coalesce(output #>> '{tape,waiting_for}', 'unknown') AS what, count(*) AS aips

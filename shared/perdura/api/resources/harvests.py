@@ -94,7 +94,7 @@ def _answer(row: AnyRow) -> HarvestAnswer:
         recid=row.recid,
         state=StepState(row.state),
         attempt=row.attempt,
-        progress=row.progress,
+        progress=presentation.progress_of(row.progress),
         error=presentation.error_of(row),
         archive_state=ArchiveState(row.archive_state),
         created=row.created_at,
