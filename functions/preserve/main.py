@@ -10,7 +10,7 @@ from perdura.runtime import archivematica
 from perdura.runtime.admission import admit_fixity
 from perdura.runtime.delivery import StepRunner, poll_waiting
 from perdura.runtime.environment import Environment
-from perdura.runtime.extras import of_preserve
+from perdura.runtime.extras import of_preserve, of_verify
 from perdura.runtime.function import Function
 from perdura.steps import preserve, verify
 from perdura.steps.preserve_outsized import REQUESTED as OUTSIZED
@@ -31,7 +31,7 @@ FUNCTION = Function(
     steps={
         "org.perdura.preserve.requested.v1": RUNNER,
         OUTSIZED: RUNNER,
-        "org.perdura.verify.requested.v1": StepRunner(NAME, verify.run),
+        "org.perdura.verify.requested.v1": StepRunner(NAME, verify.run, extras=of_verify),
     },
     requests={"org.perdura.fixity.requested.v1": admit_fixity},
     tick=look_again,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import runpy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,10 +22,12 @@ from perdura.cloudevents.build import build
 from perdura.cloudevents.codec import encode_binary
 from perdura.cloudevents.message import CloudEvent
 from perdura.ids import new_id
+from perdura.packages import tree_reader
 from perdura.ports import TapeJob
 from perdura.runtime import environment as environments
 from perdura.runtime import function, tape
 from tests.contract.test_tape_registry import World
+from tests.peers.archivematica import aip
 
 pytestmark = pytest.mark.stack
 PRESERVE = Path(__file__).parents[2] / "functions" / "preserve" / "main.py"
@@ -178,3 +182,144 @@ def test_a_source_that_fts_finds_damaged_is_read_again(bench: Bench) -> None:
     [asked] = [event for event in told if event.type == ASKED]
     bench.deliver(asked)
     assert (bench.step().state, bench.step().archive_id) == ("completed", archive)
+
+
+def uncompressed(bench: Bench) -> tuple[UUID, UUID, dict[str, bytes]]:
+    """An AIP of Archivematica that lies as one object a file, and its files."""
+    archive, package = bench.world.aip(b"")
+    payload = {"a.txt": b"one", "b/ü c.txt": b"two" * 1000, "d.bin": bytes(range(256)) * 9000}
+    members = dict(aip.make("kept", str(package), payload, datetime.now(UTC), {"bag-info.txt": b"x"}).members)
+    for path, body in members.items():
+        bench.world.store.put("perdura-aips", f"aips/kept-{package}/{path}", body)
+    with bench.world.database.begin() as connection:
+        connection.execute(
+            text("""UPDATE package SET container = 'prefix', key = :key, size = :size, checksums = '{}',
+                    version_id = NULL, etag = NULL"""),
+            {"key": f"aips/kept-{package}/", "size": sum(map(len, members.values()))},
+        )
+        for path, body in members.items():
+            if path.startswith("data/objects/"):
+                connection.execute(
+                    text("""INSERT INTO package_file (package_id, path, size, checksums)
+                        VALUES (:package, :path, :size, CAST(:checksums AS jsonb))"""),
+                    {
+                        "package": package, "path": path, "size": len(body),
+                        "checksums": json.dumps({"sha256": hashlib.sha256(body).hexdigest()}),
+                    },
+                )  # fmt: skip
+    return archive, package, members
+
+
+def test_an_aip_of_many_objects_is_compared_file_by_file(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, package, members = uncompressed(bench)
+    read, stream, read_into = set(), bench.world.store.stream, bench.world.store.read_into
+
+    def noted_stream(ref: Any, *given: Any) -> Any:
+        read.add(ref.key)
+        return stream(ref, *given)
+
+    def noted_read(ref: Any, *given: Any) -> Any:
+        read.add(ref.key)
+        return read_into(ref, *given)
+
+    monkeypatch.setattr(bench.world.store, "stream", noted_stream)
+    monkeypatch.setattr(bench.world.store, "read_into", noted_read)
+    bench.deliver(bench.asks(package))
+    assert bench.step().state == "completed"
+    assert read == {f"aips/kept-{package}/{path}" for path in members}
+    assert verified(bench, package) is not None
+    [event] = bench.world.rows("SELECT xml FROM premis_log")
+    size = sum(map(len, members.values()))
+    assert f"{size} bytes in {len(members)} files, each with its own digest as expected" in event.xml
+    assert bench.told("fixity.failed") == []
+
+
+@pytest.mark.parametrize("path", ["data/objects/a.txt", "data/README.html", "bagit.txt", "manifest-sha256.txt"])
+@pytest.mark.parametrize("change", ["flipped", "gone", "longer"])
+def test_whatever_happened_to_one_of_many_objects_is_told(bench: Bench, path: str, change: str) -> None:
+    archive, package, members = uncompressed(bench)
+    place, body = f"aips/kept-{package}/{path}", members[path]
+    if change == "gone":
+        bench.world.store.delete(bench.world.store.head("perdura-aips", place).ref)
+    else:
+        changed = bytes([body[0] ^ 1]) + body[1:] if change == "flipped" else body + b"!"
+        bench.world.store.put("perdura-aips", place, changed)
+    bench.deliver(bench.asks(package))
+    assert (bench.step().state, bench.step().error_code) == ("failed", "fixity-mismatch")
+    [told] = bench.told("fixity.failed")
+    assert (told["archive"], told["package"], told["location"]) == (str(archive), str(package), "object-store")
+    assert told["expected"].keys() == told["found"].keys()
+    if path != "bagit.txt" or change != "gone":
+        assert {path, "size"} & told["expected"].keys()
+    [copy] = bench.world.rows("SELECT state, verified_at FROM copy WHERE location = 'object-store'")
+    assert (copy.state, copy.verified_at) == ("damaged", None)
+
+
+def test_a_file_that_was_changed_with_its_manifest_is_found_by_the_digest_of_the_registry(bench: Bench) -> None:
+    _, package, members = uncompressed(bench)
+    forged = {**members, "data/objects/a.txt": b"eno"}
+    before, after = (hashlib.sha256(each["data/objects/a.txt"]).hexdigest() for each in (members, forged))
+    forged["manifest-sha256.txt"] = members["manifest-sha256.txt"].replace(before.encode(), after.encode())
+    old, new = (hashlib.sha256(each["manifest-sha256.txt"]).hexdigest() for each in (members, forged))
+    forged["tagmanifest-sha256.txt"] = members["tagmanifest-sha256.txt"].replace(old.encode(), new.encode())
+    for path, body in forged.items():
+        bench.world.store.put("perdura-aips", f"aips/kept-{package}/{path}", body)
+    bench.deliver(bench.asks(package))
+    [told] = bench.told("fixity.failed")
+    assert told["expected"] == {"data/objects/a.txt": f"sha256 {before}"}
+    assert told["found"] == {"data/objects/a.txt": f"sha256 {after}"}
+
+
+def test_many_objects_that_are_all_gone_are_a_missing_copy(bench: Bench) -> None:
+    _, package, members = uncompressed(bench)
+    for path in members:
+        bench.world.store.delete(bench.world.store.head("perdura-aips", f"aips/kept-{package}/{path}").ref)
+    bench.deliver(bench.asks(package))
+    assert bench.step().error_code == "copy-missing"
+    [copy] = bench.world.rows("SELECT state FROM copy WHERE location = 'object-store'")
+    assert copy.state == "lost"
+
+
+def test_a_file_beside_the_many_objects_is_told(bench: Bench) -> None:
+    _, package, _ = uncompressed(bench)
+    bench.world.store.put("perdura-aips", f"aips/kept-{package}/notes.txt", b"not of this AIP")
+    bench.deliver(bench.asks(package))
+    [told] = bench.told("fixity.failed")
+    assert told["expected"].keys() == {"size"}
+
+
+def test_a_copy_of_many_objects_that_was_mended_is_held_again(bench: Bench) -> None:
+    _, package, members = uncompressed(bench)
+    place = f"aips/kept-{package}/data/objects/a.txt"
+    bench.world.store.put("perdura-aips", place, b"eno")
+    bench.deliver(bench.asks(package))
+    bench.world.store.put("perdura-aips", place, members["data/objects/a.txt"])
+    data = {"package": str(package)}
+    bench.deliver(build(ASKED, data, source="/perdura/archive-cta", at=datetime.now(UTC), key=(package, "again")))
+    [copy] = bench.world.rows("SELECT state, verified_at FROM copy WHERE location = 'object-store'")
+    assert copy.state == "held"
+    assert copy.verified_at is not None
+
+
+def test_many_objects_are_read_over_many_invocations(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive, package, members = uncompressed(bench)
+    made = []
+
+    class Short:
+        """Time for the lists of the bag and for some of its files."""
+
+        def __init__(self, _: float) -> None:
+            made.append(self)
+            self.asked = 0
+
+        def near(self) -> bool:
+            self.asked += 1
+            return self.asked > len(members) + 1
+
+    monkeypatch.setattr(environments, "TimeBudget", Short)
+    monkeypatch.setattr(tree_reader, "_BATCH_FILES", 1)
+    monkeypatch.setattr(tree_reader, "_PREFIX_CONNECTIONS", 1)
+    bench.deliver(bench.asks(package))
+    assert bench.step().state == "completed"
+    assert len(made) > 2
+    assert len(list(bench.world.store.list("perdura-sips", f"{archive}/verification/"))) > 1

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Engine
 
 from perdura.accounts import arrivals
-from perdura.outcome import ArchiveView
+from perdura.outcome import ArchiveView, File
 from perdura.premis import log
 from perdura.premis.model import Event
-from perdura.registry import credentials, preservation
+from perdura.registry import credentials, package_files, preservation
 from perdura.registry.deposits import Arrival
 from perdura.runtime.budget import registry_budget
 from perdura.runtime.environment import Environment
 from perdura.settings import Settings
 from perdura.sources.profile import of_protocol
+from perdura.steps.verify_bag import FILES
 from perdura.storage.store import ObjectInfo, Store
 
 _PAGE = 500
@@ -45,6 +47,23 @@ class LoggedEvents(Iterable[Event]):
             if len(page) < _PAGE:
                 return
             after = page[-1].sequence
+
+
+def of_verify(environment: Environment, archive: ArchiveView) -> Mapping[str, Any]:
+    """The files that the registry knows of a package, in the order of their paths, read page by page."""
+    del archive
+    return {FILES: partial(_files, environment.engine)}
+
+
+def _files(engine: Engine, package: UUID) -> Iterator[File]:
+    after = ""
+    while True:
+        with engine.connect() as connection:
+            page = package_files.page(connection, package, after=after, limit=_PAGE)
+        yield from page
+        if len(page) < _PAGE:
+            return
+        after = page[-1].path
 
 
 def harvesting(environment: Environment, archive: ArchiveView) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from datetime import datetime
 from perdura.outcome import CopyState
 from perdura.premis.model import FAILURE, SUCCESS, Event
 from perdura.steps.recall_events import READ_BACK
-from perdura.steps.verify import READ_AGAIN
+from perdura.steps.verify_outcome import READ_AGAIN
 
 _STEPS = {
     "harvest": "harvest",

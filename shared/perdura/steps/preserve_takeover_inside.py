@@ -6,35 +6,29 @@ one has to be read in one go, and ends by name when there is no time for that.
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 from perdura.fleet import Archivematica, Stored
 from perdura.outcome import ArchiveView, Finding, Package
-from perdura.packages.digesting import digest
 from perdura.packages.findings import Findings
 from perdura.packages.layout import find_bag
-from perdura.packages.limits import Limits
 from perdura.packages.mets_read import BadMets
 from perdura.packages.opening import open_container
 from perdura.packages.package import Report, Verdict
-from perdura.packages.rules import PackageRejected
 from perdura.packages.sources import LocalFile, LocalTree, StoredObject, StoredPrefix
-from perdura.packages.verify import Examination, digested, examine
+from perdura.packages.verify import digested, examine
 from perdura.ports import Ports
 from perdura.steps.preserve_takeover_course import Continued, Course, Flawed, folder
 from perdura.steps.preserve_takeover_on_disk import left_closed, on_disk
-from perdura.steps.preserve_takeover_receipts import Receipts
+from perdura.steps.receipts import Receipts
+from perdura.steps.stored_bag import LIMITS, judged, state_of
 from perdura.steps.stored_package import source_of
 from perdura.storage.timed import TimeUp, timed
-
-LIMITS = Limits(members=1_000_000, gzip_package_size=4 * 2**40)
-"""An AIP has more files than its SIP, and is no stranger's: its time bounds it, not its size."""
 
 _OPENED = frozenset({"tar", "tar.gz", "prefix"})
 _DIVISIBLE = frozenset({"tar", "prefix"})
@@ -115,64 +109,18 @@ def _judged(
     if isinstance(examined, Report):
         return examined, tuple
     if examined.container.kind in _DIVISIBLE:
-        receipts = Receipts(f"{folder(archive)}aip-{_state(source)}-", course.receipts, ports)
-        return _judged_on(examined, receipts, course, ports), receipts.put_down
+        receipts = Receipts(f"{folder(archive)}aip-{state_of(source)}-", course.receipts, ports)
+        report = judged(examined, receipts, ports)
+        if report is None:
+            raise Continued(replace(course, receipts=receipts.put_down()))
+        return report, receipts.put_down
 
-    def report(done: int, total: int) -> None:
+    def progress(done: int, total: int) -> None:
         if ports.deadline.near():
             raise TimeUp
         ports.progress("verify", done, total)
 
-    return digested(examined, report), tuple
-
-
-def _state(source: LocalTree | LocalFile | StoredObject | StoredPrefix) -> str:
-    """Names the state of the source that receipts are of: objects may be replaced between invocations."""
-    pins = source.pins if isinstance(source, StoredPrefix) else ()
-    return hashlib.sha256(repr(pins).encode()).hexdigest()[:16]
-
-
-def _judged_on(examined: Examination, receipts: Receipts, course: Course, ports: Ports) -> Report:
-    """Digest the files that no earlier invocation did; what is done when time is up is put down as a receipt."""
-    container, receipts.algorithms = examined.container, tuple(examined.all_algorithms)
-    known = set()
-    for index, digests in receipts.earlier():
-        _deliver(examined, index, digests)
-        known.add(index)
-    sizes = [member.size for member in container.members]
-    done = sum(sizes[index] for index in known)
-
-    def report(size: int) -> None:
-        nonlocal done
-        done += size
-        ports.progress("verify", done, sum(sizes))
-
-    found = receipts.found
-    with suppress(TimeUp):
-        try:
-            digest(
-                container,
-                lambda _: receipts.algorithms,
-                lambda index: index not in known,
-                found.__setitem__,
-                report,
-                ports.deadline.near,
-            )
-        except PackageRejected as error:
-            return examined.rejected(error)
-    wanted = (n for n, each in enumerate(container.members) if not each.is_directory and n not in known)
-    if any(index not in found for index in wanted):
-        if not found:
-            raise TimeUp
-        raise Continued(replace(course, receipts=receipts.put_down()))
-    for index, values in found.items():
-        _deliver(examined, index, dict(zip(receipts.algorithms, values, strict=True)))
-    return examined.conclude()
-
-
-def _deliver(examined: Examination, index: int, digests: Mapping[str, bytes]) -> None:
-    for name in examined.algorithms(index):
-        examined.bag.computed[name][index] = digests[name]
+    return digested(examined, progress), tuple
 
 
 def _closed(package: Package, record: Stored, archivematica: Archivematica) -> Inside:
