@@ -13,6 +13,8 @@ from gunicorn.glogging import Logger
 from perdura.runtime.answers import HEALTH_PATHS
 
 _LONGEST = 300
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+_CAUSES = (("event", "HTTP_CE_ID"), ("event_type", "HTTP_CE_TYPE"), ("trace", "HTTP_CE_TRACEPARENT"))
 
 
 def line(function: str, status: str, environ: dict[str, Any], sent: int, took: timedelta) -> dict[str, object]:
@@ -29,15 +31,7 @@ def line(function: str, status: str, environ: dict[str, Any], sent: int, took: t
         "seconds": round(took.total_seconds(), 4),
         "address": environ.get("REMOTE_ADDR", ""),
         "agent": str(environ.get("HTTP_USER_AGENT", ""))[:_LONGEST],
-        **{
-            name: str(environ[header])[:_LONGEST]
-            for name, header in (
-                ("event", "HTTP_CE_ID"),
-                ("event_type", "HTTP_CE_TYPE"),
-                ("trace", "HTTP_CE_TRACEPARENT"),
-            )
-            if header in environ
-        },
+        **{name: str(environ[header])[:_LONGEST] for name, header in _CAUSES if header in environ},
     }
 
 
@@ -50,4 +44,4 @@ class AccessLog(Logger):  # type: ignore[misc]
             return
         function = os.environ.get("FUNCTION", "perdura")
         told = line(function, str(resp.status), environ, getattr(resp, "sent", 0) or 0, request_time)
-        sys.stderr.write(json.dumps(told, ensure_ascii=False) + "\n")
+        sys.stderr.write(_encode(told) + "\n")

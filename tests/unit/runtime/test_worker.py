@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from gunicorn.config import Config
 from gunicorn.http import wsgi
+from gunicorn.http.errors import InvalidHeader, InvalidHeaderName
 
 from perdura.runtime.worker import TOGETHER, WholeResponse
 
@@ -82,3 +83,22 @@ def test_a_part_that_is_no_bytes_is_refused_before_anything_is_sent() -> None:
         response.write("text")
     assert response.sock is connection
     assert connection.messages == []
+
+
+def _headers(*headers: tuple[str, str]) -> list[tuple[str, str]]:
+    response: Any = wsgi.Response(_Request(), _Connection(), Config())
+    response.start_response("200 OK", [*headers, ("Content-Length", "4")])
+    assert response.response_length == 4
+    return list(response.headers[:-1])
+
+
+def test_headers_of_the_connection_are_the_servers_own() -> None:
+    kept = ("ETag", '"x"')
+    assert _headers(kept) == [kept]
+    assert _headers(kept, ("Connection", "close"), ("Date", "today"), ("X-Spaced", " a ")) == [kept, ("X-Spaced", "a")]
+
+
+@pytest.mark.parametrize("header", [("X", "a\r\nY: b"), ("X\r\nY", "b"), ("X:", "b"), ("", "b"), ("X", "a\n")])
+def test_a_header_that_would_be_two_is_refused(header: tuple[str, str]) -> None:
+    with pytest.raises((InvalidHeader, InvalidHeaderName)):
+        _headers(header)
