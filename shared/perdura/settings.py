@@ -70,6 +70,11 @@ class Settings(BaseSettings):
         "batches, Collections and Sources in turn. 0: no limit.",
     )
     sweep_seconds: Seconds = Field(30, description="How often the drop zone is compared with the registry.")
+    tick_seconds: Seconds = Field(
+        0,
+        le=60,
+        description="Seconds for which a tick of `relay` waits for what becomes due, where ticks come once a minute.",
+    )
     keep_messages_days: float = Field(14, ge=1, description="Days for which delivered messages are remembered.")
     body_limit: int = Field(10 * 2**20, ge=2**16, description="Largest request body in bytes a function accepts.")
     emit_timeout: Seconds = Field(10, description="Seconds to wait for the broker when emitting.")

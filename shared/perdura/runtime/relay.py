@@ -1,11 +1,14 @@
 """The relay's tick: what was committed but not heard, lost but not forgotten, due but not done (architecture §2).
 
 Every duty is idempotent and safe to run from many instances at once; a tick with nothing to do costs two statements.
+A tick goes round for as long as any duty found as much as it does at once, so that how seldom ticks come (once a second
+on one machine, every five on Knative, once a minute on OpenFaaS) does not bound how much is done.
 """
 
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -27,24 +30,32 @@ _log = logging.getLogger(__name__)
 
 SOURCE = "/perdura/relay"
 BATCH = 100
+"""CloudEvents that are emitted, and steps that are asked for again, in one transaction."""
+
+TICK_SECONDS = 60.0
+"""For how long one tick goes round at most; the next goes on, or is at it already."""
 
 Do = Callable[[Environment], Sequence[CloudEvent] | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Duty:
-    """What is done again and again: by which name it is remembered, how often, and what it does."""
+    """What is done again and again: by which name it is remembered, how often at most, and what it does.
+
+    Where it gave `batch` CloudEvents there may be more to do: it is done again in the same tick.
+    """
 
     name: str
     every: timedelta
     do: Do
+    batch: int | None = None
 
 
 def duties_of(settings: Settings) -> tuple[Duty, ...]:
     """All duties of the relay beside the outbox, in the order in which a tick does those that are due."""
     return (
-        Duty("watch", timedelta(seconds=5), watch),
-        Duty("turns", timedelta(seconds=1), give_turns),
+        Duty("watch", timedelta(seconds=5), watch, BATCH),
+        Duty("turns", timedelta(seconds=1), give_turns, turns.MOST),
         Duty("harvest", timedelta(seconds=5), schedules.tick),
         Duty("sweep", timedelta(seconds=settings.sweep_seconds), sweep_drop_zone),
         Duty("probe", timedelta(days=1), probe_store),
@@ -57,23 +68,48 @@ def duties_of(settings: Settings) -> tuple[Duty, ...]:
 
 
 def tick(environment: Environment) -> Sequence[CloudEvent]:
-    """Do what is due. CloudEvents of the duties go through the outbox and are returned for emission.
+    """Do what is due, round after round, until nothing is left or the time is over.
+
+    CloudEvents of the duties go through the outbox; those of the last round are returned for emission. Where ticks come
+    seldom, `PERDURA_TICK_SECONDS` has them wait for what becomes due meanwhile.
+    """
+    settings = environment.settings
+    begun = time.monotonic()
+    until, end = begun + settings.tick_seconds, begun + min(0.9 * settings.invocation_seconds, TICK_SECONDS)
+    again: set[str] = set()
+    while True:
+        faults.reach("before-effect")
+        more = sweep_outbox(environment)
+        events, again = _do_due(environment, again)
+        now = time.monotonic()
+        if now >= end or not (more or again or now < until):
+            return events
+        environment.emitter.emit(events)
+        if not more and not again:
+            time.sleep(1)
+
+
+def _do_due(environment: Environment, again: set[str]) -> tuple[list[CloudEvent], set[str]]:
+    """Do the duties that are due or to be done `again`; gives their CloudEvents and which of them left something.
 
     A duty that fails leaves the others to be done; it is due again after its interval.
     """
-    faults.reach("before-effect")
-    sweep_outbox(environment)
     known = duties_of(environment.settings)
     with environment.engine.begin() as connection:
-        due = duties.due(connection, {duty.name: duty.every for duty in known})
+        due = duties.due(connection, {duty.name: duty.every for duty in known}) | again
     events: list[CloudEvent] = []
+    left: set[str] = set()
     for duty in known:
         if duty.name in due:
             try:
-                events += duty.do(environment) or ()
+                made = duty.do(environment) or ()
             except (PerduraError, SQLAlchemyError) as error:
                 _log.warning("%s: %s", duty.name, error if isinstance(error, PerduraError) else type(error).__name__)
-    return events
+                continue
+            events += made
+            if duty.batch is not None and len(made) >= duty.batch:
+                left.add(duty.name)
+    return events, left
 
 
 def watch(environment: Environment) -> Sequence[CloudEvent]:
@@ -111,8 +147,11 @@ def fold_counts(environment: Environment) -> None:
         archive_index.fold(connection)
 
 
-def sweep_outbox(environment: Environment) -> None:
-    """Emit events that their function did not get to the broker, oldest first, until the broker refuses one."""
+def sweep_outbox(environment: Environment) -> bool:
+    """Emit events that their function did not get to the broker, oldest first, until the broker refuses one.
+
+    Whether there may be more: as many were taken as are looked at in one transaction.
+    """
     with environment.engine.begin() as connection:
         taken: list[str] = []
         for event in outbox.due(connection, BATCH):
@@ -127,6 +166,7 @@ def sweep_outbox(environment: Environment) -> None:
             outbox.delivered(connection, taken)
     if taken:
         faults.reach("after-commit")
+    return len(taken) == BATCH
 
 
 def sweep_drop_zone(environment: Environment) -> list[CloudEvent]:

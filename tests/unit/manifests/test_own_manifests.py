@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from perdura.cloudevents.catalogue import CATALOGUE
+from perdura.local.broker.cron import Schedule
 from perdura.local.broker.delivery import Mode
 from perdura.local.broker.envelope import Envelope
 from perdura.local.broker.topology import build_topology
@@ -240,6 +242,17 @@ def test_facts_go_to_whoever_tells_sources_and_are_not_reported(base: list[Docum
     for event_type, entry in CATALOGUE.items():
         if not entry.request:
             assert subscribers(base, event_type) == (["publish"] if event_type in FACTS else [])
+
+
+def test_ticks_come_as_often_as_what_is_promised_of_them(base: list[Document]) -> None:
+    seconds = {"relay": 5, "archive-cta": 15, "preserve": 15}
+    for source in (each for each in base if each["kind"] == "PingSource"):
+        schedule = Schedule.parse(source["spec"]["schedule"])
+        first = schedule.after(datetime(2026, 1, 1, tzinfo=UTC))
+        assert first is not None
+        second = schedule.after(first)
+        assert second is not None
+        assert (second - first).total_seconds() == seconds[source["spec"]["sink"]["ref"]["name"]]
 
 
 def test_ticks_come_every_second_on_one_machine(base: list[Document]) -> None:
