@@ -248,6 +248,7 @@ def test_secrets_are_sealed_with_the_newest_key_and_still_sign(database: Engine,
         with database.begin() as connection:
             connection.execute(text("UPDATE subscription SET next_at = clock_timestamp()"))
         surroundings = Surroundings(database, credential_keys=keys)
+        notifications.seal_secrets(surroundings)  # type: ignore[arg-type]
         assert notifications.tick(surroundings) == 1  # type: ignore[arg-type]
         headers, body = listener.taken[-1]
         at = datetime.fromtimestamp(int(headers["webhook-timestamp"]), UTC)
@@ -261,3 +262,34 @@ def test_secrets_are_sealed_with_the_newest_key_and_still_sign(database: Engine,
         subscriptions.opened(Settings(credential_keys=old), subscription, kept)
     with pytest.raises(Broken):
         subscriptions.opened(Settings(credential_keys=new), new_id(), kept)
+
+
+def test_one_bad_address_keeps_nobody_from_being_told(database: Engine, listener: Listener) -> None:
+    bad = [subscribe(database, address) for address in ("http://[", "http://x..y/", f"http://{'a' * 64}.example/")]
+    bad.append(subscribe(database, "a@[", way="email"))
+    subscribe(database, listener.url)
+    fail(database)
+    surroundings = Surroundings(database, smtp_host="127.0.0.1", smtp_port=1)
+    assert notifications.tick(surroundings) == 1  # type: ignore[arg-type]
+    assert len(listener.taken) == 1
+    with database.connect() as connection:
+        failures = connection.execute(text("SELECT id FROM subscription WHERE failures = 1")).scalars().all()
+    assert sorted(failures) == sorted(bad)
+
+
+def test_a_secret_whose_key_is_gone_holds_up_no_other(database: Engine, listener: Listener) -> None:
+    lost, key = (base64.b64encode(byte * 32).decode() for byte in (b"l", b"k"))
+    first, second = (subscribe(database, listener.url) for _ in range(2))
+    with database.begin() as connection:
+        sealed = subscriptions.sealed(Settings(credential_keys=lost), first, SECRET)
+        connection.execute(text("UPDATE subscription SET secret = :s WHERE id = :id"), {"s": sealed, "id": first})
+    fail(database)
+    surroundings = Surroundings(database, credential_keys=key)
+    notifications.seal_secrets(surroundings)  # type: ignore[arg-type]
+    assert notifications.tick(surroundings) == 1  # type: ignore[arg-type]
+    assert json.loads(listener.taken[0][1])["subscription"] == str(second)
+    with database.connect() as connection:
+        rows = {row.id: row.secret for row in connection.execute(text("SELECT id, secret FROM subscription"))}
+        told = connection.execute(text("SELECT failures FROM subscription WHERE id = :id"), {"id": first}).scalar_one()
+    assert (rows[first], told) == (sealed, 1)
+    assert rows[second].startswith("sealed:")

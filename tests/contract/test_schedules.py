@@ -478,6 +478,24 @@ def test_the_relay_moves_schedules(platform: Platform) -> None:
     assert platform.archives() == 1
 
 
+def test_a_duty_of_the_relay_that_breaks_leaves_the_others_to_be_done(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    done: list[str] = []
+
+    def breaking(_: object) -> None:
+        raise ValueError("a mistake of ours")
+
+    def well(_: object) -> None:
+        done.append("well")
+
+    every = timedelta(seconds=1)
+    monkeypatch.setattr(relay, "duties_of", lambda _: (relay.Duty("a", every, breaking), relay.Duty("b", every, well)))
+    assert relay.tick(platform.environment) == []
+    assert done == ["well"]
+    assert "a: ValueError" in caplog.text
+
+
 @dataclass
 class _Posting:
     inner: Emitter

@@ -91,7 +91,7 @@ def problem_of(error: Exception) -> Problem:
 def invalid(error: ValidationError, where: str) -> Problem:
     """The 422 that names every wrong field of a `body` or `query`; values sent are never repeated."""
     found = [
-        FieldError(".".join((where, *(str(part) for part in entry["loc"]))), entry["msg"])
+        FieldError(".".join((where, *(str(part) for part in entry["loc"]))), entry["msg"].removeprefix("Value error, "))
         for entry in error.errors(include_url=False, include_input=False, include_context=False)
     ]
     return Problem(422, f"{len(found)} wrong value(s) in the {where}.", "invalid", tuple(found))

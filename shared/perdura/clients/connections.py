@@ -19,6 +19,7 @@ from functools import cache
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
+from perdura.clients.addresses import origin_of
 from perdura.clients.reach import Lookup, Reach, judged_addresses, look_up
 
 Headers = tuple[tuple[str, str], ...]
@@ -268,8 +269,6 @@ def _text(value: str) -> str:
 def _target(url: str) -> tuple[tuple[str, str, int], str]:
     """Origin and request target of an address; what may not stand in a request line is percent-encoded."""
     parts = urlsplit(url)
-    host = (parts.hostname or "").encode("idna").decode("ascii") if parts.hostname else ""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
     path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
     query = "?" + quote(parts.query, safe="/?%:@!$&'()*+,;=~-._[]") if parts.query else ""
-    return (parts.scheme, host, port), path + query
+    return origin_of(url), path + query

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from perdura.clients.addresses import origin_of
 from perdura.errors import Rejected, UpstreamUnavailable
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -56,12 +57,12 @@ class Reach:
         """Raise DestinationRefused unless this is an http(s) URL without user information to a listed host."""
         try:
             parts = urlsplit(url)
-            host, scheme = parts.hostname or "", parts.scheme
-            _ = parts.port
+            host = parts.hostname or ""
+            if parts.scheme not in ("http", "https") or not host:
+                raise DestinationRefused("Only http and https addresses are followed.")
+            origin_of(url)
         except ValueError as error:
             raise DestinationRefused("The address is not a valid URL.") from error
-        if scheme not in ("http", "https") or not host:
-            raise DestinationRefused("Only http and https addresses are followed.")
         if parts.username is not None or parts.password is not None:
             raise DestinationRefused(f"An address of {host} carries a user name or password.")
         if not self.permits(host):

@@ -32,6 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
+from perdura.errors import Broken
 from perdura.metadata import Base
 from perdura.registry import credentials
 from perdura.settings import Settings
@@ -116,31 +117,43 @@ def sealed(settings: Settings, subscription: UUID, secret: str) -> str:
 
 
 def opened(settings: Settings, subscription: UUID, kept: str) -> str:
-    """The secret that was kept; one from before secrets were sealed is as it is. Raises Broken when its key is gone."""
+    """The secret that was kept; one from before secrets were sealed is as it is. Raises Broken if it is unreadable."""
     mark, _, rest = kept.partition(":")
     if mark != _SEALED:
         return kept
     key_id, _, ciphertext = rest.partition(":")
     key = credentials.key_of(settings, key_id)
-    return credentials.decrypted(base64.b64decode(ciphertext), key, subscription, _SEALED)
+    try:
+        return credentials.decrypted(base64.b64decode(ciphertext), key, subscription, _SEALED)
+    except ValueError as error:
+        raise Broken("The secret of a subscription cannot be read.", code="credential-unreadable") from error
 
 
 def seal_anew(connection: Connection, settings: Settings, limit: int = 1000) -> int:
-    """Seal with the newest key what another one sealed, or none; returns how many were. Raises Broken."""
-    newest = f"{_SEALED}:{credentials.key_id(credentials.keys(settings)[0])}:"
+    """Seal with the newest key what another one sealed, or none; returns how many were. Raises Broken.
+
+    What cannot be read stays as it is: telling its subscription fails, and says why.
+    """
+    older = [credentials.key_id(key) for key in credentials.keys(settings)[1:]]
     rows = connection.execute(
         text("""
-            SELECT id, secret FROM subscription WHERE secret <> '' AND NOT starts_with(secret, :newest)
+            SELECT id, secret FROM subscription
+            WHERE secret <> '' AND (NOT starts_with(secret, :mark) OR split_part(secret, ':', 2) = ANY(:older))
             ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
         """),
-        {"newest": newest, "limit": limit},
+        {"mark": f"{_SEALED}:", "older": older, "limit": limit},
     ).all()
+    moved = 0
     for row in rows:
+        try:
+            secret = sealed(settings, row.id, opened(settings, row.id, row.secret))
+        except Broken:
+            continue
         connection.execute(
-            text("UPDATE subscription SET secret = :secret WHERE id = :id"),
-            {"id": row.id, "secret": sealed(settings, row.id, opened(settings, row.id, row.secret))},
+            text("UPDATE subscription SET secret = :secret WHERE id = :id"), {"id": row.id, "secret": secret}
         )
-    return len(rows)
+        moved += 1
+    return moved
 
 
 _DUE = text("""

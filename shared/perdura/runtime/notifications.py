@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from sqlalchemy.engine import Connection
@@ -26,6 +25,7 @@ from perdura.accounts import directory, rights
 from perdura.accounts.principals import Permission
 from perdura.accounts.rights import Thing
 from perdura.clients import webhooks
+from perdura.clients.addresses import host_of
 from perdura.clients.connections import FAILURES, Connections
 from perdura.clients.reach import Reach
 from perdura.errors import PerduraError, Rejected, UpstreamUnavailable
@@ -47,9 +47,6 @@ Sender = Callable[[Settings, Due], None]
 def tick(environment: Environment, seconds: float = SECONDS) -> int:
     """Tell what is due, for a while; returns how many messages were sent."""
     end, sent = time.monotonic() + seconds, 0
-    if environment.settings.credential_keys is not None:
-        with environment.engine.begin() as connection:
-            subscriptions.seal_anew(connection, environment.settings)
     while time.monotonic() < end:
         with environment.engine.begin() as connection:
             due = subscriptions.due(connection)
@@ -61,7 +58,7 @@ def tick(environment: Environment, seconds: float = SECONDS) -> int:
                 continue
             try:
                 SENDERS[due.way](environment.settings, seen)
-            except (PerduraError, smtplib.SMTPException, OSError) as error:
+            except Exception as error:
                 said = error.message if isinstance(error, PerduraError) else type(error).__name__
                 _log.warning("subscription %s: %s", due.id, said)
                 subscriptions.not_told(connection, due, said)
@@ -69,6 +66,13 @@ def tick(environment: Environment, seconds: float = SECONDS) -> int:
                 subscriptions.told(connection, due)
                 sent += 1
     return sent
+
+
+def seal_secrets(environment: Environment) -> None:
+    """Keep the secrets of subscriptions under the newest key."""
+    if environment.settings.credential_keys is not None:
+        with environment.engine.begin() as connection:
+            subscriptions.seal_anew(connection, environment.settings)
 
 
 def _visible(connection: Connection, due: Due) -> Due:
@@ -105,9 +109,7 @@ def _cloudevents(settings: Settings, due: Due) -> None:
 
 
 def _post(settings: Settings, due: Due, body: bytes, media_type: str) -> None:
-    parts = urlsplit(due.address)
-    host = (parts.hostname or "").lower()
-    reach = Reach(frozenset({host}), allow_loopback=settings.allow_loopback_upstreams)
+    reach = Reach(frozenset({host_of(due.address)}), allow_loopback=settings.allow_loopback_upstreams)
     reach.check(due.address)
     secret = subscriptions.opened(settings, due.id, due.secret)
     headers = webhooks.signature(secret, message_id(due), datetime.now(UTC), body)

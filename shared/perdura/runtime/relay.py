@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
 
-from sqlalchemy.exc import SQLAlchemyError
-
+from perdura import database
 from perdura.accounts import forgetting
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import PerduraError
@@ -62,6 +61,7 @@ def duties_of(settings: Settings) -> tuple[Duty, ...]:
         Duty("seal", timedelta(seconds=30), seal_log),
         Duty("prune", timedelta(hours=1), prune),
         Duty("jobs", timedelta(seconds=1), jobs.tick),
+        Duty("secrets", timedelta(minutes=1), notifications.seal_secrets),
         Duty("notify", timedelta(seconds=5), notify),
         Duty("fold", timedelta(seconds=15), fold_counts),
     )
@@ -103,8 +103,10 @@ def _do_due(environment: Environment, again: set[str]) -> tuple[list[CloudEvent]
         if duty.name in due:
             try:
                 made = duty.do(environment) or ()
-            except (PerduraError, SQLAlchemyError) as error:
-                _log.warning("%s: %s", duty.name, error if isinstance(error, PerduraError) else type(error).__name__)
+            except Exception as error:
+                expected = isinstance(error, PerduraError) or database.passing(error)
+                said = error if isinstance(error, PerduraError) else type(error).__name__
+                _log.warning("%s: %s", duty.name, said, exc_info=None if expected else error)
                 continue
             events += made
             if duty.batch is not None and len(made) >= duty.batch:

@@ -336,3 +336,27 @@ def test_a_request_costs_ten_statements_with_the_limiter_and_a_session_that_is_r
         assert "Set-Cookie" in answer.headers
         assert [sum(word in each for each in seen) for word in ("INTO rate_bucket", "UPDATE browser_session")] == [1, 1]
         assert len(seen) <= 10, (path, len(seen))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "fields"),
+    [
+        ("jobs/plan", {"act": "retry"}, ["filter", "archives"]),
+        ("jobs/plan", {"act": "run", "filter": {}}, ["steps"]),
+        ("jobs/plan", {"act": "collect", "filter": {}}, ["collection"]),
+        ("announcements", {"bucket": "incoming"}, ["packages", "prefix"]),
+        ("grants", {"user": NOBODY}, ["archive", "collection"]),
+        ("grants", {"archive": NOBODY}, ["user", "group"]),
+        ("harvests", {}, ["url", "source", "recid"]),
+        ("harvests", {"source": "zenodo"}, ["source", "recid"]),
+    ],
+)
+def test_members_that_do_not_fit_each_other_are_each_named(
+    world: World, path: str, body: dict[str, Any], fields: list[str]
+) -> None:
+    refused = world.registry().post(f"/api/v1/{path}", headers=bearer(), json=body)
+    assert refused.status_code == 422
+    told = refused.json
+    assert told is not None
+    assert [error["field"] for error in told["errors"]] == [f"body.{field}" for field in fields]
+    assert "Value error" not in refused.text

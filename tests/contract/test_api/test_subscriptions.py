@@ -122,9 +122,9 @@ def test_an_account_has_so_many_and_no_more(world: World, registry: Client, monk
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"address": "ftp://hook.test"}, "body"),
+        ({"address": "ftp://hook.test"}, "body.address"),
         ({"way": "email", "address": "a@b\r\nBcc: eve@example.org"}, "body.address"),
-        ({"way": "email", "address": "a@b, eve@example.org"}, "body"),
+        ({"way": "email", "address": "a@b, eve@example.org"}, "body.address"),
         ({"kinds": []}, "body.kinds"),
         ({"kinds": ["everything"]}, "body.kinds.0"),
         ({"every_minutes": -1}, "body.every_minutes"),
@@ -144,3 +144,19 @@ def test_whoever_may_not_see_a_collection_is_told_nothing_of_it(keyed: World) ->
     shut = keyed.collection(restricted=True)
     refused = _make(keyed.registry(), keyed.bearer("viewer"), {**HOOK, "collection": str(shut)})
     assert refused.status_code == 404
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(
+            HOOK | {"address": address}
+            for address in ("http://[", "http://x..y/", "http://a.example:99999/", "x@y.org")
+        ),
+        *(MAIL | {"address": address} for address in ("a@[", "http://a.example/")),
+    ],
+)
+def test_an_address_that_could_never_be_told_is_refused_by_its_name(keyed: World, body: dict[str, Any]) -> None:
+    refused = _make(keyed.registry(), keyed.bearer("archivist"), body)
+    assert (refused.status_code, _field(refused)) == (422, "body.address")
+    assert "Value error" not in refused.text

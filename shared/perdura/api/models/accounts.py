@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import Field, model_validator
 
 from perdura.accounts.principals import Permission, Role
-from perdura.api.models.base import Answer, Moment, Page, PlainText, Request, Search
+from perdura.api.models.base import Answer, Moment, Page, PlainText, Request, Search, wrong
 from perdura.api.naming import ArchiveId, CollectionId, PlainId
 
 Name = Annotated[PlainText, Field(min_length=1, max_length=100)]
@@ -123,9 +123,9 @@ class GrantRequest(Request):
     @model_validator(mode="after")
     def _one_of_each(self) -> Self:
         if (self.user is None) == (self.group is None):
-            raise ValueError("give either `user` or `group`")
+            raise wrong("give either `user` or `group`", "user", "group")
         if (self.archive is None) == (self.collection is None):
-            raise ValueError("give either `archive` or `collection`")
+            raise wrong("give either `archive` or `collection`", "archive", "collection")
         return self
 
 

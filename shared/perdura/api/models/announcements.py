@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, model_validator
 
-from perdura.api.models.base import PlainText, Request, Sha256
+from perdura.api.models.base import PlainText, Request, Sha256, wrong
 from perdura.api.naming import CollectionId
 
 MOST = 10_000
@@ -42,5 +42,5 @@ class AnnouncementRequest(Request):
     @model_validator(mode="after")
     def _one_way(self) -> AnnouncementRequest:
         if (self.packages is None) == (self.prefix is None):
-            raise ValueError("send either `packages` or `prefix`")
+            raise wrong("send either `packages` or `prefix`", "packages", "prefix")
         return self

@@ -6,7 +6,8 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 
 class Request(BaseModel):
@@ -19,6 +20,14 @@ class Answer(BaseModel):
     """A body that we send."""
 
     model_config = ConfigDict(frozen=True)
+
+
+def wrong(message: str, *fields: str) -> ValidationError:
+    """What a validator of a whole model raises, naming each of the fields that are at fault."""
+    told = PydanticCustomError("wrong", message)
+    return ValidationError.from_exception_data(
+        "request", [InitErrorDetails(type=told, loc=(field,), input=None) for field in fields]
+    )
 
 
 def _plain(text: str) -> str:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, model_validator
 
-from perdura.api.models.base import Answer, PlainText, Request, Sha256
+from perdura.api.models.base import Answer, PlainText, Request, Sha256, wrong
 from perdura.api.models.preservation import PreserveOptions
 from perdura.registry.transitions import ArchiveState
 
@@ -125,9 +125,9 @@ class HarvestRequest(Request):
     @model_validator(mode="after")
     def _one_way(self) -> HarvestRequest:
         if (self.url is None) == (self.source is None and self.recid is None):
-            raise ValueError("send either `url`, or `source` and `recid`")
+            raise wrong("send either `url`, or `source` and `recid`", "url", "source", "recid")
         if self.url is None and (self.source is None or self.recid is None):
-            raise ValueError("`source` and `recid` belong together")
+            raise wrong("`source` and `recid` belong together", "source", "recid")
         return self
 
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import Field, model_validator
 
 from perdura.api.models.archives import ArchiveFilter
-from perdura.api.models.base import Answer, Page, PlainText, Request
+from perdura.api.models.base import Answer, Page, PlainText, Request, wrong
 from perdura.api.naming import ArchiveId, CollectionId
 
 StepName = Annotated[str, Field(pattern=r"^[a-z][a-z-]{0,39}$")]
@@ -41,11 +41,11 @@ class JobRequest(Request):
     @model_validator(mode="after")
     def _complete(self) -> JobRequest:
         if (self.filter is None) == (self.archives is None):
-            raise ValueError("send either `filter` or `archives`")
+            raise wrong("send either `filter` or `archives`", "filter", "archives")
         if (self.act == "run") != bool(self.steps):
-            raise ValueError("`steps` belong to the act `run`")
+            raise wrong("`steps` belong to the act `run`", "steps")
         if (self.act in {"collect", "take-out"}) != (self.collection is not None):
-            raise ValueError("`collection` belongs to the acts `collect` and `take-out`")
+            raise wrong("`collection` belongs to the acts `collect` and `take-out`", "collection")
         return self
 
 

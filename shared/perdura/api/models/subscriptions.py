@@ -8,8 +8,9 @@ from uuid import UUID
 
 from pydantic import Field, model_validator
 
-from perdura.api.models.base import Answer, PlainText, Request
+from perdura.api.models.base import Answer, PlainText, Request, wrong
 from perdura.api.naming import CollectionId
+from perdura.clients.addresses import mailbox, origin_of
 
 Kind = Literal["failed", "rejected", "completed", "fixity-failed"]
 Way = Literal["email", "webhook", "cloudevents"]
@@ -28,12 +29,13 @@ class SubscriptionRequest(Request):
 
     @model_validator(mode="after")
     def _address(self) -> SubscriptionRequest:
-        if self.way == "email":
-            name, at, domain = self.address.rpartition("@")
-            if not at or not name or not domain or any(c.isspace() or c in ",;<>" for c in self.address):
-                raise ValueError("`address` is no mail address")
-        elif not self.address.startswith(("http://", "https://")):
-            raise ValueError("`address` is no http or https URL")
+        try:
+            if self.way == "email":
+                mailbox(self.address)
+            else:
+                origin_of(self.address)
+        except ValueError:
+            raise wrong(f"no {'mail address' if self.way == 'email' else 'http or https URL'}", "address") from None
         return self
 
 
