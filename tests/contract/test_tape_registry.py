@@ -24,13 +24,16 @@ from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Conflict, NotFound, StoreUnavailable
 from perdura.ids import new_id
 from perdura.outcome import Copy, CopyState
-from perdura.packages.tape_container import Container
+from perdura.packages.tape_container import Container, Member
 from perdura.ports import OpenJob, Staging, TapeAccount, TapeJob, TapeOrder, TapeRetry
+from perdura.premis import log
+from perdura.premis.model import FAILURE, SUCCESS, Event, Identifier, Outcome
 from perdura.registry import archives, steering, tape_again, tape_containers, tape_duties, tape_wishes, work
 from perdura.registry.tape_jobs import RegistryTapeJobs
 from perdura.runtime import tape
 from perdura.runtime.delivery import StepRunner
 from perdura.runtime.environment import Environment
+from perdura.runtime.rebuild_history import history
 from perdura.settings import Settings
 from perdura.steps import archive as archive_step
 from perdura.steps import recall
@@ -463,17 +466,66 @@ def test_an_aip_is_not_archived_again_from_a_copy_that_is_not_good(database: Eng
             tape_again.archive_again(connection, archive)
 
 
-def test_who_loses_a_container_has_lost_all_its_aips(database: Engine) -> None:
-    world = World(database, tape_group_below=10**6, tape_group_seconds=3600, tape_poll_seconds=30)
-    container = filled(world, [b"a" * 1000, b"b" * 700])
+def contained(world: World) -> Container:
+    """A container with three AIPs whose copies are held, and one of another container."""
+    container = filled(world, [b"a" * 1000, b"b" * 700, b"c" * 300])
+    other = filled(world, [b"d" * 500, b"e" * 500]).members[0]
     uri = world.tape.uri(f"containers/{container.id}.tar")
-    one, two = (member.package for member in container.members)
-    held = [Copy(each, "tape", f"{uri}#offset=0&length=1", 1, {}) for each in (one, two)]
-    with database.begin() as connection:
-        for member, copy in zip(container.members, held, strict=True):
-            work.keep(connection, member.archive, (), (copy,))
-        work.keep(connection, container.members[0].archive, (), (replace(held[0], state=CopyState.LOST),))
-    assert {row.state for row in world.rows("SELECT state FROM copy")} == {"lost"}
+    with world.database.begin() as connection:
+        for member in container.members:
+            place = f"{uri}#offset={container.slots[member.package].offset}&length={member.size}"
+            work.keep(connection, member.archive, (), (Copy(member.package, "tape", place, member.size, {}),))
+        elsewhere = Copy(
+            other.package, "tape", world.tape.uri("containers/other.tar") + "#offset=0&length=500", 500, {}
+        )
+        work.keep(connection, other.archive, (), (elsewhere,))
+    world.tape.files[f"containers/{container.id}.tar"] = b""
+    return container
+
+
+def placed(container: Container, member: Member) -> Event:
+    """The event that said where the copy of an AIP is."""
+    uri, offset = FakeTape().uri(f"containers/{container.id}.tar"), container.slots[member.package].offset
+    return Event(
+        new_id(), "replication", NOW,
+        details=(f"copy on tape: {uri}, in container {container.id} at byte {offset}, {member.size} bytes",),
+        outcomes=(Outcome(SUCCESS),), objects=(Identifier("UUID", str(member.package), ("source",)),),
+    )  # fmt: skip
+
+
+def test_who_loses_a_container_has_lost_all_its_aips_and_the_log_of_each_says_so(database: Engine) -> None:
+    world = World(database, tape_group_below=10**6, tape_group_seconds=3600, tape_poll_seconds=30)
+    container = contained(world)
+    first, *others = container.members
+    lost(world, first.archive)
+    members = [member.package for member in container.members]
+    states = {row.package_id: row.state for row in world.rows("SELECT package_id, state FROM copy")}
+    assert {states.pop(each) for each in members} == {"lost"}
+    assert set(states.values()) == {"held"}
+    with database.connect() as connection:
+        histories = {
+            member.archive: [each.event for each in log.events_of(connection, archive_id=member.archive, limit=50)]
+            for member in container.members
+        }
+    told = world.rows("SELECT event FROM outbox WHERE event ->> 'type' = 'org.perdura.fixity.failed.v1'")
+    assert {row.event["subject"] for row in told} == {f"archive/{member.archive}" for member in container.members}
+    for member in others:
+        (event,) = (each for each in histories[member.archive] if each.type == "recovery")
+        assert event.outcomes[0].outcome == FAILURE
+        assert f"a recall of the Archive {first.archive}" in event.outcomes[0].notes[0]
+        assert {link.value for link in event.objects} == {str(member.package), str(member.archive)}
+        found = history([("archive-cta", placed(container, member)), ("archive-cta", event)])
+        assert [each.state for each in found.tape] == [CopyState.LOST], "a registry that is rebuilt knows it too"
+
+
+def test_what_was_lost_with_a_container_before_is_not_told_again(database: Engine) -> None:
+    world = World(database, tape_group_below=10**6, tape_group_seconds=3600, tape_poll_seconds=30)
+    container = contained(world)
+    lost(world, container.members[0].archive)
+    before = world.rows("SELECT xml FROM premis_log")
+    lost(world, container.members[1].archive)
+    after = world.rows("SELECT xml FROM premis_log")
+    assert len(after) == len(before) + 1, "that of its own recall"
 
 
 def test_an_old_loss_says_nothing_of_the_copy_made_since(database: Engine) -> None:

@@ -18,7 +18,7 @@ from perdura.outcome import Copy, File, Package, StepState
 from perdura.ports import Offer
 from perdura.premis import log
 from perdura.premis.model import SUCCESS, Event, Identifier, Outcome
-from perdura.registry import offers, work
+from perdura.registry import offers, tape_containers, work
 from perdura.registry.archives import ask
 from perdura.registry.transitions import ArchiveState
 
@@ -168,6 +168,7 @@ def insert(connection: Connection, archive: RebuiltArchive) -> list[CloudEvent]:
         },
     )
     work.keep(connection, archive.id, archive.packages, archive.copies)
+    tape_containers.lost_with(connection, archive.copies)
     for package, files in archive.files:
         work.keep_files(connection, package, files)
     for version in archive.versions:

@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from perdura.ids import new_id
-from perdura.outcome import ArchiveView
+from perdura.outcome import ArchiveView, Copy, CopyState
 from perdura.packages.tape_container import Container, Member, grouped
 from perdura.storage.store import ObjectRef
 
@@ -110,6 +110,42 @@ def _made(connection: Connection, rows: list[Any], now: datetime) -> Container:
     connection.execute(_MEMBERS, {"container": container.id, "members": json.dumps(placed)})
     connection.execute(_INTO, {"container": container.id, "common": json.dumps(common), "members": json.dumps(placed)})
     return container
+
+
+@dataclass(frozen=True, slots=True)
+class LostWith:
+    """An AIP whose copy is lost because the container is in which it lies."""
+
+    archive: UUID
+    package: UUID
+    uri: str
+    checksums: Mapping[str, str]
+
+
+_LOST_WITH = text("""
+    UPDATE copy SET state = 'lost'
+    FROM tape_container_member AS lost JOIN tape_container_member AS member USING (container_id)
+        JOIN package ON package.id = member.package_id
+    WHERE lost.package_id = :package AND member.package_id = copy.package_id AND copy.location = :location
+        AND copy.state = 'held' AND split_part(copy.uri, '#', 1) = split_part(:uri, '#', 1)
+    RETURNING package.archive_id, copy.package_id, copy.uri, copy.checksums
+""")
+
+
+def lost_with(connection: Connection, copies: Collection[Copy]) -> list[LostWith]:
+    """Let go of what is lost with these copies: a container is one file on tape, whoever lost one AIP has lost all.
+
+    Gives back those that counted until now, in the order of their ids.
+    """
+    lost = [
+        LostWith(row.archive_id, row.package_id, row.uri, row.checksums)
+        for copy in copies
+        if copy.state is CopyState.LOST
+        for row in connection.execute(
+            _LOST_WITH, {"package": copy.package_id, "location": copy.location, "uri": copy.uri}
+        )
+    ]
+    return sorted(lost, key=lambda each: each.package)
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,14 +246,6 @@ _KEEP = text("""
     WHERE excluded.state = 'held' OR copy.uri = excluded.uri
 """)
 
-_LOST_WITH_IT = text("""
-    UPDATE copy SET state = 'lost'
-    FROM tape_container_member AS lost JOIN tape_container_member AS member USING (container_id)
-    WHERE lost.package_id = :package AND member.package_id = copy.package_id AND copy.location = :location
-        AND copy.state = 'held' AND split_part(copy.uri, '#', 1) = split_part(:uri, '#', 1)
-""")
-"""A container is one file on tape: who lost one of its AIPs has lost them all."""
-
 _FILES = text("""
     INSERT INTO package_file (package_id, path, size, checksums, "offset", format_name, format_key, media_type)
     SELECT :package, path, size, checksums, "offset", format_name, format_key, media_type
@@ -369,7 +361,8 @@ def left_behind(connection: Connection, step: UUID, checkpoint: Mapping[str, Any
 def keep(connection: Connection, archive: UUID, packages: Sequence[Package], copies: Sequence[Copy]) -> None:
     """Record packages of an Archive and where copies of them lie; what is known of them already is replaced.
 
-    That a copy is lost or damaged says nothing of the one that was made in its stead at another place.
+    That a copy is lost or damaged says nothing of the one that was made in its stead at another place. What is lost
+    with it is for `tape_containers.lost_with`.
     """
     if packages or copies:
         connection.execute(
@@ -380,9 +373,6 @@ def keep(connection: Connection, archive: UUID, packages: Sequence[Package], cop
                 "copies": json.dumps([_plain(copy) for copy in copies]),
             },
         )
-    for copy in copies:
-        if copy.state is CopyState.LOST:
-            connection.execute(_LOST_WITH_IT, {"package": copy.package_id, "location": copy.location, "uri": copy.uri})
 
 
 def keep_files(connection: Connection, package: UUID, files: Sequence[File]) -> None:

@@ -20,6 +20,7 @@ from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.premis import agents, log, model
 from perdura.registry import outbox, units, work
 from perdura.registry.transitions import ArchiveState
+from perdura.runtime.lost_together import lost_together
 
 UNSUCCESSFUL = frozenset({StepState.FAILED, StepState.BLOCKED})
 
@@ -91,6 +92,7 @@ def close(
         for name, data, key in _told(started, outcome, following, now)
     ]
     outbox.write(connection, events, finished=(function, finished) if finished else None)
+    lost_together(connection, archive, outcome.copies, function, now, cause)
     return events
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from perdura import __version__
 from perdura.ids import derived_id
@@ -67,6 +68,20 @@ def failed(archive: ArchiveView, aip: Package, at: datetime, uri: str, code: str
     """A recall that did not succeed."""
     return _event(
         archive, aip, at, "recovery-failed", "recovery", (f"{READ_BACK}{uri}",), FAILURE, (f"{code}: {message}",)
+    )
+
+
+def lost_with(archive: ArchiveView, at: datetime, uri: str, *, owner: UUID, package: UUID) -> Event:
+    """That a recall of `archive` found the container lost in which the AIP `package` of the Archive `owner` lies."""
+    message = f"lost-on-tape: The container with this AIP is lost, as a recall of the Archive {archive.id} found out."
+    return Event(
+        id=derived_id("premis", archive.step.id, archive.step.attempt, "lost-with", package),
+        type="recovery",
+        at=at,
+        details=(f"{READ_BACK}{uri}",),
+        outcomes=(Outcome(FAILURE, (message,)),),
+        agents=(SOFTWARE,),
+        objects=(Identifier("UUID", str(package), ("source",)), Identifier("UUID", str(owner))),
     )
 
 
