@@ -31,6 +31,7 @@ def check(files: tuple[Path, ...], crds: Path | None, as_json: bool, strict: boo
 
     FILE is a YAML file or a directory with a kustomization. The exit code is 1 if any document is rejected.
     """
+    from perdura.local import manifests_core
     from perdura.local.manifests_check import check as run
     from perdura.local.manifests_kustomize import BadManifest, render
     from perdura.local.manifests_schema import read_schemas
@@ -42,9 +43,13 @@ def check(files: tuple[Path, ...], crds: Path | None, as_json: bool, strict: boo
         except BadManifest as unreadable:
             checked.append(Checked({"metadata": {"name": str(file)}}, (error("", unreadable.message),)))
     try:
-        checked = run(documents, read_schemas(crds) if crds else None) + checked
+        checked = run(documents, read_schemas(crds) if crds else None, manifests_core.known()) + checked
     except PerduraError as problem:
         raise click.ClickException(problem.message) from problem
+    if not manifests_core.known():
+        click.echo(
+            "Fields of Kubernetes' own kinds are not looked at: install `perdura[dev]` for their schemas.", err=True
+        )
     for one in checked:
         if as_json:
             click.echo(json.dumps(one.as_json(), ensure_ascii=False))

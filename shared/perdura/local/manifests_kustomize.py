@@ -1,7 +1,7 @@
 """The part of kustomize that our own `infra/` uses: resources, namespace, images and patches; the rest is refused.
 
 Neither kustomize nor kubectl can be had where Perdura runs as one command, and the local broker and the manifest
-checker must see what a cluster would see.
+checker must see what a cluster would see; the tests compare it with kubectl where there is one.
 """
 
 from __future__ import annotations
@@ -125,10 +125,10 @@ def _patch(documents: list[Document], patch: Mapping[str, Any], file: Path) -> N
     else:
         bodies = _patch_documents(patch["patch"])
     for body in bodies:
-        target = patch.get("target") or {"kind": body["kind"], "name": body["metadata"]["name"]}
+        target = patch.get("target") or _identity(body)
         matched = [document for document in documents if _matches(document, target)]
-        if not matched:
-            raise BadManifest(f"{file}: no resource matches the patch of {dict(target)}")
+        if not matched and "target" not in patch:
+            raise BadManifest(f"{file}: no resource matches the patch of {target}")
         for document in matched:
             if isinstance(body, list):
                 for operation in body:
@@ -144,9 +144,21 @@ def _patch_documents(text: str) -> list[Any]:
 
 
 def _matches(document: Document, target: Mapping[str, Any]) -> bool:
-    group, _, _ = document.get("apiVersion", "").rpartition("/")
-    found = {"kind": document.get("kind"), "name": document.get("metadata", {}).get("name"), "group": group}
-    return all(found.get(key) == value for key, value in target.items() if key != "version")
+    found = _identity(document)
+    return all(found.get(key) == value for key, value in target.items())
+
+
+def _identity(document: Document) -> dict[str, Any]:
+    """What kustomize knows a resource by; a patch without a `target` must name all of it, its namespace too."""
+    group, _, version = document.get("apiVersion", "").rpartition("/")
+    metadata = document.get("metadata", {})
+    return {
+        "group": group,
+        "version": version,
+        "kind": document.get("kind"),
+        "name": metadata.get("name"),
+        "namespace": metadata.get("namespace"),
+    }
 
 
 def _merge(document: Any, patch: Any) -> Any:

@@ -37,6 +37,7 @@ _UNITS = {
     "": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12,
     "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40,
 }  # fmt: skip
+_CHOOSING = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"})
 _EMITS = "perdura.org/emits"
 """Annotation of a Service: the types it emits, separated by blanks."""
 
@@ -51,6 +52,7 @@ def lint_document(document: Document) -> Iterator[Finding]:
     spec = document.get("spec")
     if not isinstance(spec, Mapping):
         return
+    yield from _pod(document)
     match _kind(document):
         case ("serving.knative.dev", "Service"):
             yield from _service(spec)
@@ -60,6 +62,11 @@ def lint_document(document: Document) -> Iterator[Finding]:
             for name in (spec.get("ceOverrides") or {}).get("extensions") or {}:
                 if name != name.lower():
                     yield lint("spec.ceOverrides.extensions", f"{name}: CloudEvents attribute names are lower case")
+
+
+def pinned(image: object) -> bool:
+    """Whether an image is named by its digest, so that what was checked is what runs."""
+    return bool(_DIGEST.search(str(image or "")))
 
 
 def lint_bundle(documents: Sequence[Document]) -> Iterator[tuple[Document, Finding]]:
@@ -95,16 +102,33 @@ def _service(spec: Values) -> Iterator[Finding]:
     if annotations.get(f"{_AUTOSCALING}max-scale") in (None, "0"):
         yield lint(f"spec.template.metadata.annotations.{_AUTOSCALING}max-scale", "the number of replicas is unlimited")
     pod = template.get("spec") or {}
-    path = "spec.template.spec"
     if pod.get("responseStartTimeoutSeconds", 0) > pod.get("timeoutSeconds", 300):
-        yield lint(f"{path}.responseStartTimeoutSeconds", "longer than timeoutSeconds")
+        yield lint("spec.template.spec.responseStartTimeoutSeconds", "longer than timeoutSeconds")
+
+
+def _pod(document: Document) -> Iterator[Finding]:
+    """What is wrong with the pods that a document makes, whatever its kind."""
+    path = "spec.job.spec.template" if document.get("kind") == "JobSink" else "spec.template"
+    template: Any = document
+    for name in path.split("."):
+        template = template.get(name) if isinstance(template, Mapping) else None
+    if not isinstance(template, Mapping) or not isinstance(template.get("spec"), Mapping):
+        return
+    pod = template["spec"]
+    path = f"{path}.spec"
+    chosen = (
+        ((document["spec"].get("selector") or {}).get("matchLabels") or {}) if document["kind"] in _CHOOSING else {}
+    )
+    labels = (template.get("metadata") or {}).get("labels") or {}
+    if not chosen.items() <= labels.items():
+        yield lint("spec.selector.matchLabels", "its own pods do not have these labels")
     secrets = {volume.get("name") for volume in pod.get("volumes") or () if "secret" in volume}
     for index, container in enumerate(pod.get("containers") or ()):
         yield from _container(container, f"{path}.containers[{index}]", secrets)
 
 
 def _container(container: Values, path: str, secrets: set[Any]) -> Iterator[Finding]:
-    if not _DIGEST.search(str(container.get("image", ""))):
+    if not pinned(container.get("image")):
         yield lint(f"{path}.image", "not pinned by a sha256 digest")
     resources = container.get("resources") or {}
     limits = resources.get("limits") or {}

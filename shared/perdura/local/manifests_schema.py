@@ -5,6 +5,7 @@ Needs `jsonschema`, of the extra `dev`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,15 @@ _CARRIED_OVER = (
     "required", "oneOf", "anyOf", "allOf", "not",
 )  # fmt: skip
 
+STACK = "Stack"
+"""What reports call a `stack.yml` of OpenFaaS, which has no kind of its own."""
+
 Schemas = Mapping[tuple[str, str], Mapping[str, Any]]
 """JSON Schemas by (apiVersion, kind)."""
 
 
 def read_schemas(folder: Path) -> Schemas:
-    """The schemas of every version of every CustomResourceDefinition below a folder. Raises BadManifest."""
+    """The schemas of all CustomResourceDefinitions below a folder, and of OpenFaaS's stacks. Raises BadManifest."""
     schemas: dict[tuple[str, str], Mapping[str, Any]] = {}
     for file in sorted(folder.rglob("*.yaml")):
         for document in read_documents(file):
@@ -34,12 +38,14 @@ def read_schemas(folder: Path) -> Schemas:
                     if schema is not None:
                         key = (f"{spec['group']}/{version['name']}", spec["names"]["kind"])
                         schemas[key] = _root(schema)
+    for file in sorted(folder.rglob("stack.schema.json")):
+        schemas["", STACK] = _of_stack(json.loads(file.read_text("utf-8")))
     return schemas
 
 
 def check_schema(document: Document, schemas: Schemas) -> Iterator[Finding]:
     """What the schema of the document's kind says; nothing for a kind that has none here."""
-    schema = schemas.get((str(document.get("apiVersion")), str(document.get("kind"))))
+    schema = schemas.get((str(document.get("apiVersion", "")), str(document.get("kind"))))
     if schema is None:
         return
     try:
@@ -68,6 +74,11 @@ def _root(schema: Mapping[str, Any]) -> dict[str, Any]:
     }
     converted["additionalProperties"] = False
     return converted
+
+
+def _of_stack(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """A stack's schema with the kind and the name that the file itself has not."""
+    return {**schema, "properties": {**schema["properties"], "kind": {"const": STACK}, "metadata": {"type": "object"}}}
 
 
 def _convert(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from perdura.local.manifests_cesql import BadExpression, check_syntax
 from perdura.local.manifests_check import check
 from perdura.local.manifests_cli import manifests
 from perdura.local.manifests_kustomize import BadManifest, read_documents, render
+from perdura.local.manifests_schema import read_schemas
 from tests.shared_data import reference_data
 
 DIGEST = "@sha256:" + "0" * 64
@@ -148,6 +149,73 @@ def test_lint_of_a_bundle(documents: tuple[dict[str, Any], ...], expected: set[s
     assert findings(*documents) == expected
 
 
+DEPLOYMENT: dict[str, Any] = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "d"},
+    "spec": {
+        "selector": {"matchLabels": {"app": "d"}},
+        "template": {
+            "metadata": {"labels": {"app": "d"}},
+            "spec": {"containers": [{"name": "d", **SERVICE["spec"]["template"]["spec"]["containers"][0]}]},
+        },
+    },
+}
+POLICY = {
+    "apiVersion": "networking.k8s.io/v1",
+    "kind": "NetworkPolicy",
+    "metadata": {"name": "p"},
+    "spec": {"podSelector": {}},
+}
+JOB_SINK = {
+    "apiVersion": "sinks.knative.dev/v1alpha1",
+    "kind": "JobSink",
+    "metadata": {"name": "s"},
+    "spec": {
+        "job": {"spec": {"template": {"spec": {**DEPLOYMENT["spec"]["template"]["spec"], "restartPolicy": "Never"}}}}
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("document", "place"),
+    [
+        (changed(DEPLOYMENT, "spec.replcas", 2), "spec"),
+        (changed(POLICY, "spec.podSelectr", {}), "spec"),
+        (changed(JOB_SINK, "spec.job.spec.backofLimit", 2), "spec.job.spec"),
+        (changed(DEPLOYMENT, "kind", "Deploiment"), "kind"),
+    ],
+)
+def test_kinds_of_kubernetes_are_read_strictly(document: dict[str, Any], place: str) -> None:
+    for good in (DEPLOYMENT, POLICY, JOB_SINK):
+        assert check([good], core=True)[0].findings == ()
+    [checked] = check([document], core=True)
+    assert checked.rejected
+    assert [finding.path for finding in checked.findings] == [place]
+
+
+@pytest.mark.parametrize(
+    ("document", "path", "value", "place"),
+    [
+        (DEPLOYMENT, "spec.selector.matchLabels", {"app": "x"}, "spec.selector.matchLabels"),
+        (DEPLOYMENT, f"{POD}.containers.0.image", "foo:latest", f"{POD}.containers[0].image"),
+        (JOB_SINK, f"spec.job.{POD}.containers.0.image", "foo:latest", f"spec.job.{POD}.containers[0].image"),
+    ],
+)
+def test_pods_of_every_kind_are_looked_at(document: dict[str, Any], path: str, value: Any, place: str) -> None:
+    assert findings(changed(document, path, value)) == {place}
+
+
+def test_a_stack_of_openfaas_is_checked_by_its_own_rules() -> None:
+    function = {"image": f"registry.example.org/fn{DIGEST}", "skip_build": True, "readonly_root_filesystem": True}
+    stack = {"provider": {"name": "openfaas"}, "functions": {"fn": function}}
+    [checked] = check([stack], read_schemas(reference_data("crds")))
+    assert (checked.kind, checked.name, checked.findings) == ("Stack", "openfaas", ())
+    assert findings(changed(stack, "functions.fn.image", "fn:latest")) == {"functions.fn.image"}
+    [checked] = check([changed(stack, "functions.fn.imag", "x")], read_schemas(reference_data("crds")))
+    assert checked.rejected
+
+
 def test_types_without_trigger_or_event_type() -> None:
     messages = [
         finding.message
@@ -263,7 +331,12 @@ def test_kustomizations(tmp_path: Path) -> None:
                 "patches": [
                     {
                         "patch": yaml.safe_dump(
-                            {"kind": "Broker", "metadata": {"name": "b"}, "spec": {"delivery": None}}
+                            {
+                                "apiVersion": BROKER["apiVersion"],
+                                "kind": "Broker",
+                                "metadata": {"name": "b", "namespace": "one"},
+                                "spec": {"delivery": None},
+                            }
                         )
                     },
                     {
@@ -286,7 +359,11 @@ def test_kustomizations(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "kustomization",
-    [{"helmCharts": []}, {"resources": ["missing.yaml"]}, {"patches": [{"target": {"kind": "X"}, "patch": "{}"}]}],
+    [
+        {"helmCharts": []},
+        {"resources": ["missing.yaml"]},
+        {"patches": [{"patch": "apiVersion: v1\nkind: X\nmetadata: {name: x}\n"}]},
+    ],
 )
 def test_what_the_renderer_does_not_understand(tmp_path: Path, kustomization: dict[str, Any]) -> None:
     (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
