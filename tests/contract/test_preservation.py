@@ -119,6 +119,53 @@ def test_who_waits_longer_goes_first(database: Engine, book: SubmissionBook) -> 
     assert isinstance(book.reserve(first, [ONE]), Submission)
 
 
+def test_who_waits_for_another_instance_holds_up_nobody(database: Engine, book: SubmissionBook) -> None:
+    with database.begin() as connection:
+        archivematica.set_mode(connection, "one", "draining", "maintenance", ["one"])
+    queued(database, book, 50_000)
+    refused = queued(database, book)
+    book.note(replace(refused, refused=("two",)))
+    queued(database, book, wanted="one")
+    for _ in range(TWO.packages):
+        assert isinstance(book.reserve(queued(database, book), [ONE, TWO]), Submission)
+
+
+def test_as_many_go_at_once_as_there_are_places(database: Engine, book: SubmissionBook) -> None:
+    older = [queued(database, book) for _ in range(2)]
+    mine = queued(database, book)
+    kept = book.reserve(mine, [TWO])
+    assert isinstance(kept, Submission)
+    assert all(isinstance(book.reserve(each, [TWO]), Submission) for each in older)
+
+
+def test_a_package_that_waits_for_much_room_is_kept_it_after_a_while(database: Engine, book: SubmissionBook) -> None:
+    kept = book.reserve(queued(database, book, 200), [TWO])
+    assert isinstance(kept, Submission)
+    large = queued(database, book, 900)
+    assert isinstance(book.reserve(queued(database, book), [TWO]), Submission)
+    with database.begin() as connection:
+        connection.execute(
+            text("UPDATE archivematica_submission SET queued_at = queued_at - interval '2 hours' WHERE id = :id"),
+            {"id": large.id},
+        )
+    assert book.reserve(queued(database, book), [TWO]) == "others were queued before"
+    assert isinstance(book.reserve(queued(database, book), [ONE, TWO]), Submission)
+
+
+def test_a_step_that_waits_keeps_its_place_in_the_queue_though_nobody_looked_lately(
+    database: Engine, book: SubmissionBook
+) -> None:
+    older = [queued(database, book) for _ in range(TWO.packages)]
+    with database.begin() as connection:
+        connection.execute(text("UPDATE archivematica_submission SET looked_at = now() - interval '1 hour'"))
+    assert isinstance(book.reserve(queued(database, book), [ONE]), Submission)
+    with database.begin() as connection:
+        connection.execute(
+            text("UPDATE step SET state = 'waiting' WHERE id = ANY(:ids)"), {"ids": [each.step for each in older]}
+        )
+    assert book.reserve(queued(database, book), [TWO]) == "others were queued before"
+
+
 def test_drained_paused_and_unreachable_instances_get_nothing_new(database: Engine, book: SubmissionBook) -> None:
     for mode in ("draining", "paused"):
         with database.begin() as connection:

@@ -527,6 +527,25 @@ def test_a_package_larger_than_any_instance_may_have_is_refused_at_once() -> Non
     assert case.outcome.error_code == "too-large-for-archivematica"
 
 
+def test_a_package_that_only_a_drained_instance_could_take_holds_up_no_other() -> None:
+    scene = Scene("big", "small")
+    scene.driver.instances = {
+        "big": instance(scene.fakes["big"], "big"),
+        "small": instance(scene.fakes["small"], "small", bytes=2000),
+    }
+    scene.driver.use(scene.driver.book)
+    scene.driver.book.modes["big"] = "draining"
+    huge = scene.driver.add(1, {"h.bin": random.Random(1).randbytes(50_000)})
+    scene.driver.run(30, tick=5)
+    small = [scene.driver.add(number) for number in range(2, 8)]
+    scene.driver.run(1800, tick=5)
+    assert {case.state for case in small} == {StepState.COMPLETED}
+    assert huge.state is StepState.WAITING
+    scene.driver.book.modes["big"] = "active"
+    scene.driver.run(1800, tick=5)
+    assert huge.state is StepState.COMPLETED
+
+
 def test_nothing_new_goes_to_an_instance_that_does_not_answer() -> None:
     scene = Scene("one", "two")
     scene.fakes["one"].down = True

@@ -12,10 +12,13 @@ from sqlalchemy import Connection, Engine, Row, text
 
 from perdura.errors import Conflict, NotFound
 from perdura.fleet import IN_FLIGHT, Probe, Submission, Terms
+from perdura.fleet_places import LETS_PASS, Room, Waiting, place
 from perdura.ids import derived_id
 
 PATIENCE_OF_QUEUE = 120.0
-"""Seconds after which an older submission that nobody looked at no longer holds up younger ones."""
+"""Seconds after which an older submission whose step does not wait, and that nobody looked at, is no longer before."""
+LARGEST = 2**63 - 1
+"""Bytes of a package that an instance without a limit may have."""
 
 _COLUMNS = (
     "id, archive_id, step_id, name, size, wanted, queued_at, state, instance, configuration, path, ahead, ahead_bytes, "
@@ -108,7 +111,7 @@ class SubmissionBook:
     def reserve(self, submission: Submission, offers: Sequence[Terms]) -> Submission | str:
         """Keep a place at the least-loaded instance; or the reason why there is none now.
 
-        First come, first served: whoever is queued longer and looked lately goes first.
+        First come, first served: whoever is queued longer and could go there too goes first.
         """
         with self._engine.begin() as connection:
             connection.execute(
@@ -123,46 +126,23 @@ class SubmissionBook:
                 text("UPDATE archivematica_submission SET looked_at = clock_timestamp() WHERE id = :id"),
                 {"id": submission.id},
             )
-            usable = [(terms, states[terms.name]) for terms in offers if _refusal(states[terms.name]) is None]
-            if not usable:
-                reasons = sorted({f"{terms.name}: {_refusal(states[terms.name])}" for terms in offers})
-                return "; ".join(reasons) or "no Archivematica is configured"
-            room = [(terms, state) for terms, state in usable if _has_room(terms, state, submission.size)]
-            if not room:
+            reasons = {terms.name: _refusal(states[terms.name]) for terms in offers}
+            rooms = [_room(terms, states[terms.name]) for terms in offers if reasons[terms.name] is None]
+            if not rooms:
+                told = sorted(f"{name}: {reason}" for name, reason in reasons.items())
+                return "; ".join(told) or "no Archivematica is configured"
+            mine = Waiting(submission.size, submission.wanted, submission.refused)
+            if place(mine, rooms) is None:
                 return "every Archivematica has as much to do as it may have"
-            if self._somebody_before(connection, submission, len(room)):
+            chosen = place(mine, rooms, _before(connection, submission, rooms))
+            if chosen is None:
                 return "others were queued before"
-            terms, state = min(
-                room, key=lambda each: (each[1].packages / each[0].packages, each[1].bytes, each[0].name)
-            )
+            ahead = states[chosen.terms.name]
             kept = replace(
-                submission,
-                state="reserved",
-                instance=terms.name,
-                ahead=state.packages,
-                ahead_bytes=state.bytes,
+                submission, state="reserved", instance=ahead.name, ahead=ahead.packages, ahead_bytes=ahead.bytes
             )
             _write(connection, kept)
         return kept
-
-    def _somebody_before(self, connection: Connection, submission: Submission, places: int) -> bool:
-        """Whether so many older submissions wait, each as likely to take the place."""
-        before = connection.execute(
-            text(f"""
-                SELECT count(*) FROM archivematica_submission AS other JOIN step ON step.id = other.step_id
-                WHERE other.state = 'queued' AND (other.queued_at, other.id) < (:queued, CAST(:id AS uuid))
-                    AND {_UNDER_WAY}
-                    AND other.looked_at > clock_timestamp() - interval '1 second' * :patience
-                    AND (other.wanted IS NULL OR other.wanted IS NOT DISTINCT FROM CAST(:wanted AS text))
-            """),  # noqa: S608
-            {
-                "queued": submission.queued_at,
-                "id": submission.id,
-                "patience": PATIENCE_OF_QUEUE,
-                "wanted": submission.wanted,
-            },
-        ).scalar_one()
-        return int(before) >= places
 
     def note(self, submission: Submission) -> None:
         """Write down what changed."""
@@ -305,6 +285,21 @@ _ENDED_ALIKE = f"""
             THEN clock_timestamp() + interval '1 second' * :pause ELSE paused_until END
     WHERE name = :name
 """  # noqa: S608 - a constant of this module
+_BEFORE = f"""
+    SELECT DISTINCT other.queued_at, other.id, other.size, other.wanted, other.refused,
+        extract(epoch FROM statement_timestamp() - other.queued_at) AS waited
+    FROM unnest(CAST(:names AS text[]), CAST(:all AS bigint[]), CAST(:free AS bigint[])) AS room (name, all_bytes, free)
+    CROSS JOIN LATERAL (
+        SELECT s.queued_at, s.id, s.size, s.wanted, s.refused
+        FROM archivematica_submission AS s JOIN step ON step.id = s.step_id
+        WHERE s.state = 'queued' AND (s.queued_at, s.id) < (:queued, CAST(:id AS uuid)) AND {_UNDER_WAY}
+            AND (step.state = 'waiting' OR s.looked_at > clock_timestamp() - interval '1 second' * :patience)
+            AND (s.wanted IS NULL OR s.wanted = room.name) AND NOT room.name = ANY(s.refused)
+            AND (s.size <= room.free OR s.size <= room.all_bytes
+                AND s.queued_at < clock_timestamp() - interval '1 second' * :lets_pass)
+        ORDER BY s.queued_at, s.id LIMIT :most
+    ) AS other ORDER BY other.queued_at, other.id
+"""  # noqa: S608 - a constant of this module
 _STATES = f"""
     SELECT name, mode, reason, paused_until, failures, reachable, version, checked_at,
         paused_until IS NOT NULL AND paused_until <= clock_timestamp() AS on_trial,
@@ -352,9 +347,30 @@ def _refusal(state: InstanceState) -> str | None:
     return None
 
 
-def _has_room(terms: Terms, state: InstanceState, size: int) -> bool:
-    fits = terms.bytes is None or state.bytes + size <= terms.bytes
-    return state.packages < terms.packages and fits
+def _room(terms: Terms, state: InstanceState) -> Room:
+    return Room(terms, state.packages, state.bytes, 1 if state.mode == "trial" else terms.packages)
+
+
+def _before(connection: Connection, submission: Submission, rooms: Sequence[Room]) -> list[Waiting]:
+    """Who was queued before and fits into one of `rooms`, or is to be kept room for there, oldest first.
+
+    For each no more than there are places in all, and rooms to be kept.
+    """
+    places = sum(max(room.places - room.packages, 0) for room in rooms)
+    found = connection.execute(
+        text(_BEFORE),
+        {
+            "queued": submission.queued_at,
+            "id": submission.id,
+            "patience": PATIENCE_OF_QUEUE,
+            "names": [room.terms.name for room in rooms],
+            "all": [LARGEST if room.terms.bytes is None else room.terms.bytes for room in rooms],
+            "free": [LARGEST if room.terms.bytes is None else room.terms.bytes - room.bytes for room in rooms],
+            "lets_pass": LETS_PASS,
+            "most": places + len(rooms),
+        },
+    )
+    return [Waiting(int(row.size), row.wanted, tuple(row.refused), float(row.waited)) for row in found]
 
 
 def _write(connection: Connection, submission: Submission) -> None:

@@ -62,13 +62,14 @@ TAKEN = "taken over"
 class Sweep:
     """One round of looks: an instance that did not answer is left alone for the rest of it.
 
-    One of `taking_none` is not asked for transfers again.
+    One of `taking_none` is not asked for transfers again. `full` says by wish and refusals from how many bytes on there
+    was no place, and why: nothing larger that was queued later finds one.
     """
 
     fleet: Fleet
     taking_none: set[str] = field(default_factory=set)
     unanswering: dict[str, PerduraError] = field(default_factory=dict)
-    full: str | None = None
+    full: dict[tuple[str | None, frozenset[str]], tuple[int, str]] = field(default_factory=dict)
 
 
 def run(archive: ArchiveView, ports: Ports) -> Outcome:
@@ -94,12 +95,11 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
 
 
 def poll(archives: Sequence[ArchiveView], ports: Ports) -> Sequence[tuple[ArchiveView, Outcome]]:
-    """Look at many waiting submissions, the longest waiting first, within the time there is."""
+    """Look at many waiting submissions, in the order in which they were queued, within the time there is."""
     sweep = Sweep(fleet_of(ports))
     outcomes: list[tuple[ArchiveView, Outcome]] = []
-    ordered = sorted(archives, key=lambda each: each.step.created_at.timestamp() if each.step.created_at else 0.0)
-    for archive in ordered:
-        submission = sweep.fleet.book.of_step(archive.step.id)
+    looked_at = [(archive, sweep.fleet.book.of_step(archive.step.id)) for archive in archives]
+    for archive, submission in sorted(looked_at, key=lambda each: _turn(each[1])):
         if submission is None or submission.state in {"reserved", "stored", "closed"}:
             outcomes.append((archive, Outcome(StepState.QUEUED, checkpoint=dict(archive.step.checkpoint))))
         elif ports.deadline.near():
@@ -120,16 +120,21 @@ def probe(fleet: Fleet) -> None:
             fleet.book.seen(name, None, error.message)
 
 
+def _turn(submission: Submission | None) -> tuple[float, str]:
+    return (submission.queued_at.timestamp(), str(submission.id)) if submission else (0.0, "")
+
+
 def _look_for_place(submission: Submission, ports: Ports, sweep: Sweep) -> Outcome:
-    if sweep.full is not None and submission.wanted is None:
-        return waiting(submission, ports, "archivematica-busy", sweep.full, QUEUE_SECONDS)
+    kind = submission.wanted, frozenset(submission.refused)
+    smallest, why = sweep.full.get(kind, (submission.size + 1, ""))
+    if submission.size >= smallest:
+        return waiting(submission, ports, "archivematica-busy", why, QUEUE_SECONDS)
     try:
         kept = reserved(submission, sweep.fleet)
     except Broken as error:
         return Outcome(StepState.BLOCKED, error_code=error.code, message=error.message)
     if isinstance(kept, str):
-        if submission.wanted is None:
-            sweep.full = kept
+        sweep.full[kind] = submission.size, kept
         return waiting(submission, ports, "archivematica-busy", kept, QUEUE_SECONDS)
     return Outcome(StepState.QUEUED, checkpoint={"submission": str(submission.id), "name": submission.name})
 

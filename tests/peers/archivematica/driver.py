@@ -18,6 +18,7 @@ from perdura.clients.archivematica.connect import ConnectedArchivematica
 from perdura.clients.archivematica.instances import Instance
 from perdura.errors import Broken, PerduraError, Rejected, Retryable
 from perdura.fleet import IN_FLIGHT, Archivematica, Fleet, Probe, Submission, Terms
+from perdura.fleet_places import Room, Waiting, place
 from perdura.ids import derived_id
 from perdura.outcome import ArchiveView, Outcome, Package, PackageKind, StepState, StepView
 from perdura.ports import Deadline, Ports
@@ -55,7 +56,7 @@ def instance(fake: FakeArchivematica, name: str = "one", **more: object) -> Conn
 
 
 class MemoryBook:
-    """The book of submissions in memory, with the rules of the registry's."""
+    """The book of submissions in memory, with the rules of the registry's: places go by the same function."""
 
     def __init__(self, clock: SteppedClock, limit: int = 5, pause: float = 900) -> None:
         self.rows: dict[UUID, Submission] = {}
@@ -85,30 +86,36 @@ class MemoryBook:
         return [row for row in self.rows.values() if row.in_flight and row.step in self.over][:most]
 
     def reserve(self, submission: Submission, offers: Sequence[Terms]) -> Submission | str:
-        room = []
-        for terms in offers:
-            mine = [row for row in self.rows.values() if row.instance == terms.name and row.state in IN_FLIGHT]
-            paused = self.paused_until.get(terms.name)
-            trial = paused is not None and paused <= self._clock.now()
-            if self.modes.get(terms.name, "active") != "active" or not self.reachable.get(terms.name, True):
-                continue
-            if paused is not None and not (trial and not mine):
-                continue
-            size = sum(row.size for row in mine)
-            if len(mine) < terms.packages and (terms.bytes is None or size + submission.size <= terms.bytes):
-                room.append((len(mine) / terms.packages, size, terms.name, terms, len(mine)))
-        if not room:
+        rooms = [room for terms in offers if (room := self._room(terms)) is not None]
+        mine = _waiting(submission)
+        chosen = place(mine, rooms, self._before(submission, rooms)) if place(mine, rooms) else None
+        if chosen is None:
             return "every Archivematica has as much to do as it may have"
-        _, size, name, terms, count = min(room, key=lambda each: each[:3])
+        (ahead,) = [room for room in rooms if room.terms == chosen.terms]
         kept = replace(
-            submission,
-            state="reserved",
-            instance=name,
-            ahead=count,
-            ahead_bytes=size,
+            submission, state="reserved", instance=ahead.terms.name, ahead=ahead.packages, ahead_bytes=ahead.bytes
         )
         self.rows[kept.id] = kept
         return kept
+
+    def _room(self, terms: Terms) -> Room | None:
+        """An instance that takes work; none for one that does not."""
+        mine = [row for row in self.rows.values() if row.instance == terms.name and row.state in IN_FLIGHT]
+        paused = self.paused_until.get(terms.name)
+        if self.modes.get(terms.name, "active") != "active" or not self.reachable.get(terms.name, True):
+            return None
+        if paused is not None and (paused > self._clock.now() or mine):
+            return None
+        return Room(terms, len(mine), sum(row.size for row in mine), 1 if paused else terms.packages)
+
+    def _before(self, submission: Submission, rooms: Sequence[Room]) -> list[Waiting]:
+        order = sorted(
+            (row for row in self.rows.values() if row.state == "queued" and row.step not in self.over),
+            key=lambda row: (row.queued_at, row.id),
+        )
+        mine = submission.queued_at, submission.id
+        before = (_waiting(row, self._clock) for row in order if (row.queued_at, row.id) < mine)
+        return [each for each in before if any(each.may_go(room.terms) for room in rooms)]
 
     def note(self, submission: Submission) -> None:
         self.rows[submission.id] = submission
@@ -142,6 +149,11 @@ class MemoryBook:
     def seen(self, instance: str, probe: Probe | None, reason: str = "") -> None:
         del reason
         self.reachable[instance] = probe is not None
+
+
+def _waiting(row: Submission, clock: SteppedClock | None = None) -> Waiting:
+    waited = (clock.now() - row.queued_at).total_seconds() if clock else 0.0
+    return Waiting(row.size, row.wanted, row.refused, waited)
 
 
 @dataclass
