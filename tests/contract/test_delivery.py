@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, event, text
+from sqlalchemy import Engine, create_engine, event, text
 from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
@@ -25,9 +25,10 @@ from perdura.ids import new_id
 from perdura.outcome import ArchiveChange, ArchiveView, Copy, File, Outcome, Package, PackageKind, StepState
 from perdura.ports import Ports
 from perdura.premis import model
-from perdura.registry import archives, deposits
+from perdura.registry import archives, deposits, duties
 from perdura.runtime import delivery, function
 from perdura.runtime.environment import Environment
+from perdura.runtime.room import Room
 from perdura.settings import Settings
 from perdura.storage.memory import MemoryStore
 
@@ -545,3 +546,67 @@ def test_a_full_queue_makes_new_archives_wait_and_answers_as_if_all_were_well(ha
     assert post(client, turn).status_code == 204
     assert harness.effects["run"] == 1
     assert harness.scalar("SELECT count(*) FROM step WHERE state = 'completed' AND name = 'ingest'") == 2
+
+
+def test_steps_leave_connections_for_all_else_and_those_without_room_are_asked_for_again(
+    harness: Harness, database_url: str
+) -> None:
+    """Uploads of minutes: two run, two wait for a place, the others are left to the watchdog; readers are served."""
+    pool = create_engine(database_url, pool_size=4, max_overflow=0, pool_timeout=2)
+    vars(harness.environment).update(engine=pool, room=Room(2, wait=20))
+    asked = [harness.begin()[1] for _ in range(6)]
+    begun, go_on, answers = threading.Semaphore(0), threading.Event(), []
+
+    def upload(archive: ArchiveView, ports: Ports) -> Outcome:
+        begun.release()
+        assert go_on.wait(20)
+        ports.intents.declare("sent", {})
+        return success(archive, ports)
+
+    harness.run, client = upload, harness.function()
+    workers = [threading.Thread(target=lambda event=event: answers.append(post(client, event))) for event in asked]
+    for worker in workers:
+        worker.start()
+    assert begun.acquire(timeout=10)
+    assert begun.acquire(timeout=10)
+    while len(answers) < 2:
+        threading.Event().wait(0.01)
+    assert [answer.status_code for answer in answers] == [204] * 2
+    assert harness.effects["run"] == 2
+    readers = [threading.Thread(target=lambda: answers.append(pool.connect().close())) for _ in range(20)]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    assert answers.count(None) == 20, "every reader had a connection"
+    go_on.set()
+    for worker in workers:
+        worker.join()
+    assert harness.effects["run"] == 4
+    states = "SELECT count(*) FROM step WHERE name = 'ingest' AND state = "
+    assert harness.scalar(f"{states}'completed'") == 4
+    left = f"{states}'queued' AND deliveries = 0 AND poll_at < clock_timestamp() + interval '11 seconds'"
+    assert harness.scalar(left) == 2
+    with harness.engine.begin() as connection:
+        connection.execute(text("UPDATE step SET poll_at = clock_timestamp() WHERE state = 'queued'"))
+        again = [event for event in duties.ask_again(connection, "/test") if event.type.endswith("ingest.requested.v1")]
+    assert [post(client, event).status_code for event in again] == [204] * 2
+    assert harness.scalar(f"{states}'completed'") == 6
+    pool.dispose()
+
+
+def test_a_step_that_finds_no_room_keeps_its_turn_and_its_time(harness: Harness) -> None:
+    """One that waits for its turn is not asked for by that, and one that is due is not put off."""
+    vars(harness.environment).update(room=Room(1, wait=0))
+    (_, held), (_, due) = harness.begin(), harness.begin()
+    with harness.engine.begin() as connection:
+        for event, time in ((held, None), (due, datetime(2026, 1, 1, tzinfo=UTC))):
+            step = event.data["step"]
+            connection.execute(text("UPDATE step SET poll_at = :t WHERE id = :s"), {"t": time, "s": step})
+    with harness.environment.room.entered() as inside:
+        assert inside
+        assert [post(harness.function(), event).status_code for event in (held, due)] == [204, 204]
+    assert harness.effects["run"] == 0
+    with harness.engine.connect() as connection:
+        times = dict(connection.execute(text("SELECT id, poll_at FROM step")).all())
+    assert [times[UUID(str(event.data["step"]))] for event in (held, due)] == [None, datetime(2026, 1, 1, tzinfo=UTC)]

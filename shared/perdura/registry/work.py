@@ -444,6 +444,20 @@ def postpone(
     )
 
 
+def put_off(connection: Connection, step: UUID, seconds: float) -> None:
+    """Have the watchdog ask for a step in so many seconds, unless that is to be sooner; nothing was tried.
+
+    One that waits for its turn has no time to be asked for, and goes on waiting.
+    """
+    connection.execute(
+        text("""
+            UPDATE step SET poll_at = least(poll_at, clock_timestamp() + interval '1 second' * :seconds)
+            WHERE id = :step AND state IN ('queued', 'running', 'waiting') AND poll_at IS NOT NULL
+        """),
+        {"step": step, "seconds": seconds},
+    )
+
+
 _PROGRESS = text("""
     UPDATE step SET progress = CAST(:progress AS jsonb) || jsonb_build_object('furthest',
             coalesce(progress -> 'furthest', '{}') || jsonb_build_object(CAST(:what AS text),

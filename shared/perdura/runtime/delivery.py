@@ -49,6 +49,9 @@ POLLED_TOGETHER = 100
 POLL_SECONDS = 60.0
 """For how long more of them are taken on in one tick."""
 
+NO_ROOM_WAIT = 10.0
+"""Seconds until a step is asked for again that found no room in this process."""
+
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
@@ -77,7 +80,8 @@ class StepRunner:
     def deliver(self, environment: Environment, event: CloudEvent, step: UUID) -> Delivered:
         """Work on `event`, which asks for `step`: at most one worker at a time, at most once with effect."""
         try:
-            return self._deliver(environment, event, step)
+            with environment.room.entered() as inside:
+                return self._deliver(environment, event, step) if inside else _without_room(environment, event, step)
         except IntegrityError:
             # The inbox row or a derived id was committed by another worker while we worked: it is done.
             _log.info("finished elsewhere", extra={"event": event.id, "step": step})
@@ -204,6 +208,15 @@ class StepRunner:
             counted = not _asked_to_wait(error)
             work.postpone(connection, started.archive.step.id, error.code, error.message, after, counted=counted)
         return Delivered(Answer.UNAVAILABLE, retry_after=after)
+
+
+def _without_room(environment: Environment, event: CloudEvent, step: UUID) -> Delivered:
+    """Leave a step to the watchdog: a broker would give it up long before the steps that are under way are done."""
+    metrics.add(metrics.CLAIMS, claim="no-room")
+    _log.info("no room", extra={"event": event.id, "step": step})
+    with environment.engine.begin() as connection:
+        work.put_off(connection, step, NO_ROOM_WAIT)
+    return Delivered(Answer.DONE)
 
 
 def _recordable(outcome: Outcome) -> Outcome:

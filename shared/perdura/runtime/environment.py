@@ -25,6 +25,7 @@ from perdura.registry.intents import RegistryIntents
 from perdura.registry.placements import RegistryPlacements
 from perdura.registry.tape_jobs import RegistryTapeJobs
 from perdura.runtime.emitter import Emitter
+from perdura.runtime.room import Room
 from perdura.runtime.statements import count_on
 from perdura.settings import Settings, settings
 from perdura.storage.store import Store
@@ -59,6 +60,11 @@ class Environment:
     def engine(self) -> Engine:
         """The database."""
         return count_on(engine(self.settings))
+
+    @cached_property
+    def room(self) -> Room:
+        """Places for steps, whose claims hold at most half of the connections."""
+        return Room(self.settings.database_pool_size // 2)
 
     @cached_property
     def store(self) -> Store:

@@ -50,7 +50,7 @@ RETRIES = Metric("perdura_retries_total", Kind.COUNTER, "Steps left to another t
 CLAIMS = Metric(
     "perdura_inbox_claims_total",
     Kind.COUNTER,
-    "CloudEvents by whose turn it was: ours, busy (worked on elsewhere: a conflict), finished (a duplicate).",
+    "CloudEvents by whose turn it was: ours, busy (worked on elsewhere: a conflict), finished (a duplicate), no-room.",
     ("claim",),
 )
 DEAD_LETTERS = Metric(

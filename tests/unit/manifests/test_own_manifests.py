@@ -312,3 +312,25 @@ def test_ticks_come_every_second_on_one_machine(base: list[Document]) -> None:
     assert {ping.sink["ref"]["name"] for ping in pings} == {"relay", "archive-cta", "preserve"}
     for ping in pings:
         assert ping.schedule.fields[0] == frozenset(range(60))
+
+
+def test_every_step_that_can_run_at_once_has_a_connection_to_postgresql(base: list[Document]) -> None:
+    """A running step holds the connection of its claim, and a process runs as many as half of its pool (ADR 6)."""
+    [settings] = [document for document in base if document["kind"] == "ConfigMap"]
+    places = int(settings["data"]["PERDURA_DATABASE_POOL_SIZE"]) // 2
+    asked = {each["spec"]["subscriber"]["ref"]["name"] for each in base if each["kind"] == "Trigger"}
+    steps = 0
+    for document in base:
+        if document["kind"] == "Service" and document["metadata"]["name"] in asked - {"premis-log"}:
+            template = document["spec"]["template"]
+            most = int(template["metadata"]["annotations"]["autoscaling.knative.dev/max-scale"])
+            steps += most * min(places, template["spec"]["containerConcurrency"])
+    [deployment] = [
+        each
+        for each in read_documents(KNATIVE / "components" / "pgbouncer" / "pgbouncer.yaml")
+        if each["kind"] == "Deployment"
+    ]
+    text = (KNATIVE / "components" / "pgbouncer" / "pgbouncer.yaml").read_text()
+    room = int(re.findall(r"default_pool_size = (\d+)", text)[0]) * deployment["spec"]["replicas"]
+    assert steps == 260, "README.md names this number"
+    assert steps + 20 <= room
