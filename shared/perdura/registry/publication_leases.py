@@ -98,9 +98,11 @@ def held(engine: Engine, system: str, resource: str) -> Iterator[Lease]:
     if not lease._take(engine):
         raise Retryable(f"Another delivery is publishing it on {system}.", code="busy", retry_after=3)
     ended = threading.Event()
+    keeper = threading.Thread(target=lease._keep, args=(engine, ended), name="lease", daemon=True)
+    keeper.start()
     try:
-        threading.Thread(target=lease._keep, args=(engine, ended), name="lease", daemon=True).start()
         yield lease
     finally:
         ended.set()
+        keeper.join()
         lease._give_back(engine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 
@@ -12,7 +13,7 @@ from perdura.clients.inveniordm.records import Records
 from perdura.clients.inveniordm.wire import RdmGone, Wire
 from perdura.errors import Broken, Rejected, Retryable
 from perdura.outcome import ArchiveView, Finding, Package
-from perdura.ports import Placed, Placements, Ports
+from perdura.ports import HeldPlacements, Placed, Placements, Ports
 from perdura.premis.model import SUCCESS, Event, Identifier
 from perdura.registry import embargo
 from perdura.steps import publish_content as content
@@ -98,13 +99,14 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
             held.note(destination.id, archive.id, _placed(record, state, request, access))
 
         try:
-            publisher = Publisher(wire, order, note, confirm)
-            done = publisher.publish(known.record if known else None, _request(known, archive))
-            as_wanted = settle(Records(wire), done.record, wanted, ours, confirm)
-            for record in earlier(archive, destination, done.record, wire, held):
-                as_wanted &= settle(Records(wire), record, wanted, ours, confirm)
-            confirm()
-            note(done.record, done.request, wanted if as_wanted else ours)
+            with _unless_overtaken(held):
+                publisher = Publisher(wire, order, note, confirm)
+                done = publisher.publish(known.record if known else None, _request(known, archive))
+                as_wanted = settle(Records(wire), done.record, wanted, ours, confirm)
+                for record in earlier(archive, destination, done.record, wire, held):
+                    as_wanted &= settle(Records(wire), record, wanted, ours, confirm)
+                confirm()
+                note(done.record, done.request, wanted if as_wanted else ours)
         except OutOfTime:
             return _unfinished(destination, sent, (packages, events))
         except AtWork as work:
@@ -125,6 +127,16 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
             return replace(unfit, sent=sent.to_json())
     result = _result(archive, aip, destination, done, mapped, order, (packages, events), ports)
     return result if as_wanted else replace(result, findings=(*result.findings, shut_there(destination, done.record)))
+
+
+@contextmanager
+def _unless_overtaken(held: HeldPlacements) -> Iterator[None]:
+    """What another has published meanwhile is refused to one that was taken for dead: Retryable, and no failure."""
+    try:
+        yield
+    except (Rejected, Broken):
+        held.confirm()
+        raise
 
 
 def _result(

@@ -9,9 +9,11 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import Engine
 
 from perdura.ids import new_id
 from tests.contract.test_inveniordm.fake import TOKENS, Fake
+from tests.contract.test_inveniordm.meanwhile import World, known_world
 from tests.contract.test_inveniordm.world import Target
 
 REAL = pytest.param("real", marks=[pytest.mark.peers, pytest.mark.timeout(1800)])
@@ -53,3 +55,15 @@ def access(tmp_path: Path, target: Target, monkeypatch: pytest.MonkeyPatch) -> C
         return path
 
     return write
+
+
+@pytest.fixture
+def made(target: Target, access: Callable[..., Path], database: Engine) -> Callable[..., World]:
+    """Makes an Archive that the registry knows, and the file that says where it is to be published."""
+
+    def make(pages: str = "", **policy: Any) -> World:
+        path = access(**policy)
+        path.write_text(path.read_text() + pages)
+        return known_world(database, target, path)
+
+    return make
