@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 MOST_PARTS = 10_000
 LOOKS = 10
-"""Looks at what the server computes or fetches before it is left to a later invocation."""
+"""Looks at what the server begins to compute or fetch before it is left to later invocations, which look once."""
 
 PAUSE = 1.0
 """Seconds between two of them."""
@@ -46,7 +46,7 @@ def place_files(files: Files, record: str, wanted: Sequence[Wanted], sending: Se
     if not wanted:
         return
     awaited: set[str] = set()
-    for look in range(LOOKS):
+    for look in range(1 if sending.sent.awaited else LOOKS):
         if look and sending.near():
             break
         if look:

@@ -95,10 +95,12 @@ BESIDE = {
         "at_work::test_an_md5_that_the_server_still_computes_is_waited_for",
         "at_work::test_a_worker_that_dies_while_the_server_computes_loses_nothing_that_is_there",
         "at_work::test_a_server_that_never_tells_an_md5_blocks_the_step_and_keeps_what_was_sent",
+        "peers/inveniordm_background::test_an_md5_that_it_computes_in_the_background_is_waited_for",
     ],
     "a fetch by the server (F) that takes long, or fails": [
         "at_work::test_a_fetch_by_the_server_that_is_under_way_is_waited_for",
         "at_work::test_what_the_server_could_not_fetch_is_sent_and_not_asked_for_again",
+        "peers/inveniordm_background::test_a_fetch_that_it_does_in_the_background_is_waited_for",
     ],
     "a community that was asked before": ["step::test_a_community_without_review_has_the_record_or_a_request_for_it"],
 }

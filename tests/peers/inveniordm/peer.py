@@ -43,6 +43,10 @@ class Peer:
         _run("stop", self.environment, START_SECONDS)
         _run("start", {**self.environment, **settings}, START_SECONDS)
 
+    def work(self) -> None:
+        """Let it run its background tasks, where `RDM_BACKGROUND` kept them waiting; the next `restart` ends that."""
+        _run("work", self.environment, START_SECONDS)
+
 
 def cache() -> Path:
     """Where peers are installed: as root a directory that the database's own user may enter."""
