@@ -337,6 +337,8 @@ class TapeOrder:
     container: UUID | None = None
     account: TapeAccount | None = None
     """Where it will be asked for, and as whom."""
+    job_id: str | None = None
+    """The id that it will be given there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,6 +362,10 @@ class OpenJob:
     account: TapeAccount | None
     asked_before: bool = True
     """False for one noted just now that was not asked of anybody before."""
+    asked_as: str | None = None
+    """The id that the tape system would give it when it was asked last, whatever became of the answer."""
+    asked_ago: float | None = field(default=None, compare=False)
+    """Seconds since it was asked before, as `admit` finds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,7 +381,8 @@ class LeftCopy:
 class LeftJob:
     """A job that no step waits for any more, as everything it was for was cancelled: by whom, and since when.
 
-    `job_id` None: no answer to it is known. `size` and `adler32` are those of the file on tape.
+    `job_id` None: no answer to it is known, and `asked_as` is what it would be. `size` and `adler32` are those of the
+    file on tape.
     """
 
     key: str
@@ -387,6 +394,7 @@ class LeftJob:
     by: str
     since: datetime
     copies: tuple[LeftCopy, ...]
+    asked_as: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,12 +424,16 @@ class TapeJobs(Protocol):
         """Note that a job will be asked for, and of whom, and give it back as it is noted now.
 
         None, and nothing noted, while the destination is paused or `limit` others are in flight; 0 is no limit. A key
-        noted before takes no other place and keeps the account and the answer that it has.
+        noted before takes no other place and keeps the account, the id and the answer that it has.
         """
         ...
 
     def unasked(self, order: TapeOrder) -> None:
         """Note that the order never left: it may be asked for elsewhere."""
+        ...
+
+    def asked_anew(self, order: TapeOrder) -> None:
+        """Note that it is asked for under the id of this order: there is none under the one noted before."""
         ...
 
     def accepted(self, key: str, job_id: str, account: TapeAccount) -> None:

@@ -122,6 +122,37 @@ def order(key: str, account: TapeAccount | None = None) -> TapeOrder:
     return TapeOrder(key, f"{key}.tar", 10, 3, account=account)
 
 
+def test_a_job_keeps_the_id_it_was_asked_for_under_until_there_is_known_to_be_none(database: Engine) -> None:
+    jobs = RegistryTapeJobs(database)
+    before, now = (replace(order("a", ACCOUNT), job_id=name) for name in ("as-before", "as-now"))
+    first = jobs.admit(before, 0)
+    assert first is not None
+    assert (first.asked_as, first.asked_ago) == ("as-before", None)
+    with database.begin() as connection:
+        connection.execute(text("UPDATE tape_job SET asked_at = clock_timestamp() - interval '10 minutes'"))
+    for _ in range(2):
+        found = jobs.admit(now, 0)
+        assert found is not None
+        assert found.asked_as == "as-before"
+        assert 600 <= (found.asked_ago or 0) < 660, "that it cannot be asked for now is no new question"
+    opened = jobs.open_job(["a.tar"])
+    assert opened is not None
+    assert opened.asked_as == "as-before"
+    jobs.asked_anew(now)
+    found = jobs.admit(now, 0)
+    assert found is not None
+    assert found.asked_as == "as-now"
+    assert (found.asked_ago or 0) < 60
+    jobs.unasked(now)
+    found = jobs.admit(before, 0)
+    assert found is not None
+    assert found.asked_as == "as-before", "it never left"
+    jobs.accepted("a", "given", ACCOUNT)
+    found = jobs.admit(before, 0)
+    assert found is not None
+    assert (found.job_id, found.asked_as) == ("given", "given")
+
+
 def test_a_job_keeps_whom_it_was_first_asked_of_until_it_is_known_never_to_have_left(database: Engine) -> None:
     jobs = RegistryTapeJobs(database)
     other = TapeAccount("https://other.example.org:8446", "/CN=robot")
@@ -133,7 +164,7 @@ def test_a_job_keeps_whom_it_was_first_asked_of_until_it_is_known_never_to_have_
     assert jobs.admit(order("a", other), 0) == OpenJob("a", "a.tar", None, other, asked_before=False)
     jobs.accepted("a", "job", other)
     jobs.unasked(order("a"))
-    assert jobs.admit(order("a", ACCOUNT), 0) == OpenJob("a", "a.tar", "job", other, asked_before=True)
+    assert jobs.admit(order("a", ACCOUNT), 0) == OpenJob("a", "a.tar", "job", other, True, "job")
 
 
 def test_only_so_many_jobs_are_admitted_however_many_ask_at_once(database: Engine) -> None:
@@ -195,7 +226,9 @@ def test_a_job_that_may_still_be_writing_a_file_is_found(database: Engine) -> No
     assert jobs.open_job(["a.tar", "b.tar"]) == OpenJob("a", "a.tar", None, None)
     jobs.accepted("a", "job-1", ACCOUNT)
     jobs.admit(TapeOrder("later", "a.tar", 10, 3), 0)
-    assert jobs.open_job(["a.tar"]) == OpenJob("a", "a.tar", "job-1", ACCOUNT), "what was answered is surely there"
+    assert jobs.open_job(["a.tar"]) == OpenJob("a", "a.tar", "job-1", ACCOUNT, True, "job-1"), (
+        "what was answered is surely there"
+    )
     jobs.seen({"a": TapeJob("job-1", "cancelled")}, ["a", "later"])
     assert jobs.open_job(["a.tar"]) is None
 

@@ -18,14 +18,16 @@ import httpx
 import pytest
 
 from perdura.clients.tape import FtsTape, tape_system
-from perdura.errors import Broken
+from perdura.errors import Broken, UpstreamUnavailable
 from perdura.local.tape import clock
 from perdura.local.tape.clock import moment
 from perdura.local.tape.fts.daemon import Pace
+from perdura.local.tape.fts.identity import Identity
 from perdura.local.tape.http import Request, Response, Server
 from perdura.local.tape.library import Model
 from perdura.local.tape.server import TapeServer
 from perdura.outcome import ArchiveView, Copy, Outcome, StepState
+from perdura.ports import TapeRequest
 from perdura.settings import Settings
 from perdura.steps import archive as archiving
 from perdura.steps import recall as recalling
@@ -322,6 +324,38 @@ def test_a_job_is_never_asked_of_another_fts_beside_the_first(weather: Weather, 
     weather.poll()
     assert (weather.outcome.state, weather.outcome.error_code) == (StepState.BLOCKED, "other-fts-account")
     assert "https://fts-before.example.org:8446 as /CN=robot" in str(weather.outcome.message)
+    assert weather.submitted == 1
+
+
+@pytest.mark.parametrize("visible", [True, False])
+def test_an_answer_lost_before_fts_has_us_in_another_vo_makes_no_second_job(weather: Weather, visible: bool) -> None:
+    """The worker dies after FTS took the job; its administrator moves us to another VO; another worker goes on."""
+    if not visible:
+        weather.inject({"effect": "freeze", "match": PATH})
+    submit, who = weather.tape.submit, weather.server.service.who
+
+    def dies(request: TapeRequest) -> str:
+        submit(request)
+        raise UpstreamUnavailable("FTS did not answer POST", code="fts-unavailable")
+
+    def moved(asked: Request) -> Identity | Response:
+        found = who(asked)
+        assert isinstance(found, Identity)
+        level = "all" if visible else "vo"
+        return replace(found, vos=("archives",), levels=dict.fromkeys(found.levels, level))
+
+    weather.tape.submit = dies  # type: ignore[method-assign]
+    weather.run()
+    weather.server.service.who = moved
+    weather.tape.close()
+    weather.tape = weather.connect()
+    weather.poll()
+    if visible:
+        weather.until()
+        weather.is_on_tape_once()
+    else:
+        weather.poll()
+        assert (weather.outcome.state, weather.outcome.error_code) == (StepState.BLOCKED, "job-withheld")
     assert weather.submitted == 1
 
 

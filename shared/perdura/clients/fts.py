@@ -193,11 +193,9 @@ class FtsClient:
         except FtsUnreached:
             raise
         except FtsUnavailable as error:
-            if accepted_after_all(self, job_id, error):
-                return job_id
-            raise
+            return accepted_after_all(self, sid, job_id, error)
         if answer.status_code == 409:
-            return job_id
+            return asked_before(self, sid, job_id)
         with understood("submission"):
             given = decoded(accepted(answer))["job_id"]
         return job_id if given == job_id else settled(self, sid, str(given), job_id)
@@ -261,15 +259,35 @@ class FtsClient:
             raise refusal(answer)
 
 
-def accepted_after_all(transport: FtsTransport, job_id: str, lost: FtsUnavailable) -> bool:
-    """Whether FTS has the job whose answer was `lost`, which is raised when it does not answer again either."""
+def accepted_after_all(transport: FtsTransport, sid: str, expected: str, lost: FtsUnavailable) -> str:
+    """The id of the job whose answer was `lost`, which is raised when FTS has none or does not answer again either."""
     try:
-        found = transport.jobs([job_id])[job_id]
+        found = _under(transport, sid, expected)
     except FtsUnavailable:
         raise lost from None
-    if found.state is not None:
-        log.info("job %s was accepted although its answer was lost", job_id)
-    return found.state is not None
+    if found is None:
+        raise lost
+    log.info("job %s was accepted although its answer was lost", found)
+    return found
+
+
+def asked_before(transport: FtsTransport, sid: str, expected: str) -> str:
+    """The id of the job that FTS says it has of this `sid`, without saying which; raises FtsUnavailable."""
+    transport.forget_identity()
+    if transport.identity().job_id(sid) == expected:
+        return expected
+    return _under(transport, sid, expected) or expected
+
+
+def _under(transport: FtsTransport, sid: str, expected: str) -> str | None:
+    """The id under which FTS has the job of a `sid`: that `expected`, or the one of the VO in which it has us by now.
+
+    One that FTS only says it will not show is there as well (fts-cta.md 2.8, 2.9).
+    """
+    transport.forget_identity()
+    ids = tuple(dict.fromkeys((expected, transport.identity().job_id(sid))))
+    found = transport.jobs(ids)
+    return next((each for each in ids if found[each].state is not None or found[each].status != NOT_FOUND), None)
 
 
 def settled(transport: FtsTransport, sid: str, given: str, expected: str) -> str:

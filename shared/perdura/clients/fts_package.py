@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from perdura.clients.bounded import TooMuch, read, refuse_coded
-from perdura.clients.fts import BULK, accepted_after_all, check, settled
+from perdura.clients.fts import BULK, accepted_after_all, asked_before, check, settled
 from perdura.clients.fts_answers import (
     BANNED,
     FILE_FIELDS,
@@ -144,12 +144,10 @@ class PackageFtsClient:
                 )
             )
         except FtsUnavailable as error:
-            if accepted_after_all(self, job_id, error):
-                return job_id
-            raise
+            return accepted_after_all(self, sid, job_id, error)
         except FtsRefused as error:
             if error.status == 409:
-                return job_id
+                return asked_before(self, sid, job_id)
             raise
         return job_id if given == job_id else settled(self, sid, str(given), job_id)
 

@@ -16,16 +16,22 @@ from perdura.registry import tape_wishes
 from perdura.registry.tape_tables import LOCATION
 
 _ADMIT = text("""
-    WITH before AS (SELECT server FROM tape_job WHERE key = :key)
-    INSERT INTO tape_job (key, archive_id, container_id, path, size, priority, server, holder)
-    SELECT :key, :archive, :container, :path, :size, :priority, CAST(:server AS text), CAST(:holder AS text)
+    WITH before AS (SELECT server, asked_at FROM tape_job WHERE key = :key)
+    INSERT INTO tape_job (key, archive_id, container_id, path, size, priority, server, holder, asked_as, asked_at)
+    SELECT :key, :archive, :container, :path, :size, :priority, CAST(:server AS text), CAST(:holder AS text),
+        CAST(:asked_as AS text), clock_timestamp()
     WHERE NOT EXISTS (SELECT FROM tape_destination WHERE location = :at AND paused_at IS NOT NULL)
         AND (:limit = 0 OR EXISTS (SELECT FROM tape_job WHERE key = :key) OR :limit > (
             SELECT count(*) FROM tape_job WHERE ended_at IS NULL
                 AND coalesce(looked_at, submitted_at, intended_at) > clock_timestamp() - interval '1 day'))
     ON CONFLICT (key) DO UPDATE SET ended_at = NULL,
-        server = coalesce(tape_job.server, excluded.server), holder = coalesce(tape_job.holder, excluded.holder)
-    RETURNING key, path, job_id, server, holder, EXISTS (SELECT FROM before WHERE server NOTNULL) AS asked_before
+        server = coalesce(tape_job.server, excluded.server), holder = coalesce(tape_job.holder, excluded.holder),
+        asked_as = coalesce(tape_job.asked_as, excluded.asked_as),
+        asked_at = CASE WHEN coalesce(tape_job.asked_as, excluded.asked_as) IS NOT DISTINCT FROM excluded.asked_as
+            THEN excluded.asked_at ELSE tape_job.asked_at END
+    RETURNING key, path, job_id, server, holder, asked_as,
+        EXISTS (SELECT FROM before WHERE server NOTNULL) AS asked_before,
+        CAST(extract(epoch FROM clock_timestamp() - (SELECT asked_at FROM before)) AS float8) AS asked_ago
 """)
 """A job that nobody has looked at for a day takes no place: its step was ended by other means."""
 
@@ -79,16 +85,28 @@ class RegistryTapeJobs:
                     "key": order.key, "archive": order.archive, "container": order.container, "path": order.path,
                     "size": order.size, "priority": order.priority, "limit": limit, "at": LOCATION,
                     "server": account and account.server, "holder": account and account.holder,
+                    "asked_as": order.job_id,
                 },
             ).one_or_none()  # fmt: skip
-            return None if row is None else replace(_open(row), asked_before=row.asked_before)
+            return None if row is None else replace(_open(row), asked_before=row.asked_before, asked_ago=row.asked_ago)
 
     def unasked(self, order: TapeOrder) -> None:
         """Note that the order never left: nobody has it whose account it was noted with."""
         with self._engine.begin() as connection:
             connection.execute(
-                text("UPDATE tape_job SET server = NULL, holder = NULL WHERE key = :key AND job_id IS NULL"),
+                text("""
+                    UPDATE tape_job SET server = NULL, holder = NULL, asked_as = NULL, asked_at = NULL
+                    WHERE key = :key AND job_id IS NULL
+                """),
                 {"key": order.key},
+            )
+
+    def asked_anew(self, order: TapeOrder) -> None:
+        """Note that it is asked for under the id of this order: there is none under the one noted before."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                text("UPDATE tape_job SET asked_as = :asked_as, asked_at = clock_timestamp() WHERE key = :key"),
+                {"key": order.key, "asked_as": order.job_id},
             )
 
     def accepted(self, key: str, job_id: str, account: TapeAccount) -> None:
@@ -96,8 +114,8 @@ class RegistryTapeJobs:
         with self._engine.begin() as connection:
             connection.execute(
                 text("""
-                    UPDATE tape_job SET job_id = :job, server = :server, holder = :holder, state = 'active',
-                        submitted_at = clock_timestamp()
+                    UPDATE tape_job SET job_id = :job, asked_as = :job, server = :server, holder = :holder,
+                        state = 'active', submitted_at = clock_timestamp()
                     WHERE key = :key AND job_id IS NULL
                 """),
                 {"key": key, "job": job_id, "server": account.server, "holder": account.holder},
@@ -148,7 +166,7 @@ class RegistryTapeJobs:
         with self._engine.connect() as connection:
             row = connection.execute(
                 text("""
-                    SELECT key, path, job_id, server, holder FROM tape_job
+                    SELECT key, path, job_id, server, holder, asked_as FROM tape_job
                     WHERE ended_at IS NULL AND path = ANY(:paths)
                     ORDER BY job_id IS NULL, intended_at DESC LIMIT 1
                 """),
@@ -178,7 +196,7 @@ def account_of(row: Row[Any]) -> TapeAccount | None:
 
 
 def _open(row: Row[Any]) -> OpenJob:
-    return OpenJob(row.key, row.path, row.job_id, account_of(row))
+    return OpenJob(row.key, row.path, row.job_id, account_of(row), asked_as=row.asked_as)
 
 
 def _seen(job: TapeJob | None) -> dict[str, str | None]:

@@ -52,8 +52,8 @@ _ANY = text(f"""
 """)  # noqa: S608 - constants of this module
 
 _JOBS = text(f"""
-    SELECT job.key, job.job_id, job.path, job.size, job.server, job.holder, job.archive_id, job.container_id,
-        (SELECT adler32 FROM tape_container WHERE id = job.container_id) AS adler32
+    SELECT job.key, job.job_id, job.asked_as, job.path, job.size, job.server, job.holder, job.archive_id,
+        job.container_id, (SELECT adler32 FROM tape_container WHERE id = job.container_id) AS adler32
     FROM tape_job AS job WHERE {_JOB_LEFT}
     ORDER BY looked_at NULLS FIRST, intended_at LIMIT :limit FOR UPDATE OF job SKIP LOCKED
 """)  # noqa: S608 - constants of this module
@@ -101,6 +101,7 @@ def _job(row: Row[Any], copies: Sequence[Row[Any]]) -> LeftJob:
         by=next((each.by for each in copies if each.by), None) or "a newer attempt",
         since=max(each.finished_at for each in copies),
         copies=tuple(_copy(row, each) for each in copies),
+        asked_as=row.asked_as,
     )
 
 

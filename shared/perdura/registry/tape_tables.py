@@ -61,6 +61,9 @@ class TapeJob(Base):
     __tablename__ = "tape_job"
     key: Mapped[str] = mapped_column(Text, primary_key=True)
     job_id: Mapped[str | None] = mapped_column(Text, unique=True)
+    asked_as: Mapped[str | None] = mapped_column(Text)
+    """The id that it would be given when it was asked for last: ids depend on what the tape system takes us for."""
+    asked_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     archive_id: Mapped[UUID | None] = mapped_column(ForeignKey("archive.id"), index=True)
     container_id: Mapped[UUID | None] = mapped_column(ForeignKey("tape_container.id"), index=True)
     path: Mapped[str] = mapped_column(Text)

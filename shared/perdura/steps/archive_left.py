@@ -61,7 +61,7 @@ def call_off(left: Sequence[LeftJob], tape: TapeSystem, ports: Ports) -> list[Lo
 
 
 def _cancelled(left: Sequence[LeftJob], tape: TapeSystem) -> dict[str, TapeJob]:
-    ids = {job.key: job.job_id or tape.job_id(job.key) for job in left}
+    ids = {job.key: job.job_id or job.asked_as or tape.job_id(job.key) for job in left}
     tape.cancel(list(ids.values()))
     found = tape.jobs(list(ids.values()))
     account = tape.account()

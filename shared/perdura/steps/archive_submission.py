@@ -9,7 +9,7 @@ from dataclasses import replace
 from perdura.clients.fts_answers import BANNED, INTERNAL, FtsUnreached
 from perdura.errors import PerduraError, Retryable, UpstreamUnavailable
 from perdura.outcome import Outcome
-from perdura.ports import Ports, TapeJobs, TapeOrder, TapeRequest, TapeSystem
+from perdura.ports import OpenJob, Ports, TapeJobs, TapeOrder, TapeRequest, TapeSystem
 from perdura.steps.archive_decisions import Act, Decision
 from perdura.steps.archive_outcomes import blocked, waiting
 from perdura.steps.archive_source import reading_of
@@ -18,16 +18,24 @@ from perdura.steps.archive_transfer import Transfer
 log = logging.getLogger(__name__)
 REPEATED = 8
 """Looks in vain after which a submission that FTS only answers with 500 is shown to a person (fts-cta.md 2.7)."""
+SETTLED_SECONDS = 300.0
+"""Seconds after which what FTS does not have will not come of a request that was sent before."""
 PAUSED_SECONDS = 60.0
 """How long a transfer waits that may not be submitted now."""
+
+
+class AskedJustNow(UpstreamUnavailable):
+    """What FTS was asked for may be about to begin."""
+
+    code = "tape-asked-just-now"
 
 
 def submit(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -> Transfer | None:
     """Note the order, ask for the job, note the answer; None when nothing may be submitted now (`held_back` says why).
 
-    What was asked of another server or under another name, and may be there although its answer was lost, is not
-    asked for here: it counts as the job that it may be. Raises what the tape system raises; whoever asks again for the
-    same round gets the same job.
+    What was asked of another server or under another name, or when FTS had us in another VO, and may be there although
+    its answer was lost, is not asked for here: it counts as the job that it may be. Raises what the tape system raises,
+    and AskedJustNow; whoever asks again for the same round gets the same job.
     """
     settings = ports.settings
     source = reading_of(transfer, ports)
@@ -40,13 +48,18 @@ def submit(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -
         archive=transfer.archive.id if transfer.slot is None else None,
         container=transfer.slot.container if transfer.slot else None,
         account=account,
+        job_id=tape.job_id(transfer.job_key),
     )
     noted = None if settings.tape_paused else jobs.admit(order, settings.tape_jobs_in_flight)
     if noted is None:
         return None
     if noted.account not in (None, account):
-        job = noted.job_id or tape.job_id(transfer.job_key)
+        job = noted.job_id or noted.asked_as or order.job_id
         return replace(transfer, phase="job", job=job, account=noted.account, looks=0)
+    if noted.asked_as not in (None, order.job_id):
+        if _may_be_there(noted, tape):
+            return replace(transfer, phase="job", job=noted.asked_as, account=account, looks=0)
+        jobs.asked_anew(order)
     metadata = {"archive": str(transfer.archive.id), "aip": str(transfer.aip.id), "round": str(transfer.round)}
     if transfer.slot is not None:
         metadata = {"container": str(transfer.slot.container), "round": str(transfer.round)}
@@ -69,6 +82,22 @@ def submit(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -
         raise
     jobs.accepted(transfer.job_key, job, account)
     return replace(transfer, phase="job", job=job, account=account, looks=0)
+
+
+def _may_be_there(noted: OpenJob, tape: TapeSystem) -> bool:
+    """Whether FTS has, or does not say that it has not, the job that was asked for when it had us in another VO.
+
+    Raises AskedJustNow when it has none, but may still be at work at a request that never was answered.
+    """
+    asked_as = str(noted.asked_as)
+    if tape.jobs([asked_as])[asked_as].state != "unknown":
+        return True
+    if noted.asked_ago is None or noted.asked_ago < SETTLED_SECONDS:
+        raise AskedJustNow(
+            f"FTS takes us for another than when it was asked for the job {asked_as}, which may be to come; another "
+            "is asked for when it is not there a while after"
+        )
+    return False
 
 
 def held_back(transfer: Transfer, jobs: TapeJobs, ports: Ports) -> Outcome:
@@ -105,7 +134,7 @@ def submit_all(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, 
             other = asked.get(transfer.job_key)
             submitted = _together(transfer, other) if other else submit(transfer, tape, jobs, ports)
         except Retryable as error:
-            alone = error.code == INTERNAL or not isinstance(error, UpstreamUnavailable)
+            alone = error.code in (INTERNAL, AskedJustNow.code) or not isinstance(error, UpstreamUnavailable)
             unavailable = None if alone else error
             outcomes.append(_again_later(transfer, error, jobs, ports))
             continue

@@ -54,6 +54,10 @@ class FakeTape:
     down: bool = False
     refuse: Exception | None = None
     server: str = "https://fts.example.org:8446"
+    vo: str = "preservation"
+    """The VO that FTS has us in: the ids of our jobs depend on it."""
+    hidden: set[str] = field(default_factory=set)
+    """Jobs of another VO, of which FTS says no more than that they are not ours."""
     lost: Exception | None = None
     """Raised after a submission: FTS has the job, or never got it (`FtsUnreached`), and we do not know."""
     counter: Iterator[int] = field(default_factory=itertools.count)
@@ -75,7 +79,7 @@ class FakeTape:
         return job
 
     def job_id(self, job_key: str) -> str:
-        return str(uuid5(NAMESPACE, job_key))
+        return str(uuid5(uuid5(NAMESPACE, self.vo), job_key))
 
     def tick(self) -> None:
         """Every active job's file reaches tape."""
@@ -92,7 +96,8 @@ class FakeTape:
 
     def jobs(self, job_ids: Sequence[str]) -> Mapping[str, TapeJob]:
         self._answers()
-        return {job: self.states.get(job) or TapeJob(job, "unknown") for job in job_ids}
+        foreign = {job: TapeJob(job, "withheld", "not your job") for job in self.hidden}
+        return {job: foreign.get(job) or self.states.get(job) or TapeJob(job, "unknown") for job in job_ids}
 
     def retries(self, job: TapeJob) -> Sequence[TapeRetry]:
         self._answers()
@@ -166,6 +171,9 @@ class FakeTapeJobs:
     orders: dict[str, TapeOrder] = field(default_factory=dict)
     accepted_as: dict[str, str] = field(default_factory=dict)
     accounts: dict[str, TapeAccount] = field(default_factory=dict)
+    asked_as: dict[str, str] = field(default_factory=dict)
+    asked_ago: float = 600.0
+    """Seconds since each of them was asked before."""
     states: dict[str, str] = field(default_factory=dict)
     over: set[str] = field(default_factory=set)
     wished: dict[str, Wish] = field(default_factory=dict)
@@ -188,11 +196,18 @@ class FakeTapeJobs:
         if before is None and order.account is not None:
             self.accounts[order.key] = order.account
         account = self.accounts.get(order.key)
-        return OpenJob(order.key, order.path, self.accepted_as.get(order.key), account, before is not None)
+        ago = self.asked_ago if order.key in self.asked_as else None
+        asked_as = self.asked_as.setdefault(order.key, str(order.job_id)) if order.job_id else None
+        job = self.accepted_as.get(order.key)
+        return OpenJob(order.key, order.path, job, account, before is not None, asked_as, ago)
 
     def unasked(self, order: TapeOrder) -> None:
         if order.key not in self.accepted_as:
             self.accounts.pop(order.key, None)
+            self.asked_as.pop(order.key, None)
+
+    def asked_anew(self, order: TapeOrder) -> None:
+        self.asked_as[order.key] = str(order.job_id)
 
     @property
     def in_flight(self) -> set[str]:
@@ -220,7 +235,7 @@ class FakeTapeJobs:
         for key in self.in_flight:
             if self.orders[key].path in paths:
                 job = self.accepted_as.get(key)
-                return OpenJob(key, self.orders[key].path, job, self.accounts.get(key))
+                return OpenJob(key, self.orders[key].path, job, self.accounts.get(key), asked_as=self.asked_as.get(key))
         return None
 
     def slot(self, package: UUID) -> ContainerFile | None:

@@ -557,6 +557,66 @@ def test_a_job_whose_answer_was_lost_counts_when_the_other_fts_did_it() -> None:
     assert bench.poll().state is StepState.COMPLETED
 
 
+def in_another_vo(bench: Bench) -> str:
+    """An answer was lost, and then FTS has us in another VO: gives back the id that the job may have."""
+    bench.tape.lost = UpstreamUnavailable("FTS did not answer POST", code="fts-unavailable")
+    assert bench.run().state is StepState.WAITING
+    bench.tape.lost, bench.tape.vo = None, "archives"
+    (job,) = bench.tape.requests
+    assert job != bench.tape.job_id(f"{AIP}:tape:1.1")
+    return job
+
+
+@pytest.mark.parametrize("attempt", [1, 2])
+def test_a_job_whose_answer_was_lost_is_followed_when_we_are_in_another_vo_since(attempt: int) -> None:
+    bench = Bench()
+    job = in_another_vo(bench)
+    if attempt == 2:
+        bench.view = archive(bench.package, attempt=2)
+        bench.run()
+    else:
+        bench.poll()
+    assert bench.view.step.checkpoint["job"] == job
+    bench.tape.tick()
+    assert bench.poll().state is StepState.COMPLETED
+    assert bench.tape.submissions == [f"{AIP}:tape:1.1"]
+
+
+def test_a_job_that_our_new_vo_may_not_see_gets_no_second_one_beside_it() -> None:
+    bench = Bench()
+    bench.tape.hidden.add(in_another_vo(bench))
+    bench.poll()
+    outcome = bench.poll()
+    assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "job-withheld")
+    assert bench.tape.submissions == [f"{AIP}:tape:1.1"]
+
+
+def test_a_job_that_never_came_about_is_asked_for_in_our_new_vo_after_a_while_only() -> None:
+    bench = Bench()
+    job = in_another_vo(bench)
+    del bench.tape.states[job], bench.tape.requests[job]
+    bench.jobs.asked_ago = 20
+    outcome = bench.poll()
+    assert outcome.output["tape"]["waiting_for"] == "tape-asked-just-now"
+    assert job in outcome.findings[0].message
+    assert bench.tape.submissions == [f"{AIP}:tape:1.1"]
+    bench.jobs.asked_ago = 400
+    bench.poll()
+    assert bench.tape.submissions == [f"{AIP}:tape:1.1"] * 2
+    bench.tape.tick()
+    assert bench.poll().state is StepState.COMPLETED
+    assert len(bench.tape.requests) == 1
+
+
+def test_while_fts_does_not_say_whether_the_job_of_our_old_vo_is_there_none_is_asked_for() -> None:
+    bench = Bench()
+    in_another_vo(bench)
+    bench.tape.down = True
+    for _ in range(3):
+        assert bench.poll().state is StepState.WAITING
+    assert bench.tape.submissions == [f"{AIP}:tape:1.1"]
+
+
 def test_what_never_left_is_asked_of_whatever_fts_there_is() -> None:
     bench = Bench()
     bench.tape.lost = FtsUnreached("FTS did not answer POST /jobs: ConnectError")

@@ -163,6 +163,36 @@ def test_a_job_made_in_our_new_vo_is_ours_where_the_old_one_has_none() -> None:
     assert mine.identity().vo == "preservation"
 
 
+@pytest.mark.parametrize("lost", [httpx.Response(502), httpx.ReadError("reset")], ids=["502", "reset"])
+def test_a_job_made_in_our_new_vo_is_found_although_its_answer_was_lost(lost: Any) -> None:
+    server = Server()
+
+    def loses(request: httpx.Request) -> httpx.Response:
+        moved(server)(request)
+        if isinstance(lost, Exception):
+            raise lost
+        return lost
+
+    server.answers = [loses, httpx.Response(207, json=[unknown(JOB), job(job_id=UNDER_OTHER_VO)])]
+    mine = client(server)
+    mine.identity()
+    assert mine.submit(DOCUMENT, SID) == UNDER_OTHER_VO
+    assert [method for method, _ in server.asked] == ["POST", "GET"]
+
+
+def test_409_names_the_job_of_the_vo_in_which_fts_has_us_by_now() -> None:
+    server = Server()
+
+    def known(request: httpx.Request) -> httpx.Response:
+        moved(server)(request)
+        return problem(409, "The sid provided by the user is duplicated")
+
+    server.answers = [known, httpx.Response(207, json=[unknown(JOB), job(job_id=UNDER_OTHER_VO)])]
+    mine = client(server)
+    mine.identity()
+    assert mine.submit(DOCUMENT, SID) == UNDER_OTHER_VO
+
+
 def test_a_job_made_in_our_new_vo_is_cancelled_where_one_of_the_old_vo_may_run() -> None:
     server = Server()
     server.answers = [moved(server), httpx.Response(207, json=[foreign(JOB)]), httpx.Response(200, json=[])]
