@@ -1,6 +1,7 @@
 """premis-log: the PREMIS log over HTTP, and the place where events and dead letters arrive as CloudEvents."""
 
 import json
+import logging
 from collections.abc import Sequence
 from functools import cache
 
@@ -12,21 +13,28 @@ from perdura.cloudevents.catalogue import CATALOGUE
 from perdura.cloudevents.message import CloudEvent
 from perdura.premis import intake, service
 from perdura.premis.model import Event
-from perdura.runtime import direct, faults, metrics
+from perdura.runtime import dead_letters, direct, faults, metrics
 from perdura.runtime.answers import HEALTH_PATHS
 from perdura.runtime.environment import Environment, environment
 from perdura.runtime.function import Function
 from perdura.runtime.recording import announcement_json, tell
 
+_log = logging.getLogger(__name__)
+
 
 def record(surroundings: Environment, event: CloudEvent) -> Sequence[CloudEvent]:
-    """Record what a CloudEvent asks for, or that it could not be delivered."""
+    """Record what a CloudEvent asks for, or that it could not be delivered and nobody asks for it again."""
     faults.reach("before-effect")
+    lost = intake.is_dead_letter(event)
     with surroundings.engine.begin() as connection:
-        told = tell(connection, intake.record(connection, event), event)
+        if lost and dead_letters.asked_again(connection, event):
+            _log.warning("given up by the broker", extra={"event": event.id, "event_type": event.type})
+            told = []
+        else:
+            told = tell(connection, intake.record(connection, event), event)
         faults.reach("after-effect")
     faults.reach("after-commit")
-    if intake.is_dead_letter(event):
+    if lost:
         metrics.add(metrics.DEAD_LETTERS, type=event.type if event.type in CATALOGUE else "other")
     return told
 

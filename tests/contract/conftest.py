@@ -17,6 +17,7 @@ from perdura.errors import Broken
 from perdura.local.passing_store import passing_store
 from perdura.settings import Settings
 from perdura.storage import buckets
+from tests.contract.delivering import harness  # noqa: F401 - a fixture of several files
 from tests.contract.s3_peers import like_aws, like_minio
 from tests.shared_data import SHARED
 from tests.upstreams.server import Upstream, serving

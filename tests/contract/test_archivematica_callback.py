@@ -21,7 +21,7 @@ from perdura.runtime import function
 from perdura.runtime.environment import Environment
 from perdura.settings import Settings
 from perdura.storage.memory import MemoryStore
-from tests.contract.test_delivery import RecordingEmitter
+from tests.contract.delivering import RecordingEmitter
 from tests.contract.test_preservation import begun
 from tests.shared_data import reference_data
 

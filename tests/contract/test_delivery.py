@@ -4,112 +4,34 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import create_engine, event, text
 from werkzeug.test import Client
-from werkzeug.wrappers import Request, Response
+from werkzeug.wrappers import Request
 
 from perdura.cloudevents.build import build
 from perdura.cloudevents.catalogue import TICK
-from perdura.cloudevents.codec import encode_batch, encode_binary
+from perdura.cloudevents.codec import encode_batch
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Broken, Rejected, StoreUnavailable
 from perdura.ids import new_id
-from perdura.outcome import ArchiveChange, ArchiveView, Copy, File, Outcome, Package, PackageKind, StepState
+from perdura.outcome import ArchiveChange, ArchiveView, Outcome, StepState
 from perdura.ports import Ports
 from perdura.premis import model
-from perdura.registry import archives, deposits, duties
+from perdura.registry import archives, duties
 from perdura.runtime import delivery, function
 from perdura.runtime.environment import Environment
 from perdura.runtime.room import Room
 from perdura.settings import Settings
-from perdura.storage.memory import MemoryStore
+from tests.contract.delivering import Harness, post, success
 
 pytestmark = pytest.mark.stack
-
-
-@dataclass
-class RecordingEmitter:
-    """Takes note of what would be sent to the broker."""
-
-    sent: list[CloudEvent] = field(default_factory=list)
-
-    def after_response(self, response: Response, events: Sequence[CloudEvent]) -> Response:
-        self.sent += events
-        return response
-
-
-@dataclass
-class Harness:
-    """One function around a step that the test chooses."""
-
-    engine: Engine
-    emitter: RecordingEmitter
-    environment: Environment
-    effects: Counter[str] = field(default_factory=Counter)
-    run: Callable[[ArchiveView, Ports], Outcome] | None = None
-
-    def function(self) -> Client:
-        runner = delivery.StepRunner("ingest", self._step)
-        unit = function.Function("ingest", steps={"org.perdura.ingest.requested.v1": runner}, notifications=True)
-
-        @Request.application
-        def application(request: Request) -> Response:
-            return unit.respond(request)
-
-        return Client(application)
-
-    def _step(self, archive: ArchiveView, ports: Ports) -> Outcome:
-        self.effects["run"] += 1
-        if self.run is not None:
-            return self.run(archive, ports)
-        return success(archive, ports)
-
-    def begin(self) -> tuple[UUID, CloudEvent]:
-        with self.engine.begin() as connection:
-            arrival = deposits.Arrival("perdura-incoming", str(new_id()), None, "e", 1)
-            begun = deposits.receive(connection, arrival, source="/test")
-        return begun.archive, begun.events[0]
-
-    def scalar(self, statement: str) -> Any:
-        with self.engine.connect() as connection:
-            return connection.execute(text(statement)).scalar()
-
-
-def success(archive: ArchiveView, ports: Ports) -> Outcome:
-    """What an ordinary step brings back."""
-    sip = Package(ports.derived("sip"), PackageKind.SIP, "perdura-sips", "k", "zip", 1, checksums={"sha256": "ab"})
-    premis = model.Event(ports.derived("e"), "validation", datetime.now(UTC), objects=(
-        model.Identifier("UUID", str(archive.id)),))  # fmt: skip
-    return Outcome(
-        packages=(sip,),
-        copies=(Copy(sip.id, "object-store", "s3://perdura-sips/k", 1, {}),),
-        files=((sip.id, (File("data/a", 1, {"sha256": "ab"}),)),),
-        events=(premis,),
-    )
-
-
-@pytest.fixture
-def harness(database: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Harness:
-    emitter = RecordingEmitter()
-    environment = Environment(Settings(database_url=database_url, s3_notification_token="secret"))
-    vars(environment).update(engine=database, store=MemoryStore(), emitter=emitter)
-    monkeypatch.setattr(function, "environment", lambda: environment)
-    return Harness(database, emitter, environment)
-
-
-def post(client: Client, cloudevent: CloudEvent) -> Response:
-    headers, body = encode_binary(cloudevent)
-    with client.post("/", headers=headers, data=body) as response:
-        response.get_data()
-        return response
 
 
 def test_a_step_runs_and_the_next_one_is_asked_for(harness: Harness) -> None:

@@ -19,12 +19,10 @@ from perdura.runtime.environment import Environment
 from perdura.settings import Settings
 from perdura.steps.preserve_outsized import REQUESTED
 from perdura.storage.memory import MemoryStore
+from tests.contract.delivering import Harness, RecordingEmitter, post
 from tests.contract.test_archivematica_callback import loaded
-from tests.contract.test_delivery import Harness, RecordingEmitter, harness, post
 from tests.unit.preserve.fakes import FakeIdentifier
 from tests.unit.preserve.submissions import FILES, bag, zipped
-
-__all__ = ["harness"]
 
 pytestmark = pytest.mark.stack
 SIP = zipped(bag(dict(FILES)))
