@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import functions_framework
 
-CRON_TOPIC = "cron-function"
-"""`X-Topic` of a request from the cron connector of OpenFaaS, which sends no CloudEvent (serverless.md §1.10)."""
+CRON_TOPIC = "CRON_TOPIC"
+"""Variable: `X-Topic` of requests from OpenFaaS's cron connector, which sends no CloudEvents (serverless.md §1.10)."""
 
 TICK = "dev.knative.sources.ping"
 
@@ -28,11 +28,11 @@ def main_of(name: str) -> str:
     return str(mains[name])
 
 
-def with_cron(application: Application) -> Application:
+def with_cron(application: Application, topic: str) -> Application:
     """The same application, which sees a tick of the cron connector as the CloudEvent a PingSource would send."""
 
     def respond(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ.get("HTTP_X_TOPIC") == CRON_TOPIC and "HTTP_CE_TYPE" not in environ:
+        if environ.get("HTTP_X_TOPIC") == topic and "HTTP_CE_TYPE" not in environ:
             environ |= {
                 "HTTP_CE_SPECVERSION": "1.0",
                 "HTTP_CE_ID": str(uuid4()),
@@ -48,4 +48,6 @@ def with_cron(application: Application) -> Application:
 
 def create() -> Application:
     """The application of the function that the environment names."""
-    return with_cron(functions_framework.create_app("handle", main_of(os.environ["FUNCTION"]), "http"))
+    application: Application = functions_framework.create_app("handle", main_of(os.environ["FUNCTION"]), "http")
+    topic = os.environ.get(CRON_TOPIC)
+    return with_cron(application, topic) if topic else application

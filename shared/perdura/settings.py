@@ -54,6 +54,9 @@ class Settings(BaseSettings):
         None, description="Administrator's bearer token; unset disables it, and so does oidc_issuer."
     )
 
+    takes_events: bool = Field(
+        True, description="Whether CloudEvents are taken at `/`; false for a function that strangers can reach."
+    )
     invocation_seconds: Seconds = Field(540, description="Time budget of one invocation (at most 10 minutes).")
     retry_limit: int = Field(
         20,

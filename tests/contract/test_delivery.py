@@ -48,6 +48,16 @@ def test_a_step_runs_and_the_next_one_is_asked_for(harness: Harness) -> None:
     assert harness.scalar("SELECT count(*) FROM outbox") == 3
 
 
+def test_where_strangers_come_in_no_event_is_taken(harness: Harness) -> None:
+    _, asked = harness.begin()
+    closed = harness.environment.settings.model_copy(update={"takes_events": False})
+    vars(harness.environment)["settings"] = closed
+    assert post(harness.function(), asked).status_code == 403
+    assert harness.effects["run"] == 0
+    vars(harness.environment)["settings"] = closed.model_copy(update={"takes_events": True})
+    assert post(harness.function(), asked).status_code == 204
+
+
 def test_a_finished_event_is_acknowledged_and_has_no_second_effect(harness: Harness) -> None:
     _, asked = harness.begin()
     client = harness.function()

@@ -80,6 +80,8 @@ class Function:
         if without is not None:
             return without
         surroundings = environment()
+        if not surroundings.settings.takes_events:
+            return problem(403, "No CloudEvents are taken here")
         statements.restart()
         begun = time.monotonic()
         body = _body(request, surroundings.settings.body_limit)

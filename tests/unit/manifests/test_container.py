@@ -148,7 +148,7 @@ def test_ticks_of_the_cron_connector_become_events() -> None:
         seen.append(dict(environ))
         return []
 
-    wrapped = load("application").with_cron(application)
+    wrapped = load("application").with_cron(application, "cron-function")
     wrapped({"HTTP_X_TOPIC": "cron-function", "REQUEST_METHOD": "POST"}, lambda *_: None)
     wrapped({"REQUEST_METHOD": "POST"}, lambda *_: None)
     assert seen[0]["HTTP_CE_TYPE"] == "dev.knative.sources.ping"
@@ -194,9 +194,10 @@ def test_functions_of_openfaas_have_the_ticks_threads_and_secrets_that_those_of_
     ticking = {each["spec"]["sink"]["ref"]["name"] for each in base if each["kind"] == "PingSource"}
     cron = {name for name, each in functions.items() if each["annotations"].get("topic") == "cron-function"}
     assert cron == ticking
+    assert cron == {name for name, each in functions.items() if each["environment"].get("CRON_TOPIC")}
     for service in (each for each in base if each["kind"] == "Service"):
         pod = service["spec"]["template"]["spec"]
-        environment = functions[service["metadata"]["name"]]["environment"]
+        environment = functions[pod["serviceAccountName"]]["environment"]
         assert environment["THREADS"] == str(pod["containerConcurrency"])
         assert environment["exec_timeout"] == f"{pod['timeoutSeconds']}s"
         assert int(environment["GRACEFUL_TIMEOUT"]) < pod["timeoutSeconds"]

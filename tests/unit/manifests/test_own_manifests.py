@@ -35,6 +35,8 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 KNATIVE = REPOSITORY / "infra" / "knative"
 SERVER = REPOSITORY / "shared" / "perdura" / "runtime" / "server.py"
 SETTINGS = "perdura-settings"
+DOORS = {"access": "publish", "premis": "premis-log"}
+"""Services through which the world reads what a function serves; its CloudEvents come through that of its own name."""
 BUNDLES = [KNATIVE / "base", *sorted(path for path in (KNATIVE / "overlays").glob("*") if path.is_dir())]
 
 
@@ -247,8 +249,25 @@ def test_one_service_and_account_per_function(base: list[Document]) -> None:
         pod = service["spec"]["template"]["spec"]
         [container] = pod["containers"]
         environment = {variable["name"]: variable["value"] for variable in container["env"]}
-        assert environment["FUNCTION"] == pod["serviceAccountName"] == service["metadata"]["name"]
+        assert environment["FUNCTION"] == pod["serviceAccountName"]
+        assert environment["FUNCTION"] == DOORS.get(service["metadata"]["name"], service["metadata"]["name"])
         assert environment["THREADS"] == str(pod["containerConcurrency"])
+
+
+def test_strangers_reach_no_service_that_takes_events(base: list[Document]) -> None:
+    services = {each["metadata"]["name"]: each for each in base if "serving" in each["apiVersion"]}
+    reached = {
+        name for name, each in services.items() if "networking.knative.dev/visibility" not in each["metadata"]["labels"]
+    }
+    assert reached == {"registry", "aip-gateway", *DOORS}
+    for door, function in DOORS.items():
+        [container] = services[door]["spec"]["template"]["spec"]["containers"]
+        assert {"name": "PERDURA_TAKES_EVENTS", "value": "false"} in container["env"]
+        assert function in services
+    topology = build_topology(base)
+    wanted = {trigger.subscriber["ref"]["name"] for trigger in topology.triggers["perdura/default"]}
+    wanted |= {ping.sink["ref"]["name"] for ping in topology.pings} | {"premis-log"}
+    assert not wanted & reached
 
 
 ROUTES = {
