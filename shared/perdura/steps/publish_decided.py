@@ -67,7 +67,10 @@ def withheld(
                         settle(records, record, SHUT, None, held.confirm)
                         shut.append(name)
             if shut and known is not None:
-                held.note(destination.id, archive.id, replace(known, details={**known.details, "access": SHUT}))
+                state = "published" if known.record in shut else known.state
+                held.note(
+                    destination.id, archive.id, replace(known, state=state, details={**known.details, "access": SHUT})
+                )
     output = {"withheld": why, **({"restricted": shut} if shut else {})}
     events = (assigned(archive, ports, destination.id, SHUT, shut),) if shut else ()
     return Result(destination.id, output=output, events=events)
@@ -78,7 +81,7 @@ def _begun(records: Records, name: str, known: Placed | None) -> Record | None:
     draft = records.draft(name)
     if draft is None:
         return records.record(name)
-    throw_away(records, draft, known.details.get("request") if known is not None else None)
+    throw_away(records, draft, known.details.get("request") if known is not None and known.record == name else None)
     return records.record(name)
 
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from perdura.clients.inveniordm.model import Record
 from perdura.clients.inveniordm.records import Records
-from perdura.clients.inveniordm.wire import RdmGone, RdmRefused, Wire
+from perdura.clients.inveniordm.wire import RdmGone, RdmRefused, RdmUnknown, Wire
 
 
 def take_back(wire: Wire, record: str, request: str | None, reason: str, note: str) -> None:
@@ -27,11 +27,26 @@ def take_back(wire: Wire, record: str, request: str | None, reason: str, note: s
 
 
 def throw_away(records: Records, draft: Record, request: str | None) -> None:
-    """Throw an unpublished draft away; its open request is cancelled first, lest a curator publish it."""
-    open_request = draft.review or request
-    if open_request is not None:
+    """Throw an unpublished draft away; its open request is cancelled first, lest a curator publish it.
+
+    Where a curator was faster the record is left, and RdmUnknown raised while it is being made.
+    """
+    decided = _cancelled(records, draft.review or request)
+    if records.record(draft.id) is not None:
+        return
+    if decided == "accepted":
+        raise RdmUnknown(f"The draft {draft.id} was accepted and is not published yet.", retry_after=5)
+    records.discard(draft.id)
+
+
+def _cancelled(records: Records, request: str | None) -> str | None:
+    """Cancel a request for review if it is open; what became of it, None for one that cannot be asked about."""
+    if request is None:
+        return None
+    with suppress(RdmRefused):
+        if (status := records.request_status(request)) != "submitted":
+            return status
         with suppress(RdmRefused):
-            if records.request_status(open_request) == "submitted":
-                records.cancel_request(open_request)
-    if records.record(draft.id) is None:
-        records.discard(draft.id)
+            records.cancel_request(request)
+        return records.request_status(request)
+    return None

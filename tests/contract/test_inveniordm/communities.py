@@ -84,6 +84,8 @@ def act(server: Fake, request: httpx.Request, user: str | None, identifier: str,
     creator = server.items[asked["record"]].owner if asked["record"] in server.items else None
     if user != (creator if action == "cancel" else server.curators.get(asked["community"], "admin")):
         raise Refused(403, "Permission denied.")
+    if asked["status"] in OUTCOMES.values():
+        raise Refused(400, f"Error for action '{action}': Could not execute the action")
     decide(server, identifier, action)
     return answer(200, server.requests[identifier])
 

@@ -12,6 +12,7 @@ from perdura.clients.inveniordm.wire import RdmGone
 from perdura.errors import Rejected, Retryable
 from perdura.outcome import StepState
 from perdura.registry import withdrawals
+from tests.contract.test_inveniordm import communities
 from tests.contract.test_inveniordm.fake import TOKENS, Fake
 from tests.contract.test_inveniordm.meanwhile import World
 from tests.contract.test_inveniordm.test_protection import access_of
@@ -143,3 +144,28 @@ def test_a_record_that_curators_accept_while_its_review_is_cancelled_is_shut(
     assert outcome.output["destinations"]["library"]["restricted"] == [told["record"]]
     assert access_of(world.target, told["record"])["record"] == "restricted"
     assert access_of(world.target, told["record"])["files"] == "restricted"
+    noted = world.placements.known("library", world.archive.id)
+    assert noted is not None
+    assert noted.state == "published"
+
+
+@pytest.mark.parametrize("step", ["publish", "withdraw"])
+def test_what_curators_accept_at_that_moment_is_looked_at_again_until_it_is_there(
+    fake: Fake, made: Callable[..., World], step: str
+) -> None:
+    """The request is accepted while it is cancelled, and the record comes a moment later."""
+    world = made(community=Target(fake.url, TOKENS, fake.transport, fake).community(), review=True)
+    world.target = Target(fake.url, TOKENS, fake.transport, fake)
+    told = world.publish().output["destinations"]["library"]
+    world.decide()
+    fake.requests[told["request"]]["status"] = "accepted"
+    with pytest.raises(Retryable, match="accepted and is not published yet"):
+        world.publish() if step == "publish" else world.withdraw("admin")
+    assert len(world.target.drafts(world.resource)) == 1
+    communities.decide(fake, told["request"], "accept")
+    if step == "publish":
+        assert world.publish().output["destinations"]["library"]["restricted"] == [told["record"]]
+        assert access_of(world.target, told["record"])["record"] == "restricted"
+    else:
+        assert world.withdraw("admin").state is StepState.COMPLETED
+        assert world.target.published(world.resource) == []
