@@ -8,10 +8,11 @@ from werkzeug.wrappers import Response
 from perdura.cloudevents.message import CloudEvent
 from perdura.runtime import archivematica
 from perdura.runtime.admission import admit_fixity
-from perdura.runtime.delivery import StepRunner, poll_waiting
+from perdura.runtime.delivery import StepRunner
 from perdura.runtime.environment import Environment
 from perdura.runtime.extras import of_preserve, of_verify
 from perdura.runtime.function import Function
+from perdura.runtime.polling import poll_waiting
 from perdura.steps import preserve, verify
 from perdura.steps.preserve_outsized import REQUESTED as OUTSIZED
 

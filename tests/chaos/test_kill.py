@@ -196,7 +196,7 @@ def test_a_function_killed_while_it_looks_at_waiting_steps_is_done_once_in_the_e
     killed(stack, faults, "archive-cta", point)
     # Whoever is killed keeps others from looking for ten minutes: they are over.
     with stack.database.begin() as connection:
-        over = "UPDATE step SET poll_at = clock_timestamp() WHERE archive_id = :a AND state = 'waiting'"
+        over = "UPDATE step SET held_until = NULL WHERE archive_id = :a AND state = 'waiting'"
         connection.execute(text(over), {"a": archive})
     assert_everything_once(stack, archive, undisturbed)
 

@@ -316,9 +316,37 @@ def test_waiting_steps_come_up_when_their_time_has_come(database: Engine) -> Non
         assert waiting.archive.step.checkpoint == {"job": 1}
     with database.begin() as connection:
         assert work.waiting(connection, "ingest", 10) == [], "it is being looked at"
-        assert work.still_waiting(connection, [step]) == {step}
+        assert work.still_waiting(connection, [waiting]) == {step}
         assert work.close(connection, waiting, Outcome()).name == "preserve"
-        assert work.still_waiting(connection, [step]) == set()
+        assert work.still_waiting(connection, [waiting]) == set()
+
+
+def test_a_look_that_lasted_too_long_is_not_the_one_that_counts(database: Engine) -> None:
+    _, step = _begin(database)
+    _close(database, _start(database, step), Outcome(state=StepState.WAITING, poll_at=datetime.now(UTC)))
+    with database.begin() as connection:
+        (slow,) = work.waiting(connection, "ingest", 10)
+        connection.execute(text("UPDATE step SET held_until = clock_timestamp()"))
+    with database.begin() as connection:
+        (second,) = work.waiting(connection, "ingest", 10)
+        assert work.still_waiting(connection, [slow]) == set()
+        assert work.still_waiting(connection, [second]) == {step}
+
+
+def test_a_step_that_is_to_be_looked_at_at_once_while_it_is_looked_at_comes_up_right_after(database: Engine) -> None:
+    _, step = _begin(database)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    _close(database, _start(database, step), Outcome(state=StepState.WAITING, poll_at=datetime.now(UTC)))
+    with database.begin() as connection:
+        (waiting,) = work.waiting(connection, "ingest", 10)
+    with database.begin() as connection:
+        connection.execute(text("UPDATE step SET poll_at = clock_timestamp()"))
+        assert work.waiting(connection, "ingest", 10) == [], "it is held"
+    with database.begin() as connection:
+        work.close(connection, waiting, Outcome(state=StepState.WAITING, poll_at=later))
+        (again,) = work.waiting(connection, "ingest", 10)
+        work.close(connection, again, Outcome(state=StepState.WAITING, poll_at=later))
+        assert work.waiting(connection, "ingest", 10) == [], "once is enough"
 
 
 def test_a_postponed_step_says_why_and_runs_again(database: Engine) -> None:

@@ -18,7 +18,8 @@ from perdura.registry import archives, steering
 from perdura.registry.tape_jobs import RegistryTapeJobs
 from perdura.runtime import environment as environments
 from perdura.runtime import tape
-from perdura.runtime.delivery import Answer, StepRunner
+from perdura.runtime.answers import Answer
+from perdura.runtime.delivery import StepRunner
 from perdura.steps import recall, recall_reading
 from perdura.storage import kept_open
 from tests.contract.test_tape_registry import World
@@ -131,7 +132,7 @@ def test_a_worker_that_dies_while_it_submits_leaves_one_job(
 
     with monkeypatch.context() as patch:
         if moment == "accepted":
-            patch.setattr("perdura.runtime.delivery.close", dies)
+            patch.setattr("perdura.runtime.polling.close", dies)
         else:
             patch.setattr(*place[moment], dies)
         with pytest.raises(KeyboardInterrupt):

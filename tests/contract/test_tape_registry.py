@@ -110,9 +110,11 @@ class World:
             return list(connection.execute(text(statement), values))
 
     def due(self) -> None:
-        """The time of every waiting step has come."""
+        """The time of every waiting step has come, and nobody holds it any more."""
         with self.database.begin() as connection:
-            connection.execute(text("UPDATE step SET poll_at = clock_timestamp() WHERE state = 'waiting'"))
+            connection.execute(
+                text("UPDATE step SET poll_at = clock_timestamp(), held_until = NULL WHERE state = 'waiting'")
+            )
 
 
 ACCOUNT = TapeAccount("https://fts.example.org:8446", "/CN=robot")

@@ -13,6 +13,7 @@ import httpx
 
 from perdura.clients import bounded
 from perdura.errors import Broken, UpstreamUnavailable
+from perdura.recordable import recordable
 
 FILE_FIELDS = (
     "file_id,file_index,file_state,reason,recoverable,retry,finish_time,archive_start_time,archive_finish_time,"
@@ -117,7 +118,7 @@ def said(answer: httpx.Response) -> str:
         text = None
     if text is None:
         text = " ".join(answer.text.replace("<p>", "\n<p>").rpartition("<p>")[2].replace("</p>", "").split())
-    return str(text)[:SHOWN]
+    return recordable(str(text)[:SHOWN])
 
 
 def refusal(answer: httpx.Response) -> FtsRefused:
@@ -142,9 +143,9 @@ def understood(what: str) -> AbstractContextManager[None]:
 
 
 def decoded(answer: httpx.Response) -> Any:
-    """Its JSON; raises FtsUnavailable for something else."""
+    """Its JSON, recordable as it is; raises FtsUnavailable for something else."""
     try:
-        return answer.json()
+        return recordable(answer.json())
     except ValueError as error:
         raise FtsUnavailable(f"FTS answered {answer.status_code} with something cut off or not JSON") from error
 

@@ -34,6 +34,7 @@ from perdura.clients.fts_answers import (
 from perdura.clients.fts_delegation import LIFETIME, RENEW_BELOW
 from perdura.clients.tape_x509 import load
 from perdura.errors import Broken
+from perdura.recordable import recordable
 
 log = logging.getLogger(__name__)
 TIMEOUT, CONNECT_TIMEOUT = 30, 10
@@ -171,7 +172,7 @@ class PackageFtsClient:
         return found
 
     def _get(self, path: str) -> Any:
-        return self._do(lambda context: json.loads(context.get(path)))
+        return self._do(lambda context: recordable(json.loads(context.get(path))))
 
     def retries(self, job_id: str, file_id: int) -> list[FtsRetry]:
         """The attempts of a file that failed before the present one."""
@@ -182,7 +183,7 @@ class PackageFtsClient:
 
         def ask(context: Any) -> FtsJob | None:
             try:
-                return job_from(json.loads(context.get(f"/archive/{job_id}")))
+                return job_from(recordable(json.loads(context.get(f"/archive/{job_id}"))))
             except self._errors.NotFound:
                 return None
 

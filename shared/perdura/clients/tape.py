@@ -7,6 +7,7 @@ to the directory that the settings name.
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -27,6 +28,8 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 IN_VAIN = 3
 """Requests for single files or jobs that may fail in one look."""
+SINGLY = 60.0
+"""Seconds that such requests may take in one look."""
 WAITING = frozenset({"TOKEN_PREP", "SUBMITTED", "READY", "ACTIVE", "STAGING", "STARTED", "ON_HOLD", "FORCE_START"})
 
 
@@ -216,10 +219,13 @@ def _one_by_one(
 ) -> Iterator[Answer]:
     """Ask for each; one that cannot be answered is told as `failed` and does not keep the others waiting.
 
-    After `IN_VAIN` failures the rest is told so unasked: the server is at fault, and a look must end.
+    After `IN_VAIN` failures, or `SINGLY` seconds, the rest is told so unasked: the server is at fault, and a look must
+    end.
     """
-    failures, message = 0, ""
+    failures, message, until = 0, "", time.monotonic() + SINGLY
     for item in items:
+        if time.monotonic() >= until:
+            failures, message = IN_VAIN, "the tape system is too slow for all in one look"
         if failures < IN_VAIN:
             try:
                 yield ask(item)

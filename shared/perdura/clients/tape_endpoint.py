@@ -16,6 +16,7 @@ import httpx
 from perdura import __version__
 from perdura.clients import bounded
 from perdura.errors import Broken, NotStored, UpstreamUnavailable
+from perdura.recordable import recordable
 
 BULK = 200
 CHUNK = 1 << 20
@@ -220,7 +221,8 @@ def _understood(call: str) -> AbstractContextManager[None]:
 
 
 def _document(answer: httpx.Response) -> Any:
+    """Its JSON, recordable as it is."""
     try:
-        return answer.json()
+        return recordable(answer.json())
     except ValueError as error:
         raise TapeUnavailable(f"the tape endpoint answered {answer.status_code} with something not JSON") from error

@@ -161,6 +161,8 @@ class Step(Base):
     """By error code: how many invocations it ended since the step last got on, and the first (seconds of the epoch)."""
     poll_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     """When a waiting step looks again, or when a stuck one is asked for again."""
+    held_until: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """Until when a waiting step belongs to the tick that looks at it, and by which it knows that it still does."""
     created_at: Mapped[datetime] = _created()
     started_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))

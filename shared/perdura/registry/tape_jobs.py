@@ -12,6 +12,7 @@ from sqlalchemy import Engine, Row, text
 
 from perdura.packages.tape_container import Slot
 from perdura.ports import ContainerFile, OpenJob, TapeAccount, TapeJob, TapeOrder, TapeRetry, Wish
+from perdura.recordable import recordable
 from perdura.registry import tape_wishes
 from perdura.registry.tape_tables import LOCATION
 
@@ -39,7 +40,7 @@ _SEEN = text("""
     UPDATE tape_job SET looked_at = clock_timestamp(), state = coalesce(seen.state, tape_job.state),
         reason = coalesce(seen.reason, tape_job.reason), file_state = coalesce(seen.file_state, tape_job.file_state),
         log_file = coalesce(seen.log_file, tape_job.log_file),
-        ended_at = CASE WHEN seen.over THEN clock_timestamp() END
+        ended_at = CASE WHEN seen.over THEN clock_timestamp() ELSE ended_at END
     FROM jsonb_to_recordset(CAST(:seen AS jsonb))
         AS seen (key text, state text, reason text, file_state text, log_file text, over boolean)
     WHERE tape_job.key = seen.key
@@ -70,7 +71,7 @@ class RegistryTapeJobs:
     def stop(self, reason: str) -> None:
         """Let no new jobs be submitted until a person resumes."""
         with self._engine.begin() as connection:
-            tape_wishes.pause(connection, reason[:500], "archive-cta")
+            tape_wishes.pause(connection, recordable(reason[:500]), "archive-cta")
 
     def admit(self, order: TapeOrder, limit: int) -> OpenJob | None:
         """Note that a job will be asked for, unless the destination is paused or `limit` others are in flight."""
@@ -143,7 +144,7 @@ class RegistryTapeJobs:
 
     def seen(self, states: Mapping[str, TapeJob], over: Sequence[str]) -> None:
         """Note the states of jobs by key, and which of all are over for us."""
-        items = [{"key": key, "over": key in over, **_seen(states.get(key))} for key in {*states, *over}]
+        items = [{"key": key, "over": key in over, **_seen(recordable(states.get(key)))} for key in {*states, *over}]
         if items:
             with self._engine.begin() as connection:
                 connection.execute(_SEEN, {"seen": json.dumps(items)})
@@ -155,7 +156,7 @@ class RegistryTapeJobs:
                 "key": key, "attempt": each.attempt, "at": each.at, "reason": each.reason, "host": each.host,
                 "log": each.log_file,
             }
-            for each in retries
+            for each in recordable(list(retries))
         ]  # fmt: skip
         if rows:
             with self._engine.begin() as connection:

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, text
 from perdura.outcome import ArchiveView
 from perdura.packages.tape_container import Slot
 from perdura.ports import LeftCopy, LeftJob, LeftRecall, TapeJob
+from perdura.recordable import recordable
 from perdura.registry import work
 from perdura.registry.tape_jobs import account_of
 
@@ -119,6 +120,7 @@ def _adler32(row: Row[Any]) -> str | None:
 
 def looked_at(connection: Connection, job: LeftJob, found: TapeJob | None, *, over: bool) -> None:
     """Note what became of a job; one that is `over` is not looked at again."""
+    found = recordable(found)
     connection.execute(
         text("""
             UPDATE tape_job SET looked_at = clock_timestamp(), cancelled_by = coalesce(cancelled_by, :by),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -46,6 +46,8 @@ class Started:
     warned: bool
     cause: CloudEvent | None
     failures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    held_until: datetime | None = None
+    """Until when a waiting step is ours to look at; whoever takes it on after that sets another time."""
 
     def failed(self, code: str) -> int:
         """How many invocations in a row ended with this error since the step last got on."""
@@ -94,14 +96,16 @@ _START = text(f"""
 """)  # noqa: S608 - a constant of this module
 
 _WAITING = text(f"""
-    UPDATE step SET poll_at = clock_timestamp() + interval '1 second' * :lease FROM archive
+    UPDATE step SET held_until = clock_timestamp() + interval '1 second' * :lease FROM archive
     WHERE archive.id = step.archive_id AND step.id IN (
         SELECT id FROM step WHERE name = :name AND state = 'waiting' AND poll_at <= clock_timestamp()
+            AND (held_until IS NULL OR held_until <= clock_timestamp())
         ORDER BY poll_at LIMIT :limit FOR UPDATE SKIP LOCKED)
-    RETURNING {VIEW}
+    RETURNING {VIEW}, step.held_until
 """)  # noqa: S608 - a constant of this module
 LEASE = 600.0
-"""Seconds for which a waiting step belongs to who looks at it; who dies over it is followed by another."""
+"""Seconds for which a waiting step belongs to who looks at it; who dies over it is followed by another. A look has to
+end before."""
 
 
 def start(connection: Connection, step: UUID, cause: CloudEvent) -> Started | None:
@@ -123,16 +127,33 @@ def waiting(connection: Connection, name: str, limit: int) -> list[Started]:
     They are not locked: a person may cancel them meanwhile, and `still_waiting` has to be asked before they are closed.
     """
     rows = connection.execute(_WAITING, {"name": name, "limit": limit, "lease": LEASE})
-    return [_started(row) for row in rows]
+    return [replace(_started(row), held_until=row.held_until) for row in rows]
 
 
-def still_waiting(connection: Connection, steps: Collection[UUID]) -> set[UUID]:
-    """Lock those of these steps that still wait, and give them back."""
+def still_waiting(connection: Connection, taken: Iterable[Started]) -> set[UUID]:
+    """Lock those of the steps taken on that still wait and are still ours, and give them back.
+
+    What was learned of another says nothing any more: somebody has looked at it since, and may have acted.
+    """
+    ours = {started.archive.step.id: started.held_until for started in taken}
     rows = connection.execute(
-        text("SELECT id FROM step WHERE id = ANY(:steps) AND state = 'waiting' ORDER BY id FOR UPDATE"),
-        {"steps": list(steps)},
+        text("SELECT id, held_until FROM step WHERE id = ANY(:steps) AND state = 'waiting' ORDER BY id FOR UPDATE"),
+        {"steps": list(ours)},
     )
-    return set(rows.scalars())
+    return {row.id for row in rows if row.held_until == ours[row.id]}
+
+
+def look_failed(connection: Connection, step: UUID, code: str, after: float) -> None:
+    """Note that a look at a waiting step came to nothing by an error of ours; it is looked at again in `after` s."""
+    connection.execute(_FAILED, {"step": step, "code": code})
+    connection.execute(
+        text("""
+            UPDATE step SET held_until = NULL, poll_at = clock_timestamp() + interval '1 second' * :after,
+                updated_at = clock_timestamp()
+            WHERE id = :step AND state = 'waiting'
+        """),
+        {"step": step, "after": after},
+    )
 
 
 def _started(row: Row[Any]) -> Started:
@@ -211,14 +232,16 @@ _ONE_MORE = """failures || jsonb_build_object(CAST(:code AS text), jsonb_build_o
 _CLOSE = text("""
     UPDATE step SET state = :state, output = output || CAST(:output AS jsonb), findings = CAST(:findings AS jsonb),
         checkpoint = coalesce(CAST(:checkpoint AS jsonb), checkpoint), error_code = :code, error_message = :message,
-        poll_at = coalesce(CAST(:poll_at AS timestamptz), clock_timestamp() + interval '1 minute'),
-        progress = CASE WHEN :state = 'waiting' THEN progress END,
+        poll_at = CASE WHEN :state = 'waiting' AND poll_at > held_until - interval '1 second' * :lease THEN poll_at
+            ELSE coalesce(CAST(:poll_at AS timestamptz), clock_timestamp() + interval '1 minute') END,
+        held_until = NULL, progress = CASE WHEN :state = 'waiting' THEN progress END,
         failures = CASE WHEN :getting_on THEN '{}' ELSE failures END,
         progress_at = CASE WHEN :state = 'waiting' AND output @> CAST(:output AS jsonb) OR :stalled
                            THEN progress_at ELSE clock_timestamp() END,
         finished_at = CASE WHEN :final THEN clock_timestamp() END, updated_at = clock_timestamp()
     WHERE id = :step AND state = ANY(:expected)
 """)
+"""A step that was to be looked at at once while somebody looked at it keeps that time: he may have come too early."""
 
 _FAILED = text(f"UPDATE step SET failures = {_ONE_MORE} WHERE id = :step")  # noqa: S608 - a constant of this module
 
@@ -323,6 +346,7 @@ def close(connection: Connection, started: Started, outcome: Outcome) -> Next:
             "code": outcome.error_code,
             "message": outcome.message,
             "poll_at": outcome.poll_at,
+            "lease": LEASE,
             "final": final,
             "stalled": stalled(started, outcome),
             "getting_on": outcome.state in {StepState.QUEUED, StepState.WAITING} and not stalled(started, outcome),

@@ -18,6 +18,7 @@ from perdura.errors import PerduraError
 from perdura.ids import derived_id
 from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.premis import agents, log, model
+from perdura.recordable import recordable
 from perdura.registry import outbox, units, work
 from perdura.registry.transitions import ArchiveState
 from perdura.runtime.lost_together import lost_together
@@ -45,6 +46,16 @@ def software_agent(function: str) -> model.Identifier:
 def unsuccessful(error: PerduraError, state: StepState) -> Outcome:
     """The outcome of a step that was stopped by an error that is no transient one."""
     return Outcome(state=state, error_code=error.code, message=error.message)
+
+
+def recordable_outcome(outcome: Outcome) -> Outcome:
+    """The outcome without what no database can hold: titles and messages come from strangers. Paths of files are made
+    safe before, and what a package tells was XML."""
+    told = replace(outcome, files=(), told_events=(), told_agents=())
+    made = recordable(told)
+    if made is told:
+        return outcome
+    return replace(made, files=outcome.files, told_events=outcome.told_events, told_agents=outcome.told_agents)
 
 
 def with_failure_event(outcome: Outcome, archive: ArchiveView, function: str, at: datetime) -> Outcome:

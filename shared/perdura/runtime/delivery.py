@@ -7,9 +7,8 @@ it everything has, and the outbox remembers what the world must still hear.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
@@ -21,11 +20,10 @@ from perdura.database import passing
 from perdura.errors import Broken, Conflict, PerduraError, Rejected, Retryable, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.ports import Ports
-from perdura.recordable import recordable
 from perdura.registry import inbox, outbox, turns, work
 from perdura.runtime import faults, metrics
 from perdura.runtime.answers import Answer
-from perdura.runtime.closing import close, unsuccessful
+from perdura.runtime.closing import close, recordable_outcome, unsuccessful
 from perdura.runtime.environment import Environment
 from perdura.settings import Settings
 
@@ -42,12 +40,6 @@ INTERNAL_CODE = "internal-error"
 
 UNEXPECTED_LIMIT = 3
 """Runs in a row that may end in an error nobody foresaw before a person is asked."""
-
-POLLED_TOGETHER = 100
-"""Waiting steps that are taken on in one transaction, and looked at in one call."""
-
-POLL_SECONDS = 60.0
-"""For how long more of them are taken on in one tick."""
 
 NO_ROOM_WAIT = 10.0
 """Seconds until a step is asked for again that found no room in this process."""
@@ -144,7 +136,7 @@ class StepRunner:
     def _close(
         self, connection: Connection, started: work.Started, outcome: Outcome, event: CloudEvent
     ) -> tuple[list[CloudEvent], Sequence[UUID]]:
-        outcome = _recordable(outcome)
+        outcome = recordable_outcome(outcome)
         events = close(connection, started, outcome, function=self.function, finished=event)
         return events, self.settle(connection, started.archive, outcome) if self.settle else ()
 
@@ -219,16 +211,6 @@ def _without_room(environment: Environment, event: CloudEvent, step: UUID) -> De
     return Delivered(Answer.DONE)
 
 
-def _recordable(outcome: Outcome) -> Outcome:
-    """The outcome without what no database can hold: titles and messages come from strangers. Paths of files are made
-    safe before, and what a package tells was XML."""
-    told = replace(outcome, files=(), told_events=(), told_agents=())
-    made = recordable(told)
-    if made is told:
-        return outcome
-    return replace(made, files=outcome.files, told_events=outcome.told_events, told_agents=outcome.told_agents)
-
-
 def _too_long(settings: Settings, started: work.Started, code: str) -> bool:
     """Whether this failure has come too often, and for too long, to be left to pass.
 
@@ -241,51 +223,3 @@ def _too_long(settings: Settings, started: work.Started, code: str) -> bool:
 def _asked_to_wait(error: Retryable) -> bool:
     """Whether an upstream said when to come back: keeping to it is no failed try, however often it says so."""
     return isinstance(error, UpstreamUnavailable) and error.retry_after is not None
-
-
-def poll_waiting(
-    environment: Environment,
-    function: str,
-    step: str,
-    poll: Callable[[Sequence[ArchiveView], Ports], Sequence[tuple[ArchiveView, Outcome]]],
-    needs: frozenset[str],
-    *,
-    taken: Callable[[Connection, Collection[ArchiveView]], None] = lambda _, __: None,
-) -> list[CloudEvent]:
-    """Look again at waiting steps whose time has come, in bulk; returns the CloudEvents to emit.
-
-    Goes on for `POLL_SECONDS` while as many as `POLLED_TOGETHER` were due. A step is looked at by one tick only, and no
-    row is locked while the outside system is asked: a person who cancels does not wait for it. `taken` is told of the
-    Archives, in the transaction that takes them on.
-    """
-    events: list[CloudEvent] = []
-    end = time.monotonic() + POLL_SECONDS
-    while True:
-        with environment.engine.begin() as connection:
-            rows = {started.archive.step.id: started for started in work.waiting(connection, step, POLLED_TOGETHER)}
-            if rows:
-                taken(connection, [started.archive for started in rows.values()])
-        if rows:
-            events += _polled(environment, function, rows, poll, needs)
-        if len(rows) < POLLED_TOGETHER or time.monotonic() >= end:
-            return events
-
-
-def _polled(
-    environment: Environment,
-    function: str,
-    rows: Mapping[UUID, work.Started],
-    poll: Callable[[Sequence[ArchiveView], Ports], Sequence[tuple[ArchiveView, Outcome]]],
-    needs: frozenset[str],
-) -> list[CloudEvent]:
-    views = [started.archive for started in rows.values()]
-    outcomes = poll(views, environment.ports(views[0], function, needs))
-    faults.reach("look-after-effect")
-    events: list[CloudEvent] = []
-    with environment.engine.begin() as connection:
-        waiting = work.still_waiting(connection, rows.keys())
-        for archive, outcome in outcomes:
-            if archive.step.id in waiting:
-                events += close(connection, rows[archive.step.id], outcome, function=function, finished=None)
-    faults.reach("look-after-commit")
-    return events

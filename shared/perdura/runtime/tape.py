@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from perdura import __version__
 from perdura.cloudevents.message import CloudEvent
+from perdura.database import passing
 from perdura.errors import PerduraError
 from perdura.ids import derived_id
 from perdura.premis import log
 from perdura.premis.model import Event, Identifier, Outcome
 from perdura.registry import duties, tape_containers, tape_duties
 from perdura.runtime import tape_left
-from perdura.runtime.delivery import poll_waiting
 from perdura.runtime.environment import Environment
+from perdura.runtime.polling import poll_waiting
 from perdura.runtime.recording import tell
 from perdura.steps import archive
 
@@ -29,22 +30,36 @@ SOFTWARE = Identifier("software", f"perdura/{__version__} {NAME}", ("executing p
 
 
 def tick(environment: Environment) -> Sequence[CloudEvent]:
-    """Do what is due. Safe to run from several instances at once; returns the CloudEvents to emit."""
+    """Do what is due. Safe to run from several instances at once; returns the CloudEvents to emit.
+
+    A duty that fails keeps none of the others waiting.
+    """
     settings = environment.settings
     intervals = {"tape-renewal": RENEWAL, "tape-expiry": EXPIRY}
     with environment.engine.begin() as connection:
         due = duties.due(connection, intervals)
     events: list[CloudEvent] = []
     if "tape-renewal" in due:
-        renew(environment)
+        events += _done("renewal of credentials", lambda: renew(environment))
     if "tape-expiry" in due:
-        events += expire(environment)
+        events += _done("expiry of recalled copies", lambda: expire(environment))
     if settings.tape_drill_days:
-        events += drill(environment)
+        events += _done("restore drill", lambda: drill(environment))
     if settings.tape_group_below:
-        fill_containers(environment)
-    events += tape_left.call_off(environment, NAME, NEEDS)
+        events += _done("containers", lambda: fill_containers(environment))
+    events += _done("jobs to be called off", lambda: tape_left.call_off(environment, NAME, NEEDS))
     return events + poll_waiting(environment, NAME, "archive", archive.poll, NEEDS, taken=tape_containers.alone)
+
+
+def _done(duty: str, work: Callable[[], Sequence[CloudEvent] | None]) -> Sequence[CloudEvent]:
+    """The CloudEvents of a duty; one that fails by an error of ours is left to the next tick."""
+    try:
+        return work() or ()
+    except Exception as error:
+        if passing(error):
+            raise
+        _log.exception("not done: %s", duty)
+        return ()
 
 
 def renew(environment: Environment) -> None:

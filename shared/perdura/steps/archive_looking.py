@@ -30,9 +30,9 @@ def looked(
     if not transfers:
         return []
     keys = {transfer.job: transfer.job_key for transfer in transfers if transfer.phase == "job" and transfer.job}
-    cancelled = {} if quick else _wishes(keys, tape, jobs)
+    cancelled = {} if quick else _wishes(keys, tape, jobs, ports)
     found = tape.jobs(list(keys)) if keys else {}
-    transfers = [_with_retries(transfer, found.get(transfer.job or ""), tape, jobs) for transfer in transfers]
+    transfers = [_with_retries(transfer, found.get(transfer.job or ""), tape, jobs, ports) for transfer in transfers]
     account = tape.account() if any(job.state == "unknown" for job in found.values()) else None
     decisions = [_decided(transfer, found, cancelled, account) for transfer in transfers]
     asked = {t.path for t, d in zip(transfers, decisions, strict=True) if d.act in (Act.INSPECT, Act.MONITOR)}
@@ -49,9 +49,9 @@ def looked(
     return outcomes
 
 
-def _with_retries(transfer: Transfer, job: TapeJob | None, tape: TapeSystem, jobs: TapeJobs) -> Transfer:
+def _with_retries(transfer: Transfer, job: TapeJob | None, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -> Transfer:
     """Keep the attempts that failed since the look before: the tape system forgets them some days after the job."""
-    if job is None or job.retries <= transfer.retries:
+    if job is None or job.retries <= transfer.retries or ports.deadline.near():
         return transfer
     try:
         jobs.tried(transfer.job_key, tape.retries(job))
@@ -68,12 +68,12 @@ def _goes_on(transfer: Transfer, outcome: Outcome) -> bool:
     return outcome.state is StepState.WAITING and same
 
 
-def _wishes(keys: Mapping[str, str], tape: TapeSystem, jobs: TapeJobs) -> dict[str, str]:
-    """Do what people asked of these jobs; gives back by whom jobs were cancelled, by job id."""
+def _wishes(keys: Mapping[str, str], tape: TapeSystem, jobs: TapeJobs, ports: Ports) -> dict[str, str]:
+    """Do what people asked of these jobs, while there is time; gives back by whom jobs were cancelled, by job id."""
     wishes = jobs.wishes(list(keys.values())) if keys else {}
     wished = {job: wishes[key] for job, key in keys.items() if key in wishes}
     for job, wish in wished.items():
-        if wish.priority is not None and wish.cancelled_by is None:
+        if wish.priority is not None and wish.cancelled_by is None and not ports.deadline.near():
             tape.set_priority([job], wish.priority)
             jobs.granted(keys[job])
     cancelled = {job: wish.cancelled_by for job, wish in wished.items() if wish.cancelled_by is not None}

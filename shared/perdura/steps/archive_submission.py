@@ -20,6 +20,8 @@ REPEATED = 8
 """Looks in vain after which a submission that FTS only answers with 500 is shown to a person (fts-cta.md 2.7)."""
 SETTLED_SECONDS = 300.0
 """Seconds after which what FTS does not have will not come of a request that was sent before."""
+TOO_SLOW = UpstreamUnavailable("the tape system is too slow for all in one look", code="tape-slow")
+"""Why a transfer was left to the next look."""
 PAUSED_SECONDS = 60.0
 """How long a transfer waits that may not be submitted now."""
 
@@ -119,14 +121,16 @@ def stopped(transfer: Transfer, error: PerduraError, jobs: TapeJobs, ports: Port
 def submit_all(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, ports: Ports) -> list[Outcome]:
     """Submit the rounds that checkpoints announced, one outcome each.
 
-    AIPs of one container share one job, asked for once. Where the tape system does not answer, the others are not
-    tried either: they wait for the next look. What it refuses is shown to a person.
+    AIPs of one container share one job, asked for once. Where the tape system does not answer, or time is over, the
+    others are not tried either: they wait for the next look. What it refuses is shown to a person.
     """
     now = ports.clock.now()
     unavailable: PerduraError | None = None
     asked: dict[str, Transfer] = {}
     outcomes: list[Outcome] = []
     for transfer in transfers:
+        if unavailable is None and ports.deadline.near():
+            unavailable = TOO_SLOW
         if unavailable is not None:
             outcomes.append(waiting(transfer, now, ports, unavailable.code))
             continue
