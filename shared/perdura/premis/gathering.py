@@ -38,6 +38,7 @@ class _Waiting(Generic[T]):
 
     event: Event
     sent: str | None
+    shown: str | None
     actor: str
     told: str | None
     noted: str | None
@@ -69,15 +70,16 @@ class Gathering:
         actor: str,
         answer: Callable[[Stored], T],
         sent: str | None = None,
+        shown: str | None = None,
         told: str | None = None,
         noted: str | None = None,
     ) -> T | None:
         """Add one event, committed when this returns, and give back what `answer` makes of it; None when it was there.
 
-        `answer` may be called before the event is recorded, and in vain. `sent`, `told` and `noted` are
-        those of `log.append_one`. Raises what the database raises; nothing is then stored.
+        `answer` may be called before the event is recorded, and in vain. `sent`, `shown`, `told` and `noted`
+        are those of `log.append_one`. Raises what the database raises; nothing is then stored.
         """
-        mine = _Waiting(event, sent, actor, told, noted, answer)
+        mine = _Waiting(event, sent, shown, actor, told, noted, answer)
         mine.woken.acquire()
         with self._lock:
             self._waiting.append(mine)
@@ -129,7 +131,7 @@ class Gathering:
         now = datetime.now(UTC)
         told = [f'{{"id":"{each.event.id}","event":{each.told}}}' for each in waiting if each.told]
         noted = [f'{{"number":{number},{each.noted[1:]}' for number, each in enumerate(waiting, 1) if each.noted]
-        rows = [row(each.event, sent=each.sent, recorded_at=now, actor=actor) for each in waiting]
+        rows = [row(each.event, sent=each.sent, shown=each.shown, recorded_at=now, actor=actor) for each in waiting]
         try:
             taken = log.append_rows(
                 self._held,
@@ -152,6 +154,7 @@ class Gathering:
                 waiting.event,
                 actor=waiting.actor,
                 sent=waiting.sent,
+                shown=waiting.shown,
                 told=waiting.told,
                 noted=waiting.noted,
                 meanwhile=waiting.foresee,

@@ -171,6 +171,7 @@ def append_one(
     *,
     actor: str,
     sent: str | None = None,
+    shown: str | None = None,
     recorded_at: datetime | None = None,
     told: str | None = None,
     noted: str | None = None,
@@ -178,12 +179,13 @@ def append_one(
 ) -> Stored | None:
     """Add one event, as `append_free` would, and give it back as it will be read; None when its identifier is taken.
 
+    `shown` is what the writer makes of it, if that is known.
     `told` is the JSON of a CloudEvent that is put into the outbox with the event, by the same statement, `noted` that
     of an entry of the audit log. `meanwhile` is called with what will be given back if all goes well, while the
     database records it.
     """
     recorded = recorded_at or datetime.now(UTC)
-    new = row(event, sent=sent, recorded_at=recorded, actor=actor)
+    new = row(event, sent=sent, shown=shown, recorded_at=recorded, actor=actor)
     kind_id, type_, outcomes = new.kind
     values = (
         *(str(new.id), new.identifier, kind_id, new.at, new.premis, new.xml, new.sent, new.leaf, new.listed),

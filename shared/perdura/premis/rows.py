@@ -91,12 +91,16 @@ def row(
     sent: str | None,
     recorded_at: datetime,
     actor: str,
+    shown: str | None = None,
     kind: str = CREATED,
     version: int = 1,
 ) -> Row:
-    """The row of one event; `sent` is its canonical XML as it arrived, if it came from outside."""
+    """The row of one event; `sent` is its canonical XML as it arrived, if it came from outside.
+
+    `shown` is what the writer makes of it, if that is known.
+    """
     event = _storable(event) if event.version is None else event
-    xml = event_xml(event)
+    xml = event_xml(event) if shown is None else shown
     kept = sent if sent is not None and sent != xml else None
     values = list(dict.fromkeys([each.value for each in event.objects]))
     return Row(

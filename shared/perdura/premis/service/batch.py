@@ -25,7 +25,7 @@ from perdura.premis.log import DuplicateEvent
 from perdura.premis.model import Event, value
 from perdura.premis.rows import Row, row
 from perdura.premis.service.call import Call, Refused, as_json, shown
-from perdura.premis.xml import NotXml, canonical, event_from, events_in, refuse_doctype
+from perdura.premis.xml import NotXml, events_in, received, refuse_doctype
 from perdura.premis.xml.names import ATOM, NAMESPACES
 
 _log = logging.getLogger(__name__)
@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 CHUNK = 250
 """Events that one statement adds: the first chunk is read, and the last one stored, while the other side waits."""
 MOST = 50_000
+TOGETHER = 50
+"""Entries that are taken out of the tree at once, each empty by then."""
 _FEED = (f"{{{ATOM}}}entry", "entry", *(f"{{{namespace}}}event" for namespace in NAMESPACES))
 
 
@@ -164,6 +166,7 @@ def _from_xml(call: Call, data: bytes, now: datetime, actor: str) -> Iterator[_E
     """Entries of a feed, or events of a premis document, read as a stream: memory does not grow with the batch."""
     refuse_doctype(data)
     number = 0
+    root: etree._Element | None = None
     parser = etree.iterparse(
         io.BytesIO(data.lstrip()),
         events=("end",),
@@ -176,13 +179,15 @@ def _from_xml(call: Call, data: bytes, now: datetime, actor: str) -> Iterator[_E
     try:
         for _, element in parser:
             parent = element.getparent()
-            if parent is None or parent.getparent() is not None:
+            if root is None and parent is not None and parent.getparent() is None:
+                root = parent
+            if root is None or parent is not root:
                 continue
             number += 1
             yield _xml_entry(call, number, element, now, actor)
             element.clear()
-            while element.getprevious() is not None:
-                del parent[0]
+            if number % TOGETHER == 0:
+                del root[: root.index(element)]
     except etree.XMLSyntaxError as error:
         raise NotXml(f"The body is not well-formed XML: {shown(str(error))}") from error
 
@@ -190,10 +195,12 @@ def _from_xml(call: Call, data: bytes, now: datetime, actor: str) -> Iterator[_E
 def _xml_entry(call: Call, number: int, element: etree._Element, now: datetime, actor: str) -> _Entry:
     try:
         (found,) = events_in(element)
-        event = event_from(found, now=now, zone=call.zone, identifier_type=call.settings.premis_identifier_type)
+        event, sent, shown = received(
+            found, now=now, zone=call.zone, identifier_type=call.settings.premis_identifier_type
+        )
     except Rejected as error:
         return _Entry(number, None, None, error.message)
-    return _Entry(number, event, row(event, sent=canonical(found), recorded_at=now, actor=actor))
+    return _Entry(number, event, row(event, sent=sent, shown=shown, recorded_at=now, actor=actor))
 
 
 def _from_json(call: Call, media: str, data: bytes, now: datetime, actor: str) -> Iterator[_Entry]:

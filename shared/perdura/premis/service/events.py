@@ -28,6 +28,7 @@ from perdura.premis.xml import (
     events_in,
     is_uuid,
     parse,
+    received,
     sent_identifier,
 )
 
@@ -89,7 +90,7 @@ def create(call: Call) -> Response:
     if len(data) > call.settings.body_limit:
         raise Refused(413, f"The body is larger than {call.settings.body_limit} bytes.")
     now = datetime.now(UTC)
-    event, sent = _sent_json(call, data, now) if media.endswith("json") else _sent_xml(call, data, now)
+    event, sent, shown_xml = _sent_json(call, data, now) if media.endswith("json") else _sent_xml(call, data, now)
     told = call.telling.one(event) if call.telling is not None else None
     location = call.urls.member("event", event.identifier_value)
 
@@ -102,7 +103,7 @@ def create(call: Call) -> Response:
         return response
 
     noted = call.entry("premis.record", 201, str(event.id))
-    response = call.gathering.add(event, actor=actor, answer=answer, sent=sent, told=told, noted=noted)
+    response = call.gathering.add(event, actor=actor, answer=answer, sent=sent, shown=shown_xml, told=told, noted=noted)
     if response is not None:
         return response
     message = f"An event with id='{event.identifier_value}' exists."
@@ -169,22 +170,24 @@ def found(connection: Connection, identifier: str, sight: Sight | None) -> Store
     return stored
 
 
-def _sent_xml(call: Call, data: bytes, now: datetime) -> tuple[Event, str]:
+def _sent_xml(call: Call, data: bytes, now: datetime) -> tuple[Event, str, str | None]:
     elements = events_in(parse(data))
     if len(elements) != 1:
         raise BadPremis(f"expected exactly one event, found {len(elements)}.")
-    event = event_from(elements[0], now=now, zone=call.zone, identifier_type=call.settings.premis_identifier_type)
+    event, sent, shown_xml = received(
+        elements[0], now=now, zone=call.zone, identifier_type=call.settings.premis_identifier_type
+    )
     _strict(call, event)
-    return event, canonical(elements[0])
+    return event, sent, shown_xml
 
 
-def _sent_json(call: Call, data: bytes, now: datetime) -> tuple[Event, None]:
+def _sent_json(call: Call, data: bytes, now: datetime) -> tuple[Event, None, None]:
     value = batch.json_value(data)
     if isinstance(value, list):
         raise BadJson("expected one event.")
     event = event_from_json(value, now=now, zone=call.zone, identifier_type=call.settings.premis_identifier_type)
     _strict(call, event)
-    return event, None
+    return event, None, None
 
 
 def _strict(call: Call, event: Event) -> None:

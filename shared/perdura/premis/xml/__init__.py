@@ -15,6 +15,7 @@ from perdura.premis.xml.reader import (
     is_uuid,
     sent_identifier,
 )
+from perdura.premis.xml.usual import received
 from perdura.premis.xml.writer import (
     agent_element,
     agent_xml,
@@ -50,6 +51,7 @@ __all__ = [
     "object_element",
     "parse",
     "quoted",
+    "received",
     "refuse_doctype",
     "sent_identifier",
 ]

@@ -7,7 +7,7 @@ which is what the log keeps (premis.md 1.3, 2.3).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from uuid import UUID, uuid4
@@ -68,34 +68,42 @@ def event_from(
     now = now or datetime.now(UTC)
     version = _version(element)
     parts: dict[str, list[etree._Element]] = {}
-    namespace = element.tag[: element.tag.rindex("}") + 1]
+    tag: str = element.tag
+    start = tag.index("}") + 1
+    namespace = tag[:start]
     for child in element:
         tag = child.tag
         if isinstance(tag, str) and tag.startswith(namespace):
-            parts.setdefault(tag[len(namespace) :], []).append(child)
-    identity, spelling, kept_type, attributes = _event_identifier(parts, identifier_type)
-    dates = parts.get("eventDateTime", [])
+            name = tag[start:]
+            if name in parts:
+                parts[name].append(child)
+            else:
+                parts[name] = [child]
+    of = parts.get
+    identity, spelling, kept_type, identifier_attributes = _event_identifier(of("eventIdentifier", ()), identifier_type)
+    dates = of("eventDateTime", ())
     if len(dates) > 1:
         raise BadPremis("eventDateTime: expected one, found several.")
     text = _text(dates[0]) if dates else ""
     if not text and not partial:
         raise BadPremis("eventDateTime is missing: an ISO 8601 date or date-time is mandatory.")
     date = event_date(text, now, zone) if text else None
-    types = parts.get("eventType", [])
+    types = of("eventType")
+    outcomes = [_outcome(each) for each in of("eventOutcomeInformation", ())]
     return Event(
-        id=identity,
-        type=_term(types[0]) if types else "",
-        at=date.instant if date else now,
-        details=_details(parts),
-        outcomes=tuple(filter(None, map(_outcome, parts.get("eventOutcomeInformation", ())))),
-        agents=tuple([_linking(each, "Agent") for each in parts.get("linkingAgentIdentifier", ())]),
-        objects=tuple([_linking(each, "Object") for each in parts.get("linkingObjectIdentifier", ())]),
-        identifier_type=kept_type,
-        identifier=spelling,
-        identifier_attributes=attributes,
-        date_text=date.text if date else "",
-        version=version,
-        attributes=_attributes(element),
+        identity,
+        _term(types[0]) if types else "",
+        date.instant if date else now,
+        _details(of("eventDetail", ()), of("eventDetailInformation", ())),
+        tuple([each for each in outcomes if each is not None]),
+        tuple([_identifier(each, "linkingAgentIdentifier", "") for each in of("linkingAgentIdentifier", ())]),
+        tuple([_identifier(each, "linkingObjectIdentifier", "") for each in of("linkingObjectIdentifier", ())]),
+        kept_type,
+        spelling,
+        identifier_attributes,
+        date.text if date else "",
+        version,
+        _attributes(element),
     )
 
 
@@ -107,10 +115,11 @@ def sent_identifier(element: etree._Element) -> str:
 
 def is_uuid(text: str) -> bool:
     """Whether an event identifier is kept: it is a UUID in some spelling."""
-    return _uuid(text) is not None
+    return uuid_in(text) is not None
 
 
-def _uuid(text: str) -> UUID | None:
+def uuid_in(text: str) -> UUID | None:
+    """The UUID that an event identifier is, in whatever spelling."""
     if len(text) > _LONGEST_EVENT_IDENTIFIER:
         return None
     try:
@@ -225,9 +234,10 @@ def _version(element: etree._Element) -> str:
 
 def _text(element: etree._Element) -> str:
     """All text of a leaf, without comments, stripped of surrounding white space."""
-    if len(element) == 0:
-        return (element.text or "").strip(_BLANK)
-    return "".join(element.xpath(".//text()")).strip(_BLANK)
+    text: str | None = element.text
+    if len(element):
+        text = "".join(element.xpath(".//text()"))
+    return text.strip(_BLANK) if text else ""
 
 
 def _bounded(element: etree._Element) -> str:
@@ -240,8 +250,7 @@ def _bounded(element: etree._Element) -> str:
 
 def _term(element: etree._Element) -> str:
     text = _bounded(element)
-    attributes = element.keys()
-    if not attributes:
+    if not element.keys():
         return text
     known = {name: element.get(name) for name in ("authority", "authorityURI", "valueURI")}
     if not any(known.values()):
@@ -250,17 +259,17 @@ def _term(element: etree._Element) -> str:
 
 
 def _attributes(element: etree._Element) -> Attributes:
-    return tuple([(str(name), str(value)) for name, value in element.items()])
+    found = element.items()
+    return tuple([(str(name), str(value)) for name, value in found]) if found else ()
 
 
-def _event_identifier(parts: dict[str, list[etree._Element]], default_type: str) -> tuple[UUID, str, str, Attributes]:
+def _event_identifier(elements: Sequence[etree._Element], default_type: str) -> tuple[UUID, str, str, Attributes]:
     """(UUID, its spelling, its type, attributes): what was sent if it is one, else a new one of the default type."""
-    elements = parts.get("eventIdentifier", [])
     if len(elements) > 1:
         raise BadPremis("eventIdentifier: expected one, found several.")
     if elements:
         identifier = _identifier(elements[0], "eventIdentifier", default_type, mandatory=False)
-        if (sent := _uuid(identifier.value)) is not None:
+        if (sent := uuid_in(identifier.value)) is not None:
             return sent, identifier.value, identifier.type, identifier.attributes
     new = uuid4()
     return new, new.hex, default_type, ()
@@ -270,7 +279,11 @@ def _identifier(element: etree._Element, name: str, default_type: str, *, mandat
     type_name, value_name, role_name = _names(name)
     type_, value = "", ""
     roles: tuple[str, ...] = ()
-    for local, child in _parts(element):
+    for child in element:
+        tag = child.tag
+        if not isinstance(tag, str):
+            continue
+        local = tag[tag.find("}") + 1 :]
         if local == type_name:
             type_ = _term(child)
         elif local == value_name:
@@ -288,15 +301,11 @@ def _names(name: str) -> tuple[str, str, str]:
     return f"{name}Type", f"{name}Value", f"{name.removesuffix('Identifier')}Role"
 
 
-def _linking(element: etree._Element, kind: str) -> Identifier:
-    return _identifier(element, f"linking{kind}Identifier", "")
-
-
-def _details(parts: dict[str, list[etree._Element]]) -> tuple[str, ...]:
-    details = [_text(each) for each in parts.get("eventDetail", [])]
-    for information in parts.get("eventDetailInformation", []):
+def _details(texts: Sequence[etree._Element], informations: Sequence[etree._Element]) -> tuple[str, ...]:
+    details = [_text(each) for each in texts]
+    for information in informations:
         details.append(_detail(information, "eventDetail"))
-    return tuple(each for each in details if each or isinstance(each, Detail))
+    return tuple([each for each in details if each or isinstance(each, Detail)])
 
 
 def _outcome(element: etree._Element) -> Outcome | None:
@@ -307,7 +316,7 @@ def _outcome(element: etree._Element) -> Outcome | None:
             outcome = outcome or _term(child)
         elif local == "eventOutcomeDetail":
             notes.append(_detail(child, "eventOutcomeDetail", "eventOutcomeDetailNote"))
-    kept = tuple(each for each in notes if each or isinstance(each, Detail))
+    kept = tuple([each for each in notes if each or isinstance(each, Detail)])
     return Outcome(outcome, kept) if outcome or kept else None
 
 
@@ -326,9 +335,8 @@ def _detail(element: etree._Element, name: str, text_name: str | None = None) ->
             extensions.append(_inner(child))
         elif local == "mdSec" or first_version:
             extensions.append(_serialised(child))
-    tails = [tail for child in element if (tail := child.tail)]
-    loose = "".join([element.text or "", *tails]).strip(_BLANK)
-    if loose:
+    loose = "".join([element.text or "", *[child.tail or "" for child in element]])
+    if loose and (loose := loose.strip(_BLANK)):
         texts.append(loose)
     text = texts[0] if len(texts) == 1 else "\n".join(filter(None, texts))
     return Detail(text, tuple(extensions)) if extensions else text
