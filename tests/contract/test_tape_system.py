@@ -8,7 +8,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +20,7 @@ from perdura.clients import bounded
 from perdura.clients.tape import tape_system
 from perdura.errors import NotStored, UpstreamUnavailable
 from perdura.local.tape.fts.daemon import Pace
+from perdura.local.tape.fts.identity import Identity
 from perdura.local.tape.http import Request, Response, Server
 from perdura.local.tape.library import Model
 from perdura.local.tape.server import TapeServer
@@ -242,6 +243,32 @@ def test_an_answer_lost_after_submission_makes_no_second_job(emulator: Surroundi
     job = emulator.tape.submit(emulator.request("six.tar", b"six"))
     assert emulator.settle(job).state == "finished"
     assert emulator.tape.submit(emulator.request("six.tar", b"six")) == job
+
+
+@pytest.mark.parametrize("fault", [{"effect": "reset-after", "match": "POST /jobs", "times": 1}, None])
+def test_a_job_that_fts_takes_after_it_moved_us_to_another_vo_is_followed(
+    emulator: Surroundings, fault: dict[str, object] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its answer, and without; asked again FTS only says that it has it (409), and not under which id."""
+    assert emulator.server is not None
+    who, name = emulator.server.service.who, f"moved-{bool(fault)}.tar"
+    before = emulator.tape.job_id(name)  # type: ignore[attr-defined]
+
+    def moved(asked: Request) -> Identity | Response:
+        found = who(asked)
+        return replace(found, vos=(name,)) if isinstance(found, Identity) else found
+
+    monkeypatch.setattr(emulator.server.service, "who", moved)
+    emulator.inject(*([fault] if fault else []))
+    job = emulator.tape.submit(emulator.request(name, b"moved"))
+    assert job != before
+    assert emulator.settle(job).state == "finished"
+    monkeypatch.undo()
+    assert emulator.tape.submit(emulator.request("between.tar", b"between")) != job
+    monkeypatch.setattr(emulator.server.service, "who", moved)
+    assert emulator.tape.submit(emulator.request(name, b"moved")) == job
+    monkeypatch.undo()
+    emulator.tape.fts.forget_identity()  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(

@@ -37,12 +37,12 @@ def main():
         return fts.Context(given["fts"], ucert=given["certificate"], ukey=given["key"], verify=True, capath=given["ca"])
 
     context = new_context()
-    transfer = fts.new_transfer(
-        given["source"], given["destination"], checksum=f"ADLER32:{given['adler32']}", filesize=given["size"]
-    )
 
-    def job(sid=None, **more):
+    def job(sid=None, destination=given["destination"], **more):
         identifier = {"id_generator": "deterministic", "sid": sid} if sid else {}
+        transfer = fts.new_transfer(
+            given["source"], destination, checksum=f"ADLER32:{given['adler32']}", filesize=given["size"]
+        )
         return fts.new_job([transfer], verify_checksum="both", archive_timeout=3600, retry=1, **identifier, **more)
 
     results = {"api": context.get_endpoint_info()["api"]["major"], "whoami": fts.whoami(context)["user_dn"]}
@@ -55,7 +55,7 @@ def main():
     results["same sid again"] = attempt(fts.submit, context, job("peer:1"))
     exists = finished(context, fts.submit(context, job("peer:2")))
     results["destination exists"] = exists["files"][0]["reason"]
-    waiting = fts.submit(context, job("peer:3"))
+    waiting = fts.submit(context, job("peer:3", given["held"]))
     results["cancel"] = fts.cancel(context, waiting)
     results["several"] = [each["job_id"] for each in fts.get_jobs_statuses(context, [job_id, waiting])]
     results["several, one unknown"] = attempt(fts.get_jobs_statuses, context, [job_id, given["unknown"]])

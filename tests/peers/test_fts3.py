@@ -36,10 +36,14 @@ def interpreter(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def results(interpreter: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    with grid(tmp_path_factory.mktemp("grid")) as here:
+    root = tmp_path_factory.mktemp("grid")
+    with grid(root) as here:
+        # What is to be cancelled must not be over before.
+        (root / "tape" / "faults.json").write_text(json.dumps([{"effect": "freeze", "match": "held.tar"}]))
         given = {
             "fts": here.server.fts_url, "certificate": here.certificate, "key": here.key,
             "ca": str(here.pki / "ca.pem"), "source": here.aip_url, "destination": f"{here.tape_url}/peer.tar",
+            "held": f"{here.tape_url}/held.tar",
             "adler32": ADLER32, "size": len(DATA), "unknown": UNKNOWN,
         }  # fmt: skip
         done = subprocess.run(
