@@ -178,16 +178,30 @@ class AccessConfiguration(BaseModel):
                 raise ValueError("two entries have the same id")
         return self
 
-    def destinations(self, source: str | None, collections: Collection[str]) -> Sequence[Destination]:
-        """Where an Archive is to be published, in the order of the file.
+    def destinations(
+        self, source: str | None, collections: Collection[str], placed: Collection[str] = ()
+    ) -> Sequence[Destination]:
+        """Where an Archive is to be published, in the order of the file; `placed` are the entries by which it was.
 
-        Of several entries for one system only the first: there it has one record, by one policy.
+        Of several entries for one system only the first: there it has one record, by one policy. A record that it has
+        there by another entry stays what that one made of it; who may see it is decided by the first all the same.
         """
         meant: dict[str, Destination] = {}
         for entry in self.destination:
             if entry.selects(source, collections):
                 meant.setdefault(entry.system, entry)
-        return list(meant.values())
+        return [self._as_placed(entry, placed) for entry in meant.values()]
+
+    def _as_placed(self, entry: Destination, placed: Collection[str]) -> Destination:
+        before = [each for each in self.destination if each.system == entry.system and each.id in placed]
+        if entry.id in placed or not before:
+            return entry
+        today = {
+            "restricted": entry.restricted,
+            "record_access": entry.record_access,
+            "files_access": entry.files_access,
+        }
+        return before[0].model_copy(update=today)
 
     def alike(self, name: str) -> frozenset[str]:
         """The ids of all entries for the access system of that entry; its own when it is configured no longer."""

@@ -94,13 +94,15 @@ def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outco
 
 def _meant(archive: ArchiveView, aip: Package, ports: Ports) -> tuple[Sequence[Destination], list[Result]]:
     """Where the Archive is to be published or changed, and a failure for where it is and cannot be reached."""
-    configuration = access_configuration(ports.settings.access)
-    placements = ports.placements
+    configuration, placements = access_configuration(ports.settings.access), ports.placements
+    everywhere = placements.everywhere(archive.id) if placements else {}
+    collections = placements.collections(archive.id) if placements else ()
+    today = configuration.destinations(archive.source, collections, everywhere)
     if archive.step.input.get("where") != WHERE_PUBLISHED or placements is None:
-        return configuration.destinations(archive.source, placements.collections(archive.id) if placements else ()), []
-    everywhere = placements.everywhere(archive.id).items()
-    placed = [name for name, each in everywhere if name != ACCESS_PAGES and each.state != "withdrawn"]
-    meant = [destination for destination in configuration.destination if destination.id in placed]
+        return today, []
+    placed = [name for name, each in everywhere.items() if name != ACCESS_PAGES and each.state != "withdrawn"]
+    by_id = {destination.id: destination for destination in today}
+    meant = [by_id.get(entry.id, entry) for entry in configuration.destination if entry.id in placed]
     unknown = Broken("It is configured no longer, so nothing changes there.", code="destination-unknown")
     lost = [name for name in placed if name not in {destination.id for destination in meant}]
     return meant, [failed(archive, aip, name, unknown, ports) for name in lost]
