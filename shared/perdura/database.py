@@ -60,6 +60,14 @@ def sqlstate(error: Exception) -> str:
     return str(told.get("C", "")) if isinstance(told, dict) else ""
 
 
+def dangling(error: Exception) -> bool:
+    """Whether a row would have named another one that is not there (any more): a foreign key was violated.
+
+    pg8000 gives an IntegrityError for what has to be unique alone; this one is a ProgrammingError.
+    """
+    return sqlstate(error) == "23503"
+
+
 def engine(settings: Settings) -> Engine:
     """The engine of this process; connections are opened when first needed, so importing costs nothing."""
     return _engine(

@@ -215,7 +215,7 @@ def _problems_of(operation: Operation) -> list[int]:
         found |= {400, 413, 415, 422}
     if operation.method == "POST":
         found.add(400)
-    if operation.method != "GET" or operation.media:
+    if operation.method != "GET" or operation.media or operation.conflicts:
         found.add(409)
     if operation.method != "GET":
         found.add(422)

@@ -100,6 +100,8 @@ class Operation:
     variables: tuple[tuple[str, type], ...] = ()
     confidential: bool = False
     """Whether its answer holds a secret, and is not kept for a repetition of the request."""
+    conflicts: bool = False
+    """Whether a reading operation, too, may be refused for the state of what is read."""
 
     @property
     def name(self) -> str:
@@ -154,6 +156,7 @@ class Section:
         status: int = 200,
         media: tuple[str, ...] = (),
         confidential: bool = False,
+        conflicts: bool = False,
     ) -> Callable[[Handler], Handler]:
         def declare(handler: Handler) -> Handler:
             hints = get_type_hints(handler)
@@ -174,6 +177,7 @@ class Section:
                     media=media,
                     variables=tuple(hints.items()),
                     confidential=confidential,
+                    conflicts=conflicts,
                 )
             )
             return handler

@@ -78,6 +78,8 @@ def problem_of(error: Exception) -> Problem:
                 "database-unavailable",
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             )
+        case _ if database.dangling(error):
+            return Problem(409, "Something that the request names is gone meanwhile, or still in use.", "in-use")
         case _ if database.sqlstate(error).startswith("22"):
             return Problem(422, "The request holds a value that cannot be looked for.", "invalid")
         case Broken() | PerduraError():

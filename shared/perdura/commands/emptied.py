@@ -16,7 +16,7 @@ from perdura.registry import (  # noqa: F401
     archive_index,
     contents,
     harvest_tables,
-    jobs,
+    job_tables,
     preservation_tables,
     store_capabilities,
     subscriptions,

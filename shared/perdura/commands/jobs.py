@@ -62,6 +62,8 @@ def begin_job(
         click.echo(f"{act}: {plan['eligible']} of {plan['total']} archives")
         for state, number in plan["states"].items():
             click.echo(f"  {state:<24} {number}")
+        if not plan["fits"]:
+            raise click.ClickException("one job changes 200,000 archives at most: narrow the filter")
         click.confirm("Do it?", abort=True)
     job = registry.begin_job(wanted)
     click.echo(f"job {job['id']}")

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
+from perdura.database import dangling
 from perdura.errors import Conflict, NotFound
 from perdura.ids import new_id
 
@@ -50,21 +51,42 @@ def _taken(name: str) -> Conflict:
 
 
 def remove(connection: Connection, collection: UUID) -> None:
-    """Forget a collection with its rights; its Archives stay. Raises NotFound."""
-    connection.execute(text("DELETE FROM collection_member WHERE collection_id = :id"), {"id": collection})
-    if connection.execute(text("DELETE FROM collection WHERE id = :id"), {"id": collection}).rowcount != 1:
+    """Forget a collection with its rights; its Archives stay.
+
+    Raises NotFound, and Conflict while schedules put their Archives into it; retired ones only remember it.
+    """
+    known = {"id": collection}
+    # Whoever is about to put something into it waits, and finds it gone.
+    if connection.execute(text("SELECT 1 FROM collection WHERE id = :id FOR UPDATE"), known).one_or_none() is None:
         raise NotFound("There is no such collection.")
+    filling = connection.execute(_FILLING, known).scalars().all()
+    if filling:
+        raise Conflict(f"Schedules put their Archives into it: {', '.join(filling)}.", code="collection-in-use")
+    connection.execute(text("UPDATE schedule SET collection_id = NULL WHERE collection_id = :id"), known)
+    connection.execute(text("DELETE FROM collection_member WHERE collection_id = :id"), known)
+    connection.execute(text("DELETE FROM collection WHERE id = :id"), known)
+
+
+_FILLING = text("SELECT name FROM schedule WHERE collection_id = :id AND state <> 'retired' ORDER BY name LIMIT 5")
 
 
 def add(connection: Connection, collection: UUID, archives: Sequence[UUID]) -> int:
-    """Add Archives; those that are in it already are left alone. Returns how many came new."""
-    return connection.execute(
-        text("""
-            INSERT INTO collection_member (collection_id, archive_id)
-            SELECT :id, archive FROM unnest(CAST(:archives AS uuid[])) AS archive ON CONFLICT DO NOTHING
-        """),
-        {"id": collection, "archives": list(archives)},
-    ).rowcount
+    """Add Archives; those that are in it already are left alone. Returns how many came new.
+
+    Raises NotFound when the collection, or an Archive, was removed meanwhile; the transaction has failed then.
+    """
+    try:
+        return connection.execute(_ADD, {"id": collection, "archives": list(archives)}).rowcount
+    except ProgrammingError as error:
+        if dangling(error):
+            raise NotFound("There is no such collection any more.") from None
+        raise
+
+
+_ADD = text("""
+    INSERT INTO collection_member (collection_id, archive_id)
+    SELECT :id, archive FROM unnest(CAST(:archives AS uuid[])) AS archive ON CONFLICT DO NOTHING
+""")
 
 
 def take_out(connection: Connection, collection: UUID, archives: Sequence[UUID]) -> int:

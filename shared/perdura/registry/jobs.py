@@ -7,32 +7,18 @@ items at a time, each in a savepoint: a killed relay leaves items either done or
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import (
-    CheckConstraint,
-    Connection,
-    DateTime,
-    ForeignKey,
-    Index,
-    Integer,
-    PrimaryKeyConstraint,
-    Text,
-    func,
-    text,
-)
-from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import Connection, text
 
+from perdura import database
 from perdura.cloudevents.message import CloudEvent
-from perdura.errors import Conflict, PerduraError, Retryable
+from perdura.errors import Broken, Conflict, PerduraError, Retryable
 from perdura.ids import new_id
-from perdura.metadata import Base
 
 LARGEST = 200_000
 """Things of one job at most; more are a second job."""
@@ -40,63 +26,10 @@ LARGEST = 200_000
 SLICE = 50
 """Things that are worked on in one transaction."""
 
+WAIT_SECONDS = 30.0
+"""How long a job lets the others pass when something is in its way that will pass, too."""
 
-class JobState(StrEnum):
-    """States of a job."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    COMPLETED = "completed"
-    CANCELLED = "cancelled"
-
-
-class ItemState(StrEnum):
-    """States of one thing of a job."""
-
-    QUEUED = "queued"
-    DONE = "done"
-    FAILED = "failed"
-
-
-class Job(Base):
-    """One act on many things."""
-
-    __tablename__ = "job"
-    id: Mapped[UUID] = mapped_column(primary_key=True)
-    act: Mapped[str] = mapped_column(Text)
-    input: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
-    state: Mapped[str] = mapped_column(Text, server_default=JobState.QUEUED)
-    total: Mapped[int] = mapped_column(Integer)
-    done: Mapped[int] = mapped_column(Integer, server_default="0")
-    failed: Mapped[int] = mapped_column(Integer, server_default="0")
-    created_by: Mapped[str] = mapped_column(Text)
-    account_id: Mapped[UUID | None] = mapped_column()
-    created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
-    finished_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
-    __table_args__ = (
-        CheckConstraint("state IN ('queued', 'running', 'completed', 'cancelled')", name="state"),
-        Index(None, "created_at", "id"),
-        Index("ix_job_unfinished", "created_at", postgresql_where=text("state IN ('queued', 'running')")),
-    )
-
-
-class JobItem(Base):
-    """One thing of a job: an Archive, or something that becomes one. `subject` names it to people."""
-
-    __tablename__ = "job_item"
-    job_id: Mapped[UUID] = mapped_column(ForeignKey("job.id", ondelete="CASCADE"))
-    position: Mapped[int] = mapped_column(Integer)
-    archive_id: Mapped[UUID | None] = mapped_column()
-    subject: Mapped[str] = mapped_column(Text, server_default="")
-    input: Mapped[dict[str, Any]] = mapped_column(JSONB, server_default=text("'{}'"))
-    state: Mapped[str] = mapped_column(Text, server_default=ItemState.QUEUED)
-    code: Mapped[str | None] = mapped_column(Text)
-    message: Mapped[str | None] = mapped_column(Text)
-    __table_args__ = (
-        PrimaryKeyConstraint("job_id", "position"),
-        CheckConstraint("state IN ('queued', 'done', 'failed')", name="state"),
-        Index(None, "job_id", "state", "position"),
-    )
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +80,7 @@ def make(
     *,
     by: str,
     account: UUID | None = None,
-    step_input: Mapping[str, Any] | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> UUID:
     """Make a job of items `{archive?, subject?, input?}`. Raises Conflict when there are none, or too many."""
     job, listed = new_id(), list(items)
@@ -157,7 +90,7 @@ def make(
         raise Conflict(f"More than {LARGEST} things: narrow the filter.", code="job-too-large")
     connection.execute(
         _MAKE,
-        {"id": job, "act": act, "input": json.dumps(dict(step_input or {})), "total": len(listed), "by": by,
+        {"id": job, "act": act, "input": json.dumps(dict(given or {})), "total": len(listed), "by": by,
          "account": account},
     )  # fmt: skip
     for first in range(0, len(listed), 10_000):
@@ -174,8 +107,9 @@ def _plain(value: Any) -> Any:
 
 
 _TAKE = text("""
-    SELECT id, act, input, created_by, account_id FROM job WHERE state IN ('queued', 'running')
-    ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED
+    SELECT id, act, input, created_by, account_id FROM job
+    WHERE state IN ('queued', 'running') AND turn_at <= clock_timestamp() AND act = ANY(:acts)
+    ORDER BY turn_at LIMIT 1 FOR UPDATE SKIP LOCKED
 """)
 
 _SLICE = text("""
@@ -192,17 +126,15 @@ _NOTE = text("""
 
 _COUNT = text("""
     UPDATE job SET state = CASE WHEN :more THEN 'running' ELSE 'completed' END, done = done + :done,
-        failed = failed + :failed, finished_at = CASE WHEN NOT :more THEN clock_timestamp() END
+        failed = failed + :failed, finished_at = CASE WHEN NOT :more THEN clock_timestamp() END,
+        turn_at = clock_timestamp() + :wait * interval '1 second', waits_for = :waits_for
     WHERE id = :job
 """)
 
 
 @dataclass(frozen=True, slots=True)
 class Slice:
-    """What was done of a job at once: for whom, about which Archives, and what is to be told of it.
-
-    `go_on` is False where nothing more can be done now.
-    """
+    """What was done of a job at once: for whom, about which Archives, and what is to be told of it."""
 
     job: UUID
     act: str
@@ -211,42 +143,61 @@ class Slice:
     archives: Sequence[UUID]
     failed: int
     events: Sequence[CloudEvent]
-    go_on: bool
 
 
 def work(connection: Connection, workers: Mapping[str, Worker]) -> Slice | None:
-    """Work on the next slice of the oldest job; None when there is none, or another relay has it.
+    """Work on the next slice of the job whose turn it is; None when none is due, or other relays have them.
 
-    A Retryable error ends the slice there: what was done stays done, the rest is tried at the next call.
+    What passes (a Retryable error, a database that has no room) ends the slice there: what was done stays done, and
+    the rest is tried after a while. Any other error is the end of its item alone.
     """
-    job = connection.execute(_TAKE).one_or_none()
+    job = connection.execute(_TAKE, {"acts": list(workers)}).one_or_none()
     if job is None:
         return None
     asker = Asker(job.created_by, job.account_id)
     rows = connection.execute(_SLICE, {"job": job.id, "limit": SLICE}).all()
     notes: list[dict[str, Any]] = []
     events: list[CloudEvent] = []
-    waiting = False
+    wait: Retryable | None = None
     for row in rows:
         item = Item(row.position, row.archive_id, row.subject, row.input)
         try:
             with connection.begin_nested():
                 done = workers[job.act](connection, job.input, item, asker)
-        except Retryable:
-            waiting = True
-            break
-        except PerduraError as error:
-            notes.append({"n": row.position, "state": "failed", "code": error.code, "message": error.message[:1000]})
+        except Exception as error:
+            refusal = _told(error)
+            if isinstance(refusal, Retryable):
+                wait = refusal
+                break
+            note = {"n": row.position, "state": "failed", "code": refusal.code, "message": refusal.message[:1000]}
+            notes.append(note)
         else:
             events += done.events
             notes.append({"n": row.position, "state": "done", "archive": _plain(done.archive)})
     if notes:
         connection.execute(_NOTE, {"job": job.id, "items": json.dumps(notes)})
     failed = sum(note["state"] == "failed" for note in notes)
-    more = waiting or len(rows) == SLICE
-    connection.execute(_COUNT, {"job": job.id, "more": more, "done": len(notes) - failed, "failed": failed})
+    counted = {
+        "job": job.id,
+        "more": wait is not None or len(rows) == SLICE,
+        "done": len(notes) - failed,
+        "failed": failed,
+        "wait": 0 if wait is None else wait.retry_after or WAIT_SECONDS,
+        "waits_for": None if wait is None else wait.message[:1000],
+    }
+    connection.execute(_COUNT, counted)
     archives = [UUID(note["archive"]) for note in notes if note.get("archive")]
-    return Slice(job.id, job.act, job.created_by, job.account_id, archives, failed, events, not waiting)
+    return Slice(job.id, job.act, job.created_by, job.account_id, archives, failed, events)
+
+
+def _told(error: Exception) -> PerduraError:
+    """What an error of an item means; one that is not its own is logged."""
+    if isinstance(error, PerduraError):
+        return error
+    if database.passing(error):
+        return Retryable("The database has no room at the moment.", code="database-unavailable")
+    _log.error("an item of a job", exc_info=error)
+    return Broken("Something went wrong here; its operator was told.", code="internal")
 
 
 def cancel(connection: Connection, job: UUID) -> None:

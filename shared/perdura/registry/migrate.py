@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, text
 
-HEAD = "0033"
+HEAD = "0034"
 """The newest migration; a test compares it with the folder."""
 
 _LOCK = 7_303_014_907

@@ -43,7 +43,7 @@ def tick(environment: Environment, seconds: float = SECONDS) -> list[CloudEvent]
             if done is not None:
                 _audit(connection, done)
                 told += done.events
-        more = done is not None and done.go_on
+        more = done is not None
     return told
 
 

@@ -104,10 +104,13 @@ def change(visit: Visit, collection_id: UUID) -> Response:
 
 
 def remove(visit: Visit, collection_id: UUID) -> Response:
-    """Forget a collection; its Archives stay."""
+    """Forget a collection; its Archives stay. One that schedules fill is shown again, with what is in the way."""
     visit.require(Permission.OPERATE)
     visit.form(())
-    registry.remove(visit.connection, collection_id)
+    try:
+        registry.remove(visit.connection, collection_id)
+    except Conflict as refused:
+        return _one(visit, collection_id, problem=problem_of(refused))
     return see_other("/collections")
 
 

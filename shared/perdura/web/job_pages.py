@@ -11,7 +11,7 @@ from perdura.accounts.principals import Permission
 from perdura.api import cursors, naming
 from perdura.api.models.archives import ArchiveFilter
 from perdura.api.models.steering import JobRequest
-from perdura.api.problems import not_found
+from perdura.api.problems import Problem, not_found, problem_of
 from perdura.api.queries import collections, jobs
 from perdura.api.resources import jobs as resource
 from perdura.errors import Conflict
@@ -45,22 +45,27 @@ def plan(visit: Visit) -> Response:
     act = visit.request.args.get("act", "retry")
     if act not in ACTS:
         raise not_found("act")
-    found = jobs.plan(visit.connection, visit.principal, act, criteria=wanted.criteria(), archives=None)
+    return _planned(visit, act, wanted)
+
+
+def _planned(visit: Visit, act: str, wanted: ArchiveFilter, problem: Problem | None = None) -> Response:
+    """The plan; with the problem of one that was confirmed and cannot be done."""
     return visit.page(
         "job_plan.html",
+        status=problem.status if problem is not None else 200,
+        problem=problem,
         act=act,
         acts=ACTS,
         filter=wanted,
         back=address(wanted, {}),
-        plan=found,
-        total=sum(found.states.values()),
+        plan=jobs.plan(visit.connection, visit.principal, act, wanted.criteria()),
         steps=sorted({step for following in FOLLOWERS.values() for step in following}),
         collections=collections.page(visit.connection, visit.principal, limit=200),
     )
 
 
 def begin(visit: Visit) -> Response:
-    """Begin what was confirmed."""
+    """Begin what was confirmed; its plan is shown again where that cannot be done any more."""
     visit.require(Permission.OPERATE)
     visit.form(())
     form = visit.request.form
@@ -73,8 +78,8 @@ def begin(visit: Visit) -> Response:
     naming.check(visit.connection, visit.principal, naming.in_model(wanted, "form"))
     try:
         job = resource.begin(visit, wanted)
-    except Conflict:
-        return see_other(address(wanted.filter or ArchiveFilter.model_validate({}), {}))
+    except Conflict as refused:
+        return _planned(visit, wanted.act, wanted.filter or ArchiveFilter.model_validate({}), problem_of(refused))
     return see_other(f"/jobs/{job}")
 
 

@@ -11,6 +11,7 @@ from perdura.accounts import sessions as kept
 from perdura.accounts.claims import identity_of
 from perdura.accounts.principals import LOCAL_ADMINISTRATOR, administrator, is_admin_token, local_sign_in
 from perdura.api import sessions
+from perdura.api.problems import not_found
 from perdura.api.sessions import cookie_name
 from perdura.clients import oidc
 from perdura.clients.oidc import SignInRefused
@@ -42,8 +43,10 @@ def sign_in(visit: Visit) -> Response:
 
 
 def start(visit: Visit) -> Response:
-    """Send the browser to the identity provider."""
+    """Send the browser to the identity provider; a 404 where there is none."""
     settings = visit.services.settings
+    if not settings.oidc_issuer:
+        raise not_found("page")
     provider = oidc.provider(settings)
     provider.metadata()
     begun = signing_in.begin(visit.connection, own_path(visit.request.args.get("next", "/")))

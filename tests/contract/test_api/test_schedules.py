@@ -215,3 +215,19 @@ def test_schedules_and_runs_tell_nothing_of_what_is_restricted(world: World, reg
     ask(registry, "PATCH", f"/schedules/{schedule}", {"collection": str(open_)})
     told = registry.get(f"/api/v1/schedules/{schedule}", headers=world.bearer("viewer")).get_json()
     assert told["collection"] == str(open_)
+
+
+def test_a_collection_that_schedules_fill_is_not_removed_and_one_of_retired_ones_is(
+    world: World, registry: Client
+) -> None:
+    collection = world.collection(world.archive())
+    old, new = (made(registry, name=name, collection=str(collection))["id"] for name in ("Old theses", "New theses"))
+    assert ask(registry, "DELETE", f"/schedules/{old}")[0] == 200
+    status, refused = ask(registry, "DELETE", f"/collections/{collection}")
+    assert (status, refused["type"]) == (409, "urn:perdura:problem:collection-in-use")
+    assert "New theses" in refused["detail"]
+    assert "Old theses" not in refused["detail"]
+    assert ask(registry, "GET", f"/collections/{collection}")[1]["archives"] == 1
+    assert ask(registry, "DELETE", f"/schedules/{new}")[0] == 200
+    assert ask(registry, "DELETE", f"/collections/{collection}")[0] == 204
+    assert ask(registry, "GET", f"/schedules/{old}")[1]["collection"] is None

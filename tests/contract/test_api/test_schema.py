@@ -9,6 +9,7 @@ import base64
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 import schemathesis
@@ -17,6 +18,9 @@ from pydantic import SecretStr
 from schemathesis.specs.openapi import checks as _checks
 from werkzeug.test import Client
 
+from perdura.ids import new_id
+from perdura.ports import TapeAccount, TapeOrder
+from perdura.registry.tape_jobs import RegistryTapeJobs
 from tests.contract.test_api.world import World, bearer
 
 EXAMPLES = 15
@@ -51,6 +55,20 @@ def map_path_parameters(_context: Any, parameters: dict[str, Any] | None) -> dic
     return parameters
 
 
+@schema.hook
+def map_body(_context: Any, body: Any) -> Any:
+    """Let half of the ids in bodies be of things that are there, too."""
+    if isinstance(body, dict):
+        for name, things in _IN_BODIES.items():
+            known = _known.get(things)
+            if known and name in body and len(str(body)) % 2:
+                body[name] = known if name == "archives" else known[0]
+    return body
+
+
+_IN_BODIES = {"archive": "archive_id", "archives": "archive_id", "collection": "collection_id", "user": "user_id"}
+
+
 @pytest.fixture
 def filled(world: World) -> Iterator[World]:
     """An installation with one of everything that has an id."""
@@ -71,7 +89,9 @@ def filled(world: World) -> Iterator[World]:
         user_id=[str(account)],
         collection_id=[str(collection)],
         path=["data/objects/image.png"],
+        name=["own"],
     )
+    _known.update(_made_by_requests(world, collection, archive))
     with world.engine.connect() as connection:
         _known["package_id"] = [str(row[0]) for row in connection.exec_driver_sql("SELECT id FROM package")]
         _known["token_id"] = [str(row[0]) for row in connection.exec_driver_sql("SELECT id FROM token")]
@@ -79,6 +99,42 @@ def filled(world: World) -> Iterator[World]:
     yield world
     _client.clear()
     _known.clear()
+
+
+def _made_by_requests(world: World, collection: UUID, archive: UUID) -> dict[str, list[str]]:
+    """The ids of one of everything else that has one, each naming what it can name."""
+    client, into = world.registry(), {"collection": str(collection)}
+
+    def made(path: str, body: Any = None) -> str:
+        answer = client.post(f"/api/v1{path}", headers=bearer(), json=body)
+        assert answer.status_code in (201, 202), answer.text
+        return str((answer.json or {})["id"])
+
+    hook = {"way": "webhook", "address": "https://hook.test/x", "kinds": ["failed"], **into}
+    retired, schedule = (
+        made("/schedules", {"name": name, "source": "zenodo", "cron": "@daily", **into}) for name in ("Old", "New")
+    )
+    known = {
+        "schedule_id": [schedule, retired],
+        "run_id": [made(f"/schedules/{schedule}/runs")],
+        "job_id": [made("/jobs", {"act": "collect", "archives": [str(archive)], **into}), _tape_job(world)],
+        "subscription_id": [made("/subscriptions", hook)],
+        "deposit_id": [made("/deposits", {"filename": "a.zip", "size": 1})],
+        "grant_id": [made("/grants", {"group": "readers", **into})],
+    }
+    assert client.delete(f"/api/v1/schedules/{retired}", headers=bearer()).status_code == 200
+    kept = client.put("/api/v1/credentials/zenodo", headers=bearer(), json={"secret": "not so secret"})
+    assert kept.status_code == 200, kept.text
+    steps = {"steps": ["ingest", "preserve", "archive"]}
+    assert client.put("/api/v1/pipelines/own", headers=bearer(), json=steps).status_code == 200
+    return known
+
+
+def _tape_job(world: World) -> str:
+    job, register = str(new_id()), RegistryTapeJobs(world.engine)
+    register.admit(TapeOrder("aip-0", "0.tar", 10, 3), 0)
+    register.accepted("aip-0", job, TapeAccount("https://fts.example.org:8446", "/CN=robot"))
+    return job
 
 
 @schema.parametrize()

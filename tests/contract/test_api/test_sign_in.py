@@ -225,6 +225,11 @@ def test_a_provider_that_is_down_is_a_503_and_lets_nobody_in(engine: Engine, wor
     assert client.get("/api/v1/archives", headers=bearer(forged)).status_code == 503
 
 
+def test_without_a_provider_there_is_nothing_to_begin(world: World) -> None:
+    answer = world.registry().get("/sign-in/start", base_url=BASE)
+    assert answer.status_code == 404
+
+
 @pytest.mark.parametrize("issuer", ["http://id.example.org", "ftp://127.0.0.1/"])
 def test_a_provider_is_asked_over_tls_only(world: World, issuer: str) -> None:
     settings = Settings(base_url=BASE, oidc_issuer=issuer)  # type: ignore[call-arg]

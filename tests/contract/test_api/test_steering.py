@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 from werkzeug.test import Client
 
-from perdura.errors import Retryable
+from perdura.api.queries import jobs as queries
+from perdura.errors import NotFound, Retryable
 from perdura.ids import new_id
-from perdura.registry import jobs, steering
+from perdura.registry import collections, jobs, steering
 from perdura.registry.steering import Act
 from perdura.runtime import jobs as running
 from tests.contract.test_api.world import World, bearer
@@ -150,17 +152,78 @@ def test_a_passing_trouble_leaves_the_rest_for_later(world: World) -> None:
             raise Retryable("Not now.")
         return jobs.Done(None)
 
-    for goes_on in (False, True):
+    def work() -> bool:
         with world.engine.begin() as connection:
-            done = jobs.work(connection, {"odd": worker})
-        assert done is not None
-        assert done.go_on is goes_on
-    with world.engine.begin() as connection:
-        assert jobs.work(connection, {"odd": worker}) is None
+            return jobs.work(connection, {"odd": worker}) is not None
+
+    assert [work(), work()] == [True, False]
+    assert _get(world.registry(), f"/jobs/{job}")["waits_for"] == "Not now."
+    _give_turns(world)
+    assert [work(), work()] == [True, False]
     assert tries == ["0", "1", "1", "2"]
-    with world.engine.connect() as connection:
-        row = connection.execute(text("SELECT state, done FROM job WHERE id = :id"), {"id": job}).one()
-    assert tuple(row) == ("completed", 3)
+    told = _get(world.registry(), f"/jobs/{job}")
+    assert (told["state"], told["done"], told["waits_for"]) == ("completed", 3, None)
+
+
+def _give_turns(world: World) -> None:
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE job SET turn_at = clock_timestamp()"))
+
+
+def test_a_job_that_waits_lets_the_others_pass_and_large_ones_share_the_time(world: World) -> None:
+    with world.engine.begin() as connection:
+        jobs.make(connection, "stuck", [{"subject": "stuck"}], by="me")
+        jobs.make(connection, "large", [{"subject": "large"}] * (3 * jobs.SLICE), by="me")
+        jobs.make(connection, "small", [{"subject": "small"}], by="me")
+    order: list[str] = []
+
+    def worker(connection: Any, _given: Any, item: jobs.Item, _by: Any) -> jobs.Done:
+        order.append(item.subject)
+        if item.subject == "stuck":
+            connection.execute(text("SET LOCAL statement_timeout = 1"))
+            connection.execute(text("SELECT pg_sleep(1)"))
+        return jobs.Done(None)
+
+    workers = dict.fromkeys(("stuck", "large", "small"), worker)
+    done: Any = True
+    while done is not None:
+        with world.engine.begin() as connection:
+            done = jobs.work(connection, workers)
+    assert order == ["stuck", *["large"] * jobs.SLICE, "small", *["large"] * 2 * jobs.SLICE]
+
+
+def test_an_error_that_nobody_foresaw_is_the_end_of_its_item_alone(world: World, registry: Client) -> None:
+    archive, collection = world.archive(), world.collection()
+    wanted = {"act": "collect", "archives": [str(archive)], "collection": str(collection)}
+    gone = _post(registry, "/jobs", wanted).get_json()["id"]
+    assert registry.delete(f"/api/v1/collections/{collection}", headers=bearer()).status_code == 204
+    with world.engine.begin() as connection:
+        broken = jobs.make(connection, "collect", [{"archive": archive}], by="me", given={"collection": "no id"})
+        wrong = jobs.make(connection, "run", [{"archive": archive}], by="me", given={"steps": 1})
+    fine = _post(registry, "/jobs", wanted | {"collection": str(world.collection())}).get_json()["id"]
+    running.tick(world)  # type: ignore[arg-type]
+    told = {job: _get(registry, f"/jobs/{job}/items")["items"][0] for job in (gone, broken, wrong, fine)}
+    assert [(item["state"], item["code"]) for item in told.values()] == [
+        ("failed", "not-found"), ("failed", "internal"), ("failed", "internal"), ("done", None),
+    ]  # fmt: skip
+
+
+def test_a_job_covers_all_that_match_or_is_refused(
+    world: World, registry: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "LARGEST", 10)
+    monkeypatch.setattr(queries, "LARGEST", 10)
+    for _ in range(15):
+        world.archive(state="completed")
+    failed = {str(_failed(world)) for _ in range(7)}
+    plan = _post(registry, "/jobs/plan", {"act": "retry", "filter": {}}).get_json()
+    assert (plan["total"], plan["eligible"], plan["fits"]) == (22, 7, True)
+    job = _post(registry, "/jobs", {"act": "retry", "filter": {}}).get_json()
+    assert {item["archive"] for item in _get(registry, f"/jobs/{job['id']}/items")["items"]} == failed
+    plan = _post(registry, "/jobs/plan", {"act": "run", "filter": {}, "steps": ["publish"]}).get_json()
+    assert (plan["eligible"], plan["fits"]) == (15, False)
+    refused = _post(registry, "/jobs", {"act": "run", "filter": {}, "steps": ["publish"]})
+    assert (refused.status_code, refused.get_json()["type"]) == (409, "urn:perdura:problem:job-too-large")
 
 
 @pytest.mark.parametrize(
@@ -230,3 +293,14 @@ def test_a_collection_is_filled_by_list_and_by_filter(world: World, registry: Cl
     assert [item["name"] for item in _get(registry, "/collections?q=dissert")["items"]] == ["Dissertations"]
     assert registry.delete(f"/api/v1/collections/{collection['id']}", headers=bearer()).status_code == 204
     assert _get(registry, f"/archives/{one}")["id"] == str(one)
+
+
+def test_what_joins_a_collection_that_is_removed_meanwhile_finds_it_gone(world: World) -> None:
+    archive, collection = world.archive(), world.collection()
+    with world.engine.connect() as remover, world.engine.connect() as adder:
+        collections.remove(remover, collection)
+        with ThreadPoolExecutor(1) as threads:
+            adding = threads.submit(collections.add, adder, collection, [archive])
+            remover.commit()
+            with pytest.raises(NotFound):
+                adding.result(10)

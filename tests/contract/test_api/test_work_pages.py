@@ -11,9 +11,11 @@ from lxml import html
 from sqlalchemy import insert, select, text
 from werkzeug.test import Client
 
+from perdura.api.queries import jobs as queries
 from perdura.api.queries import statistics
 from perdura.ids import new_id
 from perdura.registry import archive_index, runs
+from perdura.registry import jobs as registry_jobs
 from perdura.registry.run_states import ItemState
 from perdura.registry.tables import Collection, CollectionMember, Copy
 from perdura.runtime import jobs as running
@@ -332,3 +334,29 @@ def test_a_run_shows_what_became_of_its_records_to_those_who_see_restricted_ones
     assert viewer.status_code == 200
     assert "Secret" not in viewer.text
     assert "/cancel" not in viewer.text
+
+
+def test_a_collection_that_a_schedule_fills_is_shown_again_with_what_is_in_the_way(
+    world: World, person: Client
+) -> None:
+    collection = world.collection()
+    schedule = {"name": "Weekly theses", "source": "zenodo", "cron": "@daily", "collection": str(collection)}
+    assert world.registry().post("/api/v1/schedules", headers=bearer(), json=schedule).status_code == 201
+    token = csrf_of(person.get("/collections", base_url=BASE))
+    refused = person.post(f"/collections/{collection}/remove", data={"csrf": token}, base_url=BASE)
+    assert refused.status_code == 409
+    assert "Weekly theses" in refused.text
+
+
+def test_bulk_work_that_cannot_be_done_says_why_beside_its_plan(
+    world: World, person: Client, busy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = csrf_of(person.get("/jobs/new", base_url=BASE))
+    nothing = person.post("/jobs", data={"csrf": token, "act": "retry", "state": "completed"}, base_url=BASE)
+    assert nothing.status_code == 409
+    assert "Nothing matches" in nothing.text
+    monkeypatch.setattr(registry_jobs, "LARGEST", 0)
+    monkeypatch.setattr(queries, "LARGEST", 0)
+    too_much = person.post("/jobs", data={"csrf": token, "act": "retry"}, base_url=BASE)
+    assert too_much.status_code == 409
+    assert "narrow the filter" in too_much.text

@@ -55,7 +55,7 @@ class PlanAnswer(Answer):
     act: str
     total: int = Field(description="Archives that match.")
     eligible: int = Field(description="Those of them for which the act makes sense now.")
-    exact: bool = Field(description="False: more than 200,000 match; narrow the filter.")
+    fits: bool = Field(description="False: it makes sense for more than the 200,000 of one job; narrow the filter.")
     states: dict[str, int] = Field(description="State → Archives that match.")
     steps: list[str] = Field(description="Steps that would be run, in this order.")
 
@@ -70,6 +70,7 @@ class JobAnswer(Answer):
     total: int
     done: int
     failed: int
+    waits_for: str | None = Field(description="What was in its way when it was last worked on; it goes on by itself.")
     created_by: str
     created: datetime
     finished: datetime | None

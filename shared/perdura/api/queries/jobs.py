@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import or_, select, tuple_
+from sqlalchemy import func, or_, select, tuple_
 from sqlalchemy.engine import Connection
 
 from perdura.accounts.principals import Permission, Principal
 from perdura.accounts.rights import visible_archives
 from perdura.api.queries.criteria import Criteria, conditions
-from perdura.api.queries.finding import only_visible
+from perdura.api.queries.finding import Selection, only_visible
 from perdura.api.queries.rows import AnyRow
 from perdura.registry.archive_index import ArchiveIndex
-from perdura.registry.jobs import LARGEST, Job, JobItem
+from perdura.registry.job_tables import Job, JobItem
+from perdura.registry.jobs import LARGEST
 from perdura.registry.tables import Archive
 from perdura.registry.transitions import ArchiveState
 
@@ -40,36 +41,46 @@ ELIGIBLE: dict[str, frozenset[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a job would be about: the Archives for which its act makes sense, and how many match in each state."""
+    """What a job would be about: how many Archives match in each state, and for how many its act makes sense."""
 
-    archives: Sequence[UUID]
     states: dict[str, int]
-    exact: bool
+    eligible: int
+
+    @property
+    def total(self) -> int:
+        """How many match."""
+        return sum(self.states.values())
+
+    @property
+    def fits(self) -> bool:
+        """Whether one job can do them all."""
+        return self.eligible <= LARGEST
 
 
-def plan(
-    connection: Connection,
-    principal: Principal,
-    act: str,
-    *,
-    criteria: Criteria | None,
-    archives: Sequence[UUID] | None,
-) -> Plan:
-    """The Archives of a filter or list, cut down to those for which the act makes sense."""
-    statement = select(ArchiveIndex.archive_id, ArchiveIndex.state)
-    if criteria is not None:
-        statement = only_visible(statement.where(*conditions(criteria)), principal)
-    else:
-        statement = statement.join(Archive, Archive.id == ArchiveIndex.archive_id).where(
-            ArchiveIndex.archive_id.in_(archives or ()), visible_archives(principal)
-        )
-    rows = connection.execute(statement.limit(LARGEST + 1)).all()
-    sensible = ELIGIBLE.get(act)
-    return Plan(
-        archives=[row.archive_id for row in rows if sensible is None or row.state in sensible],
-        states=dict(Counter(row.state for row in rows)),
-        exact=len(rows) <= LARGEST,
-    )
+def plan(connection: Connection, principal: Principal, act: str, wanted: Criteria | Sequence[UUID]) -> Plan:
+    """What an act on the Archives of a filter or list would be about; all of them are counted, however many."""
+    matching = _matching(principal, wanted, ArchiveIndex.state, func.count()).group_by(ArchiveIndex.state)
+    states = {row[0]: row[1] for row in connection.execute(matching)}
+    sensible = ELIGIBLE.get(act, states.keys())
+    return Plan(states, sum(number for state, number in states.items() if state in sensible))
+
+
+def eligible(
+    connection: Connection, principal: Principal, act: str, wanted: Criteria | Sequence[UUID]
+) -> Sequence[UUID]:
+    """The Archives for which an act makes sense, oldest first: one more at most than a job takes."""
+    statement = _matching(principal, wanted, ArchiveIndex.archive_id)
+    if act in ELIGIBLE:
+        statement = statement.where(ArchiveIndex.state.in_(ELIGIBLE[act]))
+    ordered = statement.order_by(ArchiveIndex.created_at, ArchiveIndex.archive_id)
+    return connection.execute(ordered.limit(LARGEST + 1)).scalars().all()
+
+
+def _matching(principal: Principal, wanted: Criteria | Sequence[UUID], *columns: Any) -> Selection:
+    statement: Selection = select(*columns).select_from(ArchiveIndex)
+    if isinstance(wanted, Criteria):
+        return only_visible(statement.where(*conditions(wanted)), principal)
+    return only_visible(statement.where(ArchiveIndex.archive_id.in_(wanted)), principal)
 
 
 def page(

@@ -51,7 +51,7 @@ def begin(call: Call, body: AnnouncementRequest) -> UUID:
     given = {"bucket": body.bucket, **({"collection": str(body.collection)} if body.collection else {})}
     call.detail.update({"bucket": body.bucket, "packages": len(items)})
     return jobs.make(
-        call.connection, "announce", items, by=call.principal.name, account=call.principal.account, step_input=given
+        call.connection, "announce", items, by=call.principal.name, account=call.principal.account, given=given
     )
 
 

@@ -90,7 +90,7 @@ def change_collection(call: Call, collection_id: UUID, body: CollectionChange) -
 
 @section.delete("/collections/<uuid:collection_id>", permission=Permission.OPERATE, status=204)
 def delete_collection(call: Call, collection_id: UUID) -> None:
-    """Forget a collection; its Archives stay."""
+    """Forget a collection; its Archives stay. 409 while schedules put their Archives into it."""
     registry.remove(call.connection, collection_id)
 
 

@@ -80,11 +80,12 @@ def create_deposit(call: Call, body: DepositRequest) -> DepositCreated:
     return DepositCreated(id=announced.id, archive=announced.archive, upload=upload, links=addresses)
 
 
-@section.get("/deposits/<uuid:deposit_id>/parts", permission=Permission.DEPOSIT)
+@section.get("/deposits/<uuid:deposit_id>/parts", permission=Permission.DEPOSIT, conflicts=True)
 def list_deposit_parts(call: Call, deposit_id: UUID, query: PartsQuery) -> PartsAnswer:
     """The parts of one's own deposit that is sent in parts: those that have arrived, and where to send the others.
 
-    An upload that broke off is resumed by asking again. What was not completed within seven days is forgotten.
+    An upload that broke off is resumed by asking again. What was not completed within seven days is forgotten. 409 for
+    a deposit that is not sent in parts, or whose upload is over.
     """
     row = _mine(call, deposit_id)
     if row.upload_id is None:

@@ -55,5 +55,5 @@ def retry_all(call: Call, cause: CauseRequest) -> UUID:
         ({"archive": archive} for archive in stopped),
         by=call.principal.name,
         account=call.principal.account,
-        step_input=told,
+        given=told,
     )

@@ -33,6 +33,6 @@ def import_oais(call: Call, body: OaisImportRequest) -> JobAnswer:
     given = body.model_dump(include={"origin", "bucket", "base", "aips", "aip_bucket", "aip_base"})
     call.detail.update({"origin": body.origin, "archives": len(items)})
     job = jobs.make(
-        call.connection, "import", items, by=call.principal.name, account=call.principal.account, step_input=given
+        call.connection, "import", items, by=call.principal.name, account=call.principal.account, given=given
     )
     return found(call, job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from uuid import UUID
 
 from perdura.accounts.principals import Permission
@@ -19,6 +20,7 @@ from perdura.api.models.steering import (
 from perdura.api.operations import Call, Section
 from perdura.api.problems import not_found
 from perdura.api.queries import jobs
+from perdura.api.queries.criteria import Criteria
 from perdura.api.queries.rows import AnyRow
 from perdura.registry import jobs as registry
 
@@ -35,6 +37,7 @@ def answer(row: AnyRow) -> JobAnswer:
         total=row.total,
         done=row.done,
         failed=row.failed,
+        waits_for=row.waits_for,
         created_by=row.created_by,
         created=row.created_at,
         finished=row.finished_at,
@@ -50,40 +53,38 @@ def found(call: Call, job_id: UUID) -> JobAnswer:
     return answer(row)
 
 
-def plan_of(call: Call, body: JobRequest) -> jobs.Plan:
-    """What a job would be about."""
-    criteria = body.filter.criteria() if body.filter is not None else None
-    return jobs.plan(call.connection, call.principal, body.act, criteria=criteria, archives=body.archives)
+def _wanted(body: JobRequest) -> Criteria | Sequence[UUID]:
+    return body.filter.criteria() if body.filter is not None else body.archives or ()
 
 
 def begin(call: Call, body: JobRequest) -> UUID:
-    """Make the job. Raises Conflict when there is nothing to do."""
-    planned = plan_of(call, body)
+    """Make the job. Raises Conflict when there is nothing to do, or more than one job does."""
+    archives = jobs.eligible(call.connection, call.principal, body.act, _wanted(body))
     given = {
         **({"filter": body.filter.given()} if body.filter is not None else {}),
         **({"steps": body.steps} if body.steps else {}),
         **({"collection": str(body.collection)} if body.collection else {}),
     }
-    call.detail.update({"act": body.act, "archives": len(planned.archives)})
+    call.detail.update({"act": body.act, "archives": len(archives)})
     return registry.make(
         call.connection,
         body.act,
-        ({"archive": archive} for archive in planned.archives),
+        ({"archive": archive} for archive in archives),
         by=call.principal.name,
         account=call.principal.account,
-        step_input=given,
+        given=given,
     )
 
 
 @section.post("/jobs/plan", permission=Permission.OPERATE)
 def plan_job(call: Call, body: JobRequest) -> PlanAnswer:
     """Say what a job would do. Nothing is done."""
-    planned = plan_of(call, body)
+    planned = jobs.plan(call.connection, call.principal, body.act, _wanted(body))
     return PlanAnswer(
         act=body.act,
-        total=sum(planned.states.values()),
-        eligible=len(planned.archives),
-        exact=planned.exact,
+        total=planned.total,
+        eligible=planned.eligible,
+        fits=planned.fits,
         states=planned.states,
         steps=body.steps,
     )
