@@ -46,11 +46,10 @@ def once() -> int:
 
 def migrate() -> int:
     """Bring the database to the schema of this image."""
-    from perdura.database import engine
-    from perdura.registry.migrate import upgrade
+    from perdura.registry.migrate import bring_up
     from perdura.settings import settings
 
-    upgrade(engine(settings()))
+    bring_up(settings())
     return 0
 
 

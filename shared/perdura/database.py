@@ -24,6 +24,7 @@ from sqlalchemy.exc import (
     ResourceClosedError,
 )
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import NullPool
 
 from perdura.prepared import IDLE, execute
 from perdura.settings import Settings
@@ -88,6 +89,30 @@ def _engine(url: str, pool_size: int, timeout: float) -> Engine:
     )
     event.listen(made, "connect", send_at_once)
     event.listen(made, "handle_error", leave_half_said)
+    return made
+
+
+def migrating(settings: Settings, lock_seconds: float) -> Engine:
+    """An engine for migrations: as the owner of the tables, without a limit for statements but one for locks.
+
+    It keeps no connections; the caller disposes of it.
+    """
+    url = settings.database_owner_url or settings.database_url
+    made = create_engine(
+        url.get_secret_value(),
+        poolclass=NullPool,
+        connect_args={"timeout": None, "application_name": "perdura-migration"},
+    )
+
+    def limit(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("SET statement_timeout = 0")
+        cursor.execute(f"SET lock_timeout = {round(1000 * lock_seconds)}")
+        cursor.close()
+        connection.commit()
+
+    event.listen(made, "connect", send_at_once)
+    event.listen(made, "connect", limit)
     return made
 
 

@@ -21,8 +21,14 @@ class Settings(BaseSettings):
         SecretStr("postgresql+pg8000://perdura@127.0.0.1/perdura"),
         description="SQLAlchemy URL of the PostgreSQL database.",
     )
+    database_owner_url: SecretStr | None = Field(
+        None,
+        description="URL that migrations use: of the owner of the tables, past any pooler. Default: database_url.",
+    )
     database_pool_size: int = Field(10, ge=2, description="Connections that one process may hold.")
-    database_statement_timeout: Seconds = Field(60, description="Seconds after which a statement is given up.")
+    database_statement_timeout: Seconds = Field(
+        60, description="Seconds of silence of the database after which a statement is given up."
+    )
 
     s3_endpoint: str | None = Field(None, description="URL of the object store; unset means AWS.")
     s3_access_key: str | None = Field(None, description="Access key of the object store.")
