@@ -58,8 +58,8 @@ def upgrade(engine: Engine) -> None:
 def bring_up(settings: Settings, patience: float = PATIENCE, wait: float = 10.0) -> None:
     """Bring the database that the settings name to the schema of this version, while functions work on it.
 
-    As its owner, and without the limit that statements have: an index on a large table takes as long as it
-    takes. A table that is in use is waited for shortly, and tried for again. Raises Retryable when it was in use all the time.
+    As its owner, and without the limit that statements have: an index on a large table takes as long as it takes. A
+    table that is in use is waited for shortly, and tried for again. Raises Retryable when it was in use all the time.
     """
     engine, end = migrating(settings, LOCK_SECONDS), time.monotonic() + patience
     try:
