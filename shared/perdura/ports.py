@@ -409,7 +409,7 @@ class LeftRecall:
 class TapeJobs(Protocol):
     """The register of the jobs we asked for: noted before the tape system is asked (architecture §3.3).
 
-    Every call is committed at once. A job counts as in flight from `admit` until `seen` says that it is over.
+    Every call is committed at once. A job counts as in flight from `admit` until `seen` or `ended` says that it is over.
     """
 
     def paused(self) -> str | None:
@@ -450,6 +450,10 @@ class TapeJobs(Protocol):
 
     def seen(self, states: Mapping[str, TapeJob], over: Sequence[str]) -> None:
         """Note the states of jobs by key, and which of all are over for us."""
+        ...
+
+    def ended(self, keys: Sequence[str]) -> None:
+        """Note that these are over for us: they were refused, or never came about."""
         ...
 
     def tried(self, key: str, retries: Sequence[TapeRetry]) -> None:

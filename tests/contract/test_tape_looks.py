@@ -10,8 +10,9 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine
 
+from perdura.clients.fts_answers import FtsRefused
 from perdura.ports import TapeJob
-from perdura.registry import steering, tape_wishes
+from perdura.registry import steering, tape_wishes, work
 from perdura.runtime import tape
 from perdura.steps import archive as archive_step
 from tests.contract.test_tape_races import ready, states
@@ -196,3 +197,20 @@ def test_another_priority_asked_for_during_a_look_makes_no_second_look_beside_it
     assert first not in world.tape.priorities
     tape.tick(world.environment)
     assert world.tape.priorities == {first: 5}, "and is looked at right after it"
+
+
+def test_what_was_refused_takes_the_place_of_no_other(database: Engine) -> None:
+    world = world_of(database, tape_jobs_in_flight=2)
+    ready(world, 3)
+    with database.begin() as connection:
+        taken = work.waiting(connection, "archive", 10)
+    *refused, last = [replace(each.archive, step=replace(each.archive.step, checkpoint={})) for each in taken]
+    world.tape.refuse = FtsRefused("FTS answered 400: no such storage", 400)
+    for view in refused:
+        with pytest.raises(FtsRefused):
+            archive_step.run(view, world.environment.ports(view, "archive-cta", frozenset({"tape"})))
+    world.tape.refuse = None
+    outcome = archive_step.run(last, world.environment.ports(last, "archive-cta", frozenset({"tape"})))
+    assert outcome.output["tape"]["waiting_for"] == "submitted"
+    rows = world.rows("SELECT ended_at FROM tape_job")
+    assert sum(row.ended_at is None for row in rows) == 1

@@ -324,6 +324,10 @@ def test_a_damaged_aip_breaks_the_container_off(database: Engine) -> None:
     with pytest.raises(StoreUnavailable, match="damaged"):
         given.extend(found.chunks(world.store, 0, found.size))
     assert sum(map(len, given)) < container.slots[damaged.package].offset + 5000
+    with pytest.raises(StoreUnavailable, match="damaged"):
+        list(found.chunks(world.store, 0, found.size))
+    (asked,) = world.rows("SELECT event FROM outbox WHERE event ->> 'type' = 'org.perdura.fixity.requested.v1'")
+    assert asked.event["data"] == {"package": str(damaged.package), "location": "object-store"}
 
 
 def test_a_container_that_is_not_full_waits(database: Engine) -> None:

@@ -439,6 +439,47 @@ def test_fts_refuses_the_submission(weather: Weather, status: int, later: bool) 
     assert weather.submitted == 0
 
 
+@pytest.mark.parametrize("lost_with", [{"status": 503}, {"status": 403}])
+@pytest.mark.parametrize("shown", [True, False])
+def test_what_fts_refuses_after_a_lost_answer_may_be_there_and_is_followed(
+    weather: Weather, lost_with: dict[str, object], shown: bool
+) -> None:
+    """The job was stored, its answer lost; then FTS refuses: storage banned, rights taken away."""
+    fresh = weather.view
+    weather.inject(
+        {"effect": "freeze", "match": ""}, {"effect": "reset-after", "match": "POST /jobs", "times": 1},
+        {"effect": "http", "match": "GET /jobs", **lost_with},
+    )  # fmt: skip
+    weather.run()
+    assert (weather.outcome.state, weather.submitted) == (StepState.WAITING, 1)
+    unseen = () if shown else ({"effect": "http", "match": "GET /jobs", "status": 403},)
+    weather.inject(
+        {"effect": "freeze", "match": ""}, {"effect": "http", "match": "POST /jobs", "status": 403}, *unseen
+    )
+    weather.poll()
+    assert (weather.outcome.state, weather.outcome.error_code) == (StepState.BLOCKED, "fts-refused")
+    assert len(weather.jobs.in_flight) == 1, "it may be alive"
+    weather.inject({"effect": "freeze", "match": ""})
+    weather.view = replace(fresh, step=replace(fresh.step, attempt=2))
+    weather.run()
+    assert weather.outcome.state is StepState.WAITING
+    assert weather.submitted == 1, "no second job beside it"
+    weather.inject()
+    weather.server.daemon.thaw(weather.view.step.checkpoint["job"])
+    weather.until()
+    weather.is_on_tape_once()
+    assert weather.submitted == 1
+
+
+def test_what_fts_refuses_and_says_it_never_had_is_over(weather: Weather) -> None:
+    weather.inject({"effect": "reset-before", "match": "POST /jobs", "times": 1})
+    weather.run()
+    weather.inject({"effect": "http", "match": "POST /jobs", "status": 403})
+    weather.poll()
+    assert weather.outcome.state is StepState.BLOCKED
+    assert weather.jobs.in_flight == set()
+
+
 def test_a_submission_that_only_ever_ends_in_a_500_is_shown_to_a_person(weather: Weather) -> None:
     weather.inject({"effect": "http", "match": "POST /jobs", "status": 500})
     weather.run()
@@ -726,3 +767,20 @@ def test_patience_is_counted_by_our_own_clock(weather: Weather) -> None:
     weather.poll()
     assert (weather.outcome.state, weather.outcome.error_code) == (StepState.BLOCKED, "not-on-tape")
     assert "on the disk buffer for 15 days" in str(weather.outcome.message)
+
+
+@pytest.mark.parametrize(("there", "end"), [(DATA, None), (b"another" * 100, "destination-differs")])
+def test_the_file_appears_while_fts_copies(weather: Weather, there: bytes, end: str | None) -> None:
+    """EEXIST of the copy itself, after the look that FTS takes before it: as good, or as bad, as one found before."""
+    weather.put(there)
+    said = "TRANSFER TRANSFER ERROR: Copy failed (3rd pull). Last attempt: copy HTTP 412 : File exists"
+    weather.inject({"effect": "transfer-failure", "match": PATH, "errno": 17, "text": said})
+    weather.run()
+    weather.until()
+    assert weather.outcome.error_code == end
+    if end is None:
+        weather.is_on_tape_once()
+        assert weather.outcome.state is StepState.COMPLETED
+    else:
+        assert weather.outcome.state is StepState.BLOCKED
+    assert weather.submitted == 1

@@ -212,6 +212,24 @@ def test_an_aip_reaches_tape_with_a_delegated_proxy(world: World) -> None:
     assert {(access.who, access.status) for access in macaroons} == {(DN, 200)}
 
 
+def test_an_aip_that_is_damaged_in_the_store_is_found_out_by_copies_that_are_damaged_again(world: World) -> None:
+    """The gateway tells what is registered, FTS compares nothing at the source: only the copies differ."""
+    damaged = bytes([DATA[0] ^ 1]) + DATA[1:]
+    world.gateway.held = replace(world.gateway.held, parts=lambda store, start, end: iter([damaged[start:end]]))
+    outcomes = [world.run()]
+    end = time.monotonic() + 15
+    while outcomes[-1].state is StepState.WAITING:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+        outcomes.append(world.poll())
+    assert (outcomes[-1].state, outcomes[-1].error_code) == (StepState.BLOCKED, "copy-damaged")
+    assert "our own copy in the object store" in (outcomes[-1].message or "")
+    asked = [fact.data for outcome in outcomes for fact in outcome.facts]
+    check = {"package": str(AIP), "location": "object-store"}
+    assert asked == [check, check], "after the second damaged copy, and at the end"
+    assert all(fact.type == "org.perdura.fixity.requested.v1" for o in outcomes for fact in o.facts)
+
+
 def test_a_wrong_checksum_at_the_source_stops_before_a_byte_moves(world: World) -> None:
     world.gateway.held = replace(world.gateway.held, adler32="00000001")
     outcome = world.archive()

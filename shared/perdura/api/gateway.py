@@ -26,6 +26,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.wrappers import Request, Response
 
+from perdura.api.gateway_suspicion import suspect
 from perdura.clients.tape_tokens import mint, read
 from perdura.clients.tape_x509 import holder_dn
 from perdura.errors import StoreUnavailable
@@ -128,7 +129,7 @@ def find_in(engine: Engine) -> Find:
 
     def find(kind: str, identifier: UUID) -> Held | None:
         with engine.connect() as connection:
-            return (_container if kind == "containers" else _aip)(connection, identifier)
+            return _container(connection, identifier, engine) if kind == "containers" else _aip(connection, identifier)
 
     return find
 
@@ -147,7 +148,7 @@ def _aip(connection: Connection, package: UUID) -> Held | None:
     return Held(row.id, row.archive_id, ref, row.size, row.checksums.get("adler32"), row.created_at)
 
 
-def _container(connection: Connection, identifier: UUID) -> Held | None:
+def _container(connection: Connection, identifier: UUID, engine: Engine) -> Held | None:
     stored = tape_containers.find(connection, identifier)
     if stored is None:
         return None
@@ -161,13 +162,16 @@ def _container(connection: Connection, identifier: UUID) -> Held | None:
             if isinstance(part, bytes):
                 yield part[first:last]
             else:
-                yield from _member(store, stored.objects[part.package], part, first, last)
+                yield from _member(store, stored.objects[part.package], part, first, last, engine)
 
     return Held(identifier, None, None, stored.size, stored.adler32, container.created_at, parts)
 
 
-def _member(store: Store, ref: ObjectRef, member: Member, first: int, last: int) -> Iterator[bytes]:
-    """The bytes of one AIP of a container. One that is damaged breaks the stream off before its last byte is given."""
+def _member(
+    store: Store, ref: ObjectRef, member: Member, first: int, last: int, engine: Engine
+) -> Iterator[bytes]:
+    """The bytes of one AIP of a container. One that is damaged breaks the stream off before its last byte is given, and
+    is read again by `verify`: FTS only learns that the transfer failed, not by which of the AIPs."""
     value, held = 1, b""
     for chunk in store.stream(ref, first, last - first):
         if held:
@@ -176,6 +180,7 @@ def _member(store: Store, ref: ObjectRef, member: Member, first: int, last: int)
         value = adler32(held, value)
     if last - first == member.size and f"{value:08x}" != member.adler32:
         log.error("the AIP %s in the store is damaged: ADLER32 %08x, not %s", member.package, value, member.adler32)
+        suspect(engine, member.package)
         raise StoreUnavailable("an AIP of the container is damaged")
     yield held
 

@@ -260,10 +260,11 @@ class FtsClient:
 
 
 def accepted_after_all(transport: FtsTransport, sid: str, expected: str, lost: FtsUnavailable) -> str:
-    """The id of the job whose answer was `lost`, which is raised when FTS has none or does not answer again either."""
+    """The id of the job whose answer was `lost`, which is raised when FTS has none or does not tell: what is refused now
+    says nothing of what was stored before."""
     try:
         found = _under(transport, sid, expected)
-    except FtsUnavailable:
+    except (FtsUnavailable, FtsRefused):
         raise lost from None
     if found is None:
         raise lost
@@ -273,10 +274,13 @@ def accepted_after_all(transport: FtsTransport, sid: str, expected: str, lost: F
 
 def asked_before(transport: FtsTransport, sid: str, expected: str) -> str:
     """The id of the job that FTS says it has of this `sid`, without saying which; raises FtsUnavailable."""
-    transport.forget_identity()
-    if transport.identity().job_id(sid) == expected:
-        return expected
-    return _under(transport, sid, expected) or expected
+    try:
+        transport.forget_identity()
+        if transport.identity().job_id(sid) == expected:
+            return expected
+        return _under(transport, sid, expected) or expected
+    except FtsRefused as error:
+        raise FtsUnavailable(f"FTS has the job and does not say under which id: {error.message}") from error
 
 
 def _under(transport: FtsTransport, sid: str, expected: str) -> str | None:

@@ -149,6 +149,13 @@ class RegistryTapeJobs:
             with self._engine.begin() as connection:
                 connection.execute(_SEEN, {"seen": json.dumps(items)})
 
+    def ended(self, keys: Sequence[str]) -> None:
+        """Note that these are over for us: they were refused, or never came about."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                text("UPDATE tape_job SET ended_at = clock_timestamp() WHERE key = ANY(:keys)"), {"keys": list(keys)}
+            )
+
     def tried(self, key: str, retries: Sequence[TapeRetry]) -> None:
         """Note attempts that failed; one noted before is left as it is."""
         rows = [

@@ -7,9 +7,10 @@ for before another is made; nothing at the destination is ever overwritten; a go
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from errno import EEXIST
 
 from perdura.ports import Residency, TapeJob
 
@@ -19,6 +20,7 @@ PASSING = frozenset({110, 70, 112})
 """ETIMEDOUT, ECOMM, EHOSTDOWN: worth another attempt whatever FTS thinks of it."""
 REASON = re.compile(r"(?P<scope>[A-Z_]+) \[(?P<errno>\d+)\] ?(?P<text>.*)", re.DOTALL)
 JOB_WITHHELD = "job-withheld"
+COPY_DAMAGED = "copy-damaged"
 
 
 class Act(StrEnum):
@@ -106,7 +108,7 @@ def _on_cancelled(job: TapeJob) -> Decision:
 
 def _on_failure(job: TapeJob, reason: Reason, expected: Expected) -> Decision:
     said = job.reason or "no reason given"
-    if reason.scope == "DESTINATION" and reason.errno == 17:
+    if reason.errno == EEXIST:
         return _on_existing(job.at_destination, expected, said)
     if "archive timeout" in reason.text:
         return Decision(Act.MONITOR, "archive-timeout", f"Copied, but not on tape in FTS's time: {said}")
@@ -118,7 +120,7 @@ def _on_failure(job: TapeJob, reason: Reason, expected: Expected) -> Decision:
         message = f"The AIP in the object store or its entry in the registry is damaged: {said}"
         return Decision(Act.OPERATOR, "source-damaged", message, alarm=True, check_source=True)
     if reason.scope == "DESTINATION" and ("checksum do not match" in reason.text or "size mismatch" in reason.text):
-        return Decision(Act.RESUBMIT, "copy-damaged", f"The copy was damaged and removed by FTS: {said}")
+        return Decision(Act.RESUBMIT, COPY_DAMAGED, f"The copy was damaged and removed by FTS: {said}")
     if "proxy expired" in reason.text.lower() or "certificate has expired" in reason.text:
         return Decision(Act.RESUBMIT, "proxy-expired", f"Our credential expired on the way: {said}", alarm=True)
     if reason.scope == "SOURCE" and reason.errno in (2, 13):
@@ -176,6 +178,13 @@ def on_residency(
         message = f"The file is on the disk buffer for {waited.days} days and not on tape"
         return Decision(Act.OPERATOR, "not-on-tape", message, alarm=True)
     return Decision(Act.MONITOR, "archiving-error" if found.error else "on-disk", found.error or "")
+
+
+def damaged_again(decision: Decision) -> Decision:
+    """The decision when another copy of the same AIP was damaged too: what it is made of may be, for the gateway tells
+    FTS the checksum in the registry, and FTS reads nothing to compare with it."""
+    message = f"{decision.message}. It is not the first: our own copy in the object store is read and compared too"
+    return replace(decision, message=message, alarm=True, check_source=True)
 
 
 def next_look(now: datetime, looks: int, first: float, longest: float) -> datetime:

@@ -10,7 +10,15 @@ from datetime import datetime, timedelta
 from perdura.errors import PerduraError
 from perdura.outcome import Outcome, StepState
 from perdura.ports import Ports, Residency, TapeAccount, TapeJob, TapeJobs, TapeSystem
-from perdura.steps.archive_decisions import JOB_WITHHELD, Act, Decision, on_job, on_residency
+from perdura.steps.archive_decisions import (
+    COPY_DAMAGED,
+    JOB_WITHHELD,
+    Act,
+    Decision,
+    damaged_again,
+    on_job,
+    on_residency,
+)
 from perdura.steps.archive_outcomes import asked_again, blocked, completed, next_round, waiting
 from perdura.steps.archive_transfer import Transfer
 
@@ -141,6 +149,10 @@ def on_found(
 
 def _acted(transfer: Transfer, decision: Decision, ports: Ports) -> Outcome:
     now = ports.clock.now()
+    if decision.code == COPY_DAMAGED:
+        last = transfer.round >= ports.settings.tape_attempts
+        decision = damaged_again(decision) if transfer.damaged or last else decision
+        transfer = replace(transfer, damaged=transfer.damaged + 1)
     if decision.alarm:
         log.error("%s: %s", decision.code, decision.message, extra={"archive": transfer.archive.id})
     if decision.act is Act.WAIT:

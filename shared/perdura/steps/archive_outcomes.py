@@ -45,7 +45,7 @@ def next_round(transfer: Transfer, decision: Decision, now: datetime, ports: Por
     )
     outcome = waiting(following, now, ports, decision.code, said=decision.message)
     poll_at = next_look(now, transfer.round - 1, ports.settings.tape_poll_seconds, ports.settings.tape_poll_longest)
-    return replace(outcome, events=(event,), poll_at=poll_at)
+    return replace(outcome, events=(event,), facts=_suspicion(transfer, decision), poll_at=poll_at)
 
 
 def asked_again(transfer: Transfer, decision: Decision, now: datetime, ports: Ports) -> Outcome:
@@ -57,19 +57,22 @@ def asked_again(transfer: Transfer, decision: Decision, now: datetime, ports: Po
 def blocked(transfer: Transfer, decision: Decision, now: datetime) -> Outcome:
     """A person has to decide; where our own copy is under suspicion, a fixity check of it is asked for."""
     event = attempt_failed(Told(transfer.archive, transfer.aip, now), decision, transfer.round, transfer.job)
-    facts: tuple[Fact, ...] = ()
-    if decision.check_source:
-        request = {"package": str(transfer.aip.id), "location": "object-store"}
-        facts = (Fact("org.perdura.fixity.requested.v1", request),)
     return Outcome(
         StepState.BLOCKED,
         error_code=decision.code,
         message=decision.message,
         findings=(Finding(decision.code, decision.message),),
         events=(event,),
-        facts=facts,
+        facts=_suspicion(transfer, decision),
         checkpoint=transfer.checkpoint(),
     )
+
+
+def _suspicion(transfer: Transfer, decision: Decision) -> tuple[Fact, ...]:
+    """A fixity check of our own copy, where that is under suspicion."""
+    if not decision.check_source:
+        return ()
+    return (Fact("org.perdura.fixity.requested.v1", {"package": str(transfer.aip.id), "location": "object-store"}),)
 
 
 def completed(transfer: Transfer, found: Residency, already: bool, tape: TapeSystem, ports: Ports) -> Outcome:

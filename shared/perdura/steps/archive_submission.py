@@ -36,8 +36,9 @@ def submit(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -
     """Note the order, ask for the job, note the answer; None when nothing may be submitted now (`held_back` says why).
 
     What was asked of another server or under another name, or when FTS had us in another VO, and may be there although
-    its answer was lost, is not asked for here: it counts as the job that it may be. Raises what the tape system raises,
-    and AskedJustNow; whoever asks again for the same round gets the same job.
+    its answer was lost, is not asked for here: it counts as the job that it may be. What is refused is over, unless it
+    was asked for before and may be there. Raises what the tape system raises, and AskedJustNow; whoever asks again for
+    the same round gets the same job.
     """
     settings = ports.settings
     source = reading_of(transfer, ports)
@@ -82,6 +83,14 @@ def submit(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -
         if not noted.asked_before:
             jobs.unasked(order)
         raise
+    except Retryable:
+        raise
+    except PerduraError:
+        if not noted.asked_before:
+            jobs.ended([transfer.job_key])
+        elif (noted.asked_ago or 0) >= SETTLED_SECONDS:
+            given_up(transfer, tape, jobs)
+        raise
     jobs.accepted(transfer.job_key, job, account)
     return replace(transfer, phase="job", job=job, account=account, looks=0)
 
@@ -100,6 +109,21 @@ def _may_be_there(noted: OpenJob, tape: TapeSystem) -> bool:
             "is asked for when it is not there a while after"
         )
     return False
+
+
+def given_up(transfer: Transfer, tape: TapeSystem, jobs: TapeJobs) -> None:
+    """Note that a job which may have been stored before is asked for no more, where FTS says that it has none.
+
+    Else it stays open in the register: it may be alive, and a retry follows it instead of asking for another.
+    """
+    try:
+        job = tape.job_id(transfer.job_key)
+        state = tape.jobs([job])[job].state
+    except PerduraError as error:
+        log.warning("whether FTS has the job is not known: %s", error.message, extra={"archive": transfer.archive.id})
+        return
+    if state == "unknown":
+        jobs.ended([transfer.job_key])
 
 
 def held_back(transfer: Transfer, jobs: TapeJobs, ports: Ports) -> Outcome:
@@ -126,7 +150,7 @@ def submit_all(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, 
     """
     now = ports.clock.now()
     unavailable: PerduraError | None = None
-    asked: dict[str, Transfer] = {}
+    asked: dict[str, Transfer | PerduraError] = {}
     outcomes: list[Outcome] = []
     for transfer in transfers:
         if unavailable is None and ports.deadline.near():
@@ -138,15 +162,20 @@ def submit_all(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, 
             other = asked.get(transfer.job_key)
             submitted = _together(transfer, other) if other else submit(transfer, tape, jobs, ports)
         except Retryable as error:
+<<<<<<< HEAD
             alone = error.code in (INTERNAL, AskedJustNow.code) or not isinstance(error, UpstreamUnavailable)
+=======
+            asked[transfer.job_key] = error
+            alone = error.code == INTERNAL or not isinstance(error, UpstreamUnavailable)
+>>>>>>> 00651fe (Leave open what may be at FTS although it was refused, and end what was refused outright)
             unavailable = None if alone else error
-            outcomes.append(_again_later(transfer, error, jobs, ports))
+            outcomes.append(_again_later(transfer, error, tape, jobs, ports))
             continue
         except PerduraError as error:
+            asked[transfer.job_key] = error
             if error.code == BANNED:
                 outcomes.append(stopped(transfer, error, jobs, ports))
                 continue
-            jobs.seen({}, [transfer.job_key])
             outcomes.append(blocked(transfer, Decision(Act.OPERATOR, error.code, error.message), now))
             continue
         if submitted is None:
@@ -157,17 +186,21 @@ def submit_all(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, 
     return outcomes
 
 
-def _together(transfer: Transfer, other: Transfer) -> Transfer:
-    """An AIP whose container another one has just asked for."""
+def _together(transfer: Transfer, other: Transfer | PerduraError) -> Transfer:
+    """An AIP whose container another one has just asked for; raises what that one was told."""
+    if isinstance(other, PerduraError):
+        raise other
     return replace(transfer, phase="job", job=other.job, account=other.account, looks=0)
 
 
-def _again_later(transfer: Transfer, error: Retryable, jobs: TapeJobs, ports: Ports) -> Outcome:
+def _again_later(
+    transfer: Transfer, error: Retryable, tape: TapeSystem, jobs: TapeJobs, ports: Ports
+) -> Outcome:
     """Asked for again with the same key, however long it lasts; but what only ever ends in a 500 is not FTS's alone."""
     now = ports.clock.now()
     if error.code != INTERNAL or transfer.looks < REPEATED:
         return waiting(replace(transfer, looks=transfer.looks + 1), now, ports, error.code, said=error.message)
-    jobs.seen({}, [transfer.job_key])
+    given_up(transfer, tape, jobs)
     message = (
         f"FTS fails at this submission again and again ({transfer.looks + 1} times): {error.message} "
         "See its log, and whether address, checksum or metadata are more than it can store."

@@ -46,6 +46,8 @@ class Transfer:
     """Where the job was asked for, and as whom."""
     asked_again: bool = False
     """True after a job that had become unknown was asked for under its own key once more."""
+    damaged: int = 0
+    """Copies of it that were damaged when they arrived."""
     adopted: str | None = None
     """Key of a job that an earlier attempt asked for and that is followed in this round."""
 
@@ -76,7 +78,7 @@ class Transfer:
             "phase": self.phase, "round": self.round, "job": self.job, "looks": self.looks,
             "complaints": self.complaints, "on_disk_since": self.on_disk_since, "retries": self.retries,
             "account": None if self.account is None else [self.account.server, self.account.holder],
-            "asked_again": self.asked_again, "adopted": self.adopted,
+            "asked_again": self.asked_again, "adopted": self.adopted, "damaged": self.damaged,
             "slot": None if slot is None else [str(slot.container), slot.offset, slot.length],
         }  # fmt: skip
 
@@ -110,6 +112,7 @@ def restored(archive: ArchiveView, aip: Package, checkpoint: Mapping[str, Any]) 
         account=TapeAccount(*checkpoint["account"]) if checkpoint.get("account") else None,
         asked_again=checkpoint.get("asked_again", False),
         adopted=checkpoint.get("adopted"),
+        damaged=checkpoint.get("damaged", 0),
     )
 
 

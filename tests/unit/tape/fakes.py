@@ -227,6 +227,9 @@ class FakeTapeJobs:
         self.states |= {key: job.state for key, job in states.items()}
         self.over |= set(over)
 
+    def ended(self, keys: Sequence[str]) -> None:
+        self.over |= set(keys)
+
     def tried(self, key: str, retries: Sequence[TapeRetry]) -> None:
         held = self.failed.setdefault(key, [])
         held += [each for each in retries if each not in held]

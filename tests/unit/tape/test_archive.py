@@ -776,6 +776,18 @@ def test_a_submission_that_fts_cannot_store_does_not_keep_others_waiting() -> No
     assert [outcome.output["tape"]["waiting_for"] for _, outcome in outcomes] == ["fts-internal-error"] * 2
 
 
+def test_a_container_that_fts_refuses_is_asked_for_once() -> None:
+    bench = Bench()
+    container = UUID(int=50)
+    views = [in_container(bench, number, container) for number in range(3)]
+    bench.ports = replace(bench.ports, settings=ports(None, None, **GROUPING).settings)
+    bench.tape.refuse = FtsRefused("FTS answered 400: no such storage", 400)
+    outcomes = step.poll(views, bench.ports)
+    assert len(bench.tape.submissions) == 1
+    assert [outcome.state for _, outcome in outcomes] == [StepState.BLOCKED] * 3
+    assert bench.jobs.in_flight == set()
+
+
 def test_where_fts_does_not_answer_the_others_are_not_tried() -> None:
     bench = Bench(tape_paused=True)
     bench.run()

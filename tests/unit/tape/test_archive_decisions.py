@@ -35,6 +35,8 @@ def there(*, size: int = 1000, adler32: str | None = "0a1b2c3d", disk: bool = Tr
         (failed(EXISTS, there=there(adler32="ffffffff")), Act.OPERATOR, "destination-differs"),
         (failed(EXISTS), Act.INSPECT, "destination-exists"),
         (failed(EXISTS, there=there(adler32=None)), Act.INSPECT, "destination-exists"),
+        (failed("TRANSFER [17] copy HTTP 412 : File exists"), Act.INSPECT, "destination-exists"),
+        (failed("TRANSFER [17] File exists", there=there(size=999)), Act.OPERATOR, "destination-differs"),
         (failed("ARCHIVING [110] archive timeout has been exceeded"), Act.MONITOR, "archive-timeout"),
         (
             failed(
