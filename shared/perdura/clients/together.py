@@ -1,0 +1,43 @@
+"""Asking a server for many things in one request, so that one of them that spoils the answer is told apart."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
+
+from perdura.errors import PerduraError
+
+Told = TypeVar("Told")
+IN_VAIN = 7
+"""Requests that may fail before anything is told: all, its halves, and their halves."""
+FAILURES = 24
+"""Requests that may fail in all: three things that spoil an answer are found among two hundred."""
+
+
+def told_together(
+    items: Sequence[str],
+    ask: Callable[[Sequence[str]], Mapping[str, Told]],
+    untold: Callable[[str, str], Told],
+    spoilt: Callable[[PerduraError], bool],
+) -> dict[str, Told]:
+    """What `ask` tells of `items`, asked for in one request.
+
+    Where that fails by an answer that is `spoilt`, halves are asked for, and halves of these, until what spoils it is
+    found; that, and what an answer left out, comes as `untold` with a sentence why. Raises what `ask` raises where
+    nothing is told at all: then the server is at fault.
+    """
+    told: dict[str, Told] = {}
+    failures, said = 0, "it is not in the answer"
+    left = deque([items] if items else [])
+    while left and failures < FAILURES:
+        part = left.popleft()
+        try:
+            told |= ask(part)
+        except PerduraError as error:
+            failures, said = failures + 1, error.message
+            if not spoilt(error) or len(items) == 1 or (failures >= IN_VAIN and not told):
+                raise
+            half = len(part) // 2
+            left.extend(each for each in (part[:half], part[half:]) if half and each)
+    return {item: told[item] if item in told else untold(item, said) for item in items}
