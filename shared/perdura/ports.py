@@ -409,7 +409,7 @@ class LeftRecall:
 class TapeJobs(Protocol):
     """The register of the jobs we asked for: noted before the tape system is asked (architecture §3.3).
 
-    Every call is committed at once. A job counts as in flight from `admit` until `seen` or `ended` says that it is over.
+    Every call is committed at once. A job counts as in flight from `admit` until `seen` or `ended` says it is over.
     """
 
     def paused(self) -> str | None:

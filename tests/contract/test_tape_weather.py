@@ -453,9 +453,7 @@ def test_what_fts_refuses_after_a_lost_answer_may_be_there_and_is_followed(
     weather.run()
     assert (weather.outcome.state, weather.submitted) == (StepState.WAITING, 1)
     unseen = () if shown else ({"effect": "http", "match": "GET /jobs", "status": 403},)
-    weather.inject(
-        {"effect": "freeze", "match": ""}, {"effect": "http", "match": "POST /jobs", "status": 403}, *unseen
-    )
+    weather.inject({"effect": "freeze", "match": ""}, {"effect": "http", "match": "POST /jobs", "status": 403}, *unseen)
     weather.poll()
     assert (weather.outcome.state, weather.outcome.error_code) == (StepState.BLOCKED, "fts-refused")
     assert len(weather.jobs.in_flight) == 1, "it may be alive"

@@ -167,9 +167,7 @@ def _container(connection: Connection, identifier: UUID, engine: Engine) -> Held
     return Held(identifier, None, None, stored.size, stored.adler32, container.created_at, parts)
 
 
-def _member(
-    store: Store, ref: ObjectRef, member: Member, first: int, last: int, engine: Engine
-) -> Iterator[bytes]:
+def _member(store: Store, ref: ObjectRef, member: Member, first: int, last: int, engine: Engine) -> Iterator[bytes]:
     """The bytes of one AIP of a container. One that is damaged breaks the stream off before its last byte is given, and
     is read again by `verify`: FTS only learns that the transfer failed, not by which of the AIPs."""
     value, held = 1, b""

@@ -22,6 +22,7 @@ from perdura.clients.fts_answers import (
     FILE_FIELDS,
     INTERNAL,
     NOT_FOUND,
+    FtsGarbled,
     FtsJob,
     FtsRefused,
     FtsRetry,
@@ -32,11 +33,14 @@ from perdura.clients.fts_answers import (
     decoded,
     identity_from,
     job_from,
+    jobs_from,
     refusal,
     retry_from,
     said,
     understood,
 )
+from perdura.clients.together import told_together
+from perdura.errors import PerduraError
 
 log = logging.getLogger(__name__)
 BULK = 200
@@ -216,23 +220,16 @@ class FtsClient:
     def jobs(self, job_ids: Sequence[str]) -> dict[str, FtsJob]:
         """States of jobs with their files, 200 to a request; jobs FTS does not know come with state None.
 
-        Raises FtsUnavailable, also for an answer cut off: nothing may be concluded from a poll that failed.
+        One of which nothing is told, or which spoils the answer, is not `told`. Raises FtsUnavailable where that holds
+        for all: nothing may be concluded from a poll that failed.
         """
-        found: dict[str, FtsJob] = {}
-        for start in range(0, len(job_ids), BULK):
-            part = job_ids[start : start + BULK]
-            answer = self.request("GET", f"/jobs/{','.join(part)},", params={"files": FILE_FIELDS})
-            if answer.status_code not in (200, 207, 404):
-                raise refusal(answer)
-            items = decoded(answer)
-            for item in items if isinstance(items, list) else [items]:
-                job = job_from(item)
-                if job.job_id in part:
-                    found[job.job_id] = job
-        missing = set(job_ids) - set(found)
-        if missing:
-            raise FtsUnavailable(f"FTS left {len(missing)} jobs out of its answer")
-        return found
+        return jobs_in_bulk(job_ids, self._states)
+
+    def _states(self, job_ids: Sequence[str]) -> dict[str, FtsJob]:
+        answer = self.request("GET", f"/jobs/{','.join(job_ids)},", params={"files": FILE_FIELDS})
+        if answer.status_code not in (200, 207, 404):
+            raise refusal(answer)
+        return jobs_from(decoded(answer))
 
     def retries(self, job_id: str, file_id: int) -> list[FtsRetry]:
         """The attempts of a file that failed before the present one; FTS keeps them until its retention is over."""
@@ -259,9 +256,25 @@ class FtsClient:
             raise refusal(answer)
 
 
+def jobs_in_bulk(job_ids: Sequence[str], ask: Callable[[Sequence[str]], Mapping[str, FtsJob]]) -> dict[str, FtsJob]:
+    """What `ask` tells of jobs, `BULK` of them in one request."""
+    found: dict[str, FtsJob] = {}
+    for start in range(0, len(job_ids), BULK):
+        found |= told_together(job_ids[start : start + BULK], ask, _untold, _spoilt)
+    return found
+
+
+def _spoilt(error: PerduraError) -> bool:
+    return isinstance(error, FtsGarbled) or error.code == INTERNAL
+
+
+def _untold(job_id: str, why: str) -> FtsJob:
+    return FtsJob(job_id, None, why, status=0, told=False)
+
+
 def accepted_after_all(transport: FtsTransport, sid: str, expected: str, lost: FtsUnavailable) -> str:
-    """The id of the job whose answer was `lost`, which is raised when FTS has none or does not tell: what is refused now
-    says nothing of what was stored before."""
+    """The id of the job whose answer was `lost`, which is raised when FTS has none or does not tell: what is refused
+    now says nothing of what was stored before."""
     try:
         found = _under(transport, sid, expected)
     except (FtsUnavailable, FtsRefused):
@@ -291,6 +304,8 @@ def _under(transport: FtsTransport, sid: str, expected: str) -> str | None:
     transport.forget_identity()
     ids = tuple(dict.fromkeys((expected, transport.identity().job_id(sid))))
     found = transport.jobs(ids)
+    if not all(job.told for job in found.values()):
+        raise FtsUnavailable("FTS does not say whether it has the job")
     return next((each for each in ids if found[each].state is not None or found[each].status != NOT_FOUND), None)
 
 

@@ -29,6 +29,10 @@ class FtsUnavailable(UpstreamUnavailable):
     code = "fts-unavailable"
 
 
+class FtsGarbled(FtsUnavailable):
+    """FTS answered with something cut off, or that is not what was asked for."""
+
+
 class FtsUnreached(FtsUnavailable):
     """There was no connection to FTS: what was asked never left."""
 
@@ -107,6 +111,8 @@ class FtsJob:
     files: tuple[FtsFile, ...] = ()
     status: int = 200
     """HTTP status of this job alone; 0 where FTS gives none."""
+    told: bool = True
+    """False where FTS said nothing of it that is understood, though asked; `reason` then says why."""
 
 
 def said(answer: httpx.Response) -> str:
@@ -138,8 +144,8 @@ def accepted(answer: httpx.Response) -> httpx.Response:
 
 
 def understood(what: str) -> AbstractContextManager[None]:
-    """Turn what goes wrong while an answer is taken apart into FtsUnavailable: it is no `what`."""
-    return bounded.understood(FtsUnavailable(f"FTS answered with something that is no {what}"))
+    """Turn what goes wrong while an answer is taken apart into FtsGarbled: it is no `what`."""
+    return bounded.understood(FtsGarbled(f"FTS answered with something that is no {what}"))
 
 
 def decoded(answer: httpx.Response) -> Any:
@@ -147,7 +153,7 @@ def decoded(answer: httpx.Response) -> Any:
     try:
         return recordable(answer.json())
     except ValueError as error:
-        raise FtsUnavailable(f"FTS answered {answer.status_code} with something cut off or not JSON") from error
+        raise FtsGarbled(f"FTS answered {answer.status_code} with something cut off or not JSON") from error
 
 
 def identity_from(document: Mapping[str, Any]) -> Identity:
@@ -168,6 +174,20 @@ def job_from(item: Mapping[str, Any]) -> FtsJob:
     """One job as FTS shows it, or its error for that job; raises FtsUnavailable for something that is neither."""
     with understood("job"):
         return _job_from(item)
+
+
+def jobs_from(document: Any) -> dict[str, FtsJob]:
+    """The jobs of an answer by id, without those that are not understood; raises FtsGarbled where that is none."""
+    found: dict[str, FtsJob] = {}
+    for item in document if isinstance(document, list) else [document]:
+        try:
+            job = job_from(item)
+        except FtsGarbled:
+            continue
+        found[job.job_id] = job
+    if not found:
+        raise FtsGarbled("FTS answered with something that is no list of jobs")
+    return found
 
 
 def _job_from(item: Mapping[str, Any]) -> FtsJob:

@@ -15,12 +15,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from perdura.clients.bounded import TooMuch, read, refuse_coded
-from perdura.clients.fts import BULK, accepted_after_all, asked_before, check, settled
+from perdura.clients.fts import accepted_after_all, asked_before, check, jobs_in_bulk, settled
 from perdura.clients.fts_answers import (
     BANNED,
     FILE_FIELDS,
     INTERNAL,
     FtsDelegationNeeded,
+    FtsGarbled,
     FtsJob,
     FtsRefused,
     FtsRetry,
@@ -28,6 +29,7 @@ from perdura.clients.fts_answers import (
     Identity,
     identity_from,
     job_from,
+    jobs_from,
     retry_from,
     understood,
 )
@@ -89,9 +91,11 @@ class PackageFtsClient:
                 return work(self._context)
             except (requests.RequestException, TooMuch, self._errors.BadEndpoint) as error:
                 raise FtsUnavailable(f"FTS did not answer: {type(error).__name__}") from error
-            except (self._errors.ServerError, ValueError) as error:
+            except ValueError as error:
+                raise FtsGarbled(f"FTS answered with something cut off: {error}"[:400]) from error
+            except self._errors.ServerError as error:
                 code = INTERNAL if str(error) == "Server error: 500" else None
-                message = f"FTS answered with an error or with something cut off: {error}"[:400]
+                message = f"FTS answered with an error: {error}"[:400]
                 raise FtsUnavailable(message, code=code) from error
             except self._errors.NeedDelegation as error:
                 raise FtsDelegationNeeded("FTS needs a delegation", 419) from error
@@ -159,17 +163,7 @@ class PackageFtsClient:
 
     def jobs(self, job_ids: Sequence[str]) -> dict[str, FtsJob]:
         """States of jobs with their files; jobs FTS does not know come with state None."""
-        found: dict[str, FtsJob] = {}
-        for start in range(0, len(job_ids), BULK):
-            part = job_ids[start : start + BULK]
-            for item in self._get(f"/jobs/{','.join(part)},?files={FILE_FIELDS}"):
-                job = job_from(item)
-                if job.job_id in part:
-                    found[job.job_id] = job
-        missing = set(job_ids) - set(found)
-        if missing:
-            raise FtsUnavailable(f"FTS left {len(missing)} jobs out of its answer")
-        return found
+        return jobs_in_bulk(job_ids, lambda ids: jobs_from(self._get(f"/jobs/{','.join(ids)},?files={FILE_FIELDS}")))
 
     def _get(self, path: str) -> Any:
         return self._do(lambda context: recordable(json.loads(context.get(path))))

@@ -187,6 +187,7 @@ class FtsTape:
             size=stored.size if stored else None,
             adler32=stored.adler32 if stored else None,
             error=found.error or (locality if locality in ("LOST", "NONE", "UNAVAILABLE") else None),
+            said=found.said,
         )
 
     def stage(self, paths: Sequence[str], lifetime: int) -> str:
@@ -245,6 +246,8 @@ def _unsaid(asked: tuple[str, str, Locality], message: str) -> Residency:
 
 def translated(job: FtsJob) -> TapeJob:
     """What a job of one file means; the true reason is only in the file (fts-cta.md 3.1, rule 8)."""
+    if not job.told:
+        return TapeJob(job.job_id, "untold", job.reason)
     if job.state is None:
         return TapeJob(job.job_id, "unknown" if job.status == NOT_FOUND else "withheld", job.reason or None)
     file = _deciding(job.files)

@@ -15,7 +15,8 @@ import httpx
 
 from perdura import __version__
 from perdura.clients import bounded
-from perdura.errors import Broken, NotStored, UpstreamUnavailable
+from perdura.clients.together import told_together
+from perdura.errors import Broken, NotStored, PerduraError, UpstreamUnavailable
 from perdura.recordable import recordable
 
 BULK = 200
@@ -31,6 +32,10 @@ class TapeUnavailable(UpstreamUnavailable):
     code = "tape-unavailable"
 
 
+class TapeGarbled(TapeUnavailable):
+    """The tape endpoint failed with a 500, or answered with something cut off or not asked for."""
+
+
 class TapeRefused(Broken):
     """The tape endpoint refuses what it was asked."""
 
@@ -43,6 +48,8 @@ class Locality:
 
     locality: str | None
     error: str | None
+    said: str | None = None
+    """Why nothing is told of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +106,8 @@ class TapeEndpoint:
         except httpx.HTTPError as error:
             raise TapeUnavailable(f"the tape endpoint did not answer {method}: {type(error).__name__}") from error
         if answer.status_code >= 500:
-            raise TapeUnavailable(f"the tape endpoint answered {answer.status_code}")
+            failed = TapeGarbled if answer.status_code == 500 else TapeUnavailable
+            raise failed(f"the tape endpoint answered {answer.status_code}")
         return answer
 
     def _file(self, path: str) -> str:
@@ -140,12 +148,6 @@ class TapeEndpoint:
         if expected not in (-1, done):
             raise TapeUnavailable(f"reading from tape broke off after {done} of {expected} bytes")
 
-    def delete(self, path: str) -> None:
-        """Remove a file; one that is not there is no error."""
-        answer = self._ask("DELETE", self._file(path))
-        if answer.status_code not in (200, 204, 404):
-            raise TapeRefused(f"the tape endpoint answered {answer.status_code} to DELETE {path}")
-
     def api(self) -> str:
         """Address of the Tape REST API, discovered once; raises TapeRefused when there is none of version 1."""
         with self._lock:
@@ -173,12 +175,20 @@ class TapeEndpoint:
         return _document(answer) if answer.content else None
 
     def localities(self, paths: Sequence[str]) -> dict[str, Locality]:
-        """Where files are. A path the endpoint leaves out of its answer is left out here: ask again."""
+        """Where files are. One of which nothing is told, or which spoils the answer, is told `UNAVAILABLE`."""
         found: dict[str, Locality] = {}
         for start in range(0, len(paths), BULK):
-            items = self._call("POST", "archiveinfo", {"paths": list(paths[start : start + BULK])})
-            with _understood("archiveinfo"):
-                found |= {str(item["path"]): Locality(item.get("locality"), item.get("error")) for item in items}
+            found |= told_together(paths[start : start + BULK], self._archiveinfo, _untold, _spoilt)
+        return found
+
+    def _archiveinfo(self, paths: Sequence[str]) -> dict[str, Locality]:
+        found: dict[str, Locality] = {}
+        answer = self._call("POST", "archiveinfo", {"paths": list(paths)})
+        for item in answer if isinstance(answer, list) else ():
+            if isinstance(item, Mapping) and isinstance(path := item.get("path"), str):
+                found[path] = Locality(_text(item.get("locality")), _text(item.get("error")))
+        if not found:
+            raise TapeGarbled("the tape endpoint answered archiveinfo with something else")
         return found
 
     def stage(self, paths: Sequence[str], lifetime: int) -> str:
@@ -215,9 +225,21 @@ class TapeEndpoint:
         self._call("POST", f"release/{request}", {"paths": list(paths)})
 
 
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def _untold(_: str, why: str) -> Locality:
+    return Locality("UNAVAILABLE", None, why)
+
+
+def _spoilt(error: PerduraError) -> bool:
+    return isinstance(error, (TapeGarbled, TapeRefused))
+
+
 def _understood(call: str) -> AbstractContextManager[None]:
-    """Turn what goes wrong while an answer is taken apart into TapeUnavailable."""
-    return bounded.understood(TapeUnavailable(f"the tape endpoint answered {call} with something else"))
+    """Turn what goes wrong while an answer is taken apart into TapeGarbled."""
+    return bounded.understood(TapeGarbled(f"the tape endpoint answered {call} with something else"))
 
 
 def _document(answer: httpx.Response) -> Any:
@@ -225,4 +247,4 @@ def _document(answer: httpx.Response) -> Any:
     try:
         return recordable(answer.json())
     except ValueError as error:
-        raise TapeUnavailable(f"the tape endpoint answered {answer.status_code} with something not JSON") from error
+        raise TapeGarbled(f"the tape endpoint answered {answer.status_code} with something not JSON") from error

@@ -36,8 +36,10 @@ def told_together(
             told |= ask(part)
         except PerduraError as error:
             failures, said = failures + 1, error.message
-            if not spoilt(error) or len(items) == 1 or (failures >= IN_VAIN and not told):
+            if not told and (failures >= IN_VAIN or len(items) == 1 or not spoilt(error)):
                 raise
+            if not spoilt(error):
+                break
             half = len(part) // 2
             left.extend(each for each in (part[:half], part[half:]) if half and each)
     return {item: told[item] if item in told else untold(item, said) for item in items}

@@ -26,7 +26,7 @@ from perdura.steps.archive_events import told_without_tape
 from perdura.steps.archive_looking import looked
 from perdura.steps.archive_outcomes import waiting
 from perdura.steps.archive_source import adler32_of
-from perdura.steps.archive_submission import PAUSED_SECONDS, TOO_SLOW, held_back, stopped, submit, submit_all
+from perdura.steps.archive_submission import PAUSED_SECONDS, TooSlow, held_back, stopped, submit, submit_all
 from perdura.steps.archive_transfer import Transfer, again, restored, resumed, whole
 
 log = logging.getLogger(__name__)
@@ -131,7 +131,7 @@ def poll(archives: Sequence[ArchiveView], ports: Ports) -> Sequence[tuple[Archiv
         outcomes[transfer.archive.id] = outcome
     try:
         if looking and ports.deadline.near():
-            raise TOO_SLOW
+            raise TooSlow
         seen = looked(looking, tape, jobs, ports)
     except PerduraError as error:
         seen = [_unanswered(transfer, error, jobs, ports) for transfer in looking]

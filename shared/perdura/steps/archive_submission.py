@@ -20,10 +20,17 @@ REPEATED = 8
 """Looks in vain after which a submission that FTS only answers with 500 is shown to a person (fts-cta.md 2.7)."""
 SETTLED_SECONDS = 300.0
 """Seconds after which what FTS does not have will not come of a request that was sent before."""
-TOO_SLOW = UpstreamUnavailable("the tape system is too slow for all in one look", code="tape-slow")
-"""Why a transfer was left to the next look."""
 PAUSED_SECONDS = 60.0
 """How long a transfer waits that may not be submitted now."""
+
+
+class TooSlow(UpstreamUnavailable):
+    """The time of a look was over before all were asked for."""
+
+    code = "tape-slow"
+
+    def __init__(self) -> None:
+        super().__init__("The tape system is too slow for all in one look.")
 
 
 class AskedJustNow(UpstreamUnavailable):
@@ -154,7 +161,7 @@ def submit_all(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, 
     outcomes: list[Outcome] = []
     for transfer in transfers:
         if unavailable is None and ports.deadline.near():
-            unavailable = TOO_SLOW
+            unavailable = TooSlow()
         if unavailable is not None:
             outcomes.append(waiting(transfer, now, ports, unavailable.code))
             continue
@@ -162,12 +169,8 @@ def submit_all(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, 
             other = asked.get(transfer.job_key)
             submitted = _together(transfer, other) if other else submit(transfer, tape, jobs, ports)
         except Retryable as error:
-<<<<<<< HEAD
-            alone = error.code in (INTERNAL, AskedJustNow.code) or not isinstance(error, UpstreamUnavailable)
-=======
             asked[transfer.job_key] = error
-            alone = error.code == INTERNAL or not isinstance(error, UpstreamUnavailable)
->>>>>>> 00651fe (Leave open what may be at FTS although it was refused, and end what was refused outright)
+            alone = error.code in (INTERNAL, AskedJustNow.code) or not isinstance(error, UpstreamUnavailable)
             unavailable = None if alone else error
             outcomes.append(_again_later(transfer, error, tape, jobs, ports))
             continue
@@ -193,9 +196,7 @@ def _together(transfer: Transfer, other: Transfer | PerduraError) -> Transfer:
     return replace(transfer, phase="job", job=other.job, account=other.account, looks=0)
 
 
-def _again_later(
-    transfer: Transfer, error: Retryable, tape: TapeSystem, jobs: TapeJobs, ports: Ports
-) -> Outcome:
+def _again_later(transfer: Transfer, error: Retryable, tape: TapeSystem, jobs: TapeJobs, ports: Ports) -> Outcome:
     """Asked for again with the same key, however long it lasts; but what only ever ends in a 500 is not FTS's alone."""
     now = ports.clock.now()
     if error.code != INTERNAL or transfer.looks < REPEATED:

@@ -80,6 +80,34 @@ def test_an_endpoint_that_answers_for_no_file_is_not_asked_for_hundreds() -> Non
     assert len(asked) == 3
 
 
+@pytest.mark.parametrize("spoilt", [None, 400, 500, "not JSON"])
+def test_one_path_that_spoils_the_answer_is_unavailable_and_the_others_are_told(spoilt: Any) -> None:
+    """It is left out, or the whole request is refused or fails for it."""
+    asked: list[list[str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.startswith("/.well-known/"):
+            return httpx.Response(200, json=DISCOVERY)
+        if request.method == "HEAD":
+            return described(7)
+        paths = json.loads(request.content)["paths"]
+        asked.append(paths)
+        if "/b/f042" in paths and isinstance(spoilt, int):
+            return httpx.Response(spoilt, json={"title": "spoilt"})
+        if "/b/f042" in paths and spoilt is not None:
+            return httpx.Response(200, text=spoilt)
+        told = [{"path": path, "locality": "TAPE"} for path in paths if path != "/b/f042"]
+        return httpx.Response(200, json=[*told, {"path": 3}, None])
+
+    there = TapeEndpoint(URL, transport=httpx.MockTransport(answer))
+    tape = FtsTape(None, there, f"{URL}/b", archive_timeout=1)  # type: ignore[arg-type]
+    found = tape.residency([f"f{number:03}" for number in range(100)])
+    assert len(found) == 100
+    assert [path for path, each in found.items() if not each.on_tape] == ["f042"]
+    assert (found["f042"].error, bool(found["f042"].said)) == ("UNAVAILABLE", True)
+    assert len(asked) < 20
+
+
 @pytest.mark.parametrize("document", [None, 3, {}, "x", {"requestId": None}, {"requestId": "../../jobs"},
                                       {"requestId": "x" * 500}, {"requestId": ""}])  # fmt: skip
 def test_nonsense_is_no_stage_request(document: Any) -> None:

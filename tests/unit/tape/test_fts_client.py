@@ -255,6 +255,54 @@ def test_a_poll_that_was_cut_off_concludes_nothing(answer: Answer) -> None:
         client(Server(answer)).jobs([JOB])
 
 
+def bulk(spoil: Callable[[list[str]], httpx.Response | None]) -> tuple[Server, list[str]]:
+    """An FTS that knows a hundred jobs, and answers some requests otherwise."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked = request.url.path.removeprefix("/jobs/").strip(",").split(",")
+        return spoil(asked) or httpx.Response(200, json=[job(job_id=each) for each in asked])
+
+    return Server(*[answer] * 60), [f"00000000-0000-5000-8000-{n:012d}" for n in range(100)]
+
+
+@pytest.mark.parametrize(
+    "item", [None, 3, {"job_id": 7}, {"job_state": "ACTIVE"}, {**job(), "files": [{"file_id": None}]}]
+)
+def test_one_job_that_is_not_understood_or_left_out_is_untold_and_the_others_are_told(item: Any) -> None:
+    known = {"job_id": "00000000-0000-5000-8000-000000000007"}
+
+    def spoil(asked: list[str]) -> httpx.Response:
+        bad = {**item, **known} if isinstance(item, dict) and "files" in item else item
+        return httpx.Response(200, json=[job(job_id=each) if each != known["job_id"] else bad for each in asked])
+
+    server, ids = bulk(spoil)
+    found = client(server).jobs(ids)
+    assert len(server.asked) == 1
+    assert [each for each in ids if translated(found[each]).state == "untold"] == [known["job_id"]]
+    assert sum(translated(found[each]).state == "active" for each in ids) == 99
+
+
+@pytest.mark.parametrize(
+    "spoilt", [httpx.Response(500, json={"message": "UnicodeDecodeError"}), httpx.Response(200, text='[{"job_id": "00')]
+)
+@pytest.mark.parametrize("bad", [{3}, {0, 99}, {10, 40, 90}])
+def test_jobs_that_spoil_every_answer_they_are_in_are_found_out(spoilt: httpx.Response, bad: set[int]) -> None:
+    server, ids = bulk(lambda asked: spoilt if {ids[n] for n in bad} & set(asked) else None)
+    found = client(server).jobs(ids)
+    assert {n for n, each in enumerate(ids) if translated(found[each]).state == "untold"} == bad
+    assert len(server.asked) < 50
+
+
+@pytest.mark.parametrize(
+    ("answer", "most"), [(httpx.Response(500), 7), (httpx.Response(503), 1), (httpx.ReadError("reset"), 1)]
+)
+def test_an_fts_that_tells_of_no_job_is_not_asked_for_each(answer: Answer, most: int) -> None:
+    server = Server(*[answer] * 60)
+    with pytest.raises(FtsUnavailable):
+        client(server).jobs([f"00000000-0000-5000-8000-{n:012d}" for n in range(100)])
+    assert len(server.asked) <= most
+
+
 def test_a_single_unknown_job_is_unknown_also_as_an_object() -> None:
     found = client(Server(httpx.Response(404, json=unknown(JOB)))).jobs([JOB])
     assert translated(found[JOB]).state == "unknown"
