@@ -266,8 +266,9 @@ class Submission:
     """One SIP on its way through an Archivematica. Its `name` is unique among everything ever submitted.
 
     `state`: `queued` (for a place), `reserved` (a place is kept, nothing sent), `unsure` (asked for, answer unknown),
-    `followed` (its transfer is known), `stored` (to be taken over), `closed` (with `outcome`). `ahead` and
-    `ahead_bytes` are what was in flight there when the place was kept.
+    `followed` (its transfer is known), `stored` (to be taken over), `closed` (with `outcome`), `flawed` (the same, and
+    its AIP is not what it must be: another attempt makes another). `ahead` and `ahead_bytes` are what was in flight
+    there when the place was kept.
     """
 
     id: UUID
@@ -329,6 +330,8 @@ class Submission:
         return replace(self, sip=UUID(unit.sip), status="", microservice="", moved_at=now)
 
 
+GONE = frozenset({"DELETED", "FAIL"})
+"""Statuses of a package record behind which there is no package."""
 IN_FLIGHT = ("reserved", "unsure", "followed", "stored")
 
 

@@ -7,21 +7,30 @@ import io
 import random
 import tarfile
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
+from pydantic import SecretStr
 
 from perdura.clients.archivematica import storage_service
 from perdura.clients.archivematica.connect import ConnectedArchivematica
+from perdura.clients.archivematica.exchange import Exchange
+from perdura.clients.archivematica.storage_service import StorageService
 from perdura.fleet import Archivematica, ArchivematicaUnavailable, NotSent, Submission
 from perdura.ids import derived_id
 from perdura.outcome import Package, StepState
 from perdura.steps import preserve_archivematica_source as source
+from perdura.steps import preserve_takeover_inside
+from tests.peers.archivematica import aip
 from tests.peers.archivematica.clock import BEGIN
-from tests.peers.archivematica.driver import FINAL, Case, Died
+from tests.peers.archivematica.driver import FINAL, Case, Died, instance
 from tests.peers.archivematica.pipeline import Plan
 from tests.peers.test_archivematica_driver import Scene, drop_mets
 
@@ -463,17 +472,110 @@ def test_an_aip_of_a_transfer_that_was_given_up_is_not_taken_for_a_version_that_
     assert str(case.outcome.packages[0].id) not in {late, aip.id}
 
 
-@pytest.mark.parametrize("store", ["flip", "missing", "fail", "short"])
+@pytest.mark.parametrize("store", ["flip", "fail", "short"])
 def test_a_package_whose_aip_is_flawed_is_sent_anew_by_the_next_attempt(store: str) -> None:
     scene = Scene()
     case = scene.preserve(Plan(store=store), hours=1)
     assert case.outcome is not None
     assert case.state is StepState.FAILED
-    assert "trying again sends the package anew" in case.outcome.message
+    assert "Trying again sends the package anew" in case.outcome.message
     scene.driver.retry(case)
     scene.driver.run(3600, tick=5)
     assert case.outcome is not None
     assert case.state is StepState.COMPLETED, case.outcome.message
+    assert [unit.name for unit in scene.pipeline.started] == [str(case.view.id), f"{case.view.id}-2"]
+
+
+def blocked_then_taken(scene: Scene, case: Case, code: str, mend: Callable[[], object]) -> None:
+    """The AIP is not taken over by `code`; when a person has mended that and tries again it is, and not made twice."""
+    assert case.outcome is not None
+    assert (case.state, case.outcome.error_code) == (StepState.BLOCKED, code)
+    assert "Trying again looks at it again" in case.outcome.message
+    assert "validation" not in {event.type for event in case.outcome.events}
+    mend()
+    scene.driver.retry(case)
+    scene.driver.run(3600, tick=5)
+    assert case.outcome is not None
+    assert case.state in DONE, case.outcome.message
+    assert len(scene.pipeline.started) == len(scene.pipeline.stored) == 1
+
+
+def test_an_aip_that_a_setting_does_not_find_is_taken_over_when_it_is_mended() -> None:
+    scene = Scene(aip_bucket="aips-typo")
+    case = scene.preserve(hours=1)
+
+    def mend() -> None:
+        scene.driver.instances = {"one": instance(scene.fakes["one"], "one")}
+        scene.driver.use(scene.driver.book)
+
+    blocked_then_taken(scene, case, "aip-missing", mend)
+
+
+def test_an_aip_whose_deletion_was_asked_for_and_refused_is_taken_over() -> None:
+    scene = Scene()
+    scene.driver.add(1)
+
+    def stored_as(status: str) -> None:
+        for each in scene.pipeline.stored.values():
+            each.status = status
+
+    scene.driver.run(3600, tick=1, between=lambda: stored_as("DEL_REQ"))
+    (case,) = scene.driver.cases.values()
+    blocked_then_taken(scene, case, "aip-not-stored", lambda: stored_as("UPLOADED"))
+
+
+def test_an_aip_that_the_policy_keeps_out_is_taken_over_when_it_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aip, "_EVENTS", tuple(each for each in aip._EVENTS if each[0] != "virus check"))
+    scene = Scene()
+    before = scene.driver.settings
+    scene.driver.settings = before.model_copy(update={"virus_scan": "required"})
+    case = scene.preserve(hours=1)
+    blocked_then_taken(scene, case, "aip-not-scanned", lambda: setattr(scene.driver, "settings", before))
+
+
+def test_an_aip_beyond_our_limits_is_taken_over_when_they_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene()
+    limits = preserve_takeover_inside.LIMITS
+    monkeypatch.setattr(preserve_takeover_inside, "LIMITS", replace(limits, members=3))
+    case = scene.preserve(hours=1)
+    raised = partial(monkeypatch.setattr, preserve_takeover_inside, "LIMITS", limits)
+    blocked_then_taken(scene, case, "aip-beyond-limits", raised)
+
+
+def test_an_aip_whose_stream_was_cut_short_is_fetched_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = ConnectedArchivematica.download
+
+    @contextmanager
+    def cut(client: ConnectedArchivematica, package: UUID) -> Iterator[Iterator[bytes]]:
+        with whole(client, package) as chunks:
+            yield iter([b"".join(chunks)[:-100]])
+
+    monkeypatch.setattr(ConnectedArchivematica, "download", cut)
+    scene = Scene(aip_bucket=None)
+    case = scene.preserve(hours=1)
+    mended = partial(monkeypatch.setattr, ConnectedArchivematica, "download", whole)
+    blocked_then_taken(scene, case, "aip-size", mended)
+
+
+def test_a_pointer_file_that_cannot_be_had_once_is_asked_for_again() -> None:
+    replies = iter([httpx.Response(429), httpx.Response(404), httpx.Response(200, content=b"<mets></mets>")])
+    transport = httpx.MockTransport(lambda _: next(replies))
+    service = StorageService(Exchange("http://ss", "u", SecretStr("k"), transport=transport))
+    with pytest.raises(ArchivematicaUnavailable):
+        service.pointer(UUID(int=1))
+    assert service.pointer(UUID(int=1)) is None
+    assert service.pointer(UUID(int=1)) == b"<mets></mets>"
+
+
+def test_a_package_whose_aip_people_deleted_is_sent_anew() -> None:
+    scene = Scene()
+    case = scene.preserve(Plan(store="missing"), hours=1)
+    assert case.state is StepState.BLOCKED
+    (stored,) = scene.pipeline.stored.values()
+    stored.status = "DELETED"
+    scene.driver.retry(case)
+    scene.driver.run(3600, tick=5)
+    assert case.state is StepState.COMPLETED
     assert [unit.name for unit in scene.pipeline.started] == [str(case.view.id), f"{case.view.id}-2"]
 
 

@@ -40,7 +40,7 @@ def test_an_aip_that_tells_of_no_passed_scan_is_not_taken_over(
     without(monkeypatch, outcome)
     _, case = preserved("required")
     assert case.outcome is not None
-    assert (case.state, case.outcome.error_code) == (StepState.FAILED, "aip-not-scanned")
+    assert (case.state, case.outcome.error_code) == (StepState.BLOCKED, "aip-not-scanned")
 
 
 @pytest.mark.parametrize("policy", ["preferred", "off"])

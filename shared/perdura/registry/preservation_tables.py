@@ -91,7 +91,7 @@ class ArchivematicaSubmission(Base):
     moved_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
     __table_args__ = (
         CheckConstraint(
-            "state IN ('queued', 'reserved', 'unsure', 'followed', 'stored', 'closed')",
+            "state IN ('queued', 'reserved', 'unsure', 'followed', 'stored', 'closed', 'flawed')",
             name="state",
         ),
         Index("ix_archivematica_submission_open", "instance", "state", postgresql_where=text("state <> 'closed'")),

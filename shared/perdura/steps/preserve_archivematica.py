@@ -36,7 +36,7 @@ from perdura.steps.preserve_archivematica_decisions import (
     noted,
     on_unit,
 )
-from perdura.steps.preserve_archivematica_earlier import FLAWED, stored_of, taken_up
+from perdura.steps.preserve_archivematica_earlier import stored_of, taken_up
 from perdura.steps.preserve_archivematica_events import failed_events
 from perdura.steps.preserve_archivematica_send import QUEUE_SECONDS, reserved, send
 from perdura.steps.preserve_archivematica_told import (
@@ -54,6 +54,8 @@ from perdura.steps.preserve_archivematica_unsure import as_asking, found, look_f
 from perdura.steps.preserve_takeover import NotYet, take_over
 
 log = logging.getLogger(__name__)
+_SENDS_ANEW = "Trying again sends the package anew."
+_LOOKS_AGAIN = "Trying again looks at it again; for another one, first have it deleted in the Storage Service."
 TAKEN = "taken over"
 """Outcome of a submission whose AIP was registered, or is about to be in the same run."""
 
@@ -87,7 +89,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
         submission = kept
     if submission.state == "reserved":
         return send(submission, consignment, ports)
-    if submission.state == "closed" and submission.outcome != TAKEN:
+    if submission.state == "flawed" or (submission.state == "closed" and submission.outcome != TAKEN):
         return _closed(archive, submission)
     if submission.state in {"stored", "closed"}:
         return _take(archive, submission, ports)
@@ -100,7 +102,7 @@ def poll(archives: Sequence[ArchiveView], ports: Ports) -> Sequence[tuple[Archiv
     outcomes: list[tuple[ArchiveView, Outcome]] = []
     looked_at = [(archive, sweep.fleet.book.of_step(archive.step.id)) for archive in archives]
     for archive, submission in sorted(looked_at, key=lambda each: _turn(each[1])):
-        if submission is None or submission.state in {"reserved", "stored", "closed"}:
+        if submission is None or submission.state in {"reserved", "stored", "closed", "flawed"}:
             outcomes.append((archive, Outcome(StepState.QUEUED, checkpoint=dict(archive.step.checkpoint))))
         elif ports.deadline.near():
             outcomes.append((archive, waiting(submission, ports, "not-looked", seconds=0)))
@@ -142,7 +144,7 @@ def _look_for_place(submission: Submission, ports: Ports, sweep: Sweep) -> Outco
 def _closed(archive: ArchiveView, submission: Submission) -> Outcome:
     """The worker that ended this submission died before the step was closed: say the same again."""
     code = submission.outcome or "archivematica-failed"
-    message = f"Archivematica could not make an AIP of {archive.id} ({code}); the log of the function says more."
+    message = f"No AIP of {archive.id} was taken over from Archivematica ({code}); the log of the function says more."
     return Outcome(StepState.BLOCKED, error_code=code, message=message, output={CODE: told(submission)})
 
 
@@ -251,16 +253,11 @@ def _take(archive: ArchiveView, submission: Submission, ports: Ports) -> Outcome
         fleet_of(ports).book.note(replace(submission, state="closed", outcome=TAKEN))
         fleet_of(ports).book.ended(archivematica.terms.name, None)
         _tidied(submission, archivematica, ports)
-    elif outcome.state is StepState.FAILED:
-        fleet_of(ports).book.note(replace(submission, state="closed", outcome=outcome.error_code, status=FLAWED))
-        fleet_of(ports).book.ended(
-            archivematica.terms.name, outcome.error_code or "archivematica-failed", outcome.message or ""
-        )
-        said = f"{outcome.message} It is left as it is; trying again sends the package anew."
-        return replace(outcome, message=said.strip())
-    else:
-        fleet_of(ports).book.note(replace(submission, state="closed", outcome=outcome.error_code))
-    return outcome
+        return outcome
+    is_flawed, code = outcome.state is StepState.FAILED, outcome.error_code or "archivematica-failed"
+    fleet_of(ports).book.note(replace(submission, state="flawed" if is_flawed else "closed", outcome=code))
+    fleet_of(ports).book.ended(archivematica.terms.name, code, outcome.message or "")
+    return replace(outcome, message=f"{outcome.message} {_SENDS_ANEW if is_flawed else _LOOKS_AGAIN}")
 
 
 def _tidied(submission: Submission, archivematica: Archivematica, ports: Ports) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 from uuid import UUID
 
 from perdura.errors import Broken, Rejected
-from perdura.fleet import Archivematica, Fleet, Submission, UnitState
+from perdura.fleet import GONE, Archivematica, Fleet, Submission, UnitState
 from perdura.outcome import ArchiveView
 from perdura.ports import Ports
 from perdura.steps.preserve_archivematica_decisions import Patience
@@ -22,10 +22,6 @@ FOLLOWED = "followed by a later attempt"
 """Outcome of a submission whose transfer another one follows now."""
 GIVEN_UP = frozenset({"archivematica-lost", "archivematica-unaccounted"})
 """Outcomes after which a person who tries again has seen that nothing lives of what the dashboard does not show."""
-FLAWED = "FLAWED"
-"""Status of a submission whose AIP is not what it must be: it stays that, and another attempt makes another."""
-GONE = frozenset({"DELETED", "FAIL"})
-"""Statuses of a package record behind which there is no package."""
 CLOCKS_APART = timedelta(minutes=5)
 """How far the clock of a Storage Service may be behind."""
 
@@ -109,7 +105,7 @@ def _lives(earlier: Submission, fleet: Fleet, patience: Patience, now: datetime)
     What it shows nothing of may be queued there (400 says no more, 3.5): that ends with the patience, or when a person
     was told. What the dashboard has forgotten may lie in the Storage Service.
     """
-    if earlier.status == FLAWED:
+    if earlier.state == "flawed":
         return False
     patient = (now - earlier.last_sign).total_seconds() <= patience.silence(earlier)
     archivematica = fleet.instances.get(earlier.instance or "")
@@ -126,4 +122,7 @@ def _lives(earlier: Submission, fleet: Fleet, patience: Patience, now: datetime)
         return may_be_queued
     if unit.state is UnitState.UNKNOWN:
         return stored_of(earlier, archivematica) is not None
+    if unit.state is UnitState.COMPLETE and earlier.sip is not None:
+        record = archivematica.package(earlier.sip)
+        return record is None or record.status not in GONE
     return unit.state in {UnitState.PROCESSING, UnitState.USER_INPUT, UnitState.COMPLETE} and unit.sip != "BACKLOG"

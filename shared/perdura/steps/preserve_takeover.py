@@ -12,21 +12,21 @@ from dataclasses import replace
 from datetime import timedelta
 
 from perdura.errors import PerduraError
-from perdura.fleet import Archivematica, ArchivematicaUnavailable, Stored, Submission
+from perdura.fleet import GONE, Archivematica, ArchivematicaUnavailable, Stored, Submission
 from perdura.outcome import ArchiveView, Finding, Outcome, StepState
 from perdura.packages.mets_read import BadMets
 from perdura.packages.pointer import Pointer, read_pointer
 from perdura.ports import Ports
 from perdura.steps.preserve_outsized import has_job
 from perdura.steps.preserve_takeover_bytes import Source, compare, hashed, placed
-from perdura.steps.preserve_takeover_course import KEY, Continued, Course, Flawed, course_of
+from perdura.steps.preserve_takeover_course import KEY, Continued, Course, Flawed, NotJudged, course_of
 from perdura.steps.preserve_takeover_dips import Dips, dips_taken
 from perdura.steps.preserve_takeover_history import History, read_history, record
 from perdura.steps.preserve_takeover_inside import Inside, look_inside
 from perdura.steps.preserve_takeover_kept import keep, kept
 from perdura.steps.preserve_takeover_lock import retained
 from perdura.steps.preserve_takeover_normalised import not_normalised
-from perdura.steps.preserve_takeover_outcome import flawed, taken_over
+from perdura.steps.preserve_takeover_outcome import flawed, not_judged, taken_over
 from perdura.steps.preserve_takeover_scanned import not_scanned
 from perdura.storage.timed import TimeUp
 
@@ -50,8 +50,9 @@ def take_over(archive: ArchiveView, submission: Submission, archivematica: Archi
     """Verify and register the AIP of a submission, and its DIP where there is one.
 
     QUEUED with a checkpoint when the time of this invocation is up, WAITING while a DIP cannot be had. FAILED with
-    `aip-flawed` and the like (nothing is deleted) when the AIP is not what it must be. Raises NotYet, Retryable when
-    the store or the Storage Service fails, and TimeUp for what cannot be divided.
+    `aip-flawed` and the like (nothing is deleted) when the AIP is not what it must be, BLOCKED when that cannot be said
+    though it is not taken over. Raises NotYet, Retryable when the store or the Storage Service fails, and TimeUp for
+    what cannot be divided.
     """
     shown = _record(submission, archivematica)
     course = course_of(archive)
@@ -63,6 +64,8 @@ def take_over(archive: ArchiveView, submission: Submission, archivematica: Archi
         patient = ports.clock.now() - (submission.moved_at or submission.queued_at) < _PATIENCE
         dips = _dips(archive, shown, archivematica, course, ports, patient=patient)
         warnings = _not_normalised(shown, archivematica, course, patient=patient)
+    except NotJudged as error:
+        return not_judged(shown, error)
     except (Flawed, BadMets) as error:
         return flawed(archive, shown, error, ports)
     except Continued as up:
@@ -145,7 +148,7 @@ def _verified(
     course = hashed(placed(archive, shown, source, course, ports), ports)
     package = course.package
     assert package is not None
-    compared = compare(shown, pointer, package)
+    compared = compare(shown, pointer, package, course.written)
     if ports.deadline.near():
         raise Continued(course)
     if course.kept is not None:
@@ -156,7 +159,7 @@ def _verified(
     try:
         with look_inside(archive, shown, archivematica, course, ports) as inside:
             if inside.manifest is None and not compared:
-                raise Flawed(_NOTHING_COMPARED, code="aip-not-compared")
+                raise NotJudged(_NOTHING_COMPARED, code="aip-not-compared")
             try:
                 history = read_history(archive, package, inside, pointer, ports)
                 _complete(archive, history, ports)
@@ -208,8 +211,10 @@ def _record(submission: Submission, archivematica: Archivematica) -> Stored:
 
 
 def _pointer(shown: Stored, archivematica: Archivematica) -> Pointer | None:
-    if shown.status not in {"UPLOADED", "VERIFIED"}:
+    if shown.status in GONE:
         raise Flawed(f"The Storage Service calls the package {shown.status}.", code="aip-not-stored")
+    if shown.status not in {"UPLOADED", "VERIFIED"}:
+        raise NotJudged(f"The Storage Service calls the package {shown.status}.", code="aip-not-stored")
     text = archivematica.pointer(shown.id)
     return read_pointer(text) if text is not None else None
 

@@ -18,7 +18,7 @@ from perdura.outcome import ArchiveView, Package, PackageKind
 from perdura.packages.long_digest import continued
 from perdura.packages.pointer import Pointer
 from perdura.ports import Ports
-from perdura.steps.preserve_takeover_course import Continued, Course, Flawed, with_package
+from perdura.steps.preserve_takeover_course import Continued, Course, Flawed, NotJudged, with_package
 from perdura.steps.stored_package import pinned
 from perdura.storage.store import ObjectInfo, Written
 from perdura.storage.timed import TimeUp
@@ -41,8 +41,8 @@ class Source(Protocol):
 def placed(archive: ArchiveView, record: Stored, source: Source | None, course: Course, ports: Ports) -> Course:
     """The course with the place where the AIP will stay: found there, or copied there from `source`.
 
-    Raises Flawed when it is not where it is said to be, Continued when time is up, TimeUp when it comes as one stream
-    that is too long.
+    Raises NotJudged when it is not where it is said to be, Continued when time is up, TimeUp when it comes as one
+    stream that is too long.
     """
     if course.package is not None:
         return course
@@ -56,7 +56,7 @@ def placed(archive: ArchiveView, record: Stored, source: Source | None, course: 
         info = ports.store.head(terms.aip_bucket, record.key)
     except NotStored as error:
         message = f"The Storage Service says that the AIP is at {terms.aip_bucket}/{record.key}, but it is not."
-        raise Flawed(message, code="aip-missing") from error
+        raise NotJudged(message, code="aip-missing") from error
     if not terms.aips_stay:
         info = copied(archive, record, info, course, ports)
     return with_package(course, package_of(record, info, container_of(record)))
@@ -65,7 +65,7 @@ def placed(archive: ArchiveView, record: Stored, source: Source | None, course: 
 def hashed(course: Course, ports: Ports) -> Course:
     """The course with the digests of all bytes of its package; an uncompressed one has none as a whole.
 
-    Raises Flawed when our copy reads back as other bytes than were written, Continued when time is up.
+    Raises NotJudged when our copy reads back as other bytes than were written, Continued when time is up.
     """
     package = course.package
     assert package is not None
@@ -84,18 +84,22 @@ def hashed(course: Course, ports: Ports) -> Course:
         raise Continued(replace(course, digests=state))
     checksums = {name: digest.hex() for name, digest in state.digests.items()}
     if course.written not in (None, checksums["sha256"]):
-        raise Flawed("The copy of the AIP in our store reads back as other bytes than were written.")
+        message = "The copy of the AIP in our store reads back as other bytes than were written."
+        raise NotJudged(message, code="stored-differs")
     return with_package(course, replace(package, checksums=checksums), course.written)
 
 
-def compare(record: Stored, pointer: Pointer | None, package: Package) -> bool:
+def compare(record: Stored, pointer: Pointer | None, package: Package, fetched: str | None = None) -> bool:
     """Compare size and digests with what the Storage Service says; gives whether there was a digest to compare.
 
-    Raises Flawed when they differ.
+    `fetched` is the SHA-256 of what came from it as a stream. Raises Flawed when they differ, NotJudged when what was
+    fetched has another size.
     """
     made_on_the_fly = package.container == "tar" and container_of(record) == "prefix"
     if package.container != "prefix" and not made_on_the_fly and record.size and record.size != package.size:
-        raise Flawed(f"The AIP has {package.size} bytes; the Storage Service says {record.size}.", code="aip-size")
+        # A stream may have been cut short, or be a page of something between.
+        kind = Flawed if fetched is None else NotJudged
+        raise kind(f"The AIP has {package.size} bytes; the Storage Service says {record.size}.", code="aip-size")
     for algorithm, declared in pointer.digests.items() if pointer else ():
         if package.checksums.get(algorithm, declared) != declared:
             message = f"The AIP's {algorithm} is {package.checksums[algorithm]}; its pointer file says {declared}."
@@ -106,7 +110,7 @@ def compare(record: Stored, pointer: Pointer | None, package: Package) -> bool:
 def downloaded(record: Stored, source: Source, bucket: str, key: str, ports: Ports) -> Written:
     """Store a package that comes as one stream.
 
-    Raises TimeUp when there is no time for all of it, Flawed when it is longer than its record explains: nothing is
+    Raises TimeUp when there is no time for all of it, NotJudged when it is longer than its record explains: nothing is
     stored then.
     """
     with (
@@ -118,7 +122,7 @@ def downloaded(record: Stored, source: Source, bucket: str, key: str, ports: Por
                 raise TimeUp
             sink.write(chunk)
             if record.size and sink.position > record.size + _PACKING:
-                raise Flawed(
+                raise NotJudged(
                     f"It is longer than the {record.size} bytes that the Storage Service says.", code="aip-size"
                 )
             ports.progress("take over", sink.position, record.size)
@@ -163,7 +167,7 @@ def _prefix(record: Stored, bucket: str, ports: Ports) -> Package:
     size = sum(info.size for info in ports.store.list(bucket, prefix))
     if size == 0:
         message = f"The Storage Service says that the AIP is below {bucket}/{prefix}, but nothing is."
-        raise Flawed(message, code="aip-missing")
+        raise NotJudged(message, code="aip-missing")
     return Package(record.id, PackageKind.AIP, bucket, prefix, "prefix", size)
 
 

@@ -27,6 +27,12 @@ class Flawed(Rejected):
         self.findings = findings or (Finding(self.code, message),)
 
 
+class NotJudged(Flawed):
+    """The AIP may be good: what keeps it out is a setting, a program, a policy, or what lies around its bytes."""
+
+    code = "aip-not-judged"
+
+
 @dataclass(frozen=True, slots=True)
 class Course:
     """What is done already.

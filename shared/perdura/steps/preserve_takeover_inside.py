@@ -23,7 +23,7 @@ from perdura.packages.package import Report, Verdict
 from perdura.packages.sources import LocalFile, LocalTree, StoredObject, StoredPrefix
 from perdura.packages.verify import digested, examine
 from perdura.ports import Ports
-from perdura.steps.preserve_takeover_course import Continued, Course, Flawed, folder
+from perdura.steps.preserve_takeover_course import Continued, Course, Flawed, NotJudged, folder
 from perdura.steps.preserve_takeover_on_disk import left_closed, on_disk
 from perdura.steps.receipts import Receipts
 from perdura.steps.stored_bag import LIMITS, judged, state_of
@@ -31,6 +31,8 @@ from perdura.steps.stored_package import source_of
 from perdura.storage.timed import TimeUp, timed
 
 _OPENED = frozenset({"tar", "tar.gz", "prefix"})
+_LIMITED = ("limit-", "name-too-long")
+"""How codes of findings begin that speak of our limits, not of the bytes."""
 _DIVISIBLE = frozenset({"tar", "prefix"})
 
 
@@ -89,6 +91,8 @@ def _opened(
     if report.verdict not in {Verdict.VALID, Verdict.WARNINGS}:
         first = next((each for each in report.findings if each.severity != "warning"), None)
         what = f"{first.message} {first.path or ''}".strip() if first else str(report.verdict)
+        if first is not None and first.code.startswith(_LIMITED):
+            raise NotJudged(f"The AIP is larger than is read here: {what}", code="aip-beyond-limits")
         raise Flawed(f"The AIP is no valid bag: {what}", code="aip-bag-invalid")
     path = f"data/METS.{record.id}.xml"
     manifest = {file.path: file.checksums["sha256"] for file in report.files}

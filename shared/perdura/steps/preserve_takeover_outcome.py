@@ -81,6 +81,17 @@ def flawed(archive: ArchiveView, record: Stored, error: Rejected, ports: Ports) 
     )
 
 
+def not_judged(record: Stored, error: Flawed) -> Outcome:
+    """Blocked until a person has looked; nothing is said against the package in the log."""
+    return Outcome(
+        StepState.BLOCKED,
+        error_code=error.code,
+        message=f"Archivematica's AIP {record.id} is not taken over yet, and left where it is: {error.message}",
+        findings=error.findings,
+        output={"aip": str(record.id)},
+    )
+
+
 def _version(archive: ArchiveView, package: Package, ports: Ports) -> Sequence[Event]:
     """That the AIP is a new version of the one in use, where there is one."""
     before = archive.package(PackageKind.AIP)

@@ -9,7 +9,7 @@ from perdura.fleet import Archivematica
 from perdura.outcome import Finding
 from perdura.ports import Ports
 from perdura.steps.preserve_scanning import is_required
-from perdura.steps.preserve_takeover_course import Flawed
+from perdura.steps.preserve_takeover_course import NotJudged
 from perdura.steps.preserve_takeover_history import History
 
 _FINDINGS = 100
@@ -23,7 +23,7 @@ _QUESTIONS = {
 def not_scanned(history: History, ports: Ports) -> tuple[Finding, ...]:
     """Files of the submission without a passed virus check in the METS, where a scan is required.
 
-    Raises Flawed with `aip-not-scanned` when no file has one: then nobody looked.
+    Raises NotJudged with `aip-not-scanned` when no file has one: then nobody looked.
     """
     if not is_required(ports) or not history.unscanned:
         return ()
@@ -33,7 +33,7 @@ def not_scanned(history: History, ports: Ports) -> tuple[Finding, ...]:
     )
     if len(history.unscanned) == history.originals:
         message = "A virus scan is required, and the METS of the AIP tells of none."
-        raise Flawed(message, code="aip-not-scanned")
+        raise NotJudged(message, code="aip-not-scanned")
     return findings
 
 

@@ -72,8 +72,10 @@ class StorageService:
     def pointer(self, package: UUID) -> bytes | None:
         """The pointer file of a compressed AIP; None when it has none."""
         reply = self._exchange.ask("GET", f"/api/v2/file/{package}/pointer_file/")
-        if reply.status != 200:
+        if reply.status == 404:
             return None
+        if reply.status != 200:
+            raise ArchivematicaUnavailable(f"The pointer file cannot be had ({reply.status}). {reply.said()}".strip())
         if not reply.body.rstrip().endswith(b">"):
             raise ArchivematicaUnavailable("The pointer file came cut off.")
         return reply.body
