@@ -13,7 +13,7 @@ from perdura.clients.inveniordm.records import Records
 from perdura.clients.inveniordm.wire import RdmGone, Wire
 from perdura.errors import Broken, Rejected, Retryable
 from perdura.outcome import ArchiveView, Finding, Package
-from perdura.ports import HeldPlacements, Placed, Placements, Ports
+from perdura.ports import HeldPlacements, Placed, Ports
 from perdura.premis.model import SUCCESS, Event, Identifier
 from perdura.registry import embargo
 from perdura.steps import publish_content as content
@@ -60,7 +60,7 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
             try:
                 result = settled(archive, aip, destination, known, wanted, wire, ports, held, confirm)
             except RdmGone as gone:
-                _note_withdrawal(held, destination, archive, known, gone)
+                _note_withdrawal(held, destination, archive, gone)
                 raise
             if result is not None:
                 return result
@@ -119,7 +119,7 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
             return replace(_unfinished(destination, sent, (packages, events)), later=error)
         except (Rejected, Broken) as error:
             if isinstance(error, RdmGone):
-                _note_withdrawal(held, destination, archive, known, error)
+                _note_withdrawal(held, destination, archive, error)
             elif known is not None and error.code == REVIEW_DECLINED:
                 told = {**known.details, "declined_to": str(archive.step.id)}
                 held.note(destination.id, archive.id, Placed(known.record, "draft", told))
@@ -219,15 +219,14 @@ def _placed(record: Record, state: str, request: str | None, access: object) -> 
     return Placed(record.id, state, {name: value for name, value in details.items() if value})
 
 
-def _note_withdrawal(
-    placements: Placements, destination: Destination, archive: ArchiveView, known: Placed | None, gone: RdmGone
-) -> None:
-    if known is None:
+def _note_withdrawal(held: HeldPlacements, destination: Destination, archive: ArchiveView, gone: RdmGone) -> None:
+    """Note that the record of the Archive was deleted there; that of another one may be what is gone."""
+    known = held.known(destination.id, archive.id)
+    if known is None or known.record != gone.record:
         return
     tombstone = {"reason": gone.tombstone.reason, "note": gone.tombstone.note, "at": gone.tombstone.removed_at}
-    placements.note(
-        destination.id, archive.id, Placed(known.record, "withdrawn", {**known.details, "tombstone": tombstone})
-    )
+    details = {**known.details, "tombstone": tombstone}
+    held.note(destination.id, archive.id, Placed(known.record, "withdrawn", details))
 
 
 def _withdrawn(destination: Destination, known: Placed) -> str:

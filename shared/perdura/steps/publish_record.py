@@ -86,6 +86,8 @@ class Publisher:
         if record is None:
             record = self._begun()
         if record.published:
+            if record.id != known:
+                self._note(record, None)
             return self._proven(record)
         if request is not None and record.id == known:
             waiting = self._reviewed(record, request)

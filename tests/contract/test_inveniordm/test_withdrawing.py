@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
 from perdura.clients.inveniordm.records import Records
 from perdura.clients.inveniordm.wire import RdmGone
@@ -169,3 +170,46 @@ def test_what_curators_accept_at_that_moment_is_looked_at_again_until_it_is_ther
     else:
         assert world.withdraw("admin").state is StepState.COMPLETED
         assert world.target.published(world.resource) == []
+
+
+def forgotten(world: World) -> None:
+    """The registry knows no record of the Archive, as after it was restored from an older state."""
+    with world.database.begin() as connection:
+        connection.execute(text("DELETE FROM placed_record"))
+        connection.execute(text("DELETE FROM placement"))
+
+
+def test_the_end_of_a_record_is_noted_though_the_registry_did_not_know_the_record(made: Callable[..., World]) -> None:
+    """It was found at the server, and deleted there before it was read."""
+    world = made()
+    record = world.publish().output["destinations"]["library"]["record"]
+    forgotten(world)
+
+    def delete() -> None:
+        with world.target.wire("admin") as wire:
+            Records(wire).delete(record, "spam", "not ours")
+
+    outcome = world.publish("GET", f"/api/records/{record}", delete)
+    assert (outcome.state, outcome.error_code) == (StepState.FAILED, "access-system-record-withdrawn")
+    noted = world.placements.known("library", world.archive.id)
+    assert noted is not None
+    assert (noted.record, noted.state) == (record, "withdrawn")
+    assert noted.details["tombstone"]["note"] == "not ours"
+    assert "not ours" in world.publish().message
+    assert world.target.published(world.resource) == []
+
+
+def test_a_record_whose_bytes_are_others_can_be_withdrawn_though_the_registry_did_not_know_it(
+    made: Callable[..., World],
+) -> None:
+    world = made()
+    record = world.publish().output["destinations"]["library"]["record"]
+    forgotten(world)
+    other = world.path.with_name("other.toml")
+    other.write_text(world.path.read_text() + '\ncontainer = "zip"\n')
+    world.path = other
+    assert world.publish().error_code == "wrong-bytes"
+    assert world.withdraw("admin").output["withdrawn"] == ["library"]
+    with world.target.wire() as wire, pytest.raises(RdmGone) as gone:
+        Records(wire).record(record)
+    assert gone.value.record == record

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import httpx
 
@@ -64,13 +64,13 @@ class RdmChanged(RdmRefused):
 
 
 class RdmGone(RdmRefused):
-    """The record was deleted at the access system (410)."""
+    """The record was deleted at the access system (410); `record` is the one that was asked about."""
 
     code = "access-system-record-withdrawn"
 
-    def __init__(self, message: str, tombstone: Tombstone) -> None:
+    def __init__(self, message: str, tombstone: Tombstone, record: str) -> None:
         super().__init__(message, 410)
-        self.tombstone = tombstone
+        self.tombstone, self.record = tombstone, record
 
 
 class RdmUnavailable(UpstreamUnavailable):
@@ -168,7 +168,7 @@ class Wire:
             case 404:
                 raise RdmNotFound(words, status)
             case 410:
-                raise RdmGone(words, tombstone_of(value))
+                raise RdmGone(words, tombstone_of(value), unquote(what.partition("/records/")[2].partition("/")[0]))
             case 412:
                 raise RdmChanged(words, status)
             case 413:
