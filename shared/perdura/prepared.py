@@ -144,7 +144,9 @@ def _message(name: bytes, types: Any, parameters: Sequence[Any]) -> bytes:
             values += (_LENGTH.pack(len(each)), each)
             continue
         formats.append(b"\0\0")
-        (text,) = (each,) if each.__class__ is str else make_params(types, (each,))
+        text = each
+        if each is not None and each.__class__ is not str:
+            (text,) = make_params(types, (each,))
         if text is None:
             values.append(_NO_VALUE)
         else:

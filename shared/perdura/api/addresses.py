@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 from werkzeug.wrappers import Request
 
@@ -16,7 +17,13 @@ def address_of(request: Request, settings: Settings) -> str | None:
         forwarded = [part.strip() for part in ",".join(request.headers.getlist("X-Forwarded-For")).split(",")]
         if len(forwarded) >= settings.proxies:
             seen = forwarded[-settings.proxies]
+    return _spelt(seen or "")
+
+
+@lru_cache(maxsize=1024)
+def _spelt(seen: str) -> str | None:
+    """An address as it is usually written; None for what is none."""
     try:
-        return str(ipaddress.ip_address(seen or ""))
+        return str(ipaddress.ip_address(seen))
     except ValueError:
         return None

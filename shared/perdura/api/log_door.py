@@ -21,6 +21,7 @@ from perdura.premis.query import Sight
 from perdura.premis.service.door import Deed, Holder
 from perdura.registry.tables import Archive
 
+_encode = json.JSONEncoder(default=str).encode
 _DIALECT = postgresql.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
 
 
@@ -58,7 +59,7 @@ class LogDoor:
 
     def entry(self, holder: Holder, deed: Deed) -> str | None:
         """The entry of a deed that is done, as JSON."""
-        return json.dumps(audit.columns(holder.principal or ANONYMOUS, self._act(deed, DONE)), default=str)
+        return _encode(audit.columns(holder.principal or ANONYMOUS, self._act(deed, DONE)))
 
     def _act(self, deed: Deed, outcome: str) -> Act:
         request, address = deed.request, address_of(deed.request, self._services.settings)

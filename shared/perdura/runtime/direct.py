@@ -13,7 +13,6 @@ from typing import Any
 
 from flask import current_app
 from werkzeug.wrappers import Request, Response
-from werkzeug.wsgi import ClosingIterator
 
 _URI = re.compile(r"[A-Za-z0-9:/?#\[\]@!$&'()*+,;=%._~-]*")
 
@@ -31,9 +30,17 @@ def serve(handle: Callable[[Request], Response]) -> None:
         if not _complete(response) or environ["REQUEST_METHOD"] == "HEAD":
             return response(environ, start_response)
         start_response(response.status, response.headers.to_wsgi_list())
-        return ClosingIterator(response.iter_encoded(), response.close)
+        return _Parts(response)
 
     current_app.wsgi_app = application  # type: ignore[method-assign]
+
+
+class _Parts(list[bytes]):
+    """The parts of a complete answer, which is closed when they are sent."""
+
+    def __init__(self, response: Response) -> None:
+        super().__init__(response.iter_encoded())
+        self.close = response.close
 
 
 def _complete(response: Response) -> bool:

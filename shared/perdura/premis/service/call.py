@@ -169,16 +169,19 @@ class Call:
         if self.request.headers.get("Content-Encoding", "identity").lower() not in ("identity", ""):
             raise Refused(415, "Content-Encoding: only identity is accepted.", {"Accept-Encoding": "identity"})
         length = self.request.content_length
-        too_large = Refused(413, f"The body is larger than {limit} bytes.")
         if length is not None and length > limit:
-            raise too_large
+            raise _too_large(limit)
         try:
             data: bytes = self.request.stream.read(limit + 1 if length is None else length)
         except ClientDisconnected as error:
             raise Refused(400, "The body ended early.") from error
         if len(data) > limit:
-            raise too_large
+            raise _too_large(limit)
         return data
+
+
+def _too_large(limit: int) -> Refused:
+    return Refused(413, f"The body is larger than {limit} bytes.")
 
 
 Handler = Callable[[Call], Response]

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from lxml import etree
 from sqlalchemy.engine import Connection
+from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response
 
 from perdura.premis import log, query, vocabulary
@@ -203,8 +204,8 @@ def _strict(call: Call, event: Event) -> None:
 
 def _entry(call: Call, stored: Stored, version: str | None, status: int) -> Response:
     body = atom.event_entry(stored, call.urls, call.settings.premis_author, version)
-    response = Response(body, status, content_type=atom.ENTRY_TYPE)
-    response.set_etag(_tag(stored, version))
+    headers = Headers([("Content-Type", atom.ENTRY_TYPE), ("ETag", f'"{_tag(stored, version)}"')])
+    response = Response(body, status, headers)
     if status == 200:
         response.last_modified = stored.changed_at
     return response
