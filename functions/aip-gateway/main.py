@@ -3,14 +3,14 @@
 from flask import Request
 from werkzeug.wrappers import Response
 
-from perdura.runtime.answers import HEALTH_PATHS, alive
+from perdura.runtime.answers import HEALTH_PATHS, probe
 from perdura.runtime.environment import environment
 
 
 def handle(request: Request) -> Response:
     """Answer one request of a transfer service; a probe is answered before the gateway is imported."""
     if request.path in HEALTH_PATHS:
-        return alive(request, then_import="perdura.api.gateway")
+        return probe(request, then_import="perdura.api.gateway")
     from perdura.api import gateway, gateway_audit
 
     surroundings = environment()

@@ -4,7 +4,7 @@ from flask import Request
 from werkzeug.wrappers import Response
 
 from perdura.runtime import notices
-from perdura.runtime.answers import HEALTH_PATHS, alive
+from perdura.runtime.answers import HEALTH_PATHS, probe
 from perdura.runtime.delivery import StepRunner
 from perdura.runtime.function import Function
 from perdura.steps import notify, publish, withdraw
@@ -25,7 +25,7 @@ FUNCTION = Function(
 def handle(request: Request) -> Response:
     """Answer one request: a CloudEvent, a probe (before the pages are imported), or a reader of the access pages."""
     if request.path in HEALTH_PATHS:
-        return alive(request, then_import="perdura.web.access")
+        return probe(request, then_import="perdura.web.access")
     if request.method in {"GET", "HEAD"}:
         from perdura.web import access
 

@@ -15,7 +15,6 @@ from perdura.runtime.environment import environment
 from perdura.web import pages, static
 
 _READ = frozenset({"GET", "HEAD"})
-_HEALTH = frozenset({"/healthz", "/readyz", "/_/health", "/_/ready"})
 
 
 def respond(request: Request, services: Services | None = None) -> Response:
@@ -34,8 +33,6 @@ def respond(request: Request, services: Services | None = None) -> Response:
 
 def _route(request: Request) -> Callable[[Request, Services], Response]:
     path = request.path
-    if path in _HEALTH:
-        return _alive
     if path == "/api/openapi.json":
         return _openapi
     if path.rstrip("/") == "/api/docs":
@@ -48,15 +45,9 @@ def _route(request: Request) -> Callable[[Request, Services], Response]:
 
 
 def _refuse(request: Request, problem: Problem, services: Services) -> Response:
-    if request.path.startswith(("/api/", "/assets/")) or request.path in _HEALTH:
+    if request.path.startswith(("/api/", "/assets/")):
         return respond_with(problem)
     return pages.refuse(request, problem, services)
-
-
-def _alive(request: Request, _services: Services) -> Response:
-    """The process runs; says nothing of the database, so that its outage does not kill the process."""
-    _reading(request)
-    return Response("ok\n", mimetype="text/plain", headers={"Cache-Control": "no-store"})
 
 
 def _openapi(request: Request, _services: Services) -> Response:

@@ -8,7 +8,12 @@ from enum import IntEnum
 
 from werkzeug.wrappers import Request, Response
 
-HEALTH_PATHS = frozenset({"/healthz", "/readyz", "/_/health", "/_/ready"})
+from perdura.runtime.readiness import readiness
+
+LIVENESS_PATHS = frozenset({"/healthz", "/_/health"})
+READINESS_PATHS = frozenset({"/readyz", "/_/ready"})
+HEALTH_PATHS = LIVENESS_PATHS | READINESS_PATHS
+"""Those of Knative, and those of OpenFaaS."""
 
 
 class Answer(IntEnum):
@@ -45,15 +50,18 @@ def consent(request: Request) -> Response:
     return response
 
 
-def alive(request: Request, *, then_import: str) -> Response:
+def probe(request: Request, *, then_import: str | None = None) -> Response:
     """The answer to a probe; afterwards a module that only real requests need is imported.
 
-    So a cold start does not wait for it, and the first real request rarely does.
+    So a cold start does not wait for it, and the first real request rarely does. A process is alive when it answers; it
+    is ready when the database has its schema (`readiness`).
     """
     if request.method not in {"GET", "HEAD"}:
         return problem(405, "Method not allowed")
-    response = Response("ok\n", 200, headers={"Cache-Control": "no-store"})
-    response.call_on_close(lambda: importlib.import_module(then_import))
+    well = request.path in LIVENESS_PATHS or readiness().ready()
+    response = Response("ok\n" if well else "not ready\n", 200 if well else 503, headers={"Cache-Control": "no-store"})
+    if then_import is not None:
+        response.call_on_close(lambda: importlib.import_module(then_import))
     return response
 
 
@@ -64,7 +72,7 @@ def without_event(request: Request) -> Response | None:
     if request.method == "HEAD":
         return Response(status=200)
     if request.method == "GET":
-        return Response("ok\n", 200) if request.path in HEALTH_PATHS else problem(404, "Not found")
+        return probe(request) if request.path in HEALTH_PATHS else problem(404, "Not found")
     if request.method != "POST":
         response = problem(405, "Method not allowed")
         response.headers["Allow"] = "POST, OPTIONS"

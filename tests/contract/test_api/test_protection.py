@@ -54,7 +54,7 @@ def test_a_wrong_token_is_refused(registry: Client, token: str) -> None:
 
 
 def test_health_and_documentation_are_open(registry: Client) -> None:
-    for address in ("/api/v1/health", "/healthz", "/api/openapi.json", "/api/docs"):
+    for address in ("/api/v1/health", "/api/openapi.json", "/api/docs"):
         assert registry.get(address).status_code == 200
 
 
