@@ -89,21 +89,16 @@ def tick(engine: Engine, store: Bucket, settings: Settings) -> Sealed:
         signers(settings.log_origin, settings.log_signing_keys.get_secret_value()) if settings.log_signing_keys else []
     )
     added = 0
-    with engine.connect() as holder:
-        if not holder.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (LOCK,)).scalar_one():
+    # The lock has a transaction of its own: a pooler that works per transaction would lose one of the session.
+    with engine.begin() as holder, engine.connect() as connection:
+        if not holder.exec_driver_sql("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,)).scalar_one():
             return Sealed(0, 0)
-        try:
-            holder.commit()
-            if keys:
-                _recover(holder, store, settings, keys)
-            _announce(holder, settings)
-            while (batch := _add_leaves(holder)) > 0:
-                added += batch
-            size = _sign(holder, store, settings, keys) if keys else 0
-        finally:
-            holder.rollback()
-            holder.exec_driver_sql("SELECT pg_advisory_unlock(%s)", (LOCK,))
-            holder.commit()
+        if keys:
+            _recover(connection, store, settings, keys)
+        _announce(connection, settings)
+        while (batch := _add_leaves(connection)) > 0:
+            added += batch
+        size = _sign(connection, store, settings, keys) if keys else 0
     return Sealed(added, size)
 
 
