@@ -187,7 +187,7 @@ def test_the_stack_of_openfaas() -> None:
     assert set(yaml.safe_load((OPENFAAS / "settings.yml").read_text())["environment"]) <= known
 
 
-def test_functions_of_openfaas_have_the_ticks_threads_and_secrets_that_those_of_knative_have() -> None:
+def test_functions_of_openfaas_have_the_ticks_and_threads_that_those_of_knative_have() -> None:
     [stack] = read_documents(OPENFAAS / "stack.yml")
     functions = stack["functions"]
     base = render(REPOSITORY / "infra" / "knative" / "base")
@@ -201,9 +201,6 @@ def test_functions_of_openfaas_have_the_ticks_threads_and_secrets_that_those_of_
         assert environment["THREADS"] == str(pod["containerConcurrency"])
         assert environment["exec_timeout"] == f"{pod['timeoutSeconds']}s"
         assert int(environment["GRACEFUL_TIMEOUT"]) < pod["timeoutSeconds"]
-    [template] = read_documents(REPOSITORY / "infra" / "knative" / "secret.example.yaml")
-    secrets = {secret.upper().replace("-", "_") for each in functions.values() for secret in each["secrets"]}
-    assert secrets == set(template["stringData"]) - {"PERDURA_OIDC_CLIENT_SECRET"}
 
 
 def test_every_function_of_openfaas_may_send_events() -> None:

@@ -37,6 +37,7 @@ SERVER = REPOSITORY / "shared" / "perdura" / "runtime" / "server.py"
 SETTINGS = "perdura-settings"
 DOORS = {"access": "publish", "premis": "premis-log"}
 """Services through which the world reads what a function serves; its CloudEvents come through that of its own name."""
+SECRETS = read_documents(KNATIVE / "secret.example.yaml")
 BUNDLES = [KNATIVE / "base", *sorted(path for path in (KNATIVE / "overlays").glob("*") if path.is_dir())]
 
 
@@ -142,10 +143,55 @@ def test_all_components_are_tested() -> None:
 
 def test_settings_exist(base: list[Document]) -> None:
     known = {"METRICS_PORT", *(f"PERDURA_{name.upper()}" for name in Settings.model_fields)}
-    example = read_documents(KNATIVE / "secret.example.yaml")[0]
+    told = {name for example in SECRETS for name in example["stringData"]}
     [settings] = [document for document in base if document["kind"] == "ConfigMap"]
     [patch] = read_documents(KNATIVE / "overlays" / "rabbitmq" / "settings.yaml")
-    assert {*settings["data"], *example["stringData"], *patch["data"]} <= known
+    assert {*settings["data"], *told, *patch["data"]} <= known
+
+
+HOLDERS = {
+    "perdura-owner": {"migration"},
+    "perdura-administration": {"registry", "premis"},
+    "perdura-log-keys": {"relay"},
+    "perdura-credential-keys": {"registry", "harvest", "relay"},
+    "perdura-passes": {"registry", "access"},
+    "perdura-notification": {"ingest"},
+    "perdura-tape-gateway": {"archive-cta", "aip-gateway"},
+    "perdura-tape": {"archive-cta", "relay"},
+    "perdura-mail": {"relay"},
+}
+"""Who reads which Secret, beside the one that all functions read."""
+
+
+def test_a_secret_is_read_by_whoever_needs_it_only(base: list[Document]) -> None:
+    read: dict[str, set[str]] = {}
+    for document in base:
+        template = document.get("spec", {}).get("template")
+        for container in template["spec"]["containers"] if template else ():
+            for source in container.get("envFrom", ()):
+                if "secretRef" in source:
+                    read.setdefault(source["secretRef"]["name"], set()).add(document["metadata"]["name"])
+    everybody = read.pop("perdura-credentials")
+    assert read == HOLDERS
+    assert everybody == {each["metadata"]["name"] for each in base if "serving" in each["apiVersion"]}
+    fetched = read_documents(KNATIVE / "components" / "external-secrets" / "credentials.yaml")
+    for documents in (SECRETS, fetched):
+        assert {each["metadata"]["name"] for each in documents} == {*HOLDERS, "perdura-credentials"}
+
+
+def test_openfaas_gives_a_function_the_secrets_that_knative_gives_it() -> None:
+    [stack] = read_documents(REPOSITORY / "infra" / "openfaas" / "stack.yml")
+    optional = {"PERDURA_OIDC_CLIENT_SECRET", "PERDURA_TAPE_TOKEN", "PERDURA_SMTP_PASSWORD"}
+    held: dict[str, set[str]] = {}
+    for secret in SECRETS:
+        for service in HOLDERS.get(secret["metadata"]["name"], stack["functions"]):
+            held.setdefault(DOORS.get(service, service), set()).update(secret["stringData"].keys() - optional)
+    del held["migration"]
+    given = {
+        name: {secret.upper().replace("-", "_") for secret in function["secrets"]}
+        for name, function in stack["functions"].items()
+    }
+    assert given == held
 
 
 def test_the_template_of_the_secret_names_every_secret_there_is() -> None:
