@@ -29,7 +29,9 @@ OUR_TABLES = frozenset(Base.metadata.tables)
 """Names of all tables that Perdura declares."""
 _BESIDES = frozenset({"alembic_version", "archive_index_source", "premis_sequence"})
 """What migrations make besides the tables that are declared."""
-_MADE_BY_ITSELF = frozenset({"heartbeat", "host_budget", "host_lease", "rate_bucket", "premis_key", "store_capability"})
+_MADE_BY_ITSELF = frozenset(
+    {"heartbeat", "host_budget", "host_lease", "rate_bucket", "premis_key", "search_rebuild", "store_capability"}
+)
 """What functions learn or note by themselves, and will again after a restore."""
 _MADE_BY_PEOPLE = {
     "account": f"id <> '{LOCAL_ADMINISTRATOR}'",

@@ -52,11 +52,12 @@ class ArchiveIndex(Base):
     formats: Mapped[list[str]] = mapped_column(ARRAY(Text))
     """Format keys (PRONOM identifiers) of its files."""
     search: Mapped[str] = mapped_column(TSVECTOR)
-    """Words of its title and of every text of its metadata."""
+    """Words of its title and of every text of its metadata, as punctuation parts them (`archive_words`)."""
     __table_args__ = (
         Index(None, "created_at", "archive_id"),
         Index(None, "state", "created_at", "archive_id"),
         Index(None, "source", "created_at", "archive_id"),
+        Index(None, "origin", "created_at", "archive_id"),
         Index(None, "cause", "created_at", "archive_id", postgresql_where=text("cause <> ''")),
         Index(None, "recid", postgresql_where=text("recid <> ''")),
         Index(None, "size"),
@@ -184,3 +185,40 @@ def fold(connection: Connection) -> None:
     """Add the changes to the counts. Readers see the same sums before, during and after."""
     connection.execute(_FOLD_ARCHIVES)
     connection.execute(_FOLD_DAYS)
+
+
+class SearchRebuild(Base):
+    """How far down the words of Archives were taken anew after their rule has changed; no row: all were."""
+
+    __tablename__ = "search_rebuild"
+    before: Mapped[UUID] = mapped_column(primary_key=True)
+
+
+_LOCK_WORDS = text("""
+    SELECT archive_id FROM archive_index WHERE archive_id < (SELECT before FROM search_rebuild)
+    ORDER BY archive_id DESC LIMIT :limit FOR UPDATE
+""")
+
+_TAKE_WORDS = text("""
+    UPDATE archive_index SET search = taken.words
+    FROM (SELECT id, archive_words(title, metadata) AS words FROM archive WHERE id = ANY(:ids)) AS taken
+    WHERE archive_id = taken.id AND search IS DISTINCT FROM taken.words
+""")
+
+
+def take_words(connection: Connection, limit: int) -> int:
+    """Take the words of the next Archives anew, the newest first; returns of how many, 0 when all are done.
+
+    The rows are locked before their texts are read, so that what is written meanwhile is not undone; whoever holds one
+    of them is not waited for long, and this try has failed then (a DBAPIError).
+    """
+    if connection.execute(text("SELECT before FROM search_rebuild FOR UPDATE SKIP LOCKED")).one_or_none() is None:
+        return 0
+    connection.execute(text("SET LOCAL lock_timeout = '200ms'"))
+    ids = connection.execute(_LOCK_WORDS, {"limit": limit}).scalars().all()
+    if not ids:
+        connection.execute(text("DELETE FROM search_rebuild"))
+        return 0
+    connection.execute(_TAKE_WORDS, {"ids": ids})
+    connection.execute(text("UPDATE search_rebuild SET before = :last"), {"last": ids[-1]})
+    return len(ids)

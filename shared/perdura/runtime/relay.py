@@ -34,6 +34,12 @@ BATCH = 100
 TICK_SECONDS = 60.0
 """For how long one tick goes round at most; the next goes on, or is at it already."""
 
+WORDS = 200
+"""Archives whose words are taken anew in one transaction."""
+
+WORDS_SECONDS = 5.0
+"""For how long one duty does it."""
+
 Do = Callable[[Environment], Sequence[CloudEvent] | None]
 
 
@@ -64,6 +70,7 @@ def duties_of(settings: Settings) -> tuple[Duty, ...]:
         Duty("secrets", timedelta(minutes=1), notifications.seal_secrets),
         Duty("notify", timedelta(seconds=5), notify),
         Duty("fold", timedelta(seconds=15), fold_counts),
+        Duty("words", timedelta(seconds=10), take_words),
     )
 
 
@@ -147,6 +154,15 @@ def fold_counts(environment: Environment) -> None:
     """Fold the changes of the counters into their totals."""
     with environment.engine.begin() as connection:
         archive_index.fold(connection)
+
+
+def take_words(environment: Environment) -> None:
+    """Take the words of Archives anew, for a while, where the rule for them has changed."""
+    end = time.monotonic() + WORDS_SECONDS
+    while time.monotonic() < end:
+        with environment.engine.begin() as connection:
+            if not archive_index.take_words(connection, WORDS):
+                return
 
 
 def sweep_outbox(environment: Environment) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from werkzeug.test import Client
 
 from perdura.api.queries.criteria import Criteria
@@ -255,3 +256,81 @@ def test_hostile_metadata_can_be_searched_and_breaks_nothing(world: World, regis
     archive = world.archive(title="x" * 5000, metadata_={"deep": [[["needle"]]], "big": "word " * 300_000})
     page = registry.get("/api/v1/archives?q=needle", headers=bearer()).get_json()
     assert [item["id"] for item in page["items"]] in ([str(archive)], [])
+
+
+IDENTIFIED = {
+    "title": "CERN-THESIS-2024-001: data_table.csv of O\u2019Brien \u2013 2024-05-01, caf\u00e9",
+    "metadata_": {
+        "doi": "10.5281/zenodo.123",
+        "alternate": ["arXiv:2401.01234v2", "https://doi.org/10.1/abc?a=b", "978-3-16-148410-0"],
+        "creators": [{"name": "Doe, Jane", "orcid": "0000-0002-1825-0097", "mail": "jane.doe@cern.ch"}],
+        "title_hi": "\u0939\u093f\u0928\u094d\u0926\u0940",
+    },
+}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "10.5281/zenodo.123", "10.5281/zen", "zenodo", "zenodo.123", "doi:", "https://doi.org/10.1/abc", "doi.org",
+        "arXiv:2401.01234v2", "2401.01234", "0000-0002-1825-0097", "1825-0097", "978-3-16-148410-0", "148410",
+        "2024-05-01", "2024", "CERN-THESIS-2024-001", "thesis", "thesis-2024", "data_table.csv", "table", "data_t",
+        "csv", "jane.doe@cern.ch", "cern.ch", "cern", "Doe, Jane", "jane doe", "O'Brien", "o\u2019brien", "brien",
+        "caf\u00e9", "\u0939\u093f\u0928\u094d\u0926\u0940", "zenodo 2024-05", "(thesis)",
+    ],
+)  # fmt: skip
+def test_identifiers_and_their_parts_are_found(world: World, registry: Client, words: str) -> None:
+    archive = world.archive(**IDENTIFIED)
+    world.archive(title="Something else: 10 things, 123 more, 2024")
+    found = registry.get("/api/v1/archives", query_string={"q": words}, headers=bearer()).get_json()["items"]
+    assert str(archive) in [item["id"] for item in found]
+
+
+@pytest.mark.parametrize("words", ["10.5281/zenodo.124", "zenodo.12 csv.data", "table_data", "2024-01-05", "enodo"])
+def test_what_stands_there_otherwise_is_not(world: World, registry: Client, words: str) -> None:
+    world.archive(**IDENTIFIED)
+    assert registry.get("/api/v1/archives", query_string={"q": words}, headers=bearer()).get_json()["items"] == []
+
+
+def test_words_of_before_are_taken_anew_a_few_at_a_time(world: World, registry: Client) -> None:
+    archives = [world.archive(title=f"old/file_{number}.txt") for number in range(5)]
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE archive_index SET search = to_tsvector('simple', 'old/file.txt')"))
+        connection.execute(text("INSERT INTO search_rebuild VALUES ('ffffffff-ffff-ffff-ffff-ffffffffffff')"))
+    done = []
+    while not done or done[-1]:
+        with world.engine.begin() as connection:
+            done.append(archive_index.take_words(connection, 2))
+    assert done == [2, 2, 1, 0]
+    for number, archive in enumerate(archives):
+        query = {"q": f"file_{number}"}
+        found = registry.get("/api/v1/archives", query_string=query, headers=bearer()).get_json()["items"]
+        assert [item["id"] for item in found] == [str(archive)]
+    with world.engine.begin() as connection:
+        assert archive_index.take_words(connection, 2) == 0
+        archive_index.fold(connection)
+    assert registry.get("/api/v1/archives/facets", headers=bearer()).get_json()["total"] == 5
+
+
+def test_a_title_that_is_changed_while_words_are_taken_anew_is_the_one_that_is_found(
+    world: World, registry: Client
+) -> None:
+    archive = world.archive(title="Before")
+    with world.engine.begin() as connection:
+        connection.execute(text("INSERT INTO search_rebuild VALUES ('ffffffff-ffff-ffff-ffff-ffffffffffff')"))
+    with world.engine.connect() as changing, world.engine.connect() as taking:
+        changing.execute(text("UPDATE archive SET title = 'After' WHERE id = :id"), {"id": archive})
+        assert archive_index.take_words(taking, 10) == 1
+        committing = threading.Thread(target=changing.commit)
+        committing.start()
+        taking.commit()
+        committing.join(10)
+    with world.engine.connect() as changing, world.engine.connect() as taking:
+        changing.execute(text("UPDATE archive SET title = 'Long after' WHERE id = :id"), {"id": archive})
+        changing.execute(text("SET CONSTRAINTS ALL IMMEDIATE"))
+        taking.execute(text("UPDATE search_rebuild SET before = 'ffffffff-ffff-ffff-ffff-ffffffffffff'"))
+        with pytest.raises(DBAPIError):
+            archive_index.take_words(taking, 10)
+        changing.commit()
+    found = registry.get("/api/v1/archives?q=long+after", headers=bearer()).get_json()["items"]
+    assert [item["id"] for item in found] == [str(archive)]

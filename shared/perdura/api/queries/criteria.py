@@ -17,7 +17,11 @@ from perdura.outcome import StepState
 from perdura.registry.archive_index import ArchiveIndex
 from perdura.registry.tables import CollectionMember
 
-_WORD = re.compile(r"\w+")
+_APART = re.compile(
+    r"[\u0000-\u002f\u003a-\u0040\u005b-\u0060\u007b-\u00a9\u00ab-\u00b4\u00b6-\u00b9\u00bb-\u00bf"
+    r"\u2000-\u206f\u3000-\u3003\u3008-\u3020\u3030]+"
+)
+"""What parts words: the same as in `archive_words` of the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +104,12 @@ def _midnight(day: date) -> datetime:
 
 
 def matches(text: str) -> ColumnElement[bool]:
-    """Archives whose texts have a word beginning with each word of `text`, or whose id or recid it is; none without."""
-    terms = " & ".join(f"{word}:*" for word in _WORD.findall(text))
+    """Archives whose texts have a word beginning with each term of `text`, or whose id or recid it is; none without.
+
+    A term of several words, as an identifier is one (`10.5281/zenodo.123`), has to stand there as it is up to the
+    beginning of its last word.
+    """
+    terms = " & ".join(_phrase(words) for term in text.split() if (words := [w for w in _APART.split(term) if w]))
     ways: list[ColumnElement[bool]] = []
     if terms:
         vector: ColumnElement[Any] = ArchiveIndex.search.expression
@@ -111,3 +119,8 @@ def matches(text: str) -> ColumnElement[bool]:
     with suppress(ValueError):
         ways.append(ArchiveIndex.archive_id == UUID(text))
     return or_(false(), *ways)
+
+
+def _phrase(words: Sequence[str]) -> str:
+    """Words in a row, in the language of `to_tsquery`; none holds a quote."""
+    return " <-> ".join([*(f"'{word}'" for word in words[:-1]), f"'{words[-1]}':*"])
