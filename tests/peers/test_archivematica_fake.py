@@ -8,7 +8,8 @@ headers of Archivematica and members.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
@@ -34,6 +35,13 @@ def _is_within(shorter: list[Any], longer: list[Any]) -> bool:
         ("api-transcript-am1.17-ss0.23", "corrupt-bag", "corrupt"),
         ("api-transcript-am1.17-ss0.23", "virus", "virus"),
         ("api-transcript-am1.17-ss0.23", "nonexistent-path", "nosuch"),
+        ("api-transcript-am1.17-ss0.23", "empty", "empty"),
+        ("api-transcript-am1.17-ss0.23", "default-config", "dflt"),
+        ("api-transcript-am1.17-ss0.23", "unknown-config", "badcfg"),
+        ("api-transcript-am1.17-ss0.23", "manual", "manual"),
+        ("outcomes", "not-a-bag", "notabag"),
+        ("restart-and-wedge", "after-wedge-restart", "after-wedge-2"),
+        ("same-name", "same-name-2", "uniq-b"),
         ("outcomes", "corrupt-zipped-bag", "x"),
         ("outcomes", "flat-zip", "x"),
         ("outcomes", "virus", "infected"),
@@ -72,6 +80,59 @@ def test_what_is_queued_when_the_server_restarts_is_never_heard_of_again() -> No
     states = [json.loads(replay.ask("GET", f"http://dashboard/api/transfer/status/{u}/")[2]) for u in units]
     assert states[0]["status"] == "COMPLETE"
     assert ["error" in each for each in states] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("recording", "tag", "name", "apart"),
+    [
+        ("outcomes", "idempotency", "idem", 0.0),
+        ("same-name", "same-name-0", "same", 0.0),
+        ("same-name-standard", "same-name-standard", "mix0", 0.0),
+        ("same-name-standard", "same-name-later", "late0", 1.5),
+        ("targz-and-same-name-zip", "same-name-zip", None, 0.0),
+    ],
+)
+def test_transfers_of_one_name_in_flight_end_as_recorded(
+    recording: str, tag: str, name: str | None, apart: float
+) -> None:
+    """Every pair of which both requests and an end were recorded."""
+    recorded, replay = Recorded.of(recording), Replay()
+    asked = [
+        (row["request"]["json"], str(json.loads(row["body"])["id"]))
+        for row in recorded.rows
+        if row["tag"] == tag and row["method"] == "POST" and row["request"]["json"]["name"] in {name, "x", "y"}
+    ]
+    assert len(asked) == 2
+    begun = []
+    for request, _ in asked:
+        begun.append(replay.begin(request))
+        replay.ask("GET", f"http://dashboard/api/transfer/status/{begun[0]}/")
+        replay.clock.step(apart)
+    replay.listen(begun[0], 60)
+    theirs = Counter(filter(None, (_end(recorded.said, recorded.sip(unit), unit) for _, unit in asked)))
+    mine = Counter(_end(replay.said, replay.sip(unit), unit) for unit in begun)
+    assert theirs
+    assert theirs <= mine, (theirs, mine)
+
+
+def _end(said: Callable[[str], list[tuple[int, str | None]]], sip: str | None, unit: str) -> tuple[str, str] | None:
+    """Where a transfer, or the SIP of it, ended; None where that is not told."""
+    stage, found = ("ingest", said(sip)) if sip and said(sip) else ("transfer", said(unit))
+    status = found[-1][1] if found else None
+    over = {"FAILED", "USER_INPUT"} if stage == "transfer" else {"FAILED", "COMPLETE"}
+    return (stage, status) if status in over else None
+
+
+def test_what_comes_after_an_empty_directory_is_not_heard_of_until_the_restart() -> None:
+    recorded, replay = Recorded.of("api-transcript-am1.17-ss0.23"), Replay()
+    replay.listen(replay.begin(recorded.transfer("empty", "empty")[0]), 30)
+    request, _ = recorded.transfer("dflt", "default-config")
+    later = replay.begin(request)
+    transfer, _ = replay.listen(later, 30)
+    assert {status for status, _ in transfer} == {400}
+    replay.pipeline.restart()
+    again, _ = replay.listen(replay.begin(request), 30)
+    assert again[-1] == (200, "USER_INPUT")
 
 
 SHAPED = (

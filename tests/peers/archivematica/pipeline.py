@@ -22,6 +22,8 @@ from .jobs import CREATE_SIP, REMOVE, Job, recorded, status_of
 
 EICAR = b"X5O!P%@AP[4\\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 TRANSFER_SECONDS = INGEST_SECONDS = 6.0
+TOGETHER_SECONDS = 1.0
+"""Transfers begun within this time are copied side by side."""
 SINGLE_SIP = ("bb194013-597c-4e4a-8493-b36d190f8717", "61cfa825-120e-4b17-83e6-51a42b67d969")
 _PACKED = (".zip", ".tar.gz", ".tgz")
 QUESTION = "Do you want to perform file format identification?"
@@ -67,6 +69,9 @@ class Unit:
     state: str = "copying"
     hidden: bool = False
     directory: str = ""
+    clash: str = ""
+    """What another transfer of the same name in flight does to it (3.4): `directory-gone`, `emptied` or `mixed`."""
+    begun: datetime | None = None
 
     @property
     def ended(self) -> bool:
@@ -137,6 +142,7 @@ class Pipeline:
         unit = Unit(
             str(uuid4()), "transfer", name, kind, path, configuration, self.plan_of(name), self._count, directory=name
         )
+        unit.begun = self.clock.now()
         self.units[unit.id] = unit
         self.started.append(unit)
         lost = (colon and location != self.location) or unit.plan.copying == "lost"
@@ -181,7 +187,20 @@ class Pipeline:
         if unit.content is None:
             unit.state = "lost"
             return
+        self._meet(unit)
         self._enqueue(unit)
+
+    def _meet(self, unit: Unit) -> None:
+        """What comes of it when a transfer in flight has the name already."""
+        first = next((each for each in self.units.values() if each is not unit and _holds(each, unit.name)), None)
+        if first is None or first.begun is None or unit.begun is None:
+            return
+        if unit.kind == "unzipped bag":
+            unit.clash, first.clash = "directory-gone", "mixed"
+        elif _is_packed(unit.path) or (unit.begun - first.begun).total_seconds() < TOGETHER_SECONDS:
+            unit.name = unit.directory = f"{unit.name}_1"
+        else:
+            unit.clash = "emptied"
 
     def _read(self, path: str) -> Mapping[str, bytes] | None:
         bucket, prefix = self.source
@@ -240,6 +259,9 @@ class Pipeline:
         elif outcome in {"user-input", "decided"}:
             last = self._good_jobs(unit, seconds, share=0.3)
             self.agenda.after(last, lambda: self._ask(unit, QUESTION, decided=outcome == "decided"))
+        elif outcome == "emptied":
+            last = self._good_jobs(unit, seconds, share=0.1)
+            self.agenda.after(last, lambda: self._ask(unit, "Attempt restructure for compliance?", decided=False))
         elif outcome == "wedge":
             last = self._good_jobs(unit, seconds, share=0.3)
             self.agenda.after(last, lambda: setattr(unit, "state", "wedged"))
@@ -290,6 +312,8 @@ class Pipeline:
         """The outcome by content and configuration, as the real one has it (3.2)."""
         if unit.plan.transfer not in {"ok", "slow"}:
             return unit.plan.transfer
+        if unit.clash in {"directory-gone", "emptied"}:
+            return unit.clash
         content = unit.content or {}
         if unit.configuration not in self.configurations or unit.configuration == "default":
             return "user-input"
@@ -314,6 +338,8 @@ class Pipeline:
         self._count += 1
         sip = Unit(str(uuid4()), "ingest", unit.name, unit.kind, unit.path, unit.configuration, unit.plan, self._count)
         sip.content, sip.directory = unit.content, f"{unit.name}-{sip.id}"
+        if unit.clash == "mixed":
+            sip.plan = replace(sip.plan, ingest="failed")
         unit.sip, unit.state = sip.id, "complete"
         self.units[sip.id] = sip
         self._free(unit)
@@ -335,7 +361,8 @@ class Pipeline:
 
     def _fail_sip(self, unit: Unit) -> None:
         name = "Failed compliance. See output in dashboard. SIP moved back to SIPsUnderConstruction"
-        self._job(unit, "Verify SIP compliance", "Verify SIP compliance", "FAILED", (("", 1),))
+        self._job(unit, "Verify SIP compliance", "Verify SIP compliance")
+        self._job(unit, "Attempt restructure for compliance", "Verify SIP compliance", "FAILED", (("", 1),))
         self._job(unit, name, "Failed compliance")
         unit.state = "failed"
         self._free(unit)
@@ -434,8 +461,14 @@ _FAILURES = {
     "virus": ("Scan for viruses in directories", "Scan for viruses", 1, "eicar.com"),
     "bag": ("Verify bag, and restructure for compliance", "Verify transfer compliance ", 1, ""),
     "no-archive": ("Extract zipped bag transfer", "Approve transfer", 2, ""),
+    "directory-gone": ("Rename with transfer UUID", "Approve transfer", 1, ""),
     "compliance": ("Verify transfer compliance", "Verify transfer compliance", 1, ""),
 }
+
+
+def _holds(unit: Unit, name: str) -> bool:
+    """Whether a transfer in flight has that name, or got it until its end."""
+    return unit.stage == "transfer" and unit.name == name and unit.state in {"queued", "running"}
 
 
 def _is_packed(path: str) -> bool:

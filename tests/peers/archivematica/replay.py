@@ -30,6 +30,8 @@ def contents(path: str) -> dict[str, bytes]:
     name = path.rstrip("/").rpartition("/")[2]
     if name in {"no-such", "nothing", "wrong.zip"}:
         return {}
+    if name == "empty":
+        return {"": b""}
     if name in {"broken-bag.zip", "corrupt"}:
         broken = unpacked_bag(BAG) | {"data/a.txt": b"changed"}
         return broken if name == "corrupt" else {"": zipped(broken)}
@@ -114,6 +116,16 @@ class Replay:
         status, _, body = self.ask("POST", "http://dashboard/api/v2beta/package/", {**recorded, "path": here})
         assert status == 202
         return str(json.loads(body)["id"])
+
+    def said(self, unit: str) -> list[tuple[int, str | None]]:
+        """What the status of a transfer or of a SIP says now."""
+        stage = self.pipeline.units[unit].stage
+        status, _, body = self.ask("GET", f"http://dashboard/api/{stage}/status/{unit}/")
+        return [(status, json.loads(body).get("status"))]
+
+    def sip(self, unit: str) -> str | None:
+        """The SIP that a transfer became."""
+        return self.pipeline.units[unit].sip
 
     def listen(self, unit: str, seconds: float) -> tuple[list[tuple[int, str | None]], list[tuple[int, str | None]]]:
         """What the statuses of a transfer and of its SIP say while time passes."""
