@@ -196,7 +196,6 @@ class TapeJob:
     state: str
     reason: str | None = None
     recoverable: bool = True
-    cancelled_by_user: bool = False
     at_destination: Residency | None = None
     file: str | None = None
     """The system's own name of the file, by which its failed attempts are asked for."""

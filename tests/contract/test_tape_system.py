@@ -221,7 +221,7 @@ def test_a_cancelled_job_says_who_cancelled_it(system: Surroundings) -> None:
     system.tape.cancel([job, "11111111-2222-4333-8444-555555555555"])
     state = system.tape.jobs([job])[job]
     assert state.state == "cancelled"
-    assert state.cancelled_by_user
+    assert state.reason == "Job canceled by the user"
 
 
 def test_another_priority_is_taken(system: Surroundings) -> None:

@@ -17,7 +17,7 @@ from perdura.recordable import recordable
 
 FILE_FIELDS = (
     "file_id,file_index,file_state,reason,recoverable,retry,finish_time,archive_start_time,archive_finish_time,"
-    "staging_start,bringonline_token,filesize,throughput,file_metadata,log_file"
+    "staging_start,filesize,throughput,file_metadata,log_file"
 )
 SHOWN = 400
 NOT_FOUND = 404
@@ -83,7 +83,6 @@ class FtsFile:
     reason: str
     recoverable: bool | None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    stage_token: str | None = None
     retries: int = 0
     log_file: str | None = None
     """Where the server that copied it keeps the log of the copy."""
@@ -107,7 +106,6 @@ class FtsJob:
     job_id: str
     state: str | None
     reason: str = ""
-    cancelled_by_user: bool = False
     files: tuple[FtsFile, ...] = ()
     status: int = 200
     """HTTP status of this job alone; 0 where FTS gives none."""
@@ -203,15 +201,13 @@ def _job_from(item: Mapping[str, Any]) -> FtsJob:
             reason=str(file.get("reason") or ""),
             recoverable=file.get("recoverable"),
             metadata=_object(file.get("file_metadata")),
-            stage_token=file.get("bringonline_token"),
             retries=int(file.get("retry") or 0),
             log_file=file.get("log_file"),
         )
         for file in item.get("files", ())
     )
     reason = str(item.get("reason") or "")
-    by_user = bool(item.get("cancel_job")) or reason == "Job canceled by the user"
-    return FtsJob(str(item["job_id"]), str(item["job_state"]), reason, by_user, files)
+    return FtsJob(str(item["job_id"]), str(item["job_state"]), reason, files)
 
 
 def _object(value: object) -> Mapping[str, Any]:

@@ -254,7 +254,7 @@ def translated(job: FtsJob) -> TapeJob:
     if file is None or file.state in WAITING:
         final = job.state in ("FAILED", "CANCELED", "FINISHEDDIRTY")
         state = "cancelled" if job.state == "CANCELED" else "failed" if final else "active"
-        waiting = TapeJob(job.job_id, state, job.reason or None, cancelled_by_user=job.cancelled_by_user)
+        waiting = TapeJob(job.job_id, state, job.reason or None)
         return waiting if file is None else replace(waiting, **_details(file))
     states = {"FINISHED": "finished", "FAILED": "failed", "CANCELED": "cancelled", "ARCHIVING": "archiving"}
     return TapeJob(
@@ -262,7 +262,6 @@ def translated(job: FtsJob) -> TapeJob:
         states.get(file.state, "active"),
         file.reason or job.reason or None,
         recoverable=bool(file.recoverable),
-        cancelled_by_user=job.cancelled_by_user,
         at_destination=_report(file),
         **_details(file),
     )

@@ -28,12 +28,9 @@ from perdura.steps.archive_outcomes import waiting
 from perdura.steps.archive_source import adler32_of
 from perdura.steps.archive_submission import PAUSED_SECONDS, TooSlow, held_back, stopped, submit, submit_all
 from perdura.steps.archive_transfer import Transfer, again, restored, resumed, whole
+from perdura.steps.quick_looks import pauses
 
 log = logging.getLogger(__name__)
-QUICK_LOOKS = (0.25, 0.4)
-"""Seconds to wait before each look that `run` itself takes, when the tape system is a fast one."""
-FAST = 1.0
-"""A tape system that may be asked again after so many seconds counts as fast."""
 GROUPED = frozenset({"adler32", "sha256", "sha512"})
 """Checksums without which an AIP is not put into a container."""
 
@@ -84,8 +81,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
         if submitted is None:
             return held_back(transfer, jobs, ports)
         transfer = submitted
-    fast = ports.settings.tape_poll_seconds <= FAST
-    for pause in QUICK_LOOKS if fast else ():
+    for pause in pauses(ports.settings):
         time.sleep(pause)
         try:
             outcome = looked([transfer], tape, jobs, ports, quick=True)[0]

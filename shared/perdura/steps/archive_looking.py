@@ -93,11 +93,12 @@ def _wishes(keys: Mapping[str, str], tape: TapeSystem, jobs: TapeJobs, ports: Po
 def _decided(
     transfer: Transfer, jobs: Mapping[str, TapeJob], cancelled: Mapping[str, str], account: TapeAccount | None
 ) -> Decision:
-    if transfer.phase == "tape" or transfer.job is None:
+    if transfer.phase == "tape":
         return Decision(Act.MONITOR, "on-disk")
-    job = jobs.get(transfer.job) or TapeJob(transfer.job, "unknown")
-    if job.state == "cancelled" and transfer.job in cancelled:
-        message = f"{cancelled[transfer.job]} cancelled the job; what was copied before may still reach tape"
+    asked = transfer.job or ""
+    job = jobs.get(asked) or TapeJob(asked, "unknown")
+    if job.state == "cancelled" and asked in cancelled:
+        message = f"{cancelled[asked]} cancelled the job; what was copied before may still reach tape"
         return Decision(Act.OPERATOR, "cancelled-on-request", message)
     if job.state == "unknown" and account is not None and transfer.account not in (None, account):
         return _elsewhere(transfer, account)

@@ -24,16 +24,13 @@ from perdura.packages.aip_index import decode, lines
 from perdura.ports import Ports, Staging, TapeSystem
 from perdura.steps.archive_decisions import next_look
 from perdura.steps.archive_transfer import CONTAINERS, file_name
+from perdura.steps.quick_looks import pauses
 from perdura.steps.recall_events import Recalled, failed, recalled
 from perdura.steps.recall_reading import Progress, Reading, Target, read_on, reading_from
 from perdura.steps.recall_request import let_go
 from perdura.storage.store import ObjectRef
 
 log = logging.getLogger(__name__)
-QUICK_LOOKS = (0.2, 0.3, 0.5)
-"""Seconds to wait before each further look of one run, when the tape system is a fast one."""
-FAST = 1.0
-"""A tape system that may be asked again after so many seconds counts as fast."""
 IN_CONTAINER = re.compile(r"(?P<path>containers/[0-9a-f-]{36}\.tar)#offset=(?P<offset>\d+)&length=\d+$")
 READINGS = 3
 """Times the same staged file is read before it is staged anew."""
@@ -176,7 +173,7 @@ def _progress(tape: TapeSystem, found: Recall) -> Staging | None:
 def _progress_soon(tape: TapeSystem, found: Recall, ports: Ports) -> Staging | None:
     """The same, after some waiting for a tape system that is a fast one."""
     progress = _progress(tape, found)
-    for pause in QUICK_LOOKS if ports.settings.tape_poll_seconds <= FAST else ():
+    for pause in pauses(ports.settings):
         if progress is None or progress.on_disk or progress.error is not None:
             break
         time.sleep(pause)

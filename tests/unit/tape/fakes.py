@@ -115,7 +115,7 @@ class FakeTape:
         self._answers()
         for job in job_ids:
             if job in self.states and self.states[job].state in ("active", "archiving"):
-                self.states[job] = TapeJob(job, "cancelled", "Job canceled by the user", cancelled_by_user=True)
+                self.states[job] = TapeJob(job, "cancelled", "Job canceled by the user")
 
     def set_priority(self, job_ids: Sequence[str], priority: int) -> None:
         self._answers()

@@ -68,7 +68,7 @@ def there(*, size: int = 1000, adler32: str | None = "0a1b2c3d", disk: bool = Tr
         (failed("TRANSFER [5] proxy expired"), Act.RESUBMIT, "proxy-expired"),
         (failed("something without scope"), Act.OPERATOR, "transfer-failed"),
         (
-            TapeJob("job", "cancelled", "Job canceled by the user", cancelled_by_user=True),
+            TapeJob("job", "cancelled", "Job canceled by the user"),
             Act.OPERATOR,
             "job-cancelled",
         ),
