@@ -167,8 +167,8 @@ def test_an_answer_that_came_after_another_look_had_acted_changes_nothing(world:
     tape.tick(world.environment)
     rounds = sorted(row.checkpoint["round"] for row in world.rows("SELECT checkpoint FROM step"))
     assert rounds == [1, 1, 2], "the older answer did not set it back"
-    (job,) = world.rows("SELECT ended_at FROM tape_job WHERE job_id = :job", job=first)
-    assert job.ended_at is not None
+    (job,) = world.rows("SELECT state, ended_at FROM tape_job WHERE job_id = :job", job=first)
+    assert (job.state, job.ended_at is None) == ("failed", False)
     world.tape.tick()
     for _ in range(2):
         world.due()

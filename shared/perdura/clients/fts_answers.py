@@ -157,6 +157,7 @@ def decoded(answer: httpx.Response) -> Any:
 def identity_from(document: Mapping[str, Any]) -> Identity:
     """The answer of `GET /whoami`; raises FtsRefused for the anonymous one (fts-cta.md 2.8), FtsUnavailable."""
     with understood("identity"):
+        document = recordable(document)
         if document.get("method") == "unauthenticated" or not document.get("vos_id"):
             raise FtsRefused("FTS does not accept our credentials", 401, code="fts-not-authenticated")
         return Identity(

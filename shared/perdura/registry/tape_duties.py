@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from perdura.cloudevents.message import CloudEvent
 from perdura.ids import derived_id
 from perdura.ports import TapeCredentials
+from perdura.recordable import recordable
 from perdura.registry import archives
 from perdura.registry.tape_tables import LOCATION
 from perdura.storage.store import ObjectRef
@@ -99,7 +100,7 @@ def jobs_open(connection: Connection) -> bool:
 
 def note_credentials(connection: Connection, found: TapeCredentials | None, error: str | None, now: datetime) -> None:
     """Keep what is known of our credentials, for the API and the metrics."""
-    document: dict[str, Any] = {"error": error}
+    document: dict[str, Any] = {"error": recordable(error)}
     if found is not None:
         ends, proxy = found.expires_at, found.proxy_expires_at
         document |= {

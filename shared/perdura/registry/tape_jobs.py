@@ -40,11 +40,12 @@ _SEEN = text("""
     UPDATE tape_job SET looked_at = clock_timestamp(), state = coalesce(seen.state, tape_job.state),
         reason = coalesce(seen.reason, tape_job.reason), file_state = coalesce(seen.file_state, tape_job.file_state),
         log_file = coalesce(seen.log_file, tape_job.log_file),
-        ended_at = CASE WHEN seen.over THEN clock_timestamp() ELSE ended_at END
+        ended_at = CASE WHEN seen.over THEN clock_timestamp() END
     FROM jsonb_to_recordset(CAST(:seen AS jsonb))
         AS seen (key text, state text, reason text, file_state text, log_file text, over boolean)
-    WHERE tape_job.key = seen.key
+    WHERE tape_job.key = seen.key AND ended_at IS NULL
 """)
+"""What is over stays as it was last seen: a look that lasted too long may still have an older answer."""
 
 
 _TRIED = text("""
