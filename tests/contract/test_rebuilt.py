@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from perdura.ids import new_id
 from perdura.outcome import StepState
 from perdura.premis.model import Identifier
-from perdura.registry import restriction
+from perdura.registry import restriction, withdrawals
 from perdura.registry.rebuilt import RebuiltArchive, RebuiltStep, insert, opened
 from perdura.registry.transitions import DEPOSIT_PIPELINE, ArchiveState
 
@@ -75,3 +75,19 @@ def test_what_a_person_restricts_after_a_rebuild_is_not_opened_with_the_rest(dat
         restriction.decide(connection, archive, restricted=True, reason="", by=Identifier("account", "1"))
         assert opened(connection, None) == []
     assert restricted(database) == {archive}
+
+
+def test_what_was_decided_to_be_withdrawn_stands_after_a_rebuild(database: Engine) -> None:
+    made = RebuiltArchive(
+        id=new_id(),
+        title="A letter",
+        origin="deposit",
+        state=ArchiveState.COMPLETED,
+        pipeline=DEPOSIT_PIPELINE,
+        created_at=datetime.now(UTC),
+        steps=[RebuiltStep(DEPOSIT_PIPELINE[0], 0, StepState.COMPLETED)],
+        decided=frozenset({"library", None}),
+    )
+    with database.begin() as connection:
+        insert(connection, made)
+        assert set(withdrawals.standing(connection, made.id)) == {"library", None}

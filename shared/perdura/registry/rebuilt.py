@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +18,7 @@ from perdura.outcome import Copy, File, Package, StepState
 from perdura.ports import Offer
 from perdura.premis import log
 from perdura.premis.model import SUCCESS, Event, Identifier, Outcome
-from perdura.registry import offers, tape_containers, work
+from perdura.registry import offers, tape_containers, withdrawals, work
 from perdura.registry.archives import ask
 from perdura.registry.transitions import ArchiveState
 
@@ -74,6 +74,8 @@ class RebuiltArchive:
     """What the access pages offer of it, where it is published there."""
     withdrawn: Mapping[str, str] = field(default_factory=dict)
     """Destination to the reason for which it was withdrawn from there."""
+    decided: Collection[str | None] = ()
+    """The destinations that it is to be published on no more; None for all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,8 @@ def insert(connection: Connection, archive: RebuiltArchive) -> list[CloudEvent]:
     for destination, reason in archive.withdrawn.items():
         details = json.dumps({"reason": reason, "tombstone": {"reason": reason}})
         connection.execute(_WITHDRAWN, {"archive": archive.id, "destination": destination, "details": details})
+    for withheld in archive.decided:
+        withdrawals.decide(connection, archive.id, withheld)
     return [event for step in archive.steps for event in _step(connection, archive, step)]
 
 

@@ -6,6 +6,7 @@ noted of it yet, and not by a publication that was under way.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -13,6 +14,12 @@ from sqlalchemy import Connection, text
 
 from perdura.ids import new_id
 from perdura.registry.archives import lock
+
+EVERYWHERE = "all access systems"
+LIFTED = "Withdrawal lifted"
+"""What the log tells when withdrawals are lifted."""
+
+_DECIDED = re.compile(r"Withdrawal decided, from ([^:]+): .*", re.DOTALL)
 
 _DECIDE = text("INSERT INTO withdrawal (id, archive_id, destination) VALUES (:id, :archive, :destination)")
 
@@ -30,6 +37,19 @@ def decide(connection: Connection, archive: UUID, destination: str | None) -> No
     """
     lock(connection, archive)
     connection.execute(_DECIDE, {"id": new_id(), "archive": archive, "destination": destination})
+
+
+def decided(destination: str | None, reason: str) -> str:
+    """What the log tells of a withdrawal, from which it can be read again."""
+    return f"Withdrawal decided, from {destination or EVERYWHERE}: {reason}"
+
+
+def after(standing: frozenset[str | None], detail: str) -> frozenset[str | None]:
+    """The withdrawals that stand after what the log tells next."""
+    if detail == LIFTED:
+        return frozenset()
+    told = _DECIDED.fullmatch(detail)
+    return standing if told is None else standing | {None if told[1] == EVERYWHERE else told[1]}
 
 
 def lift(connection: Connection, archive: UUID) -> None:

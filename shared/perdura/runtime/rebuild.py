@@ -214,6 +214,7 @@ def as_archive(
     restricted = any(aip.restricted for aip in aips)
     created = _created(archive, sip, newest, found)
     title = newest.title if newest and newest.title else _title(sip) or str(archive)
+    hidden = bool({None, ACCESS_PAGES} & found.decided)
     return RebuiltArchive(
         id=archive,
         title=title,
@@ -234,8 +235,9 @@ def as_archive(
             AipVersion(aip.package.id, number, before.package.id if before else None)
             for number, (before, aip) in enumerate(zip((None, *aips), aips, strict=False), 1)
         ],
-        publications={ACCESS_PAGES: found.published} if found.published else {},
+        publications={ACCESS_PAGES: found.published} if found.published and not hidden else {},
         withdrawn=found.withdrawn,
+        decided=found.decided,
     )
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from perdura.outcome import CopyState
 from perdura.premis.model import FAILURE, SUCCESS, Event
+from perdura.registry import withdrawals
 from perdura.steps.recall_events import READ_BACK
 from perdura.steps.verify_outcome import READ_AGAIN
 
@@ -22,6 +23,9 @@ _STEPS = {
     "archive-cta": "archive",
     "publish": "publish",
 }
+_PEOPLE = "registry"
+"""Records what people decide."""
+
 _ON_TAPE = re.compile(r"copy on tape: (\S+?)(?:, in container ([0-9a-f-]{36}) at byte (\d+), (\d+) bytes)?")
 _ADLER32 = re.compile(r"ADLER32 ([0-9a-f]{8})\b")
 _PUBLISHED = re.compile(r"published at (\S+)")
@@ -52,6 +56,8 @@ class History:
     tape: list[TapeCopy] = field(default_factory=list)
     published: str | None = None
     withdrawn: dict[str, str] = field(default_factory=dict)
+    decided: frozenset[str | None] = frozenset()
+    """From where people withdrew it, which stands; None for everywhere."""
     begun: datetime | None = None
 
 
@@ -66,6 +72,8 @@ def history(events: Iterable[tuple[str, Event]]) -> History:
     """
     found = History()
     for actor, event in events:
+        if actor == _PEOPLE and event.details:
+            found.decided = withdrawals.after(found.decided, event.details[0])
         step = _STEPS.get(actor)
         if step == "archive" and event.details:
             _read_back(found, event)

@@ -267,6 +267,13 @@ def test_a_withdrawal_stands_from_its_request_on_until_it_is_published_after_it(
         asked = {"after_withdrawal": again}
         assert registry.post(f"{address}/publication", json=asked, headers=bearer()).status_code == 202
         assert standing() == withdrawn
+    with world.engine.connect() as connection:
+        told = [stored.event.details[0] for stored in log.events_of(connection, archive_id=archive)]
+    assert [detail for detail in told if detail.startswith("Withdrawal")] == [
+        "Withdrawal decided, from library: copyright",
+        "Withdrawal decided, from all access systems: copyright",
+        "Withdrawal lifted",
+    ]
 
 
 def test_a_pass_opens_nothing_from_the_moment_it_is_to_be_withdrawn(linked: World) -> None:

@@ -69,6 +69,29 @@ def test_what_was_withdrawn_is_not_published_again() -> None:
     assert StepState.QUEUED not in {step.state for step in made.steps}
 
 
+@pytest.mark.parametrize(
+    ("told", "stands"),
+    [
+        (["from access-pages: copyright"], {"access-pages"}),
+        (["from all access systems: spam"], {None}),
+        (["from library: spam: and more", "from all access systems: spam"], {"library", None}),
+        (["from all access systems: spam", "lifted"], set()),
+        (["from all access systems: spam", "lifted", "from library: spam"], {"library"}),
+    ],
+)
+def test_what_people_decided_to_withdraw_stands_and_is_published_nowhere(told: list[str], stands: set[str]) -> None:
+    """Also before any step carried it out, and where nothing was published yet."""
+    decisions = [
+        ("registry", event("policy assignment", f"Withdrawal {'decided, ' * (each != 'lifted')}{each}"))
+        for each in told
+    ]
+    made = as_archive(ARCHIVE, held_sip(), [held_aip()], history([("publish", PUBLISHED), *decisions]))
+    assert made.decided == stands
+    assert bool(made.publications) is not bool({None, "access-pages"} & stands)
+    others = [("someone@example.org", each) for _, each in decisions]
+    assert history(others).decided == frozenset()
+
+
 def test_everything_proved_is_completed() -> None:
     events = [("archive-cta", ON_TAPE), ("archive-cta", FIXITY), ("publish", PUBLISHED)]
     made = as_archive(ARCHIVE, held_sip(), [held_aip()], history(events))

@@ -74,6 +74,7 @@ def withdraw(call: Call, archive_id: UUID, body: WithdrawalRequest) -> ErrandAns
     seen(call, archive_id)
     call.detail |= body.model_dump(exclude_none=True)
     withdrawals.decide(call.connection, archive_id, body.destination)
+    _assigned(call, archive_id, withdrawals.decided(body.destination, body.reason), body.note or "")
     return _errand(call, archive_id, "withdraw", body.model_dump(exclude_none=True))
 
 
@@ -90,7 +91,22 @@ def publish_again(call: Call, archive_id: UUID, body: PublicationRequest) -> Err
     call.detail |= body.model_dump()
     if body.after_withdrawal:
         withdrawals.lift(call.connection, archive_id)
+        _assigned(call, archive_id, withdrawals.LIFTED)
     return _errand(call, archive_id, "publish", body.model_dump())
+
+
+def _assigned(call: Call, archive_id: UUID, detail: str, note: str = "") -> None:
+    """Record in the log what a person decided, in the transaction of the decision."""
+    event = Event(
+        id=new_id(),
+        type="policy assignment",
+        at=datetime.now(UTC),
+        details=(detail,),
+        outcomes=(Outcome(SUCCESS, (note,) if note else ()),),
+        agents=(_authorizer(call),),
+        objects=(Identifier("UUID", str(archive_id)),),
+    )
+    log.append(call.connection, [event], actor="registry")
 
 
 def _errand(call: Call, archive_id: UUID, name: str, told: Mapping[str, Any]) -> ErrandAnswer:
@@ -114,16 +130,7 @@ def set_embargo(call: Call, archive_id: UUID, body: EmbargoRequest) -> EmbargoAn
         {"archive": archive_id, "change": json.dumps({"embargo_until": until})},
     )
     call.detail["until"] = until
-    event = Event(
-        id=new_id(),
-        type="policy assignment",
-        at=datetime.now(UTC),
-        details=(f"Embargo until {until}" if until else "Embargo lifted",),
-        outcomes=(Outcome(SUCCESS),),
-        agents=(_authorizer(call),),
-        objects=(Identifier("UUID", str(archive_id)),),
-    )
-    log.append(call.connection, [event], actor="registry")
+    _assigned(call, archive_id, f"Embargo until {until}" if until else "Embargo lifted")
     elsewhere = archives.published_elsewhere(call.connection, archive_id)
     return EmbargoAnswer(archive=archive_id, until=body.until, published=elsewhere, steps=_carried(call, archive_id))
 
