@@ -28,6 +28,7 @@ from perdura.fleet import (
 from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.ports import Ports
 from perdura.steps import preserve_archivematica_source as source
+from perdura.steps.preserve_archivematica_copy import placing_of
 from perdura.steps.preserve_archivematica_decisions import (
     RECORD_SECONDS,
     Act,
@@ -88,7 +89,8 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
             return waiting(submission, ports, "archivematica-busy", kept, QUEUE_SECONDS)
         submission = kept
     if submission.state == "reserved":
-        return send(submission, consignment, ports)
+        placing = placing_of(archive.step.checkpoint, submission.instance or "")
+        return send(submission, consignment, placing, ports)
     if submission.state == "flawed" or (submission.state == "closed" and submission.outcome != TAKEN):
         return _closed(archive, submission)
     if submission.state in {"stored", "closed"}:

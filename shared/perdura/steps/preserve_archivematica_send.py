@@ -16,10 +16,12 @@ from perdura.fleet import (
     Start,
     StillPending,
     Submission,
+    Terms,
 )
 from perdura.outcome import Outcome, StepState
 from perdura.ports import Ports
 from perdura.steps import preserve_archivematica_source as source
+from perdura.steps.preserve_archivematica_copy import KEY, Placing, Unfinished, give_up
 from perdura.steps.preserve_archivematica_told import checkpoint_of, fleet_of, instance_of, waiting
 from perdura.storage.timed import TimeUp
 
@@ -46,27 +48,35 @@ def reserved(submission: Submission, fleet: Fleet) -> Submission | str:
     return fleet.book.reserve(submission, offers)
 
 
-def send(submission: Submission, consignment: source.Consignment, ports: Ports) -> Outcome:
+def send(submission: Submission, consignment: source.Consignment, placing: Placing, ports: Ports) -> Outcome:
     """Place the SIP, check everything, write down that it will be asked for, and ask.
 
-    Placing may take long: a step that was cancelled meanwhile sends nothing, for another attempt may have.
-    Raises TimeUp when there is no time to place it: it is queued again then.
+    Placing may take several invocations, of which the last left off at `placing`: a step that was cancelled meanwhile
+    sends nothing, for another attempt may have. Raises TimeUp when there is no time for what cannot be divided: it is
+    queued again then.
     """
     fleet = fleet_of(ports)
     archivematica = instance_of(submission, fleet)
     start = source.start_of(submission, consignment, archivematica.terms)
     try:
-        source.place(submission, consignment, archivematica.terms, ports)
-        source.check(archivematica, start, consignment.sip, ports)
+        base = source.base_of(consignment, ports)
+        source.place(submission, consignment, base, archivematica.terms, placing, ports)
+        source.check(archivematica, start, ports)
+    except Unfinished as up:
+        return Outcome(StepState.QUEUED, checkpoint={**checkpoint_of(submission), KEY: up.placing.to_json()})
     except TimeUp:
         fleet.book.note(replace(submission, state="queued", instance=None))
+        if not placing.done:
+            # Else the checkpoint says of members that they are there.
+            removed(submission, archivematica.terms, placing, ports)
         raise
     except (ArchivematicaUnavailable, ArchivematicaRefused) as error:
         return put_back(submission, ports, error)
     except Broken as error:
-        return elsewhere(submission, ports, error)
+        return elsewhere(submission, placing, ports, error)
     except Rejected as error:
         fleet.book.note(replace(submission, state="closed", outcome=error.code))
+        removed(submission, archivematica.terms, placing, ports)
         raise
     asking = replace(submission, state="unsure", path=submission.name, sent_at=ports.clock.now(), moved_at=None)
     asking = replace(asking, configuration=start.configuration)
@@ -106,7 +116,16 @@ def unsure(submission: Submission, ports: Ports, error: Ambiguous) -> Outcome:
     return waiting(submission, ports, "archivematica-unsure", error.message)
 
 
-def elsewhere(submission: Submission, ports: Ports, error: Broken) -> Outcome:
+def removed(submission: Submission, terms: Terms, placing: Placing, ports: Ports) -> None:
+    """Remove what was placed where it will not be read, as a courtesy: that it stays harms nobody."""
+    try:
+        give_up(terms.source_bucket, placing, ports)
+        source.clear(submission, terms, ports)
+    except (PerduraError, OSError) as left:
+        log.warning("not tidied up: %s", left, extra={"archive": submission.archive})
+
+
+def elsewhere(submission: Submission, placing: Placing, ports: Ports, error: Broken) -> Outcome:
     """An instance is not as it must be: back into the queue, for any but that one.
 
     Raises the error when there is no other, or that one was wished for. A configuration that was wished for says
@@ -116,16 +135,13 @@ def elsewhere(submission: Submission, ports: Ports, error: Broken) -> Outcome:
     if submission.configuration is None:
         fleet.book.ended(name, error.code, error.message)
     refused = (*submission.refused, name)
+    removed(submission, instance_of(submission, fleet).terms, placing, ports)
     if submission.wanted is not None or set(fleet.instances) <= set(refused):
         fleet.book.note(replace(submission, state="closed", outcome=error.code, refused=refused))
         raise error
     log.warning("%s: %s", name, error.message, extra={"archive": submission.archive})
     again = replace(submission, state="queued", instance=None, refused=refused)
     fleet.book.note(again)
-    try:
-        source.clear(submission, instance_of(submission, fleet).terms, ports)
-    except (PerduraError, OSError) as left:
-        log.warning("not tidied up: %s", left, extra={"archive": submission.archive})
     return Outcome(StepState.QUEUED, checkpoint=checkpoint_of(again))
 
 

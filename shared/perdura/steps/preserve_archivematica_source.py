@@ -13,11 +13,12 @@ from perdura.errors import Broken, Rejected, StoreUnavailable
 from perdura.fleet import Archivematica, ArchivematicaRefused, Start, Submission, Terms
 from perdura.outcome import ArchiveView, Package
 from perdura.ports import Ports
+from perdura.steps.preserve_archivematica_copy import Placing, copy_members, copy_object
 from perdura.steps.preserve_renewed import Renewal, renewal_of, renewed
 from perdura.steps.preserve_submission import open_submission
 from perdura.steps.preserve_takeover_scanned import refuse_without_scan
 from perdura.steps.stored_package import pinned, sip_of
-from perdura.storage.timed import TimeUp, timed
+from perdura.storage.timed import timed
 
 LARGEST_NAME = 50
 _PART = 1 << 20
@@ -69,28 +70,37 @@ def start_of(submission: Submission, consignment: Consignment, terms: Terms) -> 
     return Start(submission.name, kind, terms.source_location, path, submission.configuration or terms.configuration)
 
 
-def place(submission: Submission, consignment: Consignment, terms: Terms, ports: Ports) -> None:
+def base_of(consignment: Consignment, ports: Ports) -> str:
+    """The top folder of the SIP that is left out, with `/`, or nothing; raises Rejected for a package to be refused."""
+    layout = open_submission(timed(ports.store, ports.deadline.near), consignment.sip).layout
+    if "bagit.txt" not in layout.index:
+        raise Rejected("The package has no bagit.txt where Archivematica would look for it.", code="not-a-bag")
+    if not any(path.startswith("data/") for path in layout.index):
+        raise Rejected("The package has no payload: Archivematica would stand still over it.", code="empty-payload")
+    return layout.base
+
+
+def place(
+    submission: Submission, consignment: Consignment, base: str, terms: Terms, placing: Placing, ports: Ports
+) -> None:
     """Copy what is sent to the transfer source, below a folder of its own; doing it again gives the same.
 
-    Raises StoreUnavailable, NotStored, Broken when the source cannot be written to, TimeUp when there is no time for
-    all of it, Rejected when a new version cannot be made of the SIP.
+    Of a SIP below a prefix its top folder, `base`, is left out. Raises Unfinished when the next invocation goes on with
+    it, StoreUnavailable, NotStored, Broken when the source cannot be written to, TimeUp when there is no time for what
+    cannot be divided, Rejected when a new version cannot be made of the SIP.
     """
     path = start_of(submission, consignment, terms).path
     if terms.source_directory is not None:
-        _place_in_directory(consignment, Path(terms.source_directory), path, submission.name, ports)
+        _place_in_directory(consignment, base, Path(terms.source_directory), path, submission.name, ports)
         return
     bucket, sip = terms.source_bucket, consignment.sip
     if bucket is None:
         raise Broken(f"{terms.name} has no transfer source", code="archivematica-settings")
     if consignment.container == "prefix":
-        for info in ports.store.list(sip.bucket, sip.key):
-            if ports.deadline.near():
-                raise TimeUp
-            key = terms.source_prefix + path + info.ref.key.removeprefix(sip.key)
-            ports.store.copy(info.ref, bucket, key, info.size)
+        copy_members((sip.bucket, sip.key + base), bucket, terms.source_prefix + path, placing, ports)
         return
     if consignment.container != "tar":
-        ports.store.copy(pinned(sip), bucket, terms.source_prefix + path, sip.size)
+        copy_object(pinned(sip), bucket, terms.source_prefix + path, sip.size, placing, ports)
         return
     with ports.store.writer(bucket, terms.source_prefix + path, content_type="application/gzip") as sink:
         for piece in _packed(consignment, submission.name, ports):
@@ -98,14 +108,11 @@ def place(submission: Submission, consignment: Consignment, terms: Terms, ports:
         sink.finish()
 
 
-def check(archivematica: Archivematica, start: Start, sip: Package, ports: Ports) -> None:
-    """Every condition under which a request would be lost, wedge the pipeline, or wait for a person for ever.
+def check(archivematica: Archivematica, start: Start, ports: Ports) -> None:
+    """Every condition of an instance under which a request would be lost, wedge it, or wait for a person for ever.
 
-    Raises Rejected for the package's faults, Broken for the instance's.
+    Raises Broken.
     """
-    submission = open_submission(ports.store, sip)
-    if not any(path.startswith("data/") for path in submission.layout.index):
-        raise Rejected("The package has no payload: Archivematica would stand still over it.", code="empty-payload")
     if len(start.name) > LARGEST_NAME or not start.name.replace("-", "").isalnum():
         raise Broken(f"{start.name} is no name that Archivematica keeps.", code="archivematica-name")
     names = archivematica.configurations()
@@ -160,12 +167,12 @@ def _packed(consignment: Consignment, name: str, ports: Ports) -> Iterator[bytes
     return _gzipped(bag, level=0)
 
 
-def _place_in_directory(consignment: Consignment, root: Path, path: str, name: str, ports: Ports) -> None:
+def _place_in_directory(consignment: Consignment, base: str, root: Path, path: str, name: str, ports: Ports) -> None:
     store, sip = timed(ports.store, ports.deadline.near), consignment.sip
     try:
         if consignment.container == "prefix":
-            for info in store.list(sip.bucket, sip.key):
-                member = info.ref.key.removeprefix(sip.key)
+            for info in store.list(sip.bucket, sip.key + base):
+                member = info.ref.key.removeprefix(sip.key + base)
                 if ".." in member.split("/"):
                     raise Rejected(f"{member} leaves its package", code="path-escapes")
                 _write(root / path / member, store.stream(info.ref))
