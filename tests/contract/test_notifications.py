@@ -5,9 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import itertools
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -21,7 +26,7 @@ from perdura.clients import webhooks
 from perdura.cloudevents.build import build
 from perdura.errors import Broken, Rejected
 from perdura.ids import new_id
-from perdura.registry import outbox, subscriptions
+from perdura.registry import outbox, subscription_secrets, subscriptions
 from perdura.runtime import notifications
 from perdura.settings import Settings
 
@@ -115,6 +120,31 @@ def _fail(connection: Any, archive: UUID) -> None:
         connection,
         [build("org.perdura.step.failed.v1", data, source="/t", at=datetime.now(UTC), archive=archive, key=new_id())],
     )
+
+
+def _notice(database: Engine, subscription: UUID, archive: UUID, times: int) -> None:
+    with database.begin() as connection:
+        connection.execute(
+            text("""
+                INSERT INTO notice (subscription_id, archive_id, event)
+                SELECT :s, :a, jsonb_build_object('type', 'org.perdura.archive.completed.v1', 'number', n)
+                FROM generate_series(1, :times) AS n
+            """),
+            {"s": subscription, "a": archive, "times": times},
+        )
+
+
+def _viewer(database: Engine) -> UUID:
+    viewer = new_id()
+    with database.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO account (id, kind, issuer, subject, name, roles) "
+                "VALUES (:id, 'person', 'i', :id, 'r', '{viewer}')"
+            ),
+            {"id": viewer},
+        )
+    return viewer
 
 
 def _count(database: Engine) -> int:
@@ -226,7 +256,9 @@ def test_a_mail_is_a_digest_that_no_title_can_bend(database: Engine) -> None:
     for number in range(80):
         fail(database, f"Title\r\nBcc: x@y\r\n {number}")
     with database.begin() as connection:
-        due = subscriptions.due(connection)
+        to = subscriptions.take(connection)
+        assert to is not None
+        due = subscriptions.to_tell(connection, to)
     assert due is not None
     mail = notifications.mail(Settings(mail_from="perdura@example.org", base_url="https://perdura.test"), due)
     assert mail["Subject"] == "[Perdura] 80 failed"
@@ -234,7 +266,7 @@ def test_a_mail_is_a_digest_that_no_title_can_bend(database: Engine) -> None:
     body = mail.get_content()
     assert body.count("https://perdura.test/archives/") == 50
     assert "and 30 more" in body
-    one = subscriptions.Due(due.id, None, "me", "email", due.address, SECRET, due.notices[:1], due.titles, 0)
+    one = replace(due, notices=due.notices[:1], covered=due.covered[:1], counts={"org.perdura.step.failed.v1": 1})
     assert "\n" not in notifications.mail(Settings(), one)["Subject"]
     with pytest.raises(Rejected):
         notifications.SENDERS["email"](Settings(), due)
@@ -259,9 +291,9 @@ def test_secrets_are_sealed_with_the_newest_key_and_still_sign(database: Engine,
         assert kept.startswith("sealed:")
         assert SECRET not in kept
     with pytest.raises(Broken):
-        subscriptions.opened(Settings(credential_keys=old), subscription, kept)
+        subscription_secrets.opened(Settings(credential_keys=old), subscription, kept)
     with pytest.raises(Broken):
-        subscriptions.opened(Settings(credential_keys=new), new_id(), kept)
+        subscription_secrets.opened(Settings(credential_keys=new), new_id(), kept)
 
 
 def test_one_bad_address_keeps_nobody_from_being_told(database: Engine, listener: Listener) -> None:
@@ -281,7 +313,7 @@ def test_a_secret_whose_key_is_gone_holds_up_no_other(database: Engine, listener
     lost, key = (base64.b64encode(byte * 32).decode() for byte in (b"l", b"k"))
     first, second = (subscribe(database, listener.url) for _ in range(2))
     with database.begin() as connection:
-        sealed = subscriptions.sealed(Settings(credential_keys=lost), first, SECRET)
+        sealed = subscription_secrets.sealed(Settings(credential_keys=lost), first, SECRET)
         connection.execute(text("UPDATE subscription SET secret = :s WHERE id = :id"), {"s": sealed, "id": first})
     fail(database)
     surroundings = Surroundings(database, credential_keys=key)
@@ -293,3 +325,110 @@ def test_a_secret_whose_key_is_gone_holds_up_no_other(database: Engine, listener
         told = connection.execute(text("SELECT failures FROM subscription WHERE id = :id"), {"id": first}).scalar_one()
     assert (rows[first], told) == (sealed, 1)
     assert rows[second].startswith("sealed:")
+
+
+def test_a_daily_digest_tells_all_of_the_day(database: Engine, listener: Listener) -> None:
+    archive = fail(database)
+    subscription = subscribe(database, listener.url, every=1440)
+    _notice(database, subscription, archive, 2 * subscriptions.AT_ONCE + 7)
+    assert notifications.tick(Surroundings(database)) == 3  # type: ignore[arg-type]
+    told = [json.loads(body) for _, body in listener.taken]
+    assert [(len(body["notices"]), body["more"]) for body in told] == [(500, 507), (500, 7), (7, 0)]
+    assert _count(database) == 0
+    _notice(database, subscription, archive, 1)
+    assert notifications.tick(Surroundings(database)) == 0  # type: ignore[arg-type]
+
+
+def test_one_mail_tells_how_many_there_were_and_nothing_is_left(database: Engine, sent: list[str]) -> None:
+    archive = fail(database)
+    _notice(database, subscribe(database, "me@example.org", way="email", every=1440), archive, 5000)
+    assert notifications.tick(Surroundings(database)) == 1  # type: ignore[arg-type]
+    (mail,) = sent
+    assert "5000 completed" in mail
+    assert "and 4950 more" in mail
+    assert _count(database) == 0
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The mails that would be sent."""
+    mails: list[str] = []
+
+    def send(settings: Settings, due: subscriptions.Due) -> None:
+        mail = notifications.mail(settings, due)
+        mails.append(f"{mail['Subject']}\n{mail.get_content()}")
+
+    monkeypatch.setattr(notifications, "SENDERS", {**notifications.SENDERS, "email": send})
+    return mails
+
+
+def test_what_is_hidden_is_neither_counted_nor_in_the_way(database: Engine, listener: Listener) -> None:
+    hidden, seen = fail(database, "Hidden"), fail(database, "Seen")
+    with database.begin() as connection:
+        connection.execute(text("UPDATE archive SET restricted = true WHERE id = :id"), {"id": hidden})
+    subscription = subscribe(database, listener.url, account=_viewer(database), every=1440)
+    _notice(database, subscription, hidden, 700)
+    _notice(database, subscription, seen, 3)
+    _notice(database, subscription, hidden, 700)
+    assert notifications.tick(Surroundings(database)) == 1  # type: ignore[arg-type]
+    told = json.loads(listener.taken[0][1])
+    assert ([notice["archive"] for notice in told["notices"]], told["more"]) == ([str(seen)] * 3, 0)
+    assert _count(database) == 0
+
+
+def test_what_happens_while_a_message_is_sent_is_told_by_the_next(
+    database: Engine, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscribe(database, listener.url)
+    fail(database)
+    meanwhile: list[UUID] = []
+
+    def send(settings: Settings, due: subscriptions.Due) -> None:
+        del settings, due
+        meanwhile.append(fail(database))
+
+    monkeypatch.setattr(notifications, "SENDERS", {"webhook": send})
+    assert notifications.tick(Surroundings(database)) == 1  # type: ignore[arg-type]
+    with database.connect() as connection:
+        assert connection.execute(text("SELECT archive_id FROM notice")).scalars().all() == meanwhile
+
+
+def test_a_slow_receiver_is_a_failure_and_its_account_waits_for_the_others(
+    database: Engine, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifications, "TIMEOUT", 1.0)
+    slow, prompt = _viewer(database), _viewer(database)
+    with trickling() as url:
+        for _ in range(3):
+            subscribe(database, url, account=slow)
+        subscribe(database, listener.url, account=prompt)
+        fail(database)
+        begun = time.monotonic()
+        assert notifications.tick(Surroundings(database), seconds=1.5) == 1  # type: ignore[arg-type]
+        assert time.monotonic() - begun < 4
+    assert len(listener.taken) == 1
+    with database.connect() as connection:
+        failures = connection.execute(text("SELECT failures FROM subscription ORDER BY failures")).scalars().all()
+    assert failures in ([0, 0, 0, 1], [0, 0, 1, 1])
+
+
+@contextmanager
+def trickling() -> Iterator[str]:
+    """An address that answers a byte at a time and never comes to an end."""
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def answer(connection: socket.socket) -> None:
+        with suppress(OSError), connection:
+            for byte in itertools.chain(b"HTTP/1.1 200 OK\r\nX: ", itertools.repeat(120)):
+                connection.sendall(bytes([byte]))
+                time.sleep(0.2)
+
+    def listen() -> None:
+        with suppress(OSError):
+            while True:
+                threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
+
+    threading.Thread(target=listen, daemon=True).start()
+    yield f"http://127.0.0.1:{server.getsockname()[1]}/"
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import io
+import math
 import select
 import socket
 import ssl
@@ -106,27 +107,45 @@ class _Response(http.client.HTTPResponse):
     def __init__(self, sock: socket.socket, *arguments: Any, **more: Any) -> None:
         super().__init__(sock, *arguments, **more)
         self.clock = _Clock(self.fp.detach(), sock)
-        self.clock.start(PATIENCE)
         self.fp = io.BufferedReader(self.clock)
 
 
 class _Connection(http.client.HTTPConnection):
     """A connection to the first judged address that answers; TLS checks the name, not the address."""
 
-    response_class = _Response
-
-    def __init__(self, scheme: str, host: str, port: int, addresses: list[str], timeouts: tuple[float, float]) -> None:
+    def __init__(
+        self,
+        scheme: str,
+        host: str,
+        port: int,
+        addresses: list[str],
+        timeouts: tuple[float, float],
+        within: float | None,
+    ) -> None:
         super().__init__(host, port)
         self._tls = scheme == "https"
         self._addresses = addresses
         self._connect_seconds, self._read_seconds = timeouts
+        self._until = math.inf if within is None else time.monotonic() + within
+        self.response_class = self._response  # type: ignore[assignment]
         self.last_used = time.monotonic()
+
+    def _response(self, *arguments: Any, **more: Any) -> _Response:
+        response = _Response(*arguments, **more)
+        response.clock.start(self._left(PATIENCE))
+        return response
+
+    def _left(self, seconds: float) -> float:
+        left = min(seconds, self._until - time.monotonic())
+        if left <= 0:
+            raise TimeoutError("the exchange takes too long")
+        return left
 
     def connect(self) -> None:
         failure: OSError | None = None
         for address in self._addresses:
             try:
-                sock = socket.create_connection((address, self.port), self._connect_seconds)
+                sock = socket.create_connection((address, self.port), self._left(self._connect_seconds))
                 break
             except OSError as error:
                 failure = error
@@ -134,8 +153,9 @@ class _Connection(http.client.HTTPConnection):
             raise failure or OSError("no address")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self._tls:
+            sock.settimeout(self._left(self._connect_seconds))
             sock = _tls().wrap_socket(sock, server_hostname=self.host)
-        sock.settimeout(self._read_seconds)
+        sock.settimeout(self._left(self._read_seconds))
         self.sock = sock
 
     def reusable(self) -> bool:
@@ -148,13 +168,26 @@ class _Connection(http.client.HTTPConnection):
 
 
 class Connections:
-    """Connections within one `Reach`, shared by threads. `timeouts` are seconds to connect and between two reads."""
+    """Connections within one `Reach`, shared by threads. `timeouts` are seconds to connect and between two reads.
 
-    def __init__(self, reach: Reach, timeouts: tuple[float, float], *, kept: int = 8, lookup: Lookup = look_up) -> None:
+    `within` are seconds that a connection has for everything up to the head of its answer; its name is looked up
+    before.
+    """
+
+    def __init__(
+        self,
+        reach: Reach,
+        timeouts: tuple[float, float],
+        *,
+        kept: int = 8,
+        lookup: Lookup = look_up,
+        within: float | None = None,
+    ) -> None:
         self._reach = reach
         self._timeouts = timeouts
         self._kept = kept
         self._lookup = lookup
+        self._within = within
         self._lock = threading.Lock()
         self._idle: dict[tuple[str, str, int], list[_Connection]] = {}
 
@@ -186,7 +219,7 @@ class Connections:
     def _new(self, origin: tuple[str, str, int]) -> _Connection:
         scheme, host, port = origin
         addresses = [str(address) for address in judged_addresses(host, port, self._reach, self._lookup)]
-        return _Connection(scheme, host, port, addresses, self._timeouts)
+        return _Connection(scheme, host, port, addresses, self._timeouts, self._within)
 
     def _take(self, origin: tuple[str, str, int]) -> _Connection | None:
         with self._lock:

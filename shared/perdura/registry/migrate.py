@@ -15,7 +15,7 @@ from perdura.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-HEAD = "0036"
+HEAD = "0037"
 """The newest migration; a test compares it with the folder."""
 
 LOCK_SECONDS = 5

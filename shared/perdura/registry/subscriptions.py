@@ -7,9 +7,9 @@ digest, not a flood.
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -32,10 +32,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from perdura.errors import Broken
 from perdura.metadata import Base
-from perdura.registry import credentials
-from perdura.settings import Settings
 
 KINDS: dict[str, str] = {
     "org.perdura.step.failed.v1": "failed",
@@ -46,7 +43,13 @@ KINDS: dict[str, str] = {
 """CloudEvent type → what a subscription calls it."""
 
 AT_ONCE = 500
-"""Notices of one message at most; the rest is counted, and told by the next."""
+"""Notices of one message to a program at most; the next ones follow at once."""
+
+LISTED = 50
+"""Lines of a mail at most; the rest is counted."""
+
+COUNTED = 100_000
+"""Notices that one mail covers at most."""
 
 GIVE_UP = 20
 """Failures in a row after which a subscription is paused."""
@@ -71,6 +74,8 @@ class Subscription(Base):
     failures: Mapped[int] = mapped_column(Integer, server_default="0")
     last_error: Mapped[str | None] = mapped_column(Text)
     sent_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    tried_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True))
+    """When it was last its turn, whatever came of it: accounts take turns."""
     next_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
     __table_args__ = (CheckConstraint("way IN ('email', 'webhook', 'cloudevents')", name="way"),)
@@ -89,8 +94,8 @@ class Notice(Base):
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
-    """A subscription with what it is to be told now; `more` notices wait behind them."""
+class Subscriber:
+    """One that has something to be told, locked for this transaction."""
 
     id: UUID
     account: UUID | None
@@ -98,107 +103,92 @@ class Due:
     way: str
     address: str
     secret: str
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What is to be told to whom now.
+
+    `covered` are the ids of the notices that this message tells of, by number and kind (`counts`, by type of event);
+    `notices` are those of them that it tells one by one. `more` wait for another message.
+    """
+
+    to: Subscriber
     notices: Sequence[tuple[int, UUID | None, dict[str, Any]]]
-    titles: dict[UUID, str]
+    titles: Mapping[UUID, str]
+    covered: Sequence[int]
+    counts: Mapping[str, int]
     more: int
 
 
-_SEALED = "sealed"
-
-
-def sealed(settings: Settings, subscription: UUID, secret: str) -> str:
-    """A secret as it is kept: encrypted with the newest of the keys that credentials are kept with.
-
-    Raises Broken when there is none.
-    """
-    key = credentials.keys(settings)[0]
-    kept = credentials.encrypted(secret, key, subscription, _SEALED)
-    return ":".join((_SEALED, credentials.key_id(key), base64.b64encode(kept).decode()))
-
-
-def opened(settings: Settings, subscription: UUID, kept: str) -> str:
-    """The secret that was kept; one from before secrets were sealed is as it is. Raises Broken if it is unreadable."""
-    mark, _, rest = kept.partition(":")
-    if mark != _SEALED:
-        return kept
-    key_id, _, ciphertext = rest.partition(":")
-    key = credentials.key_of(settings, key_id)
-    try:
-        return credentials.decrypted(base64.b64decode(ciphertext), key, subscription, _SEALED)
-    except ValueError as error:
-        raise Broken("The secret of a subscription cannot be read.", code="credential-unreadable") from error
-
-
-def seal_anew(connection: Connection, settings: Settings, limit: int = 1000) -> int:
-    """Seal with the newest key what another one sealed, or none; returns how many were. Raises Broken.
-
-    What cannot be read stays as it is: telling its subscription fails, and says why.
-    """
-    older = [credentials.key_id(key) for key in credentials.keys(settings)[1:]]
-    rows = connection.execute(
-        text("""
-            SELECT id, secret FROM subscription
-            WHERE secret <> '' AND (NOT starts_with(secret, :mark) OR split_part(secret, ':', 2) = ANY(:older))
-            ORDER BY id LIMIT :limit FOR UPDATE SKIP LOCKED
-        """),
-        {"mark": f"{_SEALED}:", "older": older, "limit": limit},
-    ).all()
-    moved = 0
-    for row in rows:
-        try:
-            secret = sealed(settings, row.id, opened(settings, row.id, row.secret))
-        except Broken:
-            continue
-        connection.execute(
-            text("UPDATE subscription SET secret = :secret WHERE id = :id"), {"id": row.id, "secret": secret}
-        )
-        moved += 1
-    return moved
-
-
-_DUE = text("""
+_TAKE = text("""
     SELECT id, account_id, owner, way, address, secret FROM subscription
     WHERE active AND next_at <= clock_timestamp()
         AND EXISTS (SELECT FROM notice WHERE notice.subscription_id = subscription.id)
-    ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED
+    ORDER BY (SELECT max(tried_at) FROM subscription AS other WHERE other.account_id = subscription.account_id)
+        NULLS FIRST, next_at
+    LIMIT 1 FOR UPDATE SKIP LOCKED
 """)
 
 
-def due(connection: Connection) -> Due | None:
-    """Lock and return one subscription with its notices; None when nothing is to be told."""
-    row = connection.execute(_DUE).one_or_none()
-    if row is None:
+def take(connection: Connection) -> Subscriber | None:
+    """Lock one that has something to be told, of the account whose turn it is; None when nothing is to be told."""
+    row = connection.execute(_TAKE).one_or_none()
+    return None if row is None else Subscriber(*row)
+
+
+_WAITING = text("""
+    SELECT id, event ->> 'type' AS type FROM notice WHERE subscription_id = :id ORDER BY id LIMIT :limit
+""")
+
+_LEASE = text("""
+    UPDATE subscription SET tried_at = clock_timestamp(), next_at = clock_timestamp() + interval '2 minutes'
+    WHERE id = :id
+""")
+
+
+def to_tell(connection: Connection, to: Subscriber) -> Due | None:
+    """What is to be told now, if anything; nobody else tells it meanwhile, unless whoever does has died.
+
+    A mail covers all that waits, and lists the first of it. A message to a program has all that it covers, one by one.
+    """
+    covers, lists = (COUNTED, LISTED) if to.way == "email" else (AT_ONCE, AT_ONCE)
+    waiting = connection.execute(_WAITING, {"id": to.id, "limit": covers}).all()
+    if not waiting:
         return None
-    notices = connection.execute(
-        text("SELECT id, archive_id, event FROM notice WHERE subscription_id = :id ORDER BY id LIMIT :limit"),
-        {"id": row.id, "limit": AT_ONCE},
-    ).all()
-    waiting: int = connection.execute(
-        text("SELECT count(*) FROM notice WHERE subscription_id = :id"), {"id": row.id}
+    number: int = connection.execute(
+        text("SELECT count(*) FROM notice WHERE subscription_id = :id"), {"id": to.id}
     ).scalar_one()
+    notices = connection.execute(
+        text("SELECT id, archive_id, event FROM notice WHERE id = ANY(:ids) ORDER BY id"),
+        {"ids": [notice.id for notice in waiting[:lists]]},
+    ).all()
     titles = connection.execute(
         text("SELECT id, title FROM archive WHERE id = ANY(CAST(:ids AS uuid[]))"),
         {"ids": [notice.archive_id for notice in notices if notice.archive_id is not None]},
     )
+    connection.execute(_LEASE, {"id": to.id})
     return Due(
-        row.id, row.account_id, row.owner, row.way, row.address, row.secret,
+        to,
         [(notice.id, notice.archive_id, notice.event) for notice in notices],
-        {title.id: title.title for title in titles}, waiting - len(notices),
-    )  # fmt: skip
+        {title.id: title.title for title in titles},
+        [notice.id for notice in waiting],
+        Counter(notice.type for notice in waiting),
+        number - len(waiting),
+    )
 
 
 def told(connection: Connection, due: Due) -> None:
-    """Forget what was told, and keep quiet for as long as the subscription wants."""
-    connection.execute(
-        text("DELETE FROM notice WHERE subscription_id = :id AND id <= :last"),
-        {"id": due.id, "last": due.notices[-1][0]},
-    )
+    """Forget what was told, and keep quiet for as long as the subscription wants, unless more waited already."""
+    connection.execute(text("DELETE FROM notice WHERE id = ANY(:ids)"), {"ids": due.covered})
     connection.execute(
         text("""
             UPDATE subscription SET failures = 0, last_error = NULL, sent_at = clock_timestamp(),
-                next_at = clock_timestamp() + greatest(every_minutes, 1) * interval '1 minute' WHERE id = :id
+                next_at = clock_timestamp()
+                    + CASE WHEN :more THEN 0 ELSE greatest(every_minutes, 1) END * interval '1 minute'
+            WHERE id = :id
         """),
-        {"id": due.id},
+        {"id": due.to.id, "more": due.more > 0},
     )
 
 
@@ -210,7 +200,7 @@ def not_told(connection: Connection, due: Due, error: str) -> None:
                 next_at = clock_timestamp() + least(interval '6 hours', interval '1 minute' * power(2, failures))
             WHERE id = :id
         """),
-        {"id": due.id, "error": error[:500], "most": GIVE_UP},
+        {"id": due.to.id, "error": error[:500], "most": GIVE_UP},
     )
 
 

@@ -12,25 +12,26 @@ import smtplib
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import delete, select
 from sqlalchemy.engine import Connection
 
 from perdura.accounts import directory, rights
 from perdura.accounts.principals import Permission
-from perdura.accounts.rights import Thing
 from perdura.clients import webhooks
 from perdura.clients.addresses import host_of
 from perdura.clients.connections import FAILURES, Connections
 from perdura.clients.reach import Reach
 from perdura.errors import PerduraError, Rejected, UpstreamUnavailable
-from perdura.registry import subscriptions
-from perdura.registry.subscriptions import KINDS, Due
+from perdura.registry import subscription_secrets, subscriptions
+from perdura.registry.subscriptions import KINDS, Due, Notice, Subscriber
+from perdura.registry.tables import Archive
 from perdura.runtime.environment import Environment
 from perdura.settings import Settings
 
@@ -38,54 +39,60 @@ _log = logging.getLogger(__name__)
 
 SECONDS = 10.0
 TIMEOUT = 10.0
-LISTED = 50
-"""Lines of a mail at most; the rest is counted."""
-
+"""Seconds that a receiver has to take a message and to answer, all in all."""
 Sender = Callable[[Settings, Due], None]
 
 
 def tick(environment: Environment, seconds: float = SECONDS) -> int:
-    """Tell what is due, for a while; returns how many messages were sent."""
+    """Tell what is due, for a while; returns how many messages were sent.
+
+    No transaction waits for a receiver: what is told is taken before, and forgotten once it was taken there.
+    """
     end, sent = time.monotonic() + seconds, 0
     while time.monotonic() < end:
         with environment.engine.begin() as connection:
-            due = subscriptions.due(connection)
-            if due is None:
+            to = subscriptions.take(connection)
+            if to is None:
                 return sent
-            seen = _visible(connection, due)
-            if not seen.notices:
-                subscriptions.told(connection, due)
-                continue
-            try:
-                SENDERS[due.way](environment.settings, seen)
-            except Exception as error:
-                said = error.message if isinstance(error, PerduraError) else type(error).__name__
-                _log.warning("subscription %s: %s", due.id, said)
-                subscriptions.not_told(connection, due, said)
-            else:
-                subscriptions.told(connection, due)
-                sent += 1
+            _forget_hidden(connection, to)
+            due = subscriptions.to_tell(connection, to)
+        if due is not None:
+            sent += _tell(environment, due)
     return sent
+
+
+def _tell(environment: Environment, due: Due) -> bool:
+    """Send one message and note how it went; whether it was taken. Whatever goes wrong is this subscription's alone."""
+    refused = None
+    try:
+        SENDERS[due.to.way](environment.settings, due)
+    except Exception as error:
+        refused = error.message if isinstance(error, PerduraError) else type(error).__name__
+        _log.warning("subscription %s: %s", due.to.id, refused)
+    with environment.engine.begin() as connection:
+        if refused is None:
+            subscriptions.told(connection, due)
+        else:
+            subscriptions.not_told(connection, due, refused)
+    return refused is None
 
 
 def seal_secrets(environment: Environment) -> None:
     """Keep the secrets of subscriptions under the newest key."""
     if environment.settings.credential_keys is not None:
         with environment.engine.begin() as connection:
-            subscriptions.seal_anew(connection, environment.settings)
+            subscription_secrets.seal_anew(connection, environment.settings)
 
 
-def _visible(connection: Connection, due: Due) -> Due:
-    """The subscription with those notices only that are about what its owner may see now."""
-    account = directory.find(connection, due.account) if due.account is not None else None
+def _forget_hidden(connection: Connection, to: Subscriber) -> None:
+    """Forget notices about what the owner of a subscription may not see now: they are neither told nor counted."""
+    account = directory.find(connection, to.account) if to.account is not None else None
     owner = None if account is None or account.disabled_at is not None else directory.principal_of(account, "session")
-    if owner is None or not owner.may(Permission.READ):
-        notices: Sequence[Any] = [notice for notice in due.notices if notice[1] is None]
-    else:
-        about = {notice[1] for notice in due.notices if notice[1] is not None}
-        seen = {thing for _, thing in rights.visible(connection, owner, ((Thing.ARCHIVE, one) for one in about))}
-        notices = [notice for notice in due.notices if notice[1] is None or notice[1] in seen]
-    return Due(due.id, due.account, due.owner, due.way, due.address, due.secret, notices, due.titles, due.more)
+    hidden = delete(Notice).where(Notice.subscription_id == to.id, Notice.archive_id.is_not(None))
+    if owner is not None and owner.may(Permission.READ):
+        seen = select(Archive.id).where(Archive.id == Notice.archive_id, rights.visible_archives(owner))
+        hidden = hidden.where(~seen.exists())
+    connection.execute(hidden)
 
 
 def _webhook(settings: Settings, due: Due) -> None:
@@ -99,7 +106,7 @@ def _webhook(settings: Settings, due: Due) -> None:
         }
         for _, archive, event in due.notices
     ]
-    body = json.dumps({"subscription": str(due.id), "notices": notices, "more": due.more}, ensure_ascii=False)
+    body = json.dumps({"subscription": str(due.to.id), "notices": notices, "more": due.more}, ensure_ascii=False)
     _post(settings, due, body.encode(), "application/json")
 
 
@@ -109,23 +116,23 @@ def _cloudevents(settings: Settings, due: Due) -> None:
 
 
 def _post(settings: Settings, due: Due, body: bytes, media_type: str) -> None:
-    reach = Reach(frozenset({host_of(due.address)}), allow_loopback=settings.allow_loopback_upstreams)
-    reach.check(due.address)
-    secret = subscriptions.opened(settings, due.id, due.secret)
+    reach = Reach(frozenset({host_of(due.to.address)}), allow_loopback=settings.allow_loopback_upstreams)
+    reach.check(due.to.address)
+    secret = subscription_secrets.opened(settings, due.to.id, due.to.secret)
     headers = webhooks.signature(secret, message_id(due), datetime.now(UTC), body)
-    answer = send(reach, due.address, {**headers, "Content-Type": media_type, "User-Agent": "perdura"}, body)
+    answer = send(reach, due.to.address, {**headers, "Content-Type": media_type, "User-Agent": "perdura"}, body)
     if not 200 <= answer < 300:
         raise Rejected(f"The address answered {answer}.", code="webhook-refused")
 
 
 def message_id(due: Due) -> str:
     """The id of what is sent: that of the last notice, so that what is sent again after a lost answer is known."""
-    return f"{due.id}.{due.notices[-1][0]}"
+    return f"{due.to.id}.{due.covered[-1]}"
 
 
 def send(reach: Reach, url: str, headers: Mapping[str, str], body: bytes) -> int:
     """POST to an address that was judged; redirects are not followed. Returns the status."""
-    connections = Connections(reach, (TIMEOUT, TIMEOUT))
+    connections = Connections(reach, (TIMEOUT, TIMEOUT), within=TIMEOUT)
     try:
         exchange = connections.send("POST", url, headers, body)
         exchange.close()
@@ -138,8 +145,10 @@ def send(reach: Reach, url: str, headers: Mapping[str, str], body: bytes) -> int
 
 def subject(due: Due) -> str:
     """What a mail is about, in one line."""
-    kinds = Counter(KINDS.get(str(event.get("type")), "test") for _, _, event in due.notices)
-    if len(due.notices) == 1 and not due.more:
+    kinds: Counter[str] = Counter()
+    for name, number in due.counts.items():
+        kinds[KINDS.get(name, "test")] += number
+    if len(due.covered) == 1 and not due.more:
         (_, archive, _), kind = due.notices[0], next(iter(kinds))
         return f"{kind}: {due.titles.get(archive, '') if archive else 'a test'}"[:150]
     counted = [f"{number} {kind}" for kind, number in sorted(kinds.items())]
@@ -149,13 +158,13 @@ def subject(due: Due) -> str:
 def mail(settings: Settings, due: Due) -> EmailMessage:
     """The mail with everything that is due; one line for each, and a link."""
     message = EmailMessage()
-    message["From"], message["To"] = settings.mail_from, due.address
+    message["From"], message["To"] = settings.mail_from, due.to.address
     message["Subject"] = " ".join(f"[{settings.organisation}] {subject(due)}".split())
     message["Date"] = format_datetime(datetime.now(UTC))
     message["Message-ID"] = f"<{message_id(due)}@{settings.mail_from.rpartition('@')[2].rstrip('>')}>"
     message["Auto-Submitted"] = "auto-generated"
-    lines = [_line(settings, due, archive, event) for _, archive, event in due.notices[:LISTED]]
-    left = len(due.notices) - len(lines) + due.more
+    lines = [_line(settings, due, archive, event) for _, archive, event in due.notices]
+    left = len(due.covered) - len(lines) + due.more
     if left:
         lines.append(f"… and {left} more: {settings.base_url}/failures")
     lines += ["", f"You asked for this: {settings.base_url}/notifications"]

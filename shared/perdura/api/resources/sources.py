@@ -21,7 +21,7 @@ from perdura.api.models.sources import (
 from perdura.api.operations import Call, Section
 from perdura.api.problems import FieldError, Problem, blaming, not_found
 from perdura.recordable import recordable
-from perdura.registry import credentials, subscriptions
+from perdura.registry import credentials, subscription_secrets
 from perdura.runtime.budget import registry_budget
 from perdura.runtime.extras import credential_of
 from perdura.sources import listing, search
@@ -126,7 +126,7 @@ def renew_credentials(call: Call) -> Renewed:
     number = 0
     while moved := credentials.renew(call.connection, call.services.settings):
         number += moved
-    while moved := subscriptions.seal_anew(call.connection, call.services.settings):
+    while moved := subscription_secrets.seal_anew(call.connection, call.services.settings):
         number += moved
     return Renewed(credentials=number)
 

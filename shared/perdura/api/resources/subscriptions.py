@@ -25,6 +25,7 @@ from perdura.api.operations import Call, Section
 from perdura.api.problems import FieldError, Problem, not_found
 from perdura.api.queries.rows import AnyRow
 from perdura.ids import new_id
+from perdura.registry import subscription_secrets
 from perdura.registry import subscriptions as registry
 from perdura.registry.subscriptions import Subscription
 
@@ -80,7 +81,7 @@ def make(call: Call, body: SubscriptionRequest) -> tuple[UUID, str | None]:
         if settings.credential_keys is None:
             raise Problem(409, "No keys are set here with which a secret could be kept.", "no-credential-key")
         secret = f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
-        kept = registry.sealed(settings, subscription, secret)
+        kept = subscription_secrets.sealed(settings, subscription, secret)
     call.connection.execute(
         insert(Subscription).values(
             id=subscription,
