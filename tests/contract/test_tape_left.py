@@ -215,6 +215,18 @@ def test_a_job_whose_answer_was_lost_is_called_off_once_no_worker_can_be_asking(
     assert left.noted.job_id == job
 
 
+def test_a_job_whose_answer_was_lost_is_called_off_although_fts_has_us_in_another_vo_since(left: Left) -> None:
+    job = left.under_way(answered=False)
+    left.cancel()
+    with left.database.begin() as connection:
+        earlier = "UPDATE tape_job SET intended_at = clock_timestamp() - interval '16 minutes', asked_as = :job"
+        connection.execute(text(earlier), {"job": job})
+    left.tape.vo = "archives"
+    assert left.tick() == ["org.perdura.premis.recorded.v1"]
+    assert left.tape.states[job].state == "cancelled"
+    assert left.noted.job_id == job
+
+
 def test_a_job_whose_answer_was_lost_is_not_gone_because_another_fts_does_not_know_it(left: Left) -> None:
     job = left.under_way(answered=False)
     with left.database.begin() as connection:
