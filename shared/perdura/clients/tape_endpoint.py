@@ -23,6 +23,8 @@ BULK = 200
 CHUNK = 1 << 20
 REQUEST_ID = re.compile(r"[A-Za-z0-9._~:-]{1,200}")
 """Ids of stage requests that may stand in a path."""
+CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)", re.ASCII)
+UNSATISFIED_RANGE = re.compile(r"bytes \*/(\d{1,19})", re.ASCII)
 DIGEST = re.compile(r"adler32=([0-9a-fA-F]{1,8})", re.IGNORECASE)
 
 
@@ -127,7 +129,10 @@ class TapeEndpoint:
         return Stored(int(size), match[1].lower().zfill(8) if match else None)
 
     def read(self, path: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        """Bytes of a file that is on disk; raises NotStored, TapeUnavailable (also when it is only on tape)."""
+        """Bytes of a file that is on disk; fewer than asked for only where the file ends before.
+
+        Raises NotStored; TapeUnavailable also when the file is only on tape, or other bytes than those come.
+        """
         end = "" if length is None else str(offset + length - 1)
         whole = offset == 0 and length is None
         headers = self._headers(None if whole else {"Range": f"bytes={offset}-{end}"})
@@ -136,17 +141,22 @@ class TapeEndpoint:
             with self._client.stream("GET", self._file(path), headers=headers) as answer:
                 if answer.status_code == 404:
                     raise NotStored(f"the tape endpoint has no {path}")
+                if answer.status_code == 416 and _ends_before(answer, offset):
+                    return
                 if answer.status_code != (200 if whole else 206):
                     raise TapeUnavailable(f"the tape endpoint answered {answer.status_code} to GET {path}")
+                bounded.refuse_coded(answer.headers)
                 told = answer.headers.get("Content-Length", "")
-                expected = int(told) if told.isdigit() else -1
+                promised = (int(told) if told.isdigit() else None) if whole else _range_size(answer, offset, length)
                 for data in answer.iter_raw(CHUNK):
                     done += len(data)
+                    if promised is not None and done > promised:
+                        raise TapeGarbled(f"the tape endpoint gave more than the {promised} bytes it promised")
                     yield data
         except httpx.HTTPError as error:
             raise TapeUnavailable(f"reading from tape broke off after {done} bytes: {type(error).__name__}") from error
-        if expected not in (-1, done):
-            raise TapeUnavailable(f"reading from tape broke off after {done} of {expected} bytes")
+        if promised not in (None, done):
+            raise TapeUnavailable(f"reading from tape broke off after {done} of {promised} bytes")
 
     def api(self) -> str:
         """Address of the Tape REST API, discovered once; raises TapeRefused when there is none of version 1."""
@@ -223,6 +233,25 @@ class TapeEndpoint:
     def release(self, request: str, paths: Sequence[str]) -> None:
         """Let the endpoint evict staged files."""
         self._call("POST", f"release/{request}", {"paths": list(paths)})
+
+
+def _range_size(answer: httpx.Response, offset: int, length: int | None) -> int:
+    """Bytes of an answer to a ranged GET; raises TapeGarbled where they are not those asked for (RFC 9110, 14.4)."""
+    told = answer.headers.get("Content-Range", "")
+    match = CONTENT_RANGE.fullmatch(told)
+    if match is not None:
+        first, last = int(match[1]), int(match[2])
+        at_end = match[3] != "*" and last + 1 == int(match[3])
+        fits = length is None or last - first + 1 == length or (at_end and last - first + 1 < length)
+        if first == offset <= last and fits and (at_end or length is not None):
+            return last - first + 1
+    raise TapeGarbled(f"the tape endpoint gave bytes that were not asked for: {told[:80] or 'it does not say which'}")
+
+
+def _ends_before(answer: httpx.Response, offset: int) -> bool:
+    """Whether a range cannot be given because the file has no bytes there."""
+    match = UNSATISFIED_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    return match is not None and int(match[1]) <= offset
 
 
 def _text(value: object) -> str | None:

@@ -245,6 +245,8 @@ def _to_be_continued(found: Recall, progress: Progress, tape: TapeSystem, ports:
     """Go on at once where only time was up; after a while, or with the file staged anew, where the reading broke."""
     further = replace(found, reading=progress.reading)
     if not progress.broken:
+        if progress.reading.again and not found.reading.again:
+            log.warning("what came from tape differs; it is read once more", extra={"archive": found.archive.id})
         return Outcome(StepState.QUEUED, checkpoint=further.checkpoint())
     brought = progress.reading.state.offset > found.reading.state.offset
     further = replace(further, broken=0 if brought else found.broken + 1)

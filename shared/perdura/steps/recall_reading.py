@@ -66,9 +66,10 @@ def reading_from(document: Mapping[str, Any] | None) -> Reading:
 def read_on(target: Target, reading: Reading, fetch: Callable[[int, int], Iterator[bytes]], ports: Ports) -> Progress:
     """Read on until all is there, time is up or the tape system breaks off.
 
-    `fetch` gives so many bytes of the file on tape from an offset on. A difference that rests on digests continued from
-    another invocation is believed when a second reading finds it too. Raises Broken when time is up and the digests
-    cannot be continued on this machine, Retryable when the store does not answer.
+    `fetch` gives so many bytes of the file on tape from an offset on; fewer where it ends before. A difference is
+    believed when a second reading finds it too: an answer may be spoilt on its way, and no copy is condemned for that.
+    Raises Broken when time is up and the digests cannot be continued on this machine, Retryable when the store does
+    not answer.
     """
     wanted = {name: target.checksums[name] for name in HASHED if name in target.checksums}
     if not resumes(tuple(wanted)):
@@ -121,16 +122,19 @@ def _read_on(
     if not result.wrong:
         info = kept.finish()
         return Progress(reading, result if info is None else replace(result, ref=info.ref))
-    if reading.state.offset and not reading.again:
+    if not reading.again:
         return Progress(Reading(again=True))
     return Progress(reading, result)
 
 
 def _fetched(target: Target, done: int, fetch: Callable[[int, int], Iterator[bytes]]) -> Iterator[memoryview]:
-    """What is still to be read; raises UpstreamUnavailable also where the tape system has the file no longer."""
+    """What is still to be read, never more; raises UpstreamUnavailable where more comes or the file is gone."""
     left = target.size - done
     try:
         for chunk in fetch(target.offset + done, left) if left else ():
+            left -= len(chunk)
+            if left < 0:
+                raise UpstreamUnavailable("more bytes came from tape than were asked for")
             yield memoryview(chunk)
     except NotStored as error:
         raise UpstreamUnavailable(error.message) from error

@@ -163,3 +163,50 @@ def test_the_size_of_a_file_that_is_compressed_is_told() -> None:
         return httpx.Response(200, headers={"Content-Length": str(1 << 40), "Content-Encoding": "gzip"})
 
     assert TapeEndpoint(URL, transport=httpx.MockTransport(answer)).stat("/a.tar.gz") == Stored(1 << 40, None)
+
+
+def reading(answer: httpx.Response) -> bytes:
+    """What is read where the bytes 100 to 199 of a file are asked for."""
+    there = TapeEndpoint(URL, transport=httpx.MockTransport(lambda _: answer))
+    return b"".join(there.read("/a", 100, 100))
+
+
+def ranged(told: str | None, size: int, **headers: str) -> httpx.Response:
+    said = {} if told is None else {"Content-Range": told}
+    return httpx.Response(206, content=iter([b"x" * size]), headers={**said, **headers})
+
+
+@pytest.mark.parametrize("total", ["200", "1000", "*"])
+def test_a_range_is_read_as_it_was_asked_for(total: str) -> None:
+    assert len(reading(ranged(f"bytes 100-199/{total}", 100))) == 100
+
+
+def test_a_file_that_ends_before_gives_what_it_has() -> None:
+    assert len(reading(ranged("bytes 100-149/150", 50))) == 50
+    assert reading(httpx.Response(416, headers={"Content-Range": "bytes */100"})) == b""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        ranged("bytes 100-149/1000", 50),
+        ranged("bytes 100-149/*", 50),
+        ranged("bytes 500-599/1000", 100),
+        ranged("bytes 0-99/1000", 100),
+        ranged("bytes 100-249/1000", 150),
+        ranged("bytes 100-199/1000", 99),
+        ranged("bytes 100-199/1000", 101),
+        ranged("bytes 199-100/1000", 100),
+        ranged("bytes 100-199", 100),
+        ranged(None, 100),
+        ranged(None, 100, **{"Content-Length": "100"}),
+        ranged("bytes 100-199/1000", 100, **{"Content-Encoding": "gzip"}),
+        httpx.Response(200, content=b"x" * 100),
+        httpx.Response(416, headers={"Content-Range": "bytes */1000"}),
+        httpx.Response(416),
+    ],
+    ids=str,
+)
+def test_bytes_that_were_not_asked_for_are_not_read(answer: httpx.Response) -> None:
+    with pytest.raises(TapeUnavailable):
+        reading(answer)

@@ -28,6 +28,17 @@ DATA = bytes(range(256)) * 100
 PATH = f"{ARCHIVE}/{AIP}.tar"
 
 
+LARGE = bytes(range(251)) * 400
+PART = 128 * 60
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of a few kilobytes instead of many megabytes."""
+    monkeypatch.setattr(kept_open, "_SMALLEST_PART", PART)
+    monkeypatch.setattr(recall_reading, "UNKEPT", PART)
+
+
 def json_round(view: ArchiveView) -> ArchiveView:
     """The Archive as it comes back from the registry."""
     return replace(view, step=replace(view.step, checkpoint=json.loads(json.dumps(view.step.checkpoint))))
@@ -155,12 +166,61 @@ def test_a_drill_keeps_nothing_and_renews_the_copys_proof() -> None:
 
 def test_bytes_that_are_not_what_was_archived_are_not_kept() -> None:
     bench = Bench(b"x" + DATA[1:])
+    assert bench.run().state is StepState.QUEUED
     outcome = bench.run()
     assert (outcome.state, outcome.error_code) == (StepState.FAILED, "fixity-mismatch")
     assert list(bench.store.list("perdura-dips", "")) == []
     assert outcome.facts[0].type == "org.perdura.fixity.failed.v1"
     assert outcome.facts[0].data["location"] == "tape"
     assert [copy.state for copy in outcome.copies] == [CopyState.DAMAGED]
+
+
+@pytest.mark.parametrize("drill", [False, True])
+@pytest.mark.parametrize("change", ["short", "shifted", "spoilt"])
+def test_one_bad_answer_does_not_condemn_a_good_copy(change: str, drill: bool) -> None:
+    bench = Bench(drill=drill)
+    read = bench.tape.read
+
+    def bad_once(path: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        bench.tape.read = read  # type: ignore[method-assign]
+        yield {"short": DATA[: len(DATA) // 2], "shifted": b"x" + DATA[:-1], "spoilt": DATA[:-1] + b"x"}[change]
+
+    bench.tape.read = bad_once  # type: ignore[method-assign]
+    first, second = bench.run(), bench.run()
+    assert (first.state, first.copies, first.events, first.facts) == (StepState.QUEUED, (), (), ())
+    assert second.state is StepState.COMPLETED
+    assert [copy.state for copy in second.copies] == [CopyState.HELD]
+
+
+def test_a_file_that_is_shorter_on_tape_is_damaged() -> None:
+    bench = Bench(DATA[:-1])
+    assert bench.run().state is StepState.QUEUED
+    outcome = bench.run()
+    assert (outcome.error_code, [copy.state for copy in outcome.copies]) == ("fixity-mismatch", [CopyState.DAMAGED])
+    assert f"{len(DATA) - 1} bytes, not {len(DATA)}" in outcome.message
+
+
+@pytest.mark.usefixtures("parts")
+@pytest.mark.parametrize("drill", [False, True])
+@pytest.mark.parametrize("size", [PART * 3, PART * 3 + 1])
+def test_no_more_is_taken_than_was_asked_for(size: int, drill: bool) -> None:
+    """An endless answer ends the reading, also where the parts of the upload are just full."""
+    bench = Bench(LARGE[:size], drill=drill)
+    taken = itertools.count()
+
+    def endless(path: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        yield LARGE[offset : offset + (length or 0)]
+        while True:
+            assert next(taken) < 100
+            yield bytes(1000)
+
+    bench.tape.read = endless  # type: ignore[method-assign]
+    outcomes = [bench.run()]
+    while outcomes[-1].state in (StepState.WAITING, StepState.QUEUED):
+        outcomes.append(bench.run())
+    assert (outcomes[-1].state, outcomes[-1].error_code) == (StepState.BLOCKED, "staging-failed")
+    assert all(outcome.copies == () for outcome in outcomes)
+    assert list(bench.store.list("perdura-dips", "")) == []
 
 
 def test_a_file_lost_on_tape_is_shown_to_a_person() -> None:
@@ -280,17 +340,6 @@ def test_a_reading_that_breaks_off_is_done_again_and_then_staged_anew() -> None:
     bench.tape.read = read  # type: ignore[method-assign]
     assert bench.run().state is StepState.COMPLETED
     assert len(bench.tape.staged_before) == 2
-
-
-LARGE = bytes(range(251)) * 400
-PART = 128 * 60
-
-
-@pytest.fixture
-def parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Parts of a few kilobytes instead of many megabytes."""
-    monkeypatch.setattr(kept_open, "_SMALLEST_PART", PART)
-    monkeypatch.setattr(recall_reading, "UNKEPT", PART)
 
 
 def hurried(bench: Bench, looks: int) -> None:
