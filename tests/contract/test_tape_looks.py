@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
 
 from perdura.clients.fts_answers import FtsRefused
 from perdura.ports import TapeJob
@@ -139,14 +140,17 @@ def test_a_look_that_one_archive_makes_fail_is_taken_at_each_alone(
     assert states(world) == {"completed": 2, "waiting": 1}
 
 
+@pytest.mark.parametrize("error", [TypeError("nobody thought of this"), OperationalError("SELECT", None, OSError())])
 @pytest.mark.parametrize("duty", ["perdura.runtime.tape_left.call_off", "perdura.runtime.tape.drill"])
-def test_a_duty_that_fails_keeps_no_aip_waiting(database: Engine, duty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_duty_that_fails_keeps_no_aip_waiting(
+    database: Engine, duty: str, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = world_of(database, tape_drill_days=1)
     submitted(world, 2)
     world.tape.tick()
 
     def fails(*_: Any) -> None:
-        raise TypeError("nobody thought of this")
+        raise error
 
     monkeypatch.setattr(duty, fails)
     world.due()

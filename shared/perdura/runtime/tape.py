@@ -52,13 +52,11 @@ def tick(environment: Environment) -> Sequence[CloudEvent]:
 
 
 def _done(duty: str, work: Callable[[], Sequence[CloudEvent] | None]) -> Sequence[CloudEvent]:
-    """The CloudEvents of a duty; one that fails by an error of ours is left to the next tick."""
+    """The CloudEvents of a duty; one that fails, be it by a statement that takes too long, is left to the next tick."""
     try:
         return work() or ()
     except Exception as error:
-        if passing(error):
-            raise
-        _log.exception("not done: %s", duty)
+        _log.error("not done: %s", duty, exc_info=None if passing(error) else error)
         return ()
 
 
