@@ -1,4 +1,4 @@
-"""The part of kustomize that our own `infra/` uses: resources, namespace, images and patches; the rest is refused.
+"""The part of kustomize that our own `infra/` uses: resources, namespace, images, patches and, of Jobs, nameSuffix.
 
 Neither kustomize nor kubectl can be had where Perdura runs as one command, and the local broker and the manifest
 checker must see what a cluster would see; the tests compare it with kubectl where there is one.
@@ -22,7 +22,9 @@ except ImportError:
 
 Document = dict[str, Any]
 
-_UNDERSTOOD = frozenset({"apiVersion", "kind", "metadata", "namespace", "resources", "components", "images", "patches"})
+_UNDERSTOOD = frozenset(
+    {"apiVersion", "kind", "metadata", "namespace", "resources", "components", "images", "patches", "nameSuffix"}
+)
 
 
 class BadManifest(Broken):
@@ -91,6 +93,8 @@ def _build(file: Path) -> list[Document]:
     for entry in kustomization.get("components", []):
         documents = _patched(documents, file.parent / entry / "kustomization.yaml")
     _apply(documents, kustomization, file)
+    if suffix := kustomization.get("nameSuffix"):
+        _suffix(documents, suffix, file)
     return documents
 
 
@@ -117,6 +121,14 @@ def _apply(documents: list[Document], kustomization: Mapping[str, Any], file: Pa
                 document["metadata"]["name"] = namespace
             else:
                 document.setdefault("metadata", {})["namespace"] = namespace
+
+
+def _suffix(documents: list[Document], suffix: str, file: Path) -> None:
+    """Name resources by a suffix: Jobs alone, for nothing refers to them by their names."""
+    if any(document["kind"] != "Job" for document in documents):
+        raise BadManifest(f"{file}: nameSuffix is understood of Jobs only")
+    for document in documents:
+        document["metadata"]["name"] += suffix
 
 
 def _patch(documents: list[Document], patch: Mapping[str, Any], file: Path) -> None:

@@ -129,6 +129,40 @@ def test_the_broker_takes_events_with_the_token_that_functions_are_given(tmp_pat
     assert policy["spec"]["from"] == [{"ref": allowed}]
 
 
+def yours(folder: Path, *components: str) -> Path:
+    """The three kustomizations that the README tells to make, beside a copy of ours."""
+    shutil.copytree(KNATIVE, folder / "knative")
+    text = (KNATIVE / "README.md").read_text()
+    for name, body in re.findall(r"# (yours/\S*kustomization\.yaml)[^\n]*\n(.*?)```", text, re.DOTALL):
+        file = folder / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        kustomization = yaml.safe_load(body.replace("sha256:…", f"sha256:{'1' * 64}"))
+        if "nameSuffix" in kustomization:
+            kustomization["components"] += [f"../../knative/components/{component}" for component in components]
+        file.write_text(yaml.safe_dump(kustomization))
+    return folder / "yours"
+
+
+@pytest.mark.parametrize("components", [(), ("openshift",)])
+def test_the_migration_is_a_job_of_its_release_and_comes_before_the_functions(
+    components: tuple[str, ...], tmp_path: Path
+) -> None:
+    folder = yours(tmp_path, *components)
+    [job] = render(folder / "migration")
+    assert (job["kind"], job["metadata"]["name"]) == ("Job", "migration-1-4-0")
+    assert [finding for checked in check([job], known_schemas(), core=True) for finding in checked.findings] == []
+    images = {
+        container["image"]
+        for document in [job, *render(folder)]
+        if document["kind"] == "Job" or "serving" in document["apiVersion"]
+        for container in document["spec"]["template"]["spec"]["containers"]
+    }
+    assert images == {f"registry.your.org/perdura@sha256:{'1' * 64}"}
+    assert "Job" not in {document["kind"] for document in render(folder)}
+    assert in_order(by_kubectl(folder / "migration")) == [job]
+    assert in_order(by_kubectl(folder)) == in_order(render(folder))
+
+
 @pytest.mark.parametrize("name", COMPONENTS)
 def test_components_fit_the_base(name: str, tmp_path: Path) -> None:
     rendered = render(overlay(tmp_path, name))
@@ -165,7 +199,7 @@ HOLDERS = {
 
 def test_a_secret_is_read_by_whoever_needs_it_only(base: list[Document]) -> None:
     read: dict[str, set[str]] = {}
-    for document in base:
+    for document in [*base, *render(KNATIVE / "migration")]:
         template = document.get("spec", {}).get("template")
         for container in template["spec"]["containers"] if template else ():
             for source in container.get("envFrom", ()):
