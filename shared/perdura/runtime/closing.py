@@ -30,7 +30,7 @@ PREMIS_TYPES: Mapping[str, str] = {
     "ingest": "validation",
     "preserve": "creation",
     "archive": "replication",
-    "recall": "accession",
+    "recall": "recovery",
     "verify": "fixity check",
     "publish": "dissemination",
     "notify": "dissemination",
