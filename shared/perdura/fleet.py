@@ -245,7 +245,7 @@ class Archivematica(Protocol):
         ...
 
     def stored_as(self, name: str, since: datetime) -> tuple[Stored, ...]:
-        """AIPs stored since then whose file name begins with that name."""
+        """AIPs stored since then that were made of the transfer of exactly that name."""
         ...
 
     def pointer(self, package: UUID) -> bytes | None:

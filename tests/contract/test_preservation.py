@@ -22,7 +22,7 @@ from tests.peers.archivematica.clock import SteppedClock
 from tests.peers.archivematica.driver import FINAL, Driver, instance
 from tests.peers.archivematica.pipeline import Pipeline, Plan
 from tests.peers.archivematica.server import FakeArchivematica
-from tests.peers.test_archivematica_driver import Scene, any_plan
+from tests.peers.test_archivematica_driver import Scene, aips_of, any_plan
 
 ONE = Terms("one", 2, None, "automated", str(new_id()))
 TWO = Terms("two", 4, 1000, "automated", str(new_id()))
@@ -255,6 +255,7 @@ def test_in_bad_weather_each_package_ends_in_one_aip_or_by_name_with_this_book_t
     cases = scene.driver.cases.values()
     assert all(case.state in FINAL for case in cases)
     assert max(scene.started().values()) == 1
+    assert max(aips_of(scene).values()) == 1
     done = [case for case in cases if case.state in {StepState.COMPLETED, StepState.COMPLETED_WITH_WARNINGS}]
     assert len({case.outcome.packages[0].id for case in done if case.outcome}) == len(done) > 15
     assert all(case.outcome and case.outcome.error_code and case.outcome.message for case in cases if case not in done)

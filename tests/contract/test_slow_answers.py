@@ -7,13 +7,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from uuid import UUID
 
 import pytest
+from pydantic import SecretStr
 
 from perdura.clients import connections
+from perdura.clients.archivematica import exchange
+from perdura.clients.archivematica.patience import while_there_is_time
+from perdura.clients.archivematica.storage_service import StorageService
 from perdura.clients.http import HttpClient, Limits
 from perdura.clients.reach import Reach
 from perdura.errors import UpstreamUnavailable
+from perdura.fleet import ArchivematicaUnavailable
+from perdura.storage.timed import TimeUp
 
 
 @contextmanager
@@ -63,6 +70,37 @@ def test_an_answer_that_trickles_is_given_up(monkeypatch: pytest.MonkeyPatch, at
         pytest.raises(UpstreamUnavailable),
     ):
         client.get(url)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("at_once", "piece"),
+    [
+        pytest.param(b"", b"H", id="a status line"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX-Long: ", b"a", id="a header"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 9000\r\n\r\n", b" ", id="a body"),
+    ],
+)
+def test_an_archivematica_that_trickles_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, at_once: bytes, piece: bytes
+) -> None:
+    monkeypatch.setattr(exchange, "WHOLE_SECONDS", 0.5)
+    began = time.monotonic()
+    with trickling(at_once, piece) as url, pytest.raises(ArchivematicaUnavailable):
+        exchange.Exchange(url, "user", SecretStr("key")).ask("GET", "/api/v2beta/package/")
+    assert time.monotonic() - began < 5
+
+
+def test_the_first_byte_of_an_aip_is_waited_for_only_while_there_is_time() -> None:
+    began = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with (
+            pytest.raises(TimeUp),
+            while_there_is_time(lambda: time.monotonic() - began > 0.5),
+            StorageService(exchange.Exchange(url, "user", SecretStr("key"))).download(UUID(int=1)),
+        ):
+            pass
     assert time.monotonic() - began < 5
 
 

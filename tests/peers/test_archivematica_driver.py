@@ -25,15 +25,15 @@ from perdura.errors import Broken
 from perdura.fleet import ArchivematicaUnavailable, Stage, Submission, Unit, UnitState
 from perdura.outcome import Outcome, StepState
 from perdura.settings import Settings
-from perdura.steps import preserve
+from perdura.steps import preserve, preserve_archivematica_source
 from perdura.steps.preserve_archivematica_decisions import Patience, on_unit
 from perdura.steps.preserve_outsized import KEY as JOB
 from perdura.storage.memory import MemoryStore
 from perdura.storage.store import ObjectRef
 from tests.peers.archivematica import aip, server
 from tests.peers.archivematica.clock import BEGIN, SteppedClock
-from tests.peers.archivematica.driver import FINAL, Case, Driver, instance
-from tests.peers.archivematica.pipeline import EICAR, Pipeline, Plan, Stored
+from tests.peers.archivematica.driver import FINAL, Case, Driver, instance, zipped_bag
+from tests.peers.archivematica.pipeline import DELETE, EICAR, EXTRACT, Pipeline, Plan, Stored
 from tests.peers.archivematica.server import FakeArchivematica
 from tests.shared_data import reference_data
 
@@ -470,6 +470,38 @@ def test_nothing_is_sent_to_a_configuration_by_which_no_aip_comes_about(question
     assert sum(scene.started().values()) == 0
 
 
+def with_a_zip(*choices: tuple[str, str]) -> tuple[Scene, Case]:
+    """A package that holds a zip, under a configuration with these choices."""
+    scene = Scene()
+    scene.pipeline.choices |= dict(choices)
+    case = scene.driver.add(1, {"data.zip": zipped_bag({"in.txt": b"x"}), "r.txt": b"r"})
+    scene.driver.run(3600, tick=5)
+    return scene, case
+
+
+def test_nothing_is_sent_to_a_configuration_that_deletes_the_packages_it_extracts() -> None:
+    scene, case = with_a_zip(EXTRACT, DELETE)
+    assert case.outcome is not None
+    assert (case.state, case.outcome.error_code) == (StepState.BLOCKED, "configuration-drops-files")
+    assert sum(scene.started().values()) == 0
+
+
+def test_a_configuration_that_deletes_packages_would_lose_what_was_submitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preserve_archivematica_source, "_DROPS_PACKAGES", {"never": "asked"})
+    _, case = with_a_zip(EXTRACT, DELETE)
+    assert case.outcome is not None
+    assert case.outcome.error_code == "file-lost"
+
+
+def test_extracted_packages_are_kept_beside_what_they_hold() -> None:
+    _, case = with_a_zip(EXTRACT)
+    assert case.outcome is not None
+    assert case.state is StepState.COMPLETED, case.outcome.message
+    paths = {file.path for _, files in case.outcome.files for file in files}
+    assert {"data/objects/data.zip", "data/objects/r.txt"} <= paths
+    assert any(path.endswith("/in.txt") for path in paths)
+
+
 def test_the_choices_of_a_configuration_are_read_as_archivematica_shows_them() -> None:
     sample = reference_data("archivematica", "samples", "s3storeProcessingMCP.xml")
     reply = httpx.Response(200, content=sample.read_bytes())
@@ -491,7 +523,7 @@ def test_a_package_without_payload_is_never_sent() -> None:
     case = scene.driver.add(1, {})
     empty = scene.driver.add(2, {"": b""})
     del scene.driver.cases[empty.view.id]
-    data = __import__("tests.peers.archivematica.driver", fromlist=["zipped_bag"]).zipped_bag({})
+    data = zipped_bag({})
     (sip,) = case.view.packages
     info = scene.store.put(sip.bucket, sip.key, data).info
     case.view = replace(
@@ -725,11 +757,19 @@ def test_a_thousand_packages_with_random_faults_each_end_in_one_aip_or_by_name()
     assert all(count == 1 for count in scene.started().values())
     done = [case for case in cases if case.state in {StepState.COMPLETED, StepState.COMPLETED_WITH_WARNINGS}]
     assert len({case.outcome.packages[0].id for case in done if case.outcome}) == len(done)
+    assert max(aips_of(scene).values()) == 1
+    assert all(aips_of(scene)[str(case.view.id)] == 1 for case in done)
     assert all(case.outcome and case.outcome.error_code and case.outcome.message for case in cases if case not in done)
     harmless = [case for case in cases if plans[case.view.id] == Plan(callback=plans[case.view.id].callback)]
     assert sum(case in done for case in harmless) >= 0.97 * len(harmless)
     assert sum(case.died for case in cases) > 0
     assert len(done) > 700
+
+
+def aips_of(scene: Scene) -> Counter[str]:
+    """AIPs in all Storage Services by the Archive that their names begin with, whatever became of their steps."""
+    stored = (each for pipeline in scene.pipelines.values() for each in pipeline.stored.values())
+    return Counter(each.made.name[:36] for each in stored if each.kind == "AIP")
 
 
 def any_plan(chance: random.Random) -> Plan:

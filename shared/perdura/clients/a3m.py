@@ -5,7 +5,7 @@ a3m is AGPL-3.0 and wants Python 3.12 or later: it is never imported, only run w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from perdura.clients.processes import run_to_end
@@ -29,10 +29,13 @@ class A3mFailed(Rejected):
     code = "a3m-failed"
 
 
-def make_aip(program: Path, transfer: Path, work: Path, name: str, seconds: float) -> Path:
+def make_aip(
+    program: Path, transfer: Path, work: Path, name: str, seconds: float, near: Callable[[], bool] = lambda: False
+) -> Path:
     """Run a3m on an unpacked transfer; gives back the file that it stored below `work`.
 
-    Raises A3mFailed when it fails, Broken when it cannot be run, TimeUp when it takes longer than `seconds`.
+    Raises A3mFailed when it fails, Broken when it cannot be run, TimeUp when it takes longer than `seconds`
+    or than there is time (`near`).
     """
     share = work / "share"
     for folder in _FOLDERS:
@@ -42,7 +45,7 @@ def make_aip(program: Path, transfer: Path, work: Path, name: str, seconds: floa
     told = work / "a3m.log"
     with told.open("wb") as log:
         try:
-            returned = run_to_end(command, _environment(program, work, share), work, log, seconds)
+            returned = run_to_end(command, _environment(program, work, share), work, log, seconds, near)
         except OSError as error:
             raise Broken(f"a3m cannot be run: {error.strerror}", code="no-a3m") from error
     text = _last_words(told)

@@ -65,9 +65,8 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
             return outcome
         checks = tuple(act.event for act in virus_checks(plan.scanning, plan.about_sip, files))
         try:
-            made = make_aip(
-                Path(program), work / "transfer", work, str(archive.id), ports.settings.invocation_seconds * 0.8
-            )
+            limit = ports.settings.invocation_seconds * 0.8
+            made = make_aip(Path(program), work / "transfer", work, str(archive.id), limit, near=ports.deadline.near)
             outcome = _taken_over(archive, made, ports)
         except Rejected as error:
             return Outcome(StepState.FAILED, error_code=error.code, message=error.message, events=checks)

@@ -29,6 +29,11 @@ _NO_AIP = {
     "433f4e6b-1ef4-49f8-b1e4-49693791a806": "rejects every AIP",
 }
 """Choices by which no AIP comes about, or the pipeline is wedged beyond a restart (archivematica.md 1.6, 3.5)."""
+_DROPS_PACKAGES = {
+    "dec97e3c-5598-4b99-b26e-f87a435a6b7f": "01d80b27-4ad1-4bd1-8f8d-f819f18bf685",
+    "f19926dd-8fb5-4c79-8ade-c83f61f55b40": "85b1e45d-8f98-4cae-8336-72f40e12cbef",
+}
+"""*Extract packages*: Yes, and *Delete package after extraction*: Yes (1.6)."""
 _SUFFIXES = {"zip": ".zip", "tar.gz": ".tar.gz", "tar": ".tar.gz"}
 
 
@@ -131,6 +136,13 @@ def check(archivematica: Archivematica, start: Start, ports: Ports) -> None:
                 f"Change its answer to {question}.",
                 code="configuration-without-aip",
             )
+    if _DROPS_PACKAGES.items() <= choices.items():
+        raise Broken(
+            f"{archivematica.terms.name}'s processing configuration {start.configuration!r} extracts zip files and the "
+            "like and deletes them, so that what was submitted is not in the AIP. Change its answer to "
+            "'Delete package after extraction' (f19926dd-8fb5-4c79-8ade-c83f61f55b40).",
+            code="configuration-drops-files",
+        )
     folder, _, entry = start.path.rpartition("/")
     try:
         seen = archivematica.source_holds(folder, entry or "bagit.txt")

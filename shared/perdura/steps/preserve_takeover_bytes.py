@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Protocol
 from uuid import UUID
 
+from perdura.clients.archivematica.patience import while_there_is_time
 from perdura.errors import NotStored
 from perdura.fleet import Archivematica, Stored
 from perdura.outcome import ArchiveView, Package, PackageKind
@@ -114,6 +115,7 @@ def downloaded(record: Stored, source: Source, bucket: str, key: str, ports: Por
     stored then.
     """
     with (
+        while_there_is_time(ports.deadline.near),
         source.download(record.id) as chunks,
         ports.store.writer(bucket, key, algorithms=("sha256", "sha512")) as sink,
     ):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from perdura.clients.archivematica.patience import while_there_is_time
 from perdura.fleet import Archivematica, Stored
 from perdura.outcome import ArchiveView, Finding, Package
 from perdura.packages.findings import Findings
@@ -77,7 +78,7 @@ def look_inside(
             raise
         if inside is None and archivematica is None:
             raise BadMets(f"A {package.container} package cannot be opened here.", code="aip-not-opened")
-        yield inside or _closed(package, record, cast(Archivematica, archivematica))
+        yield inside or _closed(package, record, cast(Archivematica, archivematica), ports)
 
 
 def _opened(
@@ -127,14 +128,15 @@ def _judged(
     return digested(examined, progress), tuple
 
 
-def _closed(package: Package, record: Stored, archivematica: Archivematica) -> Inside:
+def _closed(package: Package, record: Stored, archivematica: Archivematica, ports: Ports) -> Inside:
     """A package that cannot be opened here: its METS comes by the Storage Service, its bag is not judged."""
     name = record.name
     for suffix in (".7z", ".tar.bz2"):
         name = name.removesuffix(suffix)
 
     def mets() -> Iterator[bytes | memoryview]:
-        with archivematica.extract(record.id, f"{name}/data/METS.{record.id}.xml") as chunks:
+        path = f"{name}/data/METS.{record.id}.xml"
+        with while_there_is_time(ports.deadline.near), archivematica.extract(record.id, path) as chunks:
             yield from chunks
 
     message = (

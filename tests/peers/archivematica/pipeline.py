@@ -26,6 +26,9 @@ TOGETHER_SECONDS = 1.0
 """Transfers begun within this time are copied side by side."""
 SINGLE_SIP = ("bb194013-597c-4e4a-8493-b36d190f8717", "61cfa825-120e-4b17-83e6-51a42b67d969")
 _PACKED = (".zip", ".tar.gz", ".tgz")
+EXTRACT = ("dec97e3c-5598-4b99-b26e-f87a435a6b7f", "01d80b27-4ad1-4bd1-8f8d-f819f18bf685")
+DELETE = ("f19926dd-8fb5-4c79-8ade-c83f61f55b40", "85b1e45d-8f98-4cae-8336-72f40e12cbef")
+"""To extract packages, and to delete them after that: question and the answer yes."""
 QUESTION = "Do you want to perform file format identification?"
 
 
@@ -371,6 +374,7 @@ class Pipeline:
         content = unit.content or {}
         payload = {path.removeprefix("data/"): body for path, body in content.items() if path.startswith("data/")}
         tags = {path: body for path, body in content.items() if not path.startswith("data/")}
+        payload = self._extracted(payload)
         if unit.plan.store == "short" and payload:
             payload.popitem()
         made = aip.make(unit.name, unit.id, payload, self.agenda.at, tags)
@@ -401,6 +405,17 @@ class Pipeline:
         self._call_back(unit)
         self._job(unit, "Store the AIP", "Store AIP", tasks=((made.name, 0),))
         self.agenda.after(0.3, lambda: self._ingested(unit))
+
+    def _extracted(self, payload: Mapping[str, bytes]) -> dict[str, bytes]:
+        """What a configuration that extracts packages makes of the payload."""
+        extracts, deletes = (self.choices.get(question) == yes for question, yes in (EXTRACT, DELETE))
+        found: dict[str, bytes] = {}
+        for path, body in payload.items():
+            members = _opened(body) if extracts and path.endswith(".zip") else None
+            if members is None or not deletes:
+                found[path] = body
+            found |= {f"{path}-2026-11-21T22:30:00/{name}": data for name, data in (members or {}).items()}
+        return found
 
     def _store_dip(self, unit: Unit, record: Stored) -> None:
         dip = str(uuid4())

@@ -98,7 +98,7 @@ class ConnectedArchivematica:
         return self._storage.package(package)
 
     def stored_as(self, name: str, since: datetime) -> tuple[Stored, ...]:
-        """AIPs stored since then whose file name begins with that name."""
+        """AIPs stored since then that were made of the transfer of exactly that name."""
         return self._storage.stored_as(name, since)
 
     def pointer(self, package: UUID) -> bytes | None:

@@ -26,6 +26,8 @@ from perdura.fleet import (
 
 LONGEST_LIST = 32 * 2**20
 """Bytes of a job list without details that are read: some 500,000 tasks."""
+SHOWN = 300
+"""Characters of a name or a text of Archivematica that are kept."""
 TASKS_TOLD = 50
 """Failed tasks of a job whose files are told."""
 REFUSED_WITHIN = 10.0
@@ -165,9 +167,6 @@ class Dashboard:
     def hide(self, stage: Stage, unit: UUID) -> None:
         """Take a finished unit out of the dashboard's lists; that it was hidden before is as good."""
         self._exchange.ask("DELETE", f"/api/{stage}/{unit}/delete/")
-
-
-SHOWN = 300
 
 
 def _sip(found: object) -> str | None:

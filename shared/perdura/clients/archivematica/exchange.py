@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,13 +14,17 @@ import httpx
 from pydantic import SecretStr
 
 from perdura import __version__
+from perdura.clients.archivematica.patience import PatientTransport, within
 from perdura.fleet import AnswerTooLong, ArchivematicaRefused, ArchivematicaUnavailable, NotSent
 
 CONNECT_SECONDS, READ_SECONDS, POST_SECONDS = 5.0, 30.0, 45.0
 """The dashboard gives up on its server after 30 s (archivematica.md 1.2): a POST is given longer than that."""
+WHOLE_SECONDS = 60.0
+"""Within which an answer that is read whole has to be there, however slowly it comes."""
 LARGEST = 64 * 2**20
 """Bytes of an answer read whole: job lists of large transfers are the longest."""
-SHOWN = 200
+LONGEST_MESSAGE = 200
+"""Characters of an error's message that are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ class Reply:
             if isinstance(found, dict)
             else ""
         )
-        return " ".join(str(text or "").split())[:SHOWN]
+        return " ".join(str(text or "").split())[:LONGEST_MESSAGE]
 
 
 class Exchange:
@@ -75,10 +80,9 @@ class Exchange:
             base_url=self.url,
             headers={"User-Agent": f"perdura/{__version__}", "Accept": "*/*"},
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-            verify=_trust(ca),
             trust_env=False,
             follow_redirects=False,
-            transport=transport,
+            transport=transport or PatientTransport(ssl.create_default_context(cafile=ca)),
         )
 
     def close(self) -> None:
@@ -101,7 +105,7 @@ class Exchange:
         begun = time.monotonic()
         headers = {"Authorization": self._authorization, **more.pop("headers", {})}
         try:
-            with self._client.stream(method, path, headers=headers, **more) as answer:
+            with within(WHOLE_SECONDS), self._client.stream(method, path, headers=headers, **more) as answer:
                 body = bytearray()
                 for chunk in answer.iter_bytes():
                     body += chunk
@@ -138,11 +142,3 @@ class Exchange:
                 yield answer.iter_bytes(1 << 20)
         except httpx.HTTPError as error:
             raise ArchivematicaUnavailable(f"Archivematica broke off: {type(error).__name__}.") from error
-
-
-def _trust(ca: str | None) -> Any:
-    if ca is None:
-        return True
-    import ssl
-
-    return ssl.create_default_context(cafile=ca)
