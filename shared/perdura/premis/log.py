@@ -191,14 +191,11 @@ def append_one(
         *(str(new.id), new.identifier, kind_id, new.at, new.premis, new.xml, new.sent, new.leaf, new.listed),
         *(type_, arrays.texts(outcomes)),
         *(arrays.texts(list(new.keys)), arrays.texts(list(new.keys.values())), arrays.texts(new.agents)),
-        *(recorded, actor, told),
+        *(recorded, actor, told, noted),
     )
     foreseen = fresh(event, new, recorded)
     foresee = None if meanwhile is None else lambda: meanwhile(foreseen)
-    if noted is None:
-        ((done,),) = prepared.run(connection, _APPEND_ONE, values, foresee)
-    else:
-        ((done,),) = prepared.run(connection, _APPEND_ONE_NOTED, (*values, noted), foresee)
+    ((done,),) = prepared.run(connection, _APPEND_ONE, values, foresee)
     return foreseen if done else None
 
 
@@ -344,7 +341,7 @@ def _outcomes(text: str) -> tuple[str, ...]:
 
 
 _APPEND = f"SELECT taken FROM premis_append({', '.join(['%s'] * 18)})"  # noqa: S608 - marks only
-_APPEND_ONE = f"SELECT premis_append_one({', '.join(['%s'] * 17)})"
+_APPEND_ONE = f"SELECT premis_append_one({', '.join(['%s'] * 18)})"
 _ENTRY_TYPES = (
     "account_id uuid, actor text, means text, action text, outcome text, method text, path text, status integer, "
     "objects text[], address text"
@@ -354,10 +351,6 @@ _APPEND_NOTED = (
     f"WITH done AS ({_APPEND}), noted AS (INSERT INTO audit_entry ({_ENTRY}) SELECT {_ENTRY} "  # noqa: S608
     f"FROM json_to_recordset(CAST(%s AS json)) AS n (number integer, {_ENTRY_TYPES}) "
     "WHERE NOT EXISTS (SELECT FROM done WHERE taken = n.number) ORDER BY n.number) SELECT taken FROM done"
-)
-_APPEND_ONE_NOTED = (
-    f"WITH done AS ({_APPEND_ONE} AS stored), noted AS (INSERT INTO audit_entry ({_ENTRY}) SELECT {_ENTRY} "  # noqa: S608
-    f"FROM done CROSS JOIN json_to_record(CAST(%s AS json)) AS n ({_ENTRY_TYPES}) WHERE stored) SELECT stored FROM done"
 )
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 

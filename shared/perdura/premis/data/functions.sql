@@ -72,13 +72,13 @@ BEGIN
 END $$;
 
 -- The same for one event: plain inserts, whose plans cost next to nothing. False when the identifier is taken. `told`
--- is the CloudEvent that tells of it, put into the outbox with it.
+-- is the CloudEvent that tells of it, put into the outbox with it, `noted` an entry of the audit log, kept with it.
 DROP FUNCTION IF EXISTS premis_append_one(uuid, text, bigint, timestamptz, text, text, text, text, text, text, text[],
     text[], text[], text[], timestamptz, text);
 CREATE OR REPLACE FUNCTION premis_append_one(new_id uuid, name text, kind bigint, happened timestamptz,
     premis text, rendered text, sent text, leaf_text text, shown_objects text, type_text text, outcome_texts text[],
     object_keys text[], bare_names text[], agent_keys text[], recorded timestamptz, actor_name text,
-    told jsonb)
+    told jsonb, noted json)
 RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     seq bigint := nextval('premis_sequence');
@@ -111,8 +111,24 @@ BEGIN
         INSERT INTO outbox (id, event, next_at)
         VALUES ((told ->> 'id')::uuid, told, clock_timestamp() + interval '5 seconds') ON CONFLICT (id) DO NOTHING;
     END IF;
+    IF noted IS NOT NULL THEN
+        INSERT INTO audit_entry (account_id, actor, means, action, outcome, method, path, status, objects, address)
+        SELECT n.account_id, n.actor, n.means, n.action, n.outcome, n.method, n.path, n.status, n.objects, n.address
+        FROM json_to_record(noted) AS n (account_id uuid, actor text, means text, action text, outcome text,
+            method text, path text, status integer, objects text[], address text);
+    END IF;
     RETURN true;
 END $$;
+
+-- What a function of the version before calls, which keeps the audit log itself.
+CREATE OR REPLACE FUNCTION premis_append_one(new_id uuid, name text, kind bigint, happened timestamptz,
+    premis text, rendered text, sent text, leaf_text text, shown_objects text, type_text text, outcome_texts text[],
+    object_keys text[], bare_names text[], agent_keys text[], recorded timestamptz, actor_name text,
+    told jsonb)
+RETURNS boolean LANGUAGE sql AS $$
+    SELECT premis_append_one(new_id, name, kind, happened, premis, rendered, sent, leaf_text, shown_objects, type_text,
+        outcome_texts, object_keys, bare_names, agent_keys, recorded, actor_name, told, CAST(NULL AS json))
+$$;
 
 -- Puts a new version in the place of the one of that number, or a tombstone when there is no event given. False when
 -- the event has changed since it was read. The old version stays in the log.
