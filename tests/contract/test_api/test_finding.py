@@ -15,6 +15,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from werkzeug.test import Client
 
+from perdura.api.queries import finding
 from perdura.api.queries.criteria import Criteria
 from perdura.api.queries.facets import Cell, tally
 from perdura.ids import new_id
@@ -334,3 +335,22 @@ def test_a_title_that_is_changed_while_words_are_taken_anew_is_the_one_that_is_f
         changing.commit()
     found = registry.get("/api/v1/archives?q=long+after", headers=bearer()).get_json()["items"]
     assert [item["id"] for item in found] == [str(archive)]
+
+
+@pytest.mark.parametrize("few", [1, 5_000])
+def test_pages_of_words_in_a_row_are_the_newest_first_however_many_match(
+    world: World, registry: Client, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr(finding, "FEW", few)
+    archives = [str(world.archive(metadata_={"doi": f"10.5281/zenodo.{number}"})) for number in range(5)]
+    assert Criteria(text="10.5281/zenodo").phrased
+    assert not Criteria(text="zenodo 10").phrased
+    query: dict[str, str] = {"q": "10.5281/zenodo", "limit": "2"}
+    seen: list[str] = []
+    for _ in range(3):
+        page = registry.get("/api/v1/archives", query_string=query, headers=bearer()).get_json()
+        seen += [item["id"] for item in page["items"]]
+        query["cursor"] = page["next"] or ""
+    assert seen == archives[::-1]
+    facets = registry.get("/api/v1/archives/facets?q=10.5281/zenodo", headers=bearer()).get_json()
+    assert (facets["total"], facets["exact"]) == (5, True)

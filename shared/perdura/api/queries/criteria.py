@@ -52,6 +52,11 @@ class Criteria:
         )
 
     @property
+    def phrased(self) -> bool:
+        """Whether words are looked for that have to stand in a row, as those of an identifier do."""
+        return any(len(words) > 1 for words in _terms(self.text or ""))
+
+    @property
     def empty(self) -> bool:
         """Whether every Archive is wanted."""
         return self == Criteria()
@@ -109,7 +114,7 @@ def matches(text: str) -> ColumnElement[bool]:
     A term of several words, as an identifier is one (`10.5281/zenodo.123`), has to stand there as it is up to the
     beginning of its last word.
     """
-    terms = " & ".join(_phrase(words) for term in text.split() if (words := [w for w in _APART.split(term) if w]))
+    terms = " & ".join(_phrase(words) for words in _terms(text))
     ways: list[ColumnElement[bool]] = []
     if terms:
         vector: ColumnElement[Any] = ArchiveIndex.search.expression
@@ -119,6 +124,11 @@ def matches(text: str) -> ColumnElement[bool]:
     with suppress(ValueError):
         ways.append(ArchiveIndex.archive_id == UUID(text))
     return or_(false(), *ways)
+
+
+def _terms(text: str) -> list[list[str]]:
+    """The words of each term that has some."""
+    return [words for term in text.split() if (words := [word for word in _APART.split(term) if word])]
 
 
 def _phrase(words: Sequence[str]) -> str:

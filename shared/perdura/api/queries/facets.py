@@ -172,8 +172,11 @@ def _sampled(
 
 
 def _some(matches: Selection, criteria: Criteria, limit: int) -> Selection:
-    """Some of what matches. Of words the newest: frequent ones are found along the index by time, rare by their own."""
-    if not criteria.text:
+    """Some of what matches. Of words the newest: frequent ones are found along the index by time, rare by their own.
+
+    How rare words in a row are the planner does not know: any of them.
+    """
+    if not criteria.text or criteria.phrased:
         return matches.limit(limit)
     return matches.order_by(ArchiveIndex.created_at.desc(), ArchiveIndex.archive_id.desc()).limit(limit)
 

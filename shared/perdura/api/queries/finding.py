@@ -28,8 +28,8 @@ def page(
     connection: Connection, principal: Principal, criteria: Criteria, *, limit: int, after: After | None = None
 ) -> Sequence[AnyRow]:
     """At most `limit` Archives, newest first, after the one with the sort key `after`."""
-    arrays = bool(criteria.steps or criteria.formats)
-    if arrays and (few := _few(connection, principal, criteria, limit, after)) is not None:
+    misjudged = bool(criteria.steps or criteria.formats) or criteria.phrased
+    if misjudged and (few := _few(connection, principal, criteria, limit, after)) is not None:
         return few
     return connection.execute(_with_titles(_newest(principal, criteria, limit, after))).all()
 
@@ -40,9 +40,10 @@ FEW = 5_000
 def _few(
     connection: Connection, principal: Principal, criteria: Criteria, limit: int, after: After | None
 ) -> Sequence[AnyRow] | None:
-    """The page, when at most `FEW` match: all of them are fetched, whatever the planner thinks of arrays; else None.
+    """The page, when at most `FEW` match: all of them are fetched, whatever the planner thinks; else None.
 
-    Its statistics of arrays make it look for rare values along an index by time, through all Archives.
+    Its statistics of arrays, and of words in a row (a date, say), make it look for rare ones along an index by time,
+    through all Archives.
     """
     matching = _matching(principal, criteria)
     if after is not None:
