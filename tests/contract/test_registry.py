@@ -36,7 +36,7 @@ from perdura.registry import (
     deposits,
     duties,
     inbox,
-    jobs,
+    job_tables,
     migrate,
     outbox,
     restriction,
@@ -108,7 +108,7 @@ def test_the_migrations_make_the_tables_that_the_code_declares(database: Engine)
     assert access_tables.Placement.metadata is tables.Base.metadata
     assert tape_tables.TapeJob.metadata is tables.Base.metadata
     assert turn_tables.Turn.metadata is tables.Base.metadata
-    assert {archive_index.ArchiveIndex.metadata, jobs.Job.metadata} == {tables.Base.metadata}
+    assert {archive_index.ArchiveIndex.metadata, job_tables.Job.metadata} == {tables.Base.metadata}
     own = set(tables.Base.metadata.tables) - {name for name in tables.Base.metadata.tables if name.startswith("premis")}
     with database.connect() as connection:
         context = MigrationContext.configure(
