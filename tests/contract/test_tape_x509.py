@@ -39,10 +39,11 @@ from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.runtime.environment import Environment
 from perdura.settings import Settings
 from perdura.steps import archive as step
+from perdura.steps.archive_transfer import whole
 from perdura.storage.store import ObjectRef
 from tests.contract.test_tape_system import transports
-from tests.unit.tape.fakes import AIP, ARCHIVE, NOW, PresigningStore, aip, archive, ports
-from tests.unit.tape.pki import Pair, expired, robot, rsa_key, tls_directory
+from tests.unit.tape.fakes import AIP, ARCHIVE, NOW, FakeTapeJobs, PresigningStore, aip, archive, ports
+from tests.unit.tape.pki import Pair, ending, expired, robot, rsa_key, tls_directory
 
 QUICK = Model(mount=0.01, seek=0.001, keep=0.0, rate=0)
 DN = "/DC=ch/DC=test/OU=Users/CN=000001/CN=Robot: Perdura"
@@ -341,6 +342,48 @@ def test_a_certificate_that_expires_on_the_way_loses_no_job(world: World) -> Non
     world.archives_again()
     assert world.archive().state is StepState.COMPLETED
     assert len(world.server.ledger.jobs(None, unfinished=False)) == 1
+
+
+def test_in_the_last_hour_of_a_certificate_new_aips_wait_and_jobs_are_followed(world: World) -> None:
+    """No proxy of it lasts long enough for FTS to take a job (419)."""
+    environment = Environment(world.ports.settings)
+    directory = Path(environment.settings.tape_certificate).parent
+    world.server.faults.replace([{"effect": "never-archived", "match": ""}])
+    world.run()
+    ending().write(directory, "robot")
+    world.with_tape_of(environment)
+    waiting = world.poll()
+    assert waiting.output["tape"]["waiting_for"] in ("active", "archiving"), waiting.output
+    new = archive(world.view.packages[0])
+    world.ports = replace(world.ports, tape_jobs=FakeTapeJobs())
+    for outcome in (step.run(new, world.ports), *(each for _, each in step.poll([submitting(new)], world.ports))):
+        assert outcome.state is StepState.WAITING
+        assert outcome.output["tape"]["waiting_for"] == "tape-certificate-expired"
+        assert f"the robot certificate {DN} ends on" in outcome.findings[0].message
+    assert len(world.server.ledger.jobs(None, unfinished=False)) == 1
+    assert world.ports.tape_jobs.asked_as == {}, "nothing was asked for"
+    robot().write(directory, "robot")
+    world.with_tape_of(environment)
+    ((_, outcome),) = step.poll([submitting(new)], world.ports)
+    assert outcome.output["tape"]["waiting_for"] == "submitted"
+
+
+def submitting(view: ArchiveView) -> ArchiveView:
+    """An Archive whose round is announced."""
+    aip = view.packages[0]
+    checkpoint = whole(view, aip, aip.checksums["adler32"], "submit").checkpoint()
+    return replace(view, step=replace(view.step, checkpoint=checkpoint))
+
+
+def test_an_fts_for_which_every_proxy_is_over_is_waited_for(world: World) -> None:
+    """Its clock is days ahead: it asks for a delegation again and again."""
+    clock.set_offset(3 * 86400)
+    outcomes = [world.run(), *(each for _, each in step.poll([submitting(world.view)], world.ports))]
+    assert {outcome.state for outcome in outcomes} == {StepState.WAITING}
+    assert {outcome.output["tape"]["waiting_for"] for outcome in outcomes} == {"fts-delegation-needed"}
+    assert f"a new proxy of the robot certificate {DN}" in outcomes[0].findings[0].message
+    clock.set_offset(0)
+    assert world.archive().state is StepState.COMPLETED
 
 
 def test_a_certificate_whose_key_is_still_to_come_changes_nothing_yet(world: World) -> None:

@@ -10,12 +10,19 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from perdura.clients.fts import FtsClient, FtsTransport
-from perdura.clients.fts_answers import NOT_FOUND, FtsFile, FtsJob, FtsRefused
+from perdura.clients.fts_answers import (
+    NOT_FOUND,
+    FtsDelegationNeeded,
+    FtsFile,
+    FtsJob,
+    FtsRefused,
+    FtsUnreached,
+)
 from perdura.clients.fts_delegation import ProxyDelegator
 from perdura.clients.tape_endpoint import Locality, TapeEndpoint
 from perdura.clients.tape_oauth import token_source
@@ -33,8 +40,12 @@ SINGLY = 60.0
 WAITING = frozenset({"TOKEN_PREP", "SUBMITTED", "READY", "ACTIVE", "STAGING", "STARTED", "ON_HOLD", "FORCE_START"})
 
 
-class CertificateExpired(UpstreamUnavailable):
-    """Our certificate is over; what waits for tape goes on when there is a new one."""
+LAST_HOUR = timedelta(hours=1)
+"""FTS takes no job whose proxy ends sooner, and no proxy outlives its certificate (fts-cta.md 2.4)."""
+
+
+class CertificateExpired(FtsUnreached):
+    """Our certificate is over, or FTS takes no job with it any more; what waits goes on when there is a new one."""
 
     code = "tape-certificate-expired"
 
@@ -74,15 +85,28 @@ class FtsTape:
 
     def submit(self, request: TapeRequest) -> str:
         """Ask FTS to copy a file to tape; the same `job_key` always gives the same job id."""
-        self._certificate_lasts()
-        return self.fts.submit(self.document(request), request.job_key)
+        self._certificate_lasts(LAST_HOUR)
+        try:
+            return self.fts.submit(self.document(request), request.job_key)
+        except FtsDelegationNeeded as error:
+            if self._robot is None:
+                raise
+            message = (
+                f"FTS takes no job with a new proxy of the robot certificate {self._robot.dn}, which ends on "
+                f"{self._robot.expires_at:%Y-%m-%d %H:%M} UTC: {error.message}"
+            )
+            raise CertificateExpired(message, code=error.code) from error
 
-    def _certificate_lasts(self) -> None:
+    def _certificate_lasts(self, longer: timedelta = timedelta()) -> None:
         """Say plainly what would else look like a server that does not answer; raises CertificateExpired."""
-        if self._robot is not None and self._robot.expires_at <= datetime.now(UTC):
+        now = datetime.now(UTC)
+        if self._robot is not None and self._robot.expires_at - longer <= now:
+            ends = f"{self._robot.expires_at:%Y-%m-%d %H:%M} UTC"
+            over = self._robot.expires_at <= now
             raise CertificateExpired(
-                f"the robot certificate {self._robot.dn} expired on {self._robot.expires_at:%Y-%m-%d}; "
-                "import a new one under the same name, and everything goes on"
+                f"the robot certificate {self._robot.dn} "
+                + (f"expired on {ends}; " if over else f"ends on {ends}, and FTS takes no job in its last hour; ")
+                + "import a new one under the same name, and everything goes on"
             )
 
     def document(self, request: TapeRequest) -> dict[str, Any]:

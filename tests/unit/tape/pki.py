@@ -110,6 +110,13 @@ def expired() -> Pair:
     return certificate(subject, rsa_key(3), authority(), days=-0.5)
 
 
+@cache
+def ending() -> Pair:
+    """The robot's certificate in its last hour."""
+    subject = name("DC=ch", "DC=test", "OU=Users", "CN=000001", "CN=Robot: Perdura")
+    return certificate(subject, rsa_key(3), authority(), days=0.03)
+
+
 def tls_directory(directory: Path) -> Path:
     """`ca.pem`, `host.pem` and `host.key`, as `perdura tape serve --tls-dir` wants them."""
     host().write(directory, "host")
