@@ -25,7 +25,7 @@ from perdura.errors import Conflict, NotFound, StoreUnavailable
 from perdura.ids import new_id
 from perdura.outcome import Copy, CopyState
 from perdura.packages.tape_container import Container, Member
-from perdura.ports import OpenJob, Staging, TapeAccount, TapeJob, TapeOrder, TapeRetry
+from perdura.ports import OpenJob, Staging, TapeAccount, TapeCredentials, TapeJob, TapeOrder, TapeRetry
 from perdura.premis import log
 from perdura.premis.model import FAILURE, SUCCESS, Event, Identifier, Outcome
 from perdura.registry import archives, steering, tape_again, tape_containers, tape_duties, tape_wishes, work
@@ -650,6 +650,21 @@ def test_credentials_are_looked_at_while_jobs_are_open(database: Engine) -> None
     world.tape.down = True
     tape.renew(world.environment)
     (row,) = world.rows("SELECT credentials FROM tape_destination")
+    assert row.credentials["error"] == "fts-unavailable: FTS did not answer"
+
+
+@pytest.mark.parametrize("days", [3, -1])
+def test_days_left_are_told_when_the_credentials_cannot_be_renewed(
+    database: Engine, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    world = World(database)
+    RegistryTapeJobs(database).admit(order("a"), 0)
+    known = TapeCredentials("/CN=robot", datetime.now(UTC) + timedelta(days=days))
+    monkeypatch.setattr(world.tape, "credentials", lambda: known)
+    world.tape.down = True
+    tape.renew(world.environment)
+    (row,) = world.rows("SELECT credentials FROM tape_destination")
+    assert (row.credentials["holder"], row.credentials["expires_at"]) == ("/CN=robot", known.expires_at.isoformat())
     assert row.credentials["error"] == "fts-unavailable: FTS did not answer"
 
 

@@ -6,10 +6,11 @@ A proxy is a short-lived certificate signed with our certificate's key; FTS acts
 from __future__ import annotations
 
 import os
+import re
 import secrets
-import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,6 +29,10 @@ INHERIT_ALL = bytes.fromhex("300c300a06082b06010505071501")
 """ProxyCertInfo with the policy language "inherit all" (1.3.6.1.5.5.7.21.1)."""
 SMALLEST_KEY = 2048
 CERTIFICATE, KEY, NOW = "robot.pem", "robot.key", "robot.now"
+PAIR = re.compile(r"robot\.[0-9a-f]{16}")
+"""Name of a folder that holds a certificate and its key."""
+LINK_TO_BE = re.compile(r"robot\.(pem|key|now)\.[0-9a-f]{16}")
+"""Name that a link has before it is put in its place."""
 SHORT_NAMES = {
     NameOID.COMMON_NAME: "CN", NameOID.ORGANIZATIONAL_UNIT_NAME: "OU", NameOID.ORGANIZATION_NAME: "O",
     NameOID.COUNTRY_NAME: "C", NameOID.DOMAIN_COMPONENT: "DC", NameOID.LOCALITY_NAME: "L",
@@ -166,10 +171,20 @@ def store(robot: Robot, directory: Path) -> tuple[Path, Path]:
     for path in paths:
         _linked(path, f"{NOW}/{path.name}")
     _linked(directory / NOW, made.name)
-    for each in directory.glob("robot.*"):
-        if each.name not in (CERTIFICATE, KEY, NOW, made.name):
-            each.unlink() if each.is_symlink() else shutil.rmtree(each, ignore_errors=True)
+    _tidy(directory, made)
     return paths
+
+
+def _tidy(directory: Path, made: Path) -> None:
+    """Remove the pairs before, and what a killed import left; nothing that `store` did not make."""
+    for each in list(directory.iterdir()):
+        if LINK_TO_BE.fullmatch(each.name) and each.is_symlink():
+            each.unlink(missing_ok=True)
+        elif PAIR.fullmatch(each.name) and each.is_dir() and not each.is_symlink() and each != made:
+            with suppress(OSError):
+                for name in (CERTIFICATE, KEY):
+                    (each / name).unlink(missing_ok=True)
+                each.rmdir()
 
 
 def _written(directory: Path, pem: bytes, key: bytes) -> None:

@@ -98,16 +98,15 @@ def jobs_open(connection: Connection) -> bool:
     return bool(connection.execute(text("SELECT EXISTS (SELECT FROM tape_job WHERE ended_at IS NULL)")).scalar_one())
 
 
-def note_credentials(connection: Connection, found: TapeCredentials | None, error: str | None, now: datetime) -> None:
-    """Keep what is known of our credentials, for the API and the metrics."""
-    document: dict[str, Any] = {"error": recordable(error)}
-    if found is not None:
-        ends, proxy = found.expires_at, found.proxy_expires_at
-        document |= {
-            "holder": found.holder,
-            "expires_at": ends.isoformat() if ends else None,
-            "proxy_expires_at": proxy.isoformat() if proxy else None,
-        }
+def note_credentials(connection: Connection, found: TapeCredentials, error: str | None, now: datetime) -> None:
+    """Keep what is known of our credentials, for the API and the metrics; `error`: why they could not be renewed."""
+    ends, proxy = found.expires_at, found.proxy_expires_at
+    document: dict[str, Any] = {
+        "error": recordable(error),
+        "holder": found.holder,
+        "expires_at": ends.isoformat() if ends else None,
+        "proxy_expires_at": proxy.isoformat() if proxy else None,
+    }
     connection.execute(
         text("""
             INSERT INTO tape_destination (location, credentials, credentials_at)

@@ -68,13 +68,13 @@ def renew(environment: Environment) -> None:
         return
     with environment.engine.connect() as connection:
         busy = tape_duties.jobs_open(connection)
+    found, error = tape.credentials(), None
     try:
-        found = tape.renew() if busy else tape.credentials()
-        error = None
+        found = tape.renew() if busy else found
     except PerduraError as problem:
-        found, error = None, f"{problem.code}: {problem.message}"
+        error = f"{problem.code}: {problem.message}"
         _log.error("credentials for tape: %s", error)
-    if found is not None and found.expires_at is not None:
+    if found.expires_at is not None:
         days = (found.expires_at - now).total_seconds() / 86400
         _log.info("credentials for tape last %.1f days", days, extra={"tape_certificate_days_left": round(days, 1)})
     with environment.engine.begin() as connection:
