@@ -27,7 +27,7 @@ from perdura.clients.fts_delegation import ProxyDelegator
 from perdura.clients.tape_endpoint import Locality, TapeEndpoint
 from perdura.clients.tape_oauth import token_source
 from perdura.clients.tape_x509 import Robot, load
-from perdura.errors import Broken, PerduraError, UpstreamUnavailable
+from perdura.errors import Broken, PerduraError
 from perdura.ports import Residency, Staging, TapeAccount, TapeCredentials, TapeJob, TapeRequest, TapeRetry
 from perdura.settings import Settings
 

@@ -265,7 +265,13 @@ def test_a_proxy_stands_for_who_issued_it_whatever_is_presented_beside_it() -> N
 
 
 def test_an_import_leaves_everything_alone_that_is_not_its_own(tmp_path: Path) -> None:
-    theirs = ["robot.backup/old.key", "robot.p12.real", "robot.csr", "robot.0123456789abcdef/notes", "elsewhere/robot.pem"]
+    theirs = [
+        "robot.backup/old.key",
+        "robot.p12.real",
+        "robot.csr",
+        "robot.0123456789abcdef/notes",
+        "elsewhere/robot.pem",
+    ]
     for each in theirs:
         (tmp_path / each).parent.mkdir(exist_ok=True)
         (tmp_path / each).write_text("precious")
@@ -274,7 +280,9 @@ def test_an_import_leaves_everything_alone_that_is_not_its_own(tmp_path: Path) -
     (tmp_path / "robot.pem.0123456789abcdef").write_text("precious")
     for _ in range(2):
         store(our_robot(), tmp_path)
-    assert {(tmp_path / each).read_text() for each in (*theirs, "robot.p12", "robot.pem.0123456789abcdef")} == {"precious"}
+    assert {(tmp_path / each).read_text() for each in (*theirs, "robot.p12", "robot.pem.0123456789abcdef")} == {
+        "precious"
+    }
     assert (tmp_path / "robot.fedcba9876543210" / "robot.pem").read_text() == "precious"
     folders = {each.name for each in tmp_path.iterdir() if each.is_dir() and not each.is_symlink()}
     assert len(folders - {"robot.backup", "robot.0123456789abcdef", "elsewhere"}) == 1, "the pair before is gone"
