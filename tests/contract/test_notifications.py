@@ -432,3 +432,17 @@ def trickling() -> Iterator[str]:
     yield f"http://127.0.0.1:{server.getsockname()[1]}/"
     server.shutdown(socket.SHUT_RDWR)
     server.close()
+
+
+def test_notices_that_are_being_written_neither_wait_nor_keep_one_from_being_told(
+    database: Engine, listener: Listener
+) -> None:
+    subscription, archive = subscribe(database, listener.url), fail(database)
+    with database.connect() as writing:
+        statement = "INSERT INTO notice (subscription_id, archive_id, event) VALUES (:s, :a, '{}')"
+        writing.execute(text(statement), {"s": subscription, "a": archive})
+        _notice(database, subscription, archive, 1)
+        assert notifications.tick(Surroundings(database)) == 1  # type: ignore[arg-type]
+        writing.commit()
+    assert len(json.loads(listener.taken[0][1])["notices"]) == 2
+    assert _count(database) == 1

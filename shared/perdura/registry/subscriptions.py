@@ -127,12 +127,15 @@ _TAKE = text("""
         AND EXISTS (SELECT FROM notice WHERE notice.subscription_id = subscription.id)
     ORDER BY (SELECT max(tried_at) FROM subscription AS other WHERE other.account_id = subscription.account_id)
         NULLS FIRST, next_at
-    LIMIT 1 FOR UPDATE SKIP LOCKED
+    LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 """)
 
 
 def take(connection: Connection) -> Subscriber | None:
-    """Lock one that has something to be told, of the account whose turn it is; None when nothing is to be told."""
+    """Lock one that has something to be told, of the account whose turn it is; None when nothing is to be told.
+
+    Whoever writes a notice for it meanwhile neither waits nor is in the way.
+    """
     row = connection.execute(_TAKE).one_or_none()
     return None if row is None else Subscriber(*row)
 
