@@ -62,16 +62,20 @@ class World:
     """Median size of a package; sizes are log-normal with sigma 1.5."""
     pods: int = 1
     """Factor on the most pods of each function."""
+    connections: int = 300
+    """Connections to all databases together, per `pods`: what PgBouncer's replicas open. Each running step holds one,
+    and its statements take another for a moment (docs/adr/0006); who finds none waits."""
 
 
 BASE = World(
     (
         Step("ingest", 0.115, 0.0135, 9, 2, 4, 20),
         Step("preserve", 0.210, 0.0715, 10, 3, 2, 20),
-        Step("archive", 0.440, 0.0000, 10, 1, 8, 10),
-        Step("publish", 0.180, 0.0005, 7, 0.1, 8, 10),
+        Step("archive", 0.440, 0.0000, 10, 1, 4, 10),
+        Step("publish", 0.180, 0.0005, 7, 0.1, 4, 10),
     )
 )
+"""The steps that run at once in one pod: of `archive` and `publish` half of the pool, of the others all requests."""
 """Measured with `--measure` on 2026-11-28: two cores that nine developers shared. These times hold the step's own
 statements and transfers as well, which are simulated besides: the figures err on the slow side."""
 
@@ -90,10 +94,12 @@ class Resources:
     """The queues of one run."""
 
     database: list[simpy.Resource]
+    connections: list[simpy.Resource]
     store: simpy.Resource
     broker: simpy.Resource
     functions: dict[str, simpy.Resource]
     busy: dict[str, float] = field(default_factory=dict)
+    most_connections: int = 0
 
 
 def main() -> None:
@@ -102,12 +108,18 @@ def main() -> None:
     parser.add_argument("--per-day", type=int, nargs="*", help="only these rates, in the world of the base")
     parser.add_argument("--hours", type=float, default=1.0, help="simulated, at most; fewer where there is much to do")
     parser.add_argument("--measure", action="store_true", help="take service times from a stack of this machine")
+    parser.add_argument("--connections", type=int, help="to PostgreSQL, in the world of the base")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     steps = measured() if arguments.measure else BASE.steps
     ladder = [(rate, BASE) for rate in arguments.per_day] if arguments.per_day else LADDER
-    print("| Archives a day | median | 95 % | 99 % | done / come | database | store | broker | busiest function |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    if arguments.connections:
+        ladder = [(rate, replace(world, connections=arguments.connections)) for rate, world in ladder]
+    print(
+        "| Archives a day | median | 95 % | 99 % | done / come | database | connections, most | store | broker "
+        "| busiest function |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
     for rate, world in ladder:
         print(row(rate, replace(world, steps=steps), arguments.hours, arguments.seed), flush=True)
 
@@ -128,9 +140,10 @@ def row(rate: int, world: World, hours: float, seed: int) -> str:
     held = {step.name: slots(step, world, scale) for step in world.steps}
     busiest = max(held, key=lambda name: resources.busy.get(name, 0) / held[name])
     cores = max(1, round(world.cores / scale)) * world.shards
+    held_open = f"{resources.most_connections * scale:,} of {world.connections * world.pods:,}"
     return (
         f"| {rate:,} | {at(0.5)} | {at(0.95)} | {at(0.99)} | {len(latencies)} / {come} | {used('database', cores)} "
-        f"| {used('store', 1)} | {used('broker', 1)} | {busiest} {used(busiest, held[busiest])} |"
+        f"| {held_open} | {used('store', 1)} | {used('broker', 1)} | {busiest} {used(busiest, held[busiest])} |"
     )
 
 
@@ -150,6 +163,10 @@ def simulate(rate: int, world: World, seconds: float, seed: int) -> tuple[list[f
     cores = max(1, round(world.cores / scale))
     resources = Resources(
         [simpy.Resource(env, cores) for _ in range(world.shards)],
+        [
+            simpy.Resource(env, max(2, round(world.connections * world.pods / world.shards / scale)))
+            for _ in range(world.shards)
+        ],
         simpy.Resource(env, 1),
         simpy.Resource(env, 1),
         {
@@ -178,11 +195,12 @@ def simulate(rate: int, world: World, seconds: float, seed: int) -> tuple[list[f
     def archive() -> Generator[Any, Any, None]:
         begun = env.now
         size = world.size * chance.lognormvariate(0, 1.5)
-        database = resources.database[chance.randrange(world.shards)]
+        shard = chance.randrange(world.shards)
+        database, connections = resources.database[shard], resources.connections[shard]
         for step in world.steps:
             yield from using("broker", resources.broker, scale / world.broker)
-            with resources.functions[step.name].request() as slot:
-                yield slot
+            with resources.functions[step.name].request() as slot, connections.request() as claim:
+                yield slot & claim
                 held = env.now
                 yield env.timeout(world.requests * 4)
                 moved = size * step.passes
@@ -192,7 +210,11 @@ def simulate(rate: int, world: World, seconds: float, seed: int) -> tuple[list[f
                     moved -= some
                 yield env.timeout(step.cpu + step.cpu_per_mib * size / MIB)
                 for _ in range(step.statements):
-                    yield from using("database", database, world.statement * chance.expovariate(1))
+                    with connections.request() as other:
+                        yield other
+                        in_use = sum(each.count for each in resources.connections)
+                        resources.most_connections = max(resources.most_connections, in_use)
+                        yield from using("database", database, world.statement * chance.expovariate(1))
                 resources.busy[step.name] = resources.busy.get(step.name, 0) + env.now - held
         latencies.append(env.now - begun)
 

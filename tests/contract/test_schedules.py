@@ -30,6 +30,7 @@ from perdura.runtime import function, relay, run_listing, schedules
 from perdura.runtime.delivery import StepRunner
 from perdura.runtime.environment import Environment
 from perdura.runtime.extras import harvesting
+from perdura.runtime.room import Room
 from perdura.settings import Settings
 from perdura.steps import harvest
 from perdura.storage.memory import MemoryStore
@@ -425,6 +426,17 @@ def test_a_paused_schedule_begins_nothing(platform: Platform) -> None:
         registry.put_state(connection, schedule, ScheduleState.PAUSED, datetime.now(UTC) - timedelta(seconds=1))
     platform.tick()
     assert platform.row("SELECT count(*) FROM harvest_run")[0] == 0
+
+
+def test_a_listing_without_room_for_its_connection_is_sent_again(platform: Platform) -> None:
+    platform.repository.fill(2, PAST)
+    vars(platform.environment).update(room=Room(1, wait=0))
+    run = platform.run_now(platform.schedule())
+    with platform.environment.room.entered() as inside:
+        assert inside
+        platform.work(1)
+    assert platform.answers == {429: 1}
+    assert platform.state(run) == "listing"
 
 
 def test_a_lost_listing_request_is_asked_for_again(platform: Platform) -> None:

@@ -23,6 +23,7 @@ from perdura.registry import deposits
 from perdura.runtime import function, units
 from perdura.runtime.delivery import StepRunner
 from perdura.runtime.environment import Environment
+from perdura.runtime.room import Room
 from perdura.settings import Settings
 from perdura.steps import ingest, ingest_units
 from perdura.storage.memory import MemoryStore
@@ -43,7 +44,8 @@ class World:
         self.engine, self.store = engine, MemoryStore()
         settings = Settings(database_url=url, verify_unit_bytes=10_000)
         environment = Environment(settings)
-        vars(environment).update(engine=engine, store=self.store, emitter=self)
+        vars(environment).update(engine=engine, store=self.store, emitter=self, room=Room(20))
+        self.environment = environment
         monkeypatch.setattr(function, "environment", lambda: environment)
         self.run_unit = ingest_units.run
         self.ingest = function.Function(
@@ -118,6 +120,17 @@ def test_units_run_in_parallel_and_the_last_one_asks_for_the_step_once(world: Wo
         thread.join()
     assert set(answers) == {204}
     assert {row.state for row in world.rows("SELECT state FROM work_unit")} == {"completed"}
+    finished(world)
+
+
+def test_a_unit_without_room_for_its_connection_is_sent_again(world: World) -> None:
+    first, *others = planned(world)
+    vars(world.environment).update(room=Room(1, wait=0))
+    with world.environment.room.entered() as inside:
+        assert inside
+        assert world.post(first) == 429
+    assert {row.state for row in world.rows("SELECT state FROM work_unit")} == {"queued"}
+    assert {world.post(event) for event in (first, *others)} == {204}
     finished(world)
 
 

@@ -202,6 +202,16 @@ class StepRunner:
         return Delivered(Answer.UNAVAILABLE, retry_after=after)
 
 
+def without_room(event: CloudEvent) -> Delivered:
+    """Have what keeps a connection as long as a step does, and found no room for it, sent again by the broker.
+
+    Whatever waits for it asks for it again should the broker give it up.
+    """
+    metrics.add(metrics.CLAIMS, claim="no-room")
+    _log.info("no room", extra={"event": event.id, "event_type": event.type})
+    return Delivered(Answer.OVERLOADED, retry_after=NO_ROOM_WAIT)
+
+
 def _without_room(environment: Environment, event: CloudEvent, step: UUID) -> Delivered:
     """Leave a step to the watchdog: a broker would give it up long before the steps that are under way are done."""
     metrics.add(metrics.CLAIMS, claim="no-room")

@@ -27,7 +27,7 @@ from perdura.registry.runs import Batch, NewItem, Seen
 from perdura.runtime import faults, metrics
 from perdura.runtime.answers import Answer
 from perdura.runtime.budget import registry_budget
-from perdura.runtime.delivery import Delivered
+from perdura.runtime.delivery import Delivered, without_room
 from perdura.runtime.environment import Environment, TimeBudget
 from perdura.runtime.extras import credential_of
 from perdura.runtime.schedules import LIST_REQUEST, SOURCE, move
@@ -83,7 +83,12 @@ class _Interrupted(Exception):
 
 
 def deliver(environment: Environment, event: CloudEvent) -> Delivered:
-    """List the run that `event` asks for: at most one worker at a time."""
+    """List the run that `event` asks for: at most one worker at a time, and none without room for what it holds."""
+    with environment.room.entered() as inside:
+        return _deliver(environment, event) if inside else without_room(event)
+
+
+def _deliver(environment: Environment, event: CloudEvent) -> Delivered:
     run = HarvestRunRequested.model_validate(event.data).run
     with environment.engine.connect() as connection, connection.begin() as transaction:
         claim = inbox.claim(connection, FUNCTION, event, f"run {run}")

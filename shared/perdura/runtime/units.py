@@ -17,7 +17,7 @@ from perdura.ports import Ports
 from perdura.registry import inbox, outbox, units
 from perdura.runtime import faults, metrics
 from perdura.runtime.answers import Answer
-from perdura.runtime.delivery import INTERNAL, UNEXPECTED_LIMIT, Delivered
+from perdura.runtime.delivery import INTERNAL, UNEXPECTED_LIMIT, Delivered, without_room
 from perdura.runtime.environment import Environment
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,8 @@ class UnitRunner:
     def deliver(self, environment: Environment, event: CloudEvent, step: UUID, key: str) -> Delivered:
         """Work on `event`, which asks for one unit: at most one worker at a time, at most once with effect."""
         try:
-            return self._deliver(environment, event, step, key)
+            with environment.room.entered() as inside:
+                return self._deliver(environment, event, step, key) if inside else without_room(event)
         except IntegrityError:
             return Delivered(Answer.BUSY, retry_after=1)
         except SQLAlchemyError as error:
