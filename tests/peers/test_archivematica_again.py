@@ -558,10 +558,10 @@ def test_an_aip_that_the_policy_keeps_out_is_taken_over_when_it_allows_it(monkey
 
 def test_an_aip_beyond_our_limits_is_taken_over_when_they_are_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = Scene()
-    limits = preserve_takeover_inside.LIMITS
-    monkeypatch.setattr(preserve_takeover_inside, "LIMITS", replace(limits, members=3))
+    limits = preserve_takeover_inside.AIP_LIMITS
+    monkeypatch.setattr(preserve_takeover_inside, "AIP_LIMITS", replace(limits, members=3))
     case = scene.preserve(hours=1)
-    raised = partial(monkeypatch.setattr, preserve_takeover_inside, "LIMITS", limits)
+    raised = partial(monkeypatch.setattr, preserve_takeover_inside, "AIP_LIMITS", limits)
     blocked_then_taken(scene, case, "aip-beyond-limits", raised)
 
 
