@@ -21,7 +21,7 @@ from perdura.api import gateway, gateway_audit
 from perdura.api.queries import tape as queries
 from perdura.clients.tape_tokens import mint
 from perdura.cloudevents.message import CloudEvent
-from perdura.errors import Conflict, NotFound, StoreUnavailable
+from perdura.errors import Conflict, NotFound, NotStored, StoreUnavailable
 from perdura.ids import new_id
 from perdura.outcome import Copy, CopyState
 from perdura.packages.tape_container import Container, Member
@@ -596,9 +596,11 @@ def restored(database: Engine) -> tuple[World, UUID, str]:
     return world, archive, key
 
 
-def recalled_step(world: World, archive: UUID, package: UUID, key: str, left: timedelta, position: int) -> None:
+def recalled_step(
+    world: World, archive: UUID, package: UUID, key: str, left: timedelta, position: int, **more: Any
+) -> None:
     expires = (datetime.now(UTC) + left).isoformat()
-    output = {"recall": {"bucket": "perdura-dips", "key": key, "bytes": 8, "expires_at": expires}}
+    output = {"recall": {"bucket": "perdura-dips", "key": key, "bytes": 8, "expires_at": expires, **more}}
     with world.database.begin() as connection:
         connection.execute(
             text("""INSERT INTO step (id, archive_id, name, position, state, output, checkpoint)
@@ -634,6 +636,23 @@ def test_a_copy_that_was_recalled_again_stays(restored: tuple[World, UUID, str])
     tape.expire(world.environment)
     assert [info.ref.key for info in world.store.list("perdura-dips", "")] == [key]
     assert world.rows("SELECT xml FROM premis_log") == []
+
+
+def test_a_copy_that_is_recalled_again_at_that_moment_is_not_removed_with_the_one_before(database: Engine) -> None:
+    world = World(database)
+    archive, package = world.aip(b"restored", on_tape=True)
+    key = f"recalled/{archive}/{package}.tar"
+    before = world.store.put("perdura-dips", key, b"restored").info.ref
+    recalled_step(world, archive, package, key, timedelta(days=-1), 1000, version_id=before.version_id)
+    with database.begin() as connection:
+        over = tape_duties.recalled_and_over(connection, datetime.now(UTC))
+        after = world.store.put("perdura-dips", key, b"restored").info.ref
+        assert [(each.ref, each.shared) for each in over] == [(replace(before, etag=None), False)]
+    recalled_step(world, archive, package, key, timedelta(days=3), 1001, version_id=after.version_id)
+    tape.expire(world.environment)
+    assert world.store.read(after) == b"restored"
+    with pytest.raises(NotStored):
+        world.store.read(before)
 
 
 def test_credentials_are_looked_at_while_jobs_are_open(database: Engine) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from perdura.clients import bounded
 from perdura.clients.tape import tape_system
+from perdura.clients.tape_checks import check_online
 from perdura.errors import NotStored, UpstreamUnavailable
 from perdura.local.tape.fts.daemon import Pace
 from perdura.local.tape.fts.identity import Identity
@@ -363,4 +364,19 @@ def test_an_fts_whose_answers_have_no_bounds_does_not_answer(transport: str) -> 
             tape.jobs(["11111111-2222-4333-8444-555555555555"])
     finally:
         tape.close()
+        server.stop()
+
+
+@pytest.mark.parametrize("api", [(3, 13, 4), (3, 14, 0)])
+def test_an_fts_that_takes_no_tokens_for_tape_is_found_out_before_any_aip_is_refused(
+    tmp_path: Path, api: tuple[int, int, int]
+) -> None:
+    server = TapeServer(tmp_path, token="t", api=api)
+    server.start()
+    try:
+        settings = Settings(tape_fts_url=server.fts_url, tape_endpoint_url=server.endpoint_url, tape_token="t")
+        found = {check.subject: check for check in check_online(settings)}
+        assert found["FTS"].verdict == ("failure" if api < (3, 14, 0) else "ok"), found
+        assert ".".join(map(str, api)) in found["FTS"].found
+    finally:
         server.stop()

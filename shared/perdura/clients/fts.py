@@ -38,6 +38,7 @@ from perdura.clients.fts_answers import (
     retry_from,
     said,
     understood,
+    versions_from,
 )
 from perdura.clients.together import told_together
 from perdura.errors import PerduraError
@@ -64,6 +65,10 @@ class FtsTransport(Protocol):
     """What the tape system needs of an FTS server; two transports do it, one contract suite holds for both."""
 
     url: str
+
+    def versions(self) -> tuple[int, int, int]:
+        """Version of the REST API."""
+        ...
 
     def identity(self) -> Identity:
         """Who FTS takes us for."""
@@ -164,9 +169,7 @@ class FtsClient:
 
     def versions(self) -> tuple[int, int, int]:
         """Version of the REST API; raises FtsUnavailable or FtsRefused."""
-        found = decoded(accepted(self.request("GET", "/")))
-        with understood("version"):
-            return int(found["api"]["major"]), int(found["api"]["minor"]), int(found["api"]["patch"])
+        return versions_from(decoded(accepted(self.request("GET", "/"))))
 
     def identity(self) -> Identity:
         """Who we are to FTS, asked once. An anonymous answer is an error: ids computed with it would be wrong.

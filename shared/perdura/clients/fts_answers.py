@@ -154,6 +154,13 @@ def decoded(answer: httpx.Response) -> Any:
         raise FtsGarbled(f"FTS answered {answer.status_code} with something cut off or not JSON") from error
 
 
+def versions_from(document: Any) -> tuple[int, int, int]:
+    """The version in the answer of `GET /`; raises FtsUnavailable."""
+    with understood("version"):
+        api = document["api"]
+        return int(api["major"]), int(api["minor"]), int(api["patch"])
+
+
 def identity_from(document: Mapping[str, Any]) -> Identity:
     """The answer of `GET /whoami`; raises FtsRefused for the anonymous one (fts-cta.md 2.8), FtsUnavailable."""
     with understood("identity"):

@@ -32,6 +32,7 @@ from perdura.clients.fts_answers import (
     jobs_from,
     retry_from,
     understood,
+    versions_from,
 )
 from perdura.clients.fts_delegation import LIFETIME, RENEW_BELOW
 from perdura.clients.tape_x509 import load
@@ -128,6 +129,10 @@ class PackageFtsClient:
             connectTimeout=CONNECT_TIMEOUT,
             timeout=TIMEOUT,
         )
+
+    def versions(self) -> tuple[int, int, int]:
+        """Version of the REST API; raises FtsUnavailable or FtsRefused."""
+        return versions_from(self._get("/"))
 
     def identity(self) -> Identity:
         """Who we are to FTS, asked once; raises FtsUnavailable or FtsRefused."""

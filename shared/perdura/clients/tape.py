@@ -76,6 +76,11 @@ class FtsTape:
         self.fts.close()
         self.endpoint.close()
 
+    @property
+    def by_token(self) -> bool:
+        """Whether we show FTS a token, not a certificate."""
+        return self._token is not None
+
     def uri(self, destination_path: str) -> str:
         """The address of a file in the tape system."""
         return f"{self._destination}/{destination_path}"
@@ -204,6 +209,8 @@ class FtsTape:
         path, there, found = asked
         locality = found.locality or ""
         stored = self.endpoint.stat(there) if "DISK" in locality or "TAPE" in locality else None
+        if stored is None and ("DISK" in locality or "TAPE" in locality):
+            return _unsaid(asked, f"the tape endpoint says {locality}, and that there is no such file")
         return Residency(
             path=path,
             on_disk="DISK" in locality,

@@ -11,10 +11,12 @@ from perdura.clients.tape import FtsTape, tape_system
 from perdura.clients.tape_oauth import token_source
 from perdura.clients.tape_sources import UNSAFE, may_presign
 from perdura.clients.tape_x509 import Robot, load
-from perdura.errors import PerduraError
+from perdura.errors import Broken, PerduraError
 from perdura.settings import Settings
 
 WARN_DAYS = 30
+TAPE_BY_TOKEN = (3, 14, 0)
+"""The first FTS that takes jobs for tape by token (fts-cta.md 1.6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,12 @@ def check_online(settings: Settings) -> Iterator[Check]:
 
 
 def _identity(tape: FtsTape) -> str:
-    identity = tape.fts.identity()
-    return f"knows us as {identity.dn} by {identity.method}, VO {identity.vo}"
+    identity, version = tape.fts.identity(), tape.fts.versions()
+    told = ".".join(map(str, version))
+    if tape.by_token and version < TAPE_BY_TOKEN:
+        message = f"FTS {told} takes no jobs for tape by token: use a certificate, or FTS 3.14 or later"
+        raise Broken(message, code="fts-too-old-for-tokens")
+    return f"{told} knows us as {identity.dn} by {identity.method}, VO {identity.vo}"
 
 
 def _delegation(tape: FtsTape) -> str:

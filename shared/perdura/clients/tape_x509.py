@@ -33,6 +33,8 @@ PAIR = re.compile(r"robot\.[0-9a-f]{16}")
 """Name of a folder that holds a certificate and its key."""
 LINK_TO_BE = re.compile(r"robot\.(pem|key|now)\.[0-9a-f]{16}")
 """Name that a link has before it is put in its place."""
+NEXT_PART = re.compile(r"/[^/=]*=")
+"""What makes one part of a name in slash form look like two: nothing in it is escaped."""
 SHORT_NAMES = {
     NameOID.COMMON_NAME: "CN", NameOID.ORGANIZATIONAL_UNIT_NAME: "OU", NameOID.ORGANIZATION_NAME: "O",
     NameOID.COUNTRY_NAME: "C", NameOID.DOMAIN_COMPONENT: "DC", NameOID.LOCALITY_NAME: "L",
@@ -68,7 +70,10 @@ class Robot:
 
 
 def slash_dn(name: x509.Name) -> str:
-    """A name as grid services write it: `/DC=ch/CN=…`."""
+    """A name as grid services write it: `/DC=ch/CN=…`; raises ValueError for one that would read as another name."""
+    for each in name:
+        if NEXT_PART.search(str(each.value)):
+            raise ValueError("a part of the certificate's name holds what looks like a part of its own")
     return "".join(f"/{SHORT_NAMES.get(each.oid, each.oid.dotted_string)}={each.value!s}" for each in name)
 
 
@@ -132,6 +137,10 @@ def checked(chain: Sequence[x509.Certificate], key: object) -> Robot:
         raise Broken(f"the RSA key has {key.key_size} bits; {SMALLEST_KEY} are needed", code="tape-certificate")
     if not chain or chain[0].public_key() != key.public_key():
         raise Broken("certificate and private key do not belong together", code="tape-certificate")
+    try:
+        slash_dn(chain[0].subject)
+    except ValueError as error:
+        raise Broken(f"FTS cannot know this certificate by its name: {error}", code="tape-certificate") from error
     return Robot(tuple(chain), key)
 
 

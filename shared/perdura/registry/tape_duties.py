@@ -56,6 +56,7 @@ _OVER = text("""
     SELECT step.id, step.archive_id, CAST(checkpoint ->> 'aip' AS uuid) AS aip, output -> 'recall' AS recall,
         EXISTS (SELECT FROM step AS later WHERE later.archive_id = step.archive_id AND later.name = 'recall'
                 AND later.id <> step.id AND later.output #>> '{recall,key}' = step.output #>> '{recall,key}'
+                AND coalesce(later.output #>> '{recall,version_id}' = step.output #>> '{recall,version_id}', true)
                 AND later.output #>> '{recall,removed_at}' IS NULL
                 AND later.output #>> '{recall,expires_at}' > step.output #>> '{recall,expires_at}') AS shared
     FROM step WHERE name = 'recall' AND state = 'completed' AND output #>> '{recall,expires_at}' < :now

@@ -71,7 +71,8 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     """Ask for the file on disk and look; what is on disk is read at once. WAITING: to be run again later.
 
     A look that fails changes nothing: while the tape system or the store does not answer, the recall waits, however
-    long. Raises Rejected when the Archive has no copy on tape or the AIP no such file, Broken without a tape system.
+    long. Raises Rejected when the Archive has no copy on tape or the AIP no such file, Broken without a tape system or
+    when it refuses the stage request.
     """
     tape = _tape(ports)
     found = taken_up(archive)
@@ -83,6 +84,11 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     except Retryable as error:
         log.warning("recall: %s", error.message, extra={"archive": archive.id})
         return _waiting(replace(found, looks=found.looks + 1), ports, error.code, error.message)
+    except Broken as error:
+        if found.request is None:
+            raise
+        # What was asked for is in the checkpoint: a retry goes on with it, and who cancels the recall withdraws it.
+        return _stopped(found, StepState.BLOCKED, error.code, error.message, ports)
 
 
 def target_of(found: Recall, ports: Ports) -> Target:
@@ -261,7 +267,10 @@ def _completed(found: Recall, target: Target, result: Recalled, ports: Ports) ->
     output: dict[str, Any] = {"drill": target.key is None, "bytes": result.size, "checksums": dict(result.found)}
     if result.ref is not None:
         expires = now + timedelta(days=ports.settings.tape_recall_days)
-        output |= {"bucket": result.ref.bucket, "key": result.ref.key, "expires_at": expires.isoformat()}
+        output |= {
+            "bucket": result.ref.bucket, "key": result.ref.key, "version_id": result.ref.version_id,
+            "expires_at": expires.isoformat(),
+        }  # fmt: skip
     if result.ref is not None and target.whole:
         reference = {
             "id": str(found.aip.id), "kind": "AIP", "bucket": result.ref.bucket, "key": result.ref.key,

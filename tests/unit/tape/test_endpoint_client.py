@@ -55,7 +55,9 @@ def described(size: int) -> httpx.Response:
     return httpx.Response(200, headers={"Content-Length": str(size), "Digest": "adler32=0000000a"})
 
 
-@pytest.mark.parametrize("bad", [httpx.Response(500), httpx.Response(403), httpx.ReadTimeout("late")])
+@pytest.mark.parametrize(
+    "bad", [httpx.Response(500), httpx.Response(403), httpx.Response(404), httpx.ReadTimeout("late")]
+)
 def test_one_file_about_which_the_endpoint_errs_does_not_keep_the_others_waiting(bad: Any) -> None:
     tape, _ = tape_with({"a": "TAPE", "z": "DISK_AND_TAPE"}, {"a": bad, "z": described(7)})
     found = tape.residency(["a", "z"])

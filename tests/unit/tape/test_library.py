@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -108,6 +109,32 @@ def test_a_write_that_breaks_off_leaves_nothing(make: Make, tmp_path: Path) -> N
         writer.write(b"da")
     assert library.locality("/a")[0] is None
     assert list((tmp_path / "disk").iterdir()) == []
+
+
+def test_what_counts_as_archived_outlasts_a_power_cut(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file, its folder and the folder of the volumes are written down before the catalogue says so, and it too."""
+    library = make()
+    (level,) = library.catalogue._db.execute("PRAGMA synchronous").fetchone()
+    assert level == 2, "FULL: no commit is taken back"
+    done: list[Path | str] = []
+    sync, archived = os.fsync, library.catalogue.archived
+
+    def synced(opened: int) -> None:
+        done.append(Path(f"/proc/self/fd/{opened}").readlink())
+        sync(opened)
+
+    def noted(*arguments: Any) -> None:
+        done.append("archived")
+        archived(*arguments)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(library.catalogue, "archived", noted)
+    write(library, "/a")
+    until(library, "/a", "DISK_AND_TAPE")
+    (file,) = (each for each in (tmp_path / "tape").rglob("*") if each.is_file())
+    assert done[: done.index("archived")][-3:] == [file, file.parent, tmp_path / "tape"]
 
 
 def test_volumes_fill_up(make: Make) -> None:

@@ -57,6 +57,18 @@ def test_names_are_written_in_slash_form() -> None:
     assert our_robot().dn == DN
 
 
+def test_a_name_that_reads_as_another_one_is_nobodys(tmp_path: Path) -> None:
+    """Nothing is escaped in slash form: one unit could end like the name of our robot."""
+    subject = name("DC=ch", "DC=test", "OU=Users/CN=000001/CN=Robot: Perdura")
+    forged = certificate(subject, rsa_key(9), authority())
+    with pytest.raises(ValueError, match="of its own"):
+        holder_dn([forged.certificate])
+    with pytest.raises(Broken, match="by its name"):
+        load(*forged.write(tmp_path, "robot"))
+    host = certificate(name("DC=ch", "CN=host/tape.example.org"), rsa_key(9), authority())
+    assert holder_dn([host.certificate]) == "/DC=ch/CN=host/tape.example.org"
+
+
 def test_a_robot_is_loaded_and_checked(tmp_path: Path) -> None:
     files = robot().write(tmp_path, "robot")
     assert 394 < load(*files).days_left(datetime.now(UTC)) < 396

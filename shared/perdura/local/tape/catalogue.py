@@ -77,7 +77,8 @@ class Catalogue:
     def __init__(self, path: Path) -> None:
         self.lock = threading.RLock()
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;")
+        # What was told to be on tape may be the only copy: no power cut takes a commit back.
+        self._db.executescript("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
         self._db.executescript(SCHEMA)
         self._db.execute("UPDATE stage_file SET state = 'SUBMITTED' WHERE state = 'STARTED'")
 

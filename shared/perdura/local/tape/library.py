@@ -254,6 +254,8 @@ class Library:
             target.unlink()
             self.catalogue.archive_failed(entry.path, f"checksum on the way to tape is {found}, not {entry.adler32}")
             return
+        for folder in (target.parent, self.tapes):
+            _written_down(folder)
         with self.catalogue.lock:
             current = self.catalogue.entry(entry.path)
             if current is None or current.blob != entry.blob:
@@ -322,6 +324,15 @@ class Library:
             if free >= size:
                 break
         return free
+
+
+def _written_down(folder: Path) -> None:
+    """Let the names in a folder outlast a power cut."""
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 class Writer:
