@@ -102,6 +102,8 @@ class Characterisation:
 
     output: str | None = None
     failure: str | None = None
+    timed_out: bool = False
+    """Whether it failed because it gave no answer in its time."""
 
     def value(self, file: str) -> Any:
         """The output as JSON where it is some, without the name that the file had for a moment."""
@@ -126,8 +128,8 @@ class Characteriser(Protocol):
         """Whether a file of that name is for it."""
         ...
 
-    def characterise(self, path: Path) -> Characterisation:
-        """Describe one file."""
+    def characterise(self, path: Path, seconds: float) -> Characterisation:
+        """Describe one file, in so many seconds."""
         ...
 
 

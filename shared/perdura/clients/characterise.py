@@ -1,4 +1,6 @@
-"""Characterisation by tools that are installed beside us: one process a file, bounded in time and output.
+"""Characterisation by tools that are installed beside us: one process a file.
+
+A process is ended when its time is up, and as soon as it says more than is kept.
 
 The setting `characterise` names the tools, one a line: `exiftool` and `mediainfo` are known, any other is given as
 `name: command {file}` with the suffixes it is for in brackets, as `jhove [pdf,tif]: jhove -h json {file}`.
@@ -9,15 +11,17 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import subprocess
 from pathlib import Path
 
+from perdura.clients.processes import output_of
 from perdura.errors import Broken
 from perdura.ports import Characterisation
 from perdura.settings import Settings
+from perdura.storage.timed import TimeUp
 
-SECONDS = 120
 LARGEST_OUTPUT = 1 << 20
+_TO_TELL_ITS_VERSION = 10
+_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"}
 _KNOWN = {
     "exiftool": (
         "exiftool -json -fast {file}",
@@ -49,7 +53,7 @@ class ToolCharacteriser:
         """Name and version, as the tool gives it."""
         if self._version is None:
             return self.name
-        said = self._run([self._command[0], self._version])
+        said = self._run([self._command[0], self._version], _TO_TELL_ITS_VERSION)
         lines = said.output.split() if said.output else []
         return f"{self.name} {lines[-1]}" if lines else self.name
 
@@ -57,29 +61,22 @@ class ToolCharacteriser:
         """Whether a file of that name is for this tool."""
         return not self._suffixes or name.rpartition(".")[2].lower() in self._suffixes
 
-    def characterise(self, path: Path) -> Characterisation:
-        """What the tool says of a file; its failure is a message, never an exception."""
-        return self._run([part.replace("{file}", str(path)) for part in self._command])
+    def characterise(self, path: Path, seconds: float) -> Characterisation:
+        """What the tool says of a file in so many seconds; its failure is a message, never an exception."""
+        return self._run([part.replace("{file}", str(path)) for part in self._command], seconds)
 
-    def _run(self, command: list[str]) -> Characterisation:
+    def _run(self, command: list[str], seconds: float) -> Characterisation:
         try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                check=False,
-                timeout=SECONDS,
-                stdin=subprocess.DEVNULL,
-                env={"PATH": "/usr/local/bin:/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/nonexistent"},
-            )
-        except subprocess.TimeoutExpired:
-            return Characterisation(failure=f"no answer in {SECONDS} seconds")
+            said, code = output_of(command, _ENVIRONMENT, seconds, LARGEST_OUTPUT)
+        except TimeUp:
+            return Characterisation(failure=f"no answer in {seconds:g} seconds", timed_out=True)
         except OSError as error:
             return Characterisation(failure=f"it cannot be run: {error.strerror}")
-        if len(done.stdout) > LARGEST_OUTPUT:
+        if code is None:
             return Characterisation(failure=f"its output is larger than {LARGEST_OUTPUT} bytes")
-        text = done.stdout.decode("utf-8", "replace")
-        if done.returncode != 0:
-            return Characterisation(text or None, f"exit code {done.returncode}")
+        text = said.decode("utf-8", "replace")
+        if code != 0:
+            return Characterisation(text or None, f"exit code {code}")
         return Characterisation(text)
 
 

@@ -81,7 +81,7 @@ def _acts(plan: Plan, copied: Copied) -> list[Act]:
     if plan.ports.identifier is not None:
         acts += provenance.identification(plan.ports.identifier.tool, files)
     for told in copied.characterising.told:
-        acts += provenance.characterisation(told.tool, told.path, told.files, told.failures)
+        acts += provenance.characterisation(told.tool, told.path, told.files, [note for note, _ in told.notes])
     acts += virus_checks(plan.scanning, provenance, files)
     if plan.predecessor is not None:
         acts.append(provenance.version(str(plan.predecessor.id), plan.reason, changes(plan.additions)))

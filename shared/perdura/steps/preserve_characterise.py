@@ -1,4 +1,8 @@
-"""Characterisation on the way: files that a tool wants are kept on local disk for a moment, its output in the AIP."""
+"""Characterisation on the way: files that a tool wants are kept on local disk for a moment, its output in the AIP.
+
+A tool that hangs must cost neither the package nor its invocation: it is given up after some files, and all that hang
+lose but a share of the time.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,13 @@ from perdura.ports import Characteriser
 
 FOLDER = "data/metadata/characterisation/"
 _FINDINGS = 100
+_PATIENCE = 2
+"""Files that a tool may give no answer for: then it is given up."""
+_SECONDS = 120.0
+"""What a tool has for a file, while the share that may be lost is not used up; then it has `_LEAST`."""
+_LEAST = 5.0
+_SHARE = 0.25
+"""Of the time of an invocation, what may be lost to tools that give no answer."""
 
 Chunk = bytes | bytearray | memoryview
 
@@ -31,6 +42,18 @@ class Told:
     size: int = 0
     files: list[int] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
+    unanswered: int = 0
+    passed_over: int = 0
+    """Files that it was not given any more."""
+
+    @property
+    def notes(self) -> list[tuple[str, str | None]]:
+        """What went wrong, as (text, path of the file); first that it was given up, if it was."""
+        found: list[tuple[str, str | None]] = []
+        if self.passed_over:
+            given_up = f"given up after {self.unanswered} files without an answer, {self.passed_over} not given to it"
+            found.append((given_up, None))
+        return found + [(f"{path}: {failure}", path) for path, failure in self.failures]
 
     @property
     def path(self) -> str:
@@ -45,10 +68,13 @@ class Told:
 
 
 class Characterising:
-    """Gives each file that somebody wants, and that is not larger than `limit` bytes, to the tools."""
+    """Gives each file that somebody wants, and that is not larger than `limit` bytes, to the tools.
 
-    def __init__(self, characterisers: Sequence[Characteriser], limit: int) -> None:
-        self._limit = limit
+    `seconds` is the time of the invocation, of which a share may be lost to tools that give no answer.
+    """
+
+    def __init__(self, characterisers: Sequence[Characteriser], limit: int, seconds: float) -> None:
+        self._limit, self._to_lose = limit, seconds * _SHARE
         self.told = [
             Told(each, each.tool, tempfile.TemporaryFile(prefix="perdura-characterisation-"))  # noqa: SIM115
             for each in characterisers
@@ -80,7 +106,14 @@ class Characterising:
                     self._ask(told, number, path, Path(file.name))
 
     def _ask(self, told: Told, number: int, path: str, file: Path) -> None:
-        found = told.characteriser.characterise(file)
+        if told.unanswered >= _PATIENCE:
+            told.passed_over += 1
+            return
+        seconds = max(_LEAST, min(_SECONDS, self._to_lose))
+        found = told.characteriser.characterise(file, seconds)
+        if found.timed_out:
+            told.unanswered += 1
+            self._to_lose -= seconds
         if found.failure:
             told.failures.append((path, found.failure))
         if found.output is None:
@@ -99,7 +132,7 @@ class Characterising:
     def findings(self) -> tuple[Finding, ...]:
         """Failures of tools: warnings, never a lost package."""
         return tuple(
-            Finding("characterisation-failed", f"{path}: {each.tool}: {failure}", "warning", path)
+            Finding("characterisation-failed", f"{each.tool}: {note}", "warning", path)
             for each in self.told
-            for path, failure in each.failures
+            for note, path in each.notes
         )[:_FINDINGS]

@@ -35,7 +35,10 @@ def copy(
 
     Raises TimeUp when the invocation's time runs out, Rejected when the container is not what it was.
     """
-    with Characterising(ports.characterisers, ports.settings.characterise_bytes) as characterising:
+    settings = ports.settings
+    with Characterising(
+        ports.characterisers, settings.characterise_bytes, settings.invocation_seconds
+    ) as characterising:
         return _copied(
             submission, aip, layout, ports, Inspection(ports.identifier, scanner), size, additions, characterising
         )

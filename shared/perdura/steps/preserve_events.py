@@ -107,17 +107,15 @@ class Provenance:
                 acts.append(self._exception("format identification", tool, WARNING, note, files, about))
         return acts
 
-    def characterisation(
-        self, tool: str, output: str, covers: Sequence[int], failures: Sequence[tuple[str, str]]
-    ) -> list[Act]:
+    def characterisation(self, tool: str, output: str, covers: Sequence[int], failures: Sequence[str]) -> list[Act]:
         """What a tool said of files is kept in the AIP; where it failed is told, and is no fault of the files."""
         acts = []
         if covers:
             outcome = Outcome(SUCCESS, (f"{len(covers)} files", f"output: {output.removeprefix('data/')}"))
             acts.append(Act(self._event("metadata extraction", tool, outcome, name=tool, tool=tool), _marks(covers)))
         if failures:
-            notes = tuple(f"{path}: {failure}" for path, failure in failures[:_LINKS])
-            event = self._event("metadata extraction", tool, Outcome(WARNING, notes), name=f"{tool} failed", tool=tool)
+            outcome = Outcome(WARNING, tuple(failures[:_LINKS]))
+            event = self._event("metadata extraction", tool, outcome, name=f"{tool} failed", tool=tool)
             acts.append(Act(event, b""))
         return acts
 
