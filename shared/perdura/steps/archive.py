@@ -20,6 +20,7 @@ from typing import Any
 from perdura.clients.fts_answers import BANNED
 from perdura.errors import Broken, PerduraError, Rejected, UpstreamUnavailable
 from perdura.outcome import ArchiveView, Outcome, Package, PackageKind, StepState
+from perdura.packages.long_digest import LongState
 from perdura.ports import Ports, TapeJobs, TapeSystem
 from perdura.steps.archive_earlier import sought
 from perdura.steps.archive_events import told_without_tape
@@ -44,6 +45,7 @@ UNCOMPRESSED = (
 def run(archive: ArchiveView, ports: Ports) -> Outcome:
     """Ask FTS to copy the AIP and wait for it; COMPLETED at once when a fast tape system already has it.
 
+    QUEUED: the AIP has no ADLER32, and reading it takes more than one invocation; to be run again at once.
     Without a tape system: COMPLETED_WITH_WARNINGS and the finding `no-tape-configured`. WAITING also when FTS does not
     answer. Raises Rejected without an AIP, Broken when FTS refuses, Retryable when the store does not answer.
     """
@@ -61,6 +63,8 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     jobs = register(ports)
     now = ports.clock.now()
     transfer = _taken_up(archive, aip, ports)
+    if isinstance(transfer, LongState):
+        return Outcome(StepState.QUEUED, checkpoint={"hashed": {"aip": str(aip.id), **transfer.to_json()}})
     if transfer.phase == "group":
         return waiting(transfer, now, ports, "tape-group", ports.settings.tape_group_seconds)
     if transfer.phase in ("submit", "earlier") and archive.step.attempt > 1:
@@ -171,14 +175,17 @@ def _asked_for(archive: ArchiveView) -> Package | None:
     return found if found is not None and found.kind is PackageKind.AIP else None
 
 
-def _taken_up(archive: ArchiveView, aip: Package, ports: Ports) -> Transfer:
-    """A new transfer, or the one a killed worker had begun."""
+def _taken_up(archive: ArchiveView, aip: Package, ports: Ports) -> Transfer | LongState:
+    """A new transfer, or the one a killed worker had begun; how far the AIP is hashed where that takes longer."""
     if archive.step.checkpoint.get("path"):
         return restored(archive, aip, archive.step.checkpoint)
     settings = ports.settings
     small = aip.size < settings.tape_group_below and settings.tape_gateway_url is not None
     grouped = small and archive.step.attempt == 1 and not again(archive) and set(aip.checksums) >= GROUPED
-    return whole(archive, aip, adler32_of(aip, ports), "group" if grouped else "submit")
+    adler32 = adler32_of(aip, archive.step.checkpoint.get("hashed") or {}, ports)
+    if isinstance(adler32, LongState):
+        return adler32
+    return whole(archive, aip, adler32, "group" if grouped else "submit")
 
 
 def _alone(transfer: Transfer) -> Transfer:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from perdura.clients.tape_sources import UNSAFE, may_presign
 from perdura.clients.tape_tokens import mint
 from perdura.errors import Broken
 from perdura.outcome import Package
+from perdura.packages.long_digest import START, LongState, continued
 from perdura.ports import Ports
 from perdura.steps.archive_transfer import Transfer
 from perdura.steps.stored_package import pinned
-from perdura.storage.digests import adler32
 
 DAY = 86400
 LONGEST_SIGNATURE = 7 * DAY
@@ -56,14 +58,20 @@ def reading_of(transfer: Transfer, ports: Ports) -> Source:
     return Source(gateway.rstrip("/") + path, token, known)
 
 
-def adler32_of(aip: Package, ports: Ports) -> str:
-    """The AIP's ADLER32: from the registry, or computed by reading it (AIPs of other engines have none)."""
+def adler32_of(aip: Package, hashed: Mapping[str, Any], ports: Ports) -> str | LongState:
+    """The AIP's ADLER32: from the registry, or computed by reading it (AIPs of other engines have none).
+
+    `hashed` is how far an invocation before came; when time is up, how far it is now comes back, to be gone on from.
+    """
     known = aip.checksums.get("adler32")
     if known:
         return known.lower().zfill(8)
-    value, done = 1, 0
-    for chunk in ports.store.stream(pinned(aip)):
-        value = adler32(chunk, value)
-        done += len(chunk)
-        ports.progress("computing ADLER32", done, aip.size)
-    return f"{value:08x}"
+    reached = continued(
+        lambda offset: ports.store.stream(pinned(aip), offset),
+        aip.size,
+        ("adler32",),
+        LongState(hashed["offset"], hashed["states"]) if hashed.get("aip") == str(aip.id) else START,
+        ports.deadline.near,
+        lambda done: ports.progress("computing ADLER32", done, aip.size),
+    )
+    return reached if reached.digests is None else reached.digests["adler32"].hex()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -328,6 +329,29 @@ def test_an_aip_without_adler32_is_read_once() -> None:
     package = replace(bench.package, checksums={})
     bench.view = archive(package)
     assert bench.run().checkpoint["adler32"] == bench.package.checksums["adler32"]  # type: ignore[index]
+
+
+def test_an_aip_without_adler32_is_read_in_as_many_invocations_as_it_takes() -> None:
+    bench = Bench()
+    data = bytes(range(256)) * (3 << 12)
+    package = aip(bench.store, data)
+    bench.view = archive(replace(package, checksums={}))
+    stream, asked = bench.store.stream, []
+
+    def noted(ref: Any, offset: int = 0, *more: Any) -> Any:
+        asked.append(offset)
+        return stream(ref, offset, *more)
+
+    bench.store.stream = noted  # type: ignore[method-assign]
+    bench.ports = replace(bench.ports, deadline=SimpleNamespace(near=lambda: True))
+    outcomes = [bench.run()]
+    while outcomes[-1].state is StepState.QUEUED:
+        bench.view = replace(bench.view, step=replace(bench.view.step, checkpoint=outcomes[-1].checkpoint or {}))
+        outcomes.append(bench.run())
+    assert asked == [0, 1 << 20, 2 << 20]
+    assert (outcomes[-1].checkpoint or {})["adler32"] == package.checksums["adler32"]
+    assert all(outcome.state is StepState.QUEUED for outcome in outcomes[:-1])
+    assert len(bench.tape.requests) == 1
 
 
 def test_one_whose_package_is_gone_does_not_keep_the_others_waiting() -> None:
