@@ -12,12 +12,14 @@ from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from perdura.errors import Broken
 from perdura.local import postgres
+from perdura.local.postgres import FUNCTIONS_ROLE
+from perdura.premis.schema import APPLICATION_ROLE
 from perdura.registry import migrate
 from tests.peers.inveniordm import peer
 
@@ -90,13 +92,15 @@ def _template(postgres_url: str) -> str:
     admin.dispose()
     engine = create_engine(f"{postgres_url}/{name}")
     migrate.upgrade(engine)
+    with engine.begin() as connection:
+        connection.execute(text(f"CREATE ROLE {FUNCTIONS_ROLE} LOGIN IN ROLE {APPLICATION_ROLE}"))
     engine.dispose()
     return name
 
 
 @pytest.fixture
-def database_url(postgres_url: str, _template: str) -> Iterator[str]:
-    """URL of an empty database at the present schema, for one test."""
+def owner_url(postgres_url: str, _template: str) -> Iterator[str]:
+    """URL of an empty database at the present schema, for one test that does what no function may."""
     name = f"test_{next(_numbers)}"
     admin = create_engine(f"{postgres_url}/postgres", isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:
@@ -108,8 +112,22 @@ def database_url(postgres_url: str, _template: str) -> Iterator[str]:
 
 
 @pytest.fixture
+def database_url(owner_url: str) -> str:
+    """URL of an empty database at the present schema, for one test that has the rights of a function."""
+    return str(make_url(owner_url).set(username=FUNCTIONS_ROLE))
+
+
+@pytest.fixture
+def owner(owner_url: str) -> Iterator[Engine]:
+    """An engine on the database of this test, as the owner of the tables."""
+    engine = create_engine(owner_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
 def database(database_url: str) -> Iterator[Engine]:
-    """An engine on an empty database at the present schema, for one test."""
+    """An engine on an empty database at the present schema, for one test, with the rights of a function."""
     engine = create_engine(database_url)
     yield engine
     engine.dispose()

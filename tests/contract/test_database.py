@@ -38,8 +38,8 @@ def test_a_value_that_cannot_be_sent_leaves_no_answer_for_the_next_question(
 
 
 @pytest.mark.parametrize("alone", [False, True])
-def test_times_come_in_utc_from_a_database_in_another_zone(database: Engine, alone: bool) -> None:
-    with database.begin() as connection:
+def test_times_come_in_utc_from_a_database_in_another_zone(database: Engine, owner: Engine, alone: bool) -> None:
+    with owner.begin() as connection:
         connection.execute(text(f"ALTER DATABASE {database.url.database} SET timezone TO 'Europe/Zurich'"))
     settings = Settings(database_url=SecretStr(database.url.render_as_string(hide_password=False)))
     engine = connections.engine(settings)

@@ -74,7 +74,7 @@ def test_the_last_request_of_a_step_that_is_done_is_not_recorded(
     assert logged(database) == before
 
 
-@pytest.mark.parametrize("step", [str(new_id()), None, "x"])
+@pytest.mark.parametrize("step", [str(new_id()), None, "x"], ids=["unknown", "none", "no-id"])
 def test_a_request_that_nobody_makes_again_is_recorded(
     step: str | None,
     harness: Harness,

@@ -18,11 +18,11 @@ pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
-def behind(database: Engine) -> Engine:
+def behind(owner: Engine) -> Engine:
     """A database that lacks the newest migration, by its own word."""
-    with database.begin() as connection:
+    with owner.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0000'"))
-    return database
+    return owner
 
 
 def a_migration(monkeypatch: pytest.MonkeyPatch, run: Callable[[Connection], object]) -> None:
@@ -43,22 +43,22 @@ def at(database: Engine) -> str | None:
 
 
 def test_a_migration_may_take_longer_than_a_statement_of_a_function(
-    behind: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
+    behind: Engine, owner_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a_migration(monkeypatch, lambda connection: connection.execute(text("SELECT pg_sleep(3)")))
-    migrate.bring_up(Settings(database_url=database_url, database_statement_timeout=1))
+    migrate.bring_up(Settings(database_url=owner_url, database_statement_timeout=1))
     assert at(behind) == migrate.HEAD
 
 
 def test_a_table_in_use_is_waited_for_shortly_and_again(
-    behind: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
+    behind: Engine, owner_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migrate, "LOCK_SECONDS", 0.3)
     a_migration(monkeypatch, lambda connection: connection.execute(text("ALTER TABLE step ADD COLUMN tried int")))
     done = threading.Event()
 
     def bring_up() -> None:
-        migrate.bring_up(Settings(database_url=database_url), wait=0.5)
+        migrate.bring_up(Settings(database_url=owner_url), wait=0.5)
         done.set()
 
     with behind.connect() as user, user.begin():
@@ -78,19 +78,19 @@ def test_a_table_in_use_is_waited_for_shortly_and_again(
 
 
 def test_a_table_that_stays_in_use_leaves_the_schema_as_it_was(
-    behind: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
+    behind: Engine, owner_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(migrate, "LOCK_SECONDS", 0.1)
     a_migration(monkeypatch, lambda connection: connection.execute(text("ALTER TABLE step ADD COLUMN tried int")))
     with behind.connect() as user, user.begin():
         user.execute(text("SELECT count(*) FROM step"))
         with pytest.raises(Retryable, match="in use"):
-            migrate.bring_up(Settings(database_url=database_url), patience=1, wait=0.2)
+            migrate.bring_up(Settings(database_url=owner_url), patience=1, wait=0.2)
     assert at(behind) == "0000"
 
 
-def test_migrations_are_made_by_the_owner_past_the_pooler(database: Engine, database_url: str) -> None:
-    settings = Settings(database_url="postgresql+pg8000://nobody@127.0.0.1:1/none", database_owner_url=database_url)
+def test_migrations_are_made_by_the_owner_past_the_pooler(owner: Engine, owner_url: str) -> None:
+    settings = Settings(database_url="postgresql+pg8000://nobody@127.0.0.1:1/none", database_owner_url=owner_url)
     migrate.bring_up(settings)
     made = migrating(settings, 5)
     with made.connect() as connection:

@@ -39,8 +39,6 @@ def begun(database: Engine) -> tuple[UUID, UUID]:
 
 @pytest.fixture
 def book(database: Engine) -> SubmissionBook:
-    with database.begin() as connection:
-        connection.execute(text("TRUNCATE archivematica_submission, archivematica_instance"))
     return SubmissionBook(database, limit=3, pause=600)
 
 
@@ -217,10 +215,9 @@ def test_the_driver_works_with_this_book_as_with_that_in_memory(database: Engine
 
 
 def test_an_aip_whose_request_had_no_answer_is_found_when_the_database_is_in_another_zone(
-    database: Engine, book: SubmissionBook
+    database: Engine, owner: Engine
 ) -> None:
-    del book  # it was emptied
-    with database.begin() as connection:
+    with owner.begin() as connection:
         connection.execute(text(f"ALTER DATABASE {database.url.database} SET timezone TO 'Europe/Zurich'"))
     database.dispose()
     scene = Scene()

@@ -29,15 +29,15 @@ def within(seconds: float, true: Callable[[], bool]) -> bool:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_function_is_ready_once_the_database_has_its_schema(
-    name: str, database: Engine, database_url: str, tmp_path: Path
+    name: str, owner: Engine, database_url: str, tmp_path: Path
 ) -> None:
-    with database.begin() as connection:
+    with owner.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     with served(name, database_url, tmp_path / "log") as (address, _):
         answers = [httpx.get(f"{address}{path}", timeout=5).status_code for path in ("/readyz", "/_/ready")]
         assert answers == [503, 503]
         assert httpx.get(f"{address}/healthz", timeout=5).status_code == 200
-        with database.begin() as connection:
+        with owner.begin() as connection:
             connection.execute(text(f"UPDATE alembic_version SET version_num = '{HEAD}'"))
         assert within(5, lambda: httpx.get(f"{address}/readyz", timeout=5).status_code == 200)
     assert f"the schema is at 0001, this version needs {HEAD}" in (tmp_path / "log").read_text()

@@ -104,13 +104,13 @@ def test_upgrading_twice_changes_nothing(database: Engine) -> None:
         assert migrate.current(connection) == migrate.HEAD
 
 
-def test_the_migrations_make_the_tables_that_the_code_declares(database: Engine) -> None:
+def test_the_migrations_make_the_tables_that_the_code_declares(owner: Engine) -> None:
     assert access_tables.Placement.metadata is tables.Base.metadata
     assert tape_tables.TapeJob.metadata is tables.Base.metadata
     assert turn_tables.Turn.metadata is tables.Base.metadata
     assert {archive_index.ArchiveIndex.metadata, job_tables.Job.metadata} == {tables.Base.metadata}
     own = set(tables.Base.metadata.tables) - {name for name in tables.Base.metadata.tables if name.startswith("premis")}
-    with database.connect() as connection:
+    with owner.connect() as connection:
         context = MigrationContext.configure(
             connection,
             opts={"compare_type": True, "include_name": lambda name, kind, _: kind != "table" or name in own},

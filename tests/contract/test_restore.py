@@ -43,9 +43,9 @@ OWN_NOTES = (
 
 
 @pytest.fixture
-def restore(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Result]:
+def restore(owner_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Result]:
     """What `perdura restore` says of a backup for this database; no store answers."""
-    given = {"database_url": database_url, "s3_endpoint": "http://127.0.0.1:9"}
+    given = {"database_url": owner_url, "s3_endpoint": "http://127.0.0.1:9"}
     monkeypatch.setattr(keeping, "stack_settings", lambda _root: Settings.model_validate(given))
     return lambda: CliRunner().invoke(main, ["restore", str(tmp_path)])
 
@@ -56,38 +56,38 @@ def run(database: Engine, statement: str) -> None:
 
 
 @pytest.mark.parametrize("table", ROWS)
-def test_what_a_person_made_is_never_dropped(database: Engine, restore: Callable[[], Result], table: str) -> None:
-    run(database, f"INSERT INTO {table} {ROWS[table]}")
+def test_what_a_person_made_is_never_dropped(owner: Engine, restore: Callable[[], Result], table: str) -> None:
+    run(owner, f"INSERT INTO {table} {ROWS[table]}")
     done = restore()
     assert done.exit_code == 1
     assert re.search(rf"not empty \({table}\)", done.output), done.output
-    with database.connect() as connection:
+    with owner.connect() as connection:
         assert connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one() >= 1
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_tables_of_another_application_are_never_dropped(
-    database: Engine, restore: Callable[[], Result], name: str
+    owner: Engine, restore: Callable[[], Result], name: str
 ) -> None:
-    run(database, OTHERS[name])
+    run(owner, OTHERS[name])
     done = restore()
     assert done.exit_code == 1
     assert "not Perdura's" in done.output
     assert name in done.output
-    with database.connect() as connection:
+    with owner.connect() as connection:
         there = connection.execute(text("SELECT relname FROM pg_class WHERE relname = :name"), {"name": name})
         assert there.scalar_one() == name
 
 
 @pytest.mark.parametrize("notes", [(), OWN_NOTES])
 def test_what_migrations_made_and_functions_noted_by_themselves_makes_room(
-    database: Engine, notes: tuple[str, ...]
+    owner: Engine, notes: tuple[str, ...]
 ) -> None:
     for statement in notes:
-        run(database, statement)
-    emptied.empty(database)
-    assert inspect(database).get_table_names() == []
-    emptied.empty(database)
+        run(owner, statement)
+    emptied.empty(owner)
+    assert inspect(owner).get_table_names() == []
+    emptied.empty(owner)
 
 
 def test_every_table_of_ours_is_known() -> None:

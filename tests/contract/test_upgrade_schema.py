@@ -91,7 +91,7 @@ def test_migrations_since_the_version_before_only_add(postgres_url: str) -> None
     assert breaches(old, new) == []
 
 
-def test_what_a_migration_may_not_do_is_found(database: Engine) -> None:
+def test_what_a_migration_may_not_do_is_found(owner: Engine) -> None:
     forbidden = (
         "ALTER TABLE step DROP COLUMN progress",
         "ALTER TABLE step RENAME COLUMN progress TO done",
@@ -107,7 +107,7 @@ def test_what_a_migration_may_not_do_is_found(database: Engine) -> None:
         "CREATE TABLE more (a int NOT NULL)",
         "CREATE INDEX i ON step (name)",
     )
-    with database.connect() as connection:
+    with owner.connect() as connection:
         old = shape(connection)
         for statement in (*forbidden, *allowed):
             attempt = connection.begin_nested()

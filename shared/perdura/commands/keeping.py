@@ -40,14 +40,14 @@ def rebuild(root: Path, keys: tuple[str, ...], public: bool, as_json: bool) -> N
     No object tells what a person restricted after its AIP was made, so every Archive comes back restricted until
     `perdura registry open`; with --open only those whose AIP says so, and those that have no AIP.
     """
-    from perdura.registry.migrate import upgrade
+    from perdura.registry.migrate import bring_up
     from perdura.runtime.rebuild import UNKNOWABLE
     from perdura.runtime.rebuild import rebuild as run
     from perdura.storage.s3 import S3Store
 
     settings = stack_settings(root)
     engine = _engine(settings)
-    upgrade(engine)
+    bring_up(settings)
     done = run(engine, S3Store(settings), settings, [Verifier.parse(key) for key in keys], _tell, public=public)
     if as_json:
         fields = ("archives", "known", "packages", "copies", "events", "asked", "closed", "findings")
@@ -123,7 +123,7 @@ def restore(root: Path, folder: Path) -> None:
     Every object is verified. Then `perdura registry rebuild` completes what was kept after the backup.
     """
     from perdura.commands.emptied import empty
-    from perdura.registry.migrate import upgrade
+    from perdura.registry.migrate import bring_up
     from perdura.storage.buckets import create
     from perdura.storage.copies import copy_in
     from perdura.storage.s3 import S3Store
@@ -133,8 +133,8 @@ def restore(root: Path, folder: Path) -> None:
     empty(engine)
     create(settings)
     number = copy_in(S3Store(settings), folder, _tell)
-    _postgres("pg_restore", settings, "--no-owner", "--exit-on-error", str((folder / DUMP).resolve()))
-    upgrade(engine)
+    _postgres("pg_restore", settings, "--no-owner", "--no-acl", "--exit-on-error", str((folder / DUMP).resolve()))
+    bring_up(settings)
     click.echo(f"database and {number} objects are back; now: perdura registry rebuild")
 
 

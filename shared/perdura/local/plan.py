@@ -87,10 +87,13 @@ def make_plan(home: Home, mains: Mapping[str, Path], environ: Mapping[str, str] 
         services.append(seaweedfs.program(store))
         task |= {"weed": store.binary, "weed_port": store.port, "weed_folder": str(home.data(seaweedfs.NAME))}
     database = postgres.locate(home, port[postgres.NAME], sockets) if own_database else None
+    as_application: dict[str, str] = {}
     if database is not None:
+        as_application["PERDURA_DATABASE_URL"] = database.functions_url
         environment["PERDURA_DATABASE_URL"] = database.url
         services.append(postgres.program(database))
         task |= {"postgres_port": database.port, "role_password": home.secret("database")}
+        task |= {"functions_password": home.secret("database-functions")}
         task |= {"superuser_password": home.secret("database-superuser")}
 
     def python(name: str, *arguments: str, env: Mapping[str, str] | None = None, health: str | None = None) -> Program:
@@ -102,7 +105,8 @@ def make_plan(home: Home, mains: Mapping[str, Path], environ: Mapping[str, str] 
             name,
             *("-m", "gunicorn", "-c", f"python:{SERVER_MODULE}"),
             f"functions_framework:create_app('handle','{main}','http')",
-            env={"FUNCTION": name, "HOST": "127.0.0.1", "PORT": str(port[name]), "GRACEFUL_TIMEOUT": "8"},
+            env={"FUNCTION": name, "HOST": "127.0.0.1", "PORT": str(port[name]), "GRACEFUL_TIMEOUT": "8"}
+            | as_application,
             health=f"{url[name]}/healthz",
         )
         for name, main in mains.items()

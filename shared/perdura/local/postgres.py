@@ -22,6 +22,11 @@ from perdura.local.state import Home, write_private
 NAME = "postgres"
 SUPERUSER = "postgres"
 ROLE = DATABASE = "perdura"
+"""The owner of the tables, and the database."""
+
+FUNCTIONS_ROLE = "perdura_functions"
+"""Whom the functions log in as."""
+
 BINARIES_VARIABLE = "PERDURA_POSTGRES_BIN"
 FLOOR = 15
 NOBODY = 65534
@@ -131,8 +136,16 @@ class Server:
 
     @property
     def url(self) -> str:
-        """SQLAlchemy URL for the application's role, with its password."""
-        return f"postgresql+pg8000://{ROLE}:{self.home.secret('database')}@127.0.0.1:{self.port}/{DATABASE}"
+        """SQLAlchemy URL for the owner of the tables, with its password."""
+        return self._url(ROLE, "database")
+
+    @property
+    def functions_url(self) -> str:
+        """SQLAlchemy URL for the functions, which have the rights of the application only (`registry/rights.py`)."""
+        return self._url(FUNCTIONS_ROLE, "database-functions")
+
+    def _url(self, role: str, secret: str) -> str:
+        return f"postgresql+pg8000://{role}:{self.home.secret(secret)}@127.0.0.1:{self.port}/{DATABASE}"
 
     def environment(self) -> dict[str, str]:
         """Everything a PostgreSQL program needs to know."""

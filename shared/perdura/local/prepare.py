@@ -36,6 +36,7 @@ class Task(BaseModel):
     postgres_port: int | None = None
     superuser_password: str | None = None
     role_password: str | None = None
+    functions_password: str | None = None
     weed: str | None = None
     weed_port: int | None = None
     weed_folder: Path | None = None
@@ -56,19 +57,23 @@ def main() -> int:
 
 
 def _database(task: Task) -> None:
-    from perdura.database import engine
-    from perdura.registry.migrate import upgrade
+    from perdura.registry.migrate import bring_up
 
     if task.postgres_port is not None:
         _wait(lambda: _role_and_database(task), "PostgreSQL")
     _say({"done": "database"})
-    upgrade(engine(settings()))
+    bring_up(settings())
     _say({"done": "migrations"})
 
 
 def _role_and_database(task: Task) -> None:
-    """Log in, make the application's role and its database where absent, and keep the role's password as ours."""
+    """Log in, make the roles and the database where absent, and keep the roles' passwords as ours.
+
+    One role owns the tables; the functions log in as another, which has the rights of the application.
+    """
     import pg8000.native
+
+    from perdura.premis.schema import APPLICATION_ROLE
 
     connection = pg8000.native.Connection(
         user=postgres.SUPERUSER,
@@ -79,11 +84,17 @@ def _role_and_database(task: Task) -> None:
         timeout=20,
     )
     try:
-        role, password = postgres.ROLE, pg8000.native.literal(task.role_password)
-        known = connection.run("SELECT 1 FROM pg_roles WHERE rolname = :role", role=role)
-        connection.run(f"{'ALTER' if known else 'CREATE'} ROLE {role} LOGIN PASSWORD {password}")
+        secret = pg8000.native.literal
+        for role, rights in (
+            (APPLICATION_ROLE, "NOLOGIN"),
+            (postgres.ROLE, f"LOGIN PASSWORD {secret(task.role_password)}"),
+            (postgres.FUNCTIONS_ROLE, f"LOGIN PASSWORD {secret(task.functions_password)}"),
+        ):
+            known = connection.run("SELECT 1 FROM pg_roles WHERE rolname = :role", role=role)
+            connection.run(f"{'ALTER' if known else 'CREATE'} ROLE {role} {rights}")
+        connection.run(f"GRANT {APPLICATION_ROLE} TO {postgres.FUNCTIONS_ROLE}")
         if not connection.run("SELECT 1 FROM pg_database WHERE datname = :name", name=postgres.DATABASE):
-            connection.run(f"CREATE DATABASE {postgres.DATABASE} OWNER {role} TEMPLATE template0")
+            connection.run(f"CREATE DATABASE {postgres.DATABASE} OWNER {postgres.ROLE} TEMPLATE template0")
     finally:
         connection.close()
 

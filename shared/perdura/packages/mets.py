@@ -55,13 +55,12 @@ class Document:
     description: Description | None = None
     bag_info: tuple[tuple[str, str], ...] = ()
     events: Iterable[str] = ()
-    """PREMIS 3 elements, each as text that declares its own namespaces; so are `agents` and `rights`."""
     agents: Sequence[str] = ()
     outputs: Sequence[Member] = ()
     """Outputs of tools that described files, one file a tool, which are linked from the package's section."""
     rights: Sequence[str] = ()
     predecessor: str | None = None
-    """Id of the AIP that this one follows."""
+    """PREMIS 3 elements as text that declares its own namespaces."""
 
 
 def write(document: Document) -> Iterator[bytes]:

@@ -14,10 +14,19 @@ MONTHS_AHEAD = 3
 
 def create(connection: Connection) -> None:
     """Create what is missing, in the caller's transaction."""
-    for name in ("tables.sql", "functions.sql", "rights.sql"):
-        script = files("perdura.premis").joinpath("data", name).read_text("utf-8")
-        connection.exec_driver_sql(script)
+    for name in ("tables.sql", "functions.sql"):
+        _run(connection, name)
+    grant(connection)
     create_partitions(connection)
+
+
+def grant(connection: Connection) -> None:
+    """Make the role of the application where that is allowed, and give it its rights on the log where it is there."""
+    _run(connection, "rights.sql")
+
+
+def _run(connection: Connection, name: str) -> None:
+    connection.exec_driver_sql(files("perdura.premis").joinpath("data", name).read_text("utf-8"))
 
 
 def create_partitions(connection: Connection, months_ahead: int = MONTHS_AHEAD) -> None:

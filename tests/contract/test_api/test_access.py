@@ -209,7 +209,7 @@ def test_what_is_offered_anew_takes_the_place_of_what_was(world: World, reader: 
     with contextmanager(world.statements)() as seen:
         places.offer("access-pages", archive, Offer(package, "dip", [("one", one), ("two", two)], 600))
         places.offer("access-pages", archive, Offer(package, "dip", [("one", two), ("two", one)], 600))
-    assert len(seen) == 8
+    assert len(seen) == 12
     told = reader.get(f"/archives/{archive}/metadata.json").json["files"]
     assert {entry["path"]: unquote(entry["url"]).partition("/files/")[2] for entry in told} == {"one": two, "two": one}
     assert places.known("access-pages", archive) == Placed(str(archive), "published")
