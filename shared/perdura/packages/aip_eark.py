@@ -6,7 +6,9 @@ Dublin Core first, then the METS of the representation, then the METS of the pac
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
+from typing import overload
 
 from perdura.packages.aip import AipWriter, Layout
 from perdura.packages.aip_members import Member
@@ -50,8 +52,8 @@ def describe(writer: AipWriter, document: Document) -> None:
     """Write PREMIS, Dublin Core and both METS documents; the files of `document` must be in the AIP already."""
     root = f"data/{identifier(document.aip)}/"
     inner = root + _REPRESENTATION
-    data = [file for file in document.files if file.group != SUBMISSION_DOCUMENTATION]
-    documentation = [file for file in document.files if file.group == SUBMISSION_DOCUMENTATION]
+    data = _Part(document.files, documentation=False)
+    documentation = _Part(document.files, documentation=True)
     premis = _add(writer, root + _PREMIS, lambda: _history(document, documentation))
     descriptive = _add(writer, root + _DC, lambda: _dublin_core(document))
     objects = _add(writer, inner + _PREMIS, lambda: _objects(document, data))
@@ -61,6 +63,31 @@ def describe(writer: AipWriter, document: Document) -> None:
         root + "METS.xml",
         lambda: _package(document, root, premis, descriptive, representation, documentation),
     )
+
+
+class _Part(Sequence[FileObject]):
+    """The files of a document that are documentation, or are not, each made when it is asked for: there may be many."""
+
+    def __init__(self, files: Sequence[FileObject], *, documentation: bool) -> None:
+        self._files = files
+        self._places = array("L")
+        for place, file in enumerate(files):
+            if (file.group == SUBMISSION_DOCUMENTATION) is documentation:
+                self._places.append(place)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, number: int) -> FileObject: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> Sequence[FileObject]: ...
+
+    def __getitem__(self, number: int | slice) -> FileObject | Sequence[FileObject]:
+        if isinstance(number, slice):
+            return [self._files[place] for place in self._places[number]]
+        return self._files[self._places[number]]
 
 
 def _add(writer: AipWriter, path: str, parts: Callable[[], Iterator[str]]) -> Member:

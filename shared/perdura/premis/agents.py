@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -48,6 +49,15 @@ def find(connection: Connection, identifier: str) -> StoredAgent | None:
         return None
     found = connection.exec_driver_sql(_SELECT + " WHERE identifier = %s", (identifier,)).first()
     return StoredAgent(*found) if found else None
+
+
+def among(connection: Connection, identifiers: Sequence[str]) -> list[StoredAgent]:
+    """The agents of those identifiers that are registered."""
+    wanted = [each for each in identifiers if "\0" not in each]
+    found = connection.exec_driver_sql(
+        _SELECT + " WHERE identifier = ANY(CAST(%s AS text[])) ORDER BY identifier", (wanted,)
+    )
+    return [StoredAgent(*each) for each in found]
 
 
 def listed(connection: Connection, offset: int = 0, limit: int | None = None) -> list[StoredAgent]:

@@ -11,8 +11,8 @@ from sqlalchemy import Engine
 
 from perdura.accounts import arrivals
 from perdura.outcome import ArchiveView, File
-from perdura.premis import log
-from perdura.premis.model import Event
+from perdura.premis import agents, log
+from perdura.premis.model import Agent, Event
 from perdura.registry import credentials, package_files, preservation
 from perdura.registry.deposits import Arrival
 from perdura.runtime.budget import registry_budget
@@ -26,10 +26,21 @@ _PAGE = 500
 
 
 def of_preserve(environment: Environment, archive: ArchiveView) -> Mapping[str, Any]:
-    """How an Archive is to be preserved, and its PREMIS events so far, oldest first: an AIP carries its history."""
+    """How an Archive is to be preserved, its PREMIS events so far, oldest first, and the agents that the log knows."""
     with environment.engine.connect() as connection:
         wish = preservation.wish(connection, archive.id)
-    return {"earlier_events": LoggedEvents(environment.engine, archive.id), "wish": wish}
+    engine = environment.engine
+    return {
+        "earlier_events": LoggedEvents(engine, archive.id),
+        "known_agents": partial(logged_agents, engine),
+        "wish": wish,
+    }
+
+
+def logged_agents(engine: Engine, identifiers: Sequence[str]) -> list[Agent]:
+    """Those of the agents that are registered in the log, as they are there."""
+    with engine.connect() as connection:
+        return [each.agent for each in agents.among(connection, identifiers)]
 
 
 class LoggedEvents(Iterable[Event]):

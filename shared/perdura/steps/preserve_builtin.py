@@ -6,7 +6,7 @@ with the SIP's manifests, identified and scanned. The same attempt always writes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from perdura import __version__
 from perdura.outcome import ArchiveView, Outcome
@@ -15,7 +15,7 @@ from perdura.packages.aip import METS, AipWriter
 from perdura.packages.aip_check import read_back
 from perdura.packages.mets import SoftwareNote, measure, write
 from perdura.ports import Ports
-from perdura.premis.model import Agent, Identifier
+from perdura.premis.model import Agent
 from perdura.steps.preserve_additions import changes
 from perdura.steps.preserve_builtin_outcome import made
 from perdura.steps.preserve_builtin_plan import EARK, Plan, bag_info_of, plan_of
@@ -23,7 +23,7 @@ from perdura.steps.preserve_copied import Copied
 from perdura.steps.preserve_copy import copy
 from perdura.steps.preserve_declared import SIP_JSON
 from perdura.steps.preserve_document import document
-from perdura.steps.preserve_events import NOT_DONE, Act, tool_agent
+from perdura.steps.preserve_events import NOT_DONE, Act, named_agent, tool_agent
 from perdura.steps.preserve_history import History, gather
 from perdura.steps.preserve_refused import refused, unavailable
 from perdura.steps.preserve_rights import statements
@@ -89,7 +89,7 @@ def _acts(plan: Plan, copied: Copied) -> list[Act]:
 
 
 def _agents(plan: Plan, copied: Copied, acts: Sequence[Act], history: History) -> list[Agent]:
-    """Every agent that an event names, once: those known here in full, others by what the events say of them."""
+    """Every agent that an event names, once: those known here or to the log in full, others by what events say."""
     known = [plan.provenance.software(), plan.provenance.institution(), *history.agents]
     if plan.ports.identifier is not None:
         known.append(tool_agent(plan.ports.identifier.tool))
@@ -98,9 +98,12 @@ def _agents(plan: Plan, copied: Copied, acts: Sequence[Act], history: History) -
         known.append(tool_agent(plan.scanning.engine))
     agents = {(agent.identifier.type, agent.identifier.value): agent for agent in known}
     ours = [(link.type, link.value) for act in acts for link in act.event.agents]
-    for kind, value in (*history.named, *ours):
-        agents.setdefault((kind, value), Agent(Identifier(kind, value), value, "software"))
-    return list(agents.values())
+    named = [each for each in dict.fromkeys((*history.named, *ours)) if each not in agents]
+    logged: Callable[[Sequence[str]], Sequence[Agent]] = (plan.ports.extras or {}).get("known_agents", lambda _: ())
+    registered = {
+        (agent.identifier.type, agent.identifier.value): agent for agent in logged([each[1] for each in named])
+    }
+    return [*agents.values(), *(registered.get(each) or named_agent(*each) for each in named)]
 
 
 def _describe(plan: Plan, aip: AipWriter, copied: Copied, acts: Sequence[Act], history: History) -> None:

@@ -22,6 +22,8 @@ NOT_DONE = (
 UNTRUSTED = "the scanner's database is missing, too old or a test one, or it calls clean what it could not look into"
 EXECUTING = ("executing program",)
 _LINKS = 1000
+_AGENT_TYPES = frozenset({"hardware", "organization", "person", "software"})
+"""What PREMIS calls agents (Library of Congress, agentType), and types of identifiers may be called."""
 _VERSION = re.compile(r"[ /]v?([0-9].*)", re.ASCII)
 """What follows a tool's name in what it calls itself: its version, with that of its signatures or database."""
 
@@ -197,6 +199,13 @@ def tool_agent(name: str) -> Agent:
     """A tool that was used, under the name that it gives itself, and the version in that."""
     found = _VERSION.search(name)
     return Agent(Identifier("software", name), name, "software", version=found[1] if found else None)
+
+
+def named_agent(kind: str, name: str) -> Agent:
+    """An agent of which no more is known than how an event names it: of no type, where that does not tell it."""
+    if kind == "software":
+        return tool_agent(name)
+    return Agent(Identifier(kind, name), name, kind if kind in _AGENT_TYPES else "")
 
 
 def _marks(numbers: Sequence[int]) -> bytes:

@@ -14,7 +14,9 @@ import pytest
 from lxml import etree
 
 from perdura.errors import Rejected
+from perdura.packages.mets_objects import FileObject
 from perdura.steps.preserve import run
+from perdura.steps.preserve_document import FileObjects
 from perdura.storage.memory import MemoryStore
 from tests.shared_data import reference_data
 from tests.unit.preserve.fakes import FakeIdentifier, derived, ports
@@ -111,3 +113,25 @@ def test_the_bag_around_it_is_valid(aip: bytes, tmp_path: Path) -> None:
 def test_unknown_profile() -> None:
     with pytest.raises(Rejected, match="no AIP profile"):
         made(dict(FILES), "other")
+
+
+def test_no_more_than_a_few_of_the_files_are_held_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = most = 0
+    given = FileObjects.__getitem__
+
+    class Counted(FileObject):
+        def __del__(self) -> None:
+            nonlocal held
+            held -= 1
+
+    def counted(files: FileObjects, place: int) -> FileObject:
+        nonlocal held, most
+        file = given(files, place)
+        held += 1
+        most = max(most, held)
+        return Counted(**{name: getattr(file, name) for name in FileObject.__slots__})
+
+    monkeypatch.setattr(FileObjects, "__getitem__", counted)
+    made({f"data/{number:03}.txt": b"x" for number in range(200)})
+    assert held == 0
+    assert 0 < most <= 3

@@ -16,7 +16,7 @@ from perdura.ids import derived_id
 from perdura.outcome import Outcome, StepState
 from perdura.packages.limits import LIMITS
 from perdura.packages.mets_read import MetsEvent, read_mets
-from perdura.premis.model import Event, Identifier
+from perdura.premis.model import Agent, Event, Identifier
 from perdura.steps import preserve_history, preserve_import
 from perdura.steps.preserve import run
 from perdura.storage.memory import MemoryStore
@@ -61,6 +61,39 @@ def preserved(files: dict[str, bytes], **changes: Any) -> tuple[Outcome, etree._
 
 def texts(mets: etree._Element, name: str) -> list[str]:
     return [element.text or "" for element in mets.iter(f"{PREMIS}{name}")]
+
+
+def agents(mets: etree._Element) -> dict[str | None, dict[str, str | None]]:
+    """What is said of each agent, by its name."""
+    return {
+        agent.findtext(f"{PREMIS}agentName"): {etree.QName(child).localname: child.text for child in agent}
+        for agent in mets.iter(f"{PREMIS}agent")
+    }
+
+
+def test_agents_are_those_of_the_log_and_nobody_is_called_software_who_may_be_a_person() -> None:
+    store, at = MemoryStore(), datetime(2026, 11, 24, tzinfo=UTC)
+    archive = deposit(store, zipped(bag()))
+    orcid, curator = Identifier("ORCID", "0000-0002-1825-0097"), Identifier("ORCID", "0000-0001-5109-3700")
+    other = Identifier("local", "0000-0001-5109-3700")
+    program = Identifier("software", "perdura/0.1.0 ingest")
+    earlier = [Event(derived_id("earlier", 1), "capture", at, agents=(orcid, curator, other, program))]
+    known = Agent(Identifier("ORCID", curator.value), "Ada Curator", "person", ("at the library",), "2")
+    asked: list[Sequence[str]] = []
+
+    def logged(identifiers: Sequence[str]) -> list[Agent]:
+        asked.append(identifiers)
+        return [known]
+
+    run(archive, ports(store, extras={"earlier_events": earlier, "known_agents": logged}))
+    mets = etree.fromstring(unpacked(stored(store))["data/metadata/METS.xml"])
+    schema().assertValid(mets)
+    found = agents(mets)
+    assert "agentType" not in found[orcid.value]
+    assert "agentType" not in found[other.value]
+    assert (found["Ada Curator"]["agentType"], found["Ada Curator"]["agentNote"]) == ("person", "at the library")
+    assert (found[program.value]["agentType"], found[program.value]["agentVersion"]) == ("software", "0.1.0 ingest")
+    assert sorted(asked[0]) == sorted([orcid.value, curator.value, other.value, program.value])
 
 
 @pytest.mark.parametrize("path", ["metadata/premis.xml", "data/metadata/premis.xml"])
