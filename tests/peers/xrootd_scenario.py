@@ -11,6 +11,7 @@ import json
 import os
 import pwd
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -18,6 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from perdura.clients.tape_endpoint import TapeEndpoint
+from perdura.errors import PerduraError
 from perdura.local.tape import transfer
 from perdura.local.tape.server import _outgoing
 from tests.peers.grid import ADLER32, DATA, Grid, grid
@@ -108,8 +111,28 @@ def scenario(root: Path, here: Grid) -> dict[str, Any]:
         "xrootd to tape": [onward.returncode, onward.stderr[-500:]],
         "digest": digest,
         "expected digest": f"adler32={ADLER32}",
+        "ranges": ranges(tls),
         "redirected or streamed": sorted({access.status for access in here.audited if access.method == "GET"}),
     }
+
+
+def ranges(tls: ssl.SSLContext) -> dict[str, Any]:
+    """What our client of tape endpoints reads: bytes as asked for, or what it says of the answer."""
+    endpoint = TapeEndpoint(f"https://localhost:{PORT}", tls=tls)
+    size = len(DATA)
+    found: dict[str, Any] = {}
+    for name, offset, length, expected in (
+        ("all of it", 0, size, DATA),
+        ("a part", 100, 1000, DATA[100:1100]),
+        ("more than there is", size - 10, 100, DATA[-10:]),
+        ("nothing that is there", size, 100, b""),
+    ):
+        try:
+            found[name] = b"".join(endpoint.read("/eos/dm/from-gateway.tar", offset, length)) == expected
+        except PerduraError as error:
+            found[name] = error.message
+    endpoint.close()
+    return found
 
 
 def main() -> None:
