@@ -4,9 +4,10 @@
 
 A PostgreSQL of its own is started and stopped; with `--data` its cluster is kept there, loaded once, and used again.
 Requests go through the function's own code in this process, so that statements are counted; the concurrent readers go
-over HTTP to gunicorn with the function's own configuration. Everything is asked by an administrator, by a viewer, and
-by somebody who was granted `GRANTED` restricted Archives and a collection of them, in default settings: of the
-statements of a request those are counted too that take a share of the caller's requests and renew the session.
+over HTTP to gunicorn with the function's own configuration. Everything is asked by an administrator, by a viewer, by
+somebody who was granted `GRANTED` restricted Archives and a collection of them, and by who made `MADE` Archives, in
+default settings: of the statements of a request those are counted too that take a share of the caller's requests and
+renew the session.
 """
 
 from __future__ import annotations
@@ -53,7 +54,12 @@ from benchmarks.serving import free_port, serving
 BASE = "http://127.0.0.1:8080"
 GRANTED = 1_000
 GROUP = "granted"
-CALLERS = {"administrator": ("administrator", ()), "viewer": ("viewer", ()), "grant holder": ("viewer", (GROUP,))}
+MADE = 100_000
+MAKERS = "makers"
+CALLERS = {
+    "administrator": ("administrator", ()), "viewer": ("viewer", ()), "grant holder": ("viewer", (GROUP,)),
+    "maker": ("depositor", (MAKERS,)),
+}  # fmt: skip
 """Who asks: role and groups by name."""
 
 LOAD = (
@@ -190,6 +196,19 @@ def load_log(engine: Engine, archives: int, events: int) -> None:
         connection.execute(text("SELECT premis_fold_counts(10000000)"))
         connection.exec_driver_sql("VACUUM (ANALYZE)")
     print(f"{events} events recorded in {time.monotonic() - begun:.0f} s", flush=True)
+
+
+def load_makers(engine: Engine) -> None:
+    """Grant the newest `MADE` Archives, one in twenty of them restricted, as those are that somebody has made."""
+    with engine.begin() as connection:
+        there = text("SELECT EXISTS (SELECT FROM access_grant WHERE group_name = :group)")
+        if connection.execute(there, {"group": MAKERS}).scalar():
+            return
+        statement = """INSERT INTO access_grant (id, group_name, archive_id, given_by, own)
+            SELECT gen_random_uuid(), :group, id, 'benchmark', true FROM archive ORDER BY created_at DESC LIMIT :made"""
+        connection.execute(text(statement), {"group": MAKERS, "made": MADE})
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("VACUUM (ANALYZE) access_grant")
 
 
 def load(engine: Engine, archives: int) -> None:
@@ -376,6 +395,7 @@ def main() -> None:
         engine = create_engine(url)
         load(engine, arguments.archives)
         load_log(engine, arguments.archives, arguments.events)
+        load_makers(engine)
         engine.dispose()
         if arguments.load_only:
             return

@@ -66,7 +66,8 @@ def test_uploads_of_others_are_announced_by_nobody(world: World, registry: Clien
     for named in ({"packages": [{"key": "a.zip"}, {"key": upload}]}, {"prefix": "deposits"}):
         header = world.bearer("depositor")
         refused = registry.post("/api/v1/announcements", json={"bucket": DROP_ZONE, **named}, headers=header)
-        assert refused.status_code == 422
+        assert refused.status_code == 403
+        assert world.audited()[-1].outcome == "denied"
         field = "body.packages.1.key" if "packages" in named else "body.prefix"
         assert [error["field"] for error in refused.get_json()["errors"]] == [field]
     with world.engine.begin() as connection:
