@@ -537,6 +537,10 @@ class Placements(Protocol):
         """Every record that was ever noted, the oldest first."""
         ...
 
+    def siblings(self, destinations: Collection[str], archive: UUID) -> Sequence[str]:
+        """Records that other Archives of the same Resource have at any of these, the last noted first."""
+        ...
+
     def standing(self, archive: UUID) -> Standing | None:
         """What is decided of an Archive at this moment, None where that is not known."""
         ...

@@ -7,7 +7,7 @@ knows which draft was begun.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -48,10 +48,21 @@ _STANDING = text("""
     FROM archive WHERE id = :archive
 """)
 
+_SIBLINGS = text("""
+    SELECT record_id FROM placement JOIN archive ON archive.id = archive_id
+    WHERE resource_id = (SELECT resource_id FROM archive WHERE id = :archive) AND archive_id <> :archive
+        AND destination = ANY (:destinations) AND placement.state <> 'withdrawn'
+    ORDER BY placement.updated_at DESC LIMIT :most
+""")
+
 _COLLECTIONS = text("""
     SELECT collection.name FROM collection_member JOIN collection ON collection.id = collection_id
     WHERE archive_id = :archive ORDER BY collection.name
 """)
+
+
+SIBLINGS = 20
+"""Records of a Resource that are told of at most; a search of the access system shows those before them."""
 
 
 class RegistryPlacements:
@@ -101,6 +112,12 @@ class RegistryPlacements:
                 .scalars()
                 .all()
             )
+
+    def siblings(self, destinations: Collection[str], archive: UUID) -> Sequence[str]:
+        """Records that other Archives of the same Resource have at any of these, the last noted first."""
+        values = {"destinations": sorted(destinations), "archive": archive, "most": SIBLINGS}
+        with transaction(self._engine) as connection:
+            return connection.execute(_SIBLINGS, values).scalars().all()
 
     def take_off(self, destination: str, archive: UUID, placed: Placed) -> None:
         """Note that an Archive was withdrawn from access pages, which show it no longer from this commit on."""

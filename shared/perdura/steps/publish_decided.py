@@ -35,8 +35,12 @@ def as_decided(archive: ArchiveView, destination: Destination, placements: Place
 
 def is_withdrawn(destination: str, standing: Standing | None, ports: Ports) -> bool:
     """Whether a person withdrew the Archive from there; by which of several entries for one system is all the same."""
-    names = access_configuration(ports.settings.access).alike(destination)
-    return standing is not None and standing.withdrawn_from(names)
+    return standing is not None and standing.withdrawn_from(alike(destination, ports))
+
+
+def alike(destination: str, ports: Ports) -> frozenset[str]:
+    """The ids of all entries for the access system of that entry."""
+    return access_configuration(ports.settings.access).alike(destination)
 
 
 def earlier(

@@ -20,7 +20,7 @@ from perdura.steps import publish_content as content
 from perdura.steps.mapping.model import Mapped
 from perdura.steps.publish_access import settle
 from perdura.steps.publish_body import access, body, package_id, resource_id
-from perdura.steps.publish_decided import as_decided, earlier, is_withdrawn, shut_there, withheld
+from perdura.steps.publish_decided import alike, as_decided, earlier, is_withdrawn, shut_there, withheld
 from perdura.steps.publish_errand import settled, shut_first
 from perdura.steps.publish_record import REVIEW_DECLINED, Done, Order, Publisher
 from perdura.steps.publish_result import Result, disseminated, failed
@@ -75,6 +75,7 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
         order = Order(
             package=package_id(aip),
             resource=resource_id(archive),
+            siblings=held.siblings(alike(destination.id, ports), archive.id),
             body=body(mapped, facts, destination, files=bool(files)),
             files=files,
             sending=Sending(

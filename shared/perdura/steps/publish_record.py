@@ -7,14 +7,15 @@ are compared by MD5 and size after their commit, and the record is read back aft
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from perdura.clients.inveniordm.files import Files
 from perdura.clients.inveniordm.model import Record
 from perdura.clients.inveniordm.records import Records, phrase
-from perdura.clients.inveniordm.wire import RdmChanged, RdmRefused, RdmUnknown, Wire
+from perdura.clients.inveniordm.wire import RdmChanged, RdmGone, RdmRefused, RdmUnknown, Wire
 from perdura.errors import Broken, Rejected
 from perdura.ports import Hold
 from perdura.steps.publish_compared import await_server, differences
@@ -44,6 +45,8 @@ class Order:
     body: Mapping[str, Any]
     files: Sequence[Wanted]
     sending: Sending
+    siblings: Sequence[str] = ()
+    """Records noted of other packages of the Resource; a search shows a record some time after it was published."""
     in_custom_fields: bool = False
     community: str | None = None
     review: bool = False
@@ -141,8 +144,18 @@ class Publisher:
         """The newest published version of the Resource at this destination."""
         resource = self._order.resource
         versions = [hit for hit in hits if hit.published and hit.identifies(resource)]
+        versions += self._not_shown_yet({hit.id for hit in versions})
         self._taken |= {hit.doi for hit in versions}
         return max(versions, key=lambda hit: hit.index, default=None)
+
+    def _not_shown_yet(self, shown: Collection[str]) -> Iterator[Record]:
+        """Published siblings that the search does not show."""
+        for name in self._order.siblings:
+            if name not in shown:
+                with suppress(RdmGone):
+                    record = self._records.record(name)
+                    if record is not None:
+                        yield record
 
     def _search(self) -> Sequence[Record]:
         """Own drafts and records of the package and of its Resource, versions included, in one request."""

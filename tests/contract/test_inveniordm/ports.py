@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -47,6 +47,9 @@ class MemoryPlacements:
 
     def records(self, destination: str, archive: UUID) -> Sequence[str]:
         return self.remembered.get((destination, archive), [])
+
+    def siblings(self, destinations: Collection[str], archive: UUID) -> Sequence[str]:
+        return ()
 
     def standing(self, archive: UUID) -> Standing | None:
         return self.standings.get(archive)

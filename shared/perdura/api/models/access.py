@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import Field
 
 from perdura.api.models.base import Answer, PlainText, Request
+from perdura.clients.destinations import Name
 
 Reason = Literal[
     "duplicate",
@@ -49,7 +50,7 @@ class WithdrawalRequest(Request):
 
     reason: Reason
     note: PlainText = Field("", max_length=1000)
-    destination: PlainText | None = Field(None, min_length=1, max_length=50)
+    destination: Name | None = None
     tell_source: bool = Field(False, description="Tell whoever is told of this Archive that it is deleted (status D).")
 
 

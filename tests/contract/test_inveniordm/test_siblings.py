@@ -1,0 +1,90 @@
+"""Two Archives of one Resource, published one right after the other: their records are versions of one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from perdura.clients.inveniordm.records import Records
+from perdura.errors import Retryable
+from perdura.ids import new_id
+from perdura.outcome import StepState
+from tests.contract.test_inveniordm.fake import TOKENS, Fake
+from tests.contract.test_inveniordm.meanwhile import World, known_world
+from tests.contract.test_inveniordm.world import Target
+
+
+@pytest.fixture
+def two(made: Callable[..., World], target: Target) -> tuple[World, World]:
+    """Two Archives of one Resource."""
+    first = made()
+    second = known_world(first.database, target, first.path)
+    second.archive = replace(second.archive, recid=first.archive.recid)
+    with first.database.begin() as connection:
+        values = {"id": new_id(), "source": first.archive.source, "recid": first.archive.recid}
+        connection.execute(text("INSERT INTO resource (id, source, recid) VALUES (:id, :source, :recid)"), values)
+        connection.execute(
+            text("UPDATE archive SET resource_id = :resource WHERE id = ANY (:archives)"),
+            {"resource": values["id"], "archives": [first.archive.id, second.archive.id]},
+        )
+    return first, second
+
+
+def told(world: World) -> tuple[str, int]:
+    """The family of the record that a publication makes, and its number there."""
+    outcome = world.publish()
+    assert outcome.state is StepState.COMPLETED, outcome.message
+    found = outcome.output["destinations"]["library"]
+    return found["parent"], found["version"]
+
+
+def test_a_version_is_one_though_the_search_does_not_show_the_version_before_it_yet(
+    fake: Fake, two: tuple[World, World]
+) -> None:
+    fake.lagging = True
+    first, second = two
+    if first.target.server is None:
+        first.target = second.target = Target(fake.url, TOKENS, fake.transport, fake)
+    parent, number = told(first)
+    assert number == 1
+    assert told(second) == (parent, 2)
+
+
+def test_a_draft_is_left_for_a_version_of_what_was_published_a_moment_ago(fake: Fake, two: tuple[World, World]) -> None:
+    fake.lagging = True
+    first, second = two
+    if first.target.server is None:
+        first.target = second.target = Target(fake.url, TOKENS, fake.transport, fake)
+
+    def die() -> None:
+        raise httpx.ReadTimeout("the connection is gone")
+
+    with pytest.raises(Retryable):
+        second.publish("POST", "/draft/files", die)
+    parent, _ = told(first)
+    assert told(second) == (parent, 2)
+    fake.refresh()
+    assert second.target.drafts(second.resource) == []
+
+
+def test_a_version_that_was_deleted_there_is_no_version_to_go_on_from(two: tuple[World, World]) -> None:
+    first, second = two
+    record = first.publish().output["destinations"]["library"]["record"]
+    with first.target.wire("admin") as wire:
+        Records(wire).delete(record, "spam", "not ours")
+    assert told(second)[1] == 1
+
+
+def test_records_of_one_system_are_found_by_whichever_of_its_entries_they_were_made(
+    two: tuple[World, World],
+) -> None:
+    first, second = two
+    record = first.publish().output["destinations"]["library"]["record"]
+    placements = second.placements
+    assert placements.siblings({"library", "other"}, second.archive.id) == [record]
+    assert placements.siblings({"other"}, second.archive.id) == []
+    assert placements.siblings({"library"}, first.archive.id) == []
