@@ -21,28 +21,35 @@ class Member:
 
 
 class Members(Sequence[Member]):
-    """A table that grows; a member is made when it is asked for."""
+    """A table that grows; a member is made when it is asked for.
+
+    The folder of members that follow each other is kept once: deep ones are longer than the names within them.
+    """
 
     def __init__(self) -> None:
-        self._paths = bytearray()
-        self._ends = array("Q", (0,))
+        self._folders, self._names = _Texts(), _Texts()
+        self._folder = array("L")
         self._places = array("Q")
         self._digests = bytearray()
 
     def append(self, member: Member) -> None:
         """Add a member."""
-        self._paths += member.path.encode()
-        self._ends.append(len(self._paths))
+        folder, slash, name = member.path.encode().rpartition(b"/")
+        folder += slash
+        if not len(self._folders) or self._folders[-1] != folder:
+            self._folders.append(folder)
+        self._folder.append(len(self._folders) - 1)
+        self._names.append(name)
         self._places.extend((member.offset, member.size))
         self._digests += member.digests.packed
 
     def path(self, place: int) -> str:
         """Path of a member."""
-        return self._paths[self._ends[place] : self._ends[place + 1]].decode()
+        return self._path(place).decode()
 
     def in_order(self) -> list[int]:
         """Places of the members by path, as bytes."""
-        return sorted(range(len(self)), key=lambda place: self._paths[self._ends[place] : self._ends[place + 1]])
+        return sorted(range(len(self)), key=self._path)
 
     @property
     def size(self) -> int:
@@ -50,7 +57,7 @@ class Members(Sequence[Member]):
         return sum(self._places[1::2])
 
     def __len__(self) -> int:
-        return len(self._ends) - 1
+        return len(self._names)
 
     @overload
     def __getitem__(self, place: int) -> Member: ...
@@ -66,3 +73,26 @@ class Members(Sequence[Member]):
         packed = bytes(self._digests[place * PACKED : (place + 1) * PACKED])
         offset, size = self._places[2 * place : 2 * place + 2]
         return Member(self.path(place), offset, size, MemberDigests.of_packed(packed))
+
+    def _path(self, place: int) -> bytes:
+        return self._folders[self._folder[place]] + self._names[place]
+
+
+class _Texts:
+    """Texts one after the other in one buffer."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+        self._ends = array("Q", (0,))
+
+    def append(self, text: bytes) -> None:
+        self._bytes += text
+        self._ends.append(len(self._bytes))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, place: int) -> bytes:
+        if place < 0:
+            place += len(self)
+        return bytes(self._bytes[self._ends[place] : self._ends[place + 1]])
