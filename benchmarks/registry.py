@@ -123,8 +123,8 @@ LOAD = (
     """INSERT INTO collection (id, name, restricted) VALUES (md5('d')::uuid, 'Some that are restricted', true)""",
     f"""INSERT INTO collection_member (collection_id, archive_id)
         SELECT md5('d')::uuid, md5('a' || k)::uuid FROM generate_series(20, {{n}}, 400) AS k LIMIT {GRANTED}""",
-    f"""INSERT INTO access_grant (id, group_name, archive_id, given_by)
-        SELECT md5('g' || k)::uuid, '{GROUP}', md5('a' || k)::uuid, 'benchmark'
+    f"""INSERT INTO access_grant (id, group_name, archive_id, given_by, restricted)
+        SELECT md5('g' || k)::uuid, '{GROUP}', md5('a' || k)::uuid, 'benchmark', true
         FROM generate_series(40, {{n}}, 400) AS k LIMIT {GRANTED}""",
     f"""INSERT INTO access_grant (id, group_name, collection_id, given_by)
         VALUES (md5('g')::uuid, '{GROUP}', md5('d')::uuid, 'benchmark')""",

@@ -124,11 +124,12 @@ def verify(path: str, as_json: bool, schemas: Path | None) -> None:
     """
     from perdura.packages.aip_payload import names
     from perdura.packages.aip_read import files_of
+    from perdura.packages.limits import AIP_LIMITS
     from perdura.packages.package import Verdict
     from perdura.packages.verify import verify as verify_bag
 
     with _opened(path) as opened:
-        report = verify_bag(source_at(path), algorithms=("sha256",))
+        report = verify_bag(source_at(path), limits=AIP_LIMITS, algorithms=("sha256",))
         faults = [
             f"{each.code}: {each.message} {each.path or ''}".strip()
             for each in report.findings

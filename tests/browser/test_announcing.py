@@ -64,7 +64,7 @@ def test_everything_below_a_prefix_is_announced_and_each_package_followed(visito
     page.get_by_role("link", name="Add", exact=True).first.click()
     page.get_by_label("Bucket").select_option(BUCKET)
     page.get_by_label("Prefix").fill(folder)
-    page.get_by_label("Collection").select_option(collection)
+    page.get_by_label("Collection").fill(collection)
     page.get_by_role("button", name="Announce").click()
     page.wait_for_url(JOB)
     expect(page.get_by_role("heading", level=1)).to_have_text("Announce: 3 things")

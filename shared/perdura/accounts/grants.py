@@ -43,10 +43,11 @@ def page(
     group: str | None = None,
     archive: UUID | None = None,
     collection: UUID | None = None,
+    own: bool | None = None,
     limit: int,
     after: tuple[datetime, UUID] | None,
 ) -> Sequence[AnyRow]:
-    """At most `limit` grants, the newest first."""
+    """At most `limit` grants, the newest first; `own` are those of makers, which nobody gave."""
     wanted = {
         Grant.account_id: account,
         Grant.group_name: group,
@@ -54,6 +55,8 @@ def page(
         Grant.collection_id: collection,
     }
     conditions = [column == value for column, value in wanted.items() if value is not None]
+    if own is not None:
+        conditions.append(Grant.own.is_(own))
     if after is not None:
         conditions.append(tuple_(Grant.created_at, Grant.id) < after)
     statement = select(Grant.__table__).where(*conditions).order_by(Grant.created_at.desc(), Grant.id.desc())

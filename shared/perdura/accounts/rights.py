@@ -18,6 +18,7 @@ from sqlalchemy import (
     Select,
     SQLColumnExpression,
     any_,
+    exists,
     false,
     func,
     insert,
@@ -75,16 +76,25 @@ def trusted_archives(principal: Principal) -> ColumnElement[bool]:
     """The condition on `archive` rows that are open to the principal whatever restriction or embargo is on them."""
     if principal.may(Permission.READ_RESTRICTED):
         return true()
-    granted = granted_archives(principal)
-    return false() if granted is None else Archive.id.in_(granted)
+    held = _held_by(principal)
+    if held is None:
+        return false()
+    together = exists().where(
+        held, Grant.collection_id == CollectionMember.collection_id, CollectionMember.archive_id == Archive.id
+    )
+    return or_(exists().where(held, Grant.archive_id == Archive.id), together)
 
 
 def granted_archives(principal: Principal) -> CompoundSelect[tuple[UUID | None]] | None:
-    """The ids of the Archives that were granted to the principal, alone or with a Collection; None for a stranger."""
+    """Ids among which are those of the restricted Archives granted to the principal, alone or with a Collection.
+
+    Of an Archive that is granted alone, only while it is restricted: of those that somebody made few are. None for a
+    stranger.
+    """
     held = _held_by(principal)
     if held is None:
         return None
-    alone = select(Grant.archive_id).where(held, Grant.archive_id.is_not(None))
+    alone = select(Grant.archive_id).where(held, Grant.restricted)
     together = (
         select(CollectionMember.archive_id)
         .join(Grant, Grant.collection_id == CollectionMember.collection_id)
@@ -159,7 +169,9 @@ def own(connection: Connection, principal: Principal, archive_id: UUID) -> None:
     if principal.account is None:
         return
     connection.execute(
-        insert(Grant).values(id=new_id(), account_id=principal.account, archive_id=archive_id, given_by=principal.name)
+        insert(Grant).values(
+            id=new_id(), account_id=principal.account, archive_id=archive_id, given_by=principal.name, own=True
+        )
     )
 
 
@@ -167,6 +179,7 @@ def own_for(connection: Connection, account: UUID, archives: Sequence[UUID], *, 
     """Let the account for whom Archives are made see them; nothing happens when there is no such account any more."""
     listed = postgresql.ARRAY(postgresql.UUID(as_uuid=True))
     ids, named = literal([new_id() for _ in archives], listed), literal(list(archives), listed)
-    rows = select(func.unnest(ids), Account.id, func.unnest(named), literal(given_by)).where(Account.id == account)
-    statement = postgresql.insert(Grant).from_select(["id", "account_id", "archive_id", "given_by"], rows)
+    row = (func.unnest(ids), Account.id, func.unnest(named), literal(given_by), true())
+    rows = select(*row).where(Account.id == account)
+    statement = postgresql.insert(Grant).from_select(["id", "account_id", "archive_id", "given_by", "own"], rows)
     connection.execute(statement.on_conflict_do_nothing(constraint="uq_access_grant"))

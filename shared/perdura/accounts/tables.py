@@ -125,6 +125,10 @@ class Grant(Base):
     collection_id: Mapped[UUID | None] = mapped_column(ForeignKey("collection.id", ondelete="CASCADE"))
     given_by: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = _created()
+    restricted: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether its Archive is restricted now; kept by the database."""
+    own: Mapped[bool] = mapped_column(server_default=text("false"))
+    """Whether it is that of who made the Archive, which nobody gave."""
     __table_args__ = (
         CheckConstraint("(account_id IS NULL) <> (group_name IS NULL)", name="holder"),
         CheckConstraint("(archive_id IS NULL) <> (collection_id IS NULL)", name="object"),
@@ -140,6 +144,10 @@ class Grant(Base):
         Index(None, "group_name"),
         Index(None, "archive_id"),
         Index(None, "collection_id"),
+        Index("ix_access_grant_account_restricted", "account_id", "archive_id", postgresql_where=text("restricted")),
+        Index("ix_access_grant_group_restricted", "group_name", "archive_id", postgresql_where=text("restricted")),
+        Index("ix_access_grant_newest", "created_at", "id"),
+        Index("ix_access_grant_given", "created_at", "id", postgresql_where=text("NOT own")),
     )
 
 

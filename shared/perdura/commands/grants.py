@@ -22,6 +22,7 @@ def grants() -> None:
 @click.option("--group", help="Only those of this group.")
 @click.option("--archive", help="Only those of this archive.")
 @click.option("--collection", help="Only those of this collection.")
+@click.option("--own/--given", default=None, help="Only those of who made an archive, or only those that were given.")
 @limit_option(100)
 @as_json_option
 @api.connected

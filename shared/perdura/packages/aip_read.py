@@ -14,7 +14,7 @@ from perdura.errors import Rejected
 from perdura.packages.container import Container
 from perdura.packages.findings import Findings
 from perdura.packages.layout import Layout, find_bag
-from perdura.packages.limits import LIMITS
+from perdura.packages.limits import AIP_LIMITS
 from perdura.packages.mets_read import MetsAgent, MetsEvent, MetsFile, MetsObject, Part, read_mets
 from perdura.packages.opening import open_container
 from perdura.packages.source import ByteSource, TreeSource
@@ -62,8 +62,8 @@ class AipFile:
 
 def open_aip(source: ByteSource | TreeSource) -> OpenAip:
     """Open an AIP where it lies; raises Rejected for what is none."""
-    container = open_container(source, LIMITS)
-    layout = find_bag(container, Findings(LIMITS), LIMITS)
+    container = open_container(source, AIP_LIMITS)
+    layout = find_bag(container, Findings(AIP_LIMITS), AIP_LIMITS)
     documents = documents_of(layout.index)
     if not documents:
         raise Rejected("the bag has no METS: it is no AIP", code="no-mets")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from annotated_types import Ge, Le
 
 from perdura.errors import Rejected
+
+if TYPE_CHECKING:
+    from perdura.settings import Settings
 
 MIB = 2**20
 _Positive = Annotated[int, Ge(1)]
@@ -49,6 +52,26 @@ class Limits:
 
 LIMITS = Limits()
 """The defaults."""
+
+AIP_LIMITS = Limits(
+    package_size=2**60,
+    gzip_package_size=2**60,
+    ratio=2**60,
+    members=2_000_000,
+    path_bytes=1024 + 120,
+    path_components=1024 + 120,
+    manifest=4 * 2**30,
+)
+"""Those of an AIP, whichever a submission may have had: it holds more files, under longer paths, and packed as well as
+they can be packed. It is no stranger's: whoever reads one bounds the time and the disk that he gives it.
+
+The paths of our own get up to 109 bytes longer: by `data/urn-uuid-…/representations/rep1/`, and a top folder `<uuid>/`.
+"""
+
+
+def limits_of(settings: Settings) -> Limits:
+    """Those that submissions have here, whoever reads them; raises Rejected for settings that are none."""
+    return parse_limits(settings.package_limits) if settings.package_limits else LIMITS
 
 
 def parse_limits(values: Mapping[str, Any]) -> Limits:

@@ -55,12 +55,13 @@ class Document:
     description: Description | None = None
     bag_info: tuple[tuple[str, str], ...] = ()
     events: Iterable[str] = ()
+    """PREMIS 3 elements, each as text that declares its own namespaces; so are `agents` and `rights`."""
     agents: Sequence[str] = ()
     outputs: Sequence[Member] = ()
     """Outputs of tools that described files, one file a tool, which are linked from the package's section."""
     rights: Sequence[str] = ()
     predecessor: str | None = None
-    """PREMIS 3 elements as text that declares its own namespaces."""
+    """Id of the AIP that this one follows."""
 
 
 def write(document: Document) -> Iterator[bytes]:

@@ -19,6 +19,7 @@ from perdura.clients.destinations import ACCESS_PAGES, access_configuration
 from perdura.errors import PerduraError
 from perdura.ids import derived_id
 from perdura.outcome import Copy, Package, PackageKind, StepState
+from perdura.packages.limits import limits_of
 from perdura.ports import Offer
 from perdura.premis import importing, log, restoring
 from perdura.premis.checkpoint import Verifier, signers
@@ -141,7 +142,7 @@ def _one(
     done.findings += told.refused
     with engine.begin() as connection:
         found = history(_recorded(connection, archive))
-        sip = held_sip(store, submitted, _sip_id(archive, found, aips)) if submitted else None
+        sip = held_sip(store, submitted, _sip_id(archive, found, aips), limits_of(settings)) if submitted else None
         if sip is None and not aips:
             return
         made = as_archive(archive, sip, aips, found, public=public)

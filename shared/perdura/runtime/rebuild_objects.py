@@ -14,6 +14,7 @@ from perdura.outcome import File, Package, PackageKind
 from perdura.packages import aip_index
 from perdura.packages.aip_read import open_aip
 from perdura.packages.file_table import FileTable
+from perdura.packages.limits import Limits
 from perdura.packages.mets_read import MetsDescription, MetsEvent, MetsHead, MetsRights, Part, read_mets
 from perdura.packages.sources import StoredObject, StoredPrefix
 from perdura.packages.verify import Examination, examine
@@ -151,20 +152,20 @@ def _instant(told: str) -> datetime:
     return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
-def held_sip(store: Store, objects: list[ObjectInfo], identity: UUID) -> HeldSip:
+def held_sip(store: Store, objects: list[ObjectInfo], identity: UUID, limits: Limits) -> HeldSip:
     """The SIP among the objects of an Archive in the bucket of SIPs: one object, or the newest unpacked one."""
     single = next((info for info in objects if info.ref.key.endswith("/sip")), None)
     if single is not None:
         pinned = store.head(single.ref.bucket, single.ref.key)
         ref = pinned.ref
         package = _sip(ref, ref.key, pinned.size, identity, ref.version_id, ref.etag)
-        return _examined(HeldSip(package, pinned.modified), StoredObject(store, ref, pinned.size))
+        return _examined(HeldSip(package, pinned.modified), StoredObject(store, ref, pinned.size), limits)
     folders = {"/".join(info.ref.key.split("/")[:2]) + "/" for info in objects}
     prefix = max(folders, key=lambda each: (not each.split("/")[1].startswith("light"), each))
     size = sum(info.size for info in objects if info.ref.key.startswith(prefix))
     package = _sip(objects[0].ref, prefix, size, identity, None, None)
     modified = max((info.modified for info in objects if info.modified), default=None)
-    return _examined(HeldSip(package, modified), StoredPrefix(store, package.bucket, prefix))
+    return _examined(HeldSip(package, modified), StoredPrefix(store, package.bucket, prefix), limits)
 
 
 def _sip(ref: ObjectRef, key: str, size: int, identity: UUID, version_id: str | None, etag: str | None) -> Package:
@@ -180,9 +181,9 @@ def _sip(ref: ObjectRef, key: str, size: int, identity: UUID, version_id: str | 
     )
 
 
-def _examined(sip: HeldSip, source: StoredObject | StoredPrefix) -> HeldSip:
+def _examined(sip: HeldSip, source: StoredObject | StoredPrefix, limits: Limits) -> HeldSip:
     """Its files and description as its manifests declare them; no payload byte is read."""
-    found = examine(source)
+    found = examine(source, limits=limits)
     if not isinstance(found, Examination):
         sip.finding = found.findings[0].message if found.findings else "it is no bag"
         return sip

@@ -18,6 +18,7 @@ from typing import Any
 from perdura.clients.processes import run_to_end
 from perdura.errors import Broken, Rejected, UpstreamUnavailable
 from perdura.outcome import ArchiveChange, ArchiveView, File, Finding, Outcome, Package, PackageKind, StepState
+from perdura.packages.limits import limits_of
 from perdura.packages.package import Report, Verdict
 from perdura.packages.sources import LocalTree
 from perdura.packages.verify import verify
@@ -77,7 +78,7 @@ def run(archive: ArchiveView, ports: Ports, record: Recognised) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="perdura-bic-") as name:
         scratch = Path(name)
         folder = _harvested(program, record, scratch, ports.settings.invocation_seconds * 0.7)
-        report = verify(LocalTree(folder))
+        report = verify(LocalTree(folder), limits=limits_of(ports.settings))
         findings = _findings(folder, report)
         if any(finding.severity == "error" for finding in findings):
             return _refused(archive, ports, record, findings)

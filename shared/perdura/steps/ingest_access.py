@@ -12,7 +12,7 @@ from typing import Any
 
 from perdura.outcome import ArchiveChange, ArchiveView, Finding, Outcome, StepState
 from perdura.packages.file_table import FileTable
-from perdura.packages.limits import LIMITS
+from perdura.packages.limits import Limits, limits_of
 from perdura.packages.package import Report
 from perdura.packages.sip import SIP_JSON
 from perdura.ports import Ports
@@ -38,7 +38,7 @@ def enforced(archive: ArchiveView, outcome: Outcome, report: Report, ports: Port
     if change is None or change.rejected or not isinstance(report.files, FileTable):
         return outcome
     now = ports.clock.now()
-    found = stated(report.files, now)
+    found = stated(report.files, now, limits_of(ports.settings))
     known = embargo.ends(archive.metadata, now)
     until = max((day for day in (found.until, known) if day is not None), default=None)
     if until is not None and until != known:
@@ -59,14 +59,14 @@ def _restricted(outcome: Outcome, change: ArchiveChange) -> Outcome:
     )
 
 
-def stated(files: FileTable, now: datetime) -> Stated:
+def stated(files: FileTable, now: datetime, limits: Limits) -> Stated:
     """What sip.json and the descriptions in a submission say."""
     rights = ToldRights()
     for file, chunks in files.named(describes):
         feed = rights.tap(file.path, file.size, _nowhere)
         for chunk in chunks:
             feed(chunk)
-    told = _sip_json(files)
+    told = _sip_json(files, limits.sip_json)
     asked = embargo_of(told or {})
     end = day_of(asked)
     named = [*rights.days(), *([end] if end else ())]
@@ -79,11 +79,11 @@ def _nowhere(_: object) -> None:
     """The bytes of a description are kept by whom they pass."""
 
 
-def _sip_json(files: FileTable) -> Mapping[str, Any] | None:
+def _sip_json(files: FileTable, largest: int) -> Mapping[str, Any] | None:
     """None for one that is too large to be read: nobody knows what it restricts."""
     data = bytearray()
     for chunk in files.read(SIP_JSON):
         data += chunk
-        if len(data) > LIMITS.sip_json:
+        if len(data) > largest:
             return None
     return sip_json_of(data)

@@ -16,7 +16,7 @@ from perdura.errors import Broken
 from perdura.outcome import ArchiveView, Fact, Outcome, Package, StepState, UnitOutcome, UnitView, WorkUnit
 from perdura.packages.container import Container
 from perdura.packages.digesting import digest
-from perdura.packages.limits import Limits, parse_limits
+from perdura.packages.limits import limits_of
 from perdura.packages.long_digest import LongState, checked_crc, continued
 from perdura.packages.package import Report
 from perdura.packages.receipt import from_bytes, to_bytes
@@ -39,14 +39,9 @@ _LOOK_AGAIN = timedelta(minutes=10)
 _CHUNK = 1 << 20
 
 
-def limits_of(ports: Ports) -> Limits:
-    """The limits that packages have here; raises Rejected for settings that are none."""
-    return parse_limits(ports.settings.package_limits) if ports.settings.package_limits else Limits()
-
-
 def examined(source: StoredObject | StoredPrefix, ports: Ports, table: bytes | None = None) -> Examination | Report:
     """Everything about a package but its payload's bytes; `table` is its survey where there was one."""
-    limits = limits_of(ports)
+    limits = limits_of(ports.settings)
     # Imported only where a profile is required: the models cost start-up time.
     if ports.settings.package_profile is not None:
         from perdura.packages.profiles import required
@@ -98,7 +93,7 @@ def run(archive: ArchiveView, unit: WorkUnit, ports: Ports) -> UnitOutcome:
     try:
         if unit.key == WHOLE:
             return _whole(archive, unit, ports)
-        container = reopen(_survey(archive, ports), source_of(_sip(archive), ports.store), limits_of(ports))
+        container = reopen(_survey(archive, ports), source_of(_sip(archive), ports.store), limits_of(ports.settings))
         if unit.checkpoint["long"]:
             return _long(archive, unit, container, ports)
         return _members(archive, unit, container, ports)

@@ -19,6 +19,7 @@ from perdura.clients.a3m import make_aip
 from perdura.errors import Broken, Rejected
 from perdura.fleet import Stored
 from perdura.outcome import ArchiveView, Finding, Outcome, StepState
+from perdura.packages.limits import limits_of
 from perdura.ports import Identification, Ports, Scan
 from perdura.premis.model import Identifier
 from perdura.steps.preserve_additions import bytes_of, replaced
@@ -108,7 +109,7 @@ def _unpack(plan: Plan, target: Path) -> tuple[_Unpacked, list[Finding]]:
     A new version's additions are among its objects, in the place of those that they replace.
     """
     ports = plan.ports
-    submission = open_submission(timed(ports.store, ports.deadline.near), plan.sip)
+    submission = open_submission(timed(ports.store, ports.deadline.near), plan.sip, limits_of(ports.settings))
     declarations = Declarations(submission)
     unpacked, mismatches = _Unpacked(plan.sip.id), list(declarations.absent())
     checksums: list[str] = []

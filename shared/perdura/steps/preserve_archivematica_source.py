@@ -12,6 +12,7 @@ from pathlib import Path
 from perdura.errors import Broken, Rejected, StoreUnavailable
 from perdura.fleet import Archivematica, ArchivematicaRefused, Start, Submission, Terms
 from perdura.outcome import ArchiveView, Package
+from perdura.packages.limits import limits_of
 from perdura.ports import Ports
 from perdura.steps.preserve_archivematica_copy import Placing, copy_members, copy_object
 from perdura.steps.preserve_renewed import Renewal, renewal_of, renewed
@@ -77,7 +78,7 @@ def start_of(submission: Submission, consignment: Consignment, terms: Terms) -> 
 
 def base_of(consignment: Consignment, ports: Ports) -> str:
     """The top folder of the SIP that is left out, with `/`, or nothing; raises Rejected for a package to be refused."""
-    layout = open_submission(timed(ports.store, ports.deadline.near), consignment.sip).layout
+    layout = open_submission(timed(ports.store, ports.deadline.near), consignment.sip, limits_of(ports.settings)).layout
     if "bagit.txt" not in layout.index:
         raise Rejected("The package has no bagit.txt where Archivematica would look for it.", code="not-a-bag")
     if not any(path.startswith("data/") for path in layout.index):
@@ -174,7 +175,7 @@ def _packed(consignment: Consignment, name: str, ports: Ports) -> Iterator[bytes
     store, sip, renewal = timed(ports.store, ports.deadline.near), consignment.sip, consignment.renewal
     if renewal is None:
         return _gzipped(store.stream(pinned(sip)))
-    bag = renewed(open_submission(store, sip), renewal, name, consignment.mtime, store)
+    bag = renewed(open_submission(store, sip, limits_of(ports.settings)), renewal, name, consignment.mtime, store)
     # Stored, not compressed: it is read once, and nothing but time could be saved.
     return _gzipped(bag, level=0)
 

@@ -13,6 +13,7 @@ from perdura.outcome import ArchiveView, Outcome
 from perdura.packages import aip_eark
 from perdura.packages.aip import METS, AipWriter
 from perdura.packages.aip_check import read_back
+from perdura.packages.limits import limits_of
 from perdura.packages.mets import SoftwareNote, measure, write
 from perdura.ports import Ports
 from perdura.premis.model import Agent
@@ -54,7 +55,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
         AipWriter(sink, str(archive.id), archive.created_at or plan.created) as aip,
         History() as history,
     ):
-        submission = open_submission(timed(ports.store, ports.deadline.near), plan.sip)
+        submission = open_submission(timed(ports.store, ports.deadline.near), plan.sip, limits_of(ports.settings))
         copied = copy(submission, aip, plan.layout, ports, plan.scanning.scanner, plan.sip.size, plan.additions)
         refusal = refused(plan.scanning, copied.mismatches, copied.files, plan.about_sip, ports)
         if refusal is not None:

@@ -9,7 +9,6 @@ from perdura.outcome import Finding
 from perdura.packages.bag_info import Elements, read_bag_info
 from perdura.packages.declaration import Declaration, read_declaration
 from perdura.packages.findings import Findings
-from perdura.packages.limits import LIMITS
 from perdura.packages.manifests import (
     ALGORITHMS,
     Manifest,
@@ -32,14 +31,15 @@ class Declarations:
 
     def __init__(self, submission: Submission) -> None:
         """Read them; a sip.json above its limit is left out, as in ingest; raises Rejected when another is."""
+        limits = self._limits = submission.limits
         self._texts = {
-            path: _bounded(path, submission.read(path), LIMITS.tag_file)
+            path: _bounded(path, submission.read(path), limits.tag_file)
             for path in (_DECLARATION, _BAG_INFO)
             if path in submission.layout.index
         }
         described = submission.layout.index.get(SIP_JSON)
-        if described is not None and submission.container.members[described].size <= LIMITS.sip_json:
-            self._texts[SIP_JSON] = _bounded(SIP_JSON, submission.read(SIP_JSON), LIMITS.sip_json)
+        if described is not None and submission.container.members[described].size <= limits.sip_json:
+            self._texts[SIP_JSON] = _bounded(SIP_JSON, submission.read(SIP_JSON), limits.sip_json)
         self._index = submission.layout.index
         self._manifests = self._read_manifests(submission)
 
@@ -60,8 +60,8 @@ class Declarations:
             (self._texts.get(_BAG_INFO, b""),),
             declaration.codec,
             strict=declaration.is_strict,
-            findings=Findings(LIMITS),
-            limits=LIMITS,
+            findings=Findings(self._limits),
+            limits=self._limits,
         )
 
     def absent(self) -> Iterator[Finding]:
@@ -94,7 +94,7 @@ class Declarations:
 
     def _read_manifests(self, submission: Submission) -> list[Manifest]:
         """Match the manifests to the files as the SIP's validation did (packages.md M3 to M5)."""
-        declaration, unused = self._declaration(), Findings(LIMITS)
+        declaration, unused = self._declaration(), Findings(self._limits)
         index = submission.layout.index
         reader = ManifestReader(
             index,
@@ -102,14 +102,14 @@ class Declarations:
             declaration.codec,
             strict=declaration.is_strict,
             findings=unused,
-            limits=LIMITS,
+            limits=self._limits,
         )
         manifests = []
         for name in index:
             kind = manifest_kind(name)
             if kind is not None and kind[1] in ALGORITHMS:
                 manifest = Manifest(name, kind[1], kind[0])
-                reader.read(manifest, (_bounded(name, submission.read(name), LIMITS.manifest),))
+                reader.read(manifest, (_bounded(name, submission.read(name), self._limits.manifest),))
                 manifests.append(manifest)
         for is_tag in (False, True):
             tables = [manifest for manifest in manifests if manifest.is_tag is is_tag]
@@ -119,7 +119,7 @@ class Declarations:
         return manifests
 
     def _declaration(self) -> Declaration:
-        return read_declaration(self.text(_DECLARATION), Findings(LIMITS))
+        return read_declaration(self.text(_DECLARATION), Findings(self._limits))
 
 
 def _bounded(path: str, chunks: Iterable[memoryview], limit: int) -> bytes:

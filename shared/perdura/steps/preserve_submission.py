@@ -9,7 +9,7 @@ from perdura.outcome import Package
 from perdura.packages.container import Container
 from perdura.packages.findings import Findings
 from perdura.packages.layout import Layout, find_bag
-from perdura.packages.limits import LIMITS
+from perdura.packages.limits import Limits
 from perdura.packages.opening import open_container
 from perdura.packages.package import PackageFile
 from perdura.packages.reader import BagReader
@@ -23,6 +23,7 @@ class Submission:
 
     container: Container
     layout: Layout
+    limits: Limits
 
     def read(self, path: str) -> Iterator[memoryview]:
         """The bytes of one file; cheap for files outside the payload, whatever the container."""
@@ -33,7 +34,7 @@ class Submission:
         return BagReader(self.container, self.layout).files()
 
 
-def open_submission(store: Store, sip: Package) -> Submission:
-    """Open the package where it lies; raises Rejected when its container is not sound."""
-    container = open_container(source_of(sip, store), LIMITS)
-    return Submission(container, find_bag(container, Findings(LIMITS), LIMITS))
+def open_submission(store: Store, sip: Package, limits: Limits) -> Submission:
+    """Open the package where it lies, within the limits it was accepted by; raises Rejected when it is not sound."""
+    container = open_container(source_of(sip, store), limits)
+    return Submission(container, find_bag(container, Findings(limits), limits), limits)

@@ -14,7 +14,7 @@ from perdura.fleet import Archivematica, ArchivematicaRefused, ArchivematicaUnav
 from perdura.outcome import ArchiveView, Package, PackageKind
 from perdura.packages.aip_check import read_back
 from perdura.packages.container import Container
-from perdura.packages.limits import LIMITS
+from perdura.packages.limits import AIP_LIMITS
 from perdura.packages.mets_read import BadMets, MetsFile, read_mets
 from perdura.packages.opening import open_container
 from perdura.packages.sources import StoredObject
@@ -89,7 +89,7 @@ def _taken(archive: ArchiveView, aip: Stored, record: Stored, archivematica: Arc
 
 def _examine(package: Package, aip: Stored, record: Stored, store: Store) -> None:
     """A sound tar of the declared size, with objects and the METS of its AIP; raises Rejected."""
-    container = open_container(StoredObject(store, pinned(package), package.size), LIMITS)
+    container = open_container(StoredObject(store, pinned(package), package.size), AIP_LIMITS)
     size = sum(member.size for member in container.members)
     if record.size and size != record.size:
         raise Flawed(f"Its files have {size} bytes; the Storage Service says {record.size}.", code="dip-size")

@@ -15,6 +15,7 @@ from itertools import chain
 
 from perdura.ids import derived_id
 from perdura.outcome import ArchiveView, File, Package, PackageKind
+from perdura.packages.limits import limits_of
 from perdura.packages.mets_read import BadMets, MetsAgent, MetsEvent, MetsFile, MetsObject, read_mets
 from perdura.packages.pointer import Pointer
 from perdura.packages.verify import verify
@@ -71,7 +72,7 @@ class History:
             return
         additions = additions_of(archive.step.input)
         store = timed(ports.store, ports.deadline.near)
-        submission = open_submission(store, sip)
+        submission = open_submission(store, sip, limits_of(ports.settings))
         gone = replaced(additions, submission.layout)
         payload = _payload(submission, sip, self.algorithm, store)
         yield from ((path, digest) for path, digest in payload if path not in gone)
@@ -85,7 +86,7 @@ def _payload(submission: Submission, sip: Package, algorithm: str, store: Store)
     if algorithm in declarations.algorithms:
         yield from declarations.payload(algorithm)
         return
-    for file in verify(source_of(sip, store), algorithms=(algorithm,)).files:
+    for file in verify(source_of(sip, store), limits=submission.limits, algorithms=(algorithm,)).files:
         if file.is_payload:
             yield file.path, file.checksums[algorithm]
 

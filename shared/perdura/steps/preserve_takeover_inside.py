@@ -18,6 +18,7 @@ from perdura.fleet import Archivematica, Stored
 from perdura.outcome import ArchiveView, Finding, Package
 from perdura.packages.findings import Findings
 from perdura.packages.layout import find_bag
+from perdura.packages.limits import AIP_LIMITS
 from perdura.packages.mets_read import BadMets
 from perdura.packages.opening import open_container
 from perdura.packages.package import Report, Verdict
@@ -27,7 +28,7 @@ from perdura.ports import Ports
 from perdura.steps.preserve_takeover_course import Continued, Course, Flawed, NotJudged, folder
 from perdura.steps.preserve_takeover_on_disk import left_closed, on_disk
 from perdura.steps.receipts import Receipts
-from perdura.steps.stored_bag import LIMITS, judged, state_of
+from perdura.steps.stored_bag import judged, state_of
 from perdura.steps.stored_package import source_of
 from perdura.storage.timed import TimeUp, timed
 
@@ -101,8 +102,8 @@ def _opened(
         raise Flawed(f"The AIP has no {path}.", code="aip-without-mets")
 
     def mets() -> Iterator[bytes | memoryview]:
-        container = open_container(source, LIMITS)
-        return container.read(find_bag(container, Findings(LIMITS), LIMITS).index[path])
+        container = open_container(source, AIP_LIMITS)
+        return container.read(find_bag(container, Findings(AIP_LIMITS), AIP_LIMITS).index[path])
 
     return Inside(mets, manifest, notes=("its bag is valid",), put_down=put_down)
 
@@ -110,7 +111,7 @@ def _opened(
 def _judged(
     source: LocalTree | LocalFile | StoredObject | StoredPrefix, archive: ArchiveView, course: Course, ports: Ports
 ) -> tuple[Report, Callable[[], tuple[str, ...]]]:
-    examined = examine(source, limits=LIMITS, algorithms=("sha256",))
+    examined = examine(source, limits=AIP_LIMITS, algorithms=("sha256",))
     if isinstance(examined, Report):
         return examined, tuple
     if examined.container.kind in _DIVISIBLE:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from perdura.packages.digesting import digest
-from perdura.packages.limits import Limits
 from perdura.packages.package import Report
 from perdura.packages.rules import PackageRejected
 from perdura.packages.sources import LocalFile, LocalTree, StoredObject, StoredPrefix
@@ -15,9 +14,6 @@ from perdura.packages.verify import Examination
 from perdura.ports import Ports
 from perdura.steps.receipts import Receipts
 from perdura.storage.timed import TimeUp
-
-LIMITS = Limits(members=1_000_000, gzip_package_size=4 * 2**40)
-"""An AIP has more files than its SIP, and is no stranger's: its time bounds it, not its size."""
 
 
 def judged(examined: Examination, receipts: Receipts, ports: Ports) -> Report | None:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 
 from perdura.errors import NotStored
 from perdura.outcome import ArchiveView, File, Outcome, Package, StepState
+from perdura.packages.limits import AIP_LIMITS
 from perdura.packages.package import PackageFile, Report, Verdict
 from perdura.packages.sources import StoredPrefix
 from perdura.packages.verify import Examination, examine
 from perdura.ports import Ports
 from perdura.steps.receipts import Receipts
-from perdura.steps.stored_bag import LIMITS, judged, state_of
+from perdura.steps.stored_bag import judged, state_of
 from perdura.steps.verify_outcome import as_expected, failed
 from perdura.storage.timed import timed
 
@@ -66,7 +67,7 @@ def run(archive: ArchiveView, aip: Package, ports: Ports) -> Outcome:
     registered: Iterable[File] = (ports.extras or {}).get(FILES, lambda _: ())(aip.id)
     differences, count = Differences(), 0
     try:
-        examined = examine(source, limits=LIMITS, algorithms=("sha256",))
+        examined = examine(source, limits=AIP_LIMITS, algorithms=("sha256",))
         report: Report | None = examined if isinstance(examined, Report) else None
         if isinstance(examined, Examination):
             reading = "second" if again else "first"

@@ -9,18 +9,18 @@ from flask import Response
 
 from perdura.accounts.principals import Permission
 from perdura.api.problems import Problem
-from perdura.api.queries import archives, collections
+from perdura.api.queries import archives
+from perdura.api.resources import harvests
 from perdura.errors import PerduraError
 from perdura.registry import archives as registry
-from perdura.sources import resolve
 from perdura.sources.catalogue import recognise
 from perdura.storage.drop_zone import open_buckets
+from perdura.web import collection_choice
 from perdura.web.language import translate
 from perdura.web.visit import Visit, see_other
 
 LONGEST_ADDRESS = 2000
 FILES_SHOWN = 50
-COLLECTIONS_OFFERED = 200
 NOTHING_ANNOUNCED = {"bucket": "", "prefix": "", "packages": "", "collection": ""}
 
 
@@ -48,7 +48,7 @@ def _shown(
     return visit.page(
         "add.html",
         buckets=open_buckets(visit.services.settings),
-        collections=collections.page(visit.connection, visit.principal, limit=COLLECTIONS_OFFERED),
+        collections=collection_choice.offered(visit),
         refusal=refusal,
         sent=sent,
         **context,
@@ -62,7 +62,7 @@ def preview(visit: Visit) -> Response:
     if not url or len(url) > LONGEST_ADDRESS:
         return _page(visit, url=url[:LONGEST_ADDRESS], problem=translate("Paste an address, a DOI or an identifier."))
     try:
-        found = resolve.preview(url, visit.services.settings)
+        found = harvests.preview(visit, url)
     except PerduraError as error:
         return _page(visit, url=url, problem=error.message)
     return _shown(

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from perdura.accounts import directory, grants, tokens
 from perdura.accounts.principals import Permission, Role
 from perdura.api import cursors, naming
-from perdura.api.models.accounts import GrantRequest, UserChange
+from perdura.api.models.accounts import GrantPage, GrantQuery, GrantRequest, UserChange
 from perdura.api.models.steering import PipelineRequest
 from perdura.api.problems import Problem, not_found, problem_of
 from perdura.api.resources import grants as grant_resource
@@ -25,6 +25,7 @@ from perdura.web.visit import Visit, see_other
 
 PAGE = 50
 BASE = "/administration"
+GRANT_FILTERS = ("user", "group", "archive", "collection", "own")
 
 
 def start(visit: Visit) -> Response:
@@ -55,7 +56,7 @@ def show_user(visit: Visit, user_id: UUID) -> Response:
         user=row,
         roles=list(Role),
         tokens=tokens.of_account(visit.connection, user_id),
-        grants=grants.page(visit.connection, account=user_id, limit=PAGE, after=None),
+        grants=grants.page(visit.connection, account=user_id, own=False, limit=PAGE, after=None),
         own=user_id == visit.principal.account,
     )
 
@@ -111,11 +112,22 @@ def take_grant(visit: Visit, grant_id: UUID) -> Response:
 
 
 def _grants(visit: Visit, *, problem: Problem | None = None, sent: dict[str, str] | None = None) -> Response:
+    """Grants as the address asks for them; those of makers, which are as many as Archives, only on demand."""
+    asked = {name: visit.request.args.get(name, "").strip() for name in GRANT_FILTERS}
+    kept = {name: value or None for name, value in asked.items()}
+    place = {"own": None if asked["own"] else False, "limit": PAGE, "cursor": visit.request.args.get("cursor")}
+    found, wrong = GrantPage(items=[], next=None), problem
+    try:
+        found = grant_resource.list_grants(visit, checked(GrantQuery, kept | place, "query"))
+    except Problem as refused:
+        wrong = problem or refused
     return visit.page(
         "administration_grants.html",
-        status=problem.status if problem is not None else 200,
-        grants=grants.page(visit.connection, limit=200, after=None),
-        problem=problem,
+        status=wrong.status if wrong is not None else 200,
+        grants=found.items,
+        wanted=asked,
+        following=paging.following(f"{BASE}/grants", found.next, **kept),
+        problem=wrong,
         sent=sent or {"holder": "", "holder_kind": "user", "object": "", "object_kind": "archive"},
     )
 

@@ -13,7 +13,7 @@ from perdura.api.models.announcements import AnnouncementRequest
 from perdura.api.problems import Problem, problem_of
 from perdura.api.resources import announcements
 from perdura.errors import PerduraError
-from perdura.web import adding
+from perdura.web import adding, collection_choice
 from perdura.web.query_string import checked
 from perdura.web.visit import Visit, see_other
 
@@ -26,7 +26,7 @@ def announce(visit: Visit) -> Response:
     visit.require(Permission.DEPOSIT)
     sent = visit.form(_FIELDS)
     try:
-        wanted = checked(AnnouncementRequest, _given(sent))
+        wanted = checked(AnnouncementRequest, _given(visit, sent))
         naming.check(visit.connection, visit.principal, naming.in_model(wanted, "form"))
         job = announcements.begin(visit, wanted)
     except (Problem, PerduraError) as error:
@@ -34,9 +34,10 @@ def announce(visit: Visit) -> Response:
     return see_other(f"/jobs/{job}")
 
 
-def _given(sent: dict[str, str]) -> dict[str, Any]:
+def _given(visit: Visit, sent: dict[str, str]) -> dict[str, Any]:
     """The form as the API takes it; what was left empty is not there."""
-    given: dict[str, Any] = {name: sent[name] for name in ("bucket", "prefix", "collection") if sent[name]}
+    read = {**sent, "collection": collection_choice.chosen(visit, "collection", sent["collection"])}
+    given: dict[str, Any] = {name: read[name] for name in ("bucket", "prefix", "collection") if read[name]}
     if packages := read_keys(sent["packages"]):
         given["packages"] = packages
     return given

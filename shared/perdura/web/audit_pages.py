@@ -9,11 +9,11 @@ from flask import Response
 from perdura.accounts.principals import Permission
 from perdura.api.models.accounts import AuditQuery
 from perdura.api.resources.audit import list_audit
-from perdura.web import paging
+from perdura.web import days, paging
 from perdura.web.query_string import checked
 from perdura.web.visit import Visit
 
-FILTERS = ("user", "action", "outcome", "object")
+FILTERS = ("user", "action", "outcome", "object", "since", "until")
 
 
 def listing(visit: Visit) -> Response:
@@ -22,7 +22,9 @@ def listing(visit: Visit) -> Response:
     sent: dict[str, Any] = {
         name: value for name in (*FILTERS, "cursor") if (value := visit.request.args.get(name, "").strip())
     }
-    page = list_audit(visit, checked(AuditQuery, sent, "query"))
+    start, end = (days.named(name, sent.get(name, "")) for name in ("since", "until"))
+    asked = {**sent, "since": start.start if start else None, "until": end.end if end else None}
+    page = list_audit(visit, checked(AuditQuery, asked, "query"))
     return visit.page(
         "audit.html",
         entries=page.items,

@@ -7,11 +7,9 @@ from flask import Response
 from perdura.accounts.principals import Permission
 from perdura.api import cursors
 from perdura.api.log_door import sight_of
-from perdura.api.problems import FieldError, Problem
 from perdura.api.queries import premis_search
-from perdura.premis.dates import BadDate, Period, period
 from perdura.premis.query import Filter
-from perdura.web import paging
+from perdura.web import days, paging
 from perdura.web.visit import Visit
 
 PAGE = 50
@@ -23,7 +21,7 @@ def listing(visit: Visit) -> Response:
     visit.require(Permission.READ)
     wanted = {name: visit.request.args.get(name, "").strip()[:200] for name in FILTERS}
     cursor = visit.request.args.get("cursor", "")
-    start, end = (_period(name, wanted[name]) for name in ("from", "to"))
+    start, end = (days.named(name, wanted[name]) for name in ("from", "to"))
     found = premis_search.page(
         visit.connection,
         visit.principal,
@@ -50,13 +48,3 @@ def listing(visit: Visit) -> Response:
         following=paging.following("/events", last, **{name: value or None for name, value in wanted.items()}),
         premis_url=visit.services.settings.premis_url,
     )
-
-
-def _period(name: str, sent: str) -> Period | None:
-    """The days that a date names (UTC); raises a 422 for what is no date."""
-    if not sent:
-        return None
-    try:
-        return period(sent)
-    except BadDate as error:
-        raise Problem(422, "That is no date.", "invalid", (FieldError(f"query.{name}", error.message),)) from None

@@ -12,12 +12,12 @@ from perdura.api import cursors, naming
 from perdura.api.models.archives import ArchiveFilter
 from perdura.api.models.steering import JobRequest
 from perdura.api.problems import Problem, not_found, problem_of
-from perdura.api.queries import collections, jobs
+from perdura.api.queries import jobs
 from perdura.api.resources import jobs as resource
 from perdura.errors import Conflict
 from perdura.registry import jobs as registry
 from perdura.registry.transitions import FOLLOWERS
-from perdura.web import paging
+from perdura.web import collection_choice, paging
 from perdura.web.query_string import address, checked, read_values
 from perdura.web.visit import Visit, see_other
 
@@ -59,8 +59,9 @@ def _planned(visit: Visit, act: str, wanted: ArchiveFilter, problem: Problem | N
         filter=wanted,
         back=address(wanted, {}),
         plan=jobs.plan(visit.connection, visit.principal, act, wanted.criteria()),
+        into=visit.request.form.get("into", ""),
         steps=sorted({step for following in FOLLOWERS.values() for step in following}),
-        collections=collections.page(visit.connection, visit.principal, limit=200),
+        collections=collection_choice.offered(visit),
     )
 
 
@@ -69,11 +70,15 @@ def begin(visit: Visit) -> Response:
     visit.require(Permission.OPERATE)
     visit.form(())
     form = visit.request.form
-    given: dict[str, Any] = {"act": form.get("act", ""), "filter": read_values(form, ArchiveFilter).given()}
+    narrowed = read_values(form, ArchiveFilter)
+    given: dict[str, Any] = {"act": form.get("act", ""), "filter": narrowed.given()}
     if given["act"] == "run":
         given["steps"] = [step for step in form.getlist("steps") if step]
     if given["act"] in {"collect", "take-out"}:
-        given["collection"] = form.get("into") or None
+        try:
+            given["collection"] = collection_choice.chosen(visit, "into", form.get("into", "").strip()) or None
+        except Problem as refused:
+            return _planned(visit, given["act"], narrowed, refused)
     wanted = checked(JobRequest, given)
     naming.check(visit.connection, visit.principal, naming.in_model(wanted, "form"))
     try:

@@ -11,8 +11,8 @@ from perdura.accounts.principals import Permission
 from perdura.api import naming
 from perdura.api.models.subscriptions import SubscriptionRequest
 from perdura.api.problems import Problem
-from perdura.api.queries import collections
 from perdura.api.resources import subscriptions
+from perdura.web import collection_choice
 from perdura.web.language import marked, translate
 from perdura.web.query_string import checked
 from perdura.web.visit import Visit, see_other
@@ -58,7 +58,7 @@ def _page(
         named_kinds={kind: translate(words) for kind, words in KINDS.items()},
         ways=[(way, translate(words)) for way, words in WAYS.items() if way != "email" or mail],
         named_ways={way: translate(words) for way, words in WAYS.items()},
-        collections=collections.page(visit.connection, visit.principal, limit=200),
+        collections=collection_choice.offered(visit),
         secret=secret,
     )
 
@@ -68,7 +68,8 @@ def create(visit: Visit) -> Response:
     visit.require(Permission.SELF)
     fields, kinds = visit.form(tuple(NOTHING)), visit.request.form.getlist("kinds")
     try:
-        wanted = checked(SubscriptionRequest, {**{n: v for n, v in fields.items() if v}, "kinds": kinds})
+        read = {**fields, "collection": collection_choice.chosen(visit, "collection", fields["collection"])}
+        wanted = checked(SubscriptionRequest, {**{n: v for n, v in read.items() if v}, "kinds": kinds})
         naming.check(visit.connection, visit.principal, naming.in_model(wanted, "form"))
         _, secret = subscriptions.make(visit, wanted)
     except Problem as problem:

@@ -10,13 +10,12 @@ from perdura.accounts.principals import Permission
 from perdura.api import naming
 from perdura.api.models.schedules import ItemQuery, RunQuery, ScheduleQuery, ScheduleRequest
 from perdura.api.problems import Problem, problem_of
-from perdura.api.queries import collections
 from perdura.api.resources import schedules
 from perdura.errors import PerduraError
 from perdura.registry.run_states import ItemState
 from perdura.sources.listing import ways
 from perdura.sources.profile import profiles
-from perdura.web import paging
+from perdura.web import collection_choice, paging
 from perdura.web.query_string import checked, read_query
 from perdura.web.visit import Visit, see_other
 
@@ -64,7 +63,8 @@ def create(visit: Visit) -> Response:
     visit.require(Permission.OPERATE)
     fields = visit.form(FIELDS)
     try:
-        wanted = checked(ScheduleRequest, {name: value for name, value in fields.items() if value})
+        read = {**fields, "collection": collection_choice.chosen(visit, "collection", fields["collection"])}
+        wanted = checked(ScheduleRequest, {name: value for name, value in read.items() if value})
         naming.check(visit.connection, visit.principal, naming.in_model(wanted, "form"))
         made = schedules.create_schedule(visit, wanted)
     except (Problem, PerduraError) as refused:
@@ -79,7 +79,7 @@ def _form(visit: Visit, sent: dict[str, str], problem: Problem | None = None) ->
         "schedule_new.html",
         status=problem.status if problem is not None else 200,
         sources=[(profile, ways(profile)) for profile in known if ways(profile)],
-        collections=collections.page(visit.connection, visit.principal, limit=200),
+        collections=collection_choice.offered(visit),
         sent={name: sent.get(name, "") for name in FIELDS},
         problem=problem,
     )

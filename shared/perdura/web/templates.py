@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from typing import Any
 
@@ -42,5 +43,16 @@ def _environment() -> Environment:
 
 
 def render(name: str, **context: Any) -> str:
-    """The template `name` with these variables."""
-    return _environment().get_template(name).render(context)
+    """The template `name` with these variables.
+
+    Characters that turn the direction of what follows are shown as what they are: no name reads as another.
+    """
+    return _TURNING.sub(_shown, _environment().get_template(name).render(context))
+
+
+_TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
+"""Embeddings, overrides and isolates of the Unicode Bidirectional Algorithm (UAX #9, section 2)."""
+
+
+def _shown(turning: re.Match[str]) -> str:
+    return f"[U+{ord(turning[0]):04X}]"

@@ -7,8 +7,11 @@ import re
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 from werkzeug.test import Client
 
+from perdura.accounts import rights
+from perdura.web import administration
 from tests.contract.test_api.test_rights import _become as become
 from tests.contract.test_api.world import BASE, World, bearer, csrf_of, sign_in
 
@@ -108,6 +111,21 @@ def test_roles_are_given_and_accounts_shut_and_opened(world: World, browser: Cli
     assert "administration.end_token" in log
 
 
+def test_the_audit_log_is_looked_through_by_days(world: World, browser: Client) -> None:
+    with world.engine.begin() as connection:
+        for day in ("2026-01-01T23:00Z", "2026-01-02T12:00Z", "2026-01-03T01:00Z"):
+            connection.execute(
+                text("INSERT INTO audit_entry (at, actor, means, action, outcome, method, path, status) "
+                     "VALUES (CAST(:at AS timestamptz), 'A', 'token', :action, 'done', 'POST', '/x', 200)"),
+                {"at": day, "action": f"on_{day[8:10]}"},
+            )  # fmt: skip
+    page = browser.get("/audit?since=2026-01-02&until=2026-01-02", base_url=BASE).text
+    assert re.findall(r"on_0\d", page) == ["on_02"]
+    assert page.count('value="2026-01-02"') == 2
+    assert browser.get("/audit?since=2026-01-02&until=", base_url=BASE).text.count("on_01") == 0
+    assert browser.get("/audit?until=never", base_url=BASE).status_code == 422
+
+
 def test_a_grant_is_given_and_taken_back(world: World, browser: Client) -> None:
     account, archive = world.account("viewer"), world.archive(restricted=True)
     theirs = bearer(world.token(account))
@@ -118,6 +136,31 @@ def test_a_grant_is_given_and_taken_back(world: World, browser: Client) -> None:
     take = re.findall(r'action="(/administration/grants/[^"]+/take)"', page)[0]
     assert _post(browser, take)[0] == 303
     assert world.registry().get(f"/api/v1/archives/{archive}", headers=theirs).status_code == 404
+
+
+def test_what_was_granted_is_found_behind_all_that_depositors_made(world: World, browser: Client) -> None:
+    archive, collection = world.archive(restricted=True), world.collection()
+    world.grant(group_name="theses", archive_id=archive)
+    world.grant(group_name="reports", collection_id=collection)
+    account = world.account("depositor")
+    made = [world.archive() for _ in range(administration.PAGE + 2)]
+    with world.engine.begin() as connection:
+        rights.own_for(connection, account, made, given_by="Ada")
+    page = browser.get("/administration/grants", base_url=BASE).text
+    assert "group theses" in page
+    assert page.count("/take") == 2
+    for filters, shown in (
+        ("group=theses", [archive]), ("group=none", []), (f"archive={archive}", [archive]),
+        (f"collection={collection}", [collection]), (f"user={account}", []), (f"user={account}&own=yes", []),
+    ):  # fmt: skip
+        page = browser.get(f"/administration/grants?{filters}", base_url=BASE).text
+        assert [each for each in (archive, collection, made[0]) if f"<code>{each}</code>" in page] == shown
+    following = html.unescape(re.findall(r'rel="next" href="([^"]+)"', page)[0])
+    older = browser.get(following, base_url=BASE).text
+    assert older.count("/take") == 2
+    assert f"<code>{made[0]}</code>" in older
+    wrong = browser.get("/administration/grants?user=nobody", base_url=BASE)
+    assert (wrong.status_code, 'role="alert"' in wrong.text) == (422, True)
 
 
 @pytest.mark.parametrize(

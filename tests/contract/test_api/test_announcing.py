@@ -102,8 +102,6 @@ def test_a_digest_is_held_against_what_was_begun_before_it_was_told(world: World
 @pytest.mark.parametrize(
     "body",
     [
-        {"bucket": "perdura-aips", "prefix": "x"},
-        {"bucket": "elsewhere", "prefix": "x"},
         {"bucket": "perdura-incoming"},
         {"bucket": "perdura-incoming", "prefix": "../x"},
         {"bucket": "perdura-incoming", "packages": []},
@@ -115,6 +113,23 @@ def test_what_may_not_be_announced_is_refused_with_its_field(registry: Client, b
     answer = _post(registry, body)
     assert answer.status_code == 422
     assert answer.get_json()["errors"][0]["field"].startswith("body")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"bucket": "perdura-aips", "prefix": "x"},
+        {"bucket": "elsewhere", "prefix": "x"},
+        {"bucket": "perdura-incoming", "packages": [{"key": f"deposits/{new_id()}/a.zip"}]},
+    ],
+)
+def test_announcing_what_is_not_open_is_denied_and_in_the_audit_log(
+    world: World, registry: Client, body: dict[str, Any]
+) -> None:
+    answer = _post(registry, body)
+    assert answer.status_code == 403
+    assert answer.get_json()["errors"][0]["field"].startswith("body")
+    assert (world.audited()[-1].action, world.audited()[-1].outcome) == ("announce_packages", "denied")
 
 
 def _form(client: Client, **fields: str) -> TestResponse:
@@ -148,7 +163,7 @@ def test_a_plain_form_announces_and_leads_to_the_state_of_each_package(world: Wo
         ({}, 422, "prefix"),
         ({"prefix": "x", "packages": "a.zip"}, 422, "prefix"),
         ({"packages": "../a.zip"}, 422, "form.packages.0.key"),
-        ({"packages": "a.zip", "bucket": "perdura-aips"}, 422, "Nothing can be announced from this bucket"),
+        ({"packages": "a.zip", "bucket": "perdura-aips"}, 403, "Nothing can be announced from this bucket"),
         ({"prefix": "empty"}, 409, "nothing to do"),
         ({"packages": "a.zip", "collection": "01900000-0000-7000-8000-00000000dead"}, 404, "no such collection"),
     ],

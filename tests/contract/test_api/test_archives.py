@@ -157,6 +157,7 @@ def test_events_are_json_and_premis(world: World, registry: Client) -> None:
         registry.get(f"/api/v1/archives/{archive}/events", headers=bearer() | {"Accept": "application/xml"}),
     ):
         assert answer.mimetype == "application/xml"
+        assert answer.is_streamed
         assert len(etree.fromstring(answer.data).findall("{http://www.loc.gov/premis/v3}event")) == 3
 
 

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import insert
 from werkzeug.test import Client
 
+from perdura.accounts import rights
+from perdura.accounts.principals import LOCAL_ADMINISTRATOR
+from perdura.api.queries import archives
+from perdura.api.resources import harvests
+from perdura.errors import Rejected
 from perdura.ids import new_id
+from perdura.registry.tables import Deposit, Publication
 from perdura.runtime import jobs as running
+from perdura.settings import Settings
+from perdura.sources import resolve
+from perdura.sources.profile import profiles
 from perdura.web import event_pages
 from tests.contract.test_api.world import BASE, World, bearer, csrf_of, sign_in
 
@@ -175,3 +187,75 @@ def test_signing_out_ends_the_session(person: Client) -> None:
     token = csrf_of(person.get("/archives", base_url=BASE))
     assert person.post("/sign-out", base_url=BASE, data={"csrf": token}).status_code == 303
     assert person.get("/archives", base_url=BASE).status_code == 303
+
+
+def test_a_preview_is_asked_for_as_a_harvest_is(world: World, person: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one's own credential, and within what the host allows: what is private is seen, and nobody is rushed."""
+    asked: dict[str, Any] = {}
+
+    def preview(url: str, settings: Settings, **how: Any) -> None:
+        asked.update(how, url=url, secret=how["token"]("gitlab"))
+        with how["budget"](profiles(settings)["gitlab"]) as budget:
+            asked["waits"] = budget is not None
+        raise Rejected("Not there.")
+
+    monkeypatch.setattr(resolve, "preview", preview)
+    monkeypatch.setattr(harvests, "credential_of", lambda _engine, _settings, account, source: f"{account} {source}")
+    token = csrf_of(person.get("/add", base_url=BASE))
+    sent = {"csrf": token, "url": "https://gitlab.cern.ch/a/b"}
+    assert "Not there." in person.post("/add/preview", data=sent, base_url=BASE).text
+    assert asked["secret"] == f"{LOCAL_ADMINISTRATOR} gitlab"
+    assert asked["waits"]
+
+
+def test_a_depositor_restricts_on_its_page_what_is_their_own(world: World, registry: Client) -> None:
+    account, archive = world.account("depositor"), world.archive()
+    mine, other = bearer(world.token(account)), world.bearer("depositor")
+    with world.engine.begin() as connection:
+        values = {"id": new_id(), "archive_id": archive, "bucket": "b", "key": "k", "filename": "a.zip"}
+        connection.execute(insert(Deposit).values(**values, account_id=account))
+        rights.own_for(connection, account, [archive], given_by="Ada")
+    page, form = f"/archives/{archive}", f'action="/archives/{archive}/restriction"'
+    statements = world.statements()
+    seen = next(statements)
+    assert form in registry.get(page, headers=mine).text
+    assert len(seen) <= 10
+    next(statements, None)
+    assert form not in registry.get(page, headers=other).text
+    assert registry.post(f"{page}/restriction", headers=other, data={"restricted": "yes"}).status_code == 403
+    assert registry.post(f"{page}/restriction", headers=mine, data={"restricted": "yes"}).status_code == 303
+    assert registry.get(page, headers=other).status_code == 404
+    restricted = registry.get(page, headers=mine)
+    assert (restricted.status_code, form in restricted.text) == (200, False)
+    assert registry.post(f"{page}/restriction", headers=mine, data={"restricted": "no"}).status_code == 403
+
+
+def test_what_a_restriction_reaches_is_said_as_it_is(world: World, person: Client) -> None:
+    archive = world.archive()
+    with world.engine.begin() as connection:
+        place = {"destination": "zenodo", "url": "https://zenodo.test/1"}
+        connection.execute(insert(Publication).values(archive_id=archive, **place))
+    page = _get(person, f"/archives/{archive}")
+    assert "A step restricts it on the access systems of others, too" in page
+    assert "does not reach" not in page
+
+
+def test_an_archive_in_thousands_of_collections_shows_the_first(
+    world: World, person: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "COLLECTIONS_SHOWN", 2)
+    archive = world.archive()
+    for name in ("C", "A", "B"):
+        world.collection(archive, name=name)
+    page = _get(person, f"/archives/{archive}")
+    assert re.findall(r'href="/collections/[^"]+">([ABC])<', page) == ["A", "B"]
+    assert "These are the first 2 by name." in page
+
+
+def test_no_name_reads_as_another_by_turning_its_direction(world: World, person: Client) -> None:
+    archive = world.archive(title="invoice\u202efdp.exe")
+    world.aip(archive, {"data/objects/photo\u2067gpj.exe": b"MZ"})
+    for address in ("/archives", f"/archives/{archive}", f"/archives/{archive}/files"):
+        page = _get(person, address)
+        assert not re.search("[\u202a-\u202e\u2066-\u2069]", page)
+        assert ("invoice[U+202E]fdp.exe" in page) or "photo[U+2067]gpj.exe" in page

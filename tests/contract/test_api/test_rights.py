@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, text
+from sqlalchemy.engine import Connection
 from werkzeug.routing import Rule
 from werkzeug.test import Client, TestResponse
 
@@ -21,7 +24,7 @@ from perdura.api.operations import Operation
 from perdura.ids import new_id
 from perdura.premis.model import Identifier
 from perdura.registry import restriction
-from perdura.registry.tables import Deposit, PackageFile, Publication
+from perdura.registry.tables import Archive, Deposit, PackageFile, Publication
 from perdura.web import pages
 from tests.contract.test_api.world import BASE, World, bearer, csrf_of, sign_in
 
@@ -338,6 +341,74 @@ def test_archives_made_for_an_account_become_its_own_in_one_statement(world: Wor
     next(counting, None)
     assert found == {(Thing.ARCHIVE, archive) for archive in archives[:4]}
     assert kept == ["a schedule"] * 4
+
+
+def test_own_archives_are_read_only_while_restricted_and_seen_whenever_they_become_so(world: World) -> None:
+    """A depositor of a hundred thousand public Archives pays for none of them."""
+    account, stranger = world.account("depositor"), Principal("s", frozenset({Role.VIEWER}), "token", new_id())
+    maker = Principal("m", frozenset({Role.DEPOSITOR}), "token", account)
+    archives = [world.archive(restricted=position == 0) for position in range(4)]
+    named = [(Thing.ARCHIVE, archive) for archive in archives]
+    with world.engine.begin() as connection:
+        rights.own(connection, maker, archives[0])
+        rights.own_for(connection, account, archives[1:], given_by="a schedule")
+
+    def read() -> set[UUID | None]:
+        granted = rights.granted_archives(maker)
+        assert granted is not None
+        with world.engine.connect() as connection:
+            return set(connection.execute(granted).scalars())
+
+    assert read() == {archives[0]}
+    for restricted in (True, False):
+        with world.engine.begin() as connection:
+            restriction.decide(connection, archives[2], restricted=restricted, reason="", by=Identifier("account", "A"))
+            assert rights.visible(connection, maker, named) == set(named)
+            hidden = {archives[0], archives[2]} if restricted else {archives[0]}
+            assert {each for _, each in rights.visible(connection, stranger, named)} == set(archives) - hidden
+        assert read() == hidden
+
+
+def test_a_grant_and_a_restriction_at_the_same_time_wait_for_each_other(world: World) -> None:
+    account = world.account("depositor")
+    maker = Principal("m", frozenset({Role.DEPOSITOR}), "token", account)
+
+    def restrict(connection: Connection, archive: UUID) -> None:
+        connection.execute(text("UPDATE archive SET restricted = true WHERE id = :archive"), {"archive": archive})
+
+    def grant(connection: Connection, archive: UUID) -> None:
+        rights.own(connection, maker, archive)
+
+    for first, second in ((restrict, grant), (grant, restrict)):
+        archive = world.archive()
+
+        def after() -> None:
+            with world.engine.begin() as connection:
+                second(connection, archive)  # noqa: B023 - it has ended before the next round
+
+        with ThreadPoolExecutor(1) as other:
+            with world.engine.begin() as connection:
+                first(connection, archive)
+                waiting = other.submit(after)
+                with suppress(TimeoutError):
+                    waiting.result(timeout=0.5)
+                assert not waiting.done()
+            waiting.result(timeout=10)
+        with world.engine.connect() as connection:
+            named = (Thing.ARCHIVE, archive)
+            assert rights.visible(connection, maker, [named]) == {named}
+
+
+def test_the_files_of_ones_own_public_archive_stay_open_under_an_embargo(world: World) -> None:
+    archive, account = world.archive(metadata={"embargo_until": "2999-01-01"}), world.account("depositor")
+    maker = Principal("m", frozenset({Role.DEPOSITOR}), "token", account)
+    with world.engine.begin() as connection:
+        rights.own(connection, maker, archive)
+        trusted = [
+            connection.execute(select(Archive.id).where(rights.trusted_archives(principal))).scalars().all()
+            for principal in (maker, Principal("s", frozenset({Role.VIEWER}), "token", new_id()))
+        ]
+    assert trusted == [[archive], []]
 
 
 def test_all_ids_of_a_request_cost_one_statement(world: World) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 from lxml import html
+from pydantic import SecretStr
 from sqlalchemy import insert, select, text
 from werkzeug.test import Client
 
@@ -19,7 +22,7 @@ from perdura.registry import jobs as registry_jobs
 from perdura.registry.run_states import ItemState
 from perdura.registry.tables import Collection, CollectionMember, Copy
 from perdura.runtime import jobs as running
-from perdura.web import charts, collection_pages, job_pages
+from perdura.web import charts, collection_choice, collection_pages, job_pages
 from perdura.web.charts import Bar
 from tests.contract.test_api.world import BASE, World, bearer, csrf_of, sign_in
 
@@ -360,3 +363,39 @@ def test_bulk_work_that_cannot_be_done_says_why_beside_its_plan(
     too_much = person.post("/jobs", data={"csrf": token, "act": "retry"}, base_url=BASE)
     assert too_much.status_code == 409
     assert "narrow the filter" in too_much.text
+
+
+def test_any_of_hundreds_of_collections_is_chosen_by_its_name(
+    world: World, busy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = SecretStr(base64.b64encode(b"k" * 32).decode())
+    person = replace(world, settings=world.settings.model_copy(update={"credential_keys": keys})).registry()
+    sign_in(person)
+    monkeypatch.setattr(collection_choice, "OFFERED", 2)
+    for name in ("A", "B"):
+        world.collection(name=name)
+    last = world.collection(name="Zoology")
+    token = csrf_of(person.get("/add", base_url=BASE))
+    schedule = {"name": "s", "source": "zenodo", "way": "search", "query": "x", "follows": "created",
+                "cron": "@daily", "concurrency": "2", "paused": "true"}  # fmt: skip
+    forms = (
+        ("/add", "/add/announce", {"bucket": "perdura-incoming", "packages": "a.zip"}, "collection"),
+        ("/schedules/new", "/schedules", schedule, "collection"),
+        ("/notifications", "/notifications", {"way": "webhook", "address": "https://x.test/", "kinds": "failed"},
+         "collection"),
+        ("/jobs/new?act=collect", "/jobs", {"act": "collect"}, "into"),
+    )  # fmt: skip
+    for page, target, fields, field in forms:
+        tree = html.fromstring(person.get(page, base_url=BASE).text)
+        names = f"//datalist[@id=//input[@name='{field}' and @type='text']/@list]/option/@value"
+        assert tree.xpath(names) == ["A", "B"], page
+        sent = {"csrf": token, **fields, field: "Zoology"}
+        wrong = person.post(target, data={**sent, field: "Zoolog"}, base_url=BASE)
+        assert (wrong.status_code, f"form.{field}" in wrong.text) == (422, True), page
+        assert html.fromstring(wrong.text).xpath(f"//input[@name='{field}' and @type='text']/@value") == ["Zoolog"]
+        assert person.post(target, data=sent, base_url=BASE).status_code in {200, 303}, page
+    with world.engine.connect() as connection:
+        chosen = connection.execute(text("SELECT input ->> 'collection' FROM job")).scalars().all()
+        assert chosen == [str(last)] * 2
+        for table in ("schedule", "subscription"):
+            assert connection.execute(text(f"SELECT collection_id FROM {table}")).scalars().all() == [last]

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from perdura.aip_cli import aip
+from perdura.packages.limits import LIMITS
 from perdura.settings import settings
 from tests.peers.archivematica.driver import zipped_bag
 
@@ -56,6 +57,16 @@ def test_an_aip_is_found_valid_and_one_flipped_byte_is_found(tmp_path: Path, pro
     data[data.index(b"one\n")] ^= 1
     target.write_bytes(data)
     assert call("verify", target).exit_code == 1
+
+
+@pytest.mark.parametrize("profile", ["perdura", "eark"])
+def test_an_aip_of_the_longest_paths_that_a_submission_may_have_is_found_valid(tmp_path: Path, profile: str) -> None:
+    path = "/".join(["d" * 99] * 8) + "/" + "e" * 91
+    assert len(f"bag/data/{path}") == LIMITS.path_bytes
+    aip_file = made(tmp_path, "long", {path: b"deep\n"}, "--profile", profile)
+    result = call("verify", aip_file)
+    assert result.exit_code == 0, result.output
+    assert call("inspect", aip_file).exit_code == 0
 
 
 def test_a_payload_file_that_the_mets_does_not_list_is_found(tmp_path: Path) -> None:

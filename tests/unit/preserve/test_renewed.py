@@ -15,6 +15,7 @@ import pytest
 
 from perdura.errors import Rejected
 from perdura.outcome import ArchiveView, Package, PackageKind
+from perdura.packages.limits import LIMITS
 from perdura.steps.preserve_renewed import renewal_of, renewed
 from perdura.steps.preserve_submission import open_submission
 from perdura.storage.memory import MemoryStore
@@ -46,7 +47,7 @@ def made(store: MemoryStore, archive: ArchiveView) -> bytes:
     renewal, sip = renewal_of(archive), archive.package(PackageKind.SIP)
     assert renewal is not None
     assert sip is not None
-    return b"".join(bytes(chunk) for chunk in renewed(open_submission(store, sip), renewal, "base", 7, store))
+    return b"".join(bytes(chunk) for chunk in renewed(open_submission(store, sip, LIMITS), renewal, "base", 7, store))
 
 
 def opened(data: bytes, folder: Path) -> bagit.Bag:

@@ -138,6 +138,7 @@ class GrantAnswer(Answer):
     archive: UUID | None
     collection: UUID | None
     given_by: str
+    own: bool = Field(description="Whether it is that of who made the Archive, which nobody gave.")
     created: datetime
 
 
@@ -155,6 +156,7 @@ class GrantQuery(Page):
     group: GroupName | None = None
     archive: ArchiveId | None = None
     collection: CollectionId | None = None
+    own: bool | None = Field(None, description="Only those of who made an Archive (true), or only those given (false).")
 
 
 class AuditAnswer(Answer):

@@ -209,10 +209,15 @@ def archives_of_resource(connection: Connection, principal: Principal, source: s
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """Archives of the same Resource, this one among them, newest first; and the collections it is in, by name."""
+    """Archives of the same Resource, this one among them, newest first; and the first collections it is in, by name."""
 
     versions: Sequence[AnyRow]
     collections: Sequence[AnyRow]
+    more_collections: bool
+
+
+COLLECTIONS_SHOWN = 50
+"""Collections that are shown with an Archive."""
 
 
 def related(connection: Connection, principal: Principal, archive: AnyRow, limit: int = 20) -> Related:
@@ -233,9 +238,14 @@ def related(connection: Connection, principal: Principal, archive: AnyRow, limit
         )
         .join(CollectionMember, CollectionMember.collection_id == Collection.id)
         .where(CollectionMember.archive_id == archive.id, visible_collections(principal))
+        .order_by(Collection.name)
+        .limit(COLLECTIONS_SHOWN + 1)
     )  # fmt: skip
-    rows = connection.execute(union_all(select(versions.subquery()), collections)).all()
+    both = union_all(select(versions.subquery()), select(collections.subquery()))
+    rows = connection.execute(both).all()
+    together = sorted((row for row in rows if row.kind == "collection"), key=lambda row: str(row.name))
     return Related(
         versions=[row for row in rows if row.kind == "version"],
-        collections=sorted((row for row in rows if row.kind == "collection"), key=lambda row: str(row.name)),
+        collections=together[:COLLECTIONS_SHOWN],
+        more_collections=len(together) > COLLECTIONS_SHOWN,
     )

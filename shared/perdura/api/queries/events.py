@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
-from lxml import etree
 from sqlalchemy.engine import Connection
 
 from perdura.premis import log
 from perdura.premis.log import Stored
 from perdura.premis.model import Event, Identifier
-from perdura.premis.xml import document, object_element
+from perdura.premis.xml import document_pieces, object_element
 
 _PAGE = 200
 
@@ -31,8 +30,6 @@ def every(connection: Connection, archive_id: UUID) -> Iterator[Event]:
         after = found[-1].sequence
 
 
-def premis_document(archive_id: UUID, events: Iterator[Event]) -> bytes:
-    """One PREMIS 3.0 document: the Archive as an intellectual entity, and these events."""
-    entity = object_element([Identifier("UUID", str(archive_id))])
-    root = document([entity], events, ())
-    return bytes(etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True))
+def premis_document(archive_id: UUID, events: Iterator[Event]) -> Iterator[bytes]:
+    """One PREMIS 3.0 document in pieces: the Archive as an intellectual entity, and these events."""
+    return document_pieces([object_element([Identifier("UUID", str(archive_id))])], events)

@@ -56,14 +56,14 @@ def begin(call: Call, body: AnnouncementRequest) -> UUID:
 
 
 def _check(body: AnnouncementRequest, settings: Settings) -> None:
-    """Raise a 422 for a bucket, a prefix or a key that a caller may not name."""
+    """Raise a 403 for a bucket, a prefix or a key that a caller may not name."""
     if body.bucket not in drop_zone.open_buckets(settings):
         problem = FieldError("body.bucket", "not one from which packages may be announced")
-        raise Problem(422, "Nothing can be announced from this bucket.", "invalid", (problem,))
+        raise Problem(403, "Nothing can be announced from this bucket.", "forbidden", (problem,))
     named = {f"body.packages.{position}.key": package.key for position, package in enumerate(body.packages or ())}
     if body.prefix is not None:
         named = {"body.prefix": body.prefix}
     refused = [field for field, key in named.items() if not drop_zone.nameable(body.bucket, key, settings)]
     if refused:
         problems = tuple(FieldError(field, "not open to announcements") for field in refused[:FIELDS_TOLD])
-        raise Problem(422, "What lies there cannot be announced.", "invalid", problems)
+        raise Problem(403, "What lies there cannot be announced.", "forbidden", problems)

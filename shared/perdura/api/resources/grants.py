@@ -24,6 +24,7 @@ def list_grants(call: Call, query: GrantQuery) -> GrantPage:
         group=query.group,
         archive=query.archive,
         collection=query.collection,
+        own=query.own,
         limit=query.limit + 1,
         after=cursors.place(query.cursor),
     )
@@ -69,5 +70,6 @@ def _answer(row: AnyRow) -> GrantAnswer:
         archive=row.archive_id,
         collection=row.collection_id,
         given_by=row.given_by,
+        own=row.own,
         created=row.created_at,
     )

@@ -29,6 +29,7 @@ from perdura.registry.transitions import ArchiveState
 from perdura.runtime.budget import registry_budget
 from perdura.runtime.extras import credential_of
 from perdura.sources import resolve
+from perdura.sources.plan import Plan
 
 section = Section("Harvests")
 
@@ -107,14 +108,8 @@ def _answer(row: AnyRow) -> HarvestAnswer:
 @section.post("/harvests/resolve", permission=Permission.DEPOSIT)
 def resolve_harvest(call: Call, body: ResolveRequest) -> ResolveAnswer:
     """Say which record an address or DOI names, and what a harvest would fetch. Nothing is stored."""
-    engine, settings, account = call.services.engine, call.services.settings, call.principal.account
     with blaming("body.url"):
-        plan = resolve.preview(
-            body.url,
-            settings,
-            token=lambda source: credential_of(engine, settings, account, source),
-            budget=lambda profile: registry_budget(engine, profile),
-        )
+        plan = preview(call, body.url)
     return ResolveAnswer(
         source=plan.source,
         recid=plan.recid,
@@ -130,4 +125,18 @@ def resolve_harvest(call: Call, body: ResolveRequest) -> ResolveAnswer:
         ],
         size=plan.size,
         archives=list(archives.archives_of_resource(call.connection, call.principal, plan.source, plan.recid)),
+    )
+
+
+def preview(call: Call, url: str) -> Plan:
+    """What a harvest of the address would do: asked with the caller's credential, within the budget of the host.
+
+    Raises UnknownSource, UpstreamRefused, UpstreamUnavailable and Preparing.
+    """
+    engine, settings, account = call.services.engine, call.services.settings, call.principal.account
+    return resolve.preview(
+        url,
+        settings,
+        token=lambda source: credential_of(engine, settings, account, source),
+        budget=lambda profile: registry_budget(engine, profile),
     )

@@ -126,11 +126,11 @@ def own_account(call: Call) -> UUID:
 
 
 def issue_token(call: Call, wanted: TokenRequest) -> tuple[AnyRow, str]:
-    """A new token of the caller and its secret; raises a 422 for scopes or a life that the caller may not give."""
+    """A new token of the caller and its secret; raises a 403 for scopes, a 422 for a life that are not the caller's."""
     beyond = [scope for scope in wanted.scopes if not call.principal.may(scope)]
     if beyond:
         told = FieldError("body.scopes", f"you do not hold {', '.join(sorted(beyond))}")
-        raise Problem(422, "A token allows no more than its owner may.", "scope", (told,))
+        raise Problem(403, "A token allows no more than its owner may.", "scope", (told,))
     if tokens.living(call.connection, own_account(call)) >= MOST_TOKENS:
         raise Problem(409, f"You have {MOST_TOKENS} tokens: revoke one first.", "too-many-tokens")
     longest = call.services.settings.token_days

@@ -6,7 +6,7 @@ A view that cannot hold everything stays valid; the other view holds the rest.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from lxml import etree
 
@@ -60,6 +60,18 @@ def document(
     root.extend(agent_element(agent, version) for agent in agents)
     etree.cleanup_namespaces(root, keep_ns_prefixes=["premis", "xsi"])
     return root
+
+
+def document_pieces(
+    objects: Iterable[etree._Element], events: Iterable[Event], *, version: str = "3.0"
+) -> Iterator[bytes]:
+    """A `premis` document of objects and events as UTF-8, a piece an event: of any number one is in memory."""
+    empty = etree.tostring(document(objects, (), (), version=version), xml_declaration=True, encoding="UTF-8")
+    end = b"</premis:premis>"
+    yield empty.removesuffix(end)
+    for event in events:
+        yield event_xml(event, version).encode()
+    yield end
 
 
 def object_element(identifiers: Sequence[Identifier], version: str = "3.0") -> etree._Element:
