@@ -16,6 +16,7 @@ from perdura.ports import Placed, Placements, Ports, Standing
 from perdura.registry import embargo
 from perdura.steps.publish_access import SHUT, settle
 from perdura.steps.publish_body import resource_id
+from perdura.steps.publish_faults import Faults
 from perdura.steps.publish_result import Result, assigned
 from perdura.steps.withdraw_record import throw_away
 
@@ -58,14 +59,20 @@ def earlier(
 def withheld(
     archive: ArchiveView, destination: Destination, wire: Wire, placements: Placements, ports: Ports, why: str
 ) -> Result:
-    """What is restricted or withdrawn is not brought there: what is there is shut, and what was begun thrown away."""
+    """What is restricted or withdrawn is not brought there: what is there is shut, and what was begun thrown away.
+
+    What cannot be shut keeps nothing else open, and is the `error` of the result; raises Retryable for what is to be
+    asked again.
+    """
     shut: list[str] = []
+    faults = Faults()
     made = placements.records(destination.id, archive.id)
     if made:
         with placements.hold(destination.system, resource_id(archive)) as held:
             records, known = Records(wire), held.known(destination.id, archive.id)
             for name in made:
-                with suppress(RdmGone):
+                held.confirm()
+                with faults.kept():
                     record = records.record(name) or _begun(records, name, known)
                     if record is not None:
                         settle(records, record, SHUT, None, held.confirm)
@@ -77,7 +84,7 @@ def withheld(
                 )
     output = {"withheld": why, **({"restricted": shut} if shut else {})}
     events = (assigned(archive, ports, destination.id, SHUT, shut),) if shut else ()
-    return Result(destination.id, output=output, events=events)
+    return Result(destination.id, error=faults.lasting(), output=output, events=events)
 
 
 def _begun(records: Records, name: str, known: Placed | None) -> Record | None:

@@ -54,16 +54,16 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
             held.confirm()
             as_decided(archive, destination, held, ports)
 
-        if known is not None:
-            known = shut_first(archive, destination, known, wanted, wire, held, confirm)
-        if known is not None and archive.step.input.get("where") == WHERE_PUBLISHED:
+        if archive.step.input.get("where") == WHERE_PUBLISHED:
+            if known is None:
+                return Result(destination.id)
             try:
-                result = settled(archive, aip, destination, known, wanted, wire, ports, held, confirm)
+                return settled(archive, destination, known, wanted, wire, ports, held, confirm)
             except RdmGone as gone:
                 _note_withdrawal(held, destination, archive, gone)
                 raise
-            if result is not None:
-                return result
+        if known is not None:
+            known = shut_first(archive, destination, known, wanted, wire, held, confirm)
         entries = content.entries(aip, ports)
         files, packages, events = content.files(archive, aip, destination, entries, ports)
         mapped = content.mapped(archive, aip, entries, ports)

@@ -16,19 +16,22 @@ from perdura.ports import Placed, Placements, Ports
 from perdura.premis.model import SUCCESS, Event, Identifier
 from perdura.premis.model import Outcome as EventOutcome
 from perdura.steps.publish import Connect, connect
+from perdura.steps.publish_access import SHUT
 from perdura.steps.publish_body import resource_id
-from perdura.steps.publish_result import SOFTWARE, authorizer
-from perdura.steps.withdraw_record import take_back
+from perdura.steps.publish_faults import Faults, together
+from perdura.steps.publish_result import SOFTWARE, assigned, authorizer
+from perdura.steps.withdraw_record import NotDeleted, take_back
 
 
 def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outcome:
     """Withdraw from the destination that the input names, or from all where the Archive is or was about to be.
 
     Input: `by` (who asked for it), `reason`, `note`, `destination` for one of them, and `tell_source` when the Source
-    is to be told that it is deleted (status D). BLOCKED, by name, when it is still public somewhere (only the
-    administrators of an InvenioRDM may delete). What is nowhere yet is done with the decision, which stands already.
+    is to be told that it is deleted (status D). BLOCKED, by name, when it is still public somewhere, or was shut and
+    not deleted (only the administrators of an InvenioRDM may delete). What is nowhere yet is done with the decision,
+    which stands already.
     Raises Rejected for what was never published at a destination that there is none of, Retryable when one has to be
-    asked again later and no other stands in the way.
+    asked again later, whatever another refused.
     """
     placements = ports.placements
     if placements is None:
@@ -68,7 +71,10 @@ def _withdraw(
     ports: Ports,
     connect: Connect,
 ) -> None:
-    """Take the Archive off one destination, say so in the PREMIS log and note it, in this order, each at once."""
+    """Take the Archive off one destination, say so in the PREMIS log and note it, in this order, each at once.
+
+    What the destination refuses of one record keeps no other there. Raises NotDeleted when all that is left is shut.
+    """
     reason, note = _why(archive)
     tombstone = {"reason": reason, "note": note, "at": ports.clock.now().isoformat()}
     details = {"reason": reason, "note": note, "tombstone": tombstone}
@@ -83,8 +89,18 @@ def _withdraw(
     with placements.hold(destination.system, resource_id(archive)) as held, connect(destination) as wire:
         known = held.known(name, archive.id) or placed
         request = known.details.get("request")
+        faults = Faults()
         for record in held.records(name, archive.id) or [known.record]:
-            take_back(wire, record, request if record == known.record else None, reason, note)
+            held.confirm()
+            with faults.kept():
+                take_back(wire, record, request if record == known.record else None, reason, note, held.confirm)
+        shut = [error.record for error in faults.errors if isinstance(error, NotDeleted)]
+        if shut:
+            ports.record([assigned(archive, ports, name, SHUT, shut)])
+            state = "published" if known.record in shut else known.state
+            held.note(name, archive.id, Placed(known.record, state, {**known.details, "access": SHUT}))
+        if faults.errors:
+            raise together(sorted(faults.errors, key=lambda error: isinstance(error, NotDeleted)))
         ports.record([event])
         held.note(name, archive.id, Placed(known.record, "withdrawn", {**known.details, **details}))
 
@@ -93,16 +109,20 @@ def _outcome(archive: ArchiveView, withdrawn: list[str], still: Mapping[str, Per
     reason, note = _why(archive)
     output: dict[str, Any] = {"withdrawn": withdrawn, "reason": reason, "note": note}
     if still:
-        lasting = [error for error in still.values() if not isinstance(error, Retryable)]
-        if not lasting:
-            raise next(iter(still.values()))
-        refused = "; ".join(f"{name}: {error.message}" for name, error in still.items())
+        for error in still.values():
+            if isinstance(error, Retryable):
+                raise error
+        shut = {name: error for name, error in still.items() if error.code == NotDeleted.code}
+        public = {name: error for name, error in still.items() if name not in shut}
+        told = [f"Withdrawn from {', '.join(withdrawn) or 'nowhere'}"]
+        told += [f"shut, not deleted at {_named(shut)}"] if shut else []
+        told += [f"still public or to be published at {_named(public)}"] if public else []
         return Outcome(
             state=StepState.BLOCKED,
-            output={**output, "still_public": list(still)},
+            output={**output, "shut": list(shut), "still_public": list(public)},
             findings=tuple(Finding(error.code, error.message, path=name) for name, error in still.items()),
-            error_code=lasting[0].code,
-            message=f"Withdrawn from {', '.join(withdrawn) or 'nowhere'}; still public or to be published at {refused}",
+            error_code=next(iter((public or shut).values())).code,
+            message="; ".join(told),
         )
     return Outcome(
         output=output,
@@ -118,6 +138,10 @@ def _outcome(archive: ArchiveView, withdrawn: list[str], still: Mapping[str, Per
             ),
         ),
     )
+
+
+def _named(errors: Mapping[str, PerduraError]) -> str:
+    return "; ".join(f"{name}: {error.message}" for name, error in errors.items())
 
 
 def _why(archive: ArchiveView) -> tuple[str, str]:

@@ -6,13 +6,27 @@ from contextlib import suppress
 
 from perdura.clients.inveniordm.model import Record
 from perdura.clients.inveniordm.records import Records
-from perdura.clients.inveniordm.wire import RdmGone, RdmRefused, RdmUnknown, Wire
+from perdura.clients.inveniordm.wire import RdmForbidden, RdmGone, RdmRefused, RdmUnknown, Wire
+from perdura.errors import Broken
+from perdura.ports import Hold
+from perdura.steps.publish_access import SHUT, settle
 
 
-def take_back(wire: Wire, record: str, request: str | None, reason: str, note: str) -> None:
+class NotDeleted(Broken):
+    """The server does not let us delete the published `record`, which was shut instead: nobody else sees it."""
+
+    code = "shut-not-deleted"
+
+    def __init__(self, message: str, record: str) -> None:
+        super().__init__(message)
+        self.record = record
+
+
+def take_back(wire: Wire, record: str, request: str | None, reason: str, note: str, hold: Hold) -> None:
     """Delete a published record with a tombstone, throw a draft away after its `request` for review was cancelled.
 
-    One that is gone is as good. Raises what the server's refusals mean (`clients.inveniordm.wire`).
+    One that is gone is as good. Raises NotDeleted for one that could only be shut (deleting is for the administrators
+    of an InvenioRDM), else what the server's refusals mean (`clients.inveniordm.wire`).
     """
     records = Records(wire)
     with suppress(RdmGone):
@@ -23,7 +37,14 @@ def take_back(wire: Wire, record: str, request: str | None, reason: str, note: s
             throw_away(records, draft, request)
             if records.record(record) is None:
                 return
-        records.delete(record, reason, note)
+        try:
+            records.delete(record, reason, note)
+        except (RdmForbidden, RdmRefused) as refused:
+            found = records.record(record)
+            if found is None:
+                raise
+            settle(records, found, SHUT, None, hold)
+            raise NotDeleted(f"The record {record} is shut, not deleted: {refused.message}", record) from refused
 
 
 def throw_away(records: Records, draft: Record, request: str | None) -> None:

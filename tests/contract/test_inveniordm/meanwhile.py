@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -60,6 +61,16 @@ class World:
         """What the request of a person stores, before any step carries it out."""
         with self.database.begin() as connection:
             withdrawals.decide(connection, self.archive.id, destination)
+
+    def put_under_embargo(self, until: str | None) -> None:
+        """What a person decides of the Archive, whose next step knows it."""
+        with self.database.begin() as connection:
+            connection.execute(
+                text("UPDATE archive SET metadata = metadata || CAST(:told AS jsonb) WHERE id = :id"),
+                {"id": self.archive.id, "told": json.dumps({"embargo_until": until})},
+            )
+        step = replace(self.archive.step, id=new_id(), checkpoint={})
+        self.archive = replace(self.archive, metadata={**self.archive.metadata, "embargo_until": until}, step=step)
 
     def publish(self, method: str = "", end: str = "", act: Callable[[], None] | None = None) -> Any:
         """One invocation of the step `publish`; right before that request something happens."""

@@ -183,7 +183,8 @@ def test_what_one_destination_refuses_keeps_nothing_on_the_others(target: Target
     placements.note("former", archive.id, Placed("abc", "published"))
     outcome = withdrawal(target, store, archive, path, placements, "publisher")
     assert outcome.state is StepState.BLOCKED
-    assert (outcome.output["withdrawn"], outcome.output["still_public"]) == (["access-pages"], ["former", "library"])
+    told = outcome.output
+    assert (told["withdrawn"], told["shut"], told["still_public"]) == (["access-pages"], ["library"], ["former"])
     assert "403" in outcome.message
     assert "configured no longer" in outcome.message
     assert placements.known("access-pages", archive.id).state == "withdrawn"

@@ -472,7 +472,7 @@ def test_a_withdrawal_leaves_a_tombstone_there_and_says_so_here(target: Target, 
     asked = replace(archive, step=step)
     ports = ports_for(store, path, placements, step.id)
     refused = withdraw.run(asked, ports, lambda destination: target.wire())
-    assert (refused.state, refused.error_code) == (StepState.BLOCKED, "access-system-forbids")
+    assert (refused.state, refused.error_code) == (StepState.BLOCKED, "shut-not-deleted")
     for _ in range(2):
         outcome = withdraw.run(asked, ports, lambda destination: target.wire("admin"))
         assert outcome.output["withdrawn"] == ["library"]

@@ -94,11 +94,44 @@ def test_what_is_withdrawn_while_the_server_publishes_it_is_deleted_by_the_withd
         Records(wire).record(record.id)
 
 
-def test_a_record_that_may_not_be_deleted_is_shut_by_the_next_publication(made: Callable[..., World]) -> None:
+def test_a_record_that_may_not_be_deleted_is_shut_at_once_and_can_be_opened_again(made: Callable[..., World]) -> None:
+    """The usual token is no administrator's: what is left for one is the tombstone, and the step waits for it."""
     world = made()
     record = world.publish().output["destinations"]["library"]["record"]
     world.decide()
-    assert world.withdraw("publisher").state is StepState.BLOCKED
+    outcome = world.withdraw("publisher")
+    assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "shut-not-deleted")
+    assert (outcome.output["shut"], outcome.output["still_public"]) == (["library"], [])
+    assert "is shut, not deleted" in outcome.message
+    assert "still public" not in outcome.message
+    assert (access_of(world.target, record)["record"], access_of(world.target, record)["files"]) == (
+        "restricted",
+        "restricted",
+    )
+    noted = world.placements.known("library", world.archive.id)
+    assert noted is not None
+    assert noted.state == "published"
+    with world.database.begin() as connection:
+        withdrawals.lift(connection, world.archive.id)
+    assert world.publish().state is StepState.COMPLETED
+    assert access_of(world.target, record)["record"] == "public"
+
+
+def test_a_record_that_may_be_neither_deleted_nor_shut_is_still_public(made: Callable[..., World]) -> None:
+    world = made()
+    world.publish()
+    world.decide()
+    outcome = world.withdraw("other")
+    assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "access-system-forbids")
+    assert (outcome.output["shut"], outcome.output["still_public"]) == ([], ["library"])
+
+
+def test_a_record_that_was_not_deleted_yet_is_shut_by_the_next_publication(
+    made: Callable[..., World],
+) -> None:
+    world = made()
+    record = world.publish().output["destinations"]["library"]["record"]
+    world.decide()
     outcome = world.publish()
     assert outcome.output["destinations"]["library"]["restricted"] == [record]
     assert access_of(world.target, record)["record"] == "restricted"
