@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ from perdura.clients.archivematica.storage_service import StorageService
 from perdura.fleet import Archivematica, ArchivematicaUnavailable, NotSent, Submission
 from perdura.ids import derived_id
 from perdura.outcome import Package, StepState
+from perdura.steps import preserve, preserve_archivematica, preserve_takeover_inside
 from perdura.steps import preserve_archivematica_source as source
-from perdura.steps import preserve_takeover_inside
+from perdura.steps.preserve_outsized import KEY as JOB
 from tests.peers.archivematica import aip
 from tests.peers.archivematica.clock import BEGIN
 from tests.peers.archivematica.driver import FINAL, Case, Died, instance
@@ -313,6 +315,27 @@ def test_what_there_is_no_time_to_place_is_queued_again_and_sent_once() -> None:
     case.state = StepState.QUEUED
     scene.driver.run(3600, tick=1)
     assert (case.state, len(scene.pipeline.started)) == (StepState.COMPLETED, 2)
+
+
+def test_what_a_job_is_to_place_keeps_its_place_until_that_does_it() -> None:
+    scene = Scene(packages=1)
+    case = scene.preserve(hours=1)
+    scene.driver.settings = scene.driver.settings.model_copy(update={"outsized_bytes": 2**40})
+    scene.driver.preserve_again(case, additions=[an_addition(scene, "new.txt", b"new")])
+    short = replace(scene.driver.ports(case.view), deadline=ShortTime())
+    handed = preserve.run(replace(case.view, step=replace(case.view.step, input=engine(case))), short)
+    assert (handed.state, (handed.checkpoint or {})[JOB]) == (StepState.WAITING, 1)
+    other = scene.driver.add(2)
+    case.state, case.due = StepState.WAITING, scene.clock.now() + timedelta(hours=25)
+    scene.driver.run(60, tick=5)
+    assert (other.state, len(scene.pipeline.started)) == (StepState.WAITING, 1)
+    job = preserve_archivematica.run(case.view, scene.driver.ports(case.view))
+    assert job.state is StepState.WAITING
+    assert len(scene.pipeline.started) == 2
+
+
+def engine(case: Case) -> dict[str, Any]:
+    return {**case.view.step.input, "engine": "archivematica"}
 
 
 def test_in_bad_weather_versions_and_cancelled_attempts_never_have_two_lives_and_lose_no_addition() -> None:

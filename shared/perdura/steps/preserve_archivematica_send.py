@@ -23,6 +23,7 @@ from perdura.ports import Ports
 from perdura.steps import preserve_archivematica_source as source
 from perdura.steps.preserve_archivematica_copy import KEY, Placing, Unfinished, give_up
 from perdura.steps.preserve_archivematica_told import checkpoint_of, fleet_of, instance_of, waiting
+from perdura.steps.preserve_outsized import has_job
 from perdura.storage.timed import TimeUp
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def send(submission: Submission, consignment: source.Consignment, placing: Placi
 
     Placing may take several invocations, of which the last left off at `placing`: a step that was cancelled meanwhile
     sends nothing, for another attempt may have. Raises TimeUp when there is no time for what cannot be divided: it is
-    queued again then.
+    queued again then, or keeps its place for a Job that has more.
     """
     fleet = fleet_of(ports)
     archivematica = instance_of(submission, fleet)
@@ -65,6 +66,9 @@ def send(submission: Submission, consignment: source.Consignment, placing: Placi
     except Unfinished as up:
         return Outcome(StepState.QUEUED, checkpoint={**checkpoint_of(submission), KEY: up.placing.to_json()})
     except TimeUp:
+        if has_job(ports):
+            # The place is kept for it: it would be counted as one that failed if it found none.
+            raise
         fleet.book.note(replace(submission, state="queued", instance=None))
         if not placing.done:
             # Else the checkpoint says of members that they are there.
