@@ -8,10 +8,13 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, text
 
+from perdura.api.queries import published
 from perdura.ids import new_id
 from perdura.outcome import StepState
+from perdura.ports import Placed
 from perdura.premis.model import Identifier
 from perdura.registry import restriction, withdrawals
+from perdura.registry.placements import RegistryPlacements
 from perdura.registry.rebuilt import RebuiltArchive, RebuiltStep, insert, opened
 from perdura.registry.transitions import DEPOSIT_PIPELINE, ArchiveState
 
@@ -39,6 +42,35 @@ def put(database: Engine, *, restricted: bool = False, closed: bool = False) -> 
 def restricted(database: Engine) -> set[UUID]:
     with database.connect() as connection:
         return set(connection.execute(text("SELECT id FROM archive WHERE restricted")).scalars())
+
+
+@pytest.mark.parametrize("withdrawn", [{}, {"library": "spam"}])
+def test_records_on_access_systems_of_others_are_placed_again(database: Engine, withdrawn: dict[str, str]) -> None:
+    records = [Placed(name, "published", {"url": f"https://library.example/{name}"}) for name in ("b", "a")]
+    made = RebuiltArchive(
+        id=new_id(),
+        title="A letter",
+        origin="deposit",
+        state=ArchiveState.COMPLETED,
+        pipeline=DEPOSIT_PIPELINE,
+        created_at=datetime.now(UTC),
+        steps=[RebuiltStep(DEPOSIT_PIPELINE[0], 0, StepState.COMPLETED)],
+        placed={"library": records},
+        withdrawn=withdrawn,
+    )
+    with database.begin() as connection:
+        insert(connection, made)
+    placements = RegistryPlacements(database)
+    known = placements.known("library", made.id)
+    assert known is not None
+    assert (known.record, known.state) == ("a", "withdrawn" if withdrawn else "published")
+    assert placements.records("library", made.id) == ["b", "a"]
+    with database.connect() as connection:
+        urls = connection.execute(
+            text("SELECT url FROM publication WHERE archive_id = :id"), {"id": made.id}
+        ).scalars().all()  # fmt: skip
+        assert urls == ([] if withdrawn else ["https://library.example/a"])
+        assert published.is_placed_elsewhere(connection, made.id) is not bool(withdrawn)
 
 
 def test_only_what_the_rebuild_restricted_is_opened_and_once(database: Engine) -> None:

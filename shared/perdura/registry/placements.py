@@ -137,7 +137,7 @@ class RegistryPlacements:
     def note(self, destination: str, archive: UUID, placed: Placed) -> None:
         """Note a record at once, outside the closing transaction."""
         with transaction(self._engine) as connection:
-            _note(connection, destination, archive, placed)
+            remember(connection, destination, archive, placed)
 
     def offer(self, destination: str, archive: UUID, offer: Offer, over: Placed | None = None) -> bool:
         """Note what the access pages offer of an Archive, and that it is there, outside the closing transaction."""
@@ -173,9 +173,10 @@ class LeasedPlacements(RegistryPlacements):
         """Note a record at once; raises Retryable, and notes nothing, when another has taken over the lease."""
         with transaction(self._engine) as connection:
             self._lease.renew(connection)
-            _note(connection, destination, archive, placed)
+            remember(connection, destination, archive, placed)
 
 
-def _note(connection: Connection, destination: str, archive: UUID, placed: Placed) -> None:
+def remember(connection: Connection, destination: str, archive: UUID, placed: Placed) -> None:
+    """Note a record in the caller's transaction; one that was withdrawn stays withdrawn."""
     values = {"record": placed.record, "state": placed.state, "details": json.dumps(dict(placed.details))}
     connection.execute(_NOTE, {"destination": destination, "archive": archive, **values})

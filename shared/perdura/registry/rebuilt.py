@@ -15,10 +15,10 @@ from perdura import __version__
 from perdura.cloudevents.message import CloudEvent
 from perdura.ids import derived_id, new_id
 from perdura.outcome import Copy, File, Package, StepState
-from perdura.ports import Offer
+from perdura.ports import Offer, Placed
 from perdura.premis import log
 from perdura.premis.model import SUCCESS, Event, Identifier, Outcome
-from perdura.registry import offers, tape_containers, withdrawals, work
+from perdura.registry import offers, placements, tape_containers, withdrawals, work
 from perdura.registry.archives import ask
 from perdura.registry.transitions import ArchiveState
 
@@ -72,6 +72,8 @@ class RebuiltArchive:
     publications: Mapping[str, str] = field(default_factory=dict)
     offer: Offer | None = None
     """What the access pages offer of it, where it is published there."""
+    placed: Mapping[str, Sequence[Placed]] = field(default_factory=dict)
+    """Its records on access systems of others, by destination, the oldest first."""
     withdrawn: Mapping[str, str] = field(default_factory=dict)
     """Destination to the reason for which it was withdrawn from there."""
     decided: Collection[str | None] = ()
@@ -130,6 +132,7 @@ _PUBLICATION = text("INSERT INTO publication (archive_id, destination, url) VALU
 _WITHDRAWN = text("""
     INSERT INTO placement (destination, archive_id, record_id, state, details)
     VALUES (:destination, :archive, CAST(:archive AS text), 'withdrawn', CAST(:details AS jsonb))
+    ON CONFLICT (destination, archive_id) DO UPDATE SET state = excluded.state, details = excluded.details
 """)
 
 _OPEN = text("""
@@ -180,6 +183,13 @@ def insert(connection: Connection, archive: RebuiltArchive) -> list[CloudEvent]:
         connection.execute(_PUBLICATION, {"archive": archive.id, "destination": destination, "url": url})
         if archive.offer is not None:
             offers.record(connection, destination, archive.id, archive.offer)
+    for destination, records in archive.placed.items():
+        for placed in records:
+            placements.remember(connection, destination, archive.id, placed)
+        addresses = [placed.details["url"] for placed in records if "url" in placed.details]
+        if addresses and destination not in archive.withdrawn:
+            published = {"archive": archive.id, "destination": destination, "url": addresses[-1]}
+            connection.execute(_PUBLICATION, published)
     for destination, reason in archive.withdrawn.items():
         details = json.dumps({"reason": reason, "tombstone": {"reason": reason}})
         connection.execute(_WITHDRAWN, {"archive": archive.id, "destination": destination, "details": details})

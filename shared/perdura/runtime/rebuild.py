@@ -43,7 +43,7 @@ UNKNOWABLE = (
     "restrictions, embargoes and titles that a person changed after an AIP was made (what it had then is taken)",
     "titles of what became no AIP and names itself nowhere: a file name is in no object",
     "the timeline of each step, tape jobs, deliveries and messages",
-    "placements on access systems other than the own pages: `publish` looks for them again where it is asked to",
+    "drafts on access systems of others, and records there that no event tells of: `publish` looks for them again",
     "deposits that were announced and never arrived",
     "events that were not yet sealed when the database was lost, but for those inside AIPs",
 )
@@ -237,6 +237,7 @@ def as_archive(
             for number, (before, aip) in enumerate(zip((None, *aips), aips, strict=False), 1)
         ],
         publications={ACCESS_PAGES: found.published} if found.published and not hidden else {},
+        placed=found.placed,
         withdrawn=found.withdrawn,
         decided=found.decided,
     )

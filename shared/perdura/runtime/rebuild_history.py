@@ -10,7 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from perdura.clients.destinations import ACCESS_PAGES
 from perdura.outcome import CopyState
+from perdura.ports import Placed
 from perdura.premis.model import FAILURE, SUCCESS, Event
 from perdura.registry import withdrawals
 from perdura.steps.recall_events import READ_BACK
@@ -29,6 +31,8 @@ _PEOPLE = "registry"
 _ON_TAPE = re.compile(r"copy on tape: (\S+?)(?:, in container ([0-9a-f-]{36}) at byte (\d+), (\d+) bytes)?")
 _ADLER32 = re.compile(r"ADLER32 ([0-9a-f]{8})\b")
 _PUBLISHED = re.compile(r"published at (\S+)")
+_PUBLISHED_ON = re.compile(r"published on (\S+) as (\S+)|At (\S+) the record is .*", re.DOTALL)
+_RECORD = "InvenioRDM record"
 _BESIDE = (READ_AGAIN, READ_BACK, "Step recall,", "Step verify,", "Step notify,", "Step withdraw,")
 """Beginnings of the details of errands: they prove nothing of the pipeline, and their failures none of it."""
 _WITHDRAWN = re.compile(r"Withdrawn from access at ([^:]+): (.*)", re.DOTALL)
@@ -55,6 +59,8 @@ class History:
     objects: list[str] = field(default_factory=list)
     tape: list[TapeCopy] = field(default_factory=list)
     published: str | None = None
+    placed: dict[str, list[Placed]] = field(default_factory=dict)
+    """Records on access systems of others by destination, the oldest first, of what was withdrawn there as well."""
     withdrawn: dict[str, str] = field(default_factory=dict)
     decided: frozenset[str | None] = frozenset()
     """From where people withdrew it, which stands; None for everywhere."""
@@ -123,7 +129,15 @@ def _placed(found: History, event: Event, step: str, detail: str) -> None:
             last = found.tape.pop()
             found.tape.append(TapeCopy(last.aip, last.uri, event.at, told[1]))
     elif step == "publish" and (published := _PUBLISHED.match(detail)):
-        found.published, found.withdrawn = published[1], {}
+        found.published = published[1]
+        found.withdrawn.pop(ACCESS_PAGES, None)
+    elif step == "publish" and (placed := _PUBLISHED_ON.fullmatch(detail)):
+        records = found.placed.setdefault(placed[1] or placed[3], [])
+        known = {each.record for each in records}
+        details = {"url": placed[2]} if placed[2] else {}
+        named = (each.value for each in event.objects if each.type == _RECORD)
+        records += [Placed(record, "published", details) for record in named if record not in known]
     elif step == "publish" and (withdrawn := _WITHDRAWN.fullmatch(detail)):
-        found.published = None
-        found.withdrawn |= dict.fromkeys(withdrawn[1].split(", "), withdrawn[2])
+        names = withdrawn[1].split(", ")
+        found.published = None if ACCESS_PAGES in names else found.published
+        found.withdrawn |= dict.fromkeys(names, withdrawn[2])

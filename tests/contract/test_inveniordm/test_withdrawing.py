@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from perdura.clients.inveniordm.records import Records
 from perdura.clients.inveniordm.wire import RdmGone
 from perdura.errors import Rejected, Retryable
 from perdura.outcome import StepState
-from perdura.registry import withdrawals
+from perdura.registry import placements, withdrawals
+from perdura.runtime.rebuild_history import history
 from tests.contract.test_inveniordm import communities
 from tests.contract.test_inveniordm.fake import TOKENS, Fake
 from tests.contract.test_inveniordm.meanwhile import World
@@ -205,18 +206,34 @@ def test_what_curators_accept_at_that_moment_is_looked_at_again_until_it_is_ther
         assert world.target.published(world.resource) == []
 
 
-def forgotten(world: World) -> None:
+def forgotten(owner: Engine) -> None:
     """The registry knows no record of the Archive, as after it was restored from an older state."""
-    with world.database.begin() as connection:
+    with owner.begin() as connection:
         connection.execute(text("DELETE FROM placed_record"))
         connection.execute(text("DELETE FROM placement"))
 
 
-def test_the_end_of_a_record_is_noted_though_the_registry_did_not_know_the_record(made: Callable[..., World]) -> None:
+def test_a_registry_that_is_rebuilt_withdraws_what_the_log_tells_of(made: Callable[..., World], owner: Engine) -> None:
+    world = made()
+    outcome = world.publish()
+    forgotten(owner)
+    told = history(("publish", event) for event in outcome.events).placed
+    with world.database.begin() as connection:
+        for placed in told["library"]:
+            placements.remember(connection, "library", world.archive.id, placed)
+    world.decide()
+    assert world.withdraw("admin").output["withdrawn"] == ["library"]
+    with world.target.wire() as wire, pytest.raises(RdmGone):
+        Records(wire).record(outcome.output["destinations"]["library"]["record"])
+
+
+def test_the_end_of_a_record_is_noted_though_the_registry_did_not_know_the_record(
+    made: Callable[..., World], owner: Engine
+) -> None:
     """It was found at the server, and deleted there before it was read."""
     world = made()
     record = world.publish().output["destinations"]["library"]["record"]
-    forgotten(world)
+    forgotten(owner)
 
     def delete() -> None:
         with world.target.wire("admin") as wire:
@@ -233,11 +250,11 @@ def test_the_end_of_a_record_is_noted_though_the_registry_did_not_know_the_recor
 
 
 def test_a_record_whose_bytes_are_others_can_be_withdrawn_though_the_registry_did_not_know_it(
-    made: Callable[..., World],
+    made: Callable[..., World], owner: Engine
 ) -> None:
     world = made()
     record = world.publish().output["destinations"]["library"]["record"]
-    forgotten(world)
+    forgotten(owner)
     other = world.path.with_name("other.toml")
     other.write_text(world.path.read_text() + '\ncontainer = "zip"\n')
     world.path = other

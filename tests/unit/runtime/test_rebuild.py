@@ -69,6 +69,31 @@ def test_what_was_withdrawn_is_not_published_again() -> None:
     assert StepState.QUEUED not in {step.state for step in made.steps}
 
 
+def on_library(record: str, detail: str = "published on library as https://library.example/records/") -> Event:
+    made = event("dissemination", f"{detail}{record if detail.endswith('/') else ''}")
+    return replace(made, objects=(*made.objects, Identifier("InvenioRDM record", record, ("outcome",))))
+
+
+def test_records_on_access_systems_of_others_are_known_again_the_oldest_first() -> None:
+    shut = on_library("two", "At library the record is restricted, its files are restricted")
+    told = [("publish", each) for each in (PUBLISHED, on_library("one"), on_library("two"), shut)]
+    made = as_archive(ARCHIVE, held_sip(), [held_aip()], history(told))
+    assert [(each.record, each.state) for each in made.placed["library"]] == [
+        ("one", "published"),
+        ("two", "published"),
+    ]
+    assert made.placed["library"][0].details == {"url": "https://library.example/records/one"}
+    assert history([("someone@example.org", on_library("one"))]).placed == {}
+
+
+def test_what_was_withdrawn_from_another_system_is_still_on_the_access_pages() -> None:
+    gone = event("policy assignment", "Withdrawn from access at library: copyright")
+    told = [("publish", each) for each in (PUBLISHED, on_library("one"), gone)]
+    made = as_archive(ARCHIVE, held_sip(), [held_aip()], history(told))
+    assert (list(made.publications), made.withdrawn) == (["access-pages"], {"library": "copyright"})
+    assert history([*told, ("publish", PUBLISHED)]).withdrawn == {"library": "copyright"}
+
+
 @pytest.mark.parametrize(
     ("told", "stands"),
     [
