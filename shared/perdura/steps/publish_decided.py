@@ -18,6 +18,7 @@ from perdura.steps.publish_access import SHUT, settle
 from perdura.steps.publish_body import resource_id
 from perdura.steps.publish_faults import Faults
 from perdura.steps.publish_result import Result, assigned
+from perdura.steps.publish_unknown import known_or_found
 from perdura.steps.withdraw_record import throw_away
 
 
@@ -59,29 +60,28 @@ def earlier(
 def withheld(
     archive: ArchiveView, destination: Destination, wire: Wire, placements: Placements, ports: Ports, why: str
 ) -> Result:
-    """What is restricted or withdrawn is not brought there: what is there is shut, and what was begun thrown away.
+    """What is restricted or withdrawn is not brought there: what is there is shut, and what was begun thrown away,
+    also where the registry does not know it.
 
     What cannot be shut keeps nothing else open, and is the `error` of the result; raises Retryable for what is to be
     asked again.
     """
     shut: list[str] = []
     faults = Faults()
-    made = placements.records(destination.id, archive.id)
-    if made:
-        with placements.hold(destination.system, resource_id(archive)) as held:
-            records, known = Records(wire), held.known(destination.id, archive.id)
-            for name in made:
-                held.confirm()
-                with faults.kept():
-                    record = records.record(name) or _begun(records, name, known)
-                    if record is not None:
-                        settle(records, record, SHUT, None, held.confirm)
-                        shut.append(name)
-            if shut and known is not None:
-                state = "published" if known.record in shut else known.state
-                held.note(
-                    destination.id, archive.id, replace(known, state=state, details={**known.details, "access": SHUT})
-                )
+    with placements.hold(destination.system, resource_id(archive)) as held:
+        records, known = Records(wire), known_or_found(archive, destination, wire, held)
+        for name in held.records(destination.id, archive.id):
+            held.confirm()
+            with faults.kept():
+                record = records.record(name) or _begun(records, name, known)
+                if record is not None:
+                    settle(records, record, SHUT, None, held.confirm)
+                    shut.append(name)
+        if shut and known is not None:
+            state = "published" if known.record in shut else known.state
+            held.note(
+                destination.id, archive.id, replace(known, state=state, details={**known.details, "access": SHUT})
+            )
     output = {"withheld": why, **({"restricted": shut} if shut else {})}
     events = (assigned(archive, ports, destination.id, SHUT, shut),) if shut else ()
     return Result(destination.id, error=faults.lasting(), output=output, events=events)

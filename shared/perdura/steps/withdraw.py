@@ -7,9 +7,10 @@ them refuses keeps the Archive on no other. Our own pages come first, and show i
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any
 
-from perdura.clients.destinations import ACCESS_PAGES, Destination, access_configuration
+from perdura.clients.destinations import ACCESS_PAGES, AccessConfiguration, Destination, access_configuration
 from perdura.errors import Broken, PerduraError, Rejected, Retryable
 from perdura.outcome import ArchiveView, Fact, Finding, Outcome, StepState
 from perdura.ports import Placed, Placements, Ports
@@ -20,6 +21,7 @@ from perdura.steps.publish_access import SHUT
 from perdura.steps.publish_body import resource_id
 from perdura.steps.publish_faults import Faults, together
 from perdura.steps.publish_result import SOFTWARE, assigned, authorizer
+from perdura.steps.publish_unknown import known_or_found
 from perdura.steps.withdraw_record import NotDeleted, take_back
 
 
@@ -29,7 +31,7 @@ def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outco
     Input: `by` (who asked for it), `reason`, `note`, `destination` for one of them, and `tell_source` when the Source
     is to be told that it is deleted (status D). BLOCKED, by name, when it is still public somewhere, or was shut and
     not deleted (only the administrators of an InvenioRDM may delete). What is nowhere yet is done with the decision,
-    which stands already.
+    which stands already; where nothing is noted of it, its records are looked up first.
     Raises Rejected for what was never published at a destination that there is none of, Retryable when one has to be
     asked again later, whatever another refused.
     """
@@ -45,14 +47,14 @@ def run(archive: ArchiveView, ports: Ports, connect: Connect = connect) -> Outco
         raise Rejected("The Archive was not published there.", code="not-published")
     withdrawn: list[str] = []
     still: dict[str, PerduraError] = {}
-    for name in sorted(placed, key=lambda name: (name != ACCESS_PAGES, name)):
+    for name in sorted({*placed, *_unknown(archive, wanted, placed, placements, configuration)}, key=_pages_first):
+        known = placed.get(name)
         try:
-            if placed[name].state != "withdrawn":
-                _withdraw(archive, name, placed[name], configured.get(name), placements, ports, connect)
+            gone = known is not None and known.state == "withdrawn"
+            if gone or _withdraw(archive, name, known, configured.get(name), placements, ports, connect):
+                withdrawn.append(name)
         except PerduraError as error:
             still[name] = error
-        else:
-            withdrawn.append(name)
     return _outcome(archive, withdrawn, still)
 
 
@@ -62,16 +64,37 @@ def _stands(archive: ArchiveView, wanted: str | None, configured: Collection[str
     return (wanted is None or wanted in configured) and standing is not None and wanted in standing.withdrawn
 
 
+def _pages_first(name: str) -> tuple[bool, str]:
+    return name != ACCESS_PAGES, name
+
+
+def _unknown(
+    archive: ArchiveView,
+    wanted: str | None,
+    placed: Collection[str],
+    placements: Placements,
+    configuration: AccessConfiguration,
+) -> Collection[str]:
+    """The access systems of others that are meant for the Archive, or named, where nothing is noted of it."""
+    if wanted is None:
+        meant = configuration.destinations(archive.source, placements.collections(archive.id), placed)
+    else:
+        meant = [each for each in configuration.destination if each.id == wanted]
+    others = [each.id for each in meant if each.type == "inveniordm"]
+    return [name for name in others if not configuration.alike(name) & set(placed)]
+
+
 def _withdraw(
     archive: ArchiveView,
     name: str,
-    placed: Placed,
+    placed: Placed | None,
     destination: Destination | None,
     placements: Placements,
     ports: Ports,
     connect: Connect,
-) -> None:
-    """Take the Archive off one destination, say so in the PREMIS log and note it, in this order, each at once.
+) -> bool:
+    """Take the Archive off one destination, say so in the PREMIS log and note it, in this order, each at once; whether
+    there was anything of it. A draft that was thrown away leaves no tombstone: it may be published once more.
 
     What the destination refuses of one record keeps no other there. Raises NotDeleted when all that is left is shut.
     """
@@ -79,21 +102,24 @@ def _withdraw(
     tombstone = {"reason": reason, "note": note, "at": ports.clock.now().isoformat()}
     details = {"reason": reason, "note": note, "tombstone": tombstone}
     event = _event(archive, name, reason, note, ports)
-    if name == ACCESS_PAGES:
+    if placed is not None and name == ACCESS_PAGES:
         ports.record([event])
         placements.take_off(name, archive.id, Placed(placed.record, "withdrawn", {**placed.details, **details}))
-        return
+        return True
     if destination is None:
-        message = f"It is configured no longer, so its record {placed.record} cannot be withdrawn."
+        message = f"It is configured no longer, so its record {placed.record if placed else ''} cannot be withdrawn."
         raise Broken(message, code="destination-unknown")
     with placements.hold(destination.system, resource_id(archive)) as held, connect(destination) as wire:
-        known = held.known(name, archive.id) or placed
+        known = known_or_found(archive, destination, wire, held)
+        if known is None:
+            return False
         request = known.details.get("request")
-        faults = Faults()
+        faults, deleted = Faults(), False
         for record in held.records(name, archive.id) or [known.record]:
             held.confirm()
             with faults.kept():
-                take_back(wire, record, request if record == known.record else None, reason, note, held.confirm)
+                begun = request if record == known.record else None
+                deleted |= take_back(wire, record, begun, reason, note, held.confirm)
         shut = [error.record for error in faults.errors if isinstance(error, NotDeleted)]
         if shut:
             ports.record([assigned(archive, ports, name, SHUT, shut)])
@@ -101,8 +127,14 @@ def _withdraw(
             held.note(name, archive.id, Placed(known.record, state, {**known.details, "access": SHUT}))
         if faults.errors:
             raise together(sorted(faults.errors, key=lambda error: isinstance(error, NotDeleted)))
-        ports.record([event])
-        held.note(name, archive.id, Placed(known.record, "withdrawn", {**known.details, **details}))
+        if deleted or known.state == "published":
+            ports.record([event])
+            held.note(name, archive.id, Placed(known.record, "withdrawn", {**known.details, **details}))
+        else:
+            told = f"Thrown away before it was published at {name}: {reason}"
+            ports.record([replace(event, details=(told,))])
+            held.note(name, archive.id, Placed(known.record, "draft"))
+    return True
 
 
 def _outcome(archive: ArchiveView, withdrawn: list[str], still: Mapping[str, PerduraError]) -> Outcome:

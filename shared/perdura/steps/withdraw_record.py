@@ -22,21 +22,22 @@ class NotDeleted(Broken):
         self.record = record
 
 
-def take_back(wire: Wire, record: str, request: str | None, reason: str, note: str, hold: Hold) -> None:
+def take_back(wire: Wire, record: str, request: str | None, reason: str, note: str, hold: Hold) -> bool:
     """Delete a published record with a tombstone, throw a draft away after its `request` for review was cancelled.
 
-    One that is gone is as good. Raises NotDeleted for one that could only be shut (deleting is for the administrators
-    of an InvenioRDM), else what the server's refusals mean (`clients.inveniordm.wire`).
+    Whether a published record was deleted; one that was gone before is as good. Raises NotDeleted for one that could
+    only be shut (deleting is for the administrators of an InvenioRDM), else what the server's refusals mean
+    (`clients.inveniordm.wire`).
     """
     records = Records(wire)
-    with suppress(RdmGone):
+    try:
         if records.record(record) is None:
             draft = records.draft(record)
             if draft is None:
-                return
+                return False
             throw_away(records, draft, request)
             if records.record(record) is None:
-                return
+                return False
         try:
             records.delete(record, reason, note)
         except (RdmForbidden, RdmRefused) as refused:
@@ -45,6 +46,9 @@ def take_back(wire: Wire, record: str, request: str | None, reason: str, note: s
                 raise
             settle(records, found, SHUT, None, hold)
             raise NotDeleted(f"The record {record} is shut, not deleted: {refused.message}", record) from refused
+    except RdmGone:
+        return True
+    return True
 
 
 def throw_away(records: Records, draft: Record, request: str | None) -> None:

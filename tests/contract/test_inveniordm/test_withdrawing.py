@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import httpx
 import pytest
 from sqlalchemy import Engine, text
 
@@ -17,8 +18,9 @@ from perdura.runtime.rebuild_history import history
 from tests.contract.test_inveniordm import communities
 from tests.contract.test_inveniordm.fake import TOKENS, Fake
 from tests.contract.test_inveniordm.meanwhile import World
+from tests.contract.test_inveniordm.ports import preserved
 from tests.contract.test_inveniordm.test_protection import access_of
-from tests.contract.test_inveniordm.test_step import PAGES
+from tests.contract.test_inveniordm.test_step import FILES, PAGES
 from tests.contract.test_inveniordm.world import Target
 
 
@@ -43,8 +45,13 @@ def test_what_is_withdrawn_while_the_library_is_away_is_not_published_when_it_is
     assert outcome.state is StepState.WAITING
     assert set(world.placements.everywhere(world.archive.id)) == {"access-pages"}
     world.decide()
-    assert world.withdraw().output["withdrawn"] == ["access-pages"]
+    with pytest.raises(Retryable):
+        world.withdraw()
+    noted = world.placements.known("access-pages", world.archive.id)
+    assert noted is not None
+    assert noted.state == "withdrawn"
     fake.storm = 0
+    assert world.withdraw().output["withdrawn"] == ["access-pages"]
     world.archive = replace(world.archive, step=replace(world.archive.step, checkpoint=outcome.checkpoint))
     outcome = world.publish()
     assert outcome.state is StepState.COMPLETED, outcome.message
@@ -225,6 +232,66 @@ def test_a_registry_that_is_rebuilt_withdraws_what_the_log_tells_of(made: Callab
     assert world.withdraw("admin").output["withdrawn"] == ["library"]
     with world.target.wire() as wire, pytest.raises(RdmGone):
         Records(wire).record(outcome.output["destinations"]["library"]["record"])
+
+
+def test_what_the_registry_does_not_know_is_looked_up_and_withdrawn(made: Callable[..., World], owner: Engine) -> None:
+    """Records of every AIP, though the token is that of an administrator, whose own they are not."""
+    world = made()
+    first = world.publish().output["destinations"]["library"]["record"]
+    newer = preserved(world.store, {**FILES, "content/new.txt": b"new"}).packages
+    world.archive = replace(world.archive, packages=(*world.archive.packages, *newer))
+    second = world.publish().output["destinations"]["library"]["record"]
+    assert first != second
+    forgotten(owner)
+    world.decide()
+    outcome = world.withdraw("admin")
+    assert (outcome.state, outcome.output["withdrawn"]) == (StepState.COMPLETED, ["library"]), outcome.message
+    for record in (first, second):
+        with world.target.wire() as wire, pytest.raises(RdmGone):
+            Records(wire).record(record)
+    assert world.placements.records("library", world.archive.id) == [first, second]
+
+
+@pytest.mark.parametrize("decided", ["restricted", "withdrawn"])
+def test_what_the_registry_does_not_know_is_shut_by_the_next_publication(
+    made: Callable[..., World], owner: Engine, decided: str
+) -> None:
+    world = made()
+    record = world.publish().output["destinations"]["library"]["record"]
+    forgotten(owner)
+    if decided == "restricted":
+        world.archive = replace(world.archive, restricted=True)
+    else:
+        world.decide()
+    assert world.publish().output["destinations"]["library"]["restricted"] == [record]
+    assert access_of(world.target, record)["record"] == "restricted"
+
+
+def test_a_draft_whose_creation_nobody_was_told_of_is_thrown_away(made: Callable[..., World], owner: Engine) -> None:
+    world = made()
+
+    def die() -> None:
+        raise httpx.ReadTimeout("the connection is gone")
+
+    with pytest.raises(Retryable):
+        world.publish("POST", "/draft/files", die)
+    forgotten(owner)
+    world.decide()
+    assert world.withdraw().output["withdrawn"] == ["library"]
+    assert world.target.drafts(world.resource) == []
+
+
+def test_what_was_thrown_away_before_it_was_published_can_be_published_after_all(made: Callable[..., World]) -> None:
+    world = made()
+    assert stopped(world, "POST", "/draft/files") == "decided-anew"
+    for _ in range(2):
+        outcome = world.withdraw()
+        assert (outcome.state, outcome.output["withdrawn"]) == (StepState.COMPLETED, ["library"])
+    with world.database.begin() as connection:
+        withdrawals.lift(connection, world.archive.id)
+    outcome = world.publish()
+    assert outcome.state is StepState.COMPLETED, outcome.message
+    assert len(world.target.published(world.resource)) == 1
 
 
 def test_the_end_of_a_record_is_noted_though_the_registry_did_not_know_the_record(
