@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from perdura.accounts.rights import visible_collections
+from perdura.api.models.archives import ArchiveFilter
 from perdura.api.problems import FieldError, Problem
 from perdura.api.queries import collections
 from perdura.registry.tables import Collection
@@ -21,6 +22,12 @@ def offered(visit: Visit) -> list[str]:
     """Names of collections that may be chosen, the first ones."""
     names = select(Collection.name).where(visible_collections(visit.principal)).order_by(Collection.name)
     return list(visit.connection.execute(names.limit(OFFERED)).scalars())
+
+
+def of_filter(visit: Visit, narrowed: ArchiveFilter) -> str:
+    """The name of the collection whose members a filter finds, empty where it is about none."""
+    found = collections.find(visit.connection, visit.principal, narrowed.collection) if narrowed.collection else None
+    return "" if found is None else str(found.name)
 
 
 def chosen(visit: Visit, field: str, text: str) -> str:

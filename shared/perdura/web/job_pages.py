@@ -59,7 +59,7 @@ def _planned(visit: Visit, act: str, wanted: ArchiveFilter, problem: Problem | N
         filter=wanted,
         back=address(wanted, {}),
         plan=jobs.plan(visit.connection, visit.principal, act, wanted.criteria()),
-        into=visit.request.form.get("into", ""),
+        into=visit.request.form.get("into", collection_choice.of_filter(visit, wanted) if act == "take-out" else ""),
         steps=sorted({step for following in FOLLOWERS.values() for step in following}),
         collections=collection_choice.offered(visit),
     )
