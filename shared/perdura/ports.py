@@ -263,8 +263,8 @@ class TapeSystem(Protocol):
         """The id that a job of this key has, whether it was asked for or not."""
         ...
 
-    def jobs(self, job_ids: Sequence[str]) -> Mapping[str, TapeJob]:
-        """States of many jobs in as few requests as the system allows."""
+    def jobs(self, job_ids: Sequence[str], deadline: Deadline | None = None) -> Mapping[str, TapeJob]:
+        """States of many jobs in as few requests as the system allows; near the deadline some are left untold."""
         ...
 
     def retries(self, job: TapeJob) -> Sequence[TapeRetry]:
@@ -275,12 +275,15 @@ class TapeSystem(Protocol):
         """At which server our jobs are, and under which name."""
         ...
 
-    def residency(self, paths: Sequence[str]) -> Mapping[str, Residency]:
-        """Locality, size and ADLER32 of many files."""
+    def residency(self, paths: Sequence[str], deadline: Deadline | None = None) -> Mapping[str, Residency]:
+        """Locality, size and ADLER32 of many files; near the deadline some are left untold."""
         ...
 
-    def cancel(self, job_ids: Sequence[str]) -> None:
-        """Stop jobs; a file already copied may still reach tape."""
+    def cancel(self, job_ids: Sequence[str], deadline: Deadline | None = None) -> None:
+        """Stop jobs; a file already copied may still reach tape. One that cannot be stopped keeps no other running.
+
+        Raises what the system answers where none is stopped.
+        """
         ...
 
     def set_priority(self, job_ids: Sequence[str], priority: int) -> None:

@@ -16,6 +16,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine, event, text
 
+from perdura.clients.fts_answers import FtsUnavailable
 from perdura.clients.tape import tape_system
 from perdura.errors import Conflict, NotFound
 from perdura.ids import new_id
@@ -183,6 +184,22 @@ def test_a_copy_that_reached_tape_before_counts(left: Left) -> None:
     assert (copy.location, copy.uri) == ("tape", f"davs://tape.example.org/perdura/{left.path}")
     assert len(left.events()) == 3
     assert "counts as a copy" in left.events()[0]
+
+
+@pytest.mark.parametrize("state", ["finished", "cancelled", "active"])
+def test_a_job_that_fts_fails_to_cancel_is_looked_at_all_the_same(left: Left, state: str) -> None:
+    job = left.under_way()
+    left.tape.states[job] = TapeJob(job, state)
+    left.tape.places[left.path] = Residency(left.path, False, True, len(CONTENT), left.adler32)
+
+    def cancel(*_: Any) -> None:
+        raise FtsUnavailable("FTS answered 500", code="fts-internal-error")
+
+    left.tape.cancel = cancel  # type: ignore[method-assign]
+    left.cancel()
+    over = ["org.perdura.aip.archived.v1", "org.perdura.premis.recorded.v1"]
+    assert left.tick() == ([] if state == "active" else over)
+    assert len(left.rows("SELECT location FROM copy")) == (0 if state == "active" else 1)
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def meanwhile(world: World, act: Callable[[], Any]) -> None:
     """Act while the next look waits for FTS, which has given its answer before."""
     answer, left = world.tape.jobs, [act]
 
-    def jobs(job_ids: Sequence[str]) -> Any:
+    def jobs(job_ids: Sequence[str], deadline: Any = None) -> Any:
         found = answer(job_ids)
         if left:
             left.pop()()
@@ -190,7 +190,7 @@ def test_another_priority_asked_for_during_a_look_makes_no_second_look_beside_it
     def a_person_and_the_next_tick() -> None:
         with world.database.begin() as connection:
             tape_wishes.prioritise(connection, UUID(first), 5)
-        world.tape.jobs = lambda job_ids: beside.append(job_ids) or {}  # type: ignore[func-returns-value, method-assign]
+        world.tape.jobs = lambda job_ids, _: beside.append(job_ids) or {}  # type: ignore[func-returns-value, method-assign]
         tape.tick(world.environment)
         del vars(world.tape)["jobs"]
 

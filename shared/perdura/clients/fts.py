@@ -19,6 +19,7 @@ import httpx
 from perdura import __version__
 from perdura.clients import bounded
 from perdura.clients.fts_answers import (
+    BANNED,
     FILE_FIELDS,
     INTERNAL,
     NOT_FOUND,
@@ -42,6 +43,7 @@ from perdura.clients.fts_answers import (
 )
 from perdura.clients.together import told_together
 from perdura.errors import PerduraError
+from perdura.ports import Deadline
 
 log = logging.getLogger(__name__)
 BULK = 200
@@ -82,7 +84,7 @@ class FtsTransport(Protocol):
         """Submit a job under `sid`; the same `sid` is always the same job."""
         ...
 
-    def jobs(self, job_ids: Sequence[str]) -> dict[str, FtsJob]:
+    def jobs(self, job_ids: Sequence[str], deadline: Deadline | None = None) -> dict[str, FtsJob]:
         """States of jobs with their files."""
         ...
 
@@ -94,7 +96,7 @@ class FtsTransport(Protocol):
         """A job that FTS moved to its archive."""
         ...
 
-    def cancel(self, job_ids: Sequence[str]) -> None:
+    def cancel(self, job_ids: Sequence[str], deadline: Deadline | None = None) -> None:
         """Cancel jobs."""
         ...
 
@@ -220,13 +222,13 @@ class FtsClient:
             answer = self.request("POST", "/jobs", json=body)
         return answer
 
-    def jobs(self, job_ids: Sequence[str]) -> dict[str, FtsJob]:
+    def jobs(self, job_ids: Sequence[str], deadline: Deadline | None = None) -> dict[str, FtsJob]:
         """States of jobs with their files, 200 to a request; jobs FTS does not know come with state None.
 
         One of which nothing is told, or which spoils the answer, is not `told`. Raises FtsUnavailable where that holds
         for all: nothing may be concluded from a poll that failed.
         """
-        return jobs_in_bulk(job_ids, self._states)
+        return jobs_in_bulk(job_ids, self._states, deadline)
 
     def _states(self, job_ids: Sequence[str]) -> dict[str, FtsJob]:
         answer = self.request("GET", f"/jobs/{','.join(job_ids)},", params={"files": FILE_FIELDS})
@@ -245,12 +247,18 @@ class FtsClient:
         answer = self.request("GET", f"/archive/{job_id}")
         return None if answer.status_code == 404 else job_from(decoded(accepted(answer)))
 
-    def cancel(self, job_ids: Sequence[str]) -> None:
-        """Cancel jobs; final and unknown ones are left as they are."""
-        for start in range(0, len(job_ids), BULK):
-            answer = self.request("DELETE", f"/jobs/{','.join(job_ids[start : start + BULK])},")
-            if answer.status_code not in (200, 207, 404):
-                raise refusal(answer)
+    def cancel(self, job_ids: Sequence[str], deadline: Deadline | None = None) -> None:
+        """Cancel jobs, 200 to a request; final and unknown ones are left as they are.
+
+        One for which FTS errs or refuses keeps no other running. Raises FtsUnavailable or FtsRefused where that holds
+        for all.
+        """
+        cancel_in_bulk(job_ids, self._delete, deadline)
+
+    def _delete(self, job_ids: Sequence[str]) -> None:
+        answer = self.request("DELETE", f"/jobs/{','.join(job_ids)},")
+        if answer.status_code not in (200, 207, 404):
+            raise refusal(answer)
 
     def set_priority(self, job_ids: Sequence[str], priority: int) -> None:
         """Change the priority (1 to 5) of unfinished jobs."""
@@ -259,12 +267,33 @@ class FtsClient:
             raise refusal(answer)
 
 
-def jobs_in_bulk(job_ids: Sequence[str], ask: Callable[[Sequence[str]], Mapping[str, FtsJob]]) -> dict[str, FtsJob]:
+def jobs_in_bulk(
+    job_ids: Sequence[str], ask: Callable[[Sequence[str]], Mapping[str, FtsJob]], deadline: Deadline | None
+) -> dict[str, FtsJob]:
     """What `ask` tells of jobs, `BULK` of them in one request."""
     found: dict[str, FtsJob] = {}
     for start in range(0, len(job_ids), BULK):
-        found |= told_together(job_ids[start : start + BULK], ask, _untold, _spoilt)
+        found |= told_together(job_ids[start : start + BULK], ask, _untold, _spoilt, deadline)
     return found
+
+
+def cancel_in_bulk(job_ids: Sequence[str], delete: Callable[[Sequence[str]], None], deadline: Deadline | None) -> None:
+    """Have `delete` cancel jobs, `BULK` of them in one request; the log tells which it could not."""
+
+    def ask(part: Sequence[str]) -> dict[str, str | None]:
+        delete(part)
+        return dict.fromkeys(part)
+
+    for start in range(0, len(job_ids), BULK):
+        part = job_ids[start : start + BULK]
+        for job_id, why in told_together(part, ask, lambda _, why: why, _not_for_all, deadline).items():
+            if why is not None:
+                log.warning("job %s is not cancelled: %s", job_id, why)
+
+
+def _not_for_all(error: PerduraError) -> bool:
+    """Whether a request that failed may succeed without one of its jobs."""
+    return _spoilt(error) or (isinstance(error, FtsRefused) and error.code != BANNED)
 
 
 def _spoilt(error: PerduraError) -> bool:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from perdura.clients.bounded import TooMuch, read, refuse_coded
-from perdura.clients.fts import accepted_after_all, asked_before, check, jobs_in_bulk, settled
+from perdura.clients.fts import accepted_after_all, asked_before, cancel_in_bulk, check, jobs_in_bulk, settled
 from perdura.clients.fts_answers import (
     BANNED,
     FILE_FIELDS,
@@ -37,6 +37,7 @@ from perdura.clients.fts_answers import (
 from perdura.clients.fts_delegation import LIFETIME, RENEW_BELOW
 from perdura.clients.tape_x509 import load
 from perdura.errors import Broken
+from perdura.ports import Deadline
 from perdura.recordable import recordable
 
 log = logging.getLogger(__name__)
@@ -166,9 +167,12 @@ class PackageFtsClient:
         with self._lock:
             self._identity = None
 
-    def jobs(self, job_ids: Sequence[str]) -> dict[str, FtsJob]:
+    def jobs(self, job_ids: Sequence[str], deadline: Deadline | None = None) -> dict[str, FtsJob]:
         """States of jobs with their files; jobs FTS does not know come with state None."""
-        return jobs_in_bulk(job_ids, lambda ids: jobs_from(self._get(f"/jobs/{','.join(ids)},?files={FILE_FIELDS}")))
+        return jobs_in_bulk(job_ids, self._states, deadline)
+
+    def _states(self, job_ids: Sequence[str]) -> dict[str, FtsJob]:
+        return jobs_from(self._get(f"/jobs/{','.join(job_ids)},?files={FILE_FIELDS}"))
 
     def _get(self, path: str) -> Any:
         return self._do(lambda context: recordable(json.loads(context.get(path))))
@@ -189,9 +193,11 @@ class PackageFtsClient:
         found: FtsJob | None = self._do(ask)
         return found
 
-    def cancel(self, job_ids: Sequence[str]) -> None:
-        """Cancel jobs; final and unknown ones are left as they are."""
+    def cancel(self, job_ids: Sequence[str], deadline: Deadline | None = None) -> None:
+        """Cancel jobs; final and unknown ones are left as they are, and one that fails keeps no other running."""
+        cancel_in_bulk(job_ids, self._delete, deadline)
 
+    def _delete(self, job_ids: Sequence[str]) -> None:
         def ask(context: Any) -> None:
             for job_id in job_ids:
                 try:

@@ -28,7 +28,7 @@ from perdura.clients.tape_endpoint import Locality, TapeEndpoint
 from perdura.clients.tape_oauth import token_source
 from perdura.clients.tape_x509 import Robot, load
 from perdura.errors import Broken, PerduraError
-from perdura.ports import Residency, Staging, TapeAccount, TapeCredentials, TapeJob, TapeRequest, TapeRetry
+from perdura.ports import Deadline, Residency, Staging, TapeAccount, TapeCredentials, TapeJob, TapeRequest, TapeRetry
 from perdura.settings import Settings
 
 Item = TypeVar("Item")
@@ -150,10 +150,10 @@ class FtsTape:
         """The id under which FTS has a job of this key, if it has one."""
         return self.fts.identity().job_id(job_key)
 
-    def jobs(self, job_ids: Sequence[str]) -> Mapping[str, TapeJob]:
+    def jobs(self, job_ids: Sequence[str], deadline: Deadline | None = None) -> Mapping[str, TapeJob]:
         """States of many jobs; a job FTS no longer lists is looked for in its archive."""
         self._certificate_lasts()
-        found = {job_id: translated(job) for job_id, job in self.fts.jobs(job_ids).items()}
+        found = {job_id: translated(job) for job_id, job in self.fts.jobs(job_ids, deadline).items()}
         unknown = [job for job in found.values() if job.state == "unknown"]
         return {**found, **{job.job_id: job for job in _one_by_one(unknown, self._archived, _untold)}}
 
@@ -176,9 +176,9 @@ class FtsTape:
         self._certificate_lasts()
         return TapeAccount(self.fts.url, self.fts.identity().dn)
 
-    def cancel(self, job_ids: Sequence[str]) -> None:
+    def cancel(self, job_ids: Sequence[str], deadline: Deadline | None = None) -> None:
         """Stop jobs. A file already copied may still reach tape."""
-        self.fts.cancel(job_ids)
+        self.fts.cancel(job_ids, deadline)
 
     def set_priority(self, job_ids: Sequence[str], priority: int) -> None:
         """Change the priority of jobs that are not over."""
@@ -198,10 +198,10 @@ class FtsTape:
             self._token()
         return self.credentials()
 
-    def residency(self, paths: Sequence[str]) -> Mapping[str, Residency]:
+    def residency(self, paths: Sequence[str], deadline: Deadline | None = None) -> Mapping[str, Residency]:
         """Locality, size and ADLER32 of files, from the endpoint itself."""
         ours = {self._path(path): path for path in paths}
-        localities = self.endpoint.localities(list(ours))
+        localities = self.endpoint.localities(list(ours), deadline)
         listed = [(ours[there], there, found) for there, found in localities.items() if there in ours]
         return {each.path: each for each in _one_by_one(listed, self._residency, _unsaid)}
 

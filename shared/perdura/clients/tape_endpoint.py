@@ -17,6 +17,7 @@ from perdura import __version__
 from perdura.clients import bounded
 from perdura.clients.together import told_together
 from perdura.errors import Broken, NotStored, PerduraError, UpstreamUnavailable
+from perdura.ports import Deadline
 from perdura.recordable import recordable
 
 BULK = 200
@@ -184,11 +185,11 @@ class TapeEndpoint:
             raise TapeRefused(f"{call}: {answer.status_code} {title}: {detail}"[:400])
         return _document(answer) if answer.content else None
 
-    def localities(self, paths: Sequence[str]) -> dict[str, Locality]:
+    def localities(self, paths: Sequence[str], deadline: Deadline | None = None) -> dict[str, Locality]:
         """Where files are. One of which nothing is told, or which spoils the answer, is told `UNAVAILABLE`."""
         found: dict[str, Locality] = {}
         for start in range(0, len(paths), BULK):
-            found |= told_together(paths[start : start + BULK], self._archiveinfo, _untold, _spoilt)
+            found |= told_together(paths[start : start + BULK], self._archiveinfo, _untold, _spoilt, deadline)
         return found
 
     def _archiveinfo(self, paths: Sequence[str]) -> dict[str, Locality]:

@@ -26,7 +26,7 @@ def sought(transfers: Sequence[Transfer], tape: TapeSystem, jobs: TapeJobs, port
     places = [_places(transfer, jobs) for transfer in transfers]
     followed = [_followed(each, jobs) for each in places]
     asked = {place.path for each, job in zip(places, followed, strict=True) if job is None for place in each}
-    there = tape.residency(sorted(asked)) if asked else {}
+    there = tape.residency(sorted(asked), ports.deadline) if asked else {}
     return [
         job or _found(transfer, each, there, tape, ports)
         for transfer, each, job in zip(transfers, places, followed, strict=True)

@@ -52,18 +52,22 @@ def call_off(left: Sequence[LeftJob], tape: TapeSystem, ports: Ports) -> list[Lo
     found: Mapping[str, TapeJob] = {}
     there: Mapping[str, Residency] = {}
     try:
-        found = _cancelled(left, tape)
+        found = _cancelled(left, tape, ports)
         over = [job.path for job in left if _is_over(found[job.key])]
-        there = tape.residency(over) if over else {}
+        there = tape.residency(over, ports.deadline) if over else {}
     except PerduraError as error:
         log.warning("jobs of cancelled steps: %s", error.message)
     return [_looked(job, found.get(job.key), there.get(job.path), tape, ports) for job in left]
 
 
-def _cancelled(left: Sequence[LeftJob], tape: TapeSystem) -> dict[str, TapeJob]:
+def _cancelled(left: Sequence[LeftJob], tape: TapeSystem, ports: Ports) -> dict[str, TapeJob]:
     ids = {job.key: job.job_id or job.asked_as or tape.job_id(job.key) for job in left}
-    tape.cancel(list(ids.values()))
-    found = tape.jobs(list(ids.values()))
+    try:
+        tape.cancel(list(ids.values()), ports.deadline)
+    except PerduraError as error:
+        # What cannot be called off may be over by itself.
+        log.warning("jobs of cancelled steps are not called off: %s", error.message)
+    found = tape.jobs(list(ids.values()), ports.deadline)
     account = tape.account()
     return {
         job.key: found[ids[job.key]]

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from perdura.errors import PerduraError
+from perdura.clients.fts_answers import INTERNAL
+from perdura.errors import PerduraError, Retryable
 from perdura.outcome import Outcome, StepState
 from perdura.ports import Ports, Residency, TapeAccount, TapeJob, TapeJobs, TapeSystem
 from perdura.steps.archive_decisions import (
@@ -39,12 +40,12 @@ def looked(
         return []
     keys = {transfer.job: transfer.job_key for transfer in transfers if transfer.phase == "job" and transfer.job}
     cancelled = {} if quick else _wishes(keys, tape, jobs, ports)
-    found = tape.jobs(list(keys)) if keys else {}
+    found = tape.jobs(list(keys), ports.deadline) if keys else {}
     transfers = [_with_retries(transfer, found.get(transfer.job or ""), tape, jobs, ports) for transfer in transfers]
     account = tape.account() if any(job.state == "unknown" for job in found.values()) else None
     decisions = [_decided(transfer, found, cancelled, account) for transfer in transfers]
     asked = {t.path for t, d in zip(transfers, decisions, strict=True) if d.act in (Act.INSPECT, Act.MONITOR)}
-    there = tape.residency(sorted(asked)) if asked else {}
+    there = tape.residency(sorted(asked), ports.deadline) if asked else {}
     outcomes = [
         on_found(transfer, there.get(transfer.path), tape, ports, decision)
         if decision.act in (Act.INSPECT, Act.MONITOR)
@@ -77,16 +78,28 @@ def _goes_on(transfer: Transfer, outcome: Outcome) -> bool:
 
 
 def _wishes(keys: Mapping[str, str], tape: TapeSystem, jobs: TapeJobs, ports: Ports) -> dict[str, str]:
-    """Do what people asked of these jobs, while there is time; gives back by whom jobs were cancelled, by job id."""
+    """Do what people asked of these jobs, while there is time; gives back by whom jobs were cancelled, by job id.
+
+    What cannot be done is asked for again at the next look, and hinders nothing of this one.
+    """
     wishes = jobs.wishes(list(keys.values())) if keys else {}
     wished = {job: wishes[key] for job, key in keys.items() if key in wishes}
     for job, wish in wished.items():
         if wish.priority is not None and wish.cancelled_by is None and not ports.deadline.near():
-            tape.set_priority([job], wish.priority)
+            try:
+                tape.set_priority([job], wish.priority)
+            except PerduraError as error:
+                log.warning("the priority of job %s is not changed: %s", job, error.message)
+                if isinstance(error, Retryable) and error.code != INTERNAL:
+                    break
+                continue
             jobs.granted(keys[job])
     cancelled = {job: wish.cancelled_by for job, wish in wished.items() if wish.cancelled_by is not None}
     if cancelled:
-        tape.cancel(list(cancelled))
+        try:
+            tape.cancel(list(cancelled), ports.deadline)
+        except PerduraError as error:
+            log.warning("jobs are not cancelled: %s", error.message)
     return cancelled
 
 

@@ -15,6 +15,7 @@ from perdura.ids import NAMESPACE, derived_id
 from perdura.outcome import ArchiveView, Package, PackageKind, StepView
 from perdura.ports import (
     ContainerFile,
+    Deadline,
     OpenJob,
     Ports,
     Residency,
@@ -94,7 +95,7 @@ class FakeTape:
                 )
                 self.states[job] = TapeJob(job, "finished")
 
-    def jobs(self, job_ids: Sequence[str]) -> Mapping[str, TapeJob]:
+    def jobs(self, job_ids: Sequence[str], deadline: Deadline | None = None) -> Mapping[str, TapeJob]:
         self._answers()
         foreign = {job: TapeJob(job, "withheld", "not your job") for job in self.hidden}
         return {job: foreign.get(job) or self.states.get(job) or TapeJob(job, "unknown") for job in job_ids}
@@ -106,12 +107,12 @@ class FakeTape:
     def account(self) -> TapeAccount:
         return TapeAccount(self.server, "/CN=robot")
 
-    def residency(self, paths: Sequence[str]) -> Mapping[str, Residency]:
+    def residency(self, paths: Sequence[str], deadline: Deadline | None = None) -> Mapping[str, Residency]:
         self._answers()
         missing = "USER ERROR: file does not exist or is not accessible to you"
         return {path: self.places.get(path) or Residency(path, False, False, None, None, missing) for path in paths}
 
-    def cancel(self, job_ids: Sequence[str]) -> None:
+    def cancel(self, job_ids: Sequence[str], deadline: Deadline | None = None) -> None:
         self._answers()
         for job in job_ids:
             if job in self.states and self.states[job].state in ("active", "archiving"):

@@ -262,7 +262,7 @@ def test_a_fast_tape_system_completes_the_step_at_once() -> None:
     bench = Bench(tape_poll_seconds=1)
     original = bench.tape.jobs
 
-    def jobs(ids: Any) -> Any:
+    def jobs(ids: Any, deadline: Any = None) -> Any:
         bench.tape.tick()
         return original(ids)
 
@@ -281,7 +281,7 @@ def test_a_fast_tape_system_completes_the_step_at_once() -> None:
 def test_a_look_right_after_the_submission_that_is_refused_changes_nothing(error: Any, paused: bool) -> None:
     bench = Bench(tape_poll_seconds=1)
 
-    def jobs(_: Any) -> Any:
+    def jobs(*_: Any) -> Any:
         raise error
 
     with pytest.MonkeyPatch.context() as patch:
@@ -375,7 +375,7 @@ def test_many_are_polled_in_few_requests() -> None:
     calls: list[int] = []
     original = bench.tape.jobs
 
-    def jobs(ids: Any) -> Any:
+    def jobs(ids: Any, deadline: Any = None) -> Any:
         calls.append(len(ids))
         return original(ids)
 
@@ -767,7 +767,7 @@ def test_a_later_attempt_makes_no_copy_before_the_endpoint_says_where_the_contai
     bench.jobs.slots[AIP] = ContainerFile(Slot(container, 1536, len(DATA)), path, 5000, "0a0b0c0d")
     original = bench.tape.residency
 
-    def residency(paths: Any) -> Any:
+    def residency(paths: Any, deadline: Any = None) -> Any:
         said = {name: found for name, found in original(paths).items() if name != path}
         unavailable = {path: Residency(path, False, False, None, None, "UNAVAILABLE")}
         return said | (unavailable if how == "unavailable" else {})

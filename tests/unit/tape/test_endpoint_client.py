@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -108,6 +109,26 @@ def test_one_path_that_spoils_the_answer_is_unavailable_and_the_others_are_told(
     assert [path for path, each in found.items() if not each.on_tape] == ["f042"]
     assert (found["f042"].error, bool(found["f042"].said)) == ("UNAVAILABLE", True)
     assert len(asked) < 20
+
+
+def test_when_time_is_over_paths_not_told_yet_wait_for_the_next_look() -> None:
+    asked: list[list[str]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path.startswith("/.well-known/"):
+            return httpx.Response(200, json=DISCOVERY)
+        paths = json.loads(request.content)["paths"]
+        asked.append(paths)
+        if "/f042" in paths:
+            return httpx.Response(500)
+        return httpx.Response(200, json=[{"path": path, "locality": "TAPE"} for path in paths])
+
+    there = TapeEndpoint(URL, transport=httpx.MockTransport(answer))
+    paths = [f"/f{number:03}" for number in range(100)]
+    found = there.localities(paths, SimpleNamespace(near=lambda: len(asked) >= 3))
+    assert len(asked) == 3
+    assert sum(each.locality == "TAPE" for each in found.values()) == 50
+    assert {each.locality for each in found.values()} == {"TAPE", "UNAVAILABLE"}
 
 
 @pytest.mark.parametrize("document", [None, 3, {}, "x", {"requestId": None}, {"requestId": "../../jobs"},

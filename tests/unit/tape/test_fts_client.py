@@ -6,6 +6,7 @@ import gzip
 import json
 import uuid
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -262,7 +263,7 @@ def bulk(spoil: Callable[[list[str]], httpx.Response | None]) -> tuple[Server, l
         asked = request.url.path.removeprefix("/jobs/").strip(",").split(",")
         return spoil(asked) or httpx.Response(200, json=[job(job_id=each) for each in asked])
 
-    return Server(*[answer] * 60), [f"00000000-0000-5000-8000-{n:012d}" for n in range(100)]
+    return Server(*[answer] * 90), [f"00000000-0000-5000-8000-{n:012d}" for n in range(100)]
 
 
 @pytest.mark.parametrize(
@@ -285,22 +286,63 @@ def test_one_job_that_is_not_understood_or_left_out_is_untold_and_the_others_are
 @pytest.mark.parametrize(
     "spoilt", [httpx.Response(500, json={"message": "UnicodeDecodeError"}), httpx.Response(200, text='[{"job_id": "00')]
 )
-@pytest.mark.parametrize("bad", [{3}, {0, 99}, {10, 40, 90}])
+@pytest.mark.parametrize(
+    "bad", [{3}, {0, 99}, {10, 40, 90}, {10, 40, 60, 90}, {95, 96, 97, 98, 99}, {5, 28, 53, 75, 90}]
+)
 def test_jobs_that_spoil_every_answer_they_are_in_are_found_out(spoilt: httpx.Response, bad: set[int]) -> None:
     server, ids = bulk(lambda asked: spoilt if {ids[n] for n in bad} & set(asked) else None)
     found = client(server).jobs(ids)
     assert {n for n, each in enumerate(ids) if translated(found[each]).state == "untold"} == bad
-    assert len(server.asked) < 50
+    assert len(server.asked) < 80
 
 
 @pytest.mark.parametrize(
-    ("answer", "most"), [(httpx.Response(500), 7), (httpx.Response(503), 1), (httpx.ReadError("reset"), 1)]
+    ("answer", "most"), [(httpx.Response(500), 17), (httpx.Response(503), 1), (httpx.ReadError("reset"), 1)]
 )
 def test_an_fts_that_tells_of_no_job_is_not_asked_for_each(answer: Answer, most: int) -> None:
     server = Server(*[answer] * 60)
     with pytest.raises(FtsUnavailable):
         client(server).jobs([f"00000000-0000-5000-8000-{n:012d}" for n in range(100)])
     assert len(server.asked) <= most
+
+
+def test_when_time_is_over_jobs_not_told_yet_wait_for_the_next_look() -> None:
+    server, ids = bulk(lambda asked: httpx.Response(500) if ids[10] in asked else None)
+    late = SimpleNamespace(near=lambda: len(server.asked) >= 2)
+    found = client(server).jobs(ids, late)
+    assert len(server.asked) == 2
+    assert [translated(found[each]).state for each in ids] == ["untold"] * 50 + ["active"] * 50
+
+
+def test_when_time_is_over_and_nothing_is_told_the_look_has_failed() -> None:
+    server, ids = bulk(lambda asked: httpx.Response(500))
+    with pytest.raises(FtsUnavailable):
+        client(server).jobs(ids, SimpleNamespace(near=lambda: len(server.asked) >= 2))
+    assert len(server.asked) == 2
+
+
+@pytest.mark.parametrize("spoilt", [500, 403, 400])
+def test_one_job_that_fts_does_not_cancel_keeps_no_other_running(spoilt: int) -> None:
+    cancelled: set[str] = set()
+    ids = [f"00000000-0000-5000-8000-{n:012d}" for n in range(100)]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked = request.url.path.removeprefix("/jobs/").strip(",").split(",")
+        if ids[42] in asked:
+            return problem(spoilt, "no")
+        cancelled.update(asked)
+        return httpx.Response(200, json=[])
+
+    client(Server(*[answer] * 60)).cancel(ids)
+    assert cancelled == set(ids) - {ids[42]}
+
+
+@pytest.mark.parametrize(("answer", "most"), [(httpx.Response(500), 17), (httpx.Response(503), 1)])
+def test_an_fts_that_cancels_no_job_is_not_asked_for_each(answer: Answer, most: int) -> None:
+    server = Server(*[answer] * 60)
+    with pytest.raises(FtsUnavailable):
+        client(server).cancel([f"00000000-0000-5000-8000-{n:012d}" for n in range(100)])
+    assert len(server.asked) == most
 
 
 def test_a_single_unknown_job_is_unknown_also_as_an_object() -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 
 from perdura.clients import tape
+from perdura.clients.fts_answers import FtsRefused, FtsUnavailable
 from perdura.clients.tape import FtsTape
 from perdura.clients.tape_endpoint import Locality, Stored
 from perdura.outcome import ArchiveView, StepState
@@ -59,7 +60,7 @@ def test_a_look_whose_time_is_over_asks_for_nothing_more() -> None:
     views, store = waiting(3, phase="job", job="a job")
     fts = FakeTape(fetch=lambda url: DATA)
     given = replace(ports(fts, store), deadline=Watched(fts, 0))
-    fts.jobs = lambda job_ids: pytest.fail("asked for")  # type: ignore[method-assign]
+    fts.jobs = lambda *_: pytest.fail("asked for")  # type: ignore[method-assign]
     outcomes = step.poll(views, given)
     assert {outcome.output["tape"]["waiting_for"] for _, outcome in outcomes} == {"tape-slow"}
     assert {outcome.checkpoint["phase"] for _, outcome in outcomes if outcome.checkpoint} == {"job"}
@@ -81,6 +82,82 @@ def test_wishes_are_granted_while_there_is_time() -> None:
     assert jobs.wished, "it is still wished"
 
 
+def test_whatever_a_look_asks_of_many_ends_by_its_deadline() -> None:
+    views, store = waiting(3)
+    fts = FakeTape(fetch=lambda url: DATA)
+    given = ports(fts, store)
+    jobs = given.tape_jobs
+    assert isinstance(jobs, FakeTapeJobs)
+    outcomes = step.poll(views, given)
+    jobs.wished[fts.submissions[0]] = Wish("Ada", None)
+    fts.tick()
+    asked: dict[str, Any] = {}
+
+    def noting(name: str) -> Any:
+        answer = getattr(fts, name)
+
+        def ask(many: Any, deadline: Any = None) -> Any:
+            asked[name] = deadline
+            return answer(many)
+
+        return ask
+
+    for name in ("jobs", "cancel", "residency"):
+        setattr(fts, name, noting(name))
+    step.poll([replace(v, step=replace(v.step, checkpoint=o.checkpoint or {})) for v, o in outcomes], given)
+    assert asked == dict.fromkeys(("jobs", "cancel", "residency"), given.deadline)
+
+
+@pytest.mark.parametrize("wish", [Wish(None, 5), Wish("Ada", None)])
+@pytest.mark.parametrize(
+    "error",
+    [
+        FtsRefused("FTS answered 403: not yours", 403),
+        FtsUnavailable("FTS answered 500", code="fts-internal-error"),
+        FtsUnavailable("FTS did not answer POST"),
+    ],
+)
+def test_a_wish_that_cannot_be_granted_hinders_no_look(error: Exception, wish: Wish) -> None:
+    views, store = waiting(3)
+    fts = FakeTape(fetch=lambda url: DATA)
+    given = ports(fts, store)
+    jobs = given.tape_jobs
+    assert isinstance(jobs, FakeTapeJobs)
+    outcomes = step.poll(views, given)
+
+    def vain(*_: Any) -> None:
+        raise error
+
+    fts.set_priority = fts.cancel = vain  # type: ignore[method-assign]
+    jobs.wished[fts.submissions[0]] = wish
+    fts.tick()
+    views = [replace(v, step=replace(v.step, checkpoint=o.checkpoint or {})) for v, o in outcomes]
+    assert {outcome.state for _, outcome in step.poll(views, given)} == {StepState.COMPLETED}
+    assert jobs.wished, "it is still wished"
+
+
+def test_a_wish_that_fts_refuses_keeps_no_other_from_being_granted() -> None:
+    views, store = waiting(3)
+    fts = FakeTape(fetch=lambda url: DATA)
+    given = ports(fts, store)
+    jobs = given.tape_jobs
+    assert isinstance(jobs, FakeTapeJobs)
+    outcomes = step.poll(views, given)
+    refused, *others = fts.submissions
+    grant = fts.set_priority
+
+    def set_priority(job_ids: Any, priority: int) -> None:
+        if fts.job_id(refused) in job_ids:
+            raise FtsRefused("FTS answered 403: not yours", 403)
+        grant(job_ids, priority)
+
+    fts.set_priority = set_priority  # type: ignore[method-assign]
+    jobs.wished |= {key: Wish(None, 5) for key in fts.submissions}
+    step.poll([replace(v, step=replace(v.step, checkpoint=o.checkpoint or {})) for v, o in outcomes], given)
+    assert fts.priorities == {fts.job_id(key): 5 for key in others}
+    assert list(jobs.wished) == [refused]
+
+
 def test_files_that_are_asked_for_one_by_one_take_no_longer_than_a_look_may(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
@@ -90,7 +167,7 @@ def test_files_that_are_asked_for_one_by_one_take_no_longer_than_a_look_may(monk
         return Stored(10, "00000001")
 
     endpoint: Any = SimpleNamespace(
-        localities=lambda paths: {path: Locality("TAPE", None) for path in paths}, stat=stat
+        localities=lambda paths, deadline: {path: Locality("TAPE", None) for path in paths}, stat=stat
     )
     monkeypatch.setattr(tape, "SINGLY", 0.05)
     system = FtsTape(SimpleNamespace(), endpoint, "davs://tape/perdura", archive_timeout=1)  # type: ignore[arg-type]
