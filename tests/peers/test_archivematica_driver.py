@@ -736,6 +736,7 @@ def test_a_thousand_packages_with_random_faults_each_end_in_one_aip_or_by_name()
     chance = random.Random(7)
     scene = Scene("one", "two", "three", noise=0.03, slots=3)
     scene.fakes["three"].version = "1.19.0"
+    scene.driver.instances["two"] = instance(scene.fakes["two"], "two", aip_bucket=None)  # type: ignore[index]
     scene.driver.deaths = 0.004
     plans = {}
     for number in range(1000):
@@ -758,6 +759,8 @@ def test_a_thousand_packages_with_random_faults_each_end_in_one_aip_or_by_name()
     done = [case for case in cases if case.state in {StepState.COMPLETED, StepState.COMPLETED_WITH_WARNINGS}]
     assert len({case.outcome.packages[0].id for case in done if case.outcome}) == len(done)
     assert max(aips_of(scene).values()) == 1
+    flawed = [row.archive for row in scene.driver.book.rows.values() if row.state == "flawed"]
+    assert {plans[each].store for each in flawed} == _WRONG.keys()
     assert all(aips_of(scene)[str(case.view.id)] == 1 for case in done)
     assert all(case.outcome and case.outcome.error_code and case.outcome.message for case in cases if case not in done)
     harmless = [case for case in cases if plans[case.view.id] == Plan(callback=plans[case.view.id].callback)]
@@ -772,6 +775,10 @@ def aips_of(scene: Scene) -> Counter[str]:
     return Counter(each.made.name[:36] for each in stored if each.kind == "AIP")
 
 
+_WRONG = {"flip": 2, "fail": 1.5, "short": 1.5}
+"""What is wrong with an AIP itself, and how often."""
+
+
 def any_plan(chance: random.Random) -> Plan:
     def one(*weighted: tuple[str, float]) -> str:
         return chance.choices([name for name, _ in weighted], [weight for _, weight in weighted])[0]
@@ -784,7 +791,7 @@ def any_plan(chance: random.Random) -> Plan:
             ("ok", 89), ("user-input", 2), ("decided", 3), ("rejected", 2), ("failed", 2), ("slow", 2), ("wedge", 0.3)
         ),
         ingest=one(("ok", 96), ("failed", 2), ("user-input", 1), ("stuck", 0.5)),
-        store=one(("ok", 90), ("flip", 2), ("missing", 2), ("pending", 3), ("fail", 1.5), ("short", 1.5)),
+        store=one(("ok", 84), ("unpacked", 3), ("closed", 3), *_WRONG.items(), ("missing", 2), ("pending", 3)),
         callback=one(("once", 1), ("never", 1), ("late", 1), ("twice", 1)),
         normalisation=one(("ok", 95), ("failed", 5)),
     )

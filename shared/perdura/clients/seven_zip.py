@@ -18,14 +18,24 @@ BYTES_PER_SECOND = 2 * 2**20
 _LOOK = 0.5
 
 
+_DAMAGED = 2
+"""Exit code for a damaged archive, and for a full disk."""
+
+
 class TooSlow(Broken):
     """7-Zip hangs."""
 
     code = "seven-zip-too-slow"
 
 
+class Failed(Broken):
+    """7-Zip ended without saying anything of the archive: killed, out of memory, no room to write."""
+
+    code = "seven-zip-failed"
+
+
 def unpacked_size(program: str, archive: Path, near: Callable[[], bool]) -> int:
-    """Bytes of all members together, by the archive's own list; raises as `unpack`."""
+    """Bytes of all members together, by the archive's own list; raises Failed, TimeUp, TooSlow, Broken."""
     with tempfile.TemporaryFile() as listed:
         seconds = SECONDS + archive.stat().st_size / BYTES_PER_SECOND
         _run(listed, seconds, near, program, "l", "-slt", "-ba", "-sccUTF-8", str(archive))
@@ -38,8 +48,31 @@ def unpack(program: str, archive: Path, target: Path, limit: int, near: Callable
     """Unpack everything into `target`; `near` says when the time of whoever asked is up.
 
     Raises Rejected when the archive is damaged or larger than `limit` bytes, TimeUp, TooSlow when the program does less
-    than can be expected for the size, Broken when it cannot be run.
+    than can be expected for the size, Failed when it ends without a word on the archive, Broken when it cannot be run.
     """
+    try:
+        _unpacked(program, archive, target, limit, near)
+    except _Fatal as error:
+        if not _is_damaged(program, archive, near):
+            raise Failed(error.message) from error
+        message = f"7-Zip finds the archive damaged (exit code {_DAMAGED})"
+        raise Rejected(message, code="container-damaged") from error
+
+
+class _Fatal(Failed):
+    """The archive is damaged, or the disk is full."""
+
+
+def _is_damaged(program: str, archive: Path, near: Callable[[], bool]) -> bool:
+    """Whether it is the archive: testing it writes nothing."""
+    try:
+        _run(subprocess.DEVNULL, SECONDS + archive.stat().st_size / BYTES_PER_SECOND, near, program, "t", str(archive))
+    except _Fatal:
+        return True
+    return False
+
+
+def _unpacked(program: str, archive: Path, target: Path, limit: int, near: Callable[[], bool]) -> None:
     size = unpacked_size(program, archive, near)
     if size > limit:
         raise Rejected(f"the archive unpacks to {size} bytes, {limit} are allowed", code="scratch-too-small")
@@ -69,7 +102,8 @@ def _run(told: IO[bytes] | int, seconds: float, near: Callable[[], bool], progra
             process.kill()
             raise
     if code not in (0, 1):
-        raise Rejected(f"7-Zip finds the archive damaged (exit code {code})", code="container-damaged")
+        kind = _Fatal if code == _DAMAGED else Failed
+        raise kind(f"7-Zip could not read the archive (exit code {code})")
 
 
 def _ended(process: subprocess.Popen[bytes], end: float, seconds: float, near: Callable[[], bool], program: str) -> int:

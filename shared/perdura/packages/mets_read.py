@@ -116,10 +116,16 @@ class BadMets(Rejected):
     code = "bad-mets"
 
 
+class MetsTooLarge(Rejected):
+    """It is larger than is read here, which says nothing against it."""
+
+    code = "mets-beyond-limits"
+
+
 def read_mets(chunks: Iterable[bytes | memoryview]) -> Iterator[Part]:
     """The parts of a METS in the order of the document; an element is only good until the next part is asked for.
 
-    Raises BadMets for what is not well-formed, has a document type, or is larger than its limit.
+    Raises BadMets for what is not well-formed or has a document type, MetsTooLarge beyond a limit.
     """
     parser = etree.XMLPullParser(
         events=("start", "end"),
@@ -141,13 +147,13 @@ def read_mets(chunks: Iterable[bytes | memoryview]) -> Iterator[Part]:
             taken += len(chunk)
             since += len(chunk)
             if taken > LARGEST:
-                raise BadMets(f"The METS is larger than {LARGEST} bytes.")
+                raise MetsTooLarge(f"The METS is larger than {LARGEST} bytes.")
             parser.feed(bytes(chunk))
             for event, element in parser.read_events():
                 since = 0
                 yield from reading.started(element) if event == "start" else reading.ended(element)
             if since > LARGEST_SECTION:
-                raise BadMets(f"A section of the METS is larger than {LARGEST_SECTION} bytes.")
+                raise MetsTooLarge(f"A section of the METS is larger than {LARGEST_SECTION} bytes.")
         root = parser.close()
     except etree.XMLSyntaxError as error:
         raise BadMets(f"The METS is not well-formed: {error.msg}") from error

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from perdura.packages.mets_read import BadMets, MetsAgent, MetsEvent, MetsObject, read_mets
+from perdura.packages.mets_read import BadMets, MetsAgent, MetsEvent, MetsObject, MetsTooLarge, read_mets
 
 LARGEST = 4 * 2**20
 
@@ -24,9 +24,9 @@ class Pointer:
 
 
 def read_pointer(text: bytes) -> Pointer:
-    """Read a pointer file; raises BadMets."""
+    """Read a pointer file; raises BadMets, MetsTooLarge beyond a limit."""
     if len(text) > LARGEST:
-        raise BadMets(f"The pointer file is larger than {LARGEST} bytes.")
+        raise MetsTooLarge(f"The pointer file is larger than {LARGEST} bytes.")
     package: MetsObject | None = None
     events, agents = [], []
     for part in read_mets([text]):

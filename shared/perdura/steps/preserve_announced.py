@@ -28,11 +28,12 @@ _REMAINS = "To have an AIP made of the SIP instead, choose an engine for this Ar
 def run(archive: ArchiveView, ports: Ports) -> Outcome:
     """Copy and verify the AIP at `take_over` (`bucket`, `key`) of the step's input; later invocations go on.
 
-    FAILED with `aip-missing`, `aip-bag-invalid` and the like when it is not what it must be. Raises Rejected when no
+    FAILED with `aip-missing`, `aip-bag-invalid` and the like when it is not what it must be, BLOCKED with
+    `aip-not-opened`, `aip-not-scanned` and the like when a setting or a policy keeps it out. Raises Rejected when no
     AIP was announced or its name has no id, Retryable when the store fails.
     """
     outcome = go_on(archive, ports, scanned=False) or _begun(archive, ports)
-    if outcome.state is StepState.FAILED:
+    if outcome.state in {StepState.FAILED, StepState.BLOCKED}:
         return replace(outcome, message=f"{outcome.message} {_REMAINS}")
     return outcome
 

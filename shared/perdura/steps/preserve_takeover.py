@@ -14,11 +14,12 @@ from datetime import timedelta
 from perdura.errors import PerduraError
 from perdura.fleet import GONE, Archivematica, ArchivematicaUnavailable, Stored, Submission
 from perdura.outcome import ArchiveView, Finding, Outcome, StepState
-from perdura.packages.mets_read import BadMets
+from perdura.packages.mets_read import BadMets, MetsTooLarge
 from perdura.packages.pointer import Pointer, read_pointer
 from perdura.ports import Ports
+from perdura.premis.xml import BadPremis
 from perdura.steps.preserve_outsized import has_job
-from perdura.steps.preserve_takeover_bytes import Source, compare, hashed, placed
+from perdura.steps.preserve_takeover_bytes import Source, compare, hashed, is_whole, placed
 from perdura.steps.preserve_takeover_course import KEY, Continued, Course, Flawed, NotJudged, course_of
 from perdura.steps.preserve_takeover_dips import Dips, dips_taken
 from perdura.steps.preserve_takeover_history import History, read_history, record
@@ -35,6 +36,7 @@ _NOTHING_COMPARED = (
     "There is nothing to compare its bytes with: it could not be opened here (PERDURA_SEVEN_ZIP, "
     "PERDURA_SCRATCH_BYTES), and the Storage Service has no pointer file with a digest of the whole."
 )
+_MAY_BE_CUT_OFF = "It came as a stream of which the Storage Service does not say how long it is."
 _LOOKS = 6
 _PATIENCE = timedelta(hours=1)
 """How long an AIP that was found good waits for a DIP or a list of jobs that cannot be had."""
@@ -50,9 +52,9 @@ def take_over(archive: ArchiveView, submission: Submission, archivematica: Archi
     """Verify and register the AIP of a submission, and its DIP where there is one.
 
     QUEUED with a checkpoint when the time of this invocation is up, WAITING while a DIP cannot be had. FAILED with
-    `aip-flawed` and the like (nothing is deleted) when the AIP is not what it must be, BLOCKED when that cannot be said
-    though it is not taken over. Raises NotYet, Retryable when the store or the Storage Service fails, and TimeUp for
-    what cannot be divided.
+    `aip-flawed` and the like (nothing is deleted) when bytes that must be all of the AIP are wrong, BLOCKED when it is
+    not taken over for anything else. Raises NotYet, Retryable when the store or the Storage Service fails, and TimeUp
+    for what cannot be divided.
     """
     shown = _record(submission, archivematica)
     course = course_of(archive)
@@ -64,7 +66,7 @@ def take_over(archive: ArchiveView, submission: Submission, archivematica: Archi
         patient = ports.clock.now() - (submission.moved_at or submission.queued_at) < _PATIENCE
         dips = _dips(archive, shown, archivematica, course, ports, patient=patient)
         warnings = _not_normalised(shown, archivematica, course, patient=patient)
-    except NotJudged as error:
+    except (NotJudged, MetsTooLarge, BadPremis) as error:
         return not_judged(shown, error)
     except (Flawed, BadMets) as error:
         return flawed(archive, shown, error, ports)
@@ -122,6 +124,8 @@ def _on_its_own(
         course, inside, history = _verified(archive, shown, source, None, course, ports, scanned=scanned)
         unscanned = () if scanned else not_scanned(history, ports)
         course, unlocked = retained(course, ports)
+    except (NotJudged, MetsTooLarge, BadPremis) as error:
+        return not_judged(shown, error)
     except (Flawed, BadMets) as error:
         return flawed(archive, shown, error, ports)
     except Continued as up:
@@ -142,7 +146,8 @@ def _verified(
     """Everything is there and as it must be; a long history is in the log.
 
     Raises Continued when time is up, TimeUp when a whole invocation did not suffice for what cannot be divided, Flawed
-    and BadMets.
+    and BadMets for bytes that must be all of the AIP, NotJudged and MetsTooLarge, ArchivematicaUnavailable for what
+    came by the Storage Service and is to be asked for again.
     """
     begun = course
     course = hashed(placed(archive, shown, source, course, ports), ports)
@@ -168,6 +173,11 @@ def _verified(
             except TimeUp:
                 course = replace(course, receipts=inside.put_down())
                 raise
+            except BadMets as error:
+                if inside.manifest is not None:
+                    raise
+                message = f"The METS that the Storage Service extracts cannot be read: {error.message}"
+                raise ArchivematicaUnavailable(message) from error
             if history.is_long:
                 course = keep(archive, inside, course, ports)
                 inside = kept(archive, course.kept or {}, ports)
@@ -176,6 +186,10 @@ def _verified(
         if course == begun:
             raise
         raise Continued(course) from None
+    except (Flawed, BadMets) as error:
+        if compared or is_whole(shown, package, course.written):
+            raise
+        raise NotJudged(f"{error.message} {_MAY_BE_CUT_OFF}", code=error.code) from error
     return course, inside, history
 
 
@@ -216,7 +230,13 @@ def _pointer(shown: Stored, archivematica: Archivematica) -> Pointer | None:
     if shown.status not in {"UPLOADED", "VERIFIED"}:
         raise NotJudged(f"The Storage Service calls the package {shown.status}.", code="aip-not-stored")
     text = archivematica.pointer(shown.id)
-    return read_pointer(text) if text is not None else None
+    if text is None:
+        return None
+    try:
+        return read_pointer(text)
+    except BadMets as error:
+        # It is no part of the AIP, and may be a page of something between.
+        raise ArchivematicaUnavailable(f"The pointer file cannot be read: {error.message}") from error
 
 
 def _complete(archive: ArchiveView, history: History, ports: Ports) -> None:

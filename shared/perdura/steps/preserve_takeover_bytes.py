@@ -14,7 +14,7 @@ from uuid import UUID
 
 from perdura.clients.archivematica.patience import while_there_is_time
 from perdura.errors import NotStored
-from perdura.fleet import Archivematica, Stored
+from perdura.fleet import Archivematica, ArchivematicaUnavailable, Stored
 from perdura.outcome import ArchiveView, Package, PackageKind
 from perdura.packages.long_digest import continued
 from perdura.packages.pointer import Pointer
@@ -28,6 +28,8 @@ from perdura.storage.uploads import Upload, copy_on
 ALGORITHMS = ("sha256", "sha512", "adler32")
 _PACKING = 4 * 2**30
 """Bytes by which a tar made on the fly may be longer than the files in it: headers and padding of a million."""
+_END = 1024
+"""Bytes of the two empty blocks that end a tar."""
 _SUFFIXES = {".7z": "7z", ".tar.gz": "tar.gz", ".tgz": "tar.gz", ".tar.bz2": "tar.bz2", ".tar": "tar"}
 
 
@@ -94,32 +96,42 @@ def compare(record: Stored, pointer: Pointer | None, package: Package, fetched: 
     """Compare size and digests with what the Storage Service says; gives whether there was a digest to compare.
 
     `fetched` is the SHA-256 of what came from it as a stream. Raises Flawed when they differ, NotJudged when what was
-    fetched has another size.
+    fetched has another size, or another digest and no declared size.
     """
-    made_on_the_fly = package.container == "tar" and container_of(record) == "prefix"
-    if package.container != "prefix" and not made_on_the_fly and record.size and record.size != package.size:
+    if package.container != "prefix" and not _made_on_the_fly(record, package) and record.size not in (0, package.size):
         # A stream may have been cut short, or be a page of something between.
         kind = Flawed if fetched is None else NotJudged
         raise kind(f"The AIP has {package.size} bytes; the Storage Service says {record.size}.", code="aip-size")
     for algorithm, declared in pointer.digests.items() if pointer else ():
         if package.checksums.get(algorithm, declared) != declared:
             message = f"The AIP's {algorithm} is {package.checksums[algorithm]}; its pointer file says {declared}."
-            raise Flawed(message, code="aip-checksum")
+            kind = Flawed if is_whole(record, package, fetched) else NotJudged
+            raise kind(message, code="aip-checksum")
     return pointer is not None and not package.checksums.keys().isdisjoint(pointer.digests)
+
+
+def is_whole(record: Stored, package: Package, fetched: str | None) -> bool:
+    """Whether these must be all bytes of the AIP: read where it is stored, or `fetched` and of the declared size."""
+    return fetched is None or (not _made_on_the_fly(record, package) and package.size == record.size)
+
+
+def _made_on_the_fly(record: Stored, package: Package) -> bool:
+    """Whether the package is a tar of which nobody says how long it is."""
+    return package.container == "tar" and container_of(record) == "prefix"
 
 
 def downloaded(record: Stored, source: Source, bucket: str, key: str, ports: Ports) -> Written:
     """Store a package that comes as one stream.
 
-    Raises TimeUp when there is no time for all of it, NotJudged when it is longer than its record explains: nothing is
-    stored then.
+    Raises TimeUp when there is no time for all of it, NotJudged when it is longer than its record explains,
+    ArchivematicaUnavailable when a tar made on the fly is cut off: nothing is stored then.
     """
     with (
         while_there_is_time(ports.deadline.near),
         source.download(record.id) as chunks,
         ports.store.writer(bucket, key, algorithms=("sha256", "sha512")) as sink,
     ):
-        for chunk in chunks:
+        for chunk in _to_its_end(chunks) if container_of(record) == "prefix" else chunks:
             if ports.deadline.near():
                 raise TimeUp
             sink.write(chunk)
@@ -129,6 +141,16 @@ def downloaded(record: Stored, source: Source, bucket: str, key: str, ports: Por
                 )
             ports.progress("take over", sink.position, record.size)
         return sink.finish()
+
+
+def _to_its_end(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """A tar ends with empty blocks: what does not was cut off, or is a page of something between."""
+    tail = b""
+    for chunk in chunks:
+        tail = (tail + chunk[-_END:])[-_END:]
+        yield chunk
+    if tail != bytes(_END):
+        raise ArchivematicaUnavailable("The tar that the Storage Service makes of the package came cut off.")
 
 
 def _downloaded(archive: ArchiveView, record: Stored, source: Source, course: Course, ports: Ports) -> Course:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from perdura.errors import PerduraError, Rejected
+from perdura.errors import Broken, PerduraError, Rejected
 from perdura.fleet import Stored
 from perdura.outcome import ArchiveView, Finding, Package, PackageKind
 from perdura.packages.long_digest import START, LongState
@@ -27,8 +27,8 @@ class Flawed(Rejected):
         self.findings = findings or (Finding(self.code, message),)
 
 
-class NotJudged(Flawed):
-    """The AIP may be good: what keeps it out is a setting, a program, a policy, or what lies around its bytes."""
+class NotJudged(Broken):
+    """The AIP may be good: what keeps it out is a setting, a program, a policy, or how its bytes came here."""
 
     code = "aip-not-judged"
 

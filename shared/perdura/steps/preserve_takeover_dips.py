@@ -20,7 +20,7 @@ from perdura.packages.opening import open_container
 from perdura.packages.sources import StoredObject
 from perdura.ports import Ports
 from perdura.steps.preserve_takeover_bytes import downloaded
-from perdura.steps.preserve_takeover_course import Flawed
+from perdura.steps.preserve_takeover_course import Flawed, NotJudged
 from perdura.steps.stored_package import pinned
 from perdura.storage.store import Store
 from perdura.storage.timed import TimeUp, timed
@@ -52,7 +52,7 @@ def dips_taken(
             if record is not None and (record.kind != "DIP" or record.status == "DELETED"):
                 continue
             packages.append(_taken(archive, aip, _stored(record), archivematica, ports))
-        except (Rejected, ArchivematicaRefused) as error:
+        except (Rejected, NotJudged, ArchivematicaRefused) as error:
             refused.append((each, error.message))
         except TimeUp as error:
             if again:

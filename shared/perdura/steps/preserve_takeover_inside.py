@@ -6,6 +6,7 @@ one has to be read in one go, and ends by name when there is no time for that.
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,12 +15,11 @@ from pathlib import Path
 from typing import cast
 
 from perdura.clients.archivematica.patience import while_there_is_time
-from perdura.fleet import Archivematica, Stored
+from perdura.fleet import Archivematica, ArchivematicaUnavailable, Stored
 from perdura.outcome import ArchiveView, Finding, Package
 from perdura.packages.findings import Findings
 from perdura.packages.layout import find_bag
 from perdura.packages.limits import AIP_LIMITS
-from perdura.packages.mets_read import BadMets
 from perdura.packages.opening import open_container
 from perdura.packages.package import Report, Verdict
 from perdura.packages.sources import LocalFile, LocalTree, StoredObject, StoredPrefix
@@ -59,8 +59,8 @@ def look_inside(
 ) -> Iterator[Inside]:
     """Open the package and judge its bag.
 
-    Raises BadMets or Flawed when that is not valid or holds no METS, Continued when time is up, TimeUp when it cannot
-    be divided and there is not enough.
+    Raises BadMets or Flawed when that is not valid or holds no METS, NotJudged when it cannot be opened or is beyond
+    our limits, Continued when time is up, TimeUp when it cannot be divided and there is not enough.
     """
     package = course.package
     assert package is not None
@@ -78,7 +78,7 @@ def look_inside(
                 raise later from None
             raise
         if inside is None and archivematica is None:
-            raise BadMets(f"A {package.container} package cannot be opened here.", code="aip-not-opened")
+            raise NotJudged(f"A {package.container} package cannot be opened here.", code="aip-not-opened")
         yield inside or _closed(package, record, cast(Archivematica, archivematica), ports)
 
 
@@ -135,10 +135,17 @@ def _closed(package: Package, record: Stored, archivematica: Archivematica, port
     for suffix in (".7z", ".tar.bz2"):
         name = name.removesuffix(suffix)
 
+    came: dict[str, bytes] = {}
+
     def mets() -> Iterator[bytes | memoryview]:
         path = f"{name}/data/METS.{record.id}.xml"
+        digest = hashlib.sha256()
         with while_there_is_time(ports.deadline.near), archivematica.extract(record.id, path) as chunks:
-            yield from chunks
+            for chunk in chunks:
+                digest.update(chunk)
+                yield chunk
+        if digest.digest() != came.setdefault("first", digest.digest()):
+            raise ArchivematicaUnavailable("The METS that the Storage Service extracts came otherwise than before.")
 
     message = (
         f"The {package.container} package was compared as a whole with its pointer file; the bag within was not read: "

@@ -14,7 +14,7 @@ from perdura.packages.mets_read import BadMets
 from perdura.packages.sources import LocalFile, LocalTree
 from perdura.ports import Ports
 from perdura.steps.preserve_outsized import has_job
-from perdura.steps.preserve_takeover_course import Continued, Course, course_of
+from perdura.steps.preserve_takeover_course import Continued, Course, NotJudged, course_of
 from perdura.steps.stored_package import pinned
 from perdura.storage.timed import TimeUp, timed
 
@@ -24,7 +24,8 @@ _NO_ROOM = "scratch-too-small"
 def on_disk(package: Package, directory: Path, opened: ExitStack, ports: Ports) -> LocalTree | LocalFile | None:
     """The package as a directory, or as an uncompressed tar that `opened` closes; None when there is no room for it.
 
-    None as well without a program for it, and when that program hangs. Raises BadMets when it is damaged, TimeUp.
+    None as well without a program for it, and when that program hangs. Raises BadMets when it is damaged, NotJudged
+    when the program fails of itself, TimeUp.
     """
     try:
         if package.container == "tar.bz2":
@@ -34,6 +35,8 @@ def on_disk(package: Package, directory: Path, opened: ExitStack, ports: Ports) 
             return _unpacked(program, package, directory, ports)
     except seven_zip.TooSlow:
         return None
+    except seven_zip.Failed as error:
+        raise NotJudged(error.message, code=error.code) from error
     except Rejected as error:
         if error.code == _NO_ROOM:
             return None

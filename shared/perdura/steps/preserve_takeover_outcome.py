@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
-from perdura.errors import Rejected
+from perdura.errors import PerduraError, Rejected
 from perdura.fleet import Stored
 from perdura.outcome import ArchiveView, Copy, Fact, Finding, Outcome, Package, PackageKind, StepState
 from perdura.ports import Ports
@@ -81,13 +81,13 @@ def flawed(archive: ArchiveView, record: Stored, error: Rejected, ports: Ports) 
     )
 
 
-def not_judged(record: Stored, error: Flawed) -> Outcome:
+def not_judged(record: Stored, error: PerduraError) -> Outcome:
     """Blocked until a person has looked; nothing is said against the package in the log."""
     return Outcome(
         StepState.BLOCKED,
         error_code=error.code,
         message=f"Archivematica's AIP {record.id} is not taken over yet, and left where it is: {error.message}",
-        findings=error.findings,
+        findings=(Finding(error.code, error.message),),
         output={"aip": str(record.id)},
     )
 

@@ -25,6 +25,7 @@ TRANSFER_SECONDS = INGEST_SECONDS = 6.0
 TOGETHER_SECONDS = 1.0
 """Transfers begun within this time are copied side by side."""
 SINGLE_SIP = ("bb194013-597c-4e4a-8493-b36d190f8717", "61cfa825-120e-4b17-83e6-51a42b67d969")
+_AS_7Z = (".tar.gz", ".7z")
 _PACKED = (".zip", ".tar.gz", ".tgz")
 EXTRACT = ("dec97e3c-5598-4b99-b26e-f87a435a6b7f", "01d80b27-4ad1-4bd1-8f8d-f819f18bf685")
 DELETE = ("f19926dd-8fb5-4c79-8ade-c83f61f55b40", "85b1e45d-8f98-4cae-8336-72f40e12cbef")
@@ -47,7 +48,9 @@ class Plan:
     ingest: str = "ok"
     """ok, failed, user-input, stuck."""
     store: str = "ok"
-    """ok, flip, missing, pending, fail, short."""
+    """ok, flip, missing, pending, fail, short, unpacked, closed.
+
+    `closed`: a .7z, though what is in it is none."""
     callback: str = "once"
     """once, never, late, twice."""
     normalisation: str = "ok"
@@ -394,6 +397,8 @@ class Pipeline:
             for path, body in made.members.items():
                 self.store.put(self.aips[0], f"{key}/{path}", body)
         elif unit.plan.store != "missing":
+            if unit.plan.store == "closed":
+                made, key = replace(made, name=made.name.replace(*_AS_7Z)), key.replace(*_AS_7Z)
             self.store.put(self.aips[0], key, data)
         status = {"pending": "PENDING", "fail": "FAIL"}.get(unit.plan.store, "UPLOADED")
         record = Stored(unit.id, "AIP", status, f"/{key}", self.agenda.at, replace(made, data=data))

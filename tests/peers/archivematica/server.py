@@ -44,6 +44,8 @@ class FakeArchivematica:
         self.server_down = False
         self.change_stream: Callable[[bytes], bytes] = lambda data: data
         """Changes a tar that is made on the fly."""
+        self.spoiled: dict[str, Callable[[bytes], bytes]] = {}
+        """By call of a package, as `pointer_file`: what becomes of its next answer, with 200 all the same."""
         self.requests: list[tuple[str, str]] = []
         self._random = random.Random(seed)
         self._keys: dict[str, tuple[bytes, str]] = {}
@@ -73,8 +75,8 @@ class FakeArchivematica:
         self.pipeline.agenda.run()
         path, _, query = target.partition("?")
         self.requests.append((method, path))
-        if method != "POST" and self._random.random() < self.noise:
-            return self._noisy()
+        if method != "POST" and self._random.random() < self.noise and (noisy := self._noisy(path)) is not None:
+            return noisy
         if any(part in path for part in self.cannot_tell):
             return json_answer(500, {"error": True, "message": "Deadline exceeded"})
         params = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
@@ -85,8 +87,15 @@ class FakeArchivematica:
             return self._storage(method, path.removeprefix("/storage-service"), params, body)
         return self._dashboard(method, path, params, headers, body, given)
 
-    def _noisy(self) -> Answer:
-        kind = self._random.choice(["500", "html", "reset", "cut"])
+    def _noisy(self, path: str) -> Answer | None:
+        """A broken answer; None for what will break when it was made."""
+        kind = self._random.choice(["500", "html", "reset", "cut", "page"])
+        call = path.rstrip("/").rpartition("/")[2]
+        if kind in {"cut", "page"} and call in {"pointer_file", "extract_file", "download"}:
+            self.spoiled[call] = cut if kind == "cut" else page
+            return None
+        if kind == "page":
+            return 200, {"Content-Type": "text/html"}, page(b"")
         if kind == "reset":
             raise Dropped
         if kind == "html":
@@ -282,6 +291,8 @@ class FakeArchivematica:
         if record is None:
             return text_answer(404, f"Resource with UUID {found[1]} does not exist")
         status, headers, said = self._of_package(record, call.rstrip("/"), params)
+        if status == 200 and (spoil := self.spoiled.pop(call.rstrip("/"), None)) is not None:
+            said = spoil(said)
         return status, headers | {"Content-Length": str(len(said))}, b"" if method == "HEAD" else said
 
     def _of_package(self, record: Stored, call: str, params: dict[str, str]) -> Answer:
@@ -375,6 +386,16 @@ def _allowed(path: str) -> list[str]:
 def _attached(name: str) -> dict[str, str]:
     """Headers of a file that is sent: no type is told of it."""
     return {"Content-Disposition": f'attachment; filename="{name}"'}
+
+
+def cut(data: bytes) -> bytes:
+    """What comes when a connection ends in the middle and nobody says so."""
+    return data[: len(data) // 2]
+
+
+def page(data: bytes) -> bytes:
+    """What a proxy says instead."""
+    return b"<!DOCTYPE html>\n<html><body>Down for maintenance</body></html>\n"
 
 
 def tarred(record: Stored) -> bytes:

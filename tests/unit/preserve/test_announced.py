@@ -145,7 +145,6 @@ def _broken(members: dict[str, bytes]) -> dict[str, bytes]:
         (f"{KEY}.tar", lambda members: packed(_broken(members)), "aip-bag-invalid"),
         (f"{KEY}.tar", lambda members: packed(members)[:4000], "aip-bag-invalid"),
         (f"{KEY}.tar", lambda _: b"", "aip-size"),
-        (f"{KEY}.7z", lambda _: b"7z", "aip-not-opened"),
         (f"{KEY}", lambda members: packed(members), "aip-not-opened"),
         (f"{KEY.replace('e342835e', '00000000')}.tar", lambda members: packed(members), "aip-without-mets"),
     ],
@@ -161,6 +160,14 @@ def test_an_aip_that_is_not_what_it_must_be_fails_by_name_and_is_left_where_it_i
     assert "choose an engine" in str(outcome.message)
     assert {event.outcomes[0].outcome for event in outcome.events} == {"fail"}
     assert data is None or store.read(store.head("theirs", key).ref) == data
+
+
+def test_nothing_is_said_against_an_aip_that_no_program_here_can_open(members: dict[str, bytes]) -> None:
+    store = MemoryStore()
+    store.put("theirs", f"{KEY}.7z", b"7z")
+    outcome, _ = to_the_end(announced(store, f"{KEY}.7z", content(members)), store)
+    assert (outcome.state, outcome.error_code, outcome.events) == (StepState.BLOCKED, "aip-not-opened", ())
+    assert "choose an engine" in str(outcome.message)
 
 
 def test_an_aip_without_the_content_of_the_sip_is_not_taken_over(members: dict[str, bytes]) -> None:
@@ -212,4 +219,5 @@ def test_a_required_virus_scan_is_required_of_whoever_made_the_aip(members: dict
         store = MemoryStore()
         store.put("theirs", f"{KEY}.tar", packed(files))
         outcome, _ = to_the_end(announced(store, f"{KEY}.tar", content(members)), store, virus_scan=policy)
-        assert (outcome.error_code, outcome.state) == (code, StepState.FAILED if code else StepState.COMPLETED)
+        assert (outcome.error_code, outcome.state) == (code, StepState.BLOCKED if code else StepState.COMPLETED)
+        assert bool(outcome.events) == (code is None)
