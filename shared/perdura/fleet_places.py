@@ -17,17 +17,21 @@ LETS_PASS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """An instance that takes work, with so many packages and bytes in flight; `places` is how many it may have now."""
+    """An instance that takes work, with so many packages and bytes in flight; `places` is how many it may have now.
+
+    `failures` counts the requests in a row that it did not answer or refused.
+    """
 
     terms: Terms
     packages: int
     bytes: int
     places: int
+    failures: int = 0
 
     @property
-    def load(self) -> tuple[float, int, str]:
-        """What is least for the instance that is chosen."""
-        return self.packages / self.terms.packages, self.bytes, self.terms.name
+    def load(self) -> tuple[bool, float, int, str]:
+        """What is least for the instance that is chosen: one that failed last comes after all that did not."""
+        return self.failures > 0, self.packages / self.terms.packages, self.bytes, self.terms.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Waiting:
 
 
 def place(mine: Waiting, rooms: Iterable[Room], before: Sequence[Waiting] = ()) -> Room | None:
-    """The least-loaded instance with room for `mine` once those `before` it, oldest first, have had their choice."""
+    """The least-loaded sound instance with room for `mine` once those `before` it, oldest first, have had their choice."""
     left = {room.terms.name: room for room in rooms}
     for each in before:
         possible = [room for room in left.values() if each.may_go(room.terms)]

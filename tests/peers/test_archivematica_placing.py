@@ -179,3 +179,13 @@ def test_a_package_without_a_bag_is_refused_and_no_instance_blamed() -> None:
     scene.driver.run(60, tick=1)
     assert {case.state for case in cases} == {StepState.FAILED}
     assert not scene.driver.book.paused_until
+
+
+def test_what_was_placed_at_an_instance_that_then_does_not_answer_is_removed_there() -> None:
+    scene = Scene("one", "two")
+    scene.fakes["one"].cannot_tell.add("processing-configuration")
+    case = scene.driver.add(1)
+    scene.driver.run(3600, tick=5)
+    assert any("processing-configuration" in path for _, path in scene.fakes["one"].requests)
+    assert case.state is StepState.COMPLETED, case.outcome
+    assert list(scene.store.list("sips-one", "")) == []

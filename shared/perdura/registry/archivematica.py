@@ -348,7 +348,8 @@ def _refusal(state: InstanceState) -> str | None:
 
 
 def _room(terms: Terms, state: InstanceState) -> Room:
-    return Room(terms, state.packages, state.bytes, 1 if state.mode == "trial" else terms.packages)
+    places = 1 if state.mode == "trial" else terms.packages
+    return Room(terms, state.packages, state.bytes, places, state.failures)
 
 
 def _before(connection: Connection, submission: Submission, rooms: Sequence[Room]) -> list[Waiting]:

@@ -75,6 +75,7 @@ def send(submission: Submission, consignment: source.Consignment, placing: Placi
             removed(submission, archivematica.terms, placing, ports)
         raise
     except (ArchivematicaUnavailable, ArchivematicaRefused) as error:
+        removed(submission, archivematica.terms, placing, ports)
         return put_back(submission, ports, error)
     except Broken as error:
         return elsewhere(submission, placing, ports, error)
@@ -91,6 +92,7 @@ def send(submission: Submission, consignment: source.Consignment, placing: Placi
     except Ambiguous as error:
         return unsure(asking, ports, error)
     except (NotSent, ArchivematicaRefused) as error:
+        removed(submission, archivematica.terms, placing, ports)
         return put_back(submission, ports, error)
 
 

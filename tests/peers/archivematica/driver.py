@@ -106,7 +106,8 @@ class MemoryBook:
             return None
         if paused is not None and (paused > self._clock.now() or mine):
             return None
-        return Room(terms, len(mine), sum(row.size for row in mine), 1 if paused else terms.packages)
+        places = 1 if paused else terms.packages
+        return Room(terms, len(mine), sum(row.size for row in mine), places, self.failures.get(terms.name, 0))
 
     def _before(self, submission: Submission, rooms: Sequence[Room]) -> list[Waiting]:
         order = sorted(
