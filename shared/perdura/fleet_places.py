@@ -50,7 +50,7 @@ class Waiting:
 
 
 def place(mine: Waiting, rooms: Iterable[Room], before: Sequence[Waiting] = ()) -> Room | None:
-    """The least-loaded sound instance with room for `mine` once those `before` it, oldest first, have had their choice."""
+    """The least-loaded sound instance with room for `mine` once those `before` it, oldest first, have chosen."""
     left = {room.terms.name: room for room in rooms}
     for each in before:
         possible = [room for room in left.values() if each.may_go(room.terms)]
