@@ -46,7 +46,7 @@ from perdura.registry import migrate, offers
 from perdura.registry.placements import RegistryPlacements
 from perdura.registry.tables import Archive, Package, PackageFile, Publication
 from perdura.settings import Settings
-from perdura.steps import publish, publish_body
+from perdura.steps import dip, publish, publish_body
 from perdura.steps import publish_content as content
 from perdura.steps.publish_record import Order, Publisher
 from perdura.steps.publish_wanted import Sending, Wanted
@@ -147,7 +147,7 @@ class Real:
         archive = self.archive()
         aip, ports = archive.packages[0], self.ports(archive)
         (destination,) = access_configuration(str(self.access)).destination
-        found = content.entries(aip, ports)
+        found = dip.entries_of(aip, ports.store)
         mapped = content.mapped(archive, aip, found, ports)
         return publish_body.body(mapped, content.facts(archive, aip, found, ports), destination, files=True)
 

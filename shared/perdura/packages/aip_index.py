@@ -6,12 +6,13 @@ One JSON object a line. The first describes the tar as a whole, the others one m
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, overload
 
 from perdura.packages.aip_digests import MemberDigests
-from perdura.packages.aip_members import Member
+from perdura.packages.aip_members import Member, Members
 
 SCHEMA = "urn:perdura:aip-index:1"
 
@@ -35,6 +36,34 @@ class Entry:
     member: Member
     format_key: str | None = None
     format_name: str | None = None
+
+
+class Entries(Sequence[Entry]):
+    """All files of an index in columns; an entry is made when it is asked for: they may be millions."""
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self._members = Members()
+        self._formats: dict[tuple[str | None, str | None], int] = {}
+        self._format = array("L")
+        for entry in entries:
+            self._members.append(entry.member)
+            told = (entry.format_key, entry.format_name)
+            self._format.append(self._formats.setdefault(told, len(self._formats)))
+        self._told = tuple(self._formats)
+
+    def __len__(self) -> int:
+        return len(self._members)
+
+    @overload
+    def __getitem__(self, place: int) -> Entry: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Entry]: ...
+
+    def __getitem__(self, place: int | slice) -> Entry | Sequence[Entry]:
+        if isinstance(place, slice):
+            return [self[number] for number in range(*place.indices(len(self)))]
+        return Entry(self._members[place], *self._told[self._format[place]])
 
 
 def encode(header: Header, entries: Iterable[Entry]) -> Iterator[bytes]:

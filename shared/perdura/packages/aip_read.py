@@ -73,12 +73,12 @@ def open_aip(source: ByteSource | TreeSource) -> OpenAip:
 def documents_of(paths: Iterable[str]) -> tuple[tuple[str, str], ...]:
     """The documents that describe an AIP, among all its paths: (path, base of their links) each."""
     documents = []
-    for path in sorted(paths):
+    for path in paths:
         for pattern, base in _PLACES:
             if found := pattern.fullmatch(path):
                 documents.append((path, base if base is not None else found[1]))
                 break
-    return tuple(documents)
+    return tuple(sorted(documents))
 
 
 def files_of(aip: OpenAip) -> dict[str, AipFile]:

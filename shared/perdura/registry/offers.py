@@ -30,6 +30,9 @@ _FILES = text("""
     SELECT :archive, name, path FROM unnest(CAST(:names AS text[]), CAST(:paths AS text[])) AS f (name, path)
 """)
 
+PAGE = 5_000
+"""Files that are noted in one statement: an AIP may have millions."""
+
 
 def record(connection: Connection, destination: str, archive: UUID, offer: Offer) -> None:
     """Offer this of an Archive from now on, and nothing else of it; it counts as published at the destination."""
@@ -39,6 +42,6 @@ def record(connection: Connection, destination: str, archive: UUID, offer: Offer
     )
     if not noted.scalar_one():
         connection.execute(_FORGET, {"archive": archive})
-    if offer.files:
-        names, paths = zip(*offer.files, strict=True)
+    for begin in range(0, len(offer.files), PAGE):
+        names, paths = zip(*offer.files[begin : begin + PAGE], strict=True)
         connection.execute(_FILES, {"archive": archive, "names": list(names), "paths": list(paths)})

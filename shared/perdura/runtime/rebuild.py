@@ -31,7 +31,7 @@ from perdura.runtime.rebuild_history import History, history
 from perdura.runtime.rebuild_objects import HeldAip, HeldSip, by_archive, held_aips, held_sip
 from perdura.settings import Settings
 from perdura.steps import publish_pages
-from perdura.steps.dip import index_of
+from perdura.steps.dip import entries_of
 from perdura.steps.ingest import content_digest
 from perdura.storage.drop_zone import DEPOSITS
 from perdura.storage.store import ObjectInfo, Store
@@ -168,8 +168,7 @@ def _offered(store: Store, settings: Settings, aip: Package, made: RebuiltArchiv
     if pages is None:
         return Offer(aip.id, "metadata")
     try:
-        entries = list(index_of(aip, store)[1]) if aip.index_key else []
-        return publish_pages.offer(aip, entries, pages, store)
+        return publish_pages.offer(aip, entries_of(aip, store), pages, store)
     except PerduraError as error:
         done.findings.append(f"Archive {made.id}: its files are not offered on the access pages: {error.message}")
         return Offer(aip.id, "metadata")

@@ -1,16 +1,19 @@
-"""The dissemination package: files of an AIP chosen by a policy, as they are, or written as one zip.
+"""The dissemination package: files of an AIP chosen by a policy, as they are, or written as one zip (`dip_zip`).
 
 A DIP is derived, never invented: its PREMIS document says from which AIP (relationship *derivation*, *has source*),
-and the act is an event in the log. The zip is streamed from store to store; nothing of it is held.
+and the act is an event in the log.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from array import array
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
+from itertools import pairwise
 from typing import Literal
 from uuid import UUID
 
@@ -20,10 +23,10 @@ from perdura import __version__
 from perdura.clients.destinations import Choice, Destination
 from perdura.errors import Broken, NotStored, Rejected
 from perdura.ids import derived_id
-from perdura.outcome import Package, PackageKind
-from perdura.packages import aip_payload, zip_stream
-from perdura.packages.aip_index import Entry, Header, decode, lines
-from perdura.ports import Ports
+from perdura.on_demand import OnDemand
+from perdura.outcome import Package
+from perdura.packages import aip_payload
+from perdura.packages.aip_index import Entries, Entry, decode, lines
 from perdura.premis.model import SUCCESS, Event, Identifier, Outcome
 from perdura.premis.xml.writer import document, object_element
 from perdura.steps.dip_copies import chosen_copies
@@ -45,13 +48,15 @@ class Chosen:
     entry: Entry
 
 
-def index_of(aip: Package, store: Store) -> tuple[Header, Iterator[Entry]]:
-    """The index of an AIP; raises Broken when it is not in the store."""
+def entries_of(aip: Package, store: Store) -> Entries:
+    """All files of an AIP that has an index, else none; raises Broken when its index is not in the store."""
+    if not aip.index_key:
+        return Entries()
     try:
-        info = store.head(aip.bucket, aip.index_key or "")
+        info = store.head(aip.bucket, aip.index_key)
     except NotStored:
         raise Broken("The index of the AIP is not in the store.", code="no-index") from None
-    return decode(lines(store.stream(info.ref)))
+    return Entries(decode(lines(store.stream(info.ref)))[1])
 
 
 def content_of(destination: Destination, entries: Sequence[Entry]) -> Literal["metadata", "dip", "aip"]:
@@ -68,77 +73,80 @@ def content_of(destination: Destination, entries: Sequence[Entry]) -> Literal["m
     return "aip"
 
 
-def selected(aip: Package, entries: Sequence[Entry], choice: Choice, store: Store) -> list[Chosen]:
+def selected(aip: Package, entries: Sequence[Entry], choice: Choice, store: Store) -> Sequence[Chosen]:
     """The files of the DIP that a policy makes of an AIP, in the order of the AIP; raises as `choose` does."""
     copies = None if choice.copies == "all" else chosen_copies(aip, entries, choice.copies, store)
     return choose(entries, choice, copies)
 
 
-def choose(entries: Sequence[Entry], choice: Choice, copies: Collection[str] | None = None) -> list[Chosen]:
+def choose(entries: Sequence[Entry], choice: Choice, copies: Collection[str] | None = None) -> Sequence[Chosen]:
     """The files that a policy takes out of all of an AIP; only those in `copies` (paths in the AIP) when that is given.
 
     Raises Rejected when none is left, or when names without folders fall together.
     """
-    payload = aip_payload.names(entry.member.path for entry in entries)
-    chosen: list[Chosen] = []
-    names: set[str] = set()
-    for entry in entries:
-        path = payload.get(entry.member.path)
-        if path is None or (copies is not None and entry.member.path not in copies):
-            continue
-        if not _matches(path, choice.include) or _matches(path, choice.exclude):
-            continue
-        name = path.rpartition("/")[2] if choice.names == "flat" else path
-        if name in names:
-            raise Rejected(f"Two files of the DIP would be called {name!r}; keep their folders.", code="dip-names")
-        names.add(name)
-        chosen.append(Chosen(name, entry))
+
+    def is_wanted(path: str, name: str) -> bool:
+        if copies is not None and path not in copies:
+            return False
+        return _matches(name, choice.include) and not _matches(name, choice.exclude)
+
+    chosen = payload(entries, is_wanted, flat=choice.names == "flat")
     if not chosen:
         raise Rejected("The policy of this destination chooses no file of the AIP.", code="dip-empty")
+    twice = _repeated(each.name for each in chosen)
+    if twice and (name := _repeated_name(each.name for each in chosen if hash(each.name) in twice)):
+        raise Rejected(f"Two files of the DIP would be called {name!r}; keep their folders.", code="dip-names")
     return chosen
+
+
+def payload(
+    entries: Sequence[Entry], is_wanted: Callable[[str, str], bool] | None = None, *, flat: bool = False
+) -> Sequence[Chosen]:
+    """The payload files of an AIP, in its order, of which path and name are wanted; `flat` leaves folders out of names.
+
+    They may be millions: of each is kept where it is among the entries.
+    """
+    layout = aip_payload.layout(entry.member.path for entry in entries)
+    places = array("L")
+    for place, entry in enumerate(entries):
+        name = layout.name(entry.member.path)
+        if name is not None and (is_wanted is None or is_wanted(entry.member.path, name)):
+            places.append(place)
+
+    def chosen(number: int) -> Chosen:
+        entry = entries[places[number]]
+        name = layout.name(entry.member.path) or ""
+        return Chosen(name.rpartition("/")[2] if flat else name, entry)
+
+    return OnDemand(len(places), chosen)
 
 
 def _matches(path: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(path, pattern) for pattern in patterns)
 
 
+def _repeated(names: Iterable[str]) -> Collection[int]:
+    """Hashes that several names have: a list of those costs a fifth of a set of the names."""
+    return {one for one, other in pairwise(sorted(map(hash, names))) if one == other}
+
+
+def _repeated_name(names: Iterable[str]) -> str | None:
+    return next((name for name, count in Counter(names).items() if count > 1), None)
+
+
 def runs(aip: Package, chosen: Sequence[Chosen], store: Store) -> Runs:
     """A reader for the bytes of these files."""
     ref = pinned(aip)
-    return Runs(store, ref, [(each.entry.member.offset, each.entry.member.size) for each in chosen])
+    return Runs(store, ref, ((each.entry.member.offset, each.entry.member.size) for each in chosen))
 
 
 def identity(aip: Package, destination: str, chosen: Sequence[Chosen]) -> UUID:
     """The id of the DIP of these files for a destination: the same ones always make the same DIP."""
-    names = "\0".join(f"{each.name}\0{each.entry.member.path}" for each in chosen)
-    return derived_id("dip", aip.id, destination, hashlib.sha256(names.encode()).hexdigest())
-
-
-def write_zip(aip: Package, chosen: Sequence[Chosen], dip: UUID, made: Event, ports: Ports) -> Package:
-    """The DIP as one stored zip: its files below `objects/`, `premis.xml` beside them.
-
-    `made` tells of the making: the same attempt of a step always writes the same bytes under the same key.
-    """
-    reader = runs(aip, chosen, ports.store)
-    premis = premis_document(dip, aip.id, made)
-
-    def bytes_of(entry: Entry) -> zip_stream.Chunks:
-        return lambda: reader.read(entry.member.offset, entry.member.size)
-
-    entries = [zip_stream.Entry("premis.xml", len(premis), lambda: (premis,))]
-    entries += [
-        zip_stream.Entry(f"objects/{each.name}", each.entry.member.size, bytes_of(each.entry)) for each in chosen
-    ]
-    size = zip_stream.length(entries)
-    key = f"{aip.id}/{dip}.zip"
-    with ports.store.writer(
-        ports.settings.bucket_dips, key, size=size, algorithms=("sha256", "md5"), content_type="application/zip"
-    ) as writer:
-        for chunk in zip_stream.stream(entries, made.at):
-            writer.write(chunk)
-        written = writer.finish()
-    ref = written.info.ref
-    return Package(dip, PackageKind.DIP, ref.bucket, ref.key, "zip", size, ref.version_id, ref.etag, written.checksums)
+    names, before = hashlib.sha256(), ""
+    for each in chosen:
+        names.update(f"{before}{each.name}\0{each.entry.member.path}".encode())
+        before = "\0"
+    return derived_id("dip", aip.id, destination, names.hexdigest())
 
 
 def made_event(identifier: UUID, dip: UUID, aip: UUID, destination: str, files: int, at: datetime) -> Event:

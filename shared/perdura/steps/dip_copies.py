@@ -41,10 +41,11 @@ class Described:
 
 def chosen_copies(aip: Package, entries: Iterable[Entry], wanted: str, store: Store) -> Collection[str]:
     """Paths of the files that a policy wants; raises Rejected when the AIP has no METS that could tell."""
-    members = {entry.member.path: entry.member for entry in entries}
-    documents = documents_of(members)
+    documents = documents_of(entry.member.path for entry in entries)
     if not documents:
         raise Rejected("This AIP has no METS that tells originals from copies.", code="dip-no-mets")
+    named = {path for path, _ in documents}
+    members = {entry.member.path: entry.member for entry in entries if entry.member.path in named}
     ref = pinned(aip)
 
     def parts() -> Iterator[tuple[str, Part]]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from perdura.clients.destinations import Destination
 from perdura.clients.inveniordm.records import Records
 from perdura.clients.inveniordm.wire import Wire
 from perdura.outcome import ArchiveView, Package
-from perdura.packages import aip_payload
 from perdura.packages.aip_index import Entry
 from perdura.ports import Ports
 from perdura.premis.model import Event
 from perdura.registry import embargo
-from perdura.steps import dip, landing_page
+from perdura.steps import dip, dip_zip, landing_page
 from perdura.steps.mapping import choose, other
 from perdura.steps.mapping.model import Mapped
 from perdura.steps.publish_body import Facts
+from perdura.steps.publish_sent import Sent
 from perdura.steps.publish_wanted import Wanted, check_keys
 from perdura.steps.stored_package import pinned
 from perdura.storage.runs import Runs
@@ -27,16 +28,13 @@ BESIDE_THE_AIP = ("data/metadata/METS.xml", "manifest-sha512.txt")
 """Files of an AIP that are sent beside it, so that nobody has to fetch it whole to know what is in it."""
 
 
-def entries(aip: Package, ports: Ports) -> list[Entry]:
-    return list(dip.index_of(aip, ports.store)[1]) if aip.index_key else []
-
-
 def files(
-    archive: ArchiveView, aip: Package, destination: Destination, entries: Sequence[Entry], ports: Ports
+    archive: ArchiveView, aip: Package, destination: Destination, entries: Sequence[Entry], ports: Ports, sent: Sent
 ) -> tuple[list[Wanted], tuple[Package, ...], tuple[Event, ...]]:
     """What is sent by the policy of the destination, the DIP that was stored for it, and the event of its making.
 
-    A DIP that was stored before is sent as it is: a record that has it is to be found unchanged.
+    A DIP that was stored before is sent as it is: a record that has it is to be found unchanged. Raises OutOfTime when
+    the next invocation has to go on with it.
     """
     content = dip.content_of(destination, entries)
     if content == "metadata":
@@ -44,23 +42,28 @@ def files(
     if content == "aip":
         return _aip_files(archive, aip, entries, ports), (), ()
     chosen = dip.selected(aip, entries, destination.dip, ports.store)
-    reader = dip.runs(aip, chosen, ports.store)
-    files = [
-        Wanted(each.name, each.entry.member.size, each.entry.member.digests["sha256"], _reading(reader, each.entry))
-        for each in chosen
-    ]
     identity = dip.identity(aip, destination.id, chosen)
     at = archive.step.created_at or ports.clock.now()
     event_id = ports.derived(f"premis/dip {destination.id}")
     made = dip.made_event(event_id, identity, aip.id, destination.id, len(chosen), at)
-    if destination.container == "files" and len(files) <= destination.most_files and check_keys(files) is None:
-        return files, (), (made,)
+    if destination.container == "files" and len(chosen) <= destination.most_files:
+        files = _dip_files(aip, chosen, ports)
+        if check_keys(files) is None:
+            return files, (), (made,)
     name = f"{archive.id}.zip"
     present = archive.package_of_id(identity)
     if present is not None:
         return [_object(present, name, ports)], (), ()
-    package = dip.write_zip(aip, chosen, identity, made, ports)
+    package = dip_zip.write(aip, chosen, identity, made, ports, sent)
     return [_object(package, name, ports)], (package,), (made,)
+
+
+def _dip_files(aip: Package, chosen: Sequence[dip.Chosen], ports: Ports) -> list[Wanted]:
+    reader = dip.runs(aip, chosen, ports.store)
+    return [
+        Wanted(each.name, each.entry.member.size, each.entry.member.digests["sha256"], _reading(reader, each.entry))
+        for each in chosen
+    ]
 
 
 def _aip_files(archive: ArchiveView, aip: Package, entries: Sequence[Entry], ports: Ports) -> list[Wanted]:
@@ -103,7 +106,7 @@ def mapped(archive: ArchiveView, aip: Package, entries: Sequence[Entry], ports: 
     """The description of the record, out of the documents that came with the submission and the registry."""
     found = [other.short_description(archive.metadata, archive.title)]
     ref = pinned(aip)
-    for entry in [entry for entry in entries if _is_metadata(entry)][:METADATA_FILES]:
+    for entry in islice(filter(_is_metadata, entries), METADATA_FILES):
         data = ports.store.read(ref, entry.member.offset, entry.member.size)
         mapped = choose.read(entry.member.path, data)
         if mapped is not None:
@@ -134,14 +137,17 @@ def without_unknown_languages(mapped: Mapped, wire: Wire) -> None:
 
 
 def facts(archive: ArchiveView, aip: Package, entries: Sequence[Entry], ports: Ports) -> Facts:
-    payload = aip_payload.names(entry.member.path for entry in entries)
-    objects = [entry for entry in entries if entry.member.path in payload]
-    size = sum(entry.member.size for entry in objects)
+    formats: set[str] = set()
+    objects = dip.payload(entries)
+    size = 0
+    for each in objects:
+        size += each.entry.member.size
+        formats.update([each.entry.format_name] if each.entry.format_name else ())
     shown = landing_page.access_page(archive, ports)
     return Facts(
         archive=archive,
         aip=aip,
-        formats=sorted({entry.format_name for entry in objects if entry.format_name}),
+        formats=sorted(formats),
         sizes=[f"{len(objects)} files, {size} bytes"] if objects else [],
         preserved_at=archive.step.created_at or ports.clock.now(),
         organisation=ports.settings.organisation,

@@ -16,6 +16,7 @@ from perdura.outcome import ArchiveView, Finding, Package
 from perdura.ports import HeldPlacements, Placed, Ports
 from perdura.premis.model import SUCCESS, Event, Identifier
 from perdura.registry import embargo
+from perdura.steps import dip
 from perdura.steps import publish_content as content
 from perdura.steps.mapping.model import Mapped
 from perdura.steps.publish_access import settle
@@ -64,14 +65,16 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
                 raise
         if known is not None:
             known = shut_first(archive, destination, known, wanted, wire, held, confirm)
-        entries = content.entries(aip, ports)
-        files, packages, events = content.files(archive, aip, destination, entries, ports)
+        entries = dip.entries_of(aip, ports.store)
+        sent = Sent.of_json(package_id(aip), archive.step.checkpoint.get(SENT, {}).get(destination.id))
+        before = sent.to_json()
+        try:
+            files, packages, events = content.files(archive, aip, destination, entries, ports, sent)
+        except OutOfTime:
+            return _unfinished(destination, sent, ((), ()))
         mapped = content.mapped(archive, aip, entries, ports)
         content.without_unknown_languages(mapped, wire)
         facts = content.facts(archive, aip, entries, ports)
-        begun = archive.step.checkpoint.get(SENT, {}).get(destination.id)
-        sent = Sent.of_json(package_id(aip), begun)
-        before = sent.to_json()
         order = Order(
             package=package_id(aip),
             resource=resource_id(archive),

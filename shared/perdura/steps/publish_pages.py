@@ -14,13 +14,12 @@ from dataclasses import dataclass
 
 from perdura.clients.destinations import ACCESS_PAGES, Destination
 from perdura.errors import Broken, Rejected
+from perdura.on_demand import OnDemand
 from perdura.outcome import ArchiveView, Finding, Package
-from perdura.packages import aip_payload
 from perdura.packages.aip_index import Entry
 from perdura.ports import Offer, Ports
 from perdura.premis.model import FAILURE, SUCCESS
 from perdura.steps import dip, landing_page
-from perdura.steps import publish_content as content
 from perdura.steps.publish_decided import is_withdrawn
 from perdura.steps.publish_result import Result, disseminated
 from perdura.steps.stored_package import pinned
@@ -57,11 +56,11 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, ports:
     undone = known is not None and known.state == "withdrawn" and not again
     if undone or is_withdrawn(ACCESS_PAGES, placements.standing(archive.id), ports):
         return _withdrawn()
-    entries = content.entries(aip, ports)
-    offered = offer(aip, entries, destination, ports.store)
-    checked = check(aip, entries, offered, ports.store)
+    decided, chosen = _decided(aip, dip.entries_of(aip, ports.store), destination, ports.store)
+    checked = check(aip, chosen, ports.store)
     if checked.findings:
         return _unreadable(archive, aip, checked, ports)
+    offered = _offer(aip, decided, chosen)
     if not placements.offer(ACCESS_PAGES, archive.id, offered, known if again else None):
         return _withdrawn()
     return _published(archive, aip, offered, checked, ports)
@@ -73,29 +72,37 @@ def _withdrawn() -> Result:
 
 def offer(aip: Package, entries: Sequence[Entry], destination: Destination, store: Store) -> Offer:
     """What the policy of the access pages offers of an AIP; who may have the whole of it may have every file of it."""
+    return _offer(aip, *_decided(aip, entries, destination, store))
+
+
+def _decided(
+    aip: Package, entries: Sequence[Entry], destination: Destination, store: Store
+) -> tuple[str, Sequence[dip.Chosen]]:
+    """What is offered, and the files of it."""
     decided = dip.content_of(destination, entries)
     if decided == "metadata":
-        return Offer(aip.id, decided)
-    if decided == "dip":
-        files = {each.entry.member.path: each.name for each in dip.selected(aip, entries, destination.dip, store)}
-    else:
-        files = aip_payload.names(entry.member.path for entry in entries)
-    size = sum(entry.member.size for entry in entries if entry.member.path in files)
-    return Offer(aip.id, decided, [(name, path) for path, name in files.items()], size)
+        return decided, ()
+    return decided, dip.selected(aip, entries, destination.dip, store) if decided == "dip" else dip.payload(entries)
 
 
-def check(aip: Package, entries: Sequence[Entry], offered: Offer, store: Store) -> Checked:
+def _offer(aip: Package, decided: str, chosen: Sequence[dip.Chosen]) -> Offer:
+    def named(number: int) -> tuple[str, str]:
+        return chosen[number].name, chosen[number].entry.member.path
+
+    size = sum(each.entry.member.size for each in chosen)
+    return Offer(aip.id, decided, OnDemand(len(chosen), named) if chosen else (), size)
+
+
+def check(aip: Package, offered: Sequence[dip.Chosen], store: Store) -> Checked:
     """Read a sample of the offered files by range and compare it with the digests of the index."""
-    paths = {path for _, path in offered.files}
-    wanted = [entry for entry in entries if entry.member.path in paths]
-    chosen = affordable([wanted[position] for position in sorted(sample_positions(len(wanted)))])
+    chosen = affordable([offered[position].entry for position in sorted(sample_positions(len(offered)))])
     ref = pinned(aip)
     wrong = tuple(
         Finding("unreadable-file", "Its bytes are not those of the index.", path=entry.member.path)
         for entry in chosen
         if _sha256(store.stream(ref, entry.member.offset, entry.member.size)) != entry.member.digests["sha256"]
     )
-    return Checked(len(wanted), len(chosen), wrong)
+    return Checked(len(offered), len(chosen), wrong)
 
 
 def sample_positions(members: int) -> frozenset[int]:

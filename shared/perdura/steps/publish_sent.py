@@ -61,6 +61,8 @@ class Sent:
     """Files that the server did not bring when it was asked to fetch them: they are sent."""
     spoilt: dict[str, int] = field(default_factory=dict)
     """How often other bytes than those that were sent lay there after the commit."""
+    zipping: Mapping[str, Any] | None = None
+    """How far the zip is that shall be sent (`dip_zip`)."""
 
     @classmethod
     def of_json(cls, package: str, value: Mapping[str, Any] | None) -> Sent:
@@ -76,6 +78,7 @@ class Sent:
             dict(value.get("awaited", {})),
             set(value.get("unfetched", ())),
             dict(value.get("spoilt", {})),
+            value.get("zipping"),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -86,7 +89,12 @@ class Sent:
             found["begun"] = {"record": begun.record, "key": begun.key, "size": begun.size, **begun.state.to_json()}
         if self.reading is not None:
             found["reading"] = {"key": self.reading.key, **self.reading.state.to_json()}
-        more = {"awaited": dict(self.awaited), "unfetched": sorted(self.unfetched), "spoilt": dict(self.spoilt)}
+        more: dict[str, Any] = {
+            "awaited": dict(self.awaited),
+            "unfetched": sorted(self.unfetched),
+            "spoilt": dict(self.spoilt),
+        }
+        more["zipping"] = self.zipping
         return {**found, **{name: value for name, value in more.items() if value}}
 
     def parts_of(self, record: str, key: str, size: int) -> LongState | None:

@@ -154,8 +154,17 @@ def _announcement(file: Wanted, **more: Any) -> dict[str, Any]:
     return {"key": file.key, "size": file.size, **metadata, **more}
 
 
+def part_size(size: int, wanted: int) -> int:
+    """Bytes of a part of so long a file: what is wanted, and more where that would be too many parts.
+
+    A multiple of `SAVED_AT`, so that the file can be gone on with after every part.
+    """
+    least = max(wanted, -(-size // MOST_PARTS))
+    return -(-least // SAVED_AT) * SAVED_AT
+
+
 def _in_parts(files: Files, record: str, file: Wanted, sending: Sending) -> FileEntry:
-    size = max(sending.part_size, -(-file.size // MOST_PARTS))
+    size = part_size(file.size, sending.part_size)
     count = max(1, -(-file.size // size))
     digest = LongDigest(ALGORITHMS, sending.sent.parts_of(record, file.key, size) or START)
     if digest.offset:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
 
 from perdura.storage.store import ObjectRef, Store
 
@@ -13,13 +15,13 @@ GAP = 1 << 18
 class Runs:
     """Reads pieces of an object that are asked for mostly in ascending order.
 
-    `pieces` are (offset, size) of everything that will be asked for; those that lie close together make up one run,
-    which is one request. A piece out of order is a request of its own. Not safe for several threads.
+    `pieces` are (offset, size) of everything that will be asked for, in that order; those that lie close together make
+    up one run, which is one request. A piece out of order is a request of its own. Not safe for several threads.
     """
 
-    def __init__(self, store: Store, ref: ObjectRef, pieces: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, store: Store, ref: ObjectRef, pieces: Iterable[tuple[int, int]]) -> None:
         self._store, self._ref = store, ref
-        self._ends = _ends(pieces)
+        self._begins, self._ends = _joined(pieces)
         self._stream: Iterator[memoryview] | None = None
         self._position = self._end = 0
         self._rest = memoryview(b"")
@@ -29,12 +31,16 @@ class Runs:
         if size == 0:
             return
         if self._stream is None or not self._position <= offset <= offset + size <= self._end:
-            self._position, self._end = offset, max(self._ends.get(offset, 0), offset + size)
+            self._position, self._end = offset, max(self._end_of_run(offset), offset + size)
             self._stream = self._store.stream(self._ref, offset, self._end - offset)
             self._rest = memoryview(b"")
         for _ in self._take(offset - self._position):
             pass
         yield from self._take(size)
+
+    def _end_of_run(self, offset: int) -> int:
+        run = bisect_right(self._begins, offset) - 1
+        return self._ends[run] if run >= 0 and offset < self._ends[run] else 0
 
     def _take(self, count: int) -> Iterator[memoryview]:
         while count > 0:
@@ -51,16 +57,20 @@ class Runs:
             yield chunk
 
 
-def _ends(pieces: Sequence[tuple[int, int]]) -> dict[int, int]:
-    """Where the run ends that each piece belongs to, by the offset of the piece."""
-    ends: dict[int, int] = {}
-    run: list[int] = []
-    end = 0
-    for offset, size in sorted(piece for piece in pieces if piece[1]):
-        if run and offset - end > GAP:
-            ends.update(dict.fromkeys(run, end))
-            run = []
-        run.append(offset)
-        end = max(end, offset + size)
-    ends.update(dict.fromkeys(run, end))
-    return ends
+def _joined(pieces: Iterable[tuple[int, int]]) -> tuple[array[int], array[int]]:
+    """Where the runs begin, ascending, and where each ends. A piece before its predecessor begins a run of its own."""
+    found: list[tuple[int, int]] = []
+    begin = end = -1
+    for offset, size in pieces:
+        if size == 0:
+            continue
+        if end >= 0 and begin <= offset <= end + GAP:
+            end = max(end, offset + size)
+            continue
+        if end >= 0:
+            found.append((begin, end))
+        begin, end = offset, offset + size
+    if end >= 0:
+        found.append((begin, end))
+    found.sort()
+    return array("Q", (each[0] for each in found)), array("Q", (each[1] for each in found))

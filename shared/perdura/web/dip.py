@@ -37,7 +37,7 @@ def zipped(reading: Reading, archive_id: UUID) -> Response:
     entries = _entries(reading.store, opened.package, f"{archive_id}/", extents)
     tag = _tag(opened.package, entries)
     premis = _premis(opened, tag, len(extents))
-    entries.insert(0, zip_stream.Entry("premis.xml", len(premis), lambda: (premis,)))
+    entries.insert(0, zip_stream.Entry("premis.xml", len(premis), lambda start: (premis[start:],)))
     whole = zip_stream.length(entries)
     tag = f"{tag}-{hashlib.sha256(premis).hexdigest()[:16]}"
     response = Response(mimetype="application/zip")
@@ -85,7 +85,7 @@ def _entries(store: Store, package: AnyRow, root: str, extents: Sequence[Extent 
     reader = Runs(store, ref, [(extent.offset, extent.size) for extent in extents])
 
     def entry(name: str, offset: int, size: int) -> zip_stream.Entry:
-        return zip_stream.Entry(root + name, size, lambda: reader.read(offset, size))
+        return zip_stream.Entry(root + name, size, lambda start: reader.read(offset + start, size - start))
 
     return [entry(extent.name, extent.offset, extent.size) for extent in extents]
 

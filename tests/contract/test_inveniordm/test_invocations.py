@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import os
+import zipfile
 from collections.abc import Callable
-from dataclasses import replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from hashlib import md5, sha256
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
 from perdura.errors import Retryable
-from perdura.outcome import StepState
+from perdura.outcome import ArchiveView, Outcome, StepState
+from perdura.packages.long_digest import SAVED_AT
 from perdura.ports import Standing
 from perdura.steps import publish
+from perdura.steps.publish_transfer import MOST_PARTS, part_size
 from perdura.storage.memory import MemoryStore
+from perdura.storage.uploads import Upload
 from tests.contract.test_inveniordm.fake import TOKENS, Fake
-from tests.contract.test_inveniordm.ports import MemoryPlacements, ports_for, preserved
+from tests.contract.test_inveniordm.ports import Budget, MemoryPlacements, ports_for, preserved
 from tests.contract.test_inveniordm.test_step import FILES, continued, going_on, run, zips
 from tests.contract.test_inveniordm.world import Target
 
@@ -92,3 +99,124 @@ def test_a_record_that_is_shut_is_recorded_once_while_another_destination_is_wai
         archive = going_on(archive, outcome)
         events += [event.type for event in outcome.events]
     assert events == ["policy assignment"]
+
+
+class Killed(BaseException):
+    """The process is gone: nothing in it may catch this."""
+
+
+@dataclass
+class Deadly(Budget):
+    """Like a budget; at its end the process is killed instead of being told."""
+
+    def near(self) -> bool:
+        if super().near():
+            raise Killed
+        return False
+
+
+def zip_policy(access: Callable[..., Path]) -> Path:
+    return access(container="zip")
+
+
+def large(store: MemoryStore) -> ArchiveView:
+    """An Archive whose zip has several parts of the store, with borders of parts within files and between them."""
+    small = {f"small/{number:03}.bin": os.urandom(100_000) for number in range(100)}
+    return preserved(store, {"a.bin": os.urandom(11 * 2**20), **small, "z.bin": os.urandom(9 * 2**20)})
+
+
+@pytest.fixture
+def whole(target: Target, access: Callable[..., Path]) -> tuple[MemoryStore, ArchiveView, bytes]:
+    """Such an Archive, and its zip as it is made without a stop."""
+    store = MemoryStore()
+    archive = large(store)
+    (dip,) = zips(run(target, store, archive, zip_policy(access)))
+    return store, archive, store.read(store.head(dip.bucket, dip.key).ref)
+
+
+@pytest.mark.parametrize("asks", [1, 2])
+def test_a_zip_is_gone_on_with_by_the_next_invocation(
+    target: Target, access: Callable[..., Path], whole: tuple[MemoryStore, ArchiveView, bytes], asks: int
+) -> None:
+    store, archive, expected = whole
+    outcomes, read = continued(target, store, archive, zip_policy(access), MemoryPlacements(), asks=asks)
+    (dip,) = [package for outcome in outcomes for package in zips(outcome)]
+    made = store.read(store.head(dip.bucket, dip.key).ref)
+    assert made == expected
+    assert dip.checksums == {"md5": md5(made).hexdigest(), "sha256": sha256(made).hexdigest()}
+    with zipfile.ZipFile(io.BytesIO(made)) as opened:
+        assert opened.testzip() is None
+    assert outcomes[-1].state is StepState.COMPLETED, outcomes[-1].message
+    making = [outcome for outcome in outcomes if outcome.checkpoint and "zipping" in str(outcome.checkpoint)]
+    assert len(making) == (3 if asks == 1 else 1)
+    assert all(outcome.state is StepState.QUEUED for outcome in making)
+    index = store.head(archive.packages[0].bucket, archive.packages[0].index_key or "").size
+    assert max(read[: len(making)]) < asks * 8 * 2**20 + 2 * 2**20 + 2 * index, read
+
+
+@pytest.mark.parametrize(
+    ("after", "killed_at"), [(0, 1), (0, 2), (0, 3), (1, 1), (1, 2), (2, 1), (0, None), (1, None), (3, None)]
+)
+def test_a_zip_is_the_same_wherever_a_worker_died(
+    target: Target,
+    access: Callable[..., Path],
+    whole: tuple[MemoryStore, ArchiveView, bytes],
+    after: int,
+    killed_at: int | None,
+) -> None:
+    """After so many invocations that ended well one is killed, at its so-manieth part or when it had done all."""
+    store, archive, expected = whole
+    path, placements = zip_policy(access), MemoryPlacements()
+
+    def once(deadline: Budget) -> Outcome:
+        ports = replace(ports_for(store, path, placements, archive.step.id), deadline=deadline)
+        return publish.run(archive, ports, lambda destination: target.wire())
+
+    for _ in range(after):
+        archive = going_on(archive, once(Budget(1)))
+    with suppress(Killed) if killed_at is None else pytest.raises(Killed):
+        once(Deadly(killed_at))
+    outcome = once(Budget())
+    (dip,) = zips(outcome)
+    assert store.read(store.head(dip.bucket, dip.key).ref) == expected
+    assert outcome.state is StepState.COMPLETED, outcome.message
+
+
+def test_a_zip_whose_upload_the_store_gave_up_is_begun_anew(
+    target: Target, access: Callable[..., Path], whole: tuple[MemoryStore, ArchiveView, bytes]
+) -> None:
+    store, archive, expected = whole
+    path, placements = zip_policy(access), MemoryPlacements()
+    ports = replace(ports_for(store, path, placements, archive.step.id), deadline=Budget(1))
+    archive = going_on(archive, publish.run(archive, ports, lambda destination: target.wire()))
+    told = archive.step.checkpoint["sent"]["library"]["zipping"]
+    store.uploads.abort(Upload(ports.settings.bucket_dips, "", told["upload"]))
+    outcome = run(target, store, archive, path, placements)
+    (dip,) = zips(outcome)
+    assert store.read(store.head(dip.bucket, dip.key).ref) == expected
+
+
+def test_a_zip_that_would_be_another_now_is_begun_anew(
+    target: Target, access: Callable[..., Path], whole: tuple[MemoryStore, ArchiveView, bytes]
+) -> None:
+    """The policy, or what the zip tells of its making, changed between two invocations."""
+    store, archive, expected = whole
+    path, placements = zip_policy(access), MemoryPlacements()
+    ports = replace(ports_for(store, path, placements, archive.step.id), deadline=Budget(1))
+    archive = going_on(archive, publish.run(archive, ports, lambda destination: target.wire()))
+    outcome = run(target, store, archive, access(container="zip", dip={"exclude": ["a.bin"]}), placements)
+    (dip,) = zips(outcome)
+    made = store.read(store.head(dip.bucket, dip.key).ref)
+    with zipfile.ZipFile(io.BytesIO(made)) as opened:
+        assert opened.testzip() is None
+        assert len(opened.namelist()) == 102
+    assert len(made) < len(expected)
+
+
+@pytest.mark.parametrize("size", [1, 2**30, 640 * 2**30 + 1, 700 * 2**30 + 12_345, 5 * 2**40])
+@pytest.mark.parametrize("wanted", [2**20, 10**6, 64 * 2**20])
+def test_a_file_of_any_length_can_be_gone_on_with_after_every_part(size: int, wanted: int) -> None:
+    part = part_size(size, wanted)
+    assert part % SAVED_AT == 0
+    assert part >= wanted
+    assert -(-size // part) <= MOST_PARTS

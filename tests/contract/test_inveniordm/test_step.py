@@ -695,9 +695,9 @@ def test_many_files_are_sent_in_several_invocations_and_none_is_read_again(
 
 def test_a_file_in_parts_goes_on_in_the_next_invocation(target: Target, access: Callable[..., Path]) -> None:
     store, placements = MemoryStore(), MemoryPlacements()
-    files = {"big.bin": os.urandom(1_000_000), "small.bin": b"small"}
-    part = 2**18
-    path = access(multipart_above=2**19, part_size=part)
+    part = 2**20
+    files = {"big.bin": os.urandom(4 * part - 1), "small.bin": b"small"}
+    path = access(multipart_above=part, part_size=part)
     outcomes, read = continued(target, store, preserved(store, files), path, placements)
     assert outcomes[-1].state is StepState.COMPLETED, outcomes[-1].message
     assert len(outcomes) >= 4

@@ -32,7 +32,7 @@ def preserved(store: MemoryStore, profile: str) -> Package:
 def offered(aip: Package, store: MemoryStore, **policy: Any) -> Offer:
     """What the access pages offer of it by that policy."""
     destination = Destination(id="access-pages", type="access-pages", **policy)
-    return publish_pages.offer(aip, list(dip.index_of(aip, store)[1]), destination, store)
+    return publish_pages.offer(aip, dip.entries_of(aip, store), destination, store)
 
 
 @pytest.mark.parametrize("profile", ["perdura", "eark"])
@@ -61,7 +61,7 @@ def test_an_aip_whose_files_nobody_can_tell_apart_is_offered_whole_or_not_at_all
     store = MemoryStore()
     aip = preserved(store, "perdura")
     pages = Destination(id="access-pages", type="access-pages")
-    assert publish_pages.offer(aip, [], pages, store) == Offer(aip.id, "aip", [])
+    assert publish_pages.offer(aip, [], pages, store) == Offer(aip.id, "aip")
     with pytest.raises(Rejected, match="has no index"):
         publish_pages.offer(aip, [], pages.model_copy(update={"dip": Choice(exclude=("private/*",))}), store)
 
