@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -21,7 +22,7 @@ from perdura.registry.transitions import DEPOSIT_PIPELINE, ArchiveState
 pytestmark = pytest.mark.stack
 
 
-def put(database: Engine, *, restricted: bool = False, closed: bool = False) -> UUID:
+def put(database: Engine, **more: Any) -> UUID:
     steps = [RebuiltStep(name, position, StepState.COMPLETED) for position, name in enumerate(DEPOSIT_PIPELINE)]
     made = RebuiltArchive(
         id=new_id(),
@@ -30,9 +31,8 @@ def put(database: Engine, *, restricted: bool = False, closed: bool = False) -> 
         state=ArchiveState.COMPLETED,
         pipeline=DEPOSIT_PIPELINE,
         created_at=datetime.now(UTC),
-        restricted=restricted,
-        closed=closed,
         steps=steps,
+        **more,
     )
     with database.begin() as connection:
         insert(connection, made)
@@ -47,30 +47,18 @@ def restricted(database: Engine) -> set[UUID]:
 @pytest.mark.parametrize("withdrawn", [{}, {"library": "spam"}])
 def test_records_on_access_systems_of_others_are_placed_again(database: Engine, withdrawn: dict[str, str]) -> None:
     records = [Placed(name, "published", {"url": f"https://library.example/{name}"}) for name in ("b", "a")]
-    made = RebuiltArchive(
-        id=new_id(),
-        title="A letter",
-        origin="deposit",
-        state=ArchiveState.COMPLETED,
-        pipeline=DEPOSIT_PIPELINE,
-        created_at=datetime.now(UTC),
-        steps=[RebuiltStep(DEPOSIT_PIPELINE[0], 0, StepState.COMPLETED)],
-        placed={"library": records},
-        withdrawn=withdrawn,
-    )
-    with database.begin() as connection:
-        insert(connection, made)
+    archive = put(database, placed={"library": records}, withdrawn=withdrawn)
     placements = RegistryPlacements(database)
-    known = placements.known("library", made.id)
+    known = placements.known("library", archive)
     assert known is not None
     assert (known.record, known.state) == ("a", "withdrawn" if withdrawn else "published")
-    assert placements.records("library", made.id) == ["b", "a"]
+    assert placements.records("library", archive) == ["b", "a"]
     with database.connect() as connection:
         urls = connection.execute(
-            text("SELECT url FROM publication WHERE archive_id = :id"), {"id": made.id}
+            text("SELECT url FROM publication WHERE archive_id = :id"), {"id": archive}
         ).scalars().all()  # fmt: skip
         assert urls == ([] if withdrawn else ["https://library.example/a"])
-        assert published.is_placed_elsewhere(connection, made.id) is not bool(withdrawn)
+        assert published.is_placed_elsewhere(connection, archive) is not bool(withdrawn)
 
 
 def test_only_what_the_rebuild_restricted_is_opened_and_once(database: Engine) -> None:
@@ -110,16 +98,6 @@ def test_what_a_person_restricts_after_a_rebuild_is_not_opened_with_the_rest(dat
 
 
 def test_what_was_decided_to_be_withdrawn_stands_after_a_rebuild(database: Engine) -> None:
-    made = RebuiltArchive(
-        id=new_id(),
-        title="A letter",
-        origin="deposit",
-        state=ArchiveState.COMPLETED,
-        pipeline=DEPOSIT_PIPELINE,
-        created_at=datetime.now(UTC),
-        steps=[RebuiltStep(DEPOSIT_PIPELINE[0], 0, StepState.COMPLETED)],
-        decided=frozenset({"library", None}),
-    )
-    with database.begin() as connection:
-        insert(connection, made)
-        assert set(withdrawals.standing(connection, made.id)) == {"library", None}
+    archive = put(database, decided=frozenset({"library", None}))
+    with database.connect() as connection:
+        assert set(withdrawals.standing(connection, archive)) == {"library", None}

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
@@ -20,6 +17,7 @@ from perdura.steps.publish_sent import AtWork
 from perdura.steps.publish_wanted import Sending
 from tests.contract.test_inveniordm.world import Package, Target, md5s
 from tests.peers.inveniordm.peer import Peer
+from tests.peers.inveniordm.storage import storage
 
 pytestmark = [pytest.mark.peers, pytest.mark.timeout(1800)]
 
@@ -37,31 +35,6 @@ def target(inveniordm: Peer) -> Iterator[Target]:
         yield Target(inveniordm.url, inveniordm.tokens, httpx.HTTPTransport)
     finally:
         inveniordm.restart()
-
-
-@contextmanager
-def storage(port: int, data: bytes) -> Iterator[list[str]]:
-    """A server that gives `data` for every address; the list tells which ones were asked for."""
-    asked: list[str] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            """Keep quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        yield asked
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def stored(wire: Wire, record: str) -> Mapping[str, Any]:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -30,6 +28,7 @@ from perdura.steps.publish_wanted import Sending
 from tests.contract.test_inveniordm.fake import TOKENS, Fake
 from tests.contract.test_inveniordm.world import FILES, Died, Package, Target, file_of, md5s
 from tests.peers.inveniordm.peer import Peer
+from tests.peers.inveniordm.storage import storage
 
 CALLS = 10
 """Requests that a new record of two files takes."""
@@ -445,30 +444,13 @@ def test_a_server_that_may_fetch_does_so_and_another_is_sent_the_bytes(
     inveniordm: Peer, user: str, fetched: bool
 ) -> None:
     """Transfer type F is for superusers of the instance; for everybody else the file is uploaded."""
-    data, asked = os.urandom(300_000), []
-
-    class Storage(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: object) -> None:
-            """Keep quiet."""
-
-    storage = ThreadingHTTPServer(("127.0.0.1", inveniordm.transfer_port), Storage)
-    threading.Thread(target=storage.serve_forever, daemon=True).start()
-    try:
+    data = os.urandom(300_000)
+    with storage(inveniordm.transfer_port, data) as asked:
         package = Package(files={"aip.tar": data}, sending=Sending(fetch=True))
         order = package.order()
         order.files[0].link = lambda: f"http://127.0.0.1:{inveniordm.transfer_port}/aip.tar?signature=secret"
         with Wire(inveniordm.url, inveniordm.tokens[user]) as wire:
             done = Publisher(wire, order, package.note, lambda: None).publish()
             (stored,) = Files(wire).list(done.record.id, draft=False)
-    finally:
-        storage.shutdown()
-        storage.server_close()
     assert stored.md5 == md5s(package.files)["aip.tar"]
     assert bool(asked) is fetched
