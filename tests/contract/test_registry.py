@@ -333,6 +333,18 @@ def test_a_look_that_lasted_too_long_is_not_the_one_that_counts(database: Engine
         assert work.still_waiting(connection, [second]) == {step}
 
 
+def test_a_step_that_is_started_while_it_is_looked_at_waits_for_as_long_as_its_outcome_says(database: Engine) -> None:
+    _, step = _begin(database)
+    now = datetime.now(UTC)
+    _close(database, _start(database, step), Outcome(state=StepState.WAITING, poll_at=now))
+    with database.begin() as connection:
+        assert work.waiting(connection, "ingest", 10)
+    _close(database, _start(database, step), Outcome(state=StepState.WAITING, poll_at=now + timedelta(seconds=5)))
+    with database.connect() as connection:
+        found = connection.execute(text("SELECT poll_at, held_until FROM step WHERE id = :id"), {"id": step}).one()
+    assert (found.poll_at, found.held_until) == (now + timedelta(seconds=5), None)
+
+
 def test_a_step_that_is_to_be_looked_at_at_once_while_it_is_looked_at_comes_up_right_after(database: Engine) -> None:
     _, step = _begin(database)
     later = datetime.now(UTC) + timedelta(hours=1)

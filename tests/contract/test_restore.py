@@ -43,9 +43,9 @@ OWN_NOTES = (
 
 
 @pytest.fixture
-def restore(owner_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Result]:
-    """What `perdura restore` says of a backup for this database; no store answers."""
-    given = {"database_url": owner_url, "s3_endpoint": "http://127.0.0.1:9"}
+def restore(owner_url: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Result]:
+    """What `perdura restore` says of a backup for this database, as its owner; no store answers."""
+    given = {"database_url": database_url, "database_owner_url": owner_url, "s3_endpoint": "http://127.0.0.1:9"}
     monkeypatch.setattr(keeping, "stack_settings", lambda _root: Settings.model_validate(given))
     return lambda: CliRunner().invoke(main, ["restore", str(tmp_path)])
 

@@ -19,7 +19,7 @@ _FORMULA = frozenset("=+-@\t\r")
 
 
 def stream(call: Call, query: ExportQuery) -> Response:
-    """The answer with all Archives that match, as an attachment; read in a transaction of its own while it is sent."""
+    """The answer with all Archives that match, as an attachment; read page by page while it is sent."""
     lines = _csv(_every(call, query)) if query.type == "csv" else _json_lines(_every(call, query))
     media = "text/csv; charset=utf-8; header=present" if query.type == "csv" else "application/x-ndjson"
     response = Response(lines, content_type=media)
@@ -29,9 +29,8 @@ def stream(call: Call, query: ExportQuery) -> Response:
 
 
 def _every(call: Call, query: ExportQuery) -> Iterator[ArchiveSummary]:
-    with call.services.engine.connect() as connection:
-        for row in finding.every(connection, call.principal, query.criteria()):
-            yield presentation.summary(row)
+    for row in finding.every(call.services.engine, call.principal, query.criteria()):
+        yield presentation.summary(row)
 
 
 def _json_lines(archives: Iterator[ArchiveSummary]) -> Iterator[str]:

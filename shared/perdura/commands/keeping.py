@@ -143,7 +143,12 @@ def _tell(line: str) -> None:
 
 
 def _engine(settings: Settings) -> Engine:
-    return create_engine(settings.database_url.get_secret_value(), poolclass=NullPool)
+    return create_engine(_owner(settings), poolclass=NullPool)
+
+
+def _owner(settings: Settings) -> str:
+    """The URL of the owner of the tables: dumping, emptying and putting back is nothing that functions may do."""
+    return (settings.database_owner_url or settings.database_url).get_secret_value()
 
 
 def _buckets(settings: Settings) -> list[str]:
@@ -153,7 +158,7 @@ def _buckets(settings: Settings) -> list[str]:
 
 def _postgres(program: str, settings: Settings, *arguments: str) -> None:
     """Run a program of PostgreSQL on the database of the settings; the password is in nobody's process list."""
-    url = make_url(settings.database_url.get_secret_value())
+    url = make_url(_owner(settings))
     path = _program(program)
     where = {"PGHOST": url.host, "PGPORT": url.port, "PGUSER": url.username, "PGDATABASE": url.database,
              "PGPASSWORD": url.password}  # fmt: skip

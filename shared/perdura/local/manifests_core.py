@@ -16,7 +16,10 @@ KUBERNETES = "1.34"
 """The version whose schemas decide."""
 
 _LIBRARY = "kubernetes_validate"
-_GROUPS = frozenset({"v1", "apps", "autoscaling", "batch", "policy"})
+_GROUPS = frozenset(
+    {"v1", "apps", "autoscaling", "batch", "policy"}
+    | {f"{name}.k8s.io" for name in ("networking", "rbac.authorization", "storage", "scheduling", "discovery", "node")}
+)
 
 
 def known() -> bool:
@@ -35,8 +38,7 @@ def check_core(document: Document) -> Iterator[Finding]:
 
 
 def _is_core(document: Document) -> bool:
-    group = str(document.get("apiVersion", "")).partition("/")[0]
-    return group in _GROUPS or group.endswith(".k8s.io")
+    return str(document.get("apiVersion", "")).partition("/")[0] in _GROUPS
 
 
 def _checked(document: Document, at: str) -> Iterator[Finding]:

@@ -14,8 +14,8 @@ REMOVABLE = frozenset(
     (
         "access_grant", "archive_change", "browser_session", "collection", "collection_member", "credential",
         "daily_change", "harvest_batch", "host_lease", "idempotency_key", "inbox", "job", "job_item", "notice",
-        "offer_file", "outbox", "pipeline", "publication", "publication_lease", "rate_bucket", "sign_in",
-        "subscription", "turn", "turn_share",
+        "offer_file", "outbox", "pipeline", "publication", "publication_lease", "rate_bucket", "search_rebuild",
+        "sign_in", "subscription", "turn", "turn_share",
     )
 )  # fmt: skip
 """Tables whose rows are removed when they are no longer needed, or when a person removes them."""
@@ -32,16 +32,10 @@ LOG = "premis_"
 """What the names of the log's tables begin with; their rights are the log's own (`premis/data/rights.sql`)."""
 
 
-def wanting(connection: Connection) -> bool:
-    """Whether there is a role of the application that was given no rights yet: it was made after the tables."""
-    given = text("SELECT has_table_privilege(CAST(to_regrole(:role) AS oid), 'alembic_version', 'SELECT')")
-    return connection.execute(given, {"role": schema.APPLICATION_ROLE}).scalar() is False
-
-
 def grant(connection: Connection) -> None:
     """Give the role of the application its rights on every table there is; nothing where there is no such role.
 
-    To be run by the owner of the tables, after every migration.
+    To be run by the owner of the tables, whether or not there was a migration: this list may be newer than they are.
     """
     schema.grant(connection)
     role = schema.APPLICATION_ROLE

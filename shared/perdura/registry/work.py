@@ -89,7 +89,7 @@ VIEW = """
 _START = text(f"""
     UPDATE step SET state = 'running', started_at = coalesce(started_at, clock_timestamp()),
         deliveries = deliveries + 1, updated_at = clock_timestamp(), error_code = NULL, error_message = NULL,
-        poll_at = clock_timestamp() + interval '15 minutes', cause = CAST(:cause AS jsonb)
+        poll_at = clock_timestamp() + interval '15 minutes', held_until = NULL, cause = CAST(:cause AS jsonb)
     FROM archive
     WHERE step.id = :step AND archive.id = step.archive_id AND step.state = ANY(:expected)
     RETURNING {VIEW}

@@ -160,12 +160,27 @@ def held_sip(store: Store, objects: list[ObjectInfo], identity: UUID, limits: Li
         ref = pinned.ref
         package = _sip(ref, ref.key, pinned.size, identity, ref.version_id, ref.etag)
         return _examined(HeldSip(package, pinned.modified), StoredObject(store, ref, pinned.size), limits)
-    folders = {"/".join(info.ref.key.split("/")[:2]) + "/" for info in objects}
-    prefix = max(folders, key=lambda each: (not each.split("/")[1].startswith("light"), each))
+    prefix = newest_folder(info.ref.key for info in objects)
     size = sum(info.size for info in objects if info.ref.key.startswith(prefix))
     package = _sip(objects[0].ref, prefix, size, identity, None, None)
     modified = max((info.modified for info in objects if info.modified), default=None)
     return _examined(HeldSip(package, modified), StoredPrefix(store, package.bucket, prefix), limits)
+
+
+def newest_folder(keys: Iterable[str]) -> str:
+    """The folder of an Archive that has its newest unpacked SIP: a bag that has its files before one that has not.
+
+    Beside SIPs lie what was noted of transfers and verifications, and what else was harvested.
+    """
+    given = [tuple(key.split("/", 2)) for key in keys]
+    bags = {parts[:2] for parts in given if parts[-1].rpartition("/")[2] == "bagit.txt"} or {each[:2] for each in given}
+    archive, name = max(bags, key=lambda each: (not each[1].startswith("light"), _generation(each[1])))
+    return f"{archive}/{name}/"
+
+
+def _generation(folder: str) -> tuple[str, int]:
+    kind, _, number = folder.partition("-")
+    return kind, int(number) if number.isdecimal() else 1
 
 
 def _sip(ref: ObjectRef, key: str, size: int, identity: UUID, version_id: str | None, etag: str | None) -> Package:

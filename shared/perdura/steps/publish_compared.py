@@ -105,6 +105,6 @@ def _not_too_long(keys: set[str], sending: Sending) -> None:
     if late:
         raise Broken(
             f"The access system has told no MD5 of {', '.join(late[:5])} for {LONGEST.days} day: its background tasks "
-            "do not seem to run. What was sent is there, and was not published.",
+            "do not seem to run. What was sent is there.",
             code="access-system-tells-no-md5",
         )

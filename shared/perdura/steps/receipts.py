@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
+from perdura.errors import NotStored
 from perdura.packages.receipt import from_bytes, to_bytes
 from perdura.ports import Ports
 
@@ -19,9 +21,10 @@ class Receipts:
         self._store, self._bucket = ports.store, ports.settings.bucket_sips
 
     def earlier(self) -> Iterator[tuple[int, Mapping[str, bytes]]]:
-        """Member index and digests of what earlier invocations put down."""
+        """Member index and digests of what earlier invocations put down; what is lost of it has to be read again."""
         for key in self._keys:
-            yield from from_bytes(self._store.read(self._store.head(self._bucket, key).ref))
+            with suppress(NotStored):
+                yield from from_bytes(self._store.read(self._store.head(self._bucket, key).ref))
 
     def put_down(self) -> tuple[str, ...]:
         """Store what was found; gives the keys of all receipts."""

@@ -116,18 +116,12 @@ def _everything(visit: Visit, archive_id: UUID) -> dict[str, Any]:
             for step in steering.more_steps(record.archive.pipeline)
             if step != "notify" or archive.source is not None
         ],
-        "restrictable": _restrictable(visit, record.archive),
+        "restrictable": access.may_decide(
+            visit.connection, visit.principal, archive.id, restricted=not archive.restricted
+        ),
         "withdrawal_reasons": REASONS,
         "premis_url": visit.services.settings.premis_url,
     }
-
-
-def _restrictable(visit: Visit, archive: AnyRow) -> bool:
-    """Whether the visitor may decide who sees it: both ways, or, of their own, restrict it."""
-    if visit.principal.may(Permission.OPERATE):
-        return True
-    may = visit.principal.may(Permission.DEPOSIT) and not archive.restricted
-    return may and archives.is_from(visit.connection, visit.principal, archive.id)
 
 
 def act(visit: Visit, archive_id: UUID, act: str) -> Response:

@@ -5,13 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from uuid import UUID
 
-from sqlalchemy import select
-
-from perdura.accounts.rights import visible_collections
 from perdura.api.models.archives import ArchiveFilter
 from perdura.api.problems import FieldError, Problem
 from perdura.api.queries import collections
-from perdura.registry.tables import Collection
 from perdura.web.visit import Visit
 
 OFFERED = 200
@@ -20,8 +16,7 @@ OFFERED = 200
 
 def offered(visit: Visit) -> list[str]:
     """Names of collections that may be chosen, the first ones."""
-    names = select(Collection.name).where(visible_collections(visit.principal)).order_by(Collection.name)
-    return list(visit.connection.execute(names.limit(OFFERED)).scalars())
+    return collections.names(visit.connection, visit.principal, limit=OFFERED)
 
 
 def of_filter(visit: Visit, narrowed: ArchiveFilter) -> str:

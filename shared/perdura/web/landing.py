@@ -122,7 +122,7 @@ def as_linkset(reading: Reading, archive_id: UUID) -> Response:
 def as_premis(reading: Reading, archive_id: UUID) -> Response:
     """What happened to the Archive, as PREMIS 3.0 XML."""
     _, description = door.known(reading, archive_id)
-    body = b"".join(events.premis_document(archive_id, events.every(reading.connection, archive_id)))
+    body = b"".join(events.premis_document(archive_id, events.every(reading.connection.engine, archive_id)))
     response = Response(body, mimetype="application/xml")
     response.headers["Link"] = signposting.of_metadata(description)
     return response

@@ -45,14 +45,16 @@ def _environment() -> Environment:
 def render(name: str, **context: Any) -> str:
     """The template `name` with these variables.
 
-    Characters that turn the direction of what follows are shown as what they are: no name reads as another.
+    Characters that turn the direction of what follows are shown as what they are: no name reads as another. In the
+    fields of forms they stay, for those are sent back.
     """
     return _TURNING.sub(_shown, _environment().get_template(name).render(context))
 
 
-_TURNING = re.compile("[\u202a-\u202e\u2066-\u2069]")
-"""Embeddings, overrides and isolates of the Unicode Bidirectional Algorithm (UAX #9, section 2)."""
+_TURNING = re.compile('value="[^"]*"|<textarea.*?</textarea>|[\u202a-\u202e\u2066-\u2069]', re.DOTALL)
+"""Embeddings, overrides and isolates of the Unicode Bidirectional Algorithm (UAX #9, section 2); what a form sends back
+as it is stands before them, to be passed over."""
 
 
-def _shown(turning: re.Match[str]) -> str:
-    return f"[U+{ord(turning[0]):04X}]"
+def _shown(found: re.Match[str]) -> str:
+    return found[0] if len(found[0]) > 1 else f"[U+{ord(found[0]):04X}]"

@@ -11,6 +11,7 @@ from werkzeug.test import Client
 
 from perdura.accounts.principals import LOCAL_ADMINISTRATOR
 from perdura.accounts.tables import Account
+from perdura.local.postgres import FUNCTIONS_ROLE
 from perdura.metadata import Base
 from tests.contract.test_api.world import World
 
@@ -27,8 +28,16 @@ def engine(postgres_url: str, _template: str) -> Iterator[Engine]:
     engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def functions(engine: Engine) -> Iterator[Engine]:
+    """An engine on the same database with the rights of a function."""
+    made = create_engine(engine.url.set(username=FUNCTIONS_ROLE))
+    yield made
+    made.dispose()
+
+
 @pytest.fixture
-def world(engine: Engine) -> World:
+def world(engine: Engine, functions: Engine) -> World:
     """An installation whose registry is empty; the log keeps its events, for it takes none back."""
     with engine.begin() as connection:
         names = [table.name for table in Base.metadata.sorted_tables if not table.name.startswith("premis_")]
@@ -39,7 +48,7 @@ def world(engine: Engine) -> World:
                 roles=["administrator"],
             )
         )  # fmt: skip
-    return World(engine)
+    return World(functions)
 
 
 @pytest.fixture

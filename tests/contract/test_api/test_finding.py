@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 from werkzeug.test import Client
 
@@ -170,7 +171,7 @@ RESTRICTED_REALLY = """
 """
 
 
-def test_what_is_restricted_is_counted_apart_whatever_happens_at_once(world: World) -> None:
+def test_what_is_restricted_is_counted_apart_whatever_happens_at_once(world: World, engine: Engine) -> None:
     ids = [world.archive(state="running", restricted=number % 2 == 0) for number in range(4)]
     changes = [
         "UPDATE archive SET restricted = NOT restricted WHERE id = :id",
@@ -207,12 +208,12 @@ def test_what_is_restricted_is_counted_apart_whatever_happens_at_once(world: Wor
             return list(connection.execute(text(query)).all())
 
     assert read(RESTRICTED_DAYS) == read(RESTRICTED_REALLY) != []
-    with world.engine.begin() as connection:
+    with engine.begin() as connection:
         connection.execute(text("SELECT archive_index_rebuild()"))
     assert read(RESTRICTED_DAYS) == read(RESTRICTED_REALLY)
 
 
-def test_an_index_made_anew_is_the_same(world: World, named: dict[str, str]) -> None:
+def test_an_index_made_anew_is_the_same(world: World, engine: Engine, named: dict[str, str]) -> None:
     queries = ("SELECT * FROM archive_index ORDER BY archive_id", "SELECT * FROM package_format ORDER BY 1, 2")
 
     def read() -> list[Any]:
@@ -220,7 +221,7 @@ def test_an_index_made_anew_is_the_same(world: World, named: dict[str, str]) -> 
             return [connection.execute(text(query)).all() for query in queries]
 
     before = read()
-    with world.engine.begin() as connection:
+    with engine.begin() as connection:
         connection.execute(text("SELECT archive_index_rebuild()"))
     assert read() == before
 

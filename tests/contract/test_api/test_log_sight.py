@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.engine import Engine
 from werkzeug.test import Client
 from werkzeug.wrappers import Request
 
@@ -36,9 +37,9 @@ def log_of(world: World) -> Client:
 
 
 @pytest.fixture
-def secret(world: World) -> UUID:
+def secret(world: World, engine: Engine) -> UUID:
     """A restricted Archive of two events, beside an open one of three; nothing else is shown."""
-    with world.engine.begin() as connection:
+    with engine.begin() as connection:
         heads = "premis_event, premis_object, premis_agent_link, premis_count, premis_count_delta"
         connection.exec_driver_sql(f"TRUNCATE {heads}")
     world.premis(world.archive(), "ingestion", "fixity check", "replication")

@@ -259,3 +259,12 @@ def test_no_name_reads_as_another_by_turning_its_direction(world: World, person:
         page = _get(person, address)
         assert not re.search("[\u202a-\u202e\u2066-\u2069]", page)
         assert ("invoice[U+202E]fdp.exe" in page) or "photo[U+2067]gpj.exe" in page
+
+
+def test_what_a_form_sends_back_is_what_it_was_given(world: World, person: Client) -> None:
+    """Isolates are legitimate in Hebrew and Arabic: shown in text, left alone in fields."""
+    name = "\u2067אוסף\u2069"
+    collection = world.collection(name=name)
+    page = _get(person, f"/collections/{collection}")
+    assert f'value="{name}"' in page
+    assert "[U+2067]אוסף" in page

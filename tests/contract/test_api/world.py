@@ -12,7 +12,8 @@ from typing import Any
 from uuid import UUID
 
 import flask
-from sqlalchemy import delete, event, insert, select
+from sqlalchemy import delete, event, func, insert, select
+from sqlalchemy.dialects.postgresql import insert as insert_or_update
 from sqlalchemy.engine import Engine
 from werkzeug.test import Client, TestResponse
 from werkzeug.wrappers import Response
@@ -246,15 +247,10 @@ class World:
         """Take an Archive off the access pages, for the reason that `details` give."""
         with self.engine.begin() as connection:
             connection.execute(delete(Publication).where(Publication.archive_id == archive_id))
-            connection.execute(delete(Placement).where(Placement.archive_id == archive_id))
+            noted = {"record_id": str(archive_id), "state": "withdrawn", "details": details, "updated_at": func.now()}
+            placement = insert_or_update(Placement).values(destination="access-pages", archive_id=archive_id, **noted)
             connection.execute(
-                insert(Placement).values(
-                    destination="access-pages",
-                    archive_id=archive_id,
-                    record_id=str(archive_id),
-                    state="withdrawn",
-                    details=details,
-                )
+                placement.on_conflict_do_update(index_elements=["destination", "archive_id"], set_=noted)
             )
 
     def premis(self, archive_id: UUID, *types: str) -> None:

@@ -186,6 +186,7 @@ def test_settings_exist(base: list[Document]) -> None:
 HOLDERS = {
     "perdura-owner": {"migration"},
     "perdura-administration": {"registry", "premis"},
+    "perdura-sign-in": {"registry"},
     "perdura-log-keys": {"relay"},
     "perdura-credential-keys": {"registry", "harvest", "relay"},
     "perdura-passes": {"registry", "access"},

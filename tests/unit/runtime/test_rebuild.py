@@ -14,7 +14,7 @@ from perdura.registry.rebuilt import AFTER_LOST_ATTEMPTS
 from perdura.registry.transitions import ArchiveState
 from perdura.runtime.rebuild import as_archive
 from perdura.runtime.rebuild_history import History, history
-from perdura.runtime.rebuild_objects import HeldAip, HeldSip, oldest_first
+from perdura.runtime.rebuild_objects import HeldAip, HeldSip, newest_folder, oldest_first
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 ARCHIVE, AIP, SIP = UUID("01a2209a-854c-70c4-8d5a-5f0f6d9b9640"), uuid4(), uuid4()
@@ -202,3 +202,17 @@ def test_aips_are_ordered_by_the_instant_whatever_offset_their_clock_had() -> No
     made = [datetime.fromisoformat(time) if time else None for time in times]
     aips = [HeldAip(package(PackageKind.AIP, uuid4()), [], time) for time in made]
     assert [aip.created for aip in oldest_first(reversed(aips))] == made
+
+
+@pytest.mark.parametrize(
+    ("keys", "folder"),
+    [
+        (["a/sip/bagit.txt", "a/sip-2/bagit.txt", "a/sip-10/bagit.txt"], "a/sip-10/"),
+        (["a/light/bagit.txt", "a/completed/bagit.txt"], "a/completed/"),
+        (["a/sip/bagit.txt", "a/sip/data/x", "a/verification/s/first-0000", "a/receipts/1/0"], "a/sip/"),
+        (["a/bic/1/bagit.txt", "a/verification/s/0"], "a/bic/"),
+        (["a/light/bagit.txt", "a/verification/s/0"], "a/light/"),
+    ],
+)
+def test_the_newest_bag_is_the_sip_and_never_what_was_noted_beside_it(keys: list[str], folder: str) -> None:
+    assert newest_folder(keys) == folder

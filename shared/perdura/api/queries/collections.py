@@ -57,3 +57,9 @@ def named(connection: Connection, principal: Principal, name: str) -> AnyRow | N
     return connection.execute(
         select(Collection.__table__).where(Collection.name == name, visible_collections(principal))
     ).one_or_none()
+
+
+def names(connection: Connection, principal: Principal, *, limit: int) -> list[str]:
+    """The first names, in order, of the collections that the principal may see."""
+    statement = select(Collection.name).where(visible_collections(principal)).order_by(Collection.name).limit(limit)
+    return list(connection.execute(statement).scalars())

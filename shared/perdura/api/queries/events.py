@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
 
 from perdura.premis import log
 from perdura.premis.log import Stored
@@ -20,10 +20,12 @@ def page(connection: Connection, archive_id: UUID, *, limit: int, after: int = 0
     return log.events_of(connection, archive_id=archive_id, limit=limit, after=after)
 
 
-def every(connection: Connection, archive_id: UUID) -> Iterator[Event]:
-    """All events that name the Archive, in the order of logging."""
+def every(engine: Engine, archive_id: UUID) -> Iterator[Event]:
+    """All events that name the Archive, in the order of logging; no connection is held while they are sent."""
     after = 0
-    while found := page(connection, archive_id, limit=_PAGE, after=after):
+    while True:
+        with engine.connect() as connection:
+            found = page(connection, archive_id, limit=_PAGE, after=after)
         yield from (stored.event for stored in found)
         if len(found) < _PAGE:
             return

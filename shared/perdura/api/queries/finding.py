@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from uuid import UUID
 
 from sqlalchemy import Select, func, select, tuple_, union_all
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
 
 from perdura.accounts.principals import Principal
 from perdura.accounts.rights import visible_where
@@ -96,10 +96,12 @@ def only_visible(statement: Selection, principal: Principal) -> Selection:
     return statement.where(visible_where(principal, ArchiveIndex.restricted, ArchiveIndex.archive_id))
 
 
-def every(connection: Connection, principal: Principal, criteria: Criteria, *, at_once: int = 1000) -> Iterator[AnyRow]:
-    """All matching Archives, newest first, a page at a time."""
+def every(engine: Engine, principal: Principal, criteria: Criteria, *, at_once: int = 1000) -> Iterator[AnyRow]:
+    """All matching Archives, newest first, a page at a time; no connection is held while they are sent."""
     after: After | None = None
-    while rows := page(connection, principal, criteria, limit=at_once, after=after):
+    while True:
+        with engine.connect() as connection:
+            rows = page(connection, principal, criteria, limit=at_once, after=after)
         yield from rows
         if len(rows) < at_once:
             return

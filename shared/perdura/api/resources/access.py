@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 
-from perdura.accounts.principals import Permission
+from perdura.accounts.principals import Permission, Principal
 from perdura.api import links
 from perdura.api.models.access import (
     EmbargoAnswer,
@@ -152,11 +152,9 @@ def set_restriction(call: Call, archive_id: UUID, body: RestrictionRequest) -> R
     open it.
     """
     seen(call, archive_id)
-    if not call.principal.may(Permission.OPERATE):
-        if not body.restricted:
-            raise Problem(403, "Only who may operate can open an Archive.", "forbidden")
-        if not archives.is_from(call.connection, call.principal, archive_id):
-            raise Problem(403, "Only who handed it in, or may operate, can restrict it.", "forbidden")
+    if not may_decide(call.connection, call.principal, archive_id, restricted=body.restricted):
+        refused = "restrict it: it was handed in by another" if body.restricted else "open an Archive"
+        raise Problem(403, f"Without the right to operate you cannot {refused}.", "forbidden")
     decided = restriction.decide(
         call.connection, archive_id, restricted=body.restricted, reason=body.reason, by=_authorizer(call)
     )
@@ -164,6 +162,14 @@ def set_restriction(call: Call, archive_id: UUID, body: RestrictionRequest) -> R
     elsewhere = archives.published_elsewhere(call.connection, archive_id)
     steps = _carried(call, archive_id) if decided else []
     return RestrictionAnswer(archive=archive_id, restricted=body.restricted, published=elsewhere, steps=steps)
+
+
+def may_decide(connection: Connection, principal: Principal, archive_id: UUID, *, restricted: bool) -> bool:
+    """Whether somebody may restrict an Archive, or open it: both who may operate, the one whoever made it."""
+    if principal.may(Permission.OPERATE):
+        return True
+    may = restricted and principal.may(Permission.DEPOSIT)
+    return may and archives.is_from(connection, principal, archive_id)
 
 
 def _authorizer(call: Call) -> Identifier:

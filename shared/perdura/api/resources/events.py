@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
 
@@ -15,7 +14,6 @@ from perdura.api.models.archives import EventPage, EventQuery, EventSearch, Foun
 from perdura.api.operations import Call, Section
 from perdura.api.queries import events, premis_search
 from perdura.api.sight import seen
-from perdura.premis.model import Event
 from perdura.premis.query import Filter
 
 section = Section("Events")
@@ -31,7 +29,7 @@ def list_events(call: Call, archive_id: UUID, query: EventQuery) -> EventPage:
     """
     seen(call, archive_id)
     if query.format == "premis" or _wants_xml(call):
-        whole = events.premis_document(archive_id, _every(call, archive_id))
+        whole = events.premis_document(archive_id, events.every(call.services.engine, archive_id))
         return Response(whole, mimetype=PREMIS_XML)  # type: ignore[return-value]
     after = cursors.decode_sequence(query.cursor) if query.cursor is not None else 0
     found = events.page(call.connection, archive_id, limit=query.limit + 1, after=after)
@@ -40,12 +38,6 @@ def list_events(call: Call, archive_id: UUID, query: EventQuery) -> EventPage:
         items=[presentation.event(stored) for stored in shown],
         next=cursors.encode_sequence(shown[-1].sequence) if len(found) > query.limit else None,
     )
-
-
-def _every(call: Call, archive_id: UUID) -> Iterator[Event]:
-    """All events of an Archive, read in a transaction of its own while they are sent."""
-    with call.services.engine.connect() as connection:
-        yield from events.every(connection, archive_id)
 
 
 @section.get("/events", permission=Permission.READ)
