@@ -31,6 +31,7 @@ def told_together(
     """
     told: dict[str, Told] = {}
     failures, said = 0, "it is not in the answer"
+    last: PerduraError | None = None
     left = deque([items] if items else [])
     while left and failures < FAILURES:
         if told and failures and deadline is not None and deadline.near():
@@ -41,12 +42,12 @@ def told_together(
         try:
             told |= ask(part)
         except PerduraError as error:
-            failures, said = failures + 1, error.message
+            failures, said, last = failures + 1, error.message, error
             over = not spoilt(error) or (deadline is not None and deadline.near())
-            if not told and (over or failures >= IN_VAIN or len(items) == 1):
-                raise
-            if over:
+            if over or (not told and failures >= IN_VAIN):
                 break
             half = len(part) // 2
             left.extend(each for each in (part[:half], part[half:]) if half and each)
+    if last is not None and not told:
+        raise last
     return {item: told[item] if item in told else untold(item, said) for item in items}

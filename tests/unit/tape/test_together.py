@@ -49,3 +49,12 @@ def test_of_many_that_spoil_an_answer_those_beside_them_may_wait_but_not_all(man
     told = {int(item) for item, said in found.items() if said == "told"}
     assert told
     assert not told & bad
+
+
+@pytest.mark.parametrize("many", range(1, 12))
+def test_a_server_that_errs_at_everything_is_at_fault_however_few_are_asked_for(many: int) -> None:
+    def ask(part: Sequence[str]) -> Mapping[str, str]:
+        raise UpstreamUnavailable(f"500 for {len(part)}")
+
+    with pytest.raises(UpstreamUnavailable):
+        told_together(ITEMS[:many], ask, lambda item, why: why, lambda error: True)
