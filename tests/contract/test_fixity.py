@@ -323,8 +323,3 @@ def test_many_objects_are_read_over_many_invocations(bench: Bench, monkeypatch: 
     assert bench.step().state == "completed"
     assert len(made) > 2
     assert len(list(bench.world.store.list("perdura-sips", f"{archive}/verification/"))) > 1
-
-
-def test_a_receipt_of_ours_that_is_lost_condemns_no_copy(bench: Bench) -> None:
-    receipts = Receipts("v/first-", ("v/first-0000",), bench.ports)
-    assert list(receipts.earlier()) == []

@@ -98,9 +98,9 @@ def test_without_such_a_decision_the_word_of_the_source_holds(database: Engine) 
     assert _one(database, "SELECT restricted FROM archive WHERE id = :id", id=archive) is True
 
 
-def test_upgrading_twice_changes_nothing(database: Engine) -> None:
-    migrate.upgrade(database)
-    with database.connect() as connection:
+def test_upgrading_twice_changes_nothing(owner: Engine) -> None:
+    migrate.upgrade(owner)
+    with owner.connect() as connection:
         assert migrate.current(connection) == migrate.HEAD
 
 
