@@ -32,6 +32,8 @@ _METADATA = frozenset(
 )  # fmt: skip
 """Fields of ObjectMeta; a cluster drops any other without a word, or refuses it where it is told to be strict."""
 _DIGEST = re.compile(r"@sha256:[0-9a-f]{64}\Z")
+_NO_DIGEST = "@sha256:" + 64 * "0"
+PLACEHOLDER = "the digest is a placeholder: name your own image"
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?)([a-zA-Z]*)\Z")
 _UNITS = {
     "": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12,
@@ -64,9 +66,12 @@ def lint_document(document: Document) -> Iterator[Finding]:
                     yield lint("spec.ceOverrides.extensions", f"{name}: CloudEvents attribute names are lower case")
 
 
-def pinned(image: object) -> bool:
-    """Whether an image is named by its digest, so that what was checked is what runs."""
-    return bool(_DIGEST.search(str(image or "")))
+def lint_image(image: object, path: str) -> Iterator[Finding]:
+    """An image is named by its digest, so that what was checked is what runs; ours have none until one is built."""
+    if not _DIGEST.search(str(image or "")):
+        yield lint(path, "not pinned by a sha256 digest")
+    elif str(image).endswith(_NO_DIGEST):
+        yield lint(path, PLACEHOLDER)
 
 
 def lint_bundle(documents: Sequence[Document]) -> Iterator[tuple[Document, Finding]]:
@@ -128,8 +133,7 @@ def _pod(document: Document) -> Iterator[Finding]:
 
 
 def _container(container: Values, path: str, secrets: set[Any]) -> Iterator[Finding]:
-    if not pinned(container.get("image")):
-        yield lint(f"{path}.image", "not pinned by a sha256 digest")
+    yield from lint_image(container.get("image"), f"{path}.image")
     resources = container.get("resources") or {}
     limits = resources.get("limits") or {}
     for name, requested in (resources.get("requests") or {}).items():

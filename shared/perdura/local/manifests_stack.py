@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from perdura.local.manifests_findings import Finding, lint
 from perdura.local.manifests_kustomize import Document
-from perdura.local.manifests_lint import pinned
+from perdura.local.manifests_lint import lint_image
 from perdura.local.manifests_schema import STACK
 
 
@@ -25,7 +25,6 @@ def check_stack(document: Document) -> Iterator[Finding]:
         path = f"functions.{name}"
         if not isinstance(function, Mapping):
             continue
-        if not pinned(function.get("image")):
-            yield lint(f"{path}.image", "not pinned by a sha256 digest")
+        yield from lint_image(function.get("image"), f"{path}.image")
         if function.get("readonly_root_filesystem") is not True:
             yield lint(f"{path}.readonly_root_filesystem", "the container may write to its own files")

@@ -20,7 +20,7 @@ from perdura.local.manifests_kustomize import BadManifest, read_documents, rende
 from perdura.local.manifests_schema import read_schemas
 from tests.shared_data import reference_data
 
-DIGEST = "@sha256:" + "0" * 64
+DIGEST = "@sha256:" + "1" * 64
 SERVICE: dict[str, Any] = {
     "apiVersion": "serving.knative.dev/v1",
     "kind": "Service",
@@ -95,6 +95,7 @@ POD = "spec.template.spec"
     ("path", "value", "expected"),
     [
         (f"{POD}.containers.0.image", "fn:latest", "image"),
+        (f"{POD}.containers.0.image", "fn@sha256:" + "0" * 64, "image"),
         (f"{POD}.containers.0.securityContext", {}, "runAsNonRoot"),
         (f"{POD}.containers.0.readinessProbe", {"httpGet": {"port": 9000}}, "readinessProbe.httpGet.port"),
         (
