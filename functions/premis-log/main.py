@@ -35,7 +35,7 @@ def record(surroundings: Environment, event: CloudEvent) -> Sequence[CloudEvent]
         faults.reach("after-effect")
     faults.reach("after-commit")
     if lost:
-        metrics.add(metrics.DEAD_LETTERS, type=event.type if event.type in CATALOGUE else "other")
+        metrics.add(metrics.DEAD_LETTERS, type=event.type if event.type in CATALOGUE else metrics.OTHER)
     return told
 
 

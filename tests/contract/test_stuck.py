@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from perdura.cloudevents.message import CloudEvent
 from perdura.ids import new_id
 from perdura.outcome import Outcome, StepState
-from perdura.registry import archives, deposits, duties, turns, work
+from perdura.registry import archives, deposits, duties, inbox, turns, work
 from perdura.runtime import metrics, queues
 
 pytestmark = pytest.mark.stack
@@ -76,6 +76,38 @@ def test_what_the_watchdog_asks_for_again_has_not_got_on(state: str, database: E
         with database.begin() as connection:
             assert len(duties.ask_again(connection, "/relay")) == 1
         assert age(database, state) >= HOURS
+
+
+def test_a_step_that_is_worked_on_is_not_asked_for_until_its_claim_is_free(database: Engine) -> None:
+    step = queued(database)
+    event = CloudEvent(id=str(new_id()), source="/t", type="t", data={})
+    with database.connect() as worker, worker.begin():
+        assert inbox.claim(worker, "ingest", event, f"{inbox.STEP}{step}") is inbox.Claim.OURS
+        begun(database, step)
+        for _ in range(3):
+            overdue(database, step)
+            with database.begin() as connection:
+                assert duties.ask_again(connection, "/relay") == []
+    overdue(database, step)
+    with database.begin() as connection:
+        assert len(duties.ask_again(connection, "/relay")) == 1
+
+
+def test_a_step_is_counted_as_blocked_until_a_person_deals_with_it(database: Engine) -> None:
+    def blocked() -> list[float]:
+        with database.connect() as connection:
+            found = queues.waiting(connection)
+        return [
+            number for metric, labels, number in found if metric is metrics.STEPS_OPEN and "blocked" in labels.values()
+        ]
+
+    started = begun(database, queued(database))
+    assert blocked() == []
+    close(database, started, Outcome(StepState.BLOCKED, error_code="store-unavailable", message="It is away."))
+    assert blocked() == [1]
+    with database.begin() as connection:
+        archives.retry(connection, started.archive.id)
+    assert blocked() == []
 
 
 def test_a_step_that_is_begun_again_and_again_and_fails_has_not_got_on(database: Engine) -> None:

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, text
 from perdura.cloudevents.build import build, from_carried
 from perdura.cloudevents.catalogue import request_type
 from perdura.cloudevents.message import CloudEvent
-from perdura.registry import outbox
+from perdura.registry import inbox, outbox
 
 _DUE = text("""
     INSERT INTO heartbeat (duty, done_at)
@@ -33,14 +33,17 @@ POLLED = frozenset({"archive", "preserve"})
 """Steps whose function polls them in bulk at its own ticks (ADR 3)."""
 
 _STUCK = text("""
-    UPDATE step SET poll_at = clock_timestamp()
-        + least(interval '5 minutes', interval '10 seconds' * power(2, least(deliveries, 8)))
-    WHERE id IN (
+    WITH due AS MATERIALIZED (
         SELECT id FROM step WHERE poll_at <= clock_timestamp() AND (state IN ('queued', 'running')
             OR (state = 'waiting' AND name <> ALL(CAST(:polled AS text[]))))
         ORDER BY poll_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ), claims AS MATERIALIZED (
+        SELECT id, pg_try_advisory_xact_lock(hashtextextended(:key || id, 0)) AS free FROM due
     )
-    RETURNING id, archive_id, name, attempt, deliveries, cause, poll_at
+    UPDATE step SET poll_at = clock_timestamp()
+        + least(interval '5 minutes', interval '10 seconds' * power(2, least(deliveries, 8)))
+    FROM claims WHERE step.id = claims.id
+    RETURNING step.id, archive_id, name, attempt, deliveries, cause, poll_at, free
 """)
 
 
@@ -49,10 +52,11 @@ def ask_again(connection: Connection, source: str, limit: int = 100) -> list[Clo
 
     Waiting steps that no tick polls in bulk are asked for again when their time has come.
 
-    Asking for a step that is being worked on is harmless: the claim of the inbox sends the second worker away.
+    A step whose claim is held is being worked on, for hours where a Job does it: it is not asked for. Asking would be
+    harmless, for the claim sends the second worker away, but the broker would give that request up as a dead letter.
     """
     now = datetime.now(UTC)
-    stuck = connection.execute(_STUCK, {"limit": limit, "polled": sorted(POLLED)})
+    stuck = connection.execute(_STUCK, {"limit": limit, "polled": sorted(POLLED), "key": inbox.STEP})
     events = [
         build(
             request_type(row.name),
@@ -64,6 +68,7 @@ def ask_again(connection: Connection, source: str, limit: int = 100) -> list[Clo
             key=("again", row.id, row.poll_at),
         )
         for row in stuck
+        if row.free
     ]
     if events:
         outbox.write(connection, events)

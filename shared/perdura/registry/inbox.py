@@ -22,6 +22,9 @@ class Claim(StrEnum):
     FINISHED = "finished"
 
 
+STEP = "step "
+"""What the key of a claim on a step begins with; its id follows."""
+
 _CLAIM = text("""
     SELECT EXISTS (SELECT FROM inbox WHERE consumer = :consumer AND source = :source AND id = :id) AS finished,
            pg_try_advisory_xact_lock(hashtextextended(:key, 0)) AS locked

@@ -173,6 +173,7 @@ class Step(Base):
         CheckConstraint(_one_of("state", StepState), name="state"),
         UniqueConstraint("archive_id", "position", "attempt"),
         Index("ix_step_waiting", "name", "poll_at", postgresql_where=text("state = 'waiting'")),
+        Index("ix_step_blocked", "name", postgresql_where=text("state = 'blocked'")),
         Index("ix_step_unfinished", "poll_at", postgresql_where=text("state IN ('queued', 'running', 'waiting')")),
         Index(
             "ix_step_recalled",

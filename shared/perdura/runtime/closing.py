@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,7 +22,10 @@ from perdura.premis import agents, log, model
 from perdura.recordable import recordable
 from perdura.registry import outbox, units, work
 from perdura.registry.transitions import ArchiveState
+from perdura.runtime import metrics
 from perdura.runtime.lost_together import lost_together
+
+_log = logging.getLogger(__name__)
 
 UNSUCCESSFUL = frozenset({StepState.FAILED, StepState.BLOCKED})
 
@@ -105,6 +109,16 @@ def close(
     outbox.write(connection, events, finished=(function, finished) if finished else None)
     lost_together(connection, archive, outcome.copies, function, now, cause)
     return events
+
+
+def note(started: work.Started, outcome: Outcome) -> None:
+    """Count and log an outcome, once the transaction that records it is committed."""
+    archive = started.archive
+    metrics.add(metrics.STEPS, step=archive.step.name, state=outcome.state)
+    for package in outcome.packages:
+        metrics.add(metrics.STORED_BYTES, package.size, kind=package.kind)
+    ids = {"archive": archive.id, "step": archive.step.id, "code": outcome.error_code}
+    _log.info("step %s", outcome.state, extra=ids)
 
 
 def _told(

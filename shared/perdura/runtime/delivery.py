@@ -23,7 +23,7 @@ from perdura.ports import Ports
 from perdura.registry import inbox, outbox, turns, work
 from perdura.runtime import faults, metrics
 from perdura.runtime.answers import Answer
-from perdura.runtime.closing import close, recordable_outcome, unsuccessful
+from perdura.runtime.closing import close, note, recordable_outcome, unsuccessful
 from perdura.runtime.environment import Environment
 from perdura.settings import Settings
 
@@ -86,7 +86,7 @@ class StepRunner:
 
     def _deliver(self, environment: Environment, event: CloudEvent, step: UUID) -> Delivered:
         with environment.engine.connect() as connection, connection.begin() as transaction:
-            claim = inbox.claim(connection, self.function, event, f"step {step}")
+            claim = inbox.claim(connection, self.function, event, f"{inbox.STEP}{step}")
             metrics.add(metrics.CLAIMS, claim=claim)
             match claim:
                 case inbox.Claim.BUSY:
@@ -125,12 +125,7 @@ class StepRunner:
                 transaction.rollback()
                 return self._unrecordable(environment, started, event, error)
         faults.reach("after-commit")
-        metrics.add(metrics.STEPS, step=started.archive.step.name, state=outcome.state)
-        for package in outcome.packages:
-            metrics.add(metrics.STORED_BYTES, package.size, kind=package.kind)
-        _log.info(
-            "step %s", outcome.state, extra={"archive": started.archive.id, "step": step, "code": outcome.error_code}
-        )
+        note(started, outcome)
         return Delivered(Answer.DONE, [*events, *self._go_on(environment, further)])
 
     def _close(
@@ -190,6 +185,7 @@ class StepRunner:
         outcome = unsuccessful(Broken(INTERNAL, code=INTERNAL_CODE), StepState.BLOCKED)
         with environment.engine.begin() as connection:
             events, _ = self._close(connection, started, outcome, event)
+        note(started, outcome)
         return Delivered(Answer.DONE, events)
 
     def _later(self, environment: Environment, started: work.Started, error: Retryable) -> Delivered:

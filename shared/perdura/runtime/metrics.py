@@ -6,7 +6,7 @@ Without that port nothing is counted and no client library is imported: a cold s
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -59,6 +59,9 @@ DEAD_LETTERS = Metric(
     "CloudEvents that the broker gave up, as `premis-log` got them.",
     ("type",),
 )
+OTHER = "other"
+"""What stands for every type of dead letter that is not in the catalogue: labels are not for strangers to choose."""
+
 STORED_BYTES = Metric("perdura_stored_bytes_total", Kind.COUNTER, "Bytes of recorded packages.", ("kind",))
 EMISSIONS = Metric(
     "perdura_emissions_total",
@@ -71,7 +74,7 @@ OUTBOX_AGE = Metric("perdura_outbox_oldest_seconds", Kind.GAUGE, "Age of the old
 STEPS_OPEN = Metric(
     "perdura_steps_open",
     Kind.GAUGE,
-    "Steps that are not finished; those that wait for their turn apart.",
+    "Steps that are not finished; those that wait for their turn (turn) or for a person (blocked) apart.",
     ("step", "state"),
 )
 STEPS_AGE = Metric(
@@ -116,6 +119,12 @@ def add(metric: Metric, amount: float = 1, **labels: str) -> None:
     """Count `amount` more."""
     if metric.name in _exposed:
         _exposed[metric.name].labels(function=_function, **labels).inc(amount)
+
+
+def begin(metric: Metric, every: Iterable[Mapping[str, str]]) -> None:
+    """Have a counter tell 0 of these labels before there is anything to count: what first appears as 1 never rose."""
+    for labels in every:
+        add(metric, 0, **labels)
 
 
 def observe(metric: Metric, seconds: float, **labels: str) -> None:

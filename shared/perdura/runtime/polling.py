@@ -20,7 +20,7 @@ from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.ports import Ports
 from perdura.registry import work
 from perdura.runtime import faults
-from perdura.runtime.closing import close, recordable_outcome, unsuccessful
+from perdura.runtime.closing import close, note, recordable_outcome, unsuccessful
 from perdura.runtime.delivery import INTERNAL, INTERNAL_CODE, UNEXPECTED_LIMIT
 from perdura.runtime.environment import Environment, TimeBudget
 
@@ -105,16 +105,24 @@ def _recorded(
     try:
         with environment.engine.begin() as connection:
             ours = work.still_waiting(connection, [started for started, _ in outcomes])
-            return [
-                event
+            closed = [
+                (started, recordable_outcome(outcome))
                 for started, outcome in outcomes
                 if started.archive.step.id in ours
-                for event in close(connection, started, recordable_outcome(outcome), function=function, finished=None)
+            ]
+            events = [
+                event
+                for started, outcome in closed
+                for event in close(connection, started, outcome, function=function, finished=None)
             ]
     except Exception as error:
         if passing(error):
             raise
         _log.exception("unrecordable", extra={"step": outcomes[0][0].archive.step.id, "steps": len(outcomes)})
+    else:
+        for started, outcome in closed:
+            note(started, outcome)
+        return events
     if len(outcomes) == 1:
         return _failed(environment, outcomes[0][0], function)
     return [event for each in outcomes for event in _recorded(environment, [each], function)]
@@ -130,4 +138,6 @@ def _failed(environment: Environment, started: work.Started, function: str) -> l
             work.look_failed(connection, step, INTERNAL_CODE, FAILED_WAIT)
             return []
         blocked = unsuccessful(Broken(INTERNAL, code=INTERNAL_CODE), StepState.BLOCKED)
-        return close(connection, started, blocked, function=function, finished=None)
+        events = close(connection, started, blocked, function=function, finished=None)
+    note(started, blocked)
+    return events

@@ -28,6 +28,9 @@ _OPEN = text("""
 """)
 """What waits for its turn is not stuck, and has a state of its own here."""
 
+_BLOCKED = text("SELECT name, count(*) AS open FROM step WHERE state = 'blocked' GROUP BY name ORDER BY name")
+"""A retry, a skip or a withdrawal ends this state: these wait for a person at this moment."""
+
 _TO_TAPE = text("""
     SELECT coalesce(output #>> '{tape,waiting_for}', 'unknown') AS what, count(*) AS aips
     FROM step WHERE name = 'archive' AND state = 'waiting' GROUP BY what ORDER BY what
@@ -47,13 +50,15 @@ def gauges(environment: Environment) -> Iterator[metrics.Sample]:
 
 
 def waiting(connection: Connection) -> list[metrics.Sample]:
-    """What waits at this moment, by three statements on partial indexes."""
+    """What waits at this moment, by four statements on partial indexes."""
     outbox, steps = connection.execute(_OUTBOX).one(), connection.execute(_OPEN).all()
     found: list[metrics.Sample] = [
         (metrics.OUTBOX_PENDING, {}, float(outbox.pending)),
         (metrics.OUTBOX_AGE, {}, float(outbox.age)),
     ]
     found += [(metrics.STEPS_OPEN, {"step": row.name, "state": row.state}, float(row.open)) for row in steps]
+    blocked = connection.execute(_BLOCKED)
+    found += [(metrics.STEPS_OPEN, {"step": row.name, "state": "blocked"}, float(row.open)) for row in blocked]
     found += [(metrics.STEPS_AGE, {"step": row.name, "state": row.state}, float(row.age)) for row in steps]
     found += [
         (metrics.TAPE_RESIDENCY, {"waiting_for": row.what}, float(row.aips)) for row in connection.execute(_TO_TAPE)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,51 @@ def test_an_expression_names_metrics_and_labels_that_exist(expression: str) -> N
 
 def labels_of(name: str) -> tuple[str, ...]:
     return (KNOWN.get(name) or KNOWN[re.sub(r"_(bucket|count|sum)$", "", name)]).labels
+
+
+BEGUN_AT_ZERO = {"perdura_dead_letters_total"}
+"""Counters whose labels are told before there is anything to count (`runtime/server.py`)."""
+
+
+def test_an_alert_asks_for_the_rise_of_what_is_told_from_the_beginning_only() -> None:
+    assert set(re.findall(r"increase\((perdura_\w+)", " ".join(rule["expr"] for rule in alerts()))) <= BEGUN_AT_ZERO
+
+
+FIRST = {
+    "PerduraDeadLetters": ('perdura_dead_letters_total{function="premis-log",type="other"}', "0x10 1x10", {}),
+    "PerduraStepsNeedPeople": (
+        'perdura_steps_open{function="relay",state="blocked",step="archive"}', "_x10 1x10", {"step": "archive"},
+    ),
+    "PerduraFunctionOverloaded": (
+        'perdura_cloudevents_total{function="publish",type="t",answer="503"}', "0+60x60", {"function": "publish"},
+    ),
+}  # fmt: skip
+"""The series that shows an alert's matter for the first time, in promtool's notation, and the alert's labels."""
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_an_alert_fires_for_the_first_of_its_kind(name: str, tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not here")
+    series, values, labels = FIRST[name]
+    [rule] = [rule for rule in alerts() if rule["alert"] == name]
+    annotations = {key: text.replace("{{ $labels.", "").replace(" }}", "") for key, text in rule["annotations"].items()}
+    for label, value in labels.items():
+        annotations = {key: text.replace(label, value, 1) if "$labels" in rule["annotations"][key] else text
+                       for key, text in annotations.items()}  # fmt: skip
+    expected = {"exp_labels": {**rule["labels"], **labels}, "exp_annotations": annotations}
+    test = {
+        "interval": "1m",
+        "input_series": [{"series": series, "values": values}],
+        "alert_rule_test": [
+            {"eval_time": f"{'40' if 'for' in rule else '15'}m", "alertname": name, "exp_alerts": [expected]}
+        ],
+    }
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(ROOT / "infra/monitoring/alerts.yaml")], "tests": [test]}))
+    done = subprocess.run([promtool, "test", "rules", file], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_metric_is_watched_or_shown() -> None:
