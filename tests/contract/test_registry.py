@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -35,6 +35,7 @@ from perdura.registry import (
     archives,
     deposits,
     duties,
+    embargo_by_hand,
     inbox,
     job_tables,
     migrate,
@@ -96,6 +97,35 @@ def test_without_such_a_decision_the_word_of_the_source_holds(database: Engine) 
     archive, step = _begin(database)
     _close(database, _start(database, step), Outcome(StepState.COMPLETED, archive=ArchiveChange(restricted=True)))
     assert _one(database, "SELECT restricted FROM archive WHERE id = :id", id=archive) is True
+
+
+def _told(database: Engine, started: work.Started, **metadata: object) -> object:
+    """The end of the embargo on an Archive after a step has told so much of it."""
+    _close(database, started, Outcome(StepState.COMPLETED, archive=ArchiveChange(metadata=metadata)))
+    told = "SELECT metadata ->> 'embargo_until' FROM archive WHERE id = :id"
+    return _one(database, told, id=started.archive.id)
+
+
+@pytest.mark.parametrize("decided", [date(2099, 12, 31), date(2026, 12, 31), None])
+@pytest.mark.parametrize("under_way", [True, False])
+def test_an_embargo_that_a_person_set_or_lifted_no_source_changes(
+    database: Engine, decided: date | None, under_way: bool
+) -> None:
+    archive, step = _begin(database)
+    started = _start(database, step) if under_way else None
+    with database.begin() as connection:
+        embargo_by_hand.decide(connection, archive, decided)
+    told = _told(database, started or _start(database, step), embargo_until="2027-06-01", embargo_by_hand=False)
+    assert told == (decided.isoformat() if decided else None)
+
+
+def test_of_two_embargoes_that_nobody_decided_by_hand_the_later_counts(database: Engine) -> None:
+    archive, step = _begin(database)
+    assert _told(database, _start(database, step), embargo_until="2028-01-01") == "2028-01-01"
+    for told, holds in (("2027-01-01", "2028-01-01"), ("2029-01-01", "2029-01-01")):
+        following = _one(database, "SELECT id FROM step WHERE archive_id = :id AND state = 'queued'", id=archive)
+        assert isinstance(following, UUID)
+        assert _told(database, _start(database, following), embargo_until=told) == holds
 
 
 def test_upgrading_twice_changes_nothing(owner: Engine) -> None:

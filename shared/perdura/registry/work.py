@@ -307,7 +307,12 @@ _GO_ON = text("""
         ON CONFLICT (archive_id, destination) DO UPDATE SET url = excluded.url, changed_at = clock_timestamp()
     )
     UPDATE archive SET state = coalesce(CAST(:state AS text), state), updated_at = clock_timestamp(),
-        title = coalesce(:title, title), metadata = metadata || coalesce(CAST(:metadata AS jsonb), '{}'),
+        title = coalesce(:title, title),
+        metadata = metadata
+            || (coalesce(CAST(:metadata AS jsonb), '{}') - ARRAY['restricted_by_hand', 'embargo_by_hand'])
+            || CASE WHEN metadata ? 'embargo_by_hand'
+                        OR metadata ->> 'embargo_until' > CAST(:metadata AS jsonb) ->> 'embargo_until'
+                    THEN jsonb_build_object('embargo_until', metadata -> 'embargo_until') ELSE '{}' END,
         restricted = CASE WHEN metadata ? 'restricted_by_hand' THEN restricted
                           ELSE coalesce(CAST(:restricted AS boolean), restricted) END,
         resource_id = coalesce(CAST(:resource AS uuid), resource_id),

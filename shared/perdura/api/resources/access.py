@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from perdura.accounts.principals import Permission, Principal
 from perdura.api import links
@@ -34,7 +34,7 @@ from perdura.ids import new_id
 from perdura.premis import log
 from perdura.premis.model import SUCCESS, Event, Identifier, Outcome
 from perdura.registry import archives as registry
-from perdura.registry import restriction, withdrawals
+from perdura.registry import embargo_by_hand, restriction, withdrawals
 from perdura.runtime import notices
 from perdura.web import passes
 
@@ -119,16 +119,13 @@ def _errand(call: Call, archive_id: UUID, name: str, told: Mapping[str, Any]) ->
 
 @section.put("/archives/<uuid:archive_id>/embargo", permission=Permission.OPERATE)
 def set_embargo(call: Call, archive_id: UUID, body: EmbargoRequest) -> EmbargoAnswer:
-    """Shut the files of an Archive until a day, or open them; its description stays public.
+    """Shut the files of an Archive until a day, or open them; its description stays public, and no Source changes that.
 
     What is published on access systems of others is given the same embargo by a step.
     """
     seen(call, archive_id)
     until = body.until.isoformat() if body.until else None
-    call.connection.execute(
-        text("UPDATE archive SET metadata = metadata || CAST(:change AS jsonb) WHERE id = :archive"),
-        {"archive": archive_id, "change": json.dumps({"embargo_until": until})},
-    )
+    embargo_by_hand.decide(call.connection, archive_id, body.until)
     call.detail["until"] = until
     _assigned(call, archive_id, f"Embargo until {until}" if until else "Embargo lifted")
     elsewhere = archives.published_elsewhere(call.connection, archive_id)
