@@ -567,6 +567,10 @@ class Placements(Protocol):
         """Names of the Collections an Archive belongs to."""
         ...
 
+    def withdrawn_before(self, destinations: Collection[str], archive: UUID) -> bool:
+        """Whether the version of its Resource before this one stands withdrawn from any of these."""
+        ...
+
 
 class HeldPlacements(Placements, Protocol):
     """The same for the one that holds the lock: nothing is noted, and Retryable raised, once it is another's."""

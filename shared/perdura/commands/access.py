@@ -75,10 +75,11 @@ def _carried(told: dict[str, Any]) -> None:
 @access.command()
 @click.argument("archive_id")
 @click.option("--after-withdrawal", is_flag=True, help="Even if it was withdrawn; deleted records stay deleted.")
+@click.option("--although-earlier-withdrawn", is_flag=True, help="Even if the version before it was withdrawn.")
 @api.connected
-def publish(registry: Client, archive_id: str, after_withdrawal: bool) -> None:
+def publish(registry: Client, archive_id: str, **wanted: bool) -> None:
     """Publish an archive again, by the policies of today."""
-    asked = registry.post(f"/archives/{archive_id}/publication", {"after_withdrawal": after_withdrawal})
+    asked = registry.post(f"/archives/{archive_id}/publication", wanted)
     click.echo(f"asked for: step {asked['steps'][0]} of {archive_id}")
 
 

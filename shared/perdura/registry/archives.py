@@ -185,6 +185,12 @@ _NEW_ATTEMPT = text("""
 """)
 
 
+def stuck_at(connection: Connection, archive: UUID) -> str | None:
+    """The step of its pipeline at which an Archive failed or is blocked, held to the end of the transaction."""
+    last = connection.execute(_LAST_STEP, {"archive": archive, "errands": ERRAND_POSITION}).one_or_none()
+    return last.name if last is not None and last.state in {"failed", "blocked"} else None
+
+
 def retry(connection: Connection, archive: UUID) -> Begun:
     """Ask for the failed or blocked step of an Archive again, as a new attempt.
 

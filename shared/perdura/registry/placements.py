@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine, text
 
 from perdura.ports import Offer, Placed, Standing
-from perdura.registry import offers, publication_leases, withdrawals
+from perdura.registry import earlier_versions, offers, publication_leases, withdrawals
 from perdura.registry.archives import lock
 from perdura.registry.publication_leases import Lease
 from perdura.registry.transactions import transaction
@@ -155,6 +155,11 @@ class RegistryPlacements:
         """Names of the Collections an Archive belongs to."""
         with transaction(self._engine) as connection:
             return connection.execute(_COLLECTIONS, {"archive": archive}).scalars().all()
+
+    def withdrawn_before(self, destinations: Collection[str], archive: UUID) -> bool:
+        """Whether the version of its Resource before this one stands withdrawn from any of these."""
+        with transaction(self._engine) as connection:
+            return earlier_versions.is_withdrawn(connection, destinations, archive)
 
 
 class LeasedPlacements(RegistryPlacements):

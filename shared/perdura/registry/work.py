@@ -28,11 +28,14 @@ from perdura.outcome import (
     StepView,
     UnitView,
 )
+from perdura.registry import earlier_versions
 from perdura.registry.archives import lock
 from perdura.registry.preservation import note_version, supersede
 from perdura.registry.transitions import ERRAND_POSITION, ArchiveState, archive_state_after, expected_before
 
 _FILES_PER_STATEMENT = 10_000
+DECISIONS = ("restricted_by_hand", "embargo_by_hand", earlier_versions.PUBLISHED_BY_HAND)
+"""Marks in the metadata of an Archive that say what a person decided; no step sets them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +312,7 @@ _GO_ON = text("""
     UPDATE archive SET state = coalesce(CAST(:state AS text), state), updated_at = clock_timestamp(),
         title = coalesce(:title, title),
         metadata = metadata
-            || (coalesce(CAST(:metadata AS jsonb), '{}') - ARRAY['restricted_by_hand', 'embargo_by_hand'])
+            || (coalesce(CAST(:metadata AS jsonb), '{}') - CAST(:decisions AS text[]))
             || CASE WHEN metadata ? 'embargo_by_hand'
                         OR metadata ->> 'embargo_until' > CAST(:metadata AS jsonb) ->> 'embargo_until'
                     THEN jsonb_build_object('embargo_until', metadata -> 'embargo_until') ELSE '{}' END,
@@ -428,6 +431,7 @@ def _go_on(connection: Connection, started: Started, outcome: Outcome) -> Next:
             "position": started.position + 1,
             "title": change.title if change else None,
             "metadata": json.dumps(dict(change.metadata)) if change and change.metadata else None,
+            "decisions": list(DECISIONS),
             "restricted": change.restricted if change else None,
             "content_sha256": change.content_sha256 if change else None,
             "resource": resource,
@@ -439,6 +443,8 @@ def _go_on(connection: Connection, started: Started, outcome: Outcome) -> Next:
             ),
         },
     )
+    if resource is not None:
+        earlier_versions.begin_with(connection, archive.id)
     return following
 
 

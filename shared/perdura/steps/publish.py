@@ -17,6 +17,7 @@ from perdura.errors import Broken, PerduraError, Retryable
 from perdura.outcome import ArchiveView, Fact, Finding, Outcome, Package, PackageKind, StepState
 from perdura.ports import Ports
 from perdura.steps import publish_invenio, publish_pages
+from perdura.steps.publish_decided import may_begin
 from perdura.steps.publish_result import Result, failed
 
 DONE = "done"
@@ -109,6 +110,8 @@ def _meant(archive: ArchiveView, aip: Package, ports: Ports) -> tuple[Sequence[D
 
 
 def _published(archive: ArchiveView, aip: Package, destination: Destination, ports: Ports, connect: Connect) -> Result:
+    if archive.step.input.get("where") != WHERE_PUBLISHED:
+        may_begin(archive, destination, ports)
     if destination.type == "access-pages":
         return publish_pages.publish(archive, aip, destination, ports)
     with connect(destination) as wire:

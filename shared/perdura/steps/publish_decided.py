@@ -10,7 +10,7 @@ from perdura.clients.destinations import Destination, access_configuration
 from perdura.clients.inveniordm.model import Record
 from perdura.clients.inveniordm.records import Records
 from perdura.clients.inveniordm.wire import RdmGone, Wire
-from perdura.errors import Retryable
+from perdura.errors import Broken, Retryable
 from perdura.outcome import ArchiveView, Finding
 from perdura.ports import Placed, Placements, Ports, Standing
 from perdura.registry import embargo
@@ -38,6 +38,23 @@ def as_decided(archive: ArchiveView, destination: Destination, placements: Place
 def is_withdrawn(destination: str, standing: Standing | None, ports: Ports) -> bool:
     """Whether a person withdrew the Archive from there; by which of several entries for one system is all the same."""
     return standing is not None and standing.withdrawn_from(alike(destination, ports))
+
+
+def may_begin(archive: ArchiveView, destination: Destination, ports: Ports) -> None:
+    """Raise Broken where an Archive is not published yet and the version before it stands withdrawn: then a person
+    decides, not a machine.
+    """
+    placements = ports.placements
+    if placements is None or archive.metadata.get("published_by_hand") is True:
+        return
+    known = placements.known(destination.id, archive.id)
+    begun = known is not None and known.state in {"published", "in-review"}
+    if not begun and placements.withdrawn_before(alike(destination.id, ports), archive.id):
+        raise Broken(
+            "The version of this Resource before it stands withdrawn from there. Nothing is published of it until a "
+            "person wants it published all the same.",
+            code="earlier-version-withdrawn",
+        )
 
 
 def alike(destination: str, ports: Ports) -> frozenset[str]:

@@ -34,7 +34,7 @@ def withdraw(visit: Visit, archive_id: UUID) -> Response:
 def publish(visit: Visit, archive_id: UUID) -> Response:
     """Publish the Archive again, and show what happens."""
     visit.require(Permission.OPERATE)
-    fields = visit.form(("after_withdrawal",))
-    wanted = PublicationRequest(after_withdrawal=fields["after_withdrawal"] == "yes")
+    names = ("after_withdrawal", "although_earlier_withdrawn")
+    wanted = PublicationRequest(**{name: value == "yes" for name, value in visit.form(names).items()})
     access.publish_again(visit, archive_id, wanted)
     return see_other(f"/archives/{archive_id}")

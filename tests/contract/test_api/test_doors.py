@@ -276,6 +276,25 @@ def test_a_withdrawal_stands_from_its_request_on_until_it_is_published_after_it(
     ]
 
 
+def test_a_person_publishes_a_version_although_the_one_before_it_was_withdrawn(world: World) -> None:
+    registry, archive = world.registry(), world.archive(state="blocked")
+    world.aip(archive)
+    world.step(archive, "publish", 3, "blocked", error_code="earlier-version-withdrawn")
+    page = registry.get(f"/archives/{archive}", headers=bearer()).text
+    assert 'name="although_earlier_withdrawn"' in page
+    address, asked = f"/api/v1/archives/{archive}/publication", {"although_earlier_withdrawn": True}
+    answer = registry.post(address, json=asked, headers=bearer())
+    assert answer.status_code == 202
+    with world.engine.connect() as connection:
+        row = connection.execute(text("SELECT id, state FROM step WHERE name = 'publish' AND attempt = 2")).one()
+        kept = log.events_of(connection, archive_id=archive)
+        marked = connection.execute(text("SELECT metadata FROM archive")).scalar_one()
+    assert (answer.json["steps"], row.state) == ([str(row.id)], "queued")
+    assert marked == {"published_by_hand": True}
+    assert [each.event.details for each in kept] == [("To be published although an earlier version was withdrawn",)]
+    assert world.audited()[-1].detail["although_earlier_withdrawn"] is True
+
+
 def test_a_pass_opens_nothing_from_the_moment_it_is_to_be_withdrawn(linked: World) -> None:
     registry, reader = linked.registry(), linked.reader()
     archive = linked.published()

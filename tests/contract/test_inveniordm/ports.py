@@ -75,6 +75,9 @@ class MemoryPlacements:
     def collections(self, archive: UUID) -> Sequence[str]:
         return self.named
 
+    def withdrawn_before(self, destinations: Collection[str], archive: UUID) -> bool:
+        return False
+
 
 class FixedClock:
     def now(self) -> datetime:

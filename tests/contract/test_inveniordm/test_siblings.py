@@ -13,6 +13,7 @@ from perdura.clients.inveniordm.records import Records
 from perdura.errors import Retryable
 from perdura.ids import new_id
 from perdura.outcome import StepState
+from perdura.registry import earlier_versions
 from tests.contract.test_inveniordm.fake import TOKENS, Fake
 from tests.contract.test_inveniordm.meanwhile import World, known_world
 from tests.contract.test_inveniordm.world import Target
@@ -69,6 +70,43 @@ def test_a_draft_is_left_for_a_version_of_what_was_published_a_moment_ago(fake: 
     assert told(second) == (parent, 2)
     fake.refresh()
     assert second.target.drafts(second.resource) == []
+
+
+def test_what_follows_a_version_that_was_withdrawn_waits_for_a_person(two: tuple[World, World]) -> None:
+    first, second = two
+    first.publish()
+    first.decide()
+    outcome = second.publish()
+    assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "earlier-version-withdrawn")
+    assert first.withdraw("admin").output["withdrawn"] == ["library"]
+    outcome = second.publish()
+    assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "earlier-version-withdrawn")
+    assert "person" in outcome.message
+    assert second.target.published(second.resource) == second.target.drafts(second.resource) == []
+    with second.database.begin() as connection:
+        earlier_versions.publish_all_the_same(connection, second.archive.id)
+    second.archive = replace(second.archive, metadata={**second.archive.metadata, "published_by_hand": True})
+    assert told(second)[1] == 1
+    third = known_world(first.database, first.target, first.path)
+    third.archive = replace(third.archive, recid=first.archive.recid)
+    with first.database.begin() as connection:
+        connection.execute(
+            text("UPDATE archive SET resource_id = (SELECT resource_id FROM archive WHERE id = :first) WHERE id = :id"),
+            {"first": first.archive.id, "id": third.archive.id},
+        )
+    assert told(third)[1] == 2
+
+
+def test_a_version_that_is_there_already_is_kept_up_though_the_one_before_it_is_withdrawn_now(
+    two: tuple[World, World],
+) -> None:
+    first, second = two
+    first.publish()
+    record = told(second)
+    first.decide()
+    first.withdraw("admin")
+    second.put_under_embargo("2990-01-01")
+    assert told(second) == record
 
 
 def test_a_version_that_was_deleted_there_is_no_version_to_go_on_from(two: tuple[World, World]) -> None:

@@ -24,7 +24,8 @@ def test_a_withdrawal_is_asked_back_and_sent_with_its_reason(run: Run, registry:
 def test_an_archive_is_published_again(run: Run, registry: FakeRegistry) -> None:
     registry.on("POST /api/v1/archives/a1/publication", (202, {"archive": "a1", "steps": ["s1"], "links": {}}))
     assert "step s1 of a1" in run("access", "publish", "a1", "--after-withdrawal").output
-    assert json.loads(registry.sent("POST", "/api/v1/archives/a1/publication")[0]) == {"after_withdrawal": True}
+    sent = {"after_withdrawal": True, "although_earlier_withdrawn": False}
+    assert json.loads(registry.sent("POST", "/api/v1/archives/a1/publication")[0]) == sent
 
 
 @pytest.mark.parametrize(("given", "until"), [("2030-01-01", "2030-01-01"), ("none", None)])

@@ -55,9 +55,13 @@ class WithdrawalRequest(Request):
 
 
 class PublicationRequest(Request):
-    """Whether what was withdrawn is to be published again, wherever no record of it was deleted."""
+    """Whether what was withdrawn is to be published again, wherever no record of it was deleted.
+
+    And whether it is to be published although the version of its Resource before it was withdrawn.
+    """
 
     after_withdrawal: bool = False
+    although_earlier_withdrawn: bool = False
 
 
 class EmbargoRequest(Request):

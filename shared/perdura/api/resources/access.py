@@ -34,7 +34,7 @@ from perdura.ids import new_id
 from perdura.premis import log
 from perdura.premis.model import SUCCESS, Event, Identifier, Outcome
 from perdura.registry import archives as registry
-from perdura.registry import embargo_by_hand, restriction, withdrawals
+from perdura.registry import earlier_versions, embargo_by_hand, restriction, withdrawals
 from perdura.runtime import notices
 from perdura.web import passes
 
@@ -84,6 +84,9 @@ def publish_again(call: Call, archive_id: UUID, body: PublicationRequest) -> Err
 
     What was withdrawn is published again only with `after_withdrawal`; a record that was withdrawn from an InvenioRDM
     never is. 409 without an AIP.
+
+    Where the version of its Resource before it was withdrawn, an Archive waits for a person: with
+    `although_earlier_withdrawn` it is published all the same, and a step `publish` that is blocked goes on.
     """
     seen(call, archive_id)
     if published.aip(call.connection, archive_id) is None:
@@ -92,6 +95,13 @@ def publish_again(call: Call, archive_id: UUID, body: PublicationRequest) -> Err
     if body.after_withdrawal:
         withdrawals.lift(call.connection, archive_id)
         _assigned(call, archive_id, withdrawals.LIFTED)
+    if body.although_earlier_withdrawn:
+        earlier_versions.publish_all_the_same(call.connection, archive_id)
+        _assigned(call, archive_id, "To be published although an earlier version was withdrawn")
+        if not body.after_withdrawal and registry.stuck_at(call.connection, archive_id) == "publish":
+            begun = registry.retry(call.connection, archive_id)
+            call.emit(begun.events)
+            return ErrandAnswer(archive=archive_id, steps=_steps(begun.events), links=links.archive_links(archive_id))
     return _errand(call, archive_id, "publish", body.model_dump())
 
 
