@@ -39,7 +39,8 @@ class Surroundings:
 
     def __init__(self, engine: Engine, **settings: Any) -> None:
         self.engine = engine
-        self.settings = Settings(allow_loopback_upstreams=True, base_url="https://perdura.test", **settings)
+        given = {"admin_token": "administrator", **settings}
+        self.settings = Settings(allow_loopback_upstreams=True, base_url="https://perdura.test", **given)
 
 
 class Listener(ThreadingHTTPServer):
@@ -245,7 +246,7 @@ def test_no_address_inside_is_ever_contacted(database: Engine, address: str) -> 
     subscribe(database, address)
     fail(database)
     surroundings = Surroundings(database)
-    surroundings.settings = Settings(allow_loopback_upstreams=False)
+    surroundings.settings = Settings(allow_loopback_upstreams=False, admin_token="administrator")
     assert notifications.tick(surroundings) == 0  # type: ignore[arg-type]
     with database.connect() as connection:
         assert connection.execute(text("SELECT failures FROM subscription")).scalar_one() == 1

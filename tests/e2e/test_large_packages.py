@@ -48,7 +48,7 @@ def test_a_large_deposit_goes_all_the_way_and_is_not_kept_twice(large: Stack, tm
 
     again = large.command("deposit", str(package), "--watch")
     assert again.returncode == 1, again.stdout + again.stderr
-    assert f"kept already, as Archive {announced['archive']}" in again.stdout
+    assert f"the Archive with the same content is {announced['archive']}" in again.stdout
 
 
 def test_the_same_file_is_not_even_sent_again(large: Stack, tmp_path: Path) -> None:

@@ -118,6 +118,12 @@ def active(settings: Settings) -> ColumnElement[bool]:
     return enabled if local_sign_in(settings) else enabled & (Account.kind != LOCAL)
 
 
+def usable(connection: Connection, settings: Settings, account_id: UUID) -> AnyRow | None:
+    """One account, if it may be used at present."""
+    wanted = select(Account.__table__).where(Account.id == account_id, active(settings))
+    return connection.execute(wanted).one_or_none()
+
+
 def find(connection: Connection, account_id: UUID) -> AnyRow | None:
     """One account."""
     return connection.execute(select(Account.__table__).where(Account.id == account_id)).one_or_none()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from functools import cache, lru_cache
 from uuid import UUID
@@ -52,7 +53,8 @@ class Principal:
 
     `means` is `token` (Authorization header), `service` (a JWT of the identity provider), `session` (cookie: forms
     then need a CSRF token) or `nothing`. `account` is None for a stranger. Object rights may be held by the account or
-    by one of its `groups`. `scopes` narrow what the roles allow; None leaves it as it is.
+    by one of its `groups`. `scopes` narrow what the roles allow; None leaves it as it is. A personal `token` that was
+    shown is good until `expires`.
     """
 
     name: str
@@ -61,11 +63,18 @@ class Principal:
     account: UUID | None = None
     groups: frozenset[str] = frozenset()
     scopes: frozenset[Permission] | None = None
+    token: UUID | None = None
+    expires: datetime | None = None
 
     @property
     def permissions(self) -> frozenset[Permission]:
         """Everything that any of the roles may do, as far as the scopes of a token reach."""
         return _permissions(self.roles, self.account is not None, self.scopes)
+
+    @property
+    def told_scopes(self) -> list[str] | None:
+        """The scopes by name, as they are kept with what is done later for the caller."""
+        return None if self.scopes is None else sorted(self.scopes)
 
     def may(self, permission: Permission) -> bool:
         """Whether the caller holds the permission."""

@@ -111,7 +111,12 @@ class Token(Base):
     revoked_at: Mapped[datetime | None] = _moment()
     used_at: Mapped[datetime | None] = _moment()
     used_from: Mapped[str | None] = mapped_column(Text)
-    __table_args__ = (Index(None, "account_id", "created_at"),)
+    made_with: Mapped[UUID | None] = mapped_column(ForeignKey("token.id"))
+    """The token that it was asked for with; it ends with that one."""
+    __table_args__ = (
+        Index(None, "account_id", "created_at"),
+        Index("ix_token_made_with", "made_with", postgresql_where=text("made_with IS NOT NULL")),
+    )
 
 
 class Grant(Base):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.engine import Connection
 
 from perdura.accounts.credentials import TOKEN_PREFIX, digest, fresh
@@ -37,9 +38,15 @@ _SHOWN = (
 
 
 def issue(
-    connection: Connection, account_id: UUID, *, name: str, scopes: Iterable[Permission], expires_at: datetime
+    connection: Connection,
+    account_id: UUID,
+    *,
+    name: str,
+    scopes: Iterable[Permission],
+    expires_at: datetime,
+    made_with: UUID | None = None,
 ) -> tuple[AnyRow, str]:
-    """A new token and its secret, which nobody can learn later."""
+    """A new token and its secret, which nobody can learn later. It ends with the token that it was `made_with`."""
     secret = TOKEN_PREFIX + fresh()
     row = connection.execute(
         insert(Token)
@@ -50,6 +57,7 @@ def issue(
             secret_hash=digest(secret),
             scopes=sorted(set(scopes)),
             expires_at=expires_at,
+            made_with=made_with,
         )
         .returning(*_SHOWN)
     ).one()
@@ -68,6 +76,7 @@ def holder(connection: Connection, secret: str, address: str | None, settings: S
             Token.id.label("token_id"),
             Token.scopes,
             Token.used_at,
+            Token.expires_at,
         )
         .join_from(Token, Account, Account.id == Token.account_id)
         .where(
@@ -82,7 +91,7 @@ def holder(connection: Connection, secret: str, address: str | None, settings: S
     now = datetime.now(UTC)
     if row.used_at is None or now - row.used_at > NOTE_USE_AFTER:
         connection.execute(update(Token).where(Token.id == row.token_id).values(used_at=now, used_from=address))
-    return principal_of(row, "token", row.scopes)
+    return replace(principal_of(row, "token", row.scopes), token=row.token_id, expires=row.expires_at)
 
 
 def of_account(connection: Connection, account_id: UUID) -> Sequence[AnyRow]:
@@ -100,10 +109,20 @@ def living(connection: Connection, account_id: UUID) -> int:
 
 
 def revoke(connection: Connection, account_id: UUID, token_id: UUID) -> AnyRow | None:
-    """End a token of an account at once; None when it has none of that id."""
-    return connection.execute(
-        update(Token)
-        .where(Token.id == token_id, Token.account_id == account_id)
-        .values(revoked_at=func.coalesce(Token.revoked_at, func.clock_timestamp()))
-        .returning(*_SHOWN)
-    ).one_or_none()
+    """End a token of an account at once, with those made with it; None when it has none of that id."""
+    found = connection.execute(_END, {"token": token_id, "account": account_id}).scalar()
+    if found is None:
+        return None
+    return connection.execute(select(*_SHOWN).where(Token.id == token_id)).one()
+
+
+_END = text("""
+    WITH RECURSIVE ended AS (
+        SELECT id FROM token WHERE id = :token AND account_id = :account
+        UNION
+        SELECT token.id FROM token JOIN ended ON token.made_with = ended.id
+    ), noted AS (
+        UPDATE token SET revoked_at = clock_timestamp() WHERE id IN (SELECT id FROM ended) AND revoked_at IS NULL
+    )
+    SELECT id FROM ended WHERE id = :token
+""")

@@ -11,7 +11,7 @@ from perdura.accounts import audit, rights
 from perdura.accounts.audit import DENIED, DONE, Act
 from perdura.accounts.principals import LOCAL_ADMINISTRATOR, Principal, Role
 from perdura.api.addresses import address_of
-from perdura.api.naming import Hidden
+from perdura.api.naming import Hidden, SomebodyElses
 from perdura.api.operations import Call
 from perdura.api.problems import Problem
 from perdura.api.services import Services
@@ -35,7 +35,7 @@ def done(call: Call, action: str, status: int) -> None:
 
 
 def denied(request: Request, services: Services, principal: Principal, action: str, problem: Problem) -> None:
-    """Record a refusal, if it was one for want of a right. A hidden thing counts, one that is not there does not."""
+    """Record a refusal for want of a right; a 404 is one for what is hidden or another's alone."""
     objects: tuple[str, ...] = ()
     try:
         with services.engine.begin() as connection:
@@ -45,6 +45,8 @@ def denied(request: Request, services: Services, principal: Principal, action: s
                 objects = tuple(str(identifier) for _, identifier in hidden)
                 if not objects:
                     return
+            elif isinstance(problem, SomebodyElses):
+                objects = (str(problem.id),)
             elif problem.status not in {401, 403}:
                 return
             act = Act(

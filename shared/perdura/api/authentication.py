@@ -20,6 +20,7 @@ from perdura.api.problems import Problem
 from perdura.api.services import Services
 from perdura.api.sessions import CSRF_HEADER, check_csrf, cookie_name
 from perdura.clients import oidc
+from perdura.errors import UpstreamUnavailable
 
 _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="perdura"'}
 _LONGEST_TOKEN = 8192
@@ -41,11 +42,15 @@ def caller_of(request: Request, services: Services) -> Caller:
     """The caller; wrong credentials are refused with 401 instead of being taken for none, and many with 429."""
     scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
     if scheme:
-        principal = None
-        if scheme.lower() == "bearer":
-            principal = holder_of(credentials.strip(), services, address_of(request, services.settings))
+        principal, address = None, address_of(request, services.settings)
+        try:
+            if scheme.lower() == "bearer":
+                principal = holder_of(credentials.strip(), services, address)
+        except UpstreamUnavailable:
+            limits.spend(ANONYMOUS, address, services)
+            raise
         if principal is None:
-            limits.spend(ANONYMOUS, address_of(request, services.settings), services)
+            limits.spend(ANONYMOUS, address, services)
             raise Problem(401, "The token is not valid.", "invalid-token", headers=_CHALLENGE)
         return Caller(principal)
     cookie = request.cookies.get(cookie_name(services.settings))

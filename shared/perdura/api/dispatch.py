@@ -81,11 +81,12 @@ def _answer(
     with Call(request, caller.principal, services) as call:
         if named:
             call.objects += [name.id for name in naming.check(call.connection, caller.principal, named)]
+        call.objects += naming.plain_in_path(variables)
         if repeatable is not None:
             before = idempotency.answered(call.connection, repeatable)
             if before is not None:
                 return before
-        check_match(call, request, lambda: _tag(call, operation, variables))
+        check_match(call, request, variables, lambda: _tag(call, operation, variables))
         response = _response(request, operation, operation.handler(call=call, **arguments))
         if repeatable is not None:
             idempotency.keep(call.connection, repeatable, response, confidential=operation.confidential)

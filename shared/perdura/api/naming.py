@@ -13,12 +13,14 @@ from typing import Annotated, Any, get_args, get_origin
 from uuid import UUID
 
 from pydantic import BaseModel
+from sqlalchemy import select
 from sqlalchemy.engine import Connection
+from sqlalchemy.orm import InstrumentedAttribute
 
 from perdura.accounts import rights
 from perdura.accounts.principals import Principal
 from perdura.accounts.rights import Thing
-from perdura.api.problems import FieldError, Problem
+from perdura.api.problems import FieldError, Problem, not_found
 
 ArchiveId = Annotated[UUID, Thing.ARCHIVE]
 CollectionId = Annotated[UUID, Thing.COLLECTION]
@@ -60,6 +62,29 @@ class Hidden(Problem):
             )
         )
         super().__init__(404, f"There is no such {first.thing.value}.", "not-found", fields)
+
+
+class SomebodyElses(Problem):
+    """The 404 for what another account has: to the caller as if it were not there, but told to the audit log."""
+
+    def __init__(self, what: str, identifier: UUID) -> None:
+        self.id = identifier
+        super().__init__(404, f"There is no such {what}.", "not-found")
+
+
+def missing(
+    connection: Connection, what: str, column: InstrumentedAttribute[UUID], identifier: UUID
+) -> SomebodyElses | Problem:
+    """The 404 for a thing that the caller does not have, whose ids stand in `column`."""
+    there = connection.execute(select(column).where(column == identifier)).first() is not None
+    return SomebodyElses(what, identifier) if there else not_found(what)
+
+
+def plain_in_path(variables: Mapping[str, Any]) -> Iterator[UUID]:
+    """The ids of things without object rights that the variables of a path name, for the audit log."""
+    for name, value in variables.items():
+        if name.removesuffix("_id") in PLAIN and isinstance(value, UUID):
+            yield value
 
 
 def in_path(variables: Mapping[str, Any]) -> Iterator[Named]:

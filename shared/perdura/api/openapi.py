@@ -130,6 +130,12 @@ def _operation(
     return result
 
 
+@cache
+def _readable() -> frozenset[str]:
+    """Rules of what can be read, and has a tag."""
+    return frozenset(operation.rule for operation in OPERATIONS if operation.method == "GET")
+
+
 def _parameters(operation: Operation, components: dict[str, Any]) -> list[dict[str, Any]]:
     kinds = dict(operation.variables)
     parameters = [
@@ -143,7 +149,7 @@ def _parameters(operation: Operation, components: dict[str, Any]) -> list[dict[s
     ]
     if operation.method == "POST":
         parameters.append(_header(idempotency.HEADER, "Makes a repetition be answered as the first time, for a day."))
-    if operation.method in CHANGING:
+    if operation.method in CHANGING and operation.rule in _readable():
         parameters.append(_header("If-Match", "Entity tag of what is to be changed; 412 if it is another."))
     if operation.query is None:
         return parameters

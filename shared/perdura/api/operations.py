@@ -23,6 +23,7 @@ from perdura.accounts import rights
 from perdura.accounts.principals import Permission, Principal
 from perdura.api.services import Services
 from perdura.cloudevents.message import CloudEvent
+from perdura.registry.jobs import Asker
 from perdura.runtime import faults
 
 Handler = Callable[..., Any]
@@ -61,6 +62,11 @@ class Call:
         """Note an Archive that this request has made: its caller may see it from now on."""
         rights.own(self.connection, self.principal, archive_id)
         self.objects.append(archive_id)
+
+    @property
+    def asker(self) -> Asker:
+        """The caller as who asks for a job."""
+        return Asker(self.principal.name, self.principal.account, self.principal.told_scopes)
 
     @property
     def changes(self) -> bool:

@@ -120,13 +120,13 @@ class _Connection(http.client.HTTPConnection):
         port: int,
         addresses: list[str],
         timeouts: tuple[float, float],
-        within: float | None,
+        until: float,
     ) -> None:
         super().__init__(host, port)
         self._tls = scheme == "https"
         self._addresses = addresses
         self._connect_seconds, self._read_seconds = timeouts
-        self._until = math.inf if within is None else time.monotonic() + within
+        self._until = until
         self.response_class = self._response  # type: ignore[assignment]
         self.last_used = time.monotonic()
 
@@ -170,8 +170,8 @@ class _Connection(http.client.HTTPConnection):
 class Connections:
     """Connections within one `Reach`, shared by threads. `timeouts` are seconds to connect and between two reads.
 
-    `within` are seconds that a connection has for everything up to the head of its answer; its name is looked up
-    before.
+    `within` are seconds that a new connection has for everything from the look-up of its name to the head of its
+    answer.
     """
 
     def __init__(
@@ -218,8 +218,9 @@ class Connections:
 
     def _new(self, origin: tuple[str, str, int]) -> _Connection:
         scheme, host, port = origin
+        until = math.inf if self._within is None else time.monotonic() + self._within
         addresses = [str(address) for address in judged_addresses(host, port, self._reach, self._lookup)]
-        return _Connection(scheme, host, port, addresses, self._timeouts, self._within)
+        return _Connection(scheme, host, port, addresses, self._timeouts, until)
 
     def _take(self, origin: tuple[str, str, int]) -> _Connection | None:
         with self._lock:

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from perdura.clients.http import Answer, HttpClient, Limits
 from perdura.clients.reach import Reach
-from perdura.errors import Broken, Rejected
+from perdura.errors import Broken, Rejected, UpstreamUnavailable
 from perdura.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,6 +32,11 @@ DISCOVERY_SECONDS = 3600.0
 KEYS_SECONDS = 600.0
 UNKNOWN_KEY_SECONDS = 30.0
 """How soon the keys are fetched again for a token that names an unknown one: what strangers send costs no more."""
+
+AWAY_SECONDS = 10.0
+"""For how long a provider that could not be reached is not asked for its keys again."""
+TURN_SECONDS = 1.0
+"""How long a request waits while another one fetches the keys: strangers cannot hold all threads with tokens."""
 
 _LIMITS = Limits(connect_seconds=5, read_seconds=10, total_seconds=15, body_bytes=2**20, redirects=0, attempts=2)
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -74,6 +81,8 @@ class Provider:
         self._issuer = registration.issuer
         self._metadata: tuple[float, Metadata] | None = None
         self._keys: tuple[float, KeySet] | None = None
+        self._fetching = threading.Lock()
+        self._away_until = 0.0
 
     def metadata(self) -> Metadata:
         """What discovery says; raises Broken when it does not fit the configuration, UpstreamUnavailable."""
@@ -154,17 +163,44 @@ class Provider:
         return dict(read.claims)
 
     def _key_set(self, wanted: object) -> KeySet:
-        now = time.monotonic()
-        if self._keys is not None and now - self._keys[0] <= KEYS_SECONDS:
-            known = {key.kid for key in self._keys[1].keys}
-            if wanted is None or wanted in known or now - self._keys[0] <= UNKNOWN_KEY_SECONDS:
-                return self._keys[1]
+        known = self._known_keys(wanted)
+        if known is not None:
+            return known
+        with self._fetcher():
+            return self._known_keys(wanted) or self._fetch_keys()
+
+    def _known_keys(self, wanted: object) -> KeySet | None:
+        """The keys, unless they are old, or fetched so long ago that the wanted one may have come since."""
+        if self._keys is None:
+            return None
+        age = time.monotonic() - self._keys[0]
+        if age > KEYS_SECONDS:
+            return None
+        named = wanted is None or wanted in {key.kid for key in self._keys[1].keys}
+        return self._keys[1] if named or age <= UNKNOWN_KEY_SECONDS else None
+
+    @contextmanager
+    def _fetcher(self) -> Iterator[None]:
+        """Lets one request at a time ask the provider, and for a while none after it could not be reached."""
+        away = UpstreamUnavailable("The identity provider does not answer.", retry_after=AWAY_SECONDS)
+        if time.monotonic() < self._away_until or not self._fetching.acquire(timeout=TURN_SECONDS):
+            raise away
+        try:
+            yield
+        except UpstreamUnavailable:
+            self._away_until = time.monotonic() + AWAY_SECONDS
+            raise
+        finally:
+            self._fetching.release()
+
+    def _fetch_keys(self) -> KeySet:
         from joserfc.jwk import KeySet
 
         document = _object(self._ask("GET", self.metadata().jwks_uri), "key")
         keys = [key for key in document.get("keys", ()) if isinstance(key, dict) and key.get("use", "sig") == "sig"]
-        self._keys = (now, KeySet.import_key_set({"keys": keys}))
-        return self._keys[1]
+        fetched = KeySet.import_key_set({"keys": keys})
+        self._keys = (time.monotonic(), fetched)
+        return fetched
 
     def _completed(self, claims: dict[str, Any], access_token: object) -> Mapping[str, Any]:
         """The claims with what only userinfo says; its subject has to be the same (Core §5.3.2)."""

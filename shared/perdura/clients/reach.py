@@ -7,7 +7,10 @@ so that a second resolution cannot point elsewhere (harvesting.md 6.6). TLS stil
 from __future__ import annotations
 
 import ipaddress
+import queue
 import socket
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -20,6 +23,13 @@ Lookup = Callable[[str, int], list[str]]
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
+
+
+LOOK_UP_SECONDS = 10.0
+"""How long the system's resolver is waited for; by itself it may try its servers for more than half a minute."""
+
+_UNANSWERED = threading.BoundedSemaphore(64)
+"""Questions to the resolver that are under way: one that nobody waits for any more still holds a thread."""
 
 
 class DestinationRefused(Rejected):
@@ -85,9 +95,32 @@ def is_public(address: Address) -> bool:
 
 
 def look_up(host: str, port: int) -> list[str]:
-    """All addresses of a host, as the system's resolver gives them."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    """All addresses of a host, as the system's resolver gives them in time.
+
+    Raises TimeoutError, or whatever the resolver raises (an OSError, or a UnicodeError for what is no name).
+    """
+    found: queue.SimpleQueue[list[str] | Exception] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found.put(list(dict.fromkeys(str(entry[4][0]) for entry in entries)))
+        except Exception as error:
+            found.put(error)
+        finally:
+            _UNANSWERED.release()
+
+    end = time.monotonic() + LOOK_UP_SECONDS
+    if not _UNANSWERED.acquire(timeout=LOOK_UP_SECONDS):
+        raise TimeoutError("too many names are being looked up")
+    threading.Thread(target=ask, name="look-up", daemon=True).start()
+    try:
+        answer = found.get(timeout=max(0.0, end - time.monotonic()))
+    except queue.Empty:
+        raise TimeoutError(f"the name was looked up for {LOOK_UP_SECONDS:g} s") from None
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
 
 
 def judged_addresses(host: str, port: int, reach: Reach, lookup: Lookup = look_up) -> list[Address]:

@@ -109,6 +109,8 @@ class HarvestWanted:
     engine: str | None = None
     requested_by: UUID | None = None
     """Account whose credentials are used."""
+    scopes: Sequence[str] | None = None
+    """What the token may do with which it was asked for; None leaves all that the account may."""
 
     def step_input(self) -> dict[str, Any]:
         """The input of the step: what was said, nothing else."""

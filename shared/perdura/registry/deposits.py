@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from perdura.errors import Conflict, NotFound, Rejected
+from perdura.errors import Conflict, NotFound, Rejected, Retryable
 from perdura.ids import derived_id, new_id
 from perdura.registry.archives import Begun, ask, create, first_step_id
 from perdura.registry.transitions import DEPOSIT_PIPELINE, ArchiveState
@@ -156,7 +156,7 @@ def announced(
     """Begin the ingest of an object that was announced where it lies; the same state of it is the same Archive.
 
     Raises Rejected when that Archive was begun before and its package has not the SHA-256 that is announced now, or
-    when it is too late to compare it.
+    when it is too late to compare it; Retryable while the package is on its way in.
     """
     filename = posixpath.basename(arrival.key)
     begun = create(
@@ -178,25 +178,33 @@ def announced(
         },
     )
     if sha256 and not begun.events:
-        _hold_to(connection, begun.archive, sha256)
+        _hold_to(connection, begun.archive, sha256, requested_by)
     return begun
 
 
 _EXPECT = text("""
     UPDATE step SET input = input || jsonb_build_object('expected_sha256', CAST(:sha256 AS text))
-    WHERE id = :step AND state = 'queued'
+    WHERE id = :step AND state = 'queued' AND input ->> 'requested_by' = CAST(:by AS text)
 """)
+
+_ON_ITS_WAY = text("SELECT state IN ('queued', 'running', 'waiting') FROM step WHERE id = :step")
 
 _RECEIVED = text("""
     SELECT checksums ->> 'sha256' FROM package WHERE archive_id = :archive AND kind = 'SIP' ORDER BY created_at LIMIT 1
 """)
 
 
-def _hold_to(connection: Connection, archive: UUID, sha256: str) -> None:
-    """Hold an Archive that was begun without a digest to the one that is told now."""
-    if connection.execute(_EXPECT, {"step": first_step_id(archive), "sha256": sha256}).rowcount:
+def _hold_to(connection: Connection, archive: UUID, sha256: str, requested_by: UUID | None) -> None:
+    """Hold an Archive that was begun without a digest to the one that is told now.
+
+    Its ingest is told it only where the same account has begun it: a wrong one would end that of somebody else.
+    """
+    step, by = first_step_id(archive), str(requested_by) if requested_by else None
+    if connection.execute(_EXPECT, {"step": step, "sha256": sha256, "by": by}).rowcount:
         return
     received = connection.execute(_RECEIVED, {"archive": archive}).scalar()
+    if received is None and connection.execute(_ON_ITS_WAY, {"step": step}).scalar():
+        raise Retryable("The package is on its way in; its SHA-256 is compared when it has arrived.")
     if received is None:
         raise Rejected(
             "It was begun before this SHA-256 was told, which was not compared: store it anew and announce it again.",

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import CheckConstraint, DateTime, ForeignKey, Index, Integer, PrimaryKeyConstraint, Text, func, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from perdura.metadata import Base
@@ -44,6 +44,8 @@ class Job(Base):
     failed: Mapped[int] = mapped_column(Integer, server_default="0")
     created_by: Mapped[str] = mapped_column(Text)
     account_id: Mapped[UUID | None] = mapped_column()
+    scopes: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    """What the token may do with which it was asked for; none: all that the account may."""
     created_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
     turn_at: Mapped[datetime] = mapped_column(DateTime(timezone=True), server_default=func.clock_timestamp())
     """When its next slice is due: jobs take turns, and one that waits for something lets the others pass."""

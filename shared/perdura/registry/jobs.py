@@ -44,10 +44,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who asked for a job: the name that is told to people, and the account; the local administrator has none."""
+    """Who asked for a job: the name that is told to people, the account, and the scopes of the token they used."""
 
     name: str
     account: UUID | None
+    scopes: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,8 @@ Worker = Callable[[Connection, Mapping[str, Any], Item, Asker], Done]
 """Works on one item: (connection, input of the job, item, who asked) → what it became."""
 
 _MAKE = text("""
-    INSERT INTO job (id, act, input, total, created_by, account_id)
-    VALUES (:id, :act, CAST(:input AS jsonb), :total, :by, :account)
+    INSERT INTO job (id, act, input, total, created_by, account_id, scopes)
+    VALUES (:id, :act, CAST(:input AS jsonb), :total, :by, :account, CAST(:scopes AS text[]))
 """)
 
 _ITEMS = text("""
@@ -78,8 +79,7 @@ def make(
     act: str,
     items: Iterable[Mapping[str, Any]],
     *,
-    by: str,
-    account: UUID | None = None,
+    by: Asker,
     given: Mapping[str, Any] | None = None,
 ) -> UUID:
     """Make a job of items `{archive?, subject?, input?}`. Raises Conflict when there are none, or too many."""
@@ -90,8 +90,8 @@ def make(
         raise Conflict(f"More than {LARGEST} things: narrow the filter.", code="job-too-large")
     connection.execute(
         _MAKE,
-        {"id": job, "act": act, "input": json.dumps(dict(given or {})), "total": len(listed), "by": by,
-         "account": account},
+        {"id": job, "act": act, "input": json.dumps(dict(given or {})), "total": len(listed), "by": by.name,
+         "account": by.account, "scopes": None if by.scopes is None else list(by.scopes)},
     )  # fmt: skip
     for first in range(0, len(listed), 10_000):
         some = [
@@ -107,7 +107,7 @@ def _plain(value: Any) -> Any:
 
 
 _TAKE = text("""
-    SELECT id, act, input, created_by, account_id FROM job
+    SELECT id, act, input, created_by, account_id, scopes FROM job
     WHERE state IN ('queued', 'running') AND turn_at <= clock_timestamp() AND act = ANY(:acts)
     ORDER BY turn_at LIMIT 1 FOR UPDATE SKIP LOCKED
 """)
@@ -154,7 +154,7 @@ def work(connection: Connection, workers: Mapping[str, Worker]) -> Slice | None:
     job = connection.execute(_TAKE, {"acts": list(workers)}).one_or_none()
     if job is None:
         return None
-    asker = Asker(job.created_by, job.account_id)
+    asker = Asker(job.created_by, job.account_id, job.scopes)
     rows = connection.execute(_SLICE, {"job": job.id, "limit": SLICE}).all()
     notes: list[dict[str, Any]] = []
     events: list[CloudEvent] = []

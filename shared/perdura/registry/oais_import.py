@@ -36,6 +36,25 @@ class AnnouncedAip:
     key: str
 
 
+def sip_place(given: Mapping[str, Any], told: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Bucket and key of the SIP of an archive there, None where it has none; `given` is what all have in common."""
+    path = told.get("path_to_sip")
+    return (given["bucket"], _key(path, given["base"])) if path else None
+
+
+def aip_place(given: Mapping[str, Any], told: Mapping[str, Any]) -> AnnouncedAip | None:
+    """Where the AIP lies that was made there, None where none is to be taken over."""
+    path = told.get("path_to_aip")
+    if not path or not given.get("aips", True):
+        return None
+    base = given.get("aip_base")
+    return AnnouncedAip(given.get("aip_bucket") or given["bucket"], _key(path, given["base"] if base is None else base))
+
+
+def _key(path: str, base: str) -> str:
+    return path.removeprefix(base).strip("/")
+
+
 _DESCRIBE = text("""
     WITH known AS (
         INSERT INTO resource (id, source, recid) VALUES (:resource, :source, :recid)

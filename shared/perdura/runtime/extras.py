@@ -83,12 +83,12 @@ def harvesting(environment: Environment, archive: ArchiveView) -> Mapping[str, A
     The requester's `credential` of a source, its `rate_budget`, and whether objects are `withheld` from the requester.
     """
     told = archive.step.input.get("requested_by")
-    requester = UUID(told) if isinstance(told, str) else None
+    requester, scopes = UUID(told) if isinstance(told, str) else None, archive.step.input.get("scopes")
 
     def withheld(found: Sequence[ObjectInfo]) -> bool:
         named = list(_as_they_arrived(environment.store, found))
         with environment.engine.connect() as connection:
-            asking = arrivals.asking(connection, requester)
+            asking = arrivals.asking(connection, environment.settings, requester, scopes)
             return arrivals.withheld(connection, asking, named, of_protocol("prefix", environment.settings))
 
     return {

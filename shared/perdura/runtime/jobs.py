@@ -17,7 +17,7 @@ from perdura.errors import NotStored, Rejected
 from perdura.registry import collections, deposits, jobs, oais_import, steering
 from perdura.registry.deposits import Arrival, arrival_id
 from perdura.registry.jobs import Asker, Done, Item, Slice, Worker
-from perdura.registry.oais_import import AnnouncedAip, FoundSip
+from perdura.registry.oais_import import FoundSip
 from perdura.registry.steering import Act
 from perdura.runtime.environment import Environment
 from perdura.settings import Settings
@@ -105,7 +105,7 @@ def _announce(environment: Environment) -> Worker:
         )
         if begun.events and asker.account is not None:
             rights.own_for(connection, asker.account, [begun.archive], given_by=asker.name)
-        if given.get("collection"):
+        if begun.events and given.get("collection"):
             collections.add(connection, given["collection"], [begun.archive])
         return Done(begun.archive, begun.events)
 
@@ -116,7 +116,7 @@ def _withheld(connection: Connection, settings: Settings, asker: Asker, arrival:
     """Whether an object is part of what the asker may not have, and became no Archive that they may see."""
     if asker.account is None:
         return False
-    asking = arrivals.asking(connection, asker.account)
+    asking = arrivals.asking(connection, settings, asker.account, asker.scopes)
     if not arrivals.withheld(connection, asking, [arrival], of_protocol("prefix", settings)):
         return False
     return not rights.visible(connection, asking, [(Thing.ARCHIVE, arrival_id(arrival))])
@@ -125,29 +125,17 @@ def _withheld(connection: Connection, settings: Settings, asker: Asker, arrival:
 def _import(environment: Environment) -> Worker:
     def take_over(connection: Connection, given: Mapping[str, Any], item: Item, asker: Asker) -> Done:
         del asker
-        path = item.input.get("path_to_sip")
-        if not path:
+        place = oais_import.sip_place(given, item.input)
+        if place is None:
             raise Rejected("The archive there has no SIP.", code="no-sip")
-        key = str(path).removeprefix(given["base"]).strip("/")
-        drop_zone.check(given["bucket"], key, environment.settings)
-        sip = _sip_at(environment, given["bucket"], key)
-        aip = _aip_of(environment.settings, given, item)
+        aip = oais_import.aip_place(given, item.input)
+        for bucket, key in (place, (aip.bucket, aip.key)) if aip else (place,):
+            drop_zone.check(bucket, key, environment.settings)
+        sip = _sip_at(environment, *place)
         begun = oais_import.take_over(connection, given["origin"], item.input, sip, aip)
         return Done(begun.archive, begun.events)
 
     return take_over
-
-
-def _aip_of(settings: Settings, given: Mapping[str, Any], item: Item) -> AnnouncedAip | None:
-    """Where the AIP lies that was made there, if one is to be taken over; raises Rejected where none may be named."""
-    path = item.input.get("path_to_aip")
-    if not path or not given.get("aips", True):
-        return None
-    base = given.get("aip_base")
-    key = str(path).removeprefix(given["base"] if base is None else base).strip("/")
-    bucket = given.get("aip_bucket") or given["bucket"]
-    drop_zone.check(bucket, key, settings)
-    return AnnouncedAip(bucket, key)
 
 
 def _sip_at(environment: Environment, bucket: str, key: str) -> FoundSip:

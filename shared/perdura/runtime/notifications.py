@@ -54,7 +54,7 @@ def tick(environment: Environment, seconds: float = SECONDS) -> int:
             to = subscriptions.take(connection)
             if to is None:
                 return sent
-            _forget_hidden(connection, to)
+            _forget_hidden(connection, environment.settings, to)
             due = subscriptions.to_tell(connection, to)
         if due is not None:
             sent += _tell(environment, due)
@@ -84,10 +84,10 @@ def seal_secrets(environment: Environment) -> None:
             subscription_secrets.seal_anew(connection, environment.settings)
 
 
-def _forget_hidden(connection: Connection, to: Subscriber) -> None:
+def _forget_hidden(connection: Connection, settings: Settings, to: Subscriber) -> None:
     """Forget notices about what the owner of a subscription may not see now: they are neither told nor counted."""
-    account = directory.find(connection, to.account) if to.account is not None else None
-    owner = None if account is None or account.disabled_at is not None else directory.principal_of(account, "session")
+    account = directory.usable(connection, settings, to.account) if to.account is not None else None
+    owner = None if account is None else directory.principal_of(account, "session")
     hidden = delete(Notice).where(Notice.subscription_id == to.id, Notice.archive_id.is_not(None))
     if owner is not None and owner.may(Permission.READ):
         seen = select(Archive.id).where(Archive.id == Notice.archive_id, rights.visible_archives(owner))

@@ -104,8 +104,11 @@ def _existing(archive: ArchiveView, outcome: Outcome, ports: Ports) -> UUID | No
 
 
 def _duplicate(archive: ArchiveView, sip: Package, existing: UUID, ports: Ports) -> Outcome:
-    """The same content is kept already: the depositor is told where, and nothing is kept twice."""
-    finding = Finding("duplicate-content", f"The same content is kept already, as Archive {existing}.")
+    """The same content is kept already, and nothing is kept twice. Where is told in the output alone.
+
+    Whoever looks at it may not be allowed to see that Archive, then or later.
+    """
+    finding = Finding("duplicate-content", "The same content is kept already.")
     outcome = _rejected(archive, replace(sip, accepted=False), (finding,), ports)
     return replace(outcome, output={**outcome.output, "duplicate_of": str(existing)})
 

@@ -8,7 +8,7 @@ from uuid import UUID
 from flask import Response
 
 from perdura.accounts.principals import Permission
-from perdura.api import cursors, naming, presentation
+from perdura.api import cursors, naming, presentation, sight
 from perdura.api.models.access import REASONS, RestrictionRequest
 from perdura.api.models.archives import ArchiveQuery, CheckRequest, CopyRequest
 from perdura.api.problems import not_found
@@ -102,7 +102,7 @@ def _everything(visit: Visit, archive_id: UUID) -> dict[str, Any]:
         "archive": archive,
         "final": archive.state in presentation.FINAL and not any(step.state in UNDER_WAY for step in record.steps),
         "stoppable": {step.id for step in record.steps if step.position >= ERRAND_POSITION and step.state in STOPPABLE},
-        "steps": [presentation.step(row) for row in reversed(record.steps)],
+        "steps": sight.steps(visit, list(reversed(record.steps))),
         "holdings": [in_package(row, package, shut=shut) for row in found[:FILES_SHOWN]] if package else [],
         "files_package": presentation.package(package, shut=shut) if package is not None else None,
         "more_files": len(found) > FILES_SHOWN,

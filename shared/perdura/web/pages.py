@@ -170,6 +170,7 @@ def _answer(request: Request, services: Services, caller: Caller, page: Page, va
         named = list(naming.in_path(variables))
         if named and not POWERS.isdisjoint(caller.principal.permissions):
             visit.objects += [name.id for name in naming.check(visit.connection, caller.principal, named)]
+        visit.objects += naming.plain_in_path(variables)
         response: Response = page(visit, **variables)
         auditing.done(visit, _name(page), response.status_code)
     services.emitter.after_response(response, visit.emitted)

@@ -69,7 +69,6 @@ def create(visit: Visit) -> Response:
         made = schedules.create_schedule(visit, wanted)
     except (Problem, PerduraError) as refused:
         return _form(visit, fields, problem_of(refused))
-    visit.objects.append(made.id)
     return see_other(f"/schedules/{made.id}")
 
 

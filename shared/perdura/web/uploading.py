@@ -13,6 +13,7 @@ from flask import Response
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, MultipartDecoder, NeedData
 
+from perdura.accounts import rights
 from perdura.accounts.principals import Permission
 from perdura.api.models.deposits import LARGEST_DEPOSIT, DepositRequest
 from perdura.api.problems import FieldError, Problem
@@ -58,7 +59,7 @@ def receive(visit: Visit) -> Response:
         Arrival(form.deposit.bucket, form.deposit.key, stored.ref.version_id, stored.ref.etag, stored.size),
         source=registry_archives.SOURCE,
     )
-    visit.made(begun.archive)
+    visit.objects.append(begun.archive)
     visit.emit(begun.events)
     return see_other(f"/archives/{begun.archive}")
 
@@ -113,6 +114,18 @@ def _store(visit: Visit, form: _Form, filename: str, events: Iterator[Event]) ->
             title=wanted.title,
             account=visit.principal.account,
         )
+        rights.own(connection, visit.principal, deposit.archive)
+    try:
+        form.written = _written(visit, deposit, events)
+    except BaseException:
+        with visit.services.engine.begin() as connection:
+            registry.cancel(connection, deposit.id)
+        raise
+    form.deposit = deposit
+
+
+def _written(visit: Visit, deposit: Announced, events: Iterator[Event]) -> Written:
+    """What of the form's file was stored; raises Problem for one that is empty, too large or breaks off."""
     with visit.services.store.writer(deposit.bucket, deposit.key) as writer:
         for event in events:
             if not isinstance(event, Data):
@@ -124,8 +137,7 @@ def _store(visit: Visit, form: _Form, filename: str, events: Iterator[Event]) ->
                 break
         if writer.position == 0:
             raise _no_file()
-        form.written = writer.finish()
-    form.deposit = deposit
+        return writer.finish()
 
 
 def _no_file() -> Problem:

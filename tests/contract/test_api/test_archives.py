@@ -289,3 +289,11 @@ def test_a_version_of_the_aip_is_recalled_by_its_id(world: World, registry: Clie
     assert (step.archive_id, step.input) == (archive, {"package": str(package)})
     plain = registry.post(address, json={"package": str(package)}, headers=world.bearer())
     assert plain.status_code in (403, 404), "who may not operate may not recall"
+
+
+def test_which_archive_a_duplicate_is_one_of_is_told_to_who_may_see_it(world: World, registry: Client) -> None:
+    first, second = world.archive(restricted=True), world.archive(state="rejected")
+    world.step(second, "ingest", 0, "failed", output={"duplicate_of": str(first), "files": 1})
+    for header, told in ((world.bearer("viewer"), {"files": 1}), (bearer(), {"duplicate_of": str(first), "files": 1})):
+        (step,) = registry.get(f"/api/v1/archives/{second}/steps", headers=header).get_json()["items"]
+        assert step["output"] == told

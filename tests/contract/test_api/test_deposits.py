@@ -288,6 +288,9 @@ def test_a_form_without_a_file_is_refused(world: World, registry: Client, data: 
     )
     assert answer.status_code == 422
     assert world.emitter.sent == []
+    with world.engine.connect() as connection:
+        waiting = "SELECT count(*) FROM archive WHERE state = 'awaiting_upload'"
+        assert connection.execute(text(waiting)).scalar() == 0
 
 
 def test_a_form_from_elsewhere_stores_nothing(world: World, registry: Client) -> None:

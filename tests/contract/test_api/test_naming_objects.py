@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 from werkzeug.test import Client
 
+from perdura.accounts.principals import Permission
 from perdura.errors import PerduraError, Rejected
 from perdura.outcome import ArchiveView, Outcome, StepState, StepView
 from perdura.runtime import jobs as running
@@ -20,9 +21,9 @@ from tests.unit.harvest.surroundings import ARCHIVE, STEP, Harvesting
 DROP_ZONE = "perdura-incoming"
 
 
-def _harvest(world: World, url: str, account: UUID | None) -> Outcome:
+def _harvest(world: World, url: str, account: UUID | None, **more: Any) -> Outcome:
     """Do what `functions/harvest` does, in the store and with the registry of the world."""
-    given = {"url": url, **({"requested_by": str(account)} if account else {})}
+    given = {"url": url, **({"requested_by": str(account)} if account else {}), **more}
     view = ArchiveView(ARCHIVE, StepView(STEP, "harvest", 1, given, {}))
     extras = dict(harvesting(world, view))  # type: ignore[arg-type]
     return harvest.run(view, Harvesting(store=world.store, settings=world.settings, extras=extras).ports())
@@ -74,15 +75,21 @@ def test_uploads_of_others_are_announced_by_nobody(world: World, registry: Clien
         assert connection.execute(text("SELECT count(*) FROM job")).scalar() == 0
 
 
-def test_uploads_and_packages_of_ours_are_not_taken_over(world: World, registry: Client, upload: str) -> None:
+def test_uploads_of_others_are_not_taken_over_and_who_names_them_is_recorded(
+    world: World, registry: Client, upload: str
+) -> None:
     world.store.put(DROP_ZONE, "a.zip", b"PK")
-    one = {"id": 1, "source": "cds", "recid": "1", "path_to_sip": upload}
-    two = {"id": 2, "source": "cds", "recid": "2", "path_to_sip": "a.zip", "path_to_aip": upload}
-    body = {"origin": "https://oais.test", "bucket": DROP_ZONE, "archives": [one, two]}
-    job = registry.post("/api/v1/imports/oais", json=body, headers=bearer()).get_json()
-    running.tick(world)  # type: ignore[arg-type]
-    items = registry.get(job["links"]["items"], headers=bearer()).get_json()["items"]
-    assert [(item["state"], item["code"]) for item in items] == [("failed", "destination-refused")] * 2
+    for wrong, told in (
+        ("path_to_sip", {"path_to_sip": upload}), ("path_to_aip", {"path_to_sip": "a.zip", "path_to_aip": upload}),
+    ):  # fmt: skip
+        archives = [{"id": 1, "source": "cds", "recid": "1"}, {"id": 2, "source": "cds", "recid": "2", **told}]
+        body = {"origin": "https://oais.test", "bucket": DROP_ZONE, "archives": archives}
+        refused = registry.post("/api/v1/imports/oais", json=body, headers=bearer())
+        assert refused.status_code == 403
+        assert [error["field"] for error in refused.get_json()["errors"]] == [f"body.archives.1.{wrong}"]
+        assert (world.audited()[-1].action, world.audited()[-1].outcome) == ("import_oais", "denied")
+    with world.engine.begin() as connection:
+        assert connection.execute(text("SELECT count(*) FROM job")).scalar() == 0
 
 
 @pytest.mark.parametrize("shut", ["restricted", "embargo"])
@@ -105,6 +112,52 @@ def test_what_became_an_archive_of_others_is_harvested_by_who_may_have_its_files
     for asking in (theirs, world.account("archivist")):
         _forget(world)
         assert _harvest(world, f"s3://{DROP_ZONE}/set/", asking).state is StepState.COMPLETED
+
+
+def test_a_token_that_does_not_see_restricted_archives_does_not_get_their_files_in_the_background(
+    world: World, registry: Client
+) -> None:
+    theirs, archivist = world.account("depositor"), world.account("archivist")
+    world.store.put(DROP_ZONE, "set/a.zip", b"PK")
+    (item,) = _announce(world, registry, theirs, "set/a.zip")
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE archive SET restricted = true WHERE id = :id"), {"id": item["archive"]})
+    narrow = bearer(world.token(archivist, [Permission.READ, Permission.DEPOSIT]))
+    body = {"url": f"s3://{DROP_ZONE}/set/"}
+    made = registry.post("/api/v1/harvests", json=body, headers=narrow).get_json()["archive"]
+    with world.engine.connect() as connection:
+        given = connection.execute(text("SELECT input FROM step WHERE archive_id = :id"), {"id": made}).scalar_one()
+    assert given["scopes"] == ["deposit", "read"]
+    with pytest.raises(PerduraError):
+        _harvest(world, body["url"], archivist, scopes=given["scopes"])
+    announced = {"bucket": DROP_ZONE, "packages": [{"key": "set/a.zip"}]}
+    job = registry.post("/api/v1/announcements", json=announced, headers=narrow).get_json()
+    running.tick(world)  # type: ignore[arg-type]
+    (item,) = registry.get(job["links"]["items"], headers=bearer()).get_json()["items"]
+    assert (item["state"], item["code"]) == ("failed", "not-stored")
+
+
+def test_announcing_what_is_an_archive_already_changes_nothing_of_it(world: World, registry: Client) -> None:
+    theirs, other = world.account("depositor"), world.account("depositor")
+    world.store.put(DROP_ZONE, "set/a.zip", b"PK")
+    (item,) = _announce(world, registry, theirs, "set/a.zip")
+    collection = world.collection()
+    packages = [{"key": "set/a.zip", "sha256": "0" * 64}]
+    body = {"bucket": DROP_ZONE, "packages": packages, "collection": str(collection)}
+    job = registry.post("/api/v1/announcements", json=body, headers=bearer(world.token(other))).get_json()
+    running.tick(world)  # type: ignore[arg-type]
+    with world.engine.begin() as connection:
+        assert connection.execute(text("SELECT input ->> 'expected_sha256' FROM step")).scalar() is None
+        assert connection.execute(text("SELECT waits_for IS NOT NULL FROM job WHERE id = :id"), job).scalar()
+        connection.execute(text("UPDATE step SET state = 'failed'"))
+        connection.execute(text("UPDATE job SET turn_at = clock_timestamp()"))
+    running.tick(world)  # type: ignore[arg-type]
+    (again,) = registry.get(job["links"]["items"], headers=bearer()).get_json()["items"]
+    assert (again["state"], again["code"]) == ("failed", "digest-not-compared")
+    (mine,) = _announce(world, registry, other, "set/a.zip")
+    assert mine["archive"] == item["archive"]
+    with world.engine.begin() as connection:
+        assert connection.execute(text("SELECT count(*) FROM collection_member")).scalar() == 0
 
 
 def test_what_was_harvested_below_a_prefix_stays_with_who_may_have_its_files(world: World, registry: Client) -> None:

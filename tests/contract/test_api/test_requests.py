@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 import pytest
 from pydantic import SecretStr
@@ -17,6 +18,7 @@ from werkzeug.test import Client
 from perdura.accounts import forgetting, rate_buckets, sessions
 from perdura.api import limits
 from perdura.api.sessions import cookie_name
+from perdura.registry import collections
 from perdura.settings import Settings
 from tests.contract.test_api.world import BASE, TOKEN, World, bearer
 
@@ -145,6 +147,28 @@ def test_two_who_saw_the_same_do_not_both_change_it(world: World) -> None:
     for thread in threads:
         thread.join()
     assert sorted(answers) == [200, 412, 412]
+
+
+def test_who_changes_without_a_condition_waits_for_who_has_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = f"/api/v1/collections/{world.collection(description='first')}"
+    tag = world.registry().get(address, headers=bearer()).headers["ETag"]
+    real, others = collections.change, []
+
+    def change(connection: Any, collection: UUID, **values: Any) -> None:
+        if values["description"] == "mine":
+            others.append(threading.Thread(target=send, args=({}, "theirs")))
+            others[0].start()
+            others[0].join(0.5)
+        real(connection, collection, **values)
+
+    def send(headers: dict[str, str], description: str) -> int:
+        sent = {"description": description}
+        return world.registry().patch(address, headers={**bearer(), **headers}, json=sent).status_code
+
+    monkeypatch.setattr(collections, "change", change)
+    assert send({"If-Match": tag}, "mine") == 200
+    others[0].join()
+    assert world.registry().get(address, headers=bearer()).get_json()["description"] == "theirs"
 
 
 def _with(world: World, **values: Any) -> World:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -223,6 +225,29 @@ def test_a_provider_that_is_down_is_a_503_and_lets_nobody_in(engine: Engine, wor
     assert client.get("/sign-in", base_url=BASE).status_code == 200
     forged = "eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJzdWIiOiJ4In0.AAAA"
     assert client.get("/api/v1/archives", headers=bearer(forged)).status_code == 503
+
+
+def test_a_provider_that_is_silent_holds_one_request_at_a_time(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oidc, "TURN_SECONDS", 0.1)
+    asked, answer = threading.Semaphore(0), threading.Event()
+
+    def ask(*_: Any, **__: Any) -> None:
+        asked.release()
+        answer.wait(20)
+        raise oidc.UpstreamUnavailable("It is silent.")
+
+    monkeypatch.setattr(oidc.Provider, "_ask", ask)
+    settings = Settings(base_url=BASE, oidc_issuer="https://silent.example.org", oidc_audience="a")  # type: ignore[call-arg]
+    client = World(world.engine, settings)
+    forged = bearer("eyJhbGciOiJSUzI1NiIsImtpZCI6IjEifQ.eyJzdWIiOiJ4In0.AAAA")
+    first = threading.Thread(target=lambda: client.registry().get("/api/v1/archives", headers=forged))
+    first.start()
+    assert asked.acquire(timeout=20)
+    assert client.registry().get("/api/v1/archives", headers=forged).status_code == 503
+    answer.set()
+    first.join()
+    assert client.registry().get("/api/v1/archives", headers=forged).status_code == 503
+    assert not asked.acquire(timeout=0.1)
 
 
 def test_without_a_provider_there_is_nothing_to_begin(world: World) -> None:

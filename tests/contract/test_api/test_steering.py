@@ -143,7 +143,7 @@ def test_items_that_fail_say_why_and_stop_nothing(world: World, registry: Client
 
 def test_a_passing_trouble_leaves_the_rest_for_later(world: World) -> None:
     with world.engine.begin() as connection:
-        job = jobs.make(connection, "odd", [{"subject": str(n)} for n in range(3)], by="me")
+        job = jobs.make(connection, "odd", [{"subject": str(n)} for n in range(3)], by=jobs.Asker("me", None))
     tries: list[str] = []
 
     def worker(_connection: Any, _given: Any, item: jobs.Item, _by: str) -> jobs.Done:
@@ -172,9 +172,9 @@ def _give_turns(world: World) -> None:
 
 def test_a_job_that_waits_lets_the_others_pass_and_large_ones_share_the_time(world: World) -> None:
     with world.engine.begin() as connection:
-        jobs.make(connection, "stuck", [{"subject": "stuck"}], by="me")
-        jobs.make(connection, "large", [{"subject": "large"}] * (3 * jobs.SLICE), by="me")
-        jobs.make(connection, "small", [{"subject": "small"}], by="me")
+        jobs.make(connection, "stuck", [{"subject": "stuck"}], by=jobs.Asker("me", None))
+        jobs.make(connection, "large", [{"subject": "large"}] * (3 * jobs.SLICE), by=jobs.Asker("me", None))
+        jobs.make(connection, "small", [{"subject": "small"}], by=jobs.Asker("me", None))
     order: list[str] = []
 
     def worker(connection: Any, _given: Any, item: jobs.Item, _by: Any) -> jobs.Done:
@@ -198,8 +198,9 @@ def test_an_error_that_nobody_foresaw_is_the_end_of_its_item_alone(world: World,
     gone = _post(registry, "/jobs", wanted).get_json()["id"]
     assert registry.delete(f"/api/v1/collections/{collection}", headers=bearer()).status_code == 204
     with world.engine.begin() as connection:
-        broken = jobs.make(connection, "collect", [{"archive": archive}], by="me", given={"collection": "no id"})
-        wrong = jobs.make(connection, "run", [{"archive": archive}], by="me", given={"steps": 1})
+        me, items = jobs.Asker("me", None), [{"archive": archive}]
+        broken = jobs.make(connection, "collect", items, by=me, given={"collection": "no id"})
+        wrong = jobs.make(connection, "run", items, by=me, given={"steps": 1})
     fine = _post(registry, "/jobs", wanted | {"collection": str(world.collection())}).get_json()["id"]
     running.tick(world)  # type: ignore[arg-type]
     told = {job: _get(registry, f"/jobs/{job}/items")["items"][0] for job in (gone, broken, wrong, fine)}
@@ -304,3 +305,12 @@ def test_what_joins_a_collection_that_is_removed_meanwhile_finds_it_gone(world: 
             remover.commit()
             with pytest.raises(NotFound):
                 adding.result(10)
+
+
+@pytest.mark.parametrize("steps", [["foo"], ["publish", "preserve"], ["notify", "archive"]])
+def test_steps_that_cannot_be_run_are_refused_by_name(world: World, registry: Client, steps: list[str]) -> None:
+    body = {"act": "run", "archives": [str(world.archive())], "steps": steps}
+    for path in ("/jobs", "/jobs/plan"):
+        refused = _post(registry, path, body)
+        assert refused.status_code == 422
+        assert [error["field"] for error in refused.get_json()["errors"]] == ["body.steps"]

@@ -286,3 +286,56 @@ def test_an_account_has_so_many_tokens_that_are_good_and_no_more(
     first = made[0].get_json()["id"]
     assert registry.delete(f"/api/v1/users/me/tokens/{first}", headers=header).status_code == 200
     assert registry.post("/api/v1/users/me/tokens", headers=header, json=wanted).status_code == 201
+
+
+def test_a_token_lives_no_longer_than_the_one_it_was_asked_for_with_and_ends_with_it(world: World) -> None:
+    registry, account = world.registry(), world.account("archivist")
+    parent = world.token(account, [Permission.SELF, Permission.READ], days=0.01)
+    wanted = {"name": "child", "scopes": ["self", "read"], "days": 300}
+    child = registry.post("/api/v1/users/me/tokens", json=wanted, headers=bearer(parent)).get_json()
+    listed = registry.get("/api/v1/users/me/tokens", headers=bearer(parent)).get_json()["items"]
+    ends = {item["name"]: item["expires"] for item in listed}
+    assert ends["child"] == ends["of a test"]
+    grandchild = registry.post("/api/v1/users/me/tokens", json=wanted, headers=bearer(child["token"])).get_json()
+    (first,) = [item["id"] for item in listed if item["name"] == "of a test"]
+    assert registry.delete(f"/api/v1/users/me/tokens/{first}", headers=bearer(parent)).status_code == 200
+    for ended in (parent, child["token"], grandchild["token"]):
+        assert registry.get("/api/v1/users/me", headers=bearer(ended)).status_code == 401
+
+
+def test_naming_what_is_somebody_elses_is_recorded(world: World) -> None:
+    registry, theirs, mine = world.registry(), world.token(world.account("archivist")), world.bearer("viewer")
+    archive = world.archive(state="failed")
+    world.step(archive, "ingest", 0, "failed")
+    job = registry.post("/api/v1/jobs", json={"act": "retry", "archives": [str(archive)]}, headers=bearer(theirs))
+    token = registry.get("/api/v1/users/me/tokens", headers=bearer(theirs)).get_json()["items"][0]["id"]
+    wanted = {"way": "email", "address": "a@example.org", "kinds": ["failed"]}
+    told = registry.post("/api/v1/subscriptions", json=wanted, headers=bearer(theirs)).get_json()["id"]
+    for method, path, thing in (
+        ("get", f"jobs/{job.get_json()['id']}", job.get_json()["id"]), ("delete", f"users/me/tokens/{token}", token),
+        ("delete", f"subscriptions/{told}", told), ("get", f"subscriptions/{new_id()}", None),
+    ):  # fmt: skip
+        before = len(world.audited())
+        assert getattr(registry, method)(f"/api/v1/{path}", headers=mine).status_code == 404
+        entries = [(entry.outcome, entry.objects) for entry in world.audited()[before:]]
+        assert entries == ([("denied", [thing])] if thing else [])
+
+
+def test_what_was_changed_is_in_the_audit_log(world: World) -> None:
+    registry, header = world.registry(), bearer()
+    made = registry.post("/api/v1/collections", json={"name": "One", "restricted": True}, headers=header).get_json()
+    registry.patch(f"/api/v1/collections/{made['id']}", json={"restricted": False}, headers=header)
+    registry.put("/api/v1/pipelines/short", json={"steps": ["ingest", "preserve"]}, headers=header)
+    wanted = {"name": "n", "source": "zenodo", "way": "oai-pmh", "cron": "0 3 * * *"}
+    schedule = registry.post("/api/v1/schedules", json=wanted, headers=header).get_json()["id"]
+    registry.patch(f"/api/v1/schedules/{schedule}", json={"cron": "0 4 * * *"}, headers=header)
+    registry.post(f"/api/v1/schedules/{schedule}/pause", headers=header)
+    told = [(entry.action, entry.objects, entry.detail) for entry in world.audited()]
+    assert told == [
+        ("create_collection", [made["id"]], {"name": "One", "restricted": True}),
+        ("change_collection", [made["id"]], {"restricted": False}),
+        ("put_pipeline", [], {"steps": ["ingest", "preserve"], "description": ""}),
+        ("create_schedule", [schedule], wanted),
+        ("change_schedule", [schedule], {"cron": "0 4 * * *"}),
+        ("pause_schedule", [schedule], {}),
+    ]

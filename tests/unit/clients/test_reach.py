@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
+import threading
+import time
 
 import pytest
 
+from perdura.clients import reach
 from perdura.clients.connections import Connections
 from perdura.clients.reach import DestinationRefused, Reach, is_public, judged_addresses
 from perdura.errors import UpstreamUnavailable
@@ -117,6 +120,36 @@ def test_a_name_that_does_not_resolve_is_unavailable() -> None:
 
     with pytest.raises(UpstreamUnavailable):
         judged_addresses("example.org", 443, REACH, lookup)
+
+
+def test_a_resolver_that_does_not_answer_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = threading.Event()
+    monkeypatch.setattr("socket.getaddrinfo", lambda *a, **more: answer.wait(10) and [])
+    monkeypatch.setattr(reach, "LOOK_UP_SECONDS", 0.1)
+    begun = time.monotonic()
+    try:
+        with pytest.raises(UpstreamUnavailable):
+            judged_addresses("example.org", 443, REACH)
+    finally:
+        answer.set()
+    assert time.monotonic() - begun < 5
+
+
+def test_looking_a_name_up_is_part_of_the_time_that_an_exchange_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[float] = []
+
+    def lookup(host: str, port: int) -> list[str]:
+        time.sleep(0.3)
+        return ["188.184.9.234"]
+
+    def connect(address: tuple[str, int], timeout: float) -> None:
+        left.append(timeout)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("socket.create_connection", connect)
+    with pytest.raises(ConnectionRefusedError):
+        Connections(REACH, (5, 5), lookup=lookup, within=2.0).send("POST", "https://example.org/", {}, b"")
+    assert left[0] <= 1.7
 
 
 def test_the_connection_goes_to_the_address_that_was_judged(monkeypatch: pytest.MonkeyPatch) -> None:

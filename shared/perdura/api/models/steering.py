@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from pydantic import Field, model_validator
 from perdura.api.models.archives import ArchiveFilter
 from perdura.api.models.base import Answer, Page, PlainText, Request, wrong
 from perdura.api.naming import ArchiveId, CollectionId
+from perdura.registry.transitions import FOLLOWERS
 
 StepName = Annotated[str, Field(pattern=r"^[a-z][a-z-]{0,39}$")]
 BulkAct = Literal["retry", "skip", "cancel", "run", "collect", "take-out"]
@@ -44,6 +46,12 @@ class JobRequest(Request):
             raise wrong("send either `filter` or `archives`", "filter", "archives")
         if (self.act == "run") != bool(self.steps):
             raise wrong("`steps` belong to the act `run`", "steps")
+        known = frozenset[str]().union(*FOLLOWERS.values())
+        if not known.issuperset(self.steps):
+            raise wrong(f"steps that can be run are {', '.join(sorted(known))}", "steps")
+        for before, after in pairwise(self.steps):
+            if after not in FOLLOWERS[before]:
+                raise wrong(f"{after!r} cannot follow {before!r}", "steps")
         if (self.act in {"collect", "take-out"}) != (self.collection is not None):
             raise wrong("`collection` belongs to the acts `collect` and `take-out`", "collection")
         return self

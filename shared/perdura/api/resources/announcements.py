@@ -8,13 +8,12 @@ from uuid import UUID
 from perdura.accounts.principals import Permission
 from perdura.api.models.announcements import MOST, AnnouncementRequest
 from perdura.api.models.steering import JobAnswer
-from perdura.api.naming import FIELDS_TOLD
+from perdura.api.open_objects import check_bucket, check_keys
 from perdura.api.operations import Call, Section
-from perdura.api.problems import FieldError, Problem
+from perdura.api.problems import Problem
 from perdura.api.resources.jobs import found
 from perdura.registry import jobs
 from perdura.settings import Settings
-from perdura.storage import drop_zone
 
 section = Section("Deposits")
 
@@ -50,20 +49,13 @@ def begin(call: Call, body: AnnouncementRequest) -> UUID:
             raise Problem(409, f"More than {MOST} packages lie there; announce a deeper prefix.", "job-too-large")
     given = {"bucket": body.bucket, **({"collection": str(body.collection)} if body.collection else {})}
     call.detail.update({"bucket": body.bucket, "packages": len(items)})
-    return jobs.make(
-        call.connection, "announce", items, by=call.principal.name, account=call.principal.account, given=given
-    )
+    job = jobs.make(call.connection, "announce", items, by=call.asker, given=given)
+    call.objects.append(job)
+    return job
 
 
 def _check(body: AnnouncementRequest, settings: Settings) -> None:
     """Raise a 403 for a bucket, a prefix or a key that a caller may not name."""
-    if body.bucket not in drop_zone.open_buckets(settings):
-        problem = FieldError("body.bucket", "not one from which packages may be announced")
-        raise Problem(403, "Nothing can be announced from this bucket.", "forbidden", (problem,))
+    check_bucket("body.bucket", body.bucket, settings)
     named = {f"body.packages.{position}.key": package.key for position, package in enumerate(body.packages or ())}
-    if body.prefix is not None:
-        named = {"body.prefix": body.prefix}
-    refused = [field for field, key in named.items() if not drop_zone.nameable(body.bucket, key, settings)]
-    if refused:
-        problems = tuple(FieldError(field, "not open to announcements") for field in refused[:FIELDS_TOLD])
-        raise Problem(403, "What lies there cannot be announced.", "forbidden", problems)
+    check_keys(body.bucket, named if body.prefix is None else {"body.prefix": body.prefix}, settings)

@@ -31,7 +31,7 @@ from perdura.api.models.steering import ActAnswer, RunRequest
 from perdura.api.operations import Call, Section
 from perdura.api.problems import blaming, not_found
 from perdura.api.queries import archives, facets, files, finding
-from perdura.api.sight import seen
+from perdura.api.sight import seen, steps
 from perdura.registry import archives as registry
 from perdura.registry import checks, steering, tape_again
 from perdura.registry.archives import Begun
@@ -88,7 +88,7 @@ def list_steps(call: Call, archive_id: UUID, query: StepQuery) -> StepList:
     rows = archives.attempts(call.connection, archive_id, limit=query.limit + 1, after=(position, attempt))
     shown = rows[: query.limit]
     return StepList(
-        items=[presentation.step(row) for row in shown],
+        items=steps(call, shown),
         next=cursors.encode_numbers(shown[-1].position, shown[-1].attempt) if len(rows) > query.limit else None,
     )
 

@@ -70,6 +70,7 @@ def create_collection(call: Call, body: CollectionRequest) -> CollectionAnswer:
     """Make a collection. 409 when the name is taken."""
     made = registry.create(call.connection, body.name, body.description, restricted=body.restricted)
     call.objects.append(made)
+    call.detail |= body.model_dump(exclude_unset=True, mode="json")
     return _found(call, made)
 
 
@@ -82,6 +83,7 @@ def get_collection(call: Call, collection_id: UUID) -> CollectionAnswer:
 @section.patch("/collections/<uuid:collection_id>", permission=Permission.OPERATE)
 def change_collection(call: Call, collection_id: UUID, body: CollectionChange) -> CollectionAnswer:
     """Rename or describe a collection."""
+    call.detail |= body.model_dump(exclude_unset=True, mode="json")
     registry.change(
         call.connection, collection_id, name=body.name, description=body.description, restricted=body.restricted
     )

@@ -49,11 +49,7 @@ def retry_all(call: Call, cause: CauseRequest) -> UUID:
     told = cause.model_dump()
     stopped = failures.every(call.connection, call.principal, **told, limit=jobs.LARGEST + 1)
     call.detail |= {**told, "archives": len(stopped)}
-    return jobs.make(
-        call.connection,
-        Act.RETRY,
-        ({"archive": archive} for archive in stopped),
-        by=call.principal.name,
-        account=call.principal.account,
-        given=told,
-    )
+    items = ({"archive": archive} for archive in stopped)
+    job = jobs.make(call.connection, Act.RETRY, items, by=call.asker, given=told)
+    call.objects.append(job)
+    return job

@@ -41,7 +41,10 @@ def create_harvest(call: Call, query: HarvestQuery, body: HarvestRequest) -> Acc
     With `light=true` the package holds the metadata and names the files; `completion` of its Archive fetches them.
     """
     wanted = registry.HarvestWanted(
-        **body.model_dump(exclude={"preserve"}), light=query.light, requested_by=call.principal.account
+        **body.model_dump(exclude={"preserve"}),
+        light=query.light,
+        requested_by=call.principal.account,
+        scopes=call.principal.told_scopes,
     )
     begun = registry.start_harvest(call.connection, wanted)
     call.made(begun.archive)

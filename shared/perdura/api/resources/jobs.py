@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from perdura.accounts.principals import Permission
-from perdura.api import cursors, links
+from perdura.api import cursors, links, naming
 from perdura.api.models.base import Page
 from perdura.api.models.steering import (
     JobAnswer,
@@ -18,11 +18,11 @@ from perdura.api.models.steering import (
     PlanAnswer,
 )
 from perdura.api.operations import Call, Section
-from perdura.api.problems import not_found
 from perdura.api.queries import jobs
 from perdura.api.queries.criteria import Criteria
 from perdura.api.queries.rows import AnyRow
 from perdura.registry import jobs as registry
+from perdura.registry.job_tables import Job
 
 section = Section("Jobs")
 
@@ -49,7 +49,7 @@ def found(call: Call, job_id: UUID) -> JobAnswer:
     """The job of that id; raises a 404."""
     row = jobs.find(call.connection, call.principal, job_id)
     if row is None:
-        raise not_found("job")
+        raise naming.missing(call.connection, "job", Job.id, job_id)
     return answer(row)
 
 
@@ -66,14 +66,11 @@ def begin(call: Call, body: JobRequest) -> UUID:
         **({"collection": str(body.collection)} if body.collection else {}),
     }
     call.detail.update({"act": body.act, "archives": len(archives)})
-    return registry.make(
-        call.connection,
-        body.act,
-        ({"archive": archive} for archive in archives),
-        by=call.principal.name,
-        account=call.principal.account,
-        given=given,
+    job = registry.make(
+        call.connection, body.act, ({"archive": archive} for archive in archives), by=call.asker, given=given
     )
+    call.objects.append(job)
+    return job
 
 
 @section.post("/jobs/plan", permission=Permission.OPERATE)

@@ -79,6 +79,7 @@ def put_pipeline(call: Call, name: str, body: PipelineRequest) -> PipelineAnswer
     with blaming("body.steps"):
         check_pipeline(body.steps)
     values = {"steps": body.steps, "description": body.description}
+    call.detail |= values
     call.connection.execute(
         insert(Pipeline)
         .values(name=_checked(name), **values)

@@ -73,6 +73,8 @@ def create_schedule(call: Call, body: ScheduleRequest) -> ScheduleAnswer:
     schedule = registry.create(call.connection, wanted, owner=owner, since=body.since, next_at=due)
     if body.paused:
         registry.put_state(call.connection, schedule, ScheduleState.PAUSED, None)
+    call.objects.append(schedule)
+    call.detail |= body.model_dump(exclude_unset=True, mode="json")
     return _schedule(call, schedule)
 
 
@@ -92,6 +94,7 @@ def change_schedule(call: Call, schedule_id: UUID, body: ScheduleChange) -> Sche
     values = {names.get(name, name): value for name, value in given.items() if value is not None or name in nullable}
     if body.pipeline:
         _check_pipeline(body.pipeline)
+    call.detail |= body.model_dump(exclude_unset=True, mode="json")
     active = row.state == ScheduleState.ACTIVE
     with blaming("body.cron"):
         due = runtime.next_time(body.cron or row.cron)

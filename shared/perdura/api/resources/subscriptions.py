@@ -12,7 +12,7 @@ from sqlalchemy import delete, func, insert, select, update
 
 from perdura.accounts import directory
 from perdura.accounts.principals import Permission, Principal
-from perdura.api import links
+from perdura.api import links, naming
 from perdura.api.authentication import check_permission
 from perdura.api.models.subscriptions import (
     SubscriptionAnswer,
@@ -22,7 +22,7 @@ from perdura.api.models.subscriptions import (
     SubscriptionRequest,
 )
 from perdura.api.operations import Call, Section
-from perdura.api.problems import FieldError, Problem, not_found
+from perdura.api.problems import FieldError, Problem
 from perdura.api.queries.rows import AnyRow
 from perdura.ids import new_id
 from perdura.registry import subscription_secrets
@@ -97,6 +97,7 @@ def make(call: Call, body: SubscriptionRequest) -> tuple[UUID, str | None]:
         )
     )
     call.objects.append(subscription)
+    call.detail |= {"way": body.way, "address": body.address, "kinds": list(body.kinds)}
     return subscription, secret
 
 
@@ -129,7 +130,7 @@ def find(call: Call, subscription_id: UUID) -> AnyRow:
         )
     ).one_or_none()
     if row is None:
-        raise not_found("subscription")
+        raise naming.missing(call.connection, "subscription", Subscription.id, subscription_id)
     return row
 
 
@@ -175,6 +176,7 @@ def change_subscription(call: Call, subscription_id: UUID, body: SubscriptionCha
     """Pause or resume a subscription, or change how often and of what it tells."""
     find(call, subscription_id)
     changes = body.model_dump(exclude_none=True)
+    call.detail |= body.model_dump(exclude_none=True, mode="json")
     if changes.get("active"):
         changes["failures"] = 0
     if changes:

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from perdura.accounts import directory, sessions, tokens
 from perdura.accounts.principals import PERMISSIONS, Permission, Role
-from perdura.api import cursors, links
+from perdura.accounts.tables import Token
+from perdura.api import cursors, links, naming
 from perdura.api.models.accounts import (
     MeAnswer,
     RoleAnswer,
@@ -126,7 +127,10 @@ def own_account(call: Call) -> UUID:
 
 
 def issue_token(call: Call, wanted: TokenRequest) -> tuple[AnyRow, str]:
-    """A new token of the caller and its secret; raises a 403 for scopes, a 422 for a life that are not the caller's."""
+    """A new token of the caller and its secret; raises a 403 for scopes, a 422 for a life that are not the caller's.
+
+    One that is asked for with a token lives no longer than that one.
+    """
     beyond = [scope for scope in wanted.scopes if not call.principal.may(scope)]
     if beyond:
         told = FieldError("body.scopes", f"you do not hold {', '.join(sorted(beyond))}")
@@ -137,12 +141,14 @@ def issue_token(call: Call, wanted: TokenRequest) -> tuple[AnyRow, str]:
     if wanted.days > longest:
         told = FieldError("body.days", f"at most {longest}")
         raise Problem(422, "The token would live too long.", "token-life", (told,))
+    ends = datetime.now(UTC) + timedelta(days=wanted.days)
     row, secret = tokens.issue(
         call.connection,
         own_account(call),
         name=wanted.name,
         scopes=wanted.scopes,
-        expires_at=datetime.now(UTC) + timedelta(days=wanted.days),
+        expires_at=min(ends, call.principal.expires or ends),
+        made_with=call.principal.token,
     )
     call.objects.append(row.id)
     call.detail |= {"name": row.name, "scopes": list(row.scopes)}
@@ -153,7 +159,7 @@ def revoke_token(call: Call, user_id: UUID, token_id: UUID) -> TokenAnswer:
     """End a token of an account; raises a 404."""
     row = tokens.revoke(call.connection, user_id, token_id)
     if row is None:
-        raise not_found("token")
+        raise naming.missing(call.connection, "token", Token.id, token_id)
     call.objects += [user_id, token_id]
     return token_answer(row)
 
