@@ -1,7 +1,8 @@
 """Copies a SIP within the store to a transfer source, over as many invocations as that takes.
 
 What is copied is kept between them: the object that was copied last, and the upload in parts of the one in progress,
-whose id is in the checkpoint before its first part is sent, so that it can always be ended.
+whose id is in the checkpoint before its first part is sent, so that the next invocation can go on with it or end it. A
+step that is cancelled meanwhile leaves it to the bucket's rule for unfinished uploads (docs/archivematica.md).
 """
 
 from __future__ import annotations

@@ -56,6 +56,11 @@ class Told:
         return found + [(f"{path}: {failure}", path) for path, failure in self.failures]
 
     @property
+    def is_given_up(self) -> bool:
+        """Whether it gave no answer so often that it is asked no more."""
+        return self.unanswered >= _PATIENCE
+
+    @property
     def path(self) -> str:
         """Where the output lies in the AIP."""
         return f"{FOLDER}{self.characteriser.name}.jsonl"
@@ -90,8 +95,13 @@ class Characterising:
             each.lines.close()
 
     def wants(self, name: str, size: int) -> bool:
-        """Whether a file is to be kept for a tool."""
-        return 0 < size <= self._limit and any(each.characteriser.wants(name) for each in self.told)
+        """Whether a file is to be kept for a tool; counts it at those that were given up, so ask once a file."""
+        if not 0 < size <= self._limit:
+            return False
+        wanting = [each for each in self.told if each.characteriser.wants(name)]
+        for each in wanting:
+            each.passed_over += each.is_given_up
+        return not all(each.is_given_up for each in wanting)
 
     def look(self, number: int, path: str, chunks: Iterator[Chunk]) -> Iterator[Chunk]:
         """Pass the chunks of a file through; when it is whole, let the tools look at it."""
@@ -102,13 +112,10 @@ class Characterising:
                 yield chunk
             file.flush()
             for told in self.told:
-                if told.characteriser.wants(path.rpartition("/")[2]):
+                if told.characteriser.wants(path.rpartition("/")[2]) and not told.is_given_up:
                     self._ask(told, number, path, Path(file.name))
 
     def _ask(self, told: Told, number: int, path: str, file: Path) -> None:
-        if told.unanswered >= _PATIENCE:
-            told.passed_over += 1
-            return
         seconds = max(_LEAST, min(_SECONDS, self._to_lose))
         found = told.characteriser.characterise(file, seconds)
         if found.timed_out:
