@@ -71,7 +71,8 @@ clean: ## Remove .venv and caches; never what a stack keeps in .perdura
 $(INSTALLED): requirements/dev.txt pyproject.toml .ci/venv
 	@.ci/venv $(VENV)
 	@echo "installing into $(VENV)"
-	@$(PYTHON) -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements/dev.txt
+	@$(PYTHON) -m pip install --disable-pip-version-check --quiet --require-hashes -r infra/container/build.txt
+	@$(PYTHON) -m pip install --disable-pip-version-check --quiet --require-hashes --no-build-isolation -r requirements/dev.txt
 	@$(PYTHON) -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
 	@$(PYTHON) -m compileall -q shared functions
 	@touch $@

@@ -63,6 +63,9 @@ def test_hadolint_like_rules() -> None:
             assert not re.search(r"\bcd /|curl |wget |apt-get", arguments)
             for install in re.findall(r"pip[^&]* install [^&]*", arguments):
                 assert "--require-hashes" in install or "--no-index" in install
+                assert "--only-binary :all:" in install or "--no-index" in install, "what is built is not checked"
+            for build in re.findall(r"pip wheel [^&]*", arguments):
+                assert "--no-build-isolation" in build, "what pip fetches for a build apart is checked by no hash"
     [base] = [arguments for name, arguments in instructions() if name == "ARG"]
     assert re.fullmatch(r"PYTHON=\S+:3\.\d+-slim-\w+(@sha256:[0-9a-f]{64})?", base)
 
