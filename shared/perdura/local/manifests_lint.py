@@ -40,6 +40,9 @@ _UNITS = {
     "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40,
 }  # fmt: skip
 _CHOOSING = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"})
+_Bundle = Mapping[tuple[str, str], Mapping[str, Document]]
+"""The documents of a bundle by group and kind, and by `<namespace>/<name>`."""
+
 _EMITS = "perdura.org/emits"
 """Annotation of a Service: the types it emits, separated by blanks."""
 
@@ -83,12 +86,12 @@ def lint_bundle(documents: Sequence[Document]) -> Iterator[tuple[Document, Findi
     brokers = by_kind.get(("eventing.knative.dev", "Broker"), {})
     triggers = by_kind.get(("eventing.knative.dev", "Trigger"), {})
     for trigger in triggers.values():
-        for finding in _trigger_in_bundle(trigger, services, brokers):
+        for finding in _trigger_in_bundle(trigger, by_kind):
             yield trigger, finding
         yield from _own_emissions(trigger, services)
     for kind in ("PingSource", "SinkBinding"):
         for source in by_kind.get(("sources.knative.dev", kind), {}).values():
-            for finding in _unknown_service(source, source["spec"].get("sink"), "spec.sink", services):
+            for finding in _unknown_sink(source, source["spec"].get("sink"), "spec.sink", by_kind):
                 yield source, finding
     for name, broker in brokers.items():
         routed = [trigger for trigger in triggers.values() if _broker_of(trigger) == name]
@@ -191,20 +194,19 @@ def _passes_everything(expression: Values, path: str) -> Iterator[Finding]:
                 yield from _passes_everything(member, f"{path}.{dialect}[{index}]")
 
 
-def _trigger_in_bundle(
-    trigger: Document, services: Mapping[str, Document], brokers: Mapping[str, Document]
-) -> Iterator[Finding]:
+def _trigger_in_bundle(trigger: Document, by_kind: _Bundle) -> Iterator[Finding]:
     spec = trigger["spec"]
-    broker = brokers.get(_broker_of(trigger))
+    services = by_kind.get(("serving.knative.dev", "Service"), {})
+    broker = by_kind.get(("eventing.knative.dev", "Broker"), {}).get(_broker_of(trigger))
     if broker is None:
         yield lint("spec.broker", f"there is no Broker {spec.get('broker')} here")
-    yield from _unknown_service(trigger, spec.get("subscriber"), "spec.subscriber", services)
+    yield from _unknown_sink(trigger, spec.get("subscriber"), "spec.subscriber", by_kind)
     delivery = spec.get("delivery") or ((broker or {}).get("spec") or {}).get("delivery") or {}
     sink = delivery.get("deadLetterSink")
     if sink is None:
         yield lint("spec.delivery.deadLetterSink", "undeliverable events are lost")
     else:
-        yield from _unknown_service(trigger, sink, "spec.delivery.deadLetterSink", services)
+        yield from _unknown_sink(trigger, sink, "spec.delivery.deadLetterSink", by_kind)
     if delivery.get("retry") and not (delivery.get("backoffPolicy") and delivery.get("backoffDelay")):
         yield lint("spec.delivery.backoffDelay", "without back-off all retries come at once")
     service = services.get(_target(trigger, spec.get("subscriber")) or "")
@@ -214,12 +216,12 @@ def _trigger_in_bundle(
             yield lint("spec.delivery.timeout", f"longer than the {limit} s that the Service may take")
 
 
-def _unknown_service(
-    document: Document, destination: Values | None, path: str, services: Mapping[str, Document]
+def _unknown_sink(
+    document: Document, destination: Values | None, path: str, by_kind: _Bundle
 ) -> Iterator[Finding]:
-    target = _target(document, destination)
-    if target is not None and target not in services:
-        yield lint(f"{path}.ref.name", f"there is no Service {target} here")
+    reference = (destination or {}).get("ref")
+    if reference and (target := _referred(document, reference)) not in by_kind.get(_kind(reference), {}):
+        yield lint(f"{path}.ref.name", f"there is no {reference.get('kind')} {target} here")
 
 
 def _own_emissions(trigger: Document, services: Mapping[str, Document]) -> Iterator[tuple[Document, Finding]]:
@@ -279,6 +281,10 @@ def _target(document: Document, destination: Values | None) -> str | None:
     reference = (destination or {}).get("ref")
     if not reference or not str(reference.get("apiVersion", "")).startswith("serving.knative.dev/"):
         return None
+    return _referred(document, reference)
+
+
+def _referred(document: Document, reference: Values) -> str:
     return f"{reference.get('namespace') or _namespace(document)}/{reference.get('name')}"
 
 

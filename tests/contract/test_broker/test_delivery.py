@@ -250,6 +250,16 @@ def test_the_ttl_ends_a_reply_loop(mode: Mode) -> None:
     assert letter.headers["ce-knativeerrorcode"] == "400"
 
 
+@pytest.mark.parametrize("ttl", ["--5", "+-5", "", "five", "9" * 5000])
+def test_a_ttl_that_is_no_number_begins_anew(ttl: str) -> None:
+    async def run() -> int:
+        async with broker([a_broker()], Mode.MT) as running:
+            answer = await running.post("/ns/br", event_headers(knativebrokerttl=ttl), b"{}")
+            return answer.status
+
+    assert asyncio.run(run()) == 202
+
+
 @pytest.mark.parametrize(("status", "method"), [(302, "GET"), (307, "POST")])
 def test_redirects_are_followed_by_the_channel_based_broker(status: int, method: str) -> None:
     async def run() -> list[Received]:

@@ -47,6 +47,7 @@ SERVICE: dict[str, Any] = {
     },
 }
 TO_SERVICE = {"ref": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "fn"}}
+JOB_SINK = {"apiVersion": "sinks.knative.dev/v1alpha1", "kind": "JobSink", "name": "gone"}
 BROKER: dict[str, Any] = {
     "apiVersion": "eventing.knative.dev/v1",
     "kind": "Broker",
@@ -140,6 +141,7 @@ def test_lint_of_filters(filters: Any) -> None:
     [
         ((BROKER, TRIGGER), {"spec.subscriber.ref.name", "spec.delivery.deadLetterSink.ref.name"}),
         ((SERVICE, TRIGGER), {"spec.broker", "spec.delivery.deadLetterSink"}),
+        ((SERVICE, BROKER, changed(TRIGGER, "spec.subscriber", {"ref": JOB_SINK})), {"spec.subscriber.ref.name"}),
         ((SERVICE, BROKER, changed(TRIGGER, "spec.delivery", {"retry": 3})),
          {"spec.delivery.deadLetterSink", "spec.delivery.backoffDelay"}),
         ((SERVICE, changed(BROKER, "spec.delivery.timeout", "PT61S"), TRIGGER), {"spec.delivery.timeout"}),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections import Counter, deque
 from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
@@ -49,6 +50,7 @@ ADOPT_BATCH = 500
 """Entries taken over at once: each may be as large as the ingress lets in."""
 
 TTL_START = 255
+_NUMBER = re.compile(r"[+-]?[0-9]{1,18}")
 _GRACE = 1.0
 
 
@@ -141,7 +143,7 @@ class Dispatcher:
         if not self.mode.is_channel_based:
             return event
         ttl = event.attributes.get(TTL, "")
-        hops = int(ttl) - 1 if ttl.lstrip("+-").isdigit() and ttl.isascii() else TTL_START
+        hops = int(ttl) - 1 if _NUMBER.fullmatch(ttl) else TTL_START
         if hops <= 0:
             raise TtlUsedUp
         return event.with_attributes(knativearrivaltime=now(), knativebrokerttl=str(hops))
