@@ -216,9 +216,7 @@ def _trigger_in_bundle(trigger: Document, by_kind: _Bundle) -> Iterator[Finding]
             yield lint("spec.delivery.timeout", f"longer than the {limit} s that the Service may take")
 
 
-def _unknown_sink(
-    document: Document, destination: Values | None, path: str, by_kind: _Bundle
-) -> Iterator[Finding]:
+def _unknown_sink(document: Document, destination: Values | None, path: str, by_kind: _Bundle) -> Iterator[Finding]:
     reference = (destination or {}).get("ref")
     if reference and (target := _referred(document, reference)) not in by_kind.get(_kind(reference), {}):
         yield lint(f"{path}.ref.name", f"there is no {reference.get('kind')} {target} here")

@@ -490,12 +490,3 @@ def test_every_step_that_can_run_at_once_has_a_connection_to_postgresql(base: li
     room = int(re.findall(r"default_pool_size = (\d+)", text)[0]) * deployment["spec"]["replicas"]
     assert steps == 260, "README.md names this number"
     assert steps + 20 <= room
-
-
-def test_archives_in_work_are_bounded_by_the_places_of_preserve(base: list[Document]) -> None:
-    [settings] = [document for document in base if document["kind"] == "ConfigMap"]
-    [preserve] = [each for each in base if each["metadata"]["name"] == "preserve" and "serving" in each["apiVersion"]]
-    template = preserve["spec"]["template"]
-    places = int(template["metadata"]["annotations"]["autoscaling.knative.dev/max-scale"])
-    places *= template["spec"]["containerConcurrency"]
-    assert int(settings["data"]["PERDURA_ARCHIVES_IN_WORK"]) == 3 * places
