@@ -69,6 +69,11 @@ class Archive(Base):
         Index(None, "created_at", "id"),
         Index(None, "state", "created_at", "id"),
         Index(None, "resource_id"),
+        Index(
+            "ix_archive_embargo",
+            text("(metadata ->> 'embargo_until')"),
+            postgresql_where=text("metadata ? 'embargo_until'"),
+        ),
         Index("ix_archive_restricted", "id", postgresql_where=text("restricted")),
         Index(None, "content_sha256", postgresql_where=text("content_sha256 IS NOT NULL")),
     )

@@ -19,7 +19,7 @@ from perdura.accounts import forgetting
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import PerduraError
 from perdura.premis import seal
-from perdura.registry import archive_index, deposits, duties, outbox, store_capabilities, turns
+from perdura.registry import archive_index, deposits, duties, ended_embargoes, outbox, store_capabilities, turns
 from perdura.runtime import faults, jobs, notifications, schedules
 from perdura.runtime.environment import Environment
 from perdura.settings import Settings
@@ -70,6 +70,7 @@ def duties_of(settings: Settings) -> tuple[Duty, ...]:
         Duty("secrets", timedelta(minutes=1), notifications.seal_secrets),
         Duty("notify", timedelta(seconds=5), notify),
         Duty("fold", timedelta(seconds=15), fold_counts),
+        Duty("embargoes", timedelta(minutes=5), end_embargoes),
         Duty("words", timedelta(seconds=10), take_words),
     )
 
@@ -154,6 +155,12 @@ def fold_counts(environment: Environment) -> None:
     """Fold the changes of the counters into their totals."""
     with environment.engine.begin() as connection:
         archive_index.fold(connection)
+
+
+def end_embargoes(environment: Environment) -> None:
+    """Let harvesters know of the embargoes that ended."""
+    with environment.engine.begin() as connection:
+        ended_embargoes.date_anew(connection)
 
 
 def take_words(environment: Environment) -> None:

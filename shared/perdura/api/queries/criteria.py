@@ -108,13 +108,15 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def matches(text: str) -> ColumnElement[bool]:
+def matches(text: str, *, shown: bool = False) -> ColumnElement[bool]:
     """Archives whose texts have a word beginning with each term of `text`, or whose id or recid it is; none without.
 
+    With `shown` only those texts count that the access pages show.
     A term of several words, as an identifier is one (`10.5281/zenodo.123`), has to stand there as it is up to the
     beginning of its last word.
     """
-    terms = " & ".join(_phrase(words) for words in _terms(text))
+    weight = "A" if shown else ""
+    terms = " & ".join(_phrase(words, weight) for words in _terms(text))
     ways: list[ColumnElement[bool]] = []
     if terms:
         vector: ColumnElement[Any] = ArchiveIndex.search.expression
@@ -131,6 +133,7 @@ def _terms(text: str) -> list[list[str]]:
     return [words for term in text.split() if (words := [word for word in _APART.split(term) if word])]
 
 
-def _phrase(words: Sequence[str]) -> str:
+def _phrase(words: Sequence[str], weight: str) -> str:
     """Words in a row, in the language of `to_tsquery`; none holds a quote."""
-    return " <-> ".join([*(f"'{word}'" for word in words[:-1]), f"'{words[-1]}':*"])
+    exactly = f":{weight}" if weight else ""
+    return " <-> ".join([*(f"'{word}'{exactly}" for word in words[:-1]), f"'{words[-1]}':*{weight}"])

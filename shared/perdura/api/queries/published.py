@@ -163,7 +163,9 @@ def newest(
     if before is not None:
         statement = statement.where(tuple_(Publication.published_at, Archive.id) < before)
     if words:
-        statement = statement.join(ArchiveIndex, ArchiveIndex.archive_id == Archive.id).where(matches(words))
+        statement = statement.join(ArchiveIndex, ArchiveIndex.archive_id == Archive.id).where(
+            matches(words, shown=True)
+        )
     return connection.execute(statement).all()
 
 
