@@ -94,6 +94,7 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
             community=destination.community,
             review=destination.review,
             register_doi=destination.doi == "registered",
+            own=held.records(destination.id, archive.id),
         )
 
         ours = known.details.get("access") if known is not None else None

@@ -52,6 +52,8 @@ class Order:
     review: bool = False
     register_doi: bool = False
     """Whether the instance has to make a DOI for it."""
+    own: Sequence[str] = ()
+    """Records noted of other AIPs of the Archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class Publisher:
         """The record of this very package: noted by us, or found at the server.
 
         A noted one that is published and carries another package is that of an earlier AIP: the next is its version.
+        So is what follows one that a later AIP of the Archive has, when a person chose the package again.
         """
         earlier = None
         if known is not None:
@@ -124,13 +127,19 @@ class Publisher:
             self._taken = frozenset({record.doi} if record else ())
         hits = self._search()
         ours = [hit for hit in hits if hit.identifies(self._order.package)]
-        published = [hit for hit in ours if hit.published]
-        if published:
-            return max(published, key=lambda hit: hit.index)
-        if ours:
-            return self._in_its_family(ours[0], hits)
+        published = max((hit for hit in ours if hit.published), key=lambda hit: hit.index, default=None)
+        if published is not None and not self._is_behind(published, (*hits, *([earlier] if earlier else ()))):
+            return published
+        drafts = [hit for hit in ours if not hit.published]
+        if drafts:
+            return self._in_its_family(drafts[0], hits)
         self._newest = self._newest_version(hits) or earlier
         return None
+
+    def _is_behind(self, record: Record, found: Sequence[Record]) -> bool:
+        """Whether another AIP of the Archive was published after a record, in its family."""
+        own = [hit for hit in found if hit.published and hit.id in self._order.own and hit.parent == record.parent]
+        return any(hit.index > record.index for hit in own)
 
     def _in_its_family(self, draft: Record, hits: Sequence[Record]) -> Record | None:
         """The draft, unless the Resource was published meanwhile in another family: then it is thrown away."""

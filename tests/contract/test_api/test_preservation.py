@@ -10,6 +10,7 @@ from werkzeug.test import Client
 
 from perdura.ids import new_id
 from perdura.registry import preservation
+from perdura.registry.access_tables import Placement
 from perdura.registry.preservation_tables import AipVersion, ArchivematicaInstance
 from tests.contract.test_api.world import PIPELINE, World, bearer
 
@@ -90,6 +91,21 @@ def test_versions_are_compared_and_unknown_ones_are_not_there(world: World, regi
     assert (same.status_code, same.get_json()["items"]) == (200, [])
     assert _ask(registry, "POST", f"/archives/{archive}/versions/{new_id()}/choose").status_code == 404
     assert _ask(registry, "POST", f"/archives/{archive}/versions/{package}/choose").status_code == 200
+
+
+def test_a_version_that_is_chosen_is_published_where_the_archive_is(world: World, registry: Client) -> None:
+    steps = text("SELECT input FROM step WHERE archive_id = :a AND name = 'publish' ORDER BY position")
+    for placed in (False, True):
+        archive, package = _preserved(world)
+        with world.engine.begin() as connection:
+            if placed:
+                values = {"destination": "library", "archive_id": archive, "record_id": "1", "state": "published"}
+                connection.execute(insert(Placement).values(**values))
+        answer = _ask(registry, "POST", f"/archives/{archive}/versions/{package}/choose")
+        assert answer.status_code == 200
+        with world.engine.connect() as connection:
+            asked = connection.execute(steps, {"a": archive}).scalars().all()
+        assert [list(each) for each in asked[1:]] == [["by"]] * placed
 
 
 def test_archivematicas_are_listed_and_steered(world: World, registry: Client) -> None:

@@ -123,6 +123,11 @@ def is_withdrawn(connection: Connection, archive_id: UUID) -> bool:
     return states.get(ACCESS_PAGES) == "withdrawn" or set(states.values()) == {"withdrawn"}
 
 
+def is_placed(connection: Connection, archive_id: UUID) -> bool:
+    """Whether an Archive is on any access system, or about to be."""
+    return any(state != "withdrawn" for state in _states(connection, archive_id).values())
+
+
 def is_placed_elsewhere(connection: Connection, archive_id: UUID) -> bool:
     """Whether an Archive is on access systems of others, or about to be."""
     states = _states(connection, archive_id)

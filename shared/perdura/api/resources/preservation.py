@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -25,10 +26,12 @@ from perdura.api.models.preservation import (
 )
 from perdura.api.operations import Call, Section
 from perdura.api.problems import Problem, not_found
+from perdura.api.queries import published
 from perdura.api.sight import seen
 from perdura.errors import NotStored
 from perdura.ids import new_id
 from perdura.registry import archivematica, preservation
+from perdura.registry import archives as registry
 from perdura.registry.archivematica import InstanceState
 
 section = Section("Preservation")
@@ -97,9 +100,16 @@ def create_version(call: Call, archive_id: UUID, body: VersionRequest) -> Versio
 
 @section.post("/archives/<uuid:archive_id>/versions/<uuid:package_id>/choose", permission=Permission.OPERATE)
 def choose_version(call: Call, archive_id: UUID, package_id: UUID) -> VersionList:
-    """Put a version into use; choosing an older one is the rollback. No version is ever removed by this."""
+    """Put a version into use; choosing an older one is the rollback. No version is ever removed by this.
+
+    Where the Archive is published a step `publish` brings the version there, to an InvenioRDM as the newest of its
+    record.
+    """
     seen(call, archive_id)
     preservation.choose(call.connection, archive_id, package_id)
+    if published.is_placed(call.connection, archive_id):
+        asked = json.dumps({"by": str(call.principal.account or "administrator")})
+        call.emit(registry.errand(call.connection, archive_id, "publish", asked, new_id()).events)
     return VersionList(items=[_version(each) for each in preservation.versions(call.connection, archive_id)])
 
 
