@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from perdura.clients.fts_answers import FtsRefused
 from perdura.ports import TapeJob
 from perdura.registry import steering, tape_wishes, work
-from perdura.runtime import metrics, tape
+from perdura.runtime import tape
 from perdura.steps import archive as archive_step
 from tests.contract.test_tape_races import ready, states
 from tests.contract.test_tape_registry import World
@@ -119,28 +119,6 @@ def test_one_archive_that_cannot_be_recorded_is_shown_to_a_person_and_the_others
     (row,) = world.rows("SELECT error_code, error_message FROM step WHERE state = 'blocked'")
     assert row.error_code == "internal-error"
     assert "log" in row.error_message
-
-
-def test_what_becomes_of_tape_is_counted_and_logged(
-    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    counted: list[tuple[str, str]] = []
-
-    def add(metric: metrics.Metric, amount: float = 1, **labels: str) -> None:
-        if metric is metrics.STEPS and labels["state"] != "waiting":
-            counted.append((labels["step"], labels["state"]))
-
-    bad, *_ = submitted(world, 3)
-    world.tape.tick()
-    fail(world, bad, "TRANSFER [5] disk \x00 broken")
-    world.due()
-    monkeypatch.setattr(metrics, "add", add)
-    with caplog.at_level("INFO", "perdura"):
-        tape.tick(world.environment)
-    assert sorted(counted) == [("archive", "blocked"), ("archive", "completed"), ("archive", "completed")]
-    assert sorted(r.getMessage() for r in caplog.records if r.getMessage().startswith("step ")) == [
-        "step blocked", "step completed", "step completed",
-    ]  # fmt: skip
 
 
 def test_a_look_that_one_archive_makes_fail_is_taken_at_each_alone(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RootTransaction
 
 from perdura import __version__
 from perdura.cloudevents.build import build
@@ -81,15 +82,59 @@ def with_failure_event(outcome: Outcome, archive: ArchiveView, function: str, at
     return replace(outcome, events=(*outcome.events, event))
 
 
-def close(
-    connection: Connection,
-    started: work.Started,
-    outcome: Outcome,
-    *,
-    function: str,
-    finished: CloudEvent | None,
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """A transaction in which steps are closed, made by `closing`."""
+
+    connection: Connection
+    _transaction: RootTransaction
+    _closed: list[tuple[work.Started, Outcome]] = field(default_factory=list)
+
+    def close(
+        self, started: work.Started, outcome: Outcome, *, function: str, finished: CloudEvent | None
+    ) -> list[CloudEvent]:
+        """Record an outcome and return the CloudEvents it put into the outbox.
+
+        `finished` is the CloudEvent that asked for it; a look has none, and one that found nothing new is not told of.
+        Raises Conflict when the step is no longer in a state from which it may get there.
+        """
+        events = _record(self.connection, started, outcome, function, finished)
+        if finished is not None or outcome.state is not StepState.WAITING:
+            self._closed.append((started, outcome))
+        return events
+
+    def rollback(self) -> None:
+        """Let nothing of it have happened."""
+        self._transaction.rollback()
+
+
+@contextmanager
+def closing(connection: Connection) -> Iterator[Closing]:
+    """A transaction on `connection`; the steps that are closed in it are counted and logged, each once it is committed.
+
+    Whoever closes a step does it here: after a delivery, a look, or an outcome that could not be recorded.
+    """
+    with connection.begin() as transaction:
+        made = Closing(connection, transaction)
+        yield made
+        committing = transaction.is_active
+    if not committing:
+        return
+    for started, outcome in made._closed:
+        _count(started, outcome)
+
+
+def _count(started: work.Started, outcome: Outcome) -> None:
+    archive, step = started.archive.id, started.archive.step
+    metrics.add(metrics.STEPS, step=step.name, state=outcome.state)
+    for package in outcome.packages:
+        metrics.add(metrics.STORED_BYTES, package.size, kind=package.kind)
+    _log.info("step %s", outcome.state, extra={"archive": archive, "step": step.id, "code": outcome.error_code})
+
+
+def _record(
+    connection: Connection, started: work.Started, outcome: Outcome, function: str, finished: CloudEvent | None
 ) -> list[CloudEvent]:
-    """Record an outcome in the caller's transaction and return the CloudEvents it put into the outbox."""
     now = datetime.now(UTC)
     archive, cause = started.archive, finished or started.cause
     outcome = with_failure_event(outcome, archive, function, now)
@@ -109,16 +154,6 @@ def close(
     outbox.write(connection, events, finished=(function, finished) if finished else None)
     lost_together(connection, archive, outcome.copies, function, now, cause)
     return events
-
-
-def note(started: work.Started, outcome: Outcome) -> None:
-    """Count and log an outcome, once the transaction that records it is committed."""
-    archive = started.archive
-    metrics.add(metrics.STEPS, step=archive.step.name, state=outcome.state)
-    for package in outcome.packages:
-        metrics.add(metrics.STORED_BYTES, package.size, kind=package.kind)
-    ids = {"archive": archive.id, "step": archive.step.id, "code": outcome.error_code}
-    _log.info("step %s", outcome.state, extra=ids)
 
 
 def _told(

@@ -23,7 +23,7 @@ from perdura.ports import Ports
 from perdura.registry import inbox, outbox, turns, work
 from perdura.runtime import faults, metrics
 from perdura.runtime.answers import Answer
-from perdura.runtime.closing import close, note, recordable_outcome, unsuccessful
+from perdura.runtime.closing import Closing, closing, recordable_outcome, unsuccessful
 from perdura.runtime.environment import Environment
 from perdura.settings import Settings
 
@@ -85,7 +85,7 @@ class StepRunner:
             return Delivered(Answer.UNAVAILABLE, retry_after=5)
 
     def _deliver(self, environment: Environment, event: CloudEvent, step: UUID) -> Delivered:
-        with environment.engine.connect() as connection, connection.begin() as transaction:
+        with environment.engine.connect() as connection, closing(connection) as transaction:
             claim = inbox.claim(connection, self.function, event, f"{inbox.STEP}{step}")
             metrics.add(metrics.CLAIMS, claim=claim)
             match claim:
@@ -112,7 +112,7 @@ class StepRunner:
                 return self._later(environment, started, error)
             faults.reach("after-effect")
             try:
-                events, further = self._close(connection, started, outcome, event)
+                events, further = self._close(transaction, started, outcome, event)
             except Conflict as error:
                 transaction.rollback()
                 with environment.engine.begin() as other:
@@ -125,15 +125,14 @@ class StepRunner:
                 transaction.rollback()
                 return self._unrecordable(environment, started, event, error)
         faults.reach("after-commit")
-        note(started, outcome)
         return Delivered(Answer.DONE, [*events, *self._go_on(environment, further)])
 
     def _close(
-        self, connection: Connection, started: work.Started, outcome: Outcome, event: CloudEvent
+        self, transaction: Closing, started: work.Started, outcome: Outcome, event: CloudEvent
     ) -> tuple[list[CloudEvent], Sequence[UUID]]:
         outcome = recordable_outcome(outcome)
-        events = close(connection, started, outcome, function=self.function, finished=event)
-        return events, self.settle(connection, started.archive, outcome) if self.settle else ()
+        events = transaction.close(started, outcome, function=self.function, finished=event)
+        return events, self.settle(transaction.connection, started.archive, outcome) if self.settle else ()
 
     def _go_on(self, environment: Environment, further: Sequence[UUID]) -> Sequence[CloudEvent]:
         if self.go_on is None or not further:
@@ -183,9 +182,8 @@ class StepRunner:
         if started.failed(INTERNAL_CODE) + 1 < UNEXPECTED_LIMIT:
             return self._later(environment, started, Retryable(INTERNAL, code=INTERNAL_CODE))
         outcome = unsuccessful(Broken(INTERNAL, code=INTERNAL_CODE), StepState.BLOCKED)
-        with environment.engine.begin() as connection:
-            events, _ = self._close(connection, started, outcome, event)
-        note(started, outcome)
+        with environment.engine.connect() as connection, closing(connection) as transaction:
+            events, _ = self._close(transaction, started, outcome, event)
         return Delivered(Answer.DONE, events)
 
     def _later(self, environment: Environment, started: work.Started, error: Retryable) -> Delivered:

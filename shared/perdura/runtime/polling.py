@@ -19,8 +19,8 @@ from perdura.errors import Broken
 from perdura.outcome import ArchiveView, Outcome, StepState
 from perdura.ports import Ports
 from perdura.registry import work
-from perdura.runtime import faults
-from perdura.runtime.closing import close, note, recordable_outcome, unsuccessful
+from perdura.runtime import faults, metrics
+from perdura.runtime.closing import closing, recordable_outcome, unsuccessful
 from perdura.runtime.delivery import INTERNAL, INTERNAL_CODE, UNEXPECTED_LIMIT
 from perdura.runtime.environment import Environment, TimeBudget
 
@@ -103,26 +103,18 @@ def _recorded(
 ) -> list[CloudEvent]:
     """Record outcomes of steps that are still ours, all in one transaction; each alone where one cannot be recorded."""
     try:
-        with environment.engine.begin() as connection:
+        with environment.engine.connect() as connection, closing(connection) as transaction:
             ours = work.still_waiting(connection, [started for started, _ in outcomes])
-            closed = [
-                (started, recordable_outcome(outcome))
+            return [
+                event
                 for started, outcome in outcomes
                 if started.archive.step.id in ours
-            ]
-            events = [
-                event
-                for started, outcome in closed
-                for event in close(connection, started, outcome, function=function, finished=None)
+                for event in transaction.close(started, recordable_outcome(outcome), function=function, finished=None)
             ]
     except Exception as error:
         if passing(error):
             raise
         _log.exception("unrecordable", extra={"step": outcomes[0][0].archive.step.id, "steps": len(outcomes)})
-    else:
-        for started, outcome in closed:
-            note(started, outcome)
-        return events
     if len(outcomes) == 1:
         return _failed(environment, outcomes[0][0], function)
     return [event for each in outcomes for event in _recorded(environment, [each], function)]
@@ -131,13 +123,12 @@ def _recorded(
 def _failed(environment: Environment, started: work.Started, function: str) -> list[CloudEvent]:
     """A look that came to nothing by an error of ours is taken again, then left to a person."""
     step = started.archive.step.id
-    with environment.engine.begin() as connection:
+    with environment.engine.connect() as connection, closing(connection) as transaction:
         if step not in work.still_waiting(connection, [started]):
             return []
         if started.failed(INTERNAL_CODE) + 1 < UNEXPECTED_LIMIT:
             work.look_failed(connection, step, INTERNAL_CODE, FAILED_WAIT)
+            metrics.add(metrics.RETRIES, step=started.archive.step.name, code=INTERNAL_CODE)
             return []
         blocked = unsuccessful(Broken(INTERNAL, code=INTERNAL_CODE), StepState.BLOCKED)
-        events = close(connection, started, blocked, function=function, finished=None)
-    note(started, blocked)
-    return events
+        return transaction.close(started, blocked, function=function, finished=None)
