@@ -15,6 +15,10 @@ Where `{PORT}` is set, a function tells Prometheus what it did at `/metrics` on 
 gauges come from `relay`, which always runs. Every metric has the label `function` as well. Alert rules and a Grafana
 dashboard are in [infra/monitoring](../infra/monitoring); a test holds them to this list.
 
+A counter begins at 0 with every set of labels that is known beforehand (all but `code`), so that the first event of
+its kind is an increase. What a pod counts right before it ends may never be scraped: how many steps wait for a person,
+and the alert on it, are therefore read from the registry (`perdura_steps_open` with the state `blocked`).
+
 | metric | kind | labels | what it says |
 |---|---|---|---|
 """

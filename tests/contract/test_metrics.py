@@ -114,6 +114,34 @@ def test_every_function_tells_every_metric_that_is_counted(name: str, database_u
     assert bool(gauges) is (name == "relay")
 
 
+def test_counters_begin_at_0_before_anything_happens(database_url: str, tmp_path: Path) -> None:
+    with served("premis-log", database_url, tmp_path / "log") as (_, metrics):
+        told = samples(metrics)
+    for metric in METRICS:
+        for labels in metric.beginnings():
+            named = ",".join(
+                f'{name}="{value}"' for name, value in sorted({**labels, "function": "premis-log"}.items())
+            )
+            assert told[f"{metric.name}{{{named}}}"] == 0
+    assert f'perdura_dead_letters_total{{function="premis-log",type="{HARVEST}"}}' in told
+
+
+def test_the_relay_tells_how_many_steps_wait_for_a_person(relay: tuple[str, str], database: Engine) -> None:
+    _, metrics = relay
+    with database.begin() as connection:
+        connection.execute(text("INSERT INTO archive (id, origin, pipeline) VALUES (:id, 'deposit', '[]')"), WAITING)
+        for position, state in enumerate(("blocked", "blocked", "failed", "completed")):
+            connection.execute(
+                text("""
+                    INSERT INTO step (id, archive_id, name, position, state, error_code)
+                    VALUES (gen_random_uuid(), :id, 'preserve', :position, :state, 'odd')
+                """),
+                WAITING | {"position": position, "state": state},
+            )
+    told = {name: value for name, value in samples(metrics).items() if name.startswith("perdura_steps_open")}
+    assert told == {'perdura_steps_open{function="relay",state="blocked",step="preserve"}': 2}
+
+
 def test_the_relay_tells_what_waits_for_tape_and_how_long_its_certificate_lasts(
     database: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,7 +117,7 @@ class Function:
     def _deliver(self, surroundings: Environment, event: CloudEvent) -> Delivered:
         begun = time.monotonic()
         delivered = self._traced(surroundings, event) if tracing.enabled() else self._understood(surroundings, event)
-        kind = event.type if event.type in CATALOGUE else "other"
+        kind = event.type if event.type in CATALOGUE else metrics.OTHER
         metrics.add(metrics.EVENTS, type=kind, answer=str(int(delivered.answer)))
         metrics.observe(metrics.EVENT_SECONDS, time.monotonic() - begun, type=kind)
         return delivered

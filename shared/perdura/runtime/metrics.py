@@ -1,21 +1,38 @@
 """Prometheus metrics of a function: what there is, and their port (`METRICS_PORT`), which clients never reach.
 
-Without that port nothing is counted and no client library is imported: a cold start does not wait for it.
+Without that port nothing is counted and no client library is imported: a cold start does not wait for it. With it every
+counter whose labels are known begins at 0 before anything happens: Prometheus sees no increase in one that begins at 1.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import product
 from typing import Any
+
+from perdura.cloudevents.catalogue import CATALOGUE, HarvestRequested, IngestRequested, StepRequested
+from perdura.outcome import PackageKind, StepState
 
 PORT = "METRICS_PORT"
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 """What `exposition` writes."""
 _BUCKETS = (0.005, 0.02, 0.1, 0.5, 1, 2.5, 10, 30, 60, 180, 600)
 """Seconds: from a duplicate that is waved through to the longest invocation."""
+
+
+OTHER = "other"
+"""What stands for every type that is not in the catalogue: labels are not for strangers to choose."""
+
+_TYPES = (*CATALOGUE, OTHER)
+_ASKING = (StepRequested, HarvestRequested, IngestRequested)
+_STEPS = sorted(
+    name.split(".")[2]
+    for name, kind in CATALOGUE.items()
+    if issubclass(kind.data, _ASKING) and name.split(".")[3] == "requested"
+)
 
 
 class Kind(StrEnum):
@@ -34,6 +51,14 @@ class Metric:
     kind: Kind
     says: str
     labels: tuple[str, ...] = ()
+    known: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """The values of the labels, where they are known before anything happens."""
+
+    def beginnings(self) -> Iterator[dict[str, str]]:
+        """Every set of labels with which a counter begins; none where a label may say anything."""
+        if self.kind is Kind.COUNTER and set(self.known) == set(self.labels):
+            for values in product(*(self.known[label] for label in self.labels)):
+                yield dict(zip(self.labels, values, strict=True))
 
 
 EVENTS = Metric(
@@ -41,33 +66,46 @@ EVENTS = Metric(
     Kind.COUNTER,
     "CloudEvents by type and answer: 204 done, 409 worked on elsewhere, 429 and 503 to be sent again.",
     ("type", "answer"),
+    {"type": _TYPES, "answer": ("204", "409", "429", "500", "503")},
 )
 EVENT_SECONDS = Metric(
     "perdura_cloudevent_seconds", Kind.HISTOGRAM, "Seconds from a CloudEvent to its answer.", ("type",)
 )
-STEPS = Metric("perdura_steps_total", Kind.COUNTER, "Recorded outcomes of steps.", ("step", "state"))
+STEPS = Metric(
+    "perdura_steps_total",
+    Kind.COUNTER,
+    "Recorded outcomes of steps, of deliveries and of looks; a look that found nothing new is none.",
+    ("step", "state"),
+    {"step": _STEPS, "state": [state for state in StepState if state is not StepState.RUNNING]},
+)
 RETRIES = Metric("perdura_retries_total", Kind.COUNTER, "Steps left to another try, by the reason.", ("step", "code"))
 CLAIMS = Metric(
     "perdura_inbox_claims_total",
     Kind.COUNTER,
     "CloudEvents by whose turn it was: ours, busy (worked on elsewhere: a conflict), finished (a duplicate), no-room.",
     ("claim",),
+    {"claim": ("ours", "busy", "finished", "no-room")},
 )
 DEAD_LETTERS = Metric(
     "perdura_dead_letters_total",
     Kind.COUNTER,
     "CloudEvents that the broker gave up, as `premis-log` got them.",
     ("type",),
+    {"type": _TYPES},
 )
-OTHER = "other"
-"""What stands for every type of dead letter that is not in the catalogue: labels are not for strangers to choose."""
-
-STORED_BYTES = Metric("perdura_stored_bytes_total", Kind.COUNTER, "Bytes of recorded packages.", ("kind",))
+STORED_BYTES = Metric(
+    "perdura_stored_bytes_total",
+    Kind.COUNTER,
+    "Bytes of recorded packages.",
+    ("kind",),
+    {"kind": list(PackageKind)},
+)
 EMISSIONS = Metric(
     "perdura_emissions_total",
     Kind.COUNTER,
     "CloudEvents posted to the broker: taken, or left to the relay.",
     ("result",),
+    {"result": ("taken", "left")},
 )
 OUTBOX_PENDING = Metric("perdura_outbox_pending", Kind.GAUGE, "CloudEvents that the broker has not taken yet.")
 OUTBOX_AGE = Metric("perdura_outbox_oldest_seconds", Kind.GAUGE, "Age of the oldest of them, in seconds.")
@@ -121,12 +159,6 @@ def add(metric: Metric, amount: float = 1, **labels: str) -> None:
         _exposed[metric.name].labels(function=_function, **labels).inc(amount)
 
 
-def begin(metric: Metric, every: Iterable[Mapping[str, str]]) -> None:
-    """Have a counter tell 0 of these labels before there is anything to count: what first appears as 1 never rose."""
-    for labels in every:
-        add(metric, 0, **labels)
-
-
 def observe(metric: Metric, seconds: float, **labels: str) -> None:
     """Note one duration."""
     if metric.name in _exposed:
@@ -145,6 +177,8 @@ def serve(host: str, port: int, gauges: Callable[[], Iterable[Sample]] | None = 
         labels = ("function", *metric.labels)
         if metric.kind is Kind.COUNTER:
             _exposed[metric.name] = Counter(metric.name, metric.says, labels, registry=registry)
+            for known in metric.beginnings():
+                add(metric, 0, **known)
         elif metric.kind is Kind.HISTOGRAM:
             _exposed[metric.name] = Histogram(metric.name, metric.says, labels, registry=registry, buckets=_BUCKETS)
     if gauges is not None:

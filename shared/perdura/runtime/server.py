@@ -51,7 +51,6 @@ def post_worker_init(worker: Any) -> None:
 
 
 def _expose_metrics(port: int) -> None:
-    from perdura.cloudevents.catalogue import CATALOGUE
     from perdura.runtime import metrics, queues
     from perdura.runtime.environment import environment
 
@@ -61,5 +60,3 @@ def _expose_metrics(port: int) -> None:
         port,
         (lambda: queues.gauges(environment())) if watches_queues else None,
     )
-    if os.environ.get("FUNCTION") == "premis-log":
-        metrics.begin(metrics.DEAD_LETTERS, ({"type": name} for name in (*CATALOGUE, metrics.OTHER)))
