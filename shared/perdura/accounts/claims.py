@@ -26,7 +26,7 @@ def identity_of(claims: Mapping[str, Any], settings: Settings, *, kind: str) -> 
         subject=str(claims["sub"]),
         name=_name(claims, _PERSONAL),
         client=_name(claims, _CLIENT),
-        email=email if isinstance(email, str) and claims.get("email_verified") is not False else None,
+        email=email if isinstance(email, str) and str(claims.get("email_verified")).lower() != "false" else None,
         groups=groups,
         roles=roles_of(groups or frozenset(), settings.oidc_roles),
     )

@@ -89,18 +89,17 @@ def granted_archives(principal: Principal) -> CompoundSelect[tuple[UUID | None]]
     """Ids among which are those of the restricted Archives granted to the principal, alone or with a Collection.
 
     Of an Archive that is granted alone, only while it is restricted: of those that somebody made few are. None for a
-    stranger.
+    stranger. Each way to hold a grant is a part of its own, which an index of its own answers.
     """
-    held = _held_by(principal)
-    if held is None:
-        return None
-    alone = select(Grant.archive_id).where(held, Grant.restricted)
-    together = (
-        select(CollectionMember.archive_id)
-        .join(Grant, Grant.collection_id == CollectionMember.collection_id)
-        .where(held)
-    )
-    return union_all(alone, together)
+    parts: list[Select[tuple[UUID | None]]] = []
+    for held in _ways_to_hold(principal):
+        parts.append(select(Grant.archive_id).where(held, Grant.restricted))
+        parts.append(
+            select(CollectionMember.archive_id)
+            .join(Grant, Grant.collection_id == CollectionMember.collection_id)
+            .where(held, Grant.collection_id.is_not(None))
+        )
+    return union_all(*parts) if parts else None
 
 
 def visible_collections(principal: Principal) -> ColumnElement[bool]:
@@ -116,13 +115,19 @@ def visible_collections(principal: Principal) -> ColumnElement[bool]:
 
 def _held_by(principal: Principal) -> ColumnElement[bool] | None:
     """The condition on grants that the principal, or a group of theirs, holds; None for a stranger."""
+    ways = _ways_to_hold(principal)
+    return or_(*ways) if ways else None
+
+
+def _ways_to_hold(principal: Principal) -> list[ColumnElement[bool]]:
+    """The conditions on grants that the principal holds, and on those that a group of theirs does."""
     ways: list[ColumnElement[bool]] = []
     if principal.account is not None:
         ways.append(Grant.account_id == principal.account)
     if principal.groups:
         groups = literal(sorted(principal.groups), postgresql.ARRAY(postgresql.TEXT))
         ways.append(Grant.group_name == any_(groups))
-    return or_(*ways) if ways else None
+    return ways
 
 
 def _of_archive(table: Any) -> Callable[[ColumnElement[bool]], Select[Any]]:

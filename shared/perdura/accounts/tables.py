@@ -151,6 +151,18 @@ class Grant(Base):
         Index(None, "collection_id"),
         Index("ix_access_grant_account_restricted", "account_id", "archive_id", postgresql_where=text("restricted")),
         Index("ix_access_grant_group_restricted", "group_name", "archive_id", postgresql_where=text("restricted")),
+        Index(
+            "ix_access_grant_account_collection",
+            "account_id",
+            "collection_id",
+            postgresql_where=text("collection_id IS NOT NULL"),
+        ),
+        Index(
+            "ix_access_grant_group_collection",
+            "group_name",
+            "collection_id",
+            postgresql_where=text("collection_id IS NOT NULL"),
+        ),
         Index("ix_access_grant_newest", "created_at", "id"),
         Index("ix_access_grant_given", "created_at", "id", postgresql_where=text("NOT own")),
     )

@@ -52,7 +52,8 @@ def of(request: Request, principal: Principal, body: bytes) -> Repeatable | None
     if match is None:
         told = FieldError(f"header.{HEADER}", "1 to 255 printable characters without blanks")
         raise Problem(400, "The idempotency key cannot be read.", "idempotency-key", (told,))
-    parts = (request.path.encode(), request.query_string, request.mimetype.encode(), body)
+    scopes = json.dumps(principal.told_scopes).encode()
+    parts = (request.path.encode(), request.query_string, request.mimetype.encode(), body, scopes)
     fingerprint = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts)).digest()
     return Repeatable(str(principal.account), match[1], fingerprint)
 

@@ -9,6 +9,7 @@ import random
 import threading
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import text
@@ -355,3 +356,25 @@ def test_pages_of_words_in_a_row_are_the_newest_first_however_many_match(
     assert seen == archives[::-1]
     facets = registry.get("/api/v1/archives/facets?q=10.5281/zenodo", headers=bearer()).get_json()
     assert (facets["total"], facets["exact"]) == (5, True)
+
+
+@pytest.mark.parametrize("asked", ["école", "e\u0301cole", "ecole", "ÉCOLE", "naive", "naïve", "München", "Munchen"])
+def test_words_are_found_however_their_accents_are_written(world: World, registry: Client, asked: str) -> None:
+    wanted = world.archive(title="L'e\u0301cole na\u00efve de Mu\u0308nchen")
+    found = registry.get(f"/api/v1/archives?q={quote(asked)}", headers=bearer()).get_json()["items"]
+    assert [item["id"] for item in found] == [str(wanted)]
+
+
+@pytest.mark.parametrize("field", ["state", "source", "origin", "cause", "format"])
+def test_a_criterion_has_so_many_values_at_most(registry: Client, field: str) -> None:
+    value = "failed" if field == "state" else "x"
+    body = {"act": "retry", "filter": {field: [value] * 51}}
+    for path in ("/api/v1/jobs", "/api/v1/jobs/plan"):
+        refused = registry.post(path, json=body, headers=bearer())
+        assert (refused.status_code, refused.get_json()["errors"][0]["field"]) == (422, f"body.filter.{field}")
+    listed = registry.get("/api/v1/archives?" + "&".join([f"{field}={value}"] * 51), headers=bearer())
+    assert (listed.status_code, listed.get_json()["errors"][0]["field"]) == (422, f"query.{field}")
+
+
+def test_texts_that_grow_when_they_are_decomposed_are_taken_all_the_same(world: World) -> None:
+    world.archive(title="\ufdfa " * 60_000)

@@ -18,20 +18,30 @@ StepCondition = Annotated[str, Field(pattern=r"^[a-z]{1,40}(-[a-z]{1,40})?(:[a-z
 Name = Annotated[PlainText, Field(min_length=1, max_length=200)]
 
 
+VALUES = 50
+"""Values of one criterion at most."""
+
+
 class ArchiveFilter(Request):
     """Which Archives: all that is given has to hold; of several values of one parameter, any."""
 
-    state: list[ArchiveState] = Field(default_factory=list, description="Any of these states.")
-    source: list[Name] = Field(default_factory=list, description="Any of these Sources.")
-    origin: list[Name] = Field(default_factory=list, description="deposit, upload, harvest or announcement.")
+    state: list[ArchiveState] = Field(default_factory=list, max_length=VALUES, description="Any of these states.")
+    source: list[Name] = Field(default_factory=list, max_length=VALUES, description="Any of these Sources.")
+    origin: list[Name] = Field(
+        default_factory=list, max_length=VALUES, description="deposit, upload, harvest or announcement."
+    )
     collection: CollectionId | None = Field(None, description="Members of this collection.")
     step: list[StepCondition] = Field(
         default_factory=list,
         description="`name:state` of the last attempt of a step, or a `name` in any state; all have to hold.",
         max_length=10,
     )
-    cause: list[Name] = Field(default_factory=list, description="Any of these error codes has stopped it.")
-    format: list[Name] = Field(default_factory=list, description="It holds files of any of these PRONOM identifiers.")
+    cause: list[Name] = Field(
+        default_factory=list, max_length=VALUES, description="Any of these error codes has stopped it."
+    )
+    format: list[Name] = Field(
+        default_factory=list, max_length=VALUES, description="It holds files of any of these PRONOM identifiers."
+    )
     created_from: date | None = Field(None, description="Created on this day (UTC) or later.")
     created_to: date | None = Field(None, description="Created on this day (UTC) or before.")
     size_min: int | None = Field(None, ge=0, le=2**62, description="At least so many bytes.")
@@ -41,12 +51,12 @@ class ArchiveFilter(Request):
     def criteria(self) -> Criteria:
         """The filter as criteria of a query."""
         return Criteria(
-            states=tuple(self.state),
-            sources=tuple(self.source),
-            origins=tuple(self.origin),
-            causes=tuple(self.cause),
-            steps=tuple(self.step),
-            formats=tuple(self.format),
+            states=tuple(dict.fromkeys(self.state)),
+            sources=tuple(dict.fromkeys(self.source)),
+            origins=tuple(dict.fromkeys(self.origin)),
+            causes=tuple(dict.fromkeys(self.cause)),
+            steps=tuple(dict.fromkeys(self.step)),
+            formats=tuple(dict.fromkeys(self.format)),
             collection=self.collection,
             created_from=self.created_from,
             created_to=self.created_to,

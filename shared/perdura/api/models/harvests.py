@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from perdura.api.models.archives import ErrorAnswer, Name
+from perdura.api.models.archives import VALUES, ErrorAnswer, Name
 from perdura.api.models.base import Answer, Page
 from perdura.outcome import StepState
 from perdura.registry.transitions import ArchiveState
@@ -17,8 +17,10 @@ from perdura.registry.transitions import ArchiveState
 class HarvestsQuery(Page):
     """Which harvests: all that is given has to hold; of several values of one parameter, any."""
 
-    state: list[ArchiveState] = Field(default_factory=list, description="Their Archives are in any of these states.")
-    source: list[Name] = Field(default_factory=list, description="Any of these Sources.")
+    state: list[ArchiveState] = Field(
+        default_factory=list, max_length=VALUES, description="Their Archives are in any of these states."
+    )
+    source: list[Name] = Field(default_factory=list, max_length=VALUES, description="Any of these Sources.")
 
 
 class HarvestAsked(Answer):

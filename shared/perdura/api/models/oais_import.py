@@ -39,7 +39,7 @@ class OaisArchive(BaseModel):
     path_to_sip: PlainText | None = Field(None, max_length=1024)
     path_to_aip: PlainText | None = Field(None, max_length=1024)
     steps: list[OaisStep] = Field(default_factory=list, max_length=200)
-    collections: list[Short] = Field(default_factory=list, max_length=100)
+    collections: list[Annotated[Short, Field(min_length=1)]] = Field(default_factory=list, max_length=100)
 
 
 class OaisImportRequest(Request):

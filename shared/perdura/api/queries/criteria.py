@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ _APART = re.compile(
     r"\u2000-\u206f\u3000-\u3003\u3008-\u3020\u3030]+"
 )
 """What parts words: the same as in `archive_words` of the database."""
+_ACCENTS = re.compile(r"[\u0300-\u036f]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +131,9 @@ def matches(text: str, *, shown: bool = False) -> ColumnElement[bool]:
 
 
 def _terms(text: str) -> list[list[str]]:
-    """The words of each term that has some."""
-    return [words for term in text.split() if (words := [word for word in _APART.split(term) if word])]
+    """The words of each term that has some, without accents, as `archive_words` takes them."""
+    plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
+    return [words for term in plain.split() if (words := [word for word in _APART.split(term) if word])]
 
 
 def _phrase(words: Sequence[str], weight: str) -> str:
