@@ -117,7 +117,7 @@ def _everything(visit: Visit, archive_id: UUID) -> dict[str, Any]:
             if step != "notify" or archive.source is not None
         ],
         "restrictable": access.may_decide(
-            visit.connection, visit.principal, archive.id, restricted=not archive.restricted
+            visit.principal, own=record.archive.is_from, restricted=not archive.restricted
         ),
         "withdrawal_reasons": REASONS,
         "premis_url": visit.services.settings.premis_url,

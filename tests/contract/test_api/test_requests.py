@@ -334,11 +334,14 @@ def test_knowing_the_caller_and_checking_the_ids_costs_two_statements(world: Wor
     assert len(seen) <= 10
 
 
+@pytest.mark.parametrize("restricted", [True, False])
 @pytest.mark.parametrize("role", ["viewer", "depositor", "archivist", "administrator"])
-def test_a_request_costs_ten_statements_with_the_limiter_and_a_session_that_is_renewed(world: World, role: str) -> None:
+def test_a_request_costs_ten_statements_with_the_limiter_and_a_session_that_is_renewed(
+    world: World, role: str, restricted: bool
+) -> None:
     limited = _with(world, rate_limit=10)
     account = world.account(role, groups=["curators"])
-    archive = world.published(restricted=True, resource_id=world.resource("zenodo", "1"))
+    archive = world.published(restricted=restricted, resource_id=world.resource("zenodo", "1"))
     world.step(archive, "ingest", 0, "completed")
     world.premis(archive, "ingestion")
     collection = world.collection(archive)

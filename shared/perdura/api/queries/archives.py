@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, literal_column, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Select, exists, false, func, literal_column, or_, select, tuple_, union_all
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.engine import Connection
 
@@ -87,7 +87,7 @@ def shut_until(archive: AnyRow) -> date | None:
 
 
 def record(connection: Connection, principal: Principal, archive_id: UUID) -> ArchiveRecord | None:
-    """Everything on one Archive in three statements."""
+    """Everything on one Archive in three statements; `is_from` of its row says whether it is the principal's own."""
     columns = (Publication.destination, Publication.url, Publication.published_at)
     published = [
         select(func.array_agg(aggregate_order_by(column, Publication.published_at)))
@@ -96,7 +96,8 @@ def record(connection: Connection, principal: Principal, archive_id: UUID) -> Ar
         .label(f"publication_{column.key}s")
         for column in columns
     ]
-    archive = connection.execute(_one(principal, archive_id).add_columns(*published)).one_or_none()
+    mine = _from(principal).label("is_from")
+    archive = connection.execute(_one(principal, archive_id).add_columns(*published, mine)).one_or_none()
     if archive is None:
         return None
     told = (archive.publication_destinations, archive.publication_urls, archive.publication_published_ats)
@@ -138,15 +139,20 @@ def _held(connection: Connection, archive_id: UUID) -> tuple[Sequence[AnyRow], S
 
 def is_from(connection: Connection, principal: Principal, archive_id: UUID) -> bool:
     """Whether the principal handed the Archive in, announced it, or had it harvested."""
+    return bool(connection.execute(select(_from(principal)).where(Archive.id == archive_id)).scalar())
+
+
+def _from(principal: Principal) -> ColumnElement[bool]:
+    """The same as a condition on `archive` rows."""
     if principal.account is None:
-        return False
-    handed_in = select(Deposit.id).where(Deposit.archive_id == archive_id, Deposit.account_id == principal.account)
-    asked_for = select(Step.id).where(
-        Step.archive_id == archive_id,
+        return false()
+    handed_in = exists().where(Deposit.archive_id == Archive.id, Deposit.account_id == principal.account)
+    asked_for = exists().where(
+        Step.archive_id == Archive.id,
         Step.position == 0,
         Step.input["requested_by"].astext == str(principal.account),
     )
-    return bool(connection.execute(select(or_(handed_in.exists(), asked_for.exists()))).scalar())
+    return or_(handed_in, asked_for)
 
 
 def published_elsewhere(connection: Connection, archive_id: UUID) -> list[str]:

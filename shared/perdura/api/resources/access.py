@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection
-
 from perdura.accounts.principals import Permission, Principal
 from perdura.api import links
 from perdura.api.models.access import (
@@ -159,7 +157,8 @@ def set_restriction(call: Call, archive_id: UUID, body: RestrictionRequest) -> R
     open it.
     """
     seen(call, archive_id)
-    if not may_decide(call.connection, call.principal, archive_id, restricted=body.restricted):
+    own = archives.is_from(call.connection, call.principal, archive_id)
+    if not may_decide(call.principal, own=own, restricted=body.restricted):
         refused = "restrict it: it was handed in by another" if body.restricted else "open an Archive"
         raise Problem(403, f"Without the right to operate you cannot {refused}.", "forbidden")
     decided = restriction.decide(
@@ -171,12 +170,9 @@ def set_restriction(call: Call, archive_id: UUID, body: RestrictionRequest) -> R
     return RestrictionAnswer(archive=archive_id, restricted=body.restricted, published=elsewhere, steps=steps)
 
 
-def may_decide(connection: Connection, principal: Principal, archive_id: UUID, *, restricted: bool) -> bool:
+def may_decide(principal: Principal, *, own: bool, restricted: bool) -> bool:
     """Whether somebody may restrict an Archive, or open it: both who may operate, the one whoever made it."""
-    if principal.may(Permission.OPERATE):
-        return True
-    may = restricted and principal.may(Permission.DEPOSIT)
-    return may and archives.is_from(connection, principal, archive_id)
+    return principal.may(Permission.OPERATE) or (own and restricted and principal.may(Permission.DEPOSIT))
 
 
 def _authorizer(call: Call) -> Identifier:
