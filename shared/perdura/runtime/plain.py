@@ -111,14 +111,15 @@ class PlainParser(RequestParser):  # type: ignore[misc]
             end = data.find(b"\r\n\r\n", 0, _LONGEST_HEAD) + 4
             found = _HEAD.fullmatch(data, 0, end) if end > 3 else None
             read = None if found is None else self._read(*found.groups())
-            length = -1 if read is None else int(read.get("CONTENT_LENGTH", 0))
-            if read is not None and end + length <= len(data):
-                if end + length < len(data):
-                    self.unreader.unread(data[end + length :])
-                return Plain(read, data[end : end + length])
             more = b""
-            if 0 < end + length <= LARGEST and found is not None and self.readable():
-                more = self.unreader.sock.recv(_RECEIVED)
+            if read is not None:
+                whole = end + int(read.get("CONTENT_LENGTH", 0))
+                if whole <= len(data):
+                    if whole < len(data):
+                        self.unreader.unread(data[whole:])
+                    return Plain(read, data[end:whole])
+                if whole <= LARGEST and self.readable():
+                    more = self.unreader.sock.recv(_RECEIVED)
             if not more:
                 self.unreader.unread(data)
                 return None

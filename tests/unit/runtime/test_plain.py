@@ -124,6 +124,18 @@ def test_a_request_that_came_in_parts_is_plain() -> None:
         assert read.body.read() == b"body"
 
 
+def test_a_large_body_is_not_received_before_it_is_asked_for() -> None:
+    here, there = socket.socketpair()
+    with here, there:
+        parser = PlainParser(Config(), there, CLIENT, SERVER)
+        here.sendall(FIRST)
+        next(parser)
+        here.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 200000\r\n\r\n" + b"x" * 100_000)
+        request = next(parser)
+        assert not isinstance(request, Plain)
+        assert len(parser.unreader.buf.getvalue()) < 100_000
+
+
 def test_a_request_whose_rest_is_late_is_left_to_gunicorn() -> None:
     here, there = socket.socketpair()
     with here, there:

@@ -5,13 +5,11 @@ A batch is all or nothing unless the client says `Prefer: handling=lenient` (RFC
 
 from __future__ import annotations
 
-import io
-import json
 import logging
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
+from typing import IO, Any
 
 from lxml import etree
 from sqlalchemy.engine import Connection
@@ -20,22 +18,19 @@ from werkzeug.wrappers import Response
 
 from perdura.errors import Rejected
 from perdura.premis import log
-from perdura.premis.json_form import BadJson, event_from_json
+from perdura.premis.json_form import event_from_json
 from perdura.premis.log import DuplicateEvent
 from perdura.premis.model import Event, value
 from perdura.premis.rows import Row, row
-from perdura.premis.service.call import Call, Refused, as_json, shown
-from perdura.premis.xml import NotXml, events_in, received, refuse_doctype
-from perdura.premis.xml.names import ATOM, NAMESPACES
+from perdura.premis.service.call import Call, Refused, as_json
+from perdura.premis.service.unpacking import elements, items, json_value, lines, root_name
+from perdura.premis.xml import events_in, received
 
 _log = logging.getLogger(__name__)
 
 CHUNK = 250
 """Events that one statement adds: the first chunk is read, and the last one stored, while the other side waits."""
 MOST = 50_000
-TOGETHER = 50
-"""Entries that are taken out of the tree at once, each empty by then."""
-_FEED = (f"{{{ATOM}}}entry", "entry", *(f"{{{namespace}}}event" for namespace in NAMESPACES))
 
 
 @value
@@ -48,24 +43,16 @@ class _Entry:
     problem: str | None = None
 
 
-def is_batch(media: str, data: bytes) -> bool:
-    """Whether a body holds a list of events rather than one."""
+def is_batch(media: str, head: bytes) -> bool:
+    """Whether a body that begins so holds a list of events rather than one."""
     if media in ("application/x-ndjson", "application/jsonl", "application/ndjson"):
         return True
     if media.endswith("json"):
-        return data.lstrip()[:1] == b"["
-    head = data[:4096].lstrip(b"\xef\xbb\xbf \t\r\n")
-    while head.startswith((b"<?", b"<!--")):
-        end = b"?>" if head.startswith(b"<?") else b"-->"
-        _, found, head = head.partition(end)
-        head = head.lstrip()
-        if not found:
-            return False
-    name = head[1:].split(maxsplit=1)[0].rstrip(b">/") if head.startswith(b"<") and head[1:].split() else b""
-    return name.split(b">")[0].rpartition(b":")[2] in (b"feed", b"premis")
+        return head.lstrip()[:1] == b"["
+    return root_name(head) in (b"feed", b"premis")
 
 
-def create(call: Call, media: str, data: bytes, actor: str) -> Response:
+def create(call: Call, media: str, body: IO[bytes], actor: str) -> Response:
     """Record a batch; the answer counts what was stored and, in lenient mode, says what became of each entry."""
     lenient = "handling=lenient" in call.request.headers.get("Prefer", "").replace(" ", "").lower()
     now = datetime.now(UTC)
@@ -75,7 +62,7 @@ def create(call: Call, media: str, data: bytes, actor: str) -> Response:
         # While one chunk is being stored the next one is read and made ready: each takes about as long as the other.
         # The connection is only ever used by one of the two.
         under_way: Future[int] | None = None
-        for chunk in _chunks(_entries(call, media, data, now, actor)):
+        for chunk in _chunks(_entries(call, media, body, now, actor)):
             stored += under_way.result() if under_way is not None else 0
             under_way = writer.submit(_record, connection, call, chunk, actor, now, lenient, outcomes)
         stored += under_way.result() if under_way is not None else 0
@@ -97,14 +84,6 @@ def _fold(call: Call) -> None:
             connection.exec_driver_sql("SELECT premis_fold_counts(%s)", (100_000,))
     except SQLAlchemyError as error:
         _log.warning("counts were not folded: %s", type(error).__name__)
-
-
-def json_value(data: bytes) -> Any:
-    """A JSON document; raises BadJson."""
-    try:
-        return json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise BadJson(f"The body is no JSON: {shown(str(error))}") from error
 
 
 def _record(
@@ -156,40 +135,15 @@ def _chunks(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
         yield chunk
 
 
-def _entries(call: Call, media: str, data: bytes, now: datetime, actor: str) -> Iterator[_Entry]:
-    if "json" in media:
-        return _from_json(call, media, data, now, actor)
-    return _from_xml(call, data, now, actor)
-
-
-def _from_xml(call: Call, data: bytes, now: datetime, actor: str) -> Iterator[_Entry]:
-    """Entries of a feed, or events of a premis document, read as a stream: memory does not grow with the batch."""
-    refuse_doctype(data)
-    number = 0
-    root: etree._Element | None = None
-    parser = etree.iterparse(
-        io.BytesIO(data.lstrip()),
-        events=("end",),
-        tag=_FEED,
-        resolve_entities=False,
-        load_dtd=False,
-        no_network=True,
-        huge_tree=False,
-    )
-    try:
-        for _, element in parser:
-            parent = element.getparent()
-            if root is None and parent is not None and parent.getparent() is None:
-                root = parent
-            if root is None or parent is not root:
-                continue
-            number += 1
+def _entries(call: Call, media: str, body: IO[bytes], now: datetime, actor: str) -> Iterator[_Entry]:
+    if "json" not in media:
+        for number, element in enumerate(elements(body), start=1):
             yield _xml_entry(call, number, element, now, actor)
-            element.clear()
-            if number % TOGETHER == 0:
-                del root[: root.index(element)]
-    except etree.XMLSyntaxError as error:
-        raise NotXml(f"The body is not well-formed XML: {shown(str(error))}") from error
+        return
+    longest = call.settings.body_limit
+    values = items(body, longest) if media == "application/json" else lines(body, longest)
+    for number, each in enumerate(values, start=1):
+        yield _json_entry(call, number, each, now, actor)
 
 
 def _xml_entry(call: Call, number: int, element: etree._Element, now: datetime, actor: str) -> _Entry:
@@ -203,17 +157,10 @@ def _xml_entry(call: Call, number: int, element: etree._Element, now: datetime, 
     return _Entry(number, event, row(event, sent=sent, shown=shown, recorded_at=now, actor=actor))
 
 
-def _from_json(call: Call, media: str, data: bytes, now: datetime, actor: str) -> Iterator[_Entry]:
-    values: Iterator[Any]
-    if media == "application/json":
-        values = iter(json_value(data))
-    else:
-        values = (line for line in io.BytesIO(data) if line.strip())
-    for number, each in enumerate(values, start=1):
-        try:
-            read = json_value(each) if isinstance(each, bytes) else each
-            event = event_from_json(read, now=now, zone=call.zone, identifier_type=call.settings.premis_identifier_type)
-        except Rejected as error:
-            yield _Entry(number, None, None, error.message)
-        else:
-            yield _Entry(number, event, row(event, sent=None, recorded_at=now, actor=actor))
+def _json_entry(call: Call, number: int, value: Any, now: datetime, actor: str) -> _Entry:
+    try:
+        read = json_value(value) if isinstance(value, bytes) else value
+        event = event_from_json(read, now=now, zone=call.zone, identifier_type=call.settings.premis_identifier_type)
+    except Rejected as error:
+        return _Entry(number, None, None, error.message)
+    return _Entry(number, event, row(event, sent=None, recorded_at=now, actor=actor))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Callable, Mapping
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from functools import cached_property
-from typing import NoReturn
+from typing import IO, NoReturn
 from urllib.parse import parse_qsl, quote
 from zoneinfo import ZoneInfo
 
@@ -25,6 +27,9 @@ from perdura.settings import Settings
 
 SHOWN = 200
 """Characters of a sent value that an error message repeats."""
+
+PIECE = 2**18
+"""Bytes of a body that are received at once; of more than that the rest waits on disk."""
 
 ATOM = "application/atom+xml"
 TEXT = "text/plain; charset=utf-8"
@@ -166,21 +171,43 @@ class Call:
 
     def body(self, limit: int) -> bytes:
         """The body, never more than `limit` bytes; raises Refused 413 or 415."""
+        return b"".join(self._pieces(limit))
+
+    def received(self, limit: int) -> IO[bytes]:
+        """The body as a file, which is on disk when it is large; raises what `body` raises."""
+        length = self.request.content_length
+        if length is not None and length <= PIECE:
+            return io.BytesIO(self.body(limit))
+        file = tempfile.TemporaryFile(prefix="perdura-body-")  # noqa: SIM115 closed by the caller
+        try:
+            for piece in self._pieces(limit):
+                file.write(piece)
+            file.seek(0)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _pieces(self, limit: int) -> Iterator[bytes]:
+        """The body in parts: gunicorn copies what is left of a large one each time that a little is asked for."""
         if self.request.headers.get("Content-Encoding", "identity").lower() not in ("identity", ""):
             raise Refused(415, "Content-Encoding: only identity is accepted.", {"Accept-Encoding": "identity"})
         length = self.request.content_length
         if length is not None and length > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
+        left = limit + 1 if length is None else length
         try:
-            data: bytes = self.request.stream.read(limit + 1 if length is None else length)
+            while left > 0 and (piece := self.request.stream.read(min(left, PIECE))):
+                left -= len(piece)
+                yield piece
         except ClientDisconnected as error:
             raise Refused(400, "The body ended early.") from error
-        if len(data) > limit:
-            raise _too_large(limit)
-        return data
+        if length is None and left <= 0:
+            raise too_large(limit)
 
 
-def _too_large(limit: int) -> Refused:
+def too_large(limit: int) -> Refused:
+    """What a body of more than `limit` bytes is told."""
     return Refused(413, f"The body is larger than {limit} bytes.")
 
 

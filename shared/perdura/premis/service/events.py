@@ -19,8 +19,9 @@ from perdura.premis.log import Stored
 from perdura.premis.model import Event
 from perdura.premis.query import Sight
 from perdura.premis.service import atom, batch, parameters
-from perdura.premis.service.call import ATOM, Call, Refused, as_json, refusal, shown
+from perdura.premis.service.call import ATOM, Call, Refused, as_json, refusal, shown, too_large
 from perdura.premis.service.parameters import Ordering, Window, link
+from perdura.premis.service.unpacking import HEAD, json_value
 from perdura.premis.xml import (
     BadPremis,
     NotXml,
@@ -85,11 +86,14 @@ def create(call: Call) -> Response:
     media = (call.request.mimetype or "").lower()
     if media.startswith(_NO_TEXT):
         raise Refused(415, f"Content-Type {shown(media)}: expected Atom, PREMIS XML or JSON.")
-    data = call.body(max(call.settings.body_limit, call.settings.premis_batch_limit))
-    if batch.is_batch(media, data):
-        return batch.create(call, media, data, actor)
+    with call.received(max(call.settings.body_limit, call.settings.premis_batch_limit)) as body:
+        head = body.read(HEAD)
+        if batch.is_batch(media, head):
+            body.seek(0)
+            return batch.create(call, media, body, actor)
+        data = head + body.read(call.settings.body_limit)
     if len(data) > call.settings.body_limit:
-        raise Refused(413, f"The body is larger than {call.settings.body_limit} bytes.")
+        raise too_large(call.settings.body_limit)
     now = datetime.now(UTC)
     event, sent, shown_xml = _sent_json(call, data, now) if media.endswith("json") else _sent_xml(call, data, now)
     told = call.telling.one(event) if call.telling is not None else None
@@ -183,7 +187,7 @@ def _sent_xml(call: Call, data: bytes, now: datetime) -> tuple[Event, str, str |
 
 
 def _sent_json(call: Call, data: bytes, now: datetime) -> tuple[Event, None, None]:
-    value = batch.json_value(data)
+    value = json_value(data)
     if isinstance(value, list):
         raise BadJson("expected one event.")
     event = event_from_json(value, now=now, zone=call.zone, identifier_type=call.settings.premis_identifier_type)
