@@ -79,7 +79,7 @@ def leaf(event: Event, *, kind: str, version: int, xml: str, recorded_at: dateti
         f'{{"actor":{_text(actor)},"agents":{_linked(event.agents)},"at":"{_micro(event.at)}",'
         f'"event":"{event.id}","kind":"{kind}","objects":{_linked(event.objects)},'
         f'"outcomes":{_texts([each.outcome for each in event.outcomes])},'
-        f'"premis":{"null" if event.version is None else _text(event.version)},"recorded":"{_micro(recorded_at)}",'
+        f'"premis":{"null" if event.version is None else _text(event.version)},"recorded":"{_recorded(recorded_at)}",'
         f'"schema":{LEAF_SCHEMA},"type":{_text(event.type)},"version":{version},'
         f'"xml":"{hashlib.sha256(xml.encode()).hexdigest()}"}}'
     )
@@ -143,6 +143,12 @@ def _micro(instant: datetime) -> str:
     if instant.tzinfo is not UTC:
         instant = instant.astimezone(UTC)
     return instant.isoformat(timespec="microseconds")[:26] + "Z"
+
+
+@lru_cache(maxsize=16)
+def _recorded(instant: datetime) -> str:
+    """The same of the moment that all events of a batch are recorded at."""
+    return _micro(instant)
 
 
 def _storable(event: Event) -> Event:

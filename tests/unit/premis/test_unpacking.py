@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from perdura.premis.json_form import BadJson
 from perdura.premis.service import unpacking
-from perdura.premis.service.unpacking import elements, items, lines, root_name
+from perdura.premis.service.unpacking import entries, items, lines, root_name
+from perdura.premis.xml.usual_atom import UsualEvent
 
 LONGEST = 100_000
 VALUES = st.recursive(
@@ -92,7 +93,9 @@ def test_the_root_of_a_document_is_known_by_its_head(head: bytes, name: bytes) -
 
 @pytest.mark.parametrize("wrap", [lambda body: body, lambda body: b"\n <?xml version='1.0'?>" + body])
 def test_the_entries_of_a_feed_come_one_by_one(wrap: Callable[[bytes], bytes]) -> None:
-    entries = b"".join(b"<entry><id>%d</id><entry/></entry>" % number for number in range(120))
-    feed = wrap(b"<feed xmlns='http://www.w3.org/2005/Atom'><id/>" + entries + b"</feed>")
-    names = [element.findtext("{*}id") for element in elements(io.BytesIO(feed))]
+    held = b"".join(b"<entry><id>%d</id><entry/></entry>" % number for number in range(120))
+    feed = wrap(b"<feed xmlns='http://www.w3.org/2005/Atom'><id/>" + held + b"</feed>")
+    found = [each for each in entries(io.BytesIO(feed)) if not isinstance(each, UsualEvent)]
+    assert len(found) == 120
+    names = [each.findtext("{*}id") for each in entries(io.BytesIO(feed)) if not isinstance(each, UsualEvent)]
     assert names == [str(number) for number in range(120)]

@@ -153,3 +153,20 @@ def test_both_ways_come_to_the_same_whatever_is_written(
     shown = usual(canonical(parse(document)), now=NOW) if isinstance(theirs, Event) else None
     if shown is not None:
         assert shown[1] == event_xml(shown[0])
+
+
+def test_canonical_xml_keeps_every_element_in_its_namespace() -> None:
+    document = _event(IDENTIFIER, KIND, DATE, AGENT, OBJECT, prefix="").decode()
+    wrapped = parse(f'<entry xmlns="http://www.w3.org/2005/Atom"><content>{document}</content></entry>'.encode())
+    sent = canonical(wrapped[0][0])
+    assert [each.tag for each in parse(sent.encode()).iter()] == [each.tag for each in parse(document.encode()).iter()]
+    assert sent == canonical(parse(document.encode()))
+
+
+def test_canonical_xml_keeps_elements_without_a_namespace() -> None:
+    held = '<p:eventDetailExtension><x xmlns="">y</x></p:eventDetailExtension>'
+    extension = f"<p:eventDetailInformation>{held}</p:eventDetailInformation>"
+    element = parse(
+        _event(IDENTIFIER, KIND, DATE, extension, namespace=V3, more=' xmlns="http://www.w3.org/2005/Atom"')
+    )
+    assert '<x xmlns="">y</x>' in canonical(element)

@@ -23,8 +23,9 @@ from perdura.premis.log import DuplicateEvent
 from perdura.premis.model import Event, value
 from perdura.premis.rows import Row, row
 from perdura.premis.service.call import Call, Refused, as_json
-from perdura.premis.service.unpacking import elements, items, json_value, lines, root_name
+from perdura.premis.service.unpacking import entries, items, json_value, lines, root_name
 from perdura.premis.xml import events_in, received
+from perdura.premis.xml.usual_atom import UsualEvent
 
 _log = logging.getLogger(__name__)
 
@@ -137,8 +138,8 @@ def _chunks(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
 
 def _entries(call: Call, media: str, body: IO[bytes], now: datetime, actor: str) -> Iterator[_Entry]:
     if "json" not in media:
-        for number, element in enumerate(elements(body), start=1):
-            yield _xml_entry(call, number, element, now, actor)
+        for number, entry in enumerate(entries(body), start=1):
+            yield _xml_entry(call, number, entry, now, actor)
         return
     longest = call.settings.body_limit
     values = items(body, longest) if media == "application/json" else lines(body, longest)
@@ -146,12 +147,14 @@ def _entries(call: Call, media: str, body: IO[bytes], now: datetime, actor: str)
         yield _json_entry(call, number, each, now, actor)
 
 
-def _xml_entry(call: Call, number: int, element: etree._Element, now: datetime, actor: str) -> _Entry:
+def _xml_entry(call: Call, number: int, entry: UsualEvent | etree._Element, now: datetime, actor: str) -> _Entry:
+    kept = call.settings.premis_identifier_type
     try:
-        (found,) = events_in(element)
-        event, sent, shown = received(
-            found, now=now, zone=call.zone, identifier_type=call.settings.premis_identifier_type
-        )
+        if isinstance(entry, UsualEvent):
+            event, sent, shown = entry.read(now=now, zone=call.zone, identifier_type=kept)
+        else:
+            (found,) = events_in(entry)
+            event, sent, shown = received(found, now=now, zone=call.zone, identifier_type=kept)
     except Rejected as error:
         return _Entry(number, None, None, error.message)
     return _Entry(number, event, row(event, sent=sent, shown=shown, recorded_at=now, actor=actor))

@@ -33,6 +33,7 @@ from perdura.premis.xml import (
     received,
     sent_identifier,
 )
+from perdura.premis.xml.usual_atom import usual_entry
 
 _DEFAULT = Ordering(query.Order.DATE, descending=False)
 _NO_TEXT = ("multipart/", "image/", "audio/", "video/", "font/")
@@ -176,12 +177,14 @@ def found(connection: Connection, identifier: str, sight: Sight | None) -> Store
 
 
 def _sent_xml(call: Call, data: bytes, now: datetime) -> tuple[Event, str, str | None]:
-    elements = events_in(parse(data))
-    if len(elements) != 1:
-        raise BadPremis(f"expected exactly one event, found {len(elements)}.")
-    event, sent, shown_xml = received(
-        elements[0], now=now, zone=call.zone, identifier_type=call.settings.premis_identifier_type
-    )
+    kept = call.settings.premis_identifier_type
+    if (usual := usual_entry(data)) is not None:
+        event, sent, shown_xml = usual.read(now=now, zone=call.zone, identifier_type=kept)
+    else:
+        elements = events_in(parse(data))
+        if len(elements) != 1:
+            raise BadPremis(f"expected exactly one event, found {len(elements)}.")
+        event, sent, shown_xml = received(elements[0], now=now, zone=call.zone, identifier_type=kept)
     _strict(call, event)
     return event, sent, shown_xml
 

@@ -6,7 +6,7 @@ import codecs
 import json
 import re
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
 from lxml import etree
 
@@ -14,6 +14,7 @@ from perdura.premis.json_form import BadJson
 from perdura.premis.service.call import shown
 from perdura.premis.xml import NotXml, refuse_doctype
 from perdura.premis.xml.names import ATOM, NAMESPACES
+from perdura.premis.xml.usual_atom import UsualEvent, UsualFeed
 
 PIECE = 2**17
 """Bytes that are read at once."""
@@ -26,7 +27,17 @@ TOGETHER = 50
 
 _PARTS = (f"{{{ATOM}}}entry", "entry", *(f"{{{namespace}}}event" for namespace in NAMESPACES))
 _BLANK = re.compile(r"[ \t\r\n]*")
+_UNDECIDED = len("e+1")
+"""Characters after a number that may yet be part of it."""
 _scan = json.JSONDecoder().raw_decode
+
+
+class Readable(Protocol):
+    """All that the XML parser asks of a file."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """The next bytes."""
+        ...
 
 
 def root_name(head: bytes) -> bytes:
@@ -41,15 +52,27 @@ def root_name(head: bytes) -> bytes:
     return words[0].rstrip(b">/").split(b">")[0].rpartition(b":")[2] if words else b""
 
 
-def elements(file: IO[bytes]) -> Iterator[etree._Element]:
+def entries(file: IO[bytes]) -> Iterator[UsualEvent | etree._Element]:
     """Entries of a feed, or events of a premis document; each is good until the next is asked for. Raises NotXml."""
     head = file.read(HEAD)
     refuse_doctype(head)
     file.seek(len(head) - len(head.lstrip()))
+    feed = UsualFeed(file)
+    yield from feed
+    yield from _elements(feed.rest)
+
+
+def _elements(file: Readable) -> Iterator[etree._Element]:
     root: etree._Element | None = None
     seen = 0
     parser = etree.iterparse(
-        file, events=("end",), tag=_PARTS, resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False
+        file,
+        events=("end",),
+        tag=_PARTS,
+        resolve_entities=False,
+        load_dtd=False,
+        no_network=True,
+        huge_tree=False,
     )
     try:
         for _, element in parser:
@@ -133,7 +156,7 @@ class _Pieces:
                 if not self._more():
                     raise _bad(error) from error
                 continue
-            if end < len(self._text) or not self._more():  # a number may go on
+            if end + _UNDECIDED <= len(self._text) or not self._more():
                 self._at = end
                 return value
 

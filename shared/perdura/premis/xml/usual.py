@@ -25,7 +25,9 @@ Roles = tuple[bool, ...]
 """Which of the linked identifiers have a role."""
 
 _BLANK = " \t\n"
-_BETWEEN = f"[{_BLANK}]*"
+BETWEEN = f"[{_BLANK}]*"
+TEXT = "[^<&>\0-\x08\x0b-\x1f\ufffe\uffff]*"
+"""Text that XML writes, and Canonical XML too, in the letters that it stands for."""
 
 
 def usual(
@@ -36,14 +38,30 @@ def usual(
     Comes to what `event_from` and `event_xml` come to. Raises BadDate.
     """
     prefix = text[1 : text.find("event", 1, 16)]
-    form = _FORMS.get(prefix)
-    found = form.event.fullmatch(text) if form is not None and len(text) <= LONGEST_VALUE else None
-    if form is None or found is None:
+    form = FORMS.get(prefix)
+    found = form.event.fullmatch(text) if form is not None else None
+    version = _version(found[1], prefix) if found is not None else None
+    if form is None or found is None or version is None:
         return None
-    declared, *parts, acting, acted_on = found.groups("")
+    return usual_in(found, form, version, now=now, zone=zone, identifier_type=identifier_type)
+
+
+def usual_in(
+    found: re.Match[str],
+    form: Form,
+    version: str,
+    *,
+    now: datetime,
+    zone: tzinfo = UTC,
+    identifier_type: str = DEFAULT_IDENTIFIER_TYPE,
+) -> tuple[Event, str] | None:
+    """What `usual` gives, by what `form.inside` found as the last part of an expression. Raises BadDate."""
+    *parts, acting, acted_on = found.groups("")[-10:]
+    if found.end() - found.start() > LONGEST_VALUE:
+        return None
     type_, name, kind, date, plain, wrapped, outcome, note = [part.strip(_BLANK) for part in parts]
-    version, identity = _version(declared, prefix), uuid_in(name)
-    if version is None or identity is None or not date or "/" in date or (found["outcome"] is not None and not outcome):
+    identity = uuid_in(name)
+    if identity is None or not date or "/" in date or (found["outcome"] is not None and not outcome):
         return None
     agents, objects = _linked(form.agent, acting), _linked(form.object, acted_on)
     if agents is None or objects is None:
@@ -135,20 +153,21 @@ def _template(version: str, detail: bool, outcome: bool, note: bool, agents: Rol
 
 
 @dataclass(frozen=True, slots=True)
-class _Form:
-    """What an event, a linked agent and a linked object look like with one prefix."""
+class Form:
+    """What events look like with one prefix: all of one in canonical XML, all after its first tag, what it links to."""
 
     event: re.Pattern[str]
+    inside: str
     agent: re.Pattern[str]
     object: re.Pattern[str]
 
 
-def _form(prefix: str) -> _Form:
+def _form(prefix: str) -> Form:
     def leaf(name: str, group: str = "") -> str:
-        return f"<{prefix}{name}>({group}[^<&]*)</{prefix}{name}>{_BETWEEN}"
+        return f"<{prefix}{name}>({group}{TEXT})</{prefix}{name}>{BETWEEN}"
 
     def holding(name: str, *inner: str) -> str:
-        return f"<{prefix}{name}>{_BETWEEN}{''.join(inner)}</{prefix}{name}>{_BETWEEN}"
+        return f"<{prefix}{name}>{BETWEEN}{''.join(inner)}</{prefix}{name}>{BETWEEN}"
 
     def maybe(*inner: str) -> str:
         return f"(?:{''.join(inner)})?"
@@ -162,8 +181,8 @@ def _form(prefix: str) -> _Form:
         return f"((?:{link(kind).replace('([', '(?:[')})*)"
 
     note = maybe(holding("eventOutcomeDetail", leaf("eventOutcomeDetailNote")))
-    event = (
-        rf'<{prefix}event((?: xmlns(?::[\w.-]+)?="[^"<&]*")+)>{_BETWEEN}',
+    parts = (
+        BETWEEN,
         holding("eventIdentifier", leaf("eventIdentifierType"), leaf("eventIdentifierValue")),
         leaf("eventType"),
         leaf("eventDateTime"),
@@ -173,7 +192,9 @@ def _form(prefix: str) -> _Form:
         all_of("Object"),
         f"</{prefix}event>",
     )
-    return _Form(re.compile("".join(event)), re.compile(link("Agent")), re.compile(link("Object")))
+    inside = "".join(parts)
+    declared = rf'<{prefix}event((?: xmlns(?::[\w.-]+)?="[^"<&]*")+)>'
+    return Form(re.compile(declared + inside), inside, re.compile(link("Agent")), re.compile(link("Object")))
 
 
-_FORMS = {prefix: _form(prefix) for prefix in ("premis:", "")}
+FORMS = {prefix: _form(prefix) for prefix in ("premis:", "")}
