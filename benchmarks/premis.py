@@ -1,12 +1,18 @@
 """Speed of the PREMIS log against the figures of premis.md 5: the same events, the same requests.
 
-    python benchmarks/premis.py --events 100000 [--requests 20] [--output FILE]
+    python -m benchmarks.premis --events 100000 [--requests 20] [--copy] [--output FILE]
 
 A PostgreSQL of its own is started and removed. Events are loaded by batch POST through the interface; requests go over
 HTTP to gunicorn with the function's own configuration, kept alive, one at a time unless said otherwise, uncompressed.
 The client is a bare socket, so that its own time (0.05 ms) does not hide the server's; the row "by httpx" is sent as
 all of the peer's were. CPU is that of the function and of PostgreSQL, per request: steadier than wall time.
-A million events take about five minutes on an idle machine of 2 cores.
+A million events take about five minutes on an idle machine of 2 cores. With `--copy` only what reading needs is there,
+loaded by COPY (`premis_bulk`): ten million take half an hour and 28 GB.
+
+"8 concurrent" is asked of one instance of the function, and of two with four clients each: the peer ran in two
+processes on the two cores, and Knative gives a function that has much to do another instance, not another process.
+Writing depends on the machine's disk and cores more than reading does: `premis_yardsticks` measures them in the same
+run, and the goals are shown both as they are and divided by how much slower this machine is by the yardstick.
 """
 
 from __future__ import annotations
@@ -24,14 +30,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 from sqlalchemy import create_engine, text
+from sqlalchemy.engine import Engine
 
 from perdura.premis import seal
 from perdura.registry import migrate
@@ -39,16 +46,20 @@ from perdura.settings import Settings
 from perdura.storage.memory import MemoryStore
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from benchmarks import premis_bulk
+from benchmarks.premis_yardsticks import COPY, INSERT, Yardsticks, yardsticks
 from benchmarks.serving import free_port, peak, serving
 
 UNT = "http://purl.org/net/untl/vocabularies/"
 START = datetime(2023, 1, 1, tzinfo=UTC)
 BATCH = 5_000
 
+RATES = {"batch POST": 10_000, "POST sequential": 900, "POST 8 concurrent": 1_300}
+"""Events per second to reach."""
+
 TO_REACH = {
-    "batch POST": "≥ 10,000/s",
-    "POST sequential": "≥ 900/s",
-    "POST 8 concurrent": "≥ 1,300/s",
+    **{name: f"≥ {rate:,}/s" for name, rate in RATES.items()},
+    "POST 8 concurrent, two instances": "≥ 1,300/s",
     "single event, Atom": "≤ 1.5 ms",
     "feed": "≤ 12 ms",
     "search": "≤ 12 ms",
@@ -259,14 +270,15 @@ def load(client: Bare, first: int, last: int) -> float:
     return (last - first) / spent
 
 
-def concurrent(address: str, token: str, first: int, number: int, writers: int = 8) -> float:
+def concurrent(addresses: Sequence[str], token: str, first: int, number: int, writers: int = 8) -> float:
     """Events per second of single POSTs by several clients, each with a connection and one request under way.
 
-    One thread serves all of them, with requests made beforehand: the client must not take the server's cores.
+    They are spread over the addresses. One thread serves all of them, with requests made beforehand: the client must
+    not take the server's cores.
     """
-    clients = {client.fileno(): client for client in (Bare(address, token) for _ in range(writers))}
-    maker = next(iter(clients.values()))
-    waiting = iter([maker.posted(entry(k)) for k in range(first, first + number)])
+    made = [Bare(addresses[each % len(addresses)], token) for each in range(writers)]
+    clients = {client.fileno(): client for client in made}
+    waiting = iter([made[0].posted(entry(k)) for k in range(first, first + number)])
     poll = select.epoll()
     begin = time.perf_counter()
     for file, client in clients.items():
@@ -318,14 +330,15 @@ def requests(n: int) -> dict[str, Callable[[int], str]]:
     }
 
 
+_BULK = ("wal_level=minimal", "max_wal_senders=0", "maintenance_work_mem='512MB'")
 _BACKENDS = (
     "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND application_name = 'perdura' "
     "AND pid <> pg_backend_pid()"
 )
 
 
-def run(url: str, events: int, rounds: int, output: list[str]) -> None:
-    """Load and measure one size."""
+def run(url: str, events: int, rounds: int, output: list[str], *, copied: bool = False) -> None:
+    """Load and measure one size; `copied` loads by COPY what reading needs."""
 
     def say(line: str) -> None:
         print(line, flush=True)
@@ -334,19 +347,31 @@ def run(url: str, events: int, rounds: int, output: list[str]) -> None:
     engine = create_engine(url)
     migrate.upgrade(engine)
     token = "benchmark"
-    say(f"\n## {events:,} events\n\nLoad average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
-    say("| request | median ms | p95 ms | CPU ms | bytes | to reach | peer, median ms at 100 k |")
-    say("|---|---|---|---|---|---|---|")
-
-    def line(name: str, *cells: str) -> None:
-        goal = TO_REACH.get(name) or TO_REACH.get(name.split()[0].rstrip(","), "")
-        say(f"| {name} | {' | '.join([*cells, '', '', ''][:4])} | {goal} | {PEER.get(name, '')} |")
-
     told = {"PERDURA_DATABASE_URL": url, "PERDURA_ADMIN_TOKEN": token, "THREADS": "8"}
-    with serving("premis-log", told, access_log=True) as (address, worker):
+    say(f"\n## {events:,} events\n\nLoad average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
+    if copied:
+        premis_bulk.load(engine, events, entry)
+    with ExitStack() as stack:
+        measured: Yardsticks | None = None
+        if not copied:
+            measured = stack.enter_context(yardsticks(url, min(events, 1_000_000), _yardstick_shape))
+        address, worker = stack.enter_context(serving("premis-log", told, access_log=True))
         client = Bare(address, token)
         client.get("/APP/")
-        line("batch POST", f"{load(client, 0, events):,.0f}/s")
+        say("| request | median ms | p95 ms | CPU ms | bytes | to reach | peer, median ms at 100 k |")
+        say("|---|---|---|---|---|---|---|")
+        written: dict[str, float] = {}
+
+        def line(name: str, *cells: str) -> None:
+            goal = TO_REACH.get(name) or TO_REACH.get(name.split()[0].rstrip(","), "")
+            say(f"| {name} | {' | '.join([*cells, '', '', ''][:4])} | {goal} | {PEER.get(name, '')} |")
+
+        def rate(name: str, of: float, *cells: str) -> None:
+            written[name] = of
+            line(name, f"{of:,.0f}/s", *cells)
+
+        if not copied:
+            rate("batch POST", load(client, 0, events))
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("SELECT premis_fold_counts(10000000)"))
             connection.execute(text("VACUUM ANALYZE"))
@@ -362,7 +387,7 @@ def run(url: str, events: int, rounds: int, output: list[str]) -> None:
         bodies = [entry(events + 1 + i) for i in range(1001)]
         begin = time.perf_counter()
         row("POST sequential", lambda i: client.post(bodies[i]), 1000)
-        line("POST sequential", f"{1001 / (time.perf_counter() - begin):,.0f}/s")
+        rate("POST sequential", 1001 / (time.perf_counter() - begin))
         with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=600) as other:
 
             def by_httpx(i: int) -> Answer:
@@ -371,20 +396,50 @@ def run(url: str, events: int, rounds: int, output: list[str]) -> None:
 
             row("POST sequential, by httpx", by_httpx, 300)
         spent = _cpu(watched)
-        rate = concurrent(address, token, events + 3000, 4000)
-        line("POST 8 concurrent", f"{rate:,.0f}/s", "", f"{(_cpu(watched) - spent) * 1e3 / 4000:.2f}")
+        one = concurrent([address], token, events + 3000, 4000)
+        rate("POST 8 concurrent", one, "", f"{(_cpu(watched) - spent) * 1e3 / 4000:.2f}")
+        with serving("premis-log", told, access_log=True) as (second, _):
+            Bare(second, token).get("/APP/")
+            rate("POST 8 concurrent, two instances", concurrent([address, second], token, events + 7000, 4000))
+        if measured is not None:
+            measured.insert()
         for name, path in requests(events).items():
             row(name, lambda i, path=path: client.get(path(i)), rounds)  # type: ignore[misc]
         line("memory of the worker, highest", f"{peak(worker):.0f} MiB")
-        seeds = base64.b64encode(bytes(32)).decode()
-        settings = Settings(log_origin="benchmark/log", log_signing_keys=seeds)  # type: ignore[arg-type,call-arg]
-        begin = time.perf_counter()
-        sealed = seal.tick(engine, MemoryStore(), settings)
-        took = time.perf_counter() - begin
-        line("sealing", f"{took:.1f} s for {sealed.added:,} ({sealed.added / took:,.0f}/s)")
-        proof = "/log/proof/inclusion?event="
-        row("proof of one event", lambda i: client.get(f"{proof}{identifier(7919 * i % events)}"), rounds)
+        if measured is not None:
+            _seal(engine, line)
+            proof = "/log/proof/inclusion?event="
+            row("proof of one event", lambda i: client.get(f"{proof}{identifier(7919 * i % events)}"), rounds)
+            say("")
+            for each in (*measured.lines(), "", *_beside(written, measured)):
+                say(each)
     engine.dispose()
+
+
+def _seal(engine: Engine, line: Callable[..., None]) -> None:
+    seeds = base64.b64encode(bytes(32)).decode()
+    settings = Settings(log_origin="benchmark/log", log_signing_keys=seeds)  # type: ignore[arg-type,call-arg]
+    begin = time.perf_counter()
+    sealed = seal.tick(engine, MemoryStore(), settings)
+    took = time.perf_counter() - begin
+    line("sealing", f"{took:.1f} s for {sealed.added:,} ({sealed.added / took:,.0f}/s)")
+
+
+def _yardstick_shape(k: int) -> tuple[str, str, str, datetime, str, str, str, str]:
+    _, name, outcome, date, agent, object_ = numbers(k)
+    detail, note = f"Synthetic event {k} on host-{k % 7}", f"Total time for verification: 0:00:{k % 60:02d}"
+    kinds = f"{UNT}preservationEvents/#{name}", f"{UNT}eventOutcomes/#{outcome}"
+    return (identifier(k), *kinds, date, detail, note, agent, object_)
+
+
+def _beside(written: dict[str, float], measured: Yardsticks) -> Iterator[str]:
+    """Goals of writing as they are, and divided by how much slower this machine is by the yardstick that is like it."""
+    yield "| writing | here | to reach | yardstick | to reach, by the yardstick |"
+    yield "|---|---|---|---|---|"
+    for name, rate in written.items():
+        goal = RATES[name.partition(",")[0]]
+        like = COPY if name == "batch POST" else INSERT
+        yield f"| {name} | {rate:,.0f}/s | {goal:,}/s | {like} | {goal / measured.slower(like):,.0f}/s |"
 
 
 def main() -> None:
@@ -392,12 +447,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, nargs="+", default=[100_000])
     parser.add_argument("--requests", type=int, default=20)
+    parser.add_argument("--copy", action="store_true", help="load by COPY; nothing is sealed")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     output: list[str] = []
     for events in arguments.events:
-        with postgres() as url:
-            run(url, events, arguments.requests, output)
+        with postgres(*(_BULK if arguments.copy else ())) as url:
+            run(url, events, arguments.requests, output, copied=arguments.copy)
     if arguments.output:
         arguments.output.write_text("\n".join(output) + "\n")
 
