@@ -9,33 +9,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote
-from uuid import UUID
 
 from sqlalchemy import ColumnElement, not_, or_, select
 from sqlalchemy.engine import Connection
 
-from perdura.accounts import directory
-from perdura.accounts.principals import ANONYMOUS, Principal
+from perdura.accounts.principals import Principal
 from perdura.accounts.rights import hides, trusted_archives
 from perdura.database import AnyRow
 from perdura.registry import embargo
 from perdura.registry.deposits import Arrival, arrival_id
 from perdura.registry.tables import Archive, Resource
-from perdura.settings import Settings
 
 AT_ONCE = 10_000
 """Objects that are looked for by one statement."""
-
-
-def asking(
-    connection: Connection, settings: Settings, account: UUID | None, scopes: Sequence[str] | None = None
-) -> Principal:
-    """For whom an object is named: the account as it is now, within the scopes of the token that it asked with.
-
-    Nobody in particular where there is none, or where it may not be used.
-    """
-    row = directory.usable(connection, settings, account) if account is not None else None
-    return ANONYMOUS if row is None else directory.principal_of(row, "job", scopes)
 
 
 def withheld(connection: Connection, principal: Principal, arrivals: Sequence[Arrival], sources: Sequence[str]) -> bool:

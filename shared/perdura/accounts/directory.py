@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import Connection
 
 from perdura.accounts import audit
-from perdura.accounts.principals import Permission, Principal, Role, local_sign_in
+from perdura.accounts.principals import ANONYMOUS, Permission, Principal, Role, local_sign_in
 from perdura.accounts.tables import Account
 from perdura.database import AnyRow
 from perdura.ids import new_id
@@ -118,10 +118,16 @@ def active(settings: Settings) -> ColumnElement[bool]:
     return enabled if local_sign_in(settings) else enabled & (Account.kind != LOCAL)
 
 
-def usable(connection: Connection, settings: Settings, account_id: UUID) -> AnyRow | None:
-    """One account, if it may be used at present."""
+def asking(
+    connection: Connection, settings: Settings, account_id: UUID | None, scopes: Iterable[str] | None = None
+) -> Principal:
+    """For whom work is done in the background: the account as it is now, within the scopes of who asked for it.
+
+    Nobody in particular where there is none, or where it may not be used.
+    """
     wanted = select(Account.__table__).where(Account.id == account_id, active(settings))
-    return connection.execute(wanted).one_or_none()
+    row = connection.execute(wanted).one_or_none() if account_id is not None else None
+    return ANONYMOUS if row is None else principal_of(row, "job", scopes)
 
 
 def find(connection: Connection, account_id: UUID) -> AnyRow | None:

@@ -46,8 +46,13 @@ def issue(
     expires_at: datetime,
     made_with: UUID | None = None,
 ) -> tuple[AnyRow, str]:
-    """A new token and its secret, which nobody can learn later. It ends with the token that it was `made_with`."""
+    """A new token and its secret, which nobody can learn later.
+
+    It ends with the token that it was `made_with`, and has ended already where that one was ended meanwhile.
+    """
     secret = TOKEN_PREFIX + fresh()
+    _hold(connection, account_id)
+    ended = connection.execute(select(Token.revoked_at).where(Token.id == made_with)).scalar() if made_with else None
     row = connection.execute(
         insert(Token)
         .values(
@@ -58,6 +63,7 @@ def issue(
             scopes=sorted(set(scopes)),
             expires_at=expires_at,
             made_with=made_with,
+            revoked_at=ended,
         )
         .returning(*_SHOWN)
     ).one()
@@ -110,10 +116,16 @@ def living(connection: Connection, account_id: UUID) -> int:
 
 def revoke(connection: Connection, account_id: UUID, token_id: UUID) -> AnyRow | None:
     """End a token of an account at once, with those made with it; None when it has none of that id."""
+    _hold(connection, account_id)
     found = connection.execute(_END, {"token": token_id, "account": account_id}).scalar()
     if found is None:
         return None
     return connection.execute(select(*_SHOWN).where(Token.id == token_id)).one()
+
+
+def _hold(connection: Connection, account_id: UUID) -> None:
+    """Let nobody else make or end a token of the account until this transaction is over."""
+    connection.execute(select(Account.id).where(Account.id == account_id).with_for_update(key_share=True))
 
 
 _END = text("""

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
 
 from flask import Request
 from sqlalchemy.exc import SQLAlchemyError
@@ -34,9 +37,19 @@ def done(call: Call, action: str, status: int) -> None:
     audit.record(call.connection, call.principal, act)
 
 
-def denied(request: Request, services: Services, principal: Principal, action: str, problem: Problem) -> None:
-    """Record a refusal for want of a right; a 404 is one for what is hidden or another's alone."""
-    objects: tuple[str, ...] = ()
+def denied(
+    request: Request,
+    services: Services,
+    principal: Principal,
+    action: str,
+    problem: Problem,
+    variables: Mapping[str, Any],
+) -> None:
+    """Record a refusal for want of a right; a 404 is one for what is hidden or another's alone.
+
+    It is about what the `variables` of the path name, or what is hidden.
+    """
+    objects = tuple(str(value) for value in variables.values() if isinstance(value, UUID))
     try:
         with services.engine.begin() as connection:
             if isinstance(problem, Hidden):

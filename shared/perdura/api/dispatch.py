@@ -51,7 +51,7 @@ def dispatch(request: Request, services: Services) -> Response:
         left = limits.spend(caller.principal, address_of(request, services.settings), services)
         response = _answer(request, services, caller, operation, variables)
     except Problem as problem:
-        auditing.denied(request, services, caller.principal, operation.name, problem)
+        auditing.denied(request, services, caller.principal, operation.name, problem, variables)
         problem.headers = {**left, **problem.headers}
         raise
     except Exception as error:

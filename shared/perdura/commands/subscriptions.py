@@ -18,19 +18,20 @@ KINDS, WAYS = get_args(Kind), get_args(Way)
 
 @click.group()
 def subscriptions() -> None:
-    """Mail, webhooks and CloudEvents about what fails or is done: yours."""
+    """Mail, webhooks and CloudEvents about what fails or is done: yours, or those of an account that you administer."""
 
 
 @subscriptions.command("list")
+@click.option("--user", help="Of this account, by its id; without it, your own.")
 @as_json_option
 @api.connected
-def list_subscriptions(registry: Client, as_json: bool) -> None:
-    """List your subscriptions and how telling goes."""
+def list_subscriptions(registry: Client, user: str | None, as_json: bool) -> None:
+    """List subscriptions and how telling goes."""
     columns: list[Column] = [
         ("ID", "id"), ("WAY", "way"), ("ACTIVE", "active"), ("KINDS", "kinds"), ("EVERY", "every_minutes"),
         ("SENT", lambda row: moment(row["sent"])), ("FAILURES", "failures"), ("ADDRESS", "address"),
     ]  # fmt: skip
-    show(registry.get("/subscriptions")["items"], columns, as_json=as_json)
+    show(registry.get(f"{_of(user)}/subscriptions")["items"], columns, as_json=as_json)
 
 
 @subscriptions.command("show")
@@ -78,10 +79,11 @@ def change_subscription(
 
 @subscriptions.command("delete")
 @click.argument("subscription_id")
+@click.option("--user", help="Of this account, by its id; without it, your own.")
 @api.connected
-def delete_subscription(registry: Client, subscription_id: str) -> None:
+def delete_subscription(registry: Client, subscription_id: str, user: str | None) -> None:
     """End a subscription."""
-    registry.delete(f"/subscriptions/{subscription_id}")
+    registry.delete(f"{_of(user)}/subscriptions/{subscription_id}")
     click.echo(f"subscription {subscription_id} is gone")
 
 
@@ -92,3 +94,7 @@ def test_subscription(registry: Client, subscription_id: str) -> None:
     """Have a message sent to see whether it arrives."""
     registry.post(f"/subscriptions/{subscription_id}/test")
     click.echo("will be sent; `perdura subscriptions show` tells how that went")
+
+
+def _of(user: str | None) -> str:
+    return f"/users/{user}" if user else ""

@@ -115,7 +115,8 @@ class HarvestWanted:
     def step_input(self) -> dict[str, Any]:
         """The input of the step: what was said, nothing else."""
         said = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {name: str(value) if isinstance(value, UUID) else value for name, value in said.items() if value}
+        given = {name: value for name, value in said.items() if value not in (None, False, "")}
+        return {name: str(value) if isinstance(value, UUID) else value for name, value in given.items()}
 
 
 def start_harvest(connection: Connection, wanted: HarvestWanted, *, archive: UUID | None = None) -> Begun:

@@ -156,7 +156,8 @@ def announced(
     """Begin the ingest of an object that was announced where it lies; the same state of it is the same Archive.
 
     Raises Rejected when that Archive was begun before and its package has not the SHA-256 that is announced now, or
-    when it is too late to compare it; Retryable while the package is on its way in.
+    when that is not to be compared: it is too late, or somebody else began it and it is not in yet. Raises Retryable
+    while the package is on its way in.
     """
     filename = posixpath.basename(arrival.key)
     begun = create(
@@ -187,7 +188,10 @@ _EXPECT = text("""
     WHERE id = :step AND state = 'queued' AND input ->> 'requested_by' = CAST(:by AS text)
 """)
 
-_ON_ITS_WAY = text("SELECT state IN ('queued', 'running', 'waiting') FROM step WHERE id = :step")
+_ON_ITS_WAY = text("""
+    SELECT state IN ('queued', 'running', 'waiting') AND coalesce(input ->> 'requested_by' = CAST(:by AS text), true)
+    FROM step WHERE id = :step
+""")
 
 _RECEIVED = text("""
     SELECT checksums ->> 'sha256' FROM package WHERE archive_id = :archive AND kind = 'SIP' ORDER BY created_at LIMIT 1
@@ -203,7 +207,7 @@ def _hold_to(connection: Connection, archive: UUID, sha256: str, requested_by: U
     if connection.execute(_EXPECT, {"step": step, "sha256": sha256, "by": by}).rowcount:
         return
     received = connection.execute(_RECEIVED, {"archive": archive}).scalar()
-    if received is None and connection.execute(_ON_ITS_WAY, {"step": step}).scalar():
+    if received is None and connection.execute(_ON_ITS_WAY, {"step": step, "by": by}).scalar():
         raise Retryable("The package is on its way in; its SHA-256 is compared when it has arrived.")
     if received is None:
         raise Rejected(

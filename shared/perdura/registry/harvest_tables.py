@@ -22,7 +22,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from perdura.metadata import Base
@@ -67,6 +67,8 @@ class Schedule(Base):
     owner: Mapped[UUID | None] = mapped_column()
     """Account that made it: harvests use its credentials."""
     owner_name: Mapped[str] = mapped_column(Text)
+    scopes: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    """Those of the tokens with which it was made and changed; null where nothing narrowed its owner."""
     done_until: Mapped[datetime | None] = _instant()
     """Every record changed before this instant has been queued."""
     next_at: Mapped[datetime | None] = _instant()

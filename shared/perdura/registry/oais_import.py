@@ -127,8 +127,8 @@ def take_over(
 def _announce(connection: Connection, archive: UUID, aip: AnnouncedAip) -> None:
     identity = id_in_name(aip.key)
     named = {"aip": identity, "archive": archive}
-    if identity and (other := connection.execute(_TAKEN, named).scalar()):
-        raise Conflict(f"The AIP {identity} belongs to the Archive {other} already.", code="aip-taken")
+    if identity and connection.execute(_TAKEN, named).scalar():
+        raise Conflict(f"The AIP {identity} belongs to another Archive already.", code="aip-taken")
     place = {"bucket": aip.bucket, "key": aip.key, "id": str(identity) if identity else None}
     preservation.note_wish(connection, archive, {"take_over": place})
 

@@ -77,7 +77,7 @@ def find(connection: Connection, run: UUID, *, lock: bool = False) -> Row[Any]:
             SELECT harvest_run.*, schedule.source, schedule.base_url, schedule.way, schedule.query, schedule.set_name,
                 schedule.follows, schedule.pipeline, schedule.collection_id, schedule.record_limit,
                 schedule.concurrency, schedule.failures_at_least, schedule.failure_share, schedule.owner,
-                schedule.done_until, schedule.name AS schedule_name, schedule.state AS schedule_state
+                schedule.scopes, schedule.done_until, schedule.name AS schedule_name, schedule.state AS schedule_state
             FROM harvest_run JOIN schedule ON schedule.id = harvest_run.schedule_id
             WHERE harvest_run.id = :run {"FOR UPDATE OF harvest_run" if lock else ""}
         """),  # noqa: S608 - a constant

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -43,17 +43,18 @@ COLUMNS = tuple(Wanted.__dataclass_fields__)
 """The columns that people set."""
 
 _CREATE = (
-    f"INSERT INTO schedule (id, owner, owner_name, done_until, next_at, {', '.join(COLUMNS)}) "  # noqa: S608 - our own
-    f"VALUES (:id, :owner, :owner_name, :done_until, :next_at, {', '.join(f':{name}' for name in COLUMNS)})"
+    f"INSERT INTO schedule (id, owner, owner_name, scopes, done_until, next_at, {', '.join(COLUMNS)}) "  # noqa: S608 - our own
+    f"VALUES (:id, :owner, :owner_name, :scopes, :done_until, :next_at, {', '.join(f':{name}' for name in COLUMNS)})"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The account that made a schedule (None: nobody in particular), and its name for people."""
+    """The account that made a schedule (None: nobody in particular), its name for people, and its scopes, if any."""
 
     account: UUID | None
     name: str
+    scopes: Sequence[str] | None = None
 
 
 def create(
@@ -62,19 +63,34 @@ def create(
     """Keep a new schedule; its first window begins at `since` (None: at the beginning). Raises Conflict, NotFound."""
     schedule = new_id()
     values = _values({name: getattr(wanted, name) for name in COLUMNS})
-    given = {"id": schedule, "owner": owner.account, "owner_name": owner.name, "done_until": since, "next_at": next_at}
+    made_by = {"owner": owner.account, "owner_name": owner.name, "scopes": owner.scopes}
+    given = {**made_by, "id": schedule, "done_until": since, "next_at": next_at}
     _guarded(connection, _statement(_CREATE), {**values, **given}, wanted.name)
     return schedule
 
 
-def change(connection: Connection, schedule: UUID, values: Mapping[str, Any], *, next_at: datetime | None) -> None:
-    """Change some columns of a schedule. Raises Conflict when the name is taken, NotFound."""
-    sets = ", ".join(f"{name} = :{name}" for name in values if name in COLUMNS)
+_NARROWED = """scopes = CASE WHEN CAST(:within AS text[]) IS NULL THEN scopes WHEN scopes IS NULL THEN :within
+    ELSE ARRAY(SELECT unnest(scopes) INTERSECT SELECT unnest(CAST(:within AS text[])) ORDER BY 1) END"""
+
+
+def change(
+    connection: Connection,
+    schedule: UUID,
+    values: Mapping[str, Any],
+    *,
+    next_at: datetime | None,
+    scopes: Sequence[str] | None = None,
+) -> None:
+    """Change some columns of a schedule, which from then on stays within the scopes of who changes it.
+
+    Raises Conflict when the name is taken, NotFound.
+    """
+    sets = ", ".join([*(f"{name} = :{name}" for name in values if name in COLUMNS), _NARROWED])
     statement = f"UPDATE schedule SET {sets}, next_at = :next_at, updated_at = clock_timestamp() WHERE id = :id"  # noqa: S608 - names of our own columns
     _guarded(
         connection,
         _statement(statement),
-        {**_values(values), "id": schedule, "next_at": next_at},
+        {**_values(values), "id": schedule, "next_at": next_at, "within": scopes},
         str(values.get("name", "")),
     )
 

@@ -62,6 +62,8 @@ class Subscription(Base):
     id: Mapped[UUID] = mapped_column(primary_key=True)
     account_id: Mapped[UUID | None] = mapped_column(index=True)
     owner: Mapped[str] = mapped_column(Text)
+    scopes: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    """Those of the token with which it was made; null where nothing narrowed its account."""
     way: Mapped[str] = mapped_column(Text)
     address: Mapped[str] = mapped_column(Text)
     secret: Mapped[str] = mapped_column(Text)
@@ -103,6 +105,7 @@ class Subscriber:
     way: str
     address: str
     secret: str
+    scopes: Sequence[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ class Due:
 
 
 _TAKE = text("""
-    SELECT id, account_id, owner, way, address, secret FROM subscription
+    SELECT id, account_id, owner, way, address, secret, scopes FROM subscription
     WHERE active AND next_at <= clock_timestamp()
         AND EXISTS (SELECT FROM notice WHERE notice.subscription_id = subscription.id)
     ORDER BY (SELECT max(tried_at) FROM subscription AS other WHERE other.account_id = subscription.account_id)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from sqlalchemy import Engine
 
-from perdura.accounts import arrivals
+from perdura.accounts import arrivals, directory
 from perdura.outcome import ArchiveView, File
 from perdura.premis import agents, log
 from perdura.premis.model import Agent, Event
@@ -86,9 +86,9 @@ def harvesting(environment: Environment, archive: ArchiveView) -> Mapping[str, A
     requester, scopes = UUID(told) if isinstance(told, str) else None, archive.step.input.get("scopes")
 
     def withheld(found: Sequence[ObjectInfo]) -> bool:
-        named = list(_as_they_arrived(environment.store, found))
+        named = list(as_they_arrived(environment.store, found))
         with environment.engine.connect() as connection:
-            asking = arrivals.asking(connection, environment.settings, requester, scopes)
+            asking = directory.asking(connection, environment.settings, requester, scopes)
             return arrivals.withheld(connection, asking, named, of_protocol("prefix", environment.settings))
 
     return {
@@ -98,7 +98,7 @@ def harvesting(environment: Environment, archive: ArchiveView) -> Mapping[str, A
     }
 
 
-def _as_they_arrived(store: Store, found: Sequence[ObjectInfo]) -> Iterator[Arrival]:
+def as_they_arrived(store: Store, found: Sequence[ObjectInfo]) -> Iterator[Arrival]:
     """The objects as they were looked at when they arrived: where a bucket keeps versions, no listing names them."""
     versions = store.head(found[0].ref.bucket, found[0].ref.key).ref.version_id is not None
     for listed in found:

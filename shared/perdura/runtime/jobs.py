@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Connection
 
-from perdura.accounts import arrivals, audit, rights
+from perdura.accounts import arrivals, audit, directory, rights
 from perdura.accounts.principals import Principal
 from perdura.accounts.rights import Thing
 from perdura.cloudevents.message import CloudEvent
-from perdura.errors import NotStored, Rejected
+from perdura.errors import NotFound, NotStored, Rejected
 from perdura.registry import collections, deposits, jobs, oais_import, steering
 from perdura.registry.deposits import Arrival, arrival_id
 from perdura.registry.jobs import Asker, Done, Item, Slice, Worker
 from perdura.registry.oais_import import FoundSip
 from perdura.registry.steering import Act
 from perdura.runtime.environment import Environment
+from perdura.runtime.extras import as_they_arrived
 from perdura.settings import Settings
 from perdura.sources.profile import of_protocol
 from perdura.storage import drop_zone
+from perdura.storage.store import Store
 
 FILES = 1_000_000
 """Objects of one unpacked SIP that are added up at most."""
@@ -60,13 +64,34 @@ def _audit(connection: Connection, done: Slice) -> None:
 
 def all_workers(environment: Environment) -> Mapping[str, Worker]:
     """What does each act."""
-    return {
+    workers = {
         **{str(act): _steer(act) for act in Act},
         "collect": _collect,
         "take-out": _take_out,
         "announce": _announce(environment),
         "import": _import(environment),
     }
+    return {act: _within_rights(environment.settings, worker) for act, worker in workers.items()}
+
+
+def _within_rights(settings: Settings, worker: Worker) -> Worker:
+    """Let an item be worked on while its Archive, and the Collection of the job, are there for whoever asked."""
+
+    def work(connection: Connection, given: Mapping[str, Any], item: Item, asker: Asker) -> Done:
+        named = set() if item.archive is None else {(Thing.ARCHIVE, item.archive)}
+        if given.get("collection"):
+            named.add((Thing.COLLECTION, UUID(given["collection"])))
+        asking = _asking(connection, settings, asker)
+        if asking is not None and rights.visible(connection, asking, named) != named:
+            raise NotFound("There is no such thing any more for whoever asked.")
+        return worker(connection, given, item, asker)
+
+    return work
+
+
+def _asking(connection: Connection, settings: Settings, asker: Asker) -> Principal | None:
+    """For whom a job is done now; None for one that nobody asked for through the API."""
+    return None if asker.account is None else directory.asking(connection, settings, asker.account, asker.scopes)
 
 
 def _steer(act: Act) -> Worker:
@@ -94,8 +119,8 @@ def _announce(environment: Environment) -> Worker:
         drop_zone.check(given["bucket"], item.subject, environment.settings)
         stored = environment.store.head(given["bucket"], item.subject)
         arrival = Arrival(given["bucket"], item.subject, stored.ref.version_id, stored.ref.etag, stored.size)
-        if _withheld(connection, environment.settings, asker, arrival):
-            raise NotStored("there is no such object in the store")
+        if _withheld(connection, environment.settings, asker, [arrival], became=arrival_id(arrival)):
+            raise _not_there()
         begun = deposits.announced(
             connection,
             arrival,
@@ -112,25 +137,33 @@ def _announce(environment: Environment) -> Worker:
     return announce
 
 
-def _withheld(connection: Connection, settings: Settings, asker: Asker, arrival: Arrival) -> bool:
-    """Whether an object is part of what the asker may not have, and became no Archive that they may see."""
-    if asker.account is None:
+def _withheld(
+    connection: Connection, settings: Settings, asker: Asker, named: Iterable[Arrival], became: UUID | None = None
+) -> bool:
+    """Whether any object is part of what the asker may not have, and `became` no Archive that they may see."""
+    asking = _asking(connection, settings, asker)
+    if asking is None or not rights.hides(asking):
         return False
-    asking = arrivals.asking(connection, settings, asker.account, asker.scopes)
-    if not arrivals.withheld(connection, asking, [arrival], of_protocol("prefix", settings)):
+    if not arrivals.withheld(connection, asking, list(named), of_protocol("prefix", settings)):
         return False
-    return not rights.visible(connection, asking, [(Thing.ARCHIVE, arrival_id(arrival))])
+    return became is None or not rights.visible(connection, asking, [(Thing.ARCHIVE, became)])
+
+
+def _not_there() -> NotStored:
+    return NotStored("there is no such object in the store")
 
 
 def _import(environment: Environment) -> Worker:
     def take_over(connection: Connection, given: Mapping[str, Any], item: Item, asker: Asker) -> Done:
-        del asker
         place = oais_import.sip_place(given, item.input)
         if place is None:
             raise Rejected("The archive there has no SIP.", code="no-sip")
         aip = oais_import.aip_place(given, item.input)
-        for bucket, key in (place, (aip.bucket, aip.key)) if aip else (place,):
+        places = [place, (aip.bucket, aip.key)] if aip else [place]
+        for bucket, key in places:
             drop_zone.check(bucket, key, environment.settings)
+        if _withheld(connection, environment.settings, asker, _lying_at(environment.store, places)):
+            raise _not_there()
         sip = _sip_at(environment, *place)
         begun = oais_import.take_over(connection, given["origin"], item.input, sip, aip)
         return Done(begun.archive, begun.events)
@@ -145,6 +178,17 @@ def _sip_at(environment: Environment, bucket: str, key: str) -> FoundSip:
         return FoundSip(bucket, f"{key}/", sum(info.size for info in below))
     stored = environment.store.head(bucket, key)
     return FoundSip(bucket, key, stored.size, stored.ref.etag)
+
+
+def _lying_at(store: Store, places: Iterable[tuple[str, str]]) -> Iterator[Arrival]:
+    """Every object that lies at, or below, a place; what is missing is not asked for here."""
+    for bucket, key in places:
+        found = list(islice(store.list(bucket, f"{key}/"), FILES))
+        if not found:
+            with suppress(NotStored):
+                found = [store.head(bucket, key)]
+        if found:
+            yield from as_they_arrived(store, found)
 
 
 def _archive(item: Item) -> Any:

@@ -86,10 +86,9 @@ def seal_secrets(environment: Environment) -> None:
 
 def _forget_hidden(connection: Connection, settings: Settings, to: Subscriber) -> None:
     """Forget notices about what the owner of a subscription may not see now: they are neither told nor counted."""
-    account = directory.usable(connection, settings, to.account) if to.account is not None else None
-    owner = None if account is None else directory.principal_of(account, "session")
+    owner = directory.asking(connection, settings, to.account, to.scopes)
     hidden = delete(Notice).where(Notice.subscription_id == to.id, Notice.archive_id.is_not(None))
-    if owner is not None and owner.may(Permission.READ):
+    if owner.may(Permission.READ):
         seen = select(Archive.id).where(Archive.id == Notice.archive_id, rights.visible_archives(owner))
         hidden = hidden.where(~seen.exists())
     connection.execute(hidden)

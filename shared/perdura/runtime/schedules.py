@@ -170,6 +170,7 @@ def _created(connection: Connection, run: Row[Any], item: Row[Any]) -> archives.
         "base_url": run.base_url,
         "known": item.fingerprint,
         "requested_by": str(run.owner) if run.owner else None,
+        "scopes": run.scopes,
         "run": str(run.id),
     }
     return archives.create(

@@ -72,8 +72,11 @@ def failed(archive: ArchiveView, aip: Package, at: datetime, uri: str, code: str
 
 
 def lost_with(archive: ArchiveView, at: datetime, uri: str, *, owner: UUID, package: UUID) -> Event:
-    """That a recall of `archive` found the container lost in which the AIP `package` of the Archive `owner` lies."""
-    message = f"lost-on-tape: The container with this AIP is lost, as a recall of the Archive {archive.id} found out."
+    """That a recall of `archive` found the container lost in which the AIP `package` of the Archive `owner` lies.
+
+    Who sees the one Archive may not see the other: the step of its recall is known by the id of the event alone.
+    """
+    message = "lost-on-tape: The container with this AIP is lost, as the recall of another AIP in it found out."
     return Event(
         id=derived_id("premis", archive.step.id, archive.step.attempt, "lost-with", package),
         type="recovery",

@@ -14,7 +14,7 @@ from perdura.api.models.accounts import GrantPage, GrantQuery, GrantRequest, Use
 from perdura.api.models.steering import PipelineRequest
 from perdura.api.problems import Problem, not_found, problem_of
 from perdura.api.resources import grants as grant_resource
-from perdura.api.resources import pipelines, users
+from perdura.api.resources import pipelines, subscriptions, users
 from perdura.api.resources.settings import shown
 from perdura.errors import Rejected
 from perdura.registry.tables import Pipeline
@@ -46,7 +46,7 @@ def list_users(visit: Visit) -> Response:
 
 
 def show_user(visit: Visit, user_id: UUID) -> Response:
-    """One account: roles, tokens, grants."""
+    """One account: roles, tokens, subscriptions, grants."""
     visit.require(Permission.ADMINISTER)
     row = directory.find(visit.connection, user_id)
     if row is None:
@@ -56,6 +56,7 @@ def show_user(visit: Visit, user_id: UUID) -> Response:
         user=row,
         roles=list(Role),
         tokens=tokens.of_account(visit.connection, user_id),
+        subscriptions=subscriptions.of_user(visit, user_id),
         grants=grants.page(visit.connection, account=user_id, own=False, limit=PAGE, after=None),
         own=user_id == visit.principal.account,
     )
@@ -80,6 +81,14 @@ def end_token(visit: Visit, user_id: UUID, token_id: UUID) -> Response:
     visit.require(Permission.ADMINISTER)
     visit.form(())
     users.revoke_token(visit, user_id, token_id)
+    return see_other(f"{BASE}/users/{user_id}")
+
+
+def end_subscription(visit: Visit, user_id: UUID, subscription_id: UUID) -> Response:
+    """End a subscription of an account."""
+    visit.require(Permission.ADMINISTER)
+    visit.form(())
+    subscriptions.end_of_user(visit, user_id, subscription_id)
     return see_other(f"{BASE}/users/{user_id}")
 
 

@@ -9,6 +9,7 @@ from flask import Response
 
 from perdura.accounts.principals import Permission
 from perdura.api import cursors, naming, presentation, sight
+from perdura.api.log_door import sight_of
 from perdura.api.models.access import REASONS, RestrictionRequest
 from perdura.api.models.archives import ArchiveQuery, CheckRequest, CopyRequest
 from perdura.api.problems import not_found
@@ -97,7 +98,8 @@ def _everything(visit: Visit, archive_id: UUID) -> dict[str, Any]:
     package = files.best_of(record.packages)
     found = files.page(visit.connection, package.id, limit=FILES_SHOWN + 1) if package is not None else []
     shut = archives.shut_until(record.archive) is not None
-    recorded = events.page(visit.connection, archive_id, limit=EVENTS_SHOWN + 1)
+    seeing = sight_of(visit.principal)
+    recorded = events.page(visit.connection, archive_id, sight=seeing, limit=EVENTS_SHOWN + 1)
     return {
         "archive": archive,
         "final": archive.state in presentation.FINAL and not any(step.state in UNDER_WAY for step in record.steps),

@@ -9,8 +9,10 @@ from uuid import UUID
 
 from flask import Response
 
+from perdura.accounts.principals import ANONYMOUS
 from perdura.api.content import serve
 from perdura.api.extents import file_extent, package_extent
+from perdura.api.log_door import sight_of
 from perdura.api.queries import events, offers, published
 from perdura.api.queries.rows import AnyRow
 from perdura.web import door, file_list, schema_org, signposting
@@ -122,7 +124,9 @@ def as_linkset(reading: Reading, archive_id: UUID) -> Response:
 def as_premis(reading: Reading, archive_id: UUID) -> Response:
     """What happened to the Archive, as PREMIS 3.0 XML."""
     _, description = door.known(reading, archive_id)
-    body = b"".join(events.premis_document(archive_id, events.every(reading.connection.engine, archive_id)))
+    body = b"".join(
+        events.premis_document(archive_id, events.every(reading.connection.engine, archive_id, sight_of(ANONYMOUS)))
+    )
     response = Response(body, mimetype="application/xml")
     response.headers["Link"] = signposting.of_metadata(description)
     return response

@@ -126,6 +126,10 @@ def routes() -> Map:
             get("/administration/users/<uuid:user_id>", administration.show_user),
             post("/administration/users/<uuid:user_id>", administration.change_user),
             post("/administration/users/<uuid:user_id>/tokens/<uuid:token_id>/end", administration.end_token),
+            post(
+                "/administration/users/<uuid:user_id>/subscriptions/<uuid:subscription_id>/end",
+                administration.end_subscription,
+            ),
             get("/administration/grants", administration.list_grants),
             post("/administration/grants", administration.give_grant),
             post("/administration/grants/<uuid:grant_id>/take", administration.take_grant),
@@ -159,7 +163,7 @@ def _respond(request: Request, services: Services) -> Response:
         limits.spend(caller.principal, address_of(request, services.settings), services)
         response = _answer(request, services, caller, page, variables)
     except Problem as problem:
-        auditing.denied(request, services, caller.principal, _name(page), problem)
+        auditing.denied(request, services, caller.principal, _name(page), problem, variables)
         raise
     sessions.renew(response, caller.session, services.settings)
     return response

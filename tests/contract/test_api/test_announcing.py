@@ -91,6 +91,9 @@ def test_a_digest_is_held_against_what_was_begun_before_it_was_told(world: World
         expected = connection.execute(text("SELECT input ->> 'expected_sha256' FROM step")).scalar()
         connection.execute(text("UPDATE step SET state = 'cancelled'"))
     assert expected == right
+    assert announced(sha256=right)["state"] == "queued"
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE step SET state = 'failed'"))
     assert announced(sha256=right)["code"] == "digest-not-compared"
     with world.engine.begin() as connection:
         row = {"id": new_id(), "archive_id": archive, "kind": "SIP", "bucket": "b", "key": "k", "container": "zip"}

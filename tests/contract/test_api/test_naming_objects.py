@@ -148,10 +148,6 @@ def test_announcing_what_is_an_archive_already_changes_nothing_of_it(world: Worl
     running.tick(world)  # type: ignore[arg-type]
     with world.engine.begin() as connection:
         assert connection.execute(text("SELECT input ->> 'expected_sha256' FROM step")).scalar() is None
-        assert connection.execute(text("SELECT waits_for IS NOT NULL FROM job WHERE id = :id"), job).scalar()
-        connection.execute(text("UPDATE step SET state = 'failed'"))
-        connection.execute(text("UPDATE job SET turn_at = clock_timestamp()"))
-    running.tick(world)  # type: ignore[arg-type]
     (again,) = registry.get(job["links"]["items"], headers=bearer()).get_json()["items"]
     assert (again["state"], again["code"]) == ("failed", "digest-not-compared")
     (mine,) = _announce(world, registry, other, "set/a.zip")

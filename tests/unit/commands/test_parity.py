@@ -127,6 +127,8 @@ COMMANDS = {
     "change_subscription": "subscriptions change ID --pause",
     "delete_subscription": "subscriptions delete ID",
     "test_subscription": "subscriptions test ID",
+    "list_subscriptions_of_user": "subscriptions list --user ID",
+    "end_subscription_of_user": "subscriptions delete ID --user ID",
     "get_preservation": "archives preservation ID",
     "set_preservation": "archives preservation ID --engine builtin",
     "list_versions": "versions list ID",

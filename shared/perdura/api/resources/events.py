@@ -28,11 +28,12 @@ def list_events(call: Call, archive_id: UUID, query: EventQuery) -> EventPage:
     `format=premis`, or `Accept: application/xml`, answers one PREMIS 3.0 document with all of them.
     """
     seen(call, archive_id)
+    sight = sight_of(call.principal)
     if query.format == "premis" or _wants_xml(call):
-        whole = events.premis_document(archive_id, events.every(call.services.engine, archive_id))
+        whole = events.premis_document(archive_id, events.every(call.services.engine, archive_id, sight))
         return Response(whole, mimetype=PREMIS_XML)  # type: ignore[return-value]
     after = cursors.decode_sequence(query.cursor) if query.cursor is not None else 0
-    found = events.page(call.connection, archive_id, limit=query.limit + 1, after=after)
+    found = events.page(call.connection, archive_id, sight=sight, limit=query.limit + 1, after=after)
     shown = found[: query.limit]
     return EventPage(
         items=[presentation.event(stored) for stored in shown],

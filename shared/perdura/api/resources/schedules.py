@@ -69,7 +69,7 @@ def create_schedule(call: Call, body: ScheduleRequest) -> ScheduleAnswer:
         collection_id=body.collection,
         pipeline=pipeline,
     )
-    owner = registry.Owner(call.principal.account, call.principal.name)
+    owner = registry.Owner(call.principal.account, call.principal.name, call.principal.told_scopes)
     schedule = registry.create(call.connection, wanted, owner=owner, since=body.since, next_at=due)
     if body.paused:
         registry.put_state(call.connection, schedule, ScheduleState.PAUSED, None)
@@ -99,7 +99,8 @@ def change_schedule(call: Call, schedule_id: UUID, body: ScheduleChange) -> Sche
     with blaming("body.cron"):
         due = runtime.next_time(body.cron or row.cron)
     if values:
-        registry.change(call.connection, schedule_id, values, next_at=due if active else None)
+        within = call.principal.told_scopes
+        registry.change(call.connection, schedule_id, values, next_at=due if active else None, scopes=within)
     return _schedule(call, schedule_id)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 from sqlalchemy import delete, func, insert, select, update
 
-from perdura.accounts import directory
+from perdura.accounts import directory, rights
 from perdura.accounts.principals import Permission, Principal
+from perdura.accounts.rights import Thing
 from perdura.api import links, naming
 from perdura.api.authentication import check_permission
 from perdura.api.models.subscriptions import (
@@ -22,7 +24,7 @@ from perdura.api.models.subscriptions import (
     SubscriptionRequest,
 )
 from perdura.api.operations import Call, Section
-from perdura.api.problems import FieldError, Problem
+from perdura.api.problems import FieldError, Problem, not_found
 from perdura.api.queries.rows import AnyRow
 from perdura.ids import new_id
 from perdura.registry import subscription_secrets
@@ -57,13 +59,25 @@ def answer(row: AnyRow) -> SubscriptionAnswer:
 
 def own(call: Call) -> list[SubscriptionAnswer]:
     """The caller's subscriptions, oldest first."""
-    rows = call.connection.execute(
-        select(Subscription.__table__)
-        .where(Subscription.account_id == call.principal.account)
-        .order_by(Subscription.created_at)
-        .limit(200)
-    )
-    return [answer(row) for row in rows]
+    return [answer(row) for row in _rows(call, call.principal.account)]
+
+
+def of_user(call: Call, user_id: UUID) -> list[SubscriptionAnswer]:
+    """Those of an account, oldest first; a collection is named to who sees it."""
+    if directory.find(call.connection, user_id) is None:
+        raise not_found("user")
+    rows = _rows(call, user_id)
+    named = [(Thing.COLLECTION, row.collection_id) for row in rows if row.collection_id is not None]
+    seen = {collection for _, collection in rights.visible(call.connection, call.principal, named)}
+    found = [answer(row) for row in rows]
+    return [
+        each if each.collection in {None, *seen} else each.model_copy(update={"collection": None}) for each in found
+    ]
+
+
+def _rows(call: Call, account: UUID | None) -> Sequence[AnyRow]:
+    mine = select(Subscription.__table__).where(Subscription.account_id == account)
+    return call.connection.execute(mine.order_by(Subscription.created_at).limit(200)).all()
 
 
 def make(call: Call, body: SubscriptionRequest) -> tuple[UUID, str | None]:
@@ -87,6 +101,7 @@ def make(call: Call, body: SubscriptionRequest) -> tuple[UUID, str | None]:
             id=subscription,
             account_id=call.principal.account,
             owner=call.principal.name,
+            scopes=call.principal.told_scopes,
             way=body.way,
             address=body.address,
             secret=kept,
@@ -148,10 +163,31 @@ def end(call: Call, subscription_id: UUID) -> None:
     call.connection.execute(delete(Subscription).where(Subscription.id == subscription_id))
 
 
+def end_of_user(call: Call, user_id: UUID, subscription_id: UUID) -> None:
+    """Forget one of an account; raises a 404."""
+    theirs = delete(Subscription).where(Subscription.id == subscription_id, Subscription.account_id == user_id)
+    if call.connection.execute(theirs).rowcount == 0:
+        raise not_found("subscription")
+
+
 @section.get("/subscriptions", permission=Permission.SELF)
 def list_subscriptions(call: Call) -> SubscriptionList:
     """One's own subscriptions."""
     return SubscriptionList(items=own(call))
+
+
+@section.get("/users/<uuid:user_id>/subscriptions", permission=Permission.ADMINISTER)
+def list_subscriptions_of_user(call: Call, user_id: UUID) -> SubscriptionList:
+    """What an account is told of, and where. One that may not be used at present is told nothing."""
+    return SubscriptionList(items=of_user(call, user_id))
+
+
+@section.delete(
+    "/users/<uuid:user_id>/subscriptions/<uuid:subscription_id>", permission=Permission.ADMINISTER, status=204
+)
+def end_subscription_of_user(call: Call, user_id: UUID, subscription_id: UUID) -> None:
+    """End a subscription of an account."""
+    end_of_user(call, user_id, subscription_id)
 
 
 @section.post("/subscriptions", permission=Permission.SELF, status=201, confidential=True)
