@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from importlib.resources import files
+from threading import Lock
 from typing import Any
 from uuid import uuid4
 
 import functions_framework
+from werkzeug.wsgi import ClosingIterator
 
 CRON_TOPIC = "CRON_TOPIC"
 """Variable: `X-Topic` of requests from OpenFaaS's cron connector, which sends no CloudEvents (serverless.md §1.10)."""
@@ -28,11 +30,29 @@ def main_of(name: str) -> str:
     return str(mains[name])
 
 
+def credential() -> str:
+    """The `Authorization` that this container shows itself, where its function takes events with a token only."""
+    from perdura.settings import settings
+
+    tokens = settings().events_token
+    return f"Bearer {tokens.get_secret_value().split()[0]}" if tokens else ""
+
+
 def with_cron(application: Application, topic: str) -> Application:
-    """The same application, which sees a tick of the cron connector as the CloudEvent a PingSource would send."""
+    """The same application, which sees a tick of the cron connector as the CloudEvent a PingSource would send.
+
+    The connector has no credential. So what it sends says no more than that it is time, and while one tick is under
+    way another is none: a stranger who imitates it makes nothing happen that would not happen by itself.
+    """
+    ticking = Lock()
 
     def respond(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ.get("HTTP_X_TOPIC") == topic and "HTTP_CE_TYPE" not in environ:
+        if environ.get("HTTP_X_TOPIC") != topic or "HTTP_CE_TYPE" in environ:
+            return application(environ, start_response)
+        if not ticking.acquire(blocking=False):
+            start_response("204 No Content", [])
+            return []
+        try:
             environ |= {
                 "HTTP_CE_SPECVERSION": "1.0",
                 "HTTP_CE_ID": str(uuid4()),
@@ -40,8 +60,13 @@ def with_cron(application: Application, topic: str) -> Application:
                 "HTTP_CE_TYPE": TICK,
                 "CONTENT_TYPE": "application/json",
                 "REQUEST_METHOD": "POST",
+                "PATH_INFO": "/",
+                "HTTP_AUTHORIZATION": credential(),
             }
-        return application(environ, start_response)
+            return ClosingIterator(application(environ, start_response), ticking.release)
+        except BaseException:
+            ticking.release()
+            raise
 
     return respond
 

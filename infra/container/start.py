@@ -6,6 +6,7 @@ Secrets that OpenFaaS mounts as files become environment variables: `perdura-s3-
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from pathlib import Path
@@ -25,31 +26,47 @@ def read_secrets(folder: Path = SECRETS) -> None:
 
 
 def serve() -> None:
-    """Become gunicorn with the function that `FUNCTION` names."""
+    """Become gunicorn with the function that `FUNCTION` names.
+
+    Raises SystemExit on OpenFaaS where everybody could send it events.
+    """
+    if SECRETS.is_dir() and not os.environ.get("PERDURA_EVENTS_TOKEN"):
+        raise SystemExit("OpenFaaS' gateway lets everybody in: give this function the secret perdura-events-token")
     folder = str(Path(__file__).parent)
     command = ["gunicorn", "-c", "python:perdura.runtime.server", "--chdir", folder, "application:create()"]
     os.execvp(command[0], command)  # noqa: S606  one process, which gets the signals
 
 
 def once() -> int:
-    """Hand the event that a JobSink mounted to the function; its answer decides the exit code."""
-    from application import create
+    """Hand the event that a JobSink mounted to the function; its answer decides the exit code.
+
+    Logs, traces and errors go where those of a Service go. What is left of them is sent when the process exits.
+    """
+    from application import create, credential
+    from perdura.runtime import logs, observation
+    from perdura.settings import settings
     from werkzeug.test import Client
 
+    function = os.environ["FUNCTION"]
+    logs.configure(function, os.environ.get("LOG_LEVEL", "warning"))
+    observation.begin(function, settings())
     event = Path(os.environ["K_EVENT_PATH"]).read_bytes()
-    response = Client(create()).post("/", data=event, content_type="application/cloudevents+json")
+    shown = {"Authorization": credential()}
+    response = Client(create()).post("/", data=event, content_type="application/cloudevents+json", headers=shown)
     if 200 <= response.status_code < 300:
         return 0
-    print(f"the function answered {response.status_code}", file=sys.stderr)
+    logging.getLogger("perdura.container").error("the function answered %d", response.status_code)
     return TRY_AGAIN if response.status_code in (404, 408, 409, 429) or response.status_code >= 500 else 1
 
 
 def migrate() -> int:
-    """Bring the database to the schema of this image."""
+    """Bring the database to the schema of this image, and make that of the broker where it has a role to itself."""
+    from perdura.local.broker.postgres import prepare
     from perdura.registry.migrate import bring_up
     from perdura.settings import settings
 
     bring_up(settings())
+    prepare((settings().database_owner_url or settings().database_url).get_secret_value())
     return 0
 
 

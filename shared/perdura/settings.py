@@ -63,6 +63,11 @@ class Settings(BaseSettings):
     takes_events: bool = Field(
         True, description="Whether CloudEvents are taken at `/`; false for a function that strangers can reach."
     )
+    events_token: SecretStr | None = Field(
+        None,
+        description="Bearer token without which no CloudEvent is taken at `/`, where strangers reach that (OpenFaaS); "
+        "unset: all are. Several are separated by blanks: all are taken, brokers send the first.",
+    )
     invocation_seconds: Seconds = Field(540, description="Time budget of one invocation (at most 10 minutes).")
     retry_limit: int = Field(
         20,

@@ -97,8 +97,9 @@ def harness(database: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
     return Harness(database, emitter, environment)
 
 
-def post(client: Client, cloudevent: CloudEvent) -> Response:
+def post(client: Client, cloudevent: CloudEvent, **further: str) -> Response:
+    """The answer to a CloudEvent; `further` headers go with it."""
     headers, body = encode_binary(cloudevent)
-    with client.post("/", headers=headers, data=body) as response:
+    with client.post("/", headers={**headers, **further}, data=body) as response:
         response.get_data()
         return response

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import create_engine, event, text
 from werkzeug.test import Client
 from werkzeug.wrappers import Request
@@ -56,6 +57,20 @@ def test_where_strangers_come_in_no_event_is_taken(harness: Harness) -> None:
     assert harness.effects["run"] == 0
     vars(harness.environment)["settings"] = closed.model_copy(update={"takes_events": True})
     assert post(harness.function(), asked).status_code == 204
+
+
+def test_where_a_token_is_asked_for_no_event_is_taken_without_it(harness: Harness) -> None:
+    _, asked = harness.begin()
+    closed = harness.environment.settings.model_copy(update={"events_token": SecretStr("new old")})
+    vars(harness.environment)["settings"] = closed
+    client = harness.function()
+    for shown in (None, "", "new", "Bearer", "Bearer ", "Bearer new old", "Bearer newer", "bearer new"):
+        assert post(client, asked, **({} if shown is None else {"Authorization": shown})).status_code == 401
+    assert harness.effects["run"] == 0
+    assert client.get("/healthz").status_code == 200
+    for shown in ("Bearer new", "Bearer old"):
+        assert post(client, asked, Authorization=shown).status_code == 204
+    assert harness.effects["run"] == 1
 
 
 def test_a_finished_event_is_acknowledged_and_has_no_second_effect(harness: Harness) -> None:

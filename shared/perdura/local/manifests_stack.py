@@ -10,6 +10,9 @@ from perdura.local.manifests_lint import lint_image
 from perdura.local.manifests_schema import STACK
 
 
+EVENTS_TOKEN = "perdura-events-token"
+
+
 def named(document: Document) -> Document:
     """The same document, a stack with the kind and name that reports and schemas know it by: the file has neither."""
     provider = document.get("provider")
@@ -26,5 +29,7 @@ def check_stack(document: Document) -> Iterator[Finding]:
         if not isinstance(function, Mapping):
             continue
         yield from lint_image(function.get("image"), f"{path}.image")
+        if EVENTS_TOKEN not in (function.get("secrets") or ()):
+            yield lint(f"{path}.secrets", f"without {EVENTS_TOKEN} everybody who reaches the gateway sends it events")
         if function.get("readonly_root_filesystem") is not True:
             yield lint(f"{path}.readonly_root_filesystem", "the container may write to its own files")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.wrappers import Request, Response
@@ -82,12 +82,15 @@ class Function:
         surroundings = environment()
         if not surroundings.settings.takes_events:
             return problem(403, "No CloudEvents are taken here")
+        notified = self._notifications and request.path == "/s3"
+        if not notified and not _may_send(request, surroundings.settings.events_token):
+            return problem(401, "Not authenticated")
         statements.restart()
         begun = time.monotonic()
         body = _body(request, surroundings.settings.body_limit)
         if body is None:
             return problem(413, "Content too large")
-        if self._notifications and request.path == "/s3":
+        if notified:
             return self._notified(request, body, surroundings, begun)
         try:
             events = decode(dict(request.headers), body)
@@ -192,10 +195,7 @@ class Function:
 
     def _notified(self, request: Request, body: bytes, surroundings: Environment, begun: float) -> Response:
         expected = surroundings.settings.s3_notification_token
-        given = request.headers.get("Authorization", "")
-        if expected is None or not hmac.compare_digest(
-            given.encode(), f"Bearer {expected.get_secret_value()}".encode()
-        ):
+        if expected is None or not _bears(request, expected.get_secret_value()):
             return problem(401, "Not authenticated")
         try:
             told = json.loads(body or b"null")
@@ -218,6 +218,15 @@ class Function:
         for stored in s3_notifications.normalise(headers, told):
             events += arrived(surroundings, stored.bucket, stored.key)
         return Delivered(Answer.DONE, events)
+
+
+def _may_send(request: Request, tokens: SecretStr | None) -> bool:
+    """Whether a CloudEvent of this request is taken: any is where no token is asked for."""
+    return tokens is None or any([_bears(request, token) for token in tokens.get_secret_value().split()])
+
+
+def _bears(request: Request, token: str) -> bool:
+    return hmac.compare_digest(request.headers.get("Authorization", "").encode(), f"Bearer {token}".encode())
 
 
 def _context(event: CloudEvent) -> dict[str, str]:

@@ -274,6 +274,44 @@ def test_redirects_are_followed_by_the_channel_based_broker(status: int, method:
     assert request.method == method
 
 
+def test_subscribers_and_dead_letter_sinks_are_shown_the_token_and_nobody_else_is() -> None:
+    async def run() -> dict[str, list[str | None]]:
+        async with subscribers() as peers:
+            elsewhere = Response(307, {"location": "/elsewhere"})
+            sink = {"deadLetterSink": {"uri": peers.answer("/dls", Response(204))}, "retry": 0}
+            manifests = [
+                a_broker(),
+                a_trigger("fn", peers.answer("/fn", elsewhere)),
+                a_trigger("broken", peers.answer("/broken", Response(400)), delivery=sink),
+            ]
+            async with broker(manifests, token="s3cret") as running:
+                await running.post("/ns/br", event_headers(), b"{}")
+                await until(lambda: bool(peers.of("/elsewhere") and peers.of("/dls")))
+                paths = ("/fn", "/elsewhere", "/broken", "/dls")
+                return {path: [request.headers.get("authorization") for request in peers.of(path)] for path in paths}
+
+    shown = asyncio.run(run())
+    assert shown == {
+        "/fn": ["Bearer s3cret"],
+        "/elsewhere": [None],
+        "/broken": ["Bearer s3cret"],
+        "/dls": ["Bearer s3cret"],
+    }
+
+
+@pytest.mark.parametrize("ttl", ["--5", "+-1", "1_0", "٣", "9" * 5000, "x", ""])
+def test_a_number_of_hops_that_is_none_counts_as_absent(ttl: str) -> None:
+    async def run() -> tuple[int, str]:
+        async with subscribers() as peers:
+            manifests = [a_broker(), a_trigger("fn", peers.url + "/fn")]
+            async with broker(manifests) as running:
+                answer = await running.post("/ns/br", event_headers(knativebrokerttl=ttl), b"{}")
+                await until(lambda: bool(peers.of("/fn")))
+                return answer.status, peers.of("/fn")[0].headers.get("ce-knativebrokerttl", "")
+
+    assert asyncio.run(run()) == (202, "")
+
+
 def test_a_delivery_of_a_trigger_replaces_that_of_its_broker() -> None:
     async def run() -> tuple[int, int]:
         async with subscribers() as peers:

@@ -16,14 +16,14 @@ from typing import Any
 import pg8000.native
 import pytest
 import yaml
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, make_url, text
 
 from perdura.errors import DatabaseUnavailable
 from perdura.local.broker import dispatcher
 from perdura.local.broker.delivery import Response
 from perdura.local.broker.envelope import Envelope
 from perdura.local.broker.journal import Entry, Stage
-from perdura.local.broker.postgres import PostgresJournal, connection_arguments
+from perdura.local.broker.postgres import BROKER_ROLE, PostgresJournal, connection_arguments, prepare
 from tests.contract.test_broker.harness import (
     Broker,
     Received,
@@ -96,6 +96,39 @@ def test_what_is_left_is_adopted_whole(broker_database: str) -> None:
     kept, while_alive, adopted = asyncio.run(run())
     assert while_alive == []
     assert adopted == [kept]
+
+
+def test_a_broker_with_a_role_to_itself_works_in_a_schema_that_the_owner_made(broker_database: str) -> None:
+    admin = create_engine(broker_database, isolation_level="AUTOCOMMIT")
+    own = make_url(broker_database).set(username=BROKER_ROLE).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(text(f"DROP ROLE IF EXISTS {BROKER_ROLE}"))
+        prepare(broker_database)
+        assert connection.execute(text("SELECT to_regclass('broker.entry')")).scalar() is None
+        connection.execute(text(f"CREATE ROLE {BROKER_ROLE} LOGIN"))
+    try:
+        with pytest.raises(DatabaseUnavailable, match="permission denied"):
+            asyncio.run(PostgresJournal(own).start())
+        prepare(broker_database)
+        prepare(broker_database)
+
+        async def run() -> list[Entry]:
+            async with journal(own) as first:
+                entry = an_entry(first)
+                await first.add([entry])
+                first.update(entry)
+            async with journal(own) as second:
+                adopted = await second.adopt(["ns/t"], 10)
+                await second.finish(adopted[0])
+                return adopted
+
+        assert len(asyncio.run(run())) == 1
+        assert rows(broker_database) == []
+    finally:
+        with admin.connect() as connection:
+            connection.execute(text(f"DROP OWNED BY {BROKER_ROLE}"))
+            connection.execute(text(f"DROP ROLE {BROKER_ROLE}"))
+        admin.dispose()
 
 
 def test_replies_replace_their_cause(broker_database: str) -> None:

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from perdura.local.manifests_kustomize import read_documents, render
+from perdura.runtime import logs, observation
 from perdura.settings import Settings
 from tests.shared_data import reference_data
 
@@ -135,28 +136,61 @@ def test_a_job_ends_as_its_function_answers(
     event = tmp_path / "event"
     event.write_text('{"specversion":"1.0"}')
     monkeypatch.setenv("K_EVENT_PATH", str(event))
+    monkeypatch.setenv("FUNCTION", "preserve")
     monkeypatch.setattr(sys.modules["application"], "create", lambda: application)
+    observed: list[str] = []
+    monkeypatch.setattr(logs, "configure", lambda function, _: observed.append(function))
+    monkeypatch.setattr(observation, "begin", lambda function, _: observed.append(function))
     assert start.once() == code
+    assert observed == ["preserve", "preserve"]
     assert seen == [("application/cloudevents+json", b'{"specversion":"1.0"}')]
+
+
+def test_on_openfaas_no_function_serves_events_to_everybody(
+    start: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+    monkeypatch.setattr(start.os, "execvp", lambda program, _: begun.append(program))
+    monkeypatch.setattr(start, "SECRETS", tmp_path)
+    monkeypatch.delenv("PERDURA_EVENTS_TOKEN", raising=False)
+    with pytest.raises(SystemExit, match="perdura-events-token"):
+        start.serve()
+    monkeypatch.setenv("PERDURA_EVENTS_TOKEN", "token")
+    start.serve()
+    monkeypatch.delenv("PERDURA_EVENTS_TOKEN")
+    monkeypatch.setattr(start, "SECRETS", tmp_path / "none")
+    start.serve()
+    assert begun == ["gunicorn", "gunicorn"]
 
 
 def test_unknown_arguments(start: ModuleType) -> None:
     assert start.main(["dance"]) == 64
 
 
-def test_ticks_of_the_cron_connector_become_events() -> None:
+def test_ticks_of_the_cron_connector_become_events(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, Any]] = []
 
     def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         seen.append(dict(environ))
         return []
 
-    wrapped = load("application").with_cron(application, "cron-function")
-    wrapped({"HTTP_X_TOPIC": "cron-function", "REQUEST_METHOD": "POST"}, lambda *_: None)
+    module = load("application")
+    monkeypatch.setattr(module, "credential", lambda: "Bearer token")
+    wrapped = module.with_cron(application, "cron-function")
+    tick = {"HTTP_X_TOPIC": "cron-function", "REQUEST_METHOD": "GET", "PATH_INFO": "/s3", "HTTP_AUTHORIZATION": "x"}
+    first = wrapped(dict(tick), lambda *_: None)
     wrapped({"REQUEST_METHOD": "POST"}, lambda *_: None)
     assert seen[0]["HTTP_CE_TYPE"] == "dev.knative.sources.ping"
     assert seen[0]["HTTP_CE_SPECVERSION"] == "1.0"
+    assert seen[0]["HTTP_AUTHORIZATION"] == "Bearer token"
+    assert seen[0]["PATH_INFO"] == "/"
     assert seen[1] == {"REQUEST_METHOD": "POST"}
+    told: list[str] = []
+    assert list(wrapped(dict(tick), lambda status, _: told.append(status))) == []
+    assert told == ["204 No Content"], "one tick at a time: whoever imitates the connector gets no more"
+    first.close()
+    wrapped(dict(tick), lambda *_: None)
+    assert len(seen) == 3
 
 
 def test_an_unknown_function_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def broker() -> None:
 @click.option("--ticks/--no-ticks", default=True, show_default=True, help="Send the events of PingSources.")
 @click.option("--concurrency", type=click.IntRange(1, 1000), default=16, show_default=True, help="Per Trigger.")
 @click.option("--database-url", envvar="PERDURA_DATABASE_URL", hidden=True)
+@click.option("--token", envvar="PERDURA_EVENTS_TOKEN", hidden=True)
 def serve(
     manifests: Path | None,
     host: str,
@@ -60,10 +61,11 @@ def serve(
     ticks: bool,
     concurrency: int,
     database_url: str | None,
+    token: str | None,
 ) -> None:
     """Serve /NAMESPACE/BROKER until interrupted.
 
-    The database is PERDURA_DATABASE_URL.
+    The database is PERDURA_DATABASE_URL. Functions are shown PERDURA_EVENTS_TOKEN, the first where there are several.
     """
     from perdura.local.assets import manifests_folder
     from perdura.local.broker.journal import Journal, MemoryJournal
@@ -101,6 +103,7 @@ def serve(
                 services=services,
                 ticks=ticks,
                 concurrency=concurrency,
+                token=(token or "").partition(" ")[0] or None,
                 ready=announce,
             )
         )

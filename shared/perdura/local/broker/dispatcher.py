@@ -79,12 +79,13 @@ class Dispatcher:
         *,
         url: str,
         concurrency: int = CONCURRENCY,
+        token: str | None = None,
     ) -> None:
         self.topology, self.mode = topology, mode
         self.counts: Counter[str] = Counter()
         self._journal, self._addresses = journal, addresses
         self._url, self._concurrency = url, concurrency
-        self._client = Client()
+        self._client = Client(token)
         self._lanes = {trigger.name: _Lane(trigger) for group in topology.triggers.values() for trigger in group}
         self._held = self._held_bytes = 0
         self._tasks: set[asyncio.Task[None]] = set()

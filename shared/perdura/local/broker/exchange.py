@@ -28,17 +28,18 @@ class NoAnswer(Exception):
 
 
 class Client:
-    """Keeps idle connections by host and port."""
+    """Keeps idle connections by host and port. `token` is the bearer token that goes with every event."""
 
-    def __init__(self) -> None:
+    def __init__(self, token: str | None = None) -> None:
+        self._credential: Headers = [("authorization", f"Bearer {token}")] if token else []
         self._idle: dict[tuple[str, int], deque[_Connection]] = {}
 
     async def post(self, url: str, headers: Headers, body: bytes, *, redirects: bool) -> Response:
         """The answer to a POST. With `redirects` they are followed as browsers and Go do: 301 to 303 become GET.
 
-        Raises NoAnswer.
+        The token goes to `url` alone, wherever a redirect leads. Raises NoAnswer.
         """
-        response = await self._request("POST", url, headers, body)
+        response = await self._request("POST", url, [*headers, *self._credential], body)
         method = "POST"
         for _ in range(REDIRECT_LIMIT if redirects else 0):
             location = response.headers.get("location")

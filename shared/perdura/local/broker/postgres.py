@@ -45,6 +45,17 @@ _SCHEMA = (
     "CREATE INDEX IF NOT EXISTS ix_entry_owner ON broker.entry (owner, id) WHERE stage <> 'dead'",
 )
 
+_THERE = "SELECT to_regclass('broker.entry') IS NOT NULL"
+
+BROKER_ROLE = "perdura_broker"
+"""The role of a broker that is not the owner of the database, where there is one."""
+
+_RIGHTS = (
+    f"GRANT USAGE ON SCHEMA broker TO {BROKER_ROLE}",
+    f"GRANT SELECT, INSERT, UPDATE, DELETE ON broker.entry TO {BROKER_ROLE}",
+    f"GRANT USAGE ON SEQUENCE broker.process TO {BROKER_ROLE}",
+)
+
 _WRITE = """
 WITH finished AS (DELETE FROM broker.entry WHERE id = ANY (CAST(:finished AS bigint[])))
 INSERT INTO broker.entry (id, owner, trigger, stage, attempts, event)
@@ -242,10 +253,8 @@ class PostgresJournal:
             raise DatabaseUnavailable(f"the broker's journal: {_short(error)}") from error
         try:
             if self._owner == _NOBODY:
-                connection.run("BEGIN")
-                for statement in _SCHEMA:
-                    connection.run(statement, **({"lock_class": _LOCK_CLASS} if ":lock_class" in statement else {}))
-                connection.run("COMMIT")
+                if not connection.run(_THERE)[0][0]:
+                    _make(connection)
                 self._owner = connection.run("SELECT nextval('broker.process')::integer")[0][0]
             connection.run("SELECT pg_advisory_lock(:lock_class, :owner)", lock_class=_LOCK_CLASS, owner=self._owner)
         except (OSError, pg8000.native.Error) as error:
@@ -316,6 +325,32 @@ def connection_arguments(database_url: str) -> dict[str, Any]:
     if socket:
         return arguments | {"unix_sock": socket[0]}
     return arguments | {"host": parts.hostname or "127.0.0.1", "port": parts.port or 5432}
+
+
+def prepare(owner_url: str) -> None:
+    """Make the schema as the owner of the database, for a broker that has a role to itself; nothing where none has.
+
+    Raises DatabaseUnavailable.
+    """
+    if not _once(owner_url, f"SELECT to_regrole('{BROKER_ROLE}') IS NOT NULL")[0][0]:
+        return
+    try:
+        connection = pg8000.native.Connection(**connection_arguments(owner_url), timeout=30)
+    except (OSError, pg8000.native.Error) as error:
+        raise DatabaseUnavailable(f"the broker's journal: {_short(error)}") from error
+    try:
+        _make(connection, _RIGHTS)
+    except (OSError, pg8000.native.Error) as error:
+        raise DatabaseUnavailable(f"the broker's journal: {_short(error)}") from error
+    finally:
+        _close(connection)
+
+
+def _make(connection: pg8000.native.Connection, further: Sequence[str] = ()) -> None:
+    connection.run("BEGIN")
+    for statement in (*_SCHEMA, *further):
+        connection.run(statement, **({"lock_class": _LOCK_CLASS} if ":lock_class" in statement else {}))
+    connection.run("COMMIT")
 
 
 def _fail(write: _Write, error: Exception) -> None:

@@ -41,17 +41,20 @@ async def serve(
     ticks: bool = True,
     services: Path | None = None,
     concurrency: int = CONCURRENCY,
+    token: str | None = None,
     ready: Callable[[str], Any] = print,
     stop: asyncio.Event | None = None,
 ) -> None:
     """Serve until SIGTERM, SIGINT or `stop`; `ready` is called with the URL once it listens.
+
+    `token` is sent to subscribers, dead letter sinks and the sinks of ticks as their bearer token.
 
     Raises DatabaseUnavailable if the journal cannot be opened, OSError if the port is taken.
     """
     listener = socket.create_server((host, port), backlog=2048)
     url = f"http://{host}:{listener.getsockname()[1]}"
     addresses = Addresses(services)
-    dispatcher = Dispatcher(topology, mode, journal, addresses, url=url, concurrency=concurrency)
+    dispatcher = Dispatcher(topology, mode, journal, addresses, url=url, concurrency=concurrency, token=token)
     server = _Server(
         uvicorn.Config(
             Ingress(dispatcher),
@@ -73,7 +76,7 @@ async def serve(
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
     await dispatcher.start()
-    tasks = [loop.create_task(tick_for_ever(ping, addresses)) for ping in topology.pings if ticks]
+    tasks = [loop.create_task(tick_for_ever(ping, addresses, token)) for ping in topology.pings if ticks]
     serving = loop.create_task(server.serve(sockets=[listener]))
     ready(url)
     stopping = loop.create_task(stop.wait())

@@ -19,13 +19,13 @@ FIRST_GAP = 0.05
 TIMEOUT = 600.0
 
 
-async def tick_for_ever(ping: Ping, addresses: Addresses) -> None:
+async def tick_for_ever(ping: Ping, addresses: Addresses, token: str | None = None) -> None:
     """Send the ticks of one PingSource until cancelled.
 
     A tick that falls due while the last one is still being worked on is left out: on a single machine that would
     only pile up requests, and the work it asks for is being done.
     """
-    client = Client()
+    client = Client(token)
     loop = asyncio.get_running_loop()
     try:
         while (due := ping.schedule.after(datetime.now(UTC))) is not None:
