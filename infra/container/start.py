@@ -43,9 +43,10 @@ def once() -> int:
     Logs, traces and errors go where those of a Service go. What is left of them is sent when the process exits.
     """
     from application import create, credential
+    from werkzeug.test import Client
+
     from perdura.runtime import logs, observation
     from perdura.settings import settings
-    from werkzeug.test import Client
 
     function = os.environ["FUNCTION"]
     logs.configure(function, os.environ.get("LOG_LEVEL", "warning"))

@@ -222,7 +222,7 @@ class Function:
 
 def _may_send(request: Request, tokens: SecretStr | None) -> bool:
     """Whether a CloudEvent of this request is taken: any is where no token is asked for."""
-    return tokens is None or any([_bears(request, token) for token in tokens.get_secret_value().split()])
+    return tokens is None or any(_bears(request, token) for token in tokens.get_secret_value().split())
 
 
 def _bears(request: Request, token: str) -> bool:

@@ -62,7 +62,7 @@ def test_hadolint_like_rules() -> None:
         if name == "RUN":
             assert "sudo" not in arguments
             assert not re.search(r"\bcd /|curl |wget |apt-get", arguments)
-            for install in re.findall(r"pip[^&]* install [^&]*", arguments):
+            for install in re.findall(r"pip[^&]* (?:install|wheel) [^&]*", arguments):
                 assert "--require-hashes" in install or "--no-index" in install
                 assert "--only-binary :all:" in install or "--no-index" in install, "what is built is not checked"
             for build in re.findall(r"pip wheel [^&]*", arguments):
@@ -208,7 +208,55 @@ def test_the_bill_of_materials() -> None:
     bill = load("sbom").document()
     assert bill["bomFormat"] == "CycloneDX"
     assert any(entry["purl"].startswith("pkg:pypi/functions-framework@") for entry in bill["components"])
+    assert any(entry["purl"].startswith("pkg:generic/python@3.") for entry in bill["components"])
     json.dumps(bill)
+
+
+STATUS = """\
+Package: libc6
+Status: install ok installed
+Architecture: amd64
+Source: glibc
+Version: 2.36-9+deb12u10
+Description: GNU C Library
+ It has the standard libraries.
+ .
+ Package: of-a-description
+
+Package: bash
+Status: install ok installed
+Architecture: amd64
+Source: bash (5.2.15-2)
+Version: 5.2.15-2+b8
+
+Package: gone
+Status: deinstall ok config-files
+Version: 1
+"""
+
+
+@pytest.mark.parametrize("layout", ["status", "status.d"])
+def test_the_bill_has_what_debian_brings(layout: str, tmp_path: Path) -> None:
+    if layout == "status":
+        (tmp_path / "status").write_text(STATUS)
+    else:  # as in images without dpkg
+        (tmp_path / "status.d").mkdir()
+        for number, paragraph in enumerate(STATUS.split("\n\n")[:2]):
+            (tmp_path / "status.d" / str(number)).write_text(paragraph.replace("Status: install ok installed\n", ""))
+        (tmp_path / "status.d" / "bash.md5sums").write_text("0 bin/bash\n")
+    sbom = load("sbom")
+    found = {each["purl"] for each in sbom.debian(tmp_path, {"ID": "debian", "VERSION_ID": "12"})}
+    assert found == {
+        "pkg:deb/debian/libc6@2.36-9%2Bdeb12u10?arch=amd64&distro=debian-12&upstream=glibc",
+        "pkg:deb/debian/bash@5.2.15-2%2Bb8?arch=amd64&distro=debian-12&upstream=bash%405.2.15-2",
+    }
+    assert list(sbom.debian(tmp_path / "nowhere", {})) == []
+
+
+def test_the_bill_is_written_where_the_base_of_the_image_is() -> None:
+    bases = {arguments.split()[0] for name, arguments in instructions() if name == "FROM"}
+    assert bases == {"${PYTHON}", "scratch"}
+    assert "RUN" not in [name for name, _ in stages()[-1]], "a package that the last stage adds would be missing"
 
 
 def test_the_stack_of_openfaas() -> None:
