@@ -8,7 +8,7 @@ JOBS ?= 2
 MODES ?= mt rabbitmq kafka sync
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-browser chaos chaos-long chaos-archivematica test-modes test-peers lint bench documents lock clean
+.PHONY: help install demo test test-browser chaos chaos-long chaos-archivematica test-modes test-peers test-image lint bench documents lock clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 28
@@ -39,6 +39,9 @@ test-modes: $(INSTALLED) ## Run the end-to-end and chaos tests behind every kind
 
 test-peers: $(INSTALLED) ## Run against other projects' software, where it can be installed
 	@$(PYTHON) -m pytest tests -m peers
+
+test-image: $(INSTALLED) ## Build the image with podman and run every function of it as the manifests do
+	@$(PYTHON) -m pytest tests/contract/test_container_engine.py -m engine
 
 lint: $(INSTALLED) ## Check style, types and the direction of imports
 	@$(VENV)/bin/ruff check .

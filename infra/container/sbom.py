@@ -1,4 +1,4 @@
-"""A CycloneDX 1.6 bill of materials of an image, to standard output: Debian's packages, the interpreter, Python packages.
+"""A CycloneDX 1.6 bill of materials of an image, to standard output: of Debian, the interpreter and Python packages.
 
 Both stages of the Dockerfile begin with the same base and the last adds no package to it, so that what `dpkg` knows in
 the first is what the image has.

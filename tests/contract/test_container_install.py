@@ -33,7 +33,9 @@ def test_everything_is_compiled_and_nothing_is_linked_to_the_source(image: Path)
     assert compiled
     flags = int.from_bytes(compiled[0].read_bytes()[4:8], "little")
     assert flags == 1, "by hash and unchecked: valid whatever the times of the files become in the image"
-    bill = {entry["purl"].partition("@")[0] for entry in json.loads((image / "sbom.cdx.json").read_text())["components"]}
+    bill = {
+        entry["purl"].partition("@")[0] for entry in json.loads((image / "sbom.cdx.json").read_text())["components"]
+    }
     assert {"pkg:pypi/perdura", "pkg:pypi/bagit", "pkg:generic/python"} <= bill
     assert bool({"pkg:deb/debian/libc6", "pkg:deb/ubuntu/libc6"} & bill) is Path("/var/lib/dpkg/status").is_file()
     assert not (image / "opt/perdura/bin/pip").exists()

@@ -8,12 +8,24 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from perdura import database as connections
 from perdura.settings import Settings
 
 pytestmark = pytest.mark.stack
 BEYOND = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=14)))
+
+
+@pytest.mark.parametrize("kind", ["pooled", "alone", "migrating"])
+def test_an_error_tells_no_value(database: Engine, kind: str) -> None:
+    settings = Settings(database_url=SecretStr(database.url.render_as_string(hide_password=False)))
+    engine = connections.migrating(settings, 1) if kind == "migrating" else connections.engine(settings)
+    used = connections.standing_alone(engine, settings) if kind == "alone" else engine
+    with pytest.raises(DBAPIError) as raised, used.begin() as connection:
+        connection.execute(text("INSERT INTO nowhere VALUES (:secret)"), {"secret": "open sesame"})
+    assert "sesame" not in str(raised.value)
+    engine.dispose()
 
 
 @pytest.mark.parametrize("alone", [False, True])

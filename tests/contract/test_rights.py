@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
@@ -61,3 +64,21 @@ def test_a_role_that_is_made_after_the_tables_gets_its_rights_at_the_next_start(
         connection.execute(text(f"SET LOCAL ROLE {APPLICATION_ROLE}"))
         connection.execute(text("SELECT count(*) FROM archive"))
         connection.execute(text("SELECT count(*) FROM premis_log"))
+
+
+def test_the_roles_that_the_manual_makes_can_be_made(owner: Engine) -> None:
+    manual = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
+    [block] = re.findall(r"```sql\n(.*?)```", manual.read_text(), re.DOTALL)
+    statements = [line.partition(";")[0].strip() for line in block.splitlines() if line.strip()]
+    with owner.connect() as connection:
+        for statement in statements:
+            name = statement.split()[2]
+            if (
+                statement.startswith("CREATE ROLE")
+                and connection.execute(text(f"SELECT to_regrole('{name}')")).scalar()
+            ):
+                continue
+            if not statement.startswith("CREATE DATABASE"):
+                connection.execute(text(statement))
+        connection.rollback()
+    assert sum("tcp_keepalives" in statement for statement in statements) == 3
