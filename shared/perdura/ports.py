@@ -544,6 +544,10 @@ class Placements(Protocol):
         """Records that other Archives of the same Resource have at any of these, the last noted first."""
         ...
 
+    def successors(self, destinations: Collection[str], archive: UUID) -> Sequence[str]:
+        """Records that later Archives of the same Resource have published at any of these, the latest first."""
+        ...
+
     def standing(self, archive: UUID) -> Standing | None:
         """What is decided of an Archive at this moment, None where that is not known."""
         ...

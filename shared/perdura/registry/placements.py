@@ -55,6 +55,14 @@ _SIBLINGS = text("""
     ORDER BY placement.updated_at DESC LIMIT :most
 """)
 
+_SUCCESSORS = text("""
+    SELECT record_id FROM placement JOIN archive ON archive.id = archive_id
+        JOIN archive AS this ON this.resource_id = archive.resource_id
+    WHERE this.id = :archive AND (archive.created_at, archive.id) > (this.created_at, this.id)
+        AND destination = ANY (:destinations) AND placement.state = 'published'
+    ORDER BY archive.created_at DESC LIMIT :most
+""")
+
 _COLLECTIONS = text("""
     SELECT collection.name FROM collection_member JOIN collection ON collection.id = collection_id
     WHERE archive_id = :archive ORDER BY collection.name
@@ -118,6 +126,12 @@ class RegistryPlacements:
         values = {"destinations": sorted(destinations), "archive": archive, "most": SIBLINGS}
         with transaction(self._engine) as connection:
             return connection.execute(_SIBLINGS, values).scalars().all()
+
+    def successors(self, destinations: Collection[str], archive: UUID) -> Sequence[str]:
+        """Records that later Archives of the same Resource have published at any of these, the latest first."""
+        values = {"destinations": sorted(destinations), "archive": archive, "most": SIBLINGS}
+        with transaction(self._engine) as connection:
+            return connection.execute(_SUCCESSORS, values).scalars().all()
 
     def take_off(self, destination: str, archive: UUID, placed: Placed) -> None:
         """Note that an Archive was withdrawn from access pages, which show it no longer from this commit on."""

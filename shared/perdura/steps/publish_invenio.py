@@ -23,7 +23,7 @@ from perdura.steps.publish_access import settle
 from perdura.steps.publish_body import access, body, package_id, resource_id
 from perdura.steps.publish_decided import alike, as_decided, earlier, is_withdrawn, shut_there, withheld
 from perdura.steps.publish_errand import settled, shut_first
-from perdura.steps.publish_record import REVIEW_DECLINED, Done, Order, Publisher
+from perdura.steps.publish_record import REVIEW_DECLINED, Done, Order, Publisher, Superseded
 from perdura.steps.publish_result import Result, disseminated, failed
 from perdura.steps.publish_sent import AtWork, OutOfTime, Sent
 from perdura.steps.publish_wanted import Sending
@@ -75,10 +75,12 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
         mapped = content.mapped(archive, aip, entries, ports)
         content.without_unknown_languages(mapped, wire)
         facts = content.facts(archive, aip, entries, ports)
+        systems = alike(destination.id, ports)
         order = Order(
             package=package_id(aip),
             resource=resource_id(archive),
-            siblings=held.siblings(alike(destination.id, ports), archive.id),
+            siblings=held.siblings(systems, archive.id),
+            successors=held.successors(systems, archive.id),
             body=body(mapped, facts, destination, files=bool(files)),
             files=files,
             sending=Sending(
@@ -112,6 +114,11 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
                     as_wanted &= settle(Records(wire), record, wanted, ours, confirm)
                 confirm()
                 note(done.record, done.request, wanted if as_wanted else ours)
+        except Superseded as superseded:
+            kept = Result(destination.id)
+            if known is not None:
+                kept = settled(archive, destination, known, wanted, wire, ports, held, confirm)
+            return _superseded(kept, superseded.record, (packages, events))
         except OutOfTime:
             return _unfinished(destination, sent, (packages, events))
         except AtWork as work:
@@ -189,6 +196,22 @@ def _result(
         findings=tuple(_reported(mapped, destination)),
         events=(*events, event),
         packages=packages,
+    )
+
+
+def _superseded(kept: Result, later: Record, made: tuple[tuple[Package, ...], tuple[Event, ...]]) -> Result:
+    """What is not published because a later version is, with the records of earlier AIPs as they are kept."""
+    packages, events = made
+    message = (
+        f"The record {later.id} is of a later version of the Resource, and no version can be put before it: "
+        f"{'its record stays as it was' if kept.output else 'this one is not published'} there."
+    )
+    return replace(
+        kept,
+        output={**kept.output, "superseded_by": later.id},
+        findings=(*kept.findings, Finding("later-version-published", message, "warning", kept.destination)),
+        packages=packages,
+        events=(*(events if packages else ()), *kept.events),
     )
 
 

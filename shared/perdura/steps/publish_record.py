@@ -7,7 +7,7 @@ are compared by MD5 and size after their commit, and the record is read back aft
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -47,6 +47,8 @@ class Order:
     sending: Sending
     siblings: Sequence[str] = ()
     """Records noted of other packages of the Resource; a search shows a record some time after it was published."""
+    successors: Sequence[str] = ()
+    """Those of them that are of later versions."""
     in_custom_fields: bool = False
     community: str | None = None
     review: bool = False
@@ -69,6 +71,14 @@ class Done:
         return self.request is not None
 
 
+class Superseded(Exception):
+    """There is a record of a later version of the Resource: nothing can be published before it."""
+
+    def __init__(self, record: Record) -> None:
+        super().__init__(record.id)
+        self.record = record
+
+
 class Publisher:
     """Publishes one order. `note` is told of the record as soon as there is one; `hold` confirms the lock."""
 
@@ -84,7 +94,7 @@ class Publisher:
 
         Raises what the server's answers mean (`clients.inveniordm.wire`), Rejected for what cannot be published,
         Broken when the published record does not hold what was sent, OutOfTime when the next invocation has to go on,
-        AtWork when a later one has to.
+        AtWork when a later one has to, Superseded.
         """
         record = self._found(known)
         fresh = record is None and self._newest is None
@@ -153,18 +163,17 @@ class Publisher:
         """The newest published version of the Resource at this destination."""
         resource = self._order.resource
         versions = [hit for hit in hits if hit.published and hit.identifies(resource)]
-        versions += self._not_shown_yet({hit.id for hit in versions})
+        shown = {hit.id for hit in versions}
+        versions += self._published_ones(name for name in self._order.siblings if name not in shown)
         self._taken |= {hit.doi for hit in versions}
         return max(versions, key=lambda hit: hit.index, default=None)
 
-    def _not_shown_yet(self, shown: Collection[str]) -> Iterator[Record]:
-        """Published siblings that the search does not show."""
-        for name in self._order.siblings:
-            if name not in shown:
-                with suppress(RdmGone):
-                    record = self._records.record(name)
-                    if record is not None:
-                        yield record
+    def _published_ones(self, names: Iterable[str]) -> Iterator[Record]:
+        for name in names:
+            with suppress(RdmGone):
+                record = self._records.record(name)
+                if record is not None:
+                    yield record
 
     def _search(self) -> Sequence[Record]:
         """Own drafts and records of the package and of its Resource, versions included, in one request."""
@@ -177,7 +186,12 @@ class Publisher:
         )
 
     def _begun(self) -> Record:
-        """A new draft that carries our ids from its first moment, or the draft of the next version."""
+        """A new draft that carries our ids from its first moment, or the draft of the next version.
+
+        Versions of a record are in the order in which they were made, so nothing is made after a later one.
+        """
+        for later in self._published_ones(self._order.successors):
+            raise Superseded(later)
         self._hold()
         if self._newest is not None:
             return self._records.new_version(self._newest.id)

@@ -51,6 +51,9 @@ class MemoryPlacements:
     def siblings(self, destinations: Collection[str], archive: UUID) -> Sequence[str]:
         return ()
 
+    def successors(self, destinations: Collection[str], archive: UUID) -> Sequence[str]:
+        return ()
+
     def standing(self, archive: UUID) -> Standing | None:
         return self.standings.get(archive)
 

@@ -16,6 +16,7 @@ from perdura.outcome import StepState
 from perdura.registry import earlier_versions
 from tests.contract.test_inveniordm.fake import TOKENS, Fake
 from tests.contract.test_inveniordm.meanwhile import World, known_world
+from tests.contract.test_inveniordm.ports import preserved
 from tests.contract.test_inveniordm.world import Target
 
 
@@ -126,3 +127,40 @@ def test_records_of_one_system_are_found_by_whichever_of_its_entries_they_were_m
     assert placements.siblings({"library", "other"}, second.archive.id) == [record]
     assert placements.siblings({"other"}, second.archive.id) == []
     assert placements.siblings({"library"}, first.archive.id) == []
+
+
+def later_left_alone(first: World, second: World, record: str) -> None:
+    """The record of the second Archive is the newest version, and nothing was put before or after it."""
+    outcome = first.publish()
+    assert outcome.state is StepState.COMPLETED_WITH_WARNINGS, outcome.message
+    told = outcome.output["destinations"]["library"]
+    assert told["superseded_by"] == record
+    assert [finding.code for finding in outcome.findings] == ["later-version-published"]
+    assert second.target.published(second.resource)[-1].id == record
+    assert second.target.drafts(second.resource) == []
+
+
+def test_an_earlier_version_whose_aip_was_renewed_does_not_become_the_newest(two: tuple[World, World]) -> None:
+    first, second = two
+    own = first.publish().output["destinations"]["library"]["record"]
+    record = second.publish().output["destinations"]["library"]["record"]
+    renewed = preserved(first.store, {"content/other.txt": b"other"}).packages[0]
+    before = replace(first.archive.packages[0], accepted=False)
+    step = replace(first.archive.step, id=new_id(), checkpoint={})
+    first.archive = replace(first.archive, packages=(before, renewed), step=step)
+    later_left_alone(first, second, record)
+    assert first.placements.known("library", first.archive.id).record == own
+    assert len(first.target.published(first.resource)) == 2
+    first.put_under_embargo("2990-01-01")
+    later_left_alone(first, second, record)
+    with first.target.wire() as wire:
+        assert Records(wire).record(own).access["embargo"]["until"] == "2990-01-01"
+
+
+def test_an_earlier_version_that_comes_late_does_not_become_the_newest(two: tuple[World, World]) -> None:
+    first, second = two
+    record = second.publish().output["destinations"]["library"]["record"]
+    later_left_alone(first, second, record)
+    with first.target.wire("admin") as wire:
+        Records(wire).delete(record, "spam", "not ours")
+    assert first.publish().state is StepState.COMPLETED
