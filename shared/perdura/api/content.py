@@ -135,6 +135,10 @@ def span_of(request: Request, size: int, tag: str | None, modified: datetime | N
     condition = request.headers.get("If-Range")
     if condition is not None and not _unchanged(condition, tag, modified):
         return None
+    (asked,) = request.range.ranges
+    if size and asked[0] < -size:
+        # The end of what is shorter than that is all of it (RFC 9110 §14.1.2).
+        return 0, size
     span = request.range.range_for_length(size)
     return span if span is not None else False
 

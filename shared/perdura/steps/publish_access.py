@@ -68,7 +68,7 @@ def _body(record: Record, wanted: Mapping[str, Any]) -> dict[str, Any]:
         metadata["rights"] = [{"id": each["id"]} if each.get("id") else each for each in metadata["rights"]]
     return {
         "access": wanted,
-        "files": {"enabled": record.has_files},
+        "files": {"enabled": record.has_files, **({"default_preview": record.preview} if record.preview else {})},
         "metadata": metadata,
         "custom_fields": record.custom_fields,
     }

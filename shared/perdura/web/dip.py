@@ -43,6 +43,7 @@ def zipped(reading: Reading, archive_id: UUID) -> Response:
     response = Response(mimetype="application/zip")
     response.headers["Content-Disposition"] = disposition("attachment", f"{archive_id}.zip")
     response.headers["Accept-Ranges"] = "bytes"
+    response.headers["Cache-Control"] = "private, no-cache"
     response.headers["Link"] = signposting.of_item(opened.description)
     response.set_etag(tag)
     span = span_of(reading.request, whole, tag, None)

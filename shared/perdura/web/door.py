@@ -48,7 +48,8 @@ class Opened:
 def content(reading: Reading, archive_id: UUID, thing: str) -> Opened:
     """The same for whoever wants bytes of it (`aip`, `files.zip`, `files/<path>`); raises a 403 under an embargo.
 
-    410 for what was withdrawn, with a pass as well. 404 for what the policy of the access pages does not offer.
+    410 for what was withdrawn, with a pass as well. 404 for what the policy of the access pages does not offer, 503
+    while the stored AIP is known to be damaged.
     """
     request = reading.request
     now = datetime.now(UTC)
@@ -61,7 +62,7 @@ def content(reading: Reading, archive_id: UUID, thing: str) -> Opened:
         row = published.any_archive(reading.connection, archive_id)
         package = published.aip(reading.connection, archive_id)
         if row is not None and package is not None:
-            return Opened(reading.describe(row), package, everything=True, by_pass=True)
+            return _undamaged(reading, Opened(reading.describe(row), package, everything=True, by_pass=True))
     row, description = known(reading, archive_id)
     until = embargo.ends(row.metadata, now)
     if until is not None:
@@ -69,7 +70,14 @@ def content(reading: Reading, archive_id: UUID, thing: str) -> Opened:
     offer = offers.find(reading.connection, archive_id)
     if offer is None or offer.content == "metadata" or (thing == "aip" and offer.content != "aip"):
         raise not_found("content")
-    return Opened(description, offer, everything=offer.content == "aip")
+    return _undamaged(reading, Opened(description, offer, everything=offer.content == "aip"))
+
+
+def _undamaged(reading: Reading, opened: Opened) -> Opened:
+    if published.is_damaged(reading.connection, opened.package.id):
+        message = "The copy that this is read from was found damaged. It cannot be had until it is put right."
+        raise Problem(503, message, "copy-damaged", headers={"Retry-After": "86400"})
+    return opened
 
 
 def file(reading: Reading, archive_id: UUID, path: str) -> tuple[Opened, AnyRow]:

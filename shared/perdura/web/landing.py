@@ -15,7 +15,7 @@ from perdura.api.extents import file_extent, package_extent
 from perdura.api.log_door import sight_of
 from perdura.api.queries import events, offers, published
 from perdura.api.queries.rows import AnyRow
-from perdura.web import door, file_list, schema_org, signposting
+from perdura.web import door, file_list, public_history, schema_org, signposting
 from perdura.web.description import Description
 from perdura.web.holdings import Holding, holding
 from perdura.web.reading import Reading
@@ -122,11 +122,13 @@ def as_linkset(reading: Reading, archive_id: UUID) -> Response:
 
 
 def as_premis(reading: Reading, archive_id: UUID) -> Response:
-    """What happened to the Archive, as PREMIS 3.0 XML."""
+    """What happened to the Archive, as far as strangers may know it, as PREMIS 3.0 XML."""
     _, description = door.known(reading, archive_id)
-    body = b"".join(
-        events.premis_document(archive_id, events.every(reading.connection.engine, archive_id, sight_of(ANONYMOUS)))
-    )
+    package = published.aip(reading.connection, archive_id)
+    known = {str(archive_id), *([str(package.id)] if package is not None else ())}
+    seen = events.every(reading.connection.engine, archive_id, sight_of(ANONYMOUS))
+    told = public_history.public(seen, known)
+    body = b"".join(events.premis_document(archive_id, told))
     response = Response(body, mimetype="application/xml")
     response.headers["Link"] = signposting.of_metadata(description)
     return response

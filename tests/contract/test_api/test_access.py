@@ -6,17 +6,21 @@ import io
 import json
 import zipfile
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from urllib.parse import unquote
 from uuid import UUID
 
 import pytest
 from lxml import etree, html
+from sqlalchemy import text
 from werkzeug.test import Client
 
 from perdura.api.queries import published
 from perdura.clients.destinations import Choice
 from perdura.ids import new_id
 from perdura.ports import Offer, Placed
+from perdura.premis import log
+from perdura.premis.model import Event, Identifier, Outcome
 from perdura.registry.placements import RegistryPlacements
 from perdura.web import file_list, listing
 from tests.contract.test_api.world import FILES, World
@@ -329,3 +333,62 @@ def test_a_landing_page_costs_at_most_ten_statements(world: World, reader: Clien
     with contextmanager(world.statements)() as seen:
         assert reader.get(f"/archives/{archive}").status_code == 200
     assert len(seen) <= 10
+
+
+def test_strangers_are_not_told_what_persons_wrote_in_the_log(world: World, reader: Client) -> None:
+    archive = world.published("dip", Choice(include=("*.png",)))
+    other = Identifier("UUID", str(new_id()))
+    agents = (Identifier("software", "perdura/1 ingest"), Identifier("account", "jane"))
+    objects = (Identifier("UUID", str(archive)), Identifier("file", "data/objects/secret.txt"), other)
+    told = (Outcome("success", ("secret.txt is clean",)),)
+
+    def event(kind: str, detail: str) -> Event:
+        return Event(new_id(), kind, datetime.now(UTC), (detail,), told, agents, objects)
+
+    decided, checked = (
+        event("policy assignment", "names of patients"),
+        event("virus check", "jane looked at secret.txt"),
+    )
+    with world.engine.begin() as connection:
+        log.append(connection, [decided, checked], actor="test")
+    answer = reader.get(f"/archives/{archive}/premis.xml")
+    document = etree.fromstring(answer.data)
+    assert_valid(document)
+    assert [e.text for e in document.iter("{*}eventType")] == ["virus check"]
+    assert [e.text for e in document.iter("{*}linkingAgentIdentifierValue")] == ["perdura/1 ingest"]
+    assert [e.text for e in document.iter("{*}linkingObjectIdentifierValue")] == [str(archive)]
+    assert [e.text for e in document.iter("{*}eventOutcome")] == ["success"]
+    for hidden in ("jane", "secret", "patients", other.value):
+        assert hidden not in answer.text
+
+
+@pytest.mark.parametrize("door", ["files/data/objects/image.png", "files.zip", "aip"])
+def test_the_end_of_what_is_shorter_than_that_is_all_of_it(world: World, reader: Client, door: str) -> None:
+    archive = world.published()
+    whole = reader.get(f"/archives/{archive}/{door}")
+    assert whole.headers["Cache-Control"] == "private, no-cache"
+    for end in (len(whole.data), 10**9):
+        rest = reader.get(f"/archives/{archive}/{door}", headers={"Range": f"bytes=-{end}"})
+        assert (rest.status_code, rest.data) == (206, whole.data)
+    assert reader.get(f"/archives/{archive}/{door}", headers={"Range": "bytes=-7"}).data == whole.data[-7:]
+
+
+def test_nothing_is_given_out_of_a_copy_that_is_known_to_be_damaged(world: World, reader: Client) -> None:
+    archive = world.published()
+    doors = ["/aip", "/files.zip", "/files/data/objects/image.png"]
+    with world.engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO copy (package_id, location, uri, size, checksums, state) "
+                "SELECT id, 'object-store', 's3://there', 1, '{}', 'damaged' FROM package WHERE archive_id = :archive "
+                "ON CONFLICT (package_id, location) DO UPDATE SET state = excluded.state"
+            ),
+            {"archive": archive},
+        )
+    for door in doors:
+        answer = reader.get(f"/archives/{archive}{door}")
+        assert (answer.status_code, "found damaged" in answer.text) == (503, True)
+    assert reader.get(f"/archives/{archive}").status_code == 200
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE copy SET state = 'held'"))
+    assert all(reader.get(f"/archives/{archive}{door}").status_code == 200 for door in doors)

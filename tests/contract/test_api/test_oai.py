@@ -14,7 +14,7 @@ from werkzeug.test import Client
 
 from perdura.registry.tables import Publication
 from perdura.web.oai import server
-from tests.contract.test_api.world import World
+from tests.contract.test_api.world import World, bearer
 from tests.shared_data import reference_data
 
 NOBODY = "01900000-0000-7000-8000-000000000000"
@@ -120,6 +120,25 @@ def test_what_was_published_again_is_told_of_again(world: World, reader: Client)
     assert _identifiers(_ask(reader, "verb=ListIdentifiers&metadataPrefix=oai_dc&from=2026-02-01")) == [str(changed)]
     every = _identifiers(_ask(reader, "verb=ListIdentifiers&metadataPrefix=oai_dc"))
     assert every == [str(other), str(changed)]
+
+
+@pytest.mark.parametrize(
+    ("door", "change"),
+    [("embargo", {"until": "2990-01-01"}), ("restriction", {"restricted": True, "reason": "names in it"})],
+)
+def test_what_was_decided_of_an_archive_makes_its_record_new(
+    world: World, reader: Client, registry: Client, door: str, change: dict[str, Any]
+) -> None:
+    archive = world.published()
+    with world.engine.begin() as connection:
+        old = datetime(2026, 1, 1, tzinfo=UTC)
+        connection.execute(update(Publication).values(published_at=old, changed_at=old))
+    assert registry.put(f"/api/v1/archives/{archive}/{door}", json=change, headers=bearer()).status_code == 200
+    if door == "restriction":
+        back = {"restricted": False}
+        assert registry.put(f"/api/v1/archives/{archive}/{door}", json=back, headers=bearer()).status_code == 200
+    since = "verb=ListIdentifiers&metadataPrefix=oai_dc&from=2026-06-01"
+    assert str(archive) in reader.get(f"/oai?{since}").text
 
 
 def test_what_was_withdrawn_is_listed_as_deleted(world: World, reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -330,8 +330,10 @@ class Fake:
         return answer(200, {"hits": {"hits": hits[::-1], "total": len(hits)}}, {"Retry-After": "59"})
 
     def _draft(self, body: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
-        enabled = bool((body.get("files") or {"enabled": True}).get("enabled", True))
-        return {**stored, "files": {"enabled": enabled}}
+        told = body.get("files") or {}
+        files = {"enabled": bool(told.get("enabled", True))}
+        files |= {"default_preview": told["default_preview"]} if told.get("default_preview") else {}
+        return {**stored, "files": files}
 
     def _dois(self) -> set[str]:
         published = [item.published for item in self.items.values() if item.published]

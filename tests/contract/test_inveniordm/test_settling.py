@@ -204,3 +204,22 @@ def test_a_restriction_that_shuts_what_is_withheld_has_its_event(target: Target,
     (event,) = outcome.events
     assert (event.type, event.objects[-1].value) == ("policy assignment", record)
     assert "restricted" in event.details[0]
+
+
+def test_what_somebody_chose_to_be_shown_first_is_shown_first_after_a_decision(made: Callable[..., World]) -> None:
+    world = made()
+    name = "content/profile ü.csv"
+    record = world.publish().output["destinations"]["library"]["record"]
+    with world.target.wire() as wire:
+        records = Records(wire)
+        shown = records.record(record)
+        files = {"enabled": True, "default_preview": name}
+        records.edit(record)
+        records.update(record, {"access": shown.access, "files": files, "metadata": {**shown.metadata}})
+        records.publish(record)
+        assert records.record(record).preview == name
+    world.archive = errand(as_stored(world, replace(world.archive, metadata={"embargo_until": "2990-01-01"})))
+    assert world.publish().state is StepState.COMPLETED
+    with world.target.wire() as wire:
+        current = Records(wire).record(record)
+    assert (current.preview, current.access["embargo"]["until"]) == (name, "2990-01-01")

@@ -246,3 +246,40 @@ def test_types_that_not_every_instance_knows_are_reported() -> None:
     assert mapped.metadata["additional_titles"] == [{"title": "kept", "type": {"id": "alternative-title"}}]
     assert mapped.metadata["additional_descriptions"] == [{"description": "kept too", "type": {"id": "other"}}]
     assert [entry.value for entry in mapped.unmapped] == ["running-title", "house-style"]
+
+
+RELATED = """<resource xmlns="http://datacite.org/schema/kernel-4">
+  <identifier identifierType="DOI">10.1234/own</identifier>
+  <creators><creator><creatorName nameType="Personal">Carberry, Josiah</creatorName>
+    <nameIdentifier nameIdentifierScheme="ISNI">0000000121032683</nameIdentifier></creator></creators>
+  <titles><title titleType="Subtitle">A part</title><title>The whole</title>
+    <title titleType="TranslatedTitle">Das Ganze</title></titles>
+  <publisher>Archive</publisher><publicationYear>2024</publicationYear>
+  <resourceType resourceTypeGeneral="Dataset">Data</resourceType>
+  <subjects><subject subjectScheme="LCSH">Optics</subject></subjects>
+  <dates><date dateType="Collected" dateInformation="in the field">2020-05-01</date></dates>
+  <relatedItems><relatedItem relatedItemType="Journal" relationType="IsPublishedIn">
+    <creators><creator><creatorName>Another, Author</creatorName></creator></creators>
+    <titles><title>Journal of Others</title></titles><volume>7</volume>
+    <contributors><contributor contributorType="Editor"><contributorName>Editor, Some</contributorName></contributor>
+    </contributors></relatedItem></relatedItems>
+  <fundingReferences><fundingReference><funderName>A Fund</funderName></fundingReference></fundingReferences>
+</resource>"""
+
+
+def test_people_and_titles_of_a_related_item_are_not_those_of_the_record() -> None:
+    mapped = read("datacite.xml", RELATED.encode())
+    assert mapped is not None
+    told = mapped.metadata
+    assert [entry["person_or_org"]["family_name"] for entry in told["creators"]] == ["Carberry"]
+    assert "contributors" not in told
+    assert told["title"] == "The whole"
+    assert [(entry["title"], entry["type"]["id"]) for entry in told["additional_titles"]] == [
+        ("A part", "subtitle"),
+        ("Das Ganze", "translated-title"),
+    ]
+    assert told["dates"] == [{"date": "2020-05-01", "type": {"id": "collected"}, "description": "in the field"}]
+    missed = {each.path: each.value for each in mapped.unmapped}
+    assert missed["relatedItems"] == "Another, Author Journal of Others 7 Editor, Some"
+    assert missed["fundingReferences"] == "A Fund"
+    assert (missed["nameIdentifiers"], missed["subjects"]) == ("0000000121032683", "LCSH")

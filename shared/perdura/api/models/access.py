@@ -49,7 +49,7 @@ class WithdrawalRequest(Request):
     """Why it is withdrawn, and from where (all access systems, when no destination is named)."""
 
     reason: Reason
-    note: PlainText = Field("", max_length=1000)
+    note: PlainText = Field("", max_length=1000, description="Shown to all in place of what was withdrawn.")
     destination: Name | None = None
     tell_source: bool = Field(False, description="Tell whoever is told of this Archive that it is deleted (status D).")
 

@@ -14,11 +14,12 @@ from sqlalchemy.orm import InstrumentedAttribute
 from perdura.api.queries.criteria import matches
 from perdura.api.queries.rows import AnyRow
 from perdura.clients.destinations import ACCESS_PAGES
-from perdura.outcome import PackageKind
+from perdura.outcome import CopyState, PackageKind
 from perdura.registry import withdrawals
 from perdura.registry.access_tables import Placement
 from perdura.registry.archive_index import ArchiveIndex
-from perdura.registry.tables import Archive, Package, Publication, Resource
+from perdura.registry.checks import STORE
+from perdura.registry.tables import Archive, Copy, Package, Publication, Resource
 
 
 def _conditions() -> tuple[ColumnElement[bool], ...]:
@@ -146,6 +147,14 @@ def aip(connection: Connection, archive_id: UUID) -> AnyRow | None:
             Package.archive_id == archive_id, Package.kind == PackageKind.AIP, Package.accepted
         )
     ).one_or_none()
+
+
+def is_damaged(connection: Connection, package_id: UUID) -> bool:
+    """Whether the copy of a package from which the pages read was found damaged."""
+    damaged = select(Copy.package_id).where(
+        Copy.package_id == package_id, Copy.location == STORE, Copy.state == CopyState.DAMAGED
+    )
+    return connection.execute(damaged).first() is not None
 
 
 def versions(connection: Connection, resource_id: UUID | None) -> Sequence[AnyRow]:

@@ -33,6 +33,8 @@ class Record:
     """Whether files are enabled; without them it is a record of metadata only."""
     review: str | None = None
     """Id of the request for review, when one is open."""
+    preview: str | None = None
+    """The file that its page shows first, where somebody chose one."""
     files: tuple[FileEntry, ...] = field(default=(), repr=False)
     """Its files as far as this answer tells of them: none to who may not see them, and without a state of transfer."""
 
@@ -94,6 +96,7 @@ def record_of(value: Any) -> Record:
         errors=tuple(complaints(value)),
         has_files=_mapping(value.get("files")).get("enabled") is not False,
         review=str(review["id"]) if review.get("id") else None,
+        preview=_mapping(value.get("files")).get("default_preview") or None,
         files=tuple(map(file_of, _mapping(_mapping(value.get("files")).get("entries")).values())),
     )
 

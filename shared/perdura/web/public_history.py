@@ -1,0 +1,64 @@
+"""What strangers may know of the history of a published Archive: what was done to it, when, by which software, and how
+it ended.
+
+What a person wrote (why something was restricted, notes of a withdrawal), accounts, names of files and of other
+packages stand in the log for those who may read it (`GET /api/v1/archives/{id}/events`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
+
+from perdura.premis.model import Event, Outcome
+
+PUBLIC = frozenset(
+    {
+        "accession",
+        "capture",
+        "compression",
+        "creation",
+        "decompression",
+        "digital signature generation",
+        "digital signature validation",
+        "dissemination",
+        "encryption",
+        "fixity check",
+        "format identification",
+        "information package creation",
+        "information package splitting",
+        "ingestion",
+        "ingestion end",
+        "ingestion start",
+        "message digest calculation",
+        "metadata extraction",
+        "metadata modification",
+        "migration",
+        "modification",
+        "normalization",
+        "packing",
+        "quarantine",
+        "recovery",
+        "replication",
+        "transfer",
+        "unpacking",
+        "unquarantine",
+        "validation",
+        "virus check",
+    }
+)
+"""Types of events (Library of Congress, eventType) that tell of the keeping; what persons decide is none of them."""
+
+
+def public(events: Iterable[Event], known: Collection[str]) -> Iterator[Event]:
+    """The events that strangers may know, without what is not theirs; `known` are the identifiers they know."""
+    for event in events:
+        if event.type in PUBLIC:
+            yield replace(
+                event,
+                details=(),
+                outcomes=tuple(Outcome(outcome.outcome) for outcome in event.outcomes),
+                agents=tuple(agent for agent in event.agents if agent.type == "software"),
+                objects=tuple(each for each in event.objects if each.value in known),
+                attributes=(),
+            )
