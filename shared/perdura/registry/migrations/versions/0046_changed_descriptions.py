@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from alembic import op
 
-revision = "0040"
-down_revision = "0039"
+revision = "0046"
+down_revision = "0045"
 
 
 def upgrade() -> None:
