@@ -40,6 +40,8 @@ class Result:
     sent: Mapping[str, Any] | None = None
     """What is known of its files while there is more to be done: at once, or when `look_at` or `later` say so."""
     later: Retryable | None = None
+    failure: Event | None = None
+    """The event that tells that it failed, recorded when the step ends."""
 
     @property
     def is_recorded(self) -> bool:
@@ -106,4 +108,4 @@ def failed(
     """A destination that was not reached; what was `made` for it (DIPs, events) is kept for the next try."""
     packages, events = made
     event = disseminated(archive, aip, ports, destination, "not published", FAILURE, f"{error.code}: {error.message}")
-    return Result(destination, error=error, events=(*events, event), packages=packages)
+    return Result(destination, error=error, events=events, packages=packages, failure=event)

@@ -8,8 +8,10 @@ import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from hashlib import md5, sha256
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -22,8 +24,9 @@ from perdura.steps import publish
 from perdura.steps.publish_transfer import MOST_PARTS, part_size
 from perdura.storage.memory import MemoryStore
 from perdura.storage.uploads import Upload
+from tests.contract.test_inveniordm import communities
 from tests.contract.test_inveniordm.fake import TOKENS, Fake
-from tests.contract.test_inveniordm.ports import Budget, MemoryPlacements, ports_for, preserved
+from tests.contract.test_inveniordm.ports import AT, Budget, MemoryPlacements, ports_for, preserved
 from tests.contract.test_inveniordm.test_step import FILES, continued, going_on, run, zips
 from tests.contract.test_inveniordm.world import Target
 
@@ -99,6 +102,16 @@ def test_a_record_that_is_shut_is_recorded_once_while_another_destination_is_wai
         archive = going_on(archive, outcome)
         events += [event.type for event in outcome.events]
     assert events == ["policy assignment"]
+
+
+@dataclass
+class Later:
+    """A clock that is so much later than that of `ports_for`."""
+
+    by: timedelta
+
+    def now(self) -> datetime:
+        return AT + self.by
 
 
 class Killed(BaseException):
@@ -220,3 +233,71 @@ def test_a_file_of_any_length_can_be_gone_on_with_after_every_part(size: int, wa
     assert part % SAVED_AT == 0
     assert part >= wanted
     assert -(-size // part) <= MOST_PARTS
+
+
+def two_libraries(access: Callable[..., Path], fake: Fake, other: Fake, **policy: Any) -> Path:
+    """One destination that has curators, and another one of that policy."""
+    path = access(community="archive", review=True)
+    more = access(**policy).read_text().replace('id = "library"', 'id = "other"').replace(fake.url, other.url)
+    path.write_text(f"{path.read_text()}\n{more}")
+    return path
+
+
+def test_a_step_waits_for_curators_though_another_destination_failed_and_tells_of_it(
+    target: Target, fake: Fake, access: Callable[..., Path]
+) -> None:
+    store, placements, other = MemoryStore(), MemoryPlacements(), Fake("http://other.test")
+    archive = preserved(store, {"a.txt": b"a"})
+    path = two_libraries(access, fake, other, container="zip", resource_type="nope")
+    servers = {"library": target, "other": Target(other.url, TOKENS, other.transport, other)}
+
+    def once() -> Outcome:
+        ports = ports_for(store, path, placements, archive.step.id)
+        return publish.run(archive, ports, lambda destination: servers[destination.id].wire())
+
+    outcome = once()
+    assert outcome.state is StepState.WAITING, outcome.message
+    assert outcome.poll_at is not None
+    assert (outcome.error_code, "Invalid value nope" in (outcome.message or "")) == ("access-system-refused", True)
+    assert [event.type for event in outcome.events] == ["information package creation"]
+    assert len(zips(outcome)) == 1
+    request = outcome.output["destinations"]["library"]["request"]
+    archive = replace(going_on(archive, outcome), packages=(*archive.packages, *zips(outcome)))
+    other.calls.clear()
+    outcome = once()
+    assert (outcome.state, outcome.error_code) == (StepState.WAITING, "access-system-refused")
+    assert (outcome.events, other.calls) == ((), [])
+    archive = going_on(archive, outcome)
+    communities.decide(fake, request, "accept")
+    outcome = once()
+    assert (outcome.state, outcome.error_code) == (StepState.FAILED, "access-system-refused")
+    assert list(outcome.published) == ["library"]
+    assert [(event.type, event.outcomes[0].outcome) for event in outcome.events] == [
+        ("information package creation", "success"),
+        ("dissemination", "success"),
+        ("dissemination", "fail"),
+    ]
+
+
+def test_what_failed_is_tried_again_while_curators_are_waited_for(
+    target: Target, fake: Fake, access: Callable[..., Path]
+) -> None:
+    store, placements, other = MemoryStore(), MemoryPlacements(), Fake("http://other.test")
+    archive = preserved(store, FILES)
+    path = two_libraries(access, fake, other)
+    tokens = {"publisher": "wrong"}
+    servers = {"library": target, "other": Target(other.url, tokens, other.transport, other)}
+
+    def once(hours: int) -> Outcome:
+        clock = Later(timedelta(hours=hours))
+        ports = replace(ports_for(store, path, placements, archive.step.id), clock=clock)
+        return publish.run(archive, ports, lambda destination: servers[destination.id].wire())
+
+    outcome = once(0)
+    assert (outcome.state, outcome.error_code) == (StepState.WAITING, "access-system-forbids")
+    archive, tokens["publisher"] = going_on(archive, outcome), TOKENS["publisher"]
+    assert once(0).error_code == "access-system-forbids"
+    outcome = once(2)
+    assert (outcome.state, outcome.error_code, list(outcome.published)) == (StepState.WAITING, None, ["other"])
+    archive = going_on(archive, outcome)
+    assert once(3).published == {}
