@@ -13,11 +13,13 @@ from perdura.api.queries import published
 from perdura.ids import new_id
 from perdura.outcome import StepState
 from perdura.ports import Placed
-from perdura.premis.model import Identifier
+from perdura.premis import log
+from perdura.premis.model import Event, Identifier
 from perdura.registry import restriction, withdrawals
 from perdura.registry.placements import RegistryPlacements
 from perdura.registry.rebuilt import RebuiltArchive, RebuiltStep, insert, opened
 from perdura.registry.transitions import DEPOSIT_PIPELINE, ArchiveState
+from perdura.runtime.rebuild import _completed
 
 pytestmark = pytest.mark.stack
 
@@ -101,3 +103,40 @@ def test_what_was_decided_to_be_withdrawn_stands_after_a_rebuild(database: Engin
     archive = put(database, decided=frozenset({"library", None}))
     with database.connect() as connection:
         assert set(withdrawals.standing(connection, archive)) == {"library", None}
+
+
+def published_on(archive: UUID, record: str) -> Event:
+    """What a publication on an InvenioRDM tells the log."""
+    return told(archive, "dissemination", f"published on library as https://library.example/{record}", record)
+
+
+def told(archive: UUID, kind: str, detail: str, *records: str) -> Event:
+    named = tuple(Identifier("InvenioRDM record", record, ("outcome",)) for record in records)
+    objects = (Identifier("UUID", str(archive)), *named)
+    return Event(new_id(), kind, datetime.now(UTC), (detail,), agents=(Identifier("software", "x"),), objects=objects)
+
+
+def test_a_restored_dump_learns_of_records_and_withdrawals_that_came_after_it(database: Engine) -> None:
+    """The log that was put back beside it tells of them; what the dump knows stays as it is."""
+    first = Placed("one", "published", {"url": "https://library.example/one", "doi": "10.1234/one"})
+    archives = [put(database, placed={"library": [first]}) for _ in range(3)]
+    with database.begin() as connection:
+        log.append(connection, [published_on(archive, "one") for archive in archives], actor="publish")
+        logged = connection.execute(text("SELECT max(sequence) FROM premis_log")).scalar_one()
+        newer, taken, same = archives
+        decided = told(taken, "policy assignment", withdrawals.decided("library", "spam"))
+        log.append(connection, [published_on(newer, "two")], actor="publish")
+        log.append(connection, [decided], actor="registry")
+    for again in range(2):
+        with database.begin() as connection:
+            noted = [_completed(connection, archive, logged) for archive in archives]
+        assert noted == ([False] * 3 if again else [True, True, False])
+    placements = RegistryPlacements(database)
+    assert placements.records("library", newer) == ["one", "two"]
+    known = placements.known("library", newer)
+    assert known is not None
+    assert known.record == "two"
+    assert placements.known("library", same) == first
+    with database.connect() as connection:
+        assert withdrawals.standing(connection, taken) == ["library"]
+        assert withdrawals.standing(connection, same) == []

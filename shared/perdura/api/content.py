@@ -130,7 +130,12 @@ def span_of(request: Request, size: int, tag: str | None, modified: datetime | N
 
     If-Range holds only for our own strong entity tag, or the exact date of last change (RFC 9110 §13.1.5).
     """
-    if request.range is None or request.range.units != "bytes" or len(request.range.ranges) != 1:
+    if (
+        request.method != "GET"
+        or request.range is None
+        or request.range.units != "bytes"
+        or len(request.range.ranges) != 1
+    ):
         return None
     condition = request.headers.get("If-Range")
     if condition is not None and not _unchanged(condition, tag, modified):

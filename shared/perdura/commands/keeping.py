@@ -50,14 +50,15 @@ def rebuild(root: Path, keys: tuple[str, ...], public: bool, as_json: bool) -> N
     bring_up(settings)
     done = run(engine, S3Store(settings), settings, [Verifier.parse(key) for key in keys], _tell, public=public)
     if as_json:
-        fields = ("archives", "known", "packages", "copies", "events", "asked", "closed", "findings")
+        fields = ("archives", "known", "completed", "packages", "copies", "events", "asked", "closed", "findings")
         told = {name: getattr(done, name) for name in fields}
         log = {name: getattr(done.log, name) for name in ("leaves", "checkpoints", "unproved", "found_keys")}
         click.echo(json.dumps({**told, "log": log, "unknowable": UNKNOWABLE}, indent=1))
         return
     click.echo(
-        f"{done.archives} Archives rebuilt ({done.known} were known) with {done.packages} packages and {done.copies} "
-        f"copies; {done.events} events taken from AIPs; {done.asked} steps asked for again."
+        f"{done.archives} Archives rebuilt ({done.known} were known, {done.completed} of them completed) with "
+        f"{done.packages} packages and {done.copies} copies; "
+        f"{done.events} events taken from AIPs; {done.asked} steps asked for again."
     )
     if done.closed:
         click.echo(f"{done.closed} Archives are restricted until you open them: perdura registry open")

@@ -129,6 +129,10 @@ _VERSION = text("""
 
 _PUBLICATION = text("INSERT INTO publication (archive_id, destination, url) VALUES (:archive, :destination, :url)")
 
+_KNOWN_RECORDS = text("SELECT destination, record_id FROM placed_record WHERE archive_id = :archive")
+
+_UNPUBLISHED = text("DELETE FROM publication WHERE archive_id = :archive AND destination = :destination")
+
 _WITHDRAWN = text("""
     INSERT INTO placement (destination, archive_id, record_id, state, details)
     VALUES (:destination, :archive, CAST(:archive AS text), 'withdrawn', CAST(:details AS jsonb))
@@ -183,19 +187,43 @@ def insert(connection: Connection, archive: RebuiltArchive) -> list[CloudEvent]:
         connection.execute(_PUBLICATION, {"archive": archive.id, "destination": destination, "url": url})
         if archive.offer is not None:
             offers.record(connection, destination, archive.id, archive.offer)
-    for destination, records in archive.placed.items():
-        for placed in records:
-            placements.remember(connection, destination, archive.id, placed)
-        addresses = [placed.details["url"] for placed in records if "url" in placed.details]
-        if addresses and destination not in archive.withdrawn:
-            published = {"archive": archive.id, "destination": destination, "url": addresses[-1]}
-            connection.execute(_PUBLICATION, published)
-    for destination, reason in archive.withdrawn.items():
-        details = json.dumps({"reason": reason, "tombstone": {"reason": reason}})
-        connection.execute(_WITHDRAWN, {"archive": archive.id, "destination": destination, "details": details})
-    for withheld in archive.decided:
-        withdrawals.decide(connection, archive.id, withheld)
+    place(connection, archive.id, archive.placed, archive.withdrawn, archive.decided)
     return [event for step in archive.steps for event in _step(connection, archive, step)]
+
+
+def place(
+    connection: Connection,
+    archive: UUID,
+    placed: Mapping[str, Sequence[Placed]],
+    withdrawn: Mapping[str, str],
+    decided: Collection[str | None],
+) -> bool:
+    """Note records on access systems of others, and withdrawals; whether there was anything of it to note.
+
+    Records and withdrawals that are known stay as they are.
+    """
+    rows = connection.execute(_KNOWN_RECORDS, {"archive": archive})
+    known = {(row.destination, row.record_id) for row in rows}
+    noted = False
+    for destination, records in placed.items():
+        fresh = [each for each in records if (destination, each.record) not in known]
+        for each in fresh:
+            placements.remember(connection, destination, archive, each)
+        noted = noted or bool(fresh)
+        addresses = [each.details["url"] for each in fresh if "url" in each.details]
+        if addresses and destination not in withdrawn:
+            published = {"archive": archive, "destination": destination, "url": addresses[-1]}
+            connection.execute(_PUBLICATION, published)
+    for destination, reason in withdrawn.items():
+        details = json.dumps({"reason": reason, "tombstone": {"reason": reason}})
+        values = {"archive": archive, "destination": destination, "details": details}
+        connection.execute(_WITHDRAWN, values)
+        connection.execute(_UNPUBLISHED, {"archive": archive, "destination": destination})
+        noted = True
+    for withheld in set(decided) - set(withdrawals.standing(connection, archive)):
+        withdrawals.decide(connection, archive, withheld)
+        noted = True
+    return noted
 
 
 def _step(connection: Connection, rebuilt: RebuiltArchive, step: RebuiltStep) -> list[CloudEvent]:

@@ -1,7 +1,8 @@
 """The registry from the objects alone: the log from its bucket, Archives from their packages and from the log.
 
 What is proved is taken over, what is not is asked for again (every step finds what it did before), and what nobody
-can know any more is said. Archives that the registry has are left as they are, so that a restored dump is completed.
+can know any more is said. Archives that the registry has are left as they are, so that a restored dump is completed:
+of them only the records on access systems of others and the withdrawals are noted that came after the dump.
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ class Rebuilt:
     events: int = 0
     archives: int = 0
     known: int = 0
+    completed: int = 0
+    """Those of them of which the log knew more: records on access systems of others, withdrawals."""
+    logged: int = 0
+    """Sequence number of the last event that the database had before the log was put back."""
     packages: int = 0
     copies: int = 0
     asked: int = 0
@@ -86,6 +91,7 @@ def rebuild(
     seeds = settings.log_signing_keys
     own = [key.verifier for key in signers(settings.log_origin, seeds.get_secret_value())] if seeds else []
     with engine.begin() as connection:
+        done.logged = connection.execute(text("SELECT coalesce(max(sequence), 0) FROM premis_log")).scalar_one()
         done.log = restoring.restore(connection, store, settings.bucket_log, [*own, *keys])
     say(f"log: {done.log.leaves} leaves put back, held against {done.log.checkpoints} signed heads")
     aips = by_archive(store.list(settings.bucket_aips, ""))
@@ -99,6 +105,16 @@ def rebuild(
             say(f"{done.archives} Archives")
     _drop_zone(engine, store, settings, done)
     return done
+
+
+def _completed(connection: Connection, archive: UUID, logged: int) -> bool:
+    """Note what the log tells of an Archive of a restored dump since that was made: after that sequence number.
+
+    Its records on access systems of others, and what it was withdrawn from; whether there was something to note.
+    """
+    before, now = history(_recorded(connection, archive, logged)), history(_recorded(connection, archive))
+    withdrawn = {name: reason for name, reason in now.withdrawn.items() if name not in before.withdrawn}
+    return rebuilt.place(connection, archive, now.placed, withdrawn, now.decided - before.decided)
 
 
 Objects = list[ObjectInfo]
@@ -131,9 +147,10 @@ def _one(
     *,
     public: bool,
 ) -> None:
-    with engine.connect() as connection:
+    with engine.begin() as connection:
         if rebuilt.known(connection, [archive]):
             done.known += 1
+            done.completed += bool(done.log.leaves and _completed(connection, archive, done.logged))
             return
     aips, others = held_aips(store, archive, objects)
     done.findings += [f"Archive {archive}: {other} is no AIP that can be read" for other in others]
@@ -174,8 +191,8 @@ def _offered(store: Store, settings: Settings, aip: Package, made: RebuiltArchiv
         return Offer(aip.id, "metadata")
 
 
-def _recorded(connection: Connection, archive: UUID) -> Iterator[tuple[str, Event]]:
-    """(who recorded it, event) of an Archive, in the order of recording."""
+def _recorded(connection: Connection, archive: UUID, until: int | None = None) -> Iterator[tuple[str, Event]]:
+    """(who recorded it, event) of an Archive, in the order of recording, up to a sequence number if one is given."""
     after = 0
     while page := log.events_of(connection, archive_id=archive, limit=500, after=after):
         wanted = [stored.log_sequence for stored in page]
@@ -184,6 +201,8 @@ def _recorded(connection: Connection, archive: UUID) -> Iterator[tuple[str, Even
         )
         actors = {row.sequence: row.actor for row in rows}
         for stored in page:
+            if until is not None and stored.log_sequence > until:
+                return
             yield actors.get(stored.log_sequence, ""), stored.event
         after = page[-1].sequence
 

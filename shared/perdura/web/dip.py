@@ -46,6 +46,9 @@ def zipped(reading: Reading, archive_id: UUID) -> Response:
     response.headers["Cache-Control"] = "private, no-cache"
     response.headers["Link"] = signposting.of_item(opened.description)
     response.set_etag(tag)
+    if reading.request.if_none_match.contains_weak(tag):
+        response.status_code = 304
+        return response
     span = span_of(reading.request, whole, tag, None)
     if span is False:
         return Response(status=416, headers={"Content-Range": f"bytes */{whole}"})

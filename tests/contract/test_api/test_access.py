@@ -371,6 +371,8 @@ def test_the_end_of_what_is_shorter_than_that_is_all_of_it(world: World, reader:
         rest = reader.get(f"/archives/{archive}/{door}", headers={"Range": f"bytes=-{end}"})
         assert (rest.status_code, rest.data) == (206, whole.data)
     assert reader.get(f"/archives/{archive}/{door}", headers={"Range": "bytes=-7"}).data == whole.data[-7:]
+    known = reader.get(f"/archives/{archive}/{door}", headers={"If-None-Match": whole.headers["ETag"]})
+    assert (known.status_code, known.data) == (304, b"")
 
 
 def test_nothing_is_given_out_of_a_copy_that_is_known_to_be_damaged(world: World, reader: Client) -> None:

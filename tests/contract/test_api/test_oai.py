@@ -12,7 +12,7 @@ from lxml import etree
 from sqlalchemy import update
 from werkzeug.test import Client
 
-from perdura.registry.tables import Publication
+from perdura.registry.tables import Archive, Publication
 from perdura.web.oai import server
 from tests.contract.test_api.world import World, bearer
 from tests.shared_data import reference_data
@@ -98,6 +98,21 @@ def test_a_list_is_resumed_without_gaps(world: World, reader: Client, monkeypatc
         seen += _identifiers(root)
     assert seen == made
     assert root.find(".//o:resumptionToken", NS) is not None
+
+
+def test_a_list_whose_rest_is_hidden_meanwhile_ends_without_an_error(
+    world: World, reader: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "RECORDS", 1)
+    made = [world.published() for _ in range(2)]
+    root = etree.fromstring(reader.get("/oai?verb=ListIdentifiers&metadataPrefix=oai_dc").data)
+    token = root.findtext(".//{*}resumptionToken")
+    with world.engine.begin() as connection:
+        connection.execute(update(Archive).where(Archive.id == made[1]).values(restricted=True))
+    rest = etree.fromstring(reader.get(f"/oai?verb=ListIdentifiers&resumptionToken={token}").data)
+    assert rest.find(".//{*}error") is None
+    assert rest.find(".//{*}header") is None
+    assert rest.findtext(".//{*}resumptionToken") in (None, "")
 
 
 def test_dates_include_their_whole_second_and_day(world: World, reader: Client) -> None:

@@ -153,7 +153,7 @@ def _selected(reading: Reading, sent: dict[str, str]) -> tuple[Selection, Sequen
         source=selection.source,
         with_withdrawn=True,
     )
-    if not rows:
+    if not rows and selection.after is None:
         raise OaiError("noRecordsMatch", "Nothing matches.")
     return selection, rows
 
