@@ -127,7 +127,10 @@ _VERSION = text("""
     VALUES (:package, :archive, :predecessor, :number, '')
 """)
 
-_PUBLICATION = text("INSERT INTO publication (archive_id, destination, url) VALUES (:archive, :destination, :url)")
+_PUBLICATION = text(
+    "INSERT INTO publication (archive_id, destination, url) VALUES (:archive, :destination, :url) "
+    "ON CONFLICT (archive_id, destination) DO UPDATE SET url = excluded.url, changed_at = clock_timestamp()"
+)
 
 _KNOWN_RECORDS = text("SELECT destination, record_id FROM placed_record WHERE archive_id = :archive")
 
