@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from perdura.clients.destinations import Destination
 from perdura.ids import new_id
@@ -19,6 +22,8 @@ from perdura.steps.mapping.other import short_description
 from perdura.steps.publish_body import Facts, body
 from tests.contract.test_inveniordm.ports import AT
 from tests.peers.inveniordm import peer
+from tests.unit.publish.documents import DOCUMENTS
+from tests.unit.publish.test_nothing_lost import completed
 
 SAMPLES = Path(__file__).parents[3] / "shared/reference/data"
 NAMING = ("custom-fields", "identifiers")
@@ -105,8 +110,33 @@ def test_every_sample_becomes_a_record_that_the_schema_accepts() -> None:
             record.pop("custom_fields", None)  # an instance declares those; the schema alone knows none
             names.append(f"{name} [{mapped.form}]")
             lines.append(json.dumps(record))
+    assert len(names) >= 200
+    assert [(name, said) for name, said in zip(names, judged(python, lines), strict=True) if said] == []
+
+
+def judged(python: Path, lines: Sequence[str]) -> list[Any]:
+    """What the schema has to say against each record."""
     program = [str(python), str(peer.SERVER / "check_records.py")]
     done = subprocess.run(program, input="\n".join(lines), capture_output=True, text=True, check=True)
-    complaints = [json.loads(line) for line in done.stdout.splitlines()]
-    assert len(complaints) == len(names) >= 200
-    assert [(name, said) for name, said in zip(names, complaints, strict=True) if said] == []
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.mark.peers
+@pytest.mark.timeout(1800)
+def test_whatever_documents_say_becomes_a_record_that_the_schema_accepts() -> None:
+    try:
+        python = peer.install()
+    except peer.Unavailable as error:
+        pytest.skip(str(error))
+    made: list[str] = []
+
+    @given(st.lists(DOCUMENTS, min_size=1, max_size=2))
+    @settings(
+        max_examples=150, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+    )
+    def make(documents: list[tuple[str, bytes]]) -> None:
+        _, record = completed(documents)
+        made.append(json.dumps(record))
+
+    make()
+    assert [(record, said) for record, said in zip(made, judged(python, made), strict=True) if said] == []

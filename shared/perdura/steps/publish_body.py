@@ -9,7 +9,8 @@ from typing import Any
 
 from perdura.clients.destinations import Destination
 from perdura.outcome import ArchiveView, Package
-from perdura.steps.mapping.model import Mapped
+from perdura.steps.mapping.model import SHORTEST, Mapped
+from perdura.steps.mapping.told import joined, left, made
 from perdura.steps.mapping.values import doi as doi_of
 from perdura.steps.mapping.values import related
 
@@ -86,10 +87,13 @@ def _completed(mapped: Mapped, facts: Facts, destination: Destination) -> dict[s
     metadata = dict(mapped.metadata)
     archive = facts.archive
     title = str(metadata.get("title") or archive.title or archive.id).strip()
-    metadata["title"] = title if len(title) >= 3 else f"{title} ({archive.source or archive.id})"
-    if len(metadata.get("description", "   ")) < 3:
-        mapped.miss("description", metadata.pop("description"), "InvenioRDM takes no description so short.")
+    told = metadata.get("title")
+    metadata["title"] = told if told and len(told) >= SHORTEST else _longer(title, told, archive)
+    if len(metadata.get("description", "   ")) < SHORTEST:
+        left(metadata.pop("description"), "A record takes no description so short.")
     metadata.setdefault("publication_date", facts.preserved_at.date().isoformat())
+    if destination.publisher:
+        left(metadata.get("publisher"), "The destination names its own publisher.")
     metadata["publisher"] = destination.publisher or metadata.get("publisher") or facts.organisation
     metadata.setdefault("resource_type", {"id": destination.resource_type})
     creators = metadata.get("creators") or [
@@ -97,7 +101,7 @@ def _completed(mapped: Mapped, facts: Facts, destination: Destination) -> dict[s
     ]
     metadata["creators"] = creators[:MOST_CREATORS]
     if len(creators) > MOST_CREATORS:
-        mapped.miss("creators", f"{len(creators) - MOST_CREATORS} more", "A record holds so many creators only.")
+        left(creators[MOST_CREATORS:], f"A record holds {MOST_CREATORS} creators only.")
     _add(metadata, "contributors", {
         "person_or_org": {"type": "organizational", "name": facts.organisation}, "role": {"id": "datacurator"},
     })  # fmt: skip
@@ -114,9 +118,16 @@ def _completed(mapped: Mapped, facts: Facts, destination: Destination) -> dict[s
     return metadata
 
 
+def _longer(title: str, told: Any, archive: ArchiveView) -> str:
+    return title if len(title) >= SHORTEST else made(f"{title} ({archive.source or archive.id})", told)
+
+
 def _add(metadata: dict[str, Any], name: str, value: Any) -> None:
-    if value is not None and value not in metadata.get(name, []):
-        metadata[name] = [*metadata.get(name, []), value]
+    values = metadata.get(name, [])
+    if value in values:
+        joined(values[values.index(value)], value)
+    elif value is not None:
+        metadata[name] = [*values, value]
 
 
 def _technical(facts: Facts) -> str:

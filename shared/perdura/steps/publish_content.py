@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
 
 from perdura.clients.destinations import Destination
 from perdura.clients.inveniordm.records import Records
@@ -16,6 +15,8 @@ from perdura.registry import embargo
 from perdura.steps import dip, dip_zip, landing_page
 from perdura.steps.mapping import choose, other
 from perdura.steps.mapping.model import Mapped
+from perdura.steps.mapping.report import Unmapped
+from perdura.steps.mapping.told import MOST_VALUES, left, texts_in
 from perdura.steps.publish_body import Facts
 from perdura.steps.publish_sent import Sent
 from perdura.steps.publish_wanted import Wanted, check_keys
@@ -24,6 +25,8 @@ from perdura.storage.runs import Runs
 
 _METADATA_NAMES = ("metadata", "datacite", "dc.", "dublin", "marc", "ro-crate-metadata", "record", "sip.json")
 METADATA_FILES = 20
+TOO_MUCH = "It is too large to be read for the description, or one of too many."
+NOT_READ = "It is broken, or in none of the forms that are read for the description."
 BESIDE_THE_AIP = ("data/metadata/METS.xml", "manifest-sha512.txt")
 """Files of an AIP that are sent beside it, so that nobody has to fetch it whole to know what is in it."""
 
@@ -103,37 +106,50 @@ def _object(package: Package, key: str, ports: Ports) -> Wanted:
 
 
 def mapped(archive: ArchiveView, aip: Package, entries: Sequence[Entry], ports: Ports) -> Mapped:
-    """The description of the record, out of the documents that came with the submission and the registry."""
+    """The description of the record, out of the documents that came with the submission and the registry.
+
+    Of documents in one form that with the shortest path is read first: it describes the whole.
+    """
     found = [other.short_description(archive.metadata, archive.title)]
-    ref = pinned(aip)
-    for entry in islice(filter(_is_metadata, entries), METADATA_FILES):
-        data = ports.store.read(ref, entry.member.offset, entry.member.size)
+    unread, values = {}, 0
+    documents = sorted(filter(_is_metadata, entries), key=lambda entry: entry.member.path.count("/"))
+    for number, entry in enumerate(documents):
+        if number >= METADATA_FILES or entry.member.size > choose.LARGEST or values > MOST_VALUES:
+            unread[entry.member.path] = TOO_MUCH
+            continue
+        data = ports.store.read(pinned(aip), entry.member.offset, entry.member.size)
         mapped = choose.read(entry.member.path, data)
-        if mapped is not None:
+        if mapped is None:
+            unread[entry.member.path] = NOT_READ
+        else:
             found.append(mapped)
-    return choose.merged(found)
+            values += sum(1 for document in mapped.documents for _ in texts_in(document.told))
+    merged = choose.merged(found)
+    merged.unread = [Unmapped(path, "", reason) for path, reason in unread.items()]
+    return merged
 
 
 def _is_metadata(entry: Entry) -> bool:
     """Whether a file is likely to describe the record: it lies in `meta/`, or is called like metadata."""
     path = entry.member.path
     name = path.rpartition("/")[2].lower()
-    if entry.member.size > choose.LARGEST or not name.endswith((".json", ".jsonld", ".xml")):
+    if not name.endswith((".json", ".jsonld", ".xml")):
         return False
     return path.startswith("data/") and (name.startswith(_METADATA_NAMES) or "/meta/" in path)
 
 
 def without_unknown_languages(mapped: Mapped, wire: Wire) -> None:
     """A language that the instance does not know would have the whole draft refused."""
-    languages = mapped.metadata.get("languages")
-    if not languages:
-        return
+    texts = [*mapped.metadata.get("additional_titles", []), *mapped.metadata.get("additional_descriptions", [])]
+    named = [*mapped.metadata.get("languages", []), *(entry["lang"] for entry in texts if "lang" in entry)]
     records = Records(wire)
-    kept = [entry for entry in languages if records.knows("languages", entry["id"])]
-    for entry in languages:
-        if entry not in kept:
-            mapped.miss("languages", entry["id"], "The access system does not know it.")
-    mapped.metadata["languages"] = kept
+    known = {code: records.knows("languages", code) for code in {str(entry["id"]) for entry in named}}
+    left([entry for entry in named if not known[entry["id"]]], "The access system does not know it.")
+    if "languages" in mapped.metadata:
+        mapped.metadata["languages"] = [entry for entry in mapped.metadata["languages"] if known[entry["id"]]]
+    for entry in texts:
+        if "lang" in entry and not known[entry["lang"]["id"]]:
+            del entry["lang"]
 
 
 def facts(archive: ArchiveView, aip: Package, entries: Sequence[Entry], ports: Ports) -> Facts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -19,6 +19,7 @@ from perdura.registry import embargo
 from perdura.steps import dip
 from perdura.steps import publish_content as content
 from perdura.steps.mapping.model import Mapped
+from perdura.steps.mapping.report import Unmapped
 from perdura.steps.publish_access import settle
 from perdura.steps.publish_body import access, body, package_id, resource_id
 from perdura.steps.publish_decided import alike, as_decided, earlier, is_withdrawn, shut_there, withheld
@@ -32,7 +33,7 @@ REVIEW_LOOK = timedelta(minutes=5)
 SENT = "sent"
 """Key in the checkpoint: what of the files of destinations was sent, by their ids."""
 
-REPORTED = 50
+REPORTED = 100
 """Values without a place in the record that are named; the number of all is always told."""
 
 
@@ -162,6 +163,7 @@ def _result(
     ports: Ports,
 ) -> Result:
     record = done.record
+    unmapped = mapped.report(order.body)
     output = {
         "record": record.id,
         "parent": record.parent,
@@ -171,7 +173,7 @@ def _result(
         "oai": record.oai,
         "files": len(order.files),
         "metadata_from": mapped.form,
-        "unmapped": len(mapped.unmapped),
+        "unmapped": len(unmapped),
     }
     if done.in_review:
         look_at = ports.clock.now() + REVIEW_LOOK
@@ -193,7 +195,7 @@ def _result(
         destination.id,
         url=record.url or f"{destination.url}/records/{record.id}",
         output=output,
-        findings=tuple(_reported(mapped, destination)),
+        findings=tuple(_reported(unmapped, destination)),
         events=(*events, event),
         packages=packages,
     )
@@ -221,11 +223,14 @@ def _unfinished(destination: Destination, sent: Sent, made: tuple[tuple[Package,
     return Result(destination.id, sent=sent.to_json(), packages=packages, events=events if packages else ())
 
 
-def _reported(mapped: Mapped, destination: Destination) -> Iterator[Finding]:
+def _reported(unmapped: Sequence[Unmapped], destination: Destination) -> Iterator[Finding]:
     """What could not be mapped, for the timeline; it warns of nothing, for the AIP holds all of it."""
-    for unmapped in mapped.unmapped[:REPORTED]:
-        message = f"{unmapped.value}: {unmapped.reason}"
-        yield Finding("metadata-not-mapped", message, "info", f"{destination.id}: {unmapped.path}")
+    for entry in unmapped[:REPORTED]:
+        message = f"{entry.value}: {entry.reason}" if entry.value else entry.reason
+        yield Finding("metadata-not-mapped", message, "info", f"{destination.id}: {entry.path}")
+    if len(unmapped) > REPORTED:
+        message = f"{len(unmapped) - REPORTED} more values have no place in the record; the AIP holds them."
+        yield Finding("metadata-not-mapped", message, "info", destination.id)
 
 
 def _request(known: Placed | None, archive: ArchiveView) -> str | None:

@@ -114,8 +114,8 @@ def test_files_of_the_aip_become_a_record_described_by_its_source(target: Target
     assert {"scheme": "other", "identifier": f"oais:cds:{archive.recid}"} in metadata["identifiers"]
     assert any(e["identifier"].startswith("https://repository") for e in metadata["related_identifiers"])
     unmapped = {finding.path: finding.message for finding in outcome.findings}
-    assert "12" in unmapped["library: metadata.imprint"]
-    assert "does not know it" in unmapped["library: languages"]
+    assert "12" in unmapped["library: metadata.imprint.pages"]
+    assert "does not know it" in unmapped["library: metadata.languages.1.id"]
     assert not any("access.test" in address for address in related_to(target, told["record"]))
     event = outcome.events[-1]
     assert (event.type, event.objects[-1].value) == ("dissemination", told["record"])

@@ -53,9 +53,11 @@ def test_what_has_no_place_is_reported_and_nothing_is_dropped_in_silence() -> No
     }}  # fmt: skip
     mapped = read("metadata.json", json.dumps(record).encode())
     assert mapped is not None
-    assert {entry.path for entry in mapped.unmapped} == {
-        "metadata.imprint", "orcid", "metadata.creators.0.identifiers", "dates",
-    }  # fmt: skip
+    left = {entry.path: (entry.value, entry.reason) for entry in mapped.report(mapped.metadata)}
+    assert left["metadata.imprint.pages"] == ("3", "There is no place for it in the record.")
+    assert "It is no valid ORCID" in left["metadata.creators.person_or_org.identifiers.0"][1]
+    assert "1" in left["metadata.creators.person_or_org.identifiers.1"][0]
+    assert left["metadata.dates.date"] == ("soon", "It is not a date.")
 
 
 MARC = b"""<collection xmlns="http://www.loc.gov/MARC21/slim"><record>
@@ -80,7 +82,7 @@ def test_marcxml() -> None:
     assert metadata["creators"][0]["affiliations"] == [{"name": "CERN"}]
     assert metadata["identifiers"] == [{"scheme": "doi", "identifier": "10.1234/x"}]
     assert metadata["resource_type"] == {"id": "publication-dissertation"}
-    assert [(entry.path, entry.value) for entry in mapped.unmapped] == [("999", "shelf 3")]
+    assert [(entry.path, entry.value) for entry in mapped.report(metadata)] == [("999.a", "shelf 3"), ("005", "")]
 
 
 def test_datacite_json_and_its_related_things() -> None:
@@ -99,7 +101,7 @@ def test_datacite_json_and_its_related_things() -> None:
     assert mapped.metadata["related_identifiers"] == [
         {"scheme": "doi", "identifier": "10.1234/y", "relation_type": {"id": "issupplementto"}}
     ]
-    assert [entry.path for entry in mapped.unmapped] == ["container"]
+    assert [entry.path for entry in mapped.report(mapped.metadata)] == ["container.type"]
 
 
 @pytest.mark.parametrize(
@@ -245,41 +247,149 @@ def test_types_that_not_every_instance_knows_are_reported() -> None:
     assert mapped is not None
     assert mapped.metadata["additional_titles"] == [{"title": "kept", "type": {"id": "alternative-title"}}]
     assert mapped.metadata["additional_descriptions"] == [{"description": "kept too", "type": {"id": "other"}}]
-    assert [entry.value for entry in mapped.unmapped] == ["running-title", "house-style"]
+    assert [entry.value for entry in mapped.report(mapped.metadata)] == ["running-title", "house-style"]
 
 
-RELATED = """<resource xmlns="http://datacite.org/schema/kernel-4">
-  <identifier identifierType="DOI">10.1234/own</identifier>
-  <creators><creator><creatorName nameType="Personal">Carberry, Josiah</creatorName>
-    <nameIdentifier nameIdentifierScheme="ISNI">0000000121032683</nameIdentifier></creator></creators>
-  <titles><title titleType="Subtitle">A part</title><title>The whole</title>
-    <title titleType="TranslatedTitle">Das Ganze</title></titles>
-  <publisher>Archive</publisher><publicationYear>2024</publicationYear>
-  <resourceType resourceTypeGeneral="Dataset">Data</resourceType>
-  <subjects><subject subjectScheme="LCSH">Optics</subject></subjects>
-  <dates><date dateType="Collected" dateInformation="in the field">2020-05-01</date></dates>
-  <relatedItems><relatedItem relatedItemType="Journal" relationType="IsPublishedIn">
-    <creators><creator><creatorName>Another, Author</creatorName></creator></creators>
-    <titles><title>Journal of Others</title></titles><volume>7</volume>
-    <contributors><contributor contributorType="Editor"><contributorName>Editor, Some</contributorName></contributor>
-    </contributors></relatedItem></relatedItems>
-  <fundingReferences><fundingReference><funderName>A Fund</funderName></fundingReference></fundingReferences>
-</resource>"""
+RELATED = b"""<resource xmlns="http://datacite.org/schema/kernel-4">
+<identifier identifierType="DOI">10.1234/a</identifier>
+<creators><creator><creatorName>Carberry, Josiah</creatorName></creator></creators>
+<titles><title titleType="TranslatedTitle" xml:lang="de">Der Titel</title><title>The title</title></titles>
+<publisher>CERN</publisher><publicationYear>2024</publicationYear>
+<resourceType resourceTypeGeneral="Dataset">Dataset</resourceType>
+<relatedItems><relatedItem relatedItemType="JournalArticle" relationType="IsCitedBy">
+<relatedItemIdentifier relatedItemIdentifierType="DOI">10.1234/other</relatedItemIdentifier>
+<creators><creator><creatorName>Else, Someone</creatorName></creator></creators>
+<titles><title>A journal</title></titles>
+<contributors><contributor contributorType="Editor">
+<contributorName>Editor, An</contributorName></contributor></contributors>
+</relatedItem></relatedItems></resource>"""
 
 
-def test_people_and_titles_of_a_related_item_are_not_those_of_the_record() -> None:
-    mapped = read("datacite.xml", RELATED.encode())
+def test_people_and_titles_of_related_items_are_not_those_of_the_record() -> None:
+    mapped = read("datacite.xml", RELATED)
     assert mapped is not None
-    told = mapped.metadata
-    assert [entry["person_or_org"]["family_name"] for entry in told["creators"]] == ["Carberry"]
-    assert "contributors" not in told
-    assert told["title"] == "The whole"
-    assert [(entry["title"], entry["type"]["id"]) for entry in told["additional_titles"]] == [
-        ("A part", "subtitle"),
-        ("Das Ganze", "translated-title"),
+    metadata = mapped.metadata
+    assert [who["person_or_org"]["family_name"] for who in metadata["creators"]] == ["Carberry"]
+    assert "contributors" not in metadata
+    assert metadata["title"] == "The title"
+    assert metadata["additional_titles"] == [
+        {"title": "Der Titel", "type": {"id": "translated-title"}, "lang": {"id": "deu"}}
     ]
-    assert told["dates"] == [{"date": "2020-05-01", "type": {"id": "collected"}, "description": "in the field"}]
-    missed = {each.path: each.value for each in mapped.unmapped}
-    assert missed["relatedItems"] == "Another, Author Journal of Others 7 Editor, Some"
-    assert missed["fundingReferences"] == "A Fund"
-    assert (missed["nameIdentifiers"], missed["subjects"]) == ("0000000121032683", "LCSH")
+    assert metadata["related_identifiers"] == [
+        {
+            "scheme": "doi", "identifier": "10.1234/other", "relation_type": {"id": "iscitedby"},
+            "resource_type": {"id": "publication-article"},
+        }
+    ]  # fmt: skip
+    left = " ".join(entry.value for entry in mapped.report(metadata))
+    assert all(value in left for value in ("Else, Someone", "A journal", "Editor, An"))
+
+
+def mapped_of(told: Any) -> tuple[dict[str, Any], dict[str, str]]:
+    """What becomes of a document of JSON: metadata, and reasons by the values that are left out."""
+    mapped = read("metadata.json", json.dumps(told).encode())
+    assert mapped is not None
+    return mapped.metadata, {entry.value: entry.reason for entry in mapped.report(mapped.metadata)}
+
+
+def test_what_datacite_tells_and_a_record_holds_is_mapped_and_the_rest_is_told() -> None:
+    metadata, left = mapped_of({
+        "titles": [{"title": "Data"}], "types": {"resourceTypeGeneral": "Dataset"}, "version": 2, "language": "Klingon",
+        "publicationYear": "soon", "subjects": [{"subject": "beams", "subjectScheme": "LCSH"}],
+        "creators": [{"name": "CERN", "nameType": "Organizational", "nameIdentifiers": [
+            {"nameIdentifier": "https://isni.org/isni/0000000121032683", "nameIdentifierScheme": "ISNI"}]}],
+        "dates": [{"date": "2020/2019", "dateType": "Created", "dateInformation": "the first half"}],
+        "relatedIdentifiers": [{"relatedIdentifier": "10.1234/y", "relationType": "IsHeirOf"}],
+        "fundingReferences": [{"funderName": "EC", "awardNumber": "101", "awardTitle": "Beams"}],
+        "geoLocations": [{"geoLocationPlace": "Meyrin", "geoLocationPoint": {"pointLatitude": 46.2}}],
+    })  # fmt: skip
+    assert metadata["version"] == "2"
+    assert metadata["creators"][0]["person_or_org"]["identifiers"] == [
+        {"scheme": "isni", "identifier": "0000000121032683"}
+    ]
+    assert metadata["dates"] == [{"date": "2020", "type": {"id": "created"}, "description": "the first half"}]
+    assert metadata["funding"] == [{"funder": {"name": "EC"}, "award": {"title": {"en": "Beams"}, "number": "101"}}]
+    assert metadata["locations"]["features"] == [{"place": "Meyrin", "description": "Point: pointLatitude 46.2"}]
+    assert left == {
+        "Klingon": "It is no code of a language.",
+        "soon": "It is not a date.",
+        "LCSH": "There is no place for it in the record.",
+        "2020/2019": "As a date the record has 2020.",
+        "IsHeirOf": "No such relation is known everywhere; it became references.",
+    }
+
+
+def test_further_fields_of_marc_are_kept() -> None:
+    fields = [
+        ("245", "a", "T"), ("520", "a", "One abstract"), ("520", "a", "Another"), ("260", "b", "CERN"),
+        ("260", "b", "ESA"), ("260", "c", "2001"), ("260", "c", "2003"), ("980", "a", "THESIS"), ("980", "a", "REPORT"),
+    ]  # fmt: skip
+    inner = "".join(f'<datafield tag="{tag}"><subfield code="{c}">{v}</subfield></datafield>' for tag, c, v in fields)
+    who = '<datafield tag="100"><subfield code="a">A, B</subfield><subfield code="e">Researcher</subfield></datafield>'
+    mapped = read("m.xml", f'<record xmlns="http://www.loc.gov/MARC21/slim">{inner}{who}</record>'.encode())
+    assert mapped is not None
+    metadata = mapped.metadata
+    assert metadata["description"] == "One abstract"
+    assert [entry["description"] for entry in metadata["additional_descriptions"]] == ["Another", "Publisher: ESA"]
+    assert (metadata["publication_date"], metadata["dates"][0]["date"]) == ("2001", "2003")
+    assert metadata["creators"][0]["role"] == {"id": "researcher"}
+    assert [(entry.value, entry.reason) for entry in mapped.report(metadata)] == [
+        ("REPORT", "The record has another value for it.")
+    ]
+
+
+def test_further_elements_of_dublin_core_are_kept() -> None:
+    told = [("title", "T"), ("date", "2001"), ("date", "2003"), ("publisher", "CERN"), ("publisher", "ESA"),
+            ("type", "dataset"), ("type", "image"), ("language", "Old Norse")]  # fmt: skip
+    inner = "".join(f"<d:{name}>{value}</d:{name}>" for name, value in told)
+    mapped = read("dc.xml", f'<dc xmlns:d="http://purl.org/dc/elements/1.1/">{inner}</dc>'.encode())
+    assert mapped is not None
+    metadata = mapped.metadata
+    assert (metadata["publication_date"], metadata["dates"][0]["date"]) == ("2001", "2003")
+    assert metadata["additional_descriptions"][0]["description"] == "Publisher: ESA"
+    assert [entry.value for entry in mapped.report(metadata)] == ["image", "Old Norse"]
+
+
+def test_roles_and_types_of_an_inveniordm_are_kept_or_told() -> None:
+    who = {"person_or_org": {"type": "personal", "family_name": "A"}, "role": {"id": "editor"},
+           "affiliations": [{"id": "01ggx4157", "name": "CERN"}]}  # fmt: skip
+    metadata, left = mapped_of({"metadata": {
+        "title": "T", "resource_type": {"id": "publication-blogpost"}, "creators": [who],
+        "subjects": [{"id": "http://id.example/1", "subject": "beams"}],
+    }})  # fmt: skip
+    assert metadata["creators"][0]["role"] == {"id": "editor"}
+    assert set(left) == {"publication-blogpost", "01ggx4157", "http://id.example/1"}
+
+
+def test_what_a_richer_document_overrules_is_told_unless_it_says_the_same() -> None:
+    who = {"person_or_org": {"type": "personal", "family_name": "Carberry", "given_name": "Josiah"}}
+    told = {"title": "Beams", "publication_date": "2024-03-05", "resource_type": {"id": "dataset"}, "creators": [who]}
+    rich = read("metadata.json", json.dumps({"metadata": told}).encode())
+    poor = read(
+        "dc.xml",
+        b"""<dc xmlns:d="http://purl.org/dc/elements/1.1/"><d:title>Beams.</d:title>
+        <d:creator>Carberry, Josiah</d:creator><d:creator>Else, Someone</d:creator><d:date>2024</d:date>
+        <d:publisher>CERN</d:publisher><d:subject>physics</d:subject></dc>""",
+    )
+    assert rich is not None
+    assert poor is not None
+    both = merged([poor, rich])
+    assert (both.form, both.metadata["publisher"]) == ("InvenioRDM JSON", "CERN")
+    assert both.metadata["subjects"] == [{"subject": "physics"}]
+    assert [(entry.path, entry.value) for entry in both.report(both.metadata)] == [
+        ("Dublin Core: creator.1", "Else, Someone")
+    ]
+
+
+def test_of_several_records_in_one_document_the_first_describes_and_the_others_are_told() -> None:
+    inner = '<dc xmlns="http://purl.org/dc/elements/1.1/"><title>{}</title><creator>{}</creator></dc>'
+    told = f"<list>{inner.format('One', 'A, B')}{inner.format('Two', 'C, D')}</list>"
+    mapped = read("dc.xml", told.encode())
+    assert mapped is not None
+    assert [who["person_or_org"]["family_name"] for who in mapped.metadata["creators"]] == ["A"]
+    assert [entry.path for entry in mapped.report(mapped.metadata)] == ["further records"]
+
+
+def test_a_document_of_too_many_values_is_not_read() -> None:
+    told = {"metadata": {"title": "T", "resource_type": {"id": "dataset"}, "x": [1] * 200_001}}
+    assert read("metadata.json", json.dumps(told).encode()) is None

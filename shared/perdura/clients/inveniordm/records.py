@@ -9,7 +9,6 @@ from urllib.parse import quote
 from perdura.clients.inveniordm.model import Record, record_of
 from perdura.clients.inveniordm.wire import RdmGone, RdmNotFound, RdmRefused, Wire
 
-RO_CRATE = 'application/ld+json;profile="https://w3id.org/ro/crate/1.1"'
 FOUND = 100
 """Hits of one search that are looked at: drafts and versions of one Resource, the last changed first."""
 
@@ -33,9 +32,9 @@ class Records:
         hits = value.get("hits", {}).get("hits", []) if isinstance(value, Mapping) else []
         return [record_of(hit) for hit in hits]
 
-    def create(self, body: Any, *, media_type: str = "application/json") -> Record:
-        """A new draft; `media_type` may be `RO_CRATE`. Look at `errors` of what comes back."""
-        return self._record("POST", "/api/records", body=body, headers={"Content-Type": media_type})
+    def create(self, body: Any) -> Record:
+        """A new draft. Look at `errors` of what comes back."""
+        return self._record("POST", "/api/records", body=body)
 
     def draft(self, record_id: str) -> Record | None:
         """The draft of that id, if there is one."""

@@ -1,222 +1,273 @@
-"""DataCite: its JSON (as the REST API and `application/vnd.datacite.datacite+json` give it) and its XML kernel 4."""
+"""DataCite: its JSON (as the REST API and content negotiation give it) and its XML, kernels 3 and 4."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from lxml import etree
-
-from perdura.sources.markup import content
 from perdura.steps.mapping.model import Mapped, items, mapping, text
+from perdura.steps.mapping.report import Document
+from perdura.steps.mapping.told import left, made
 from perdura.steps.mapping.values import (
-    DATE_TYPES,
     contributor,
     creator,
     date,
+    dated,
+    funding,
     identifier,
     language,
     licence,
+    name_identifier,
     related,
     resource_type,
+    subject,
+    version,
 )
+from perdura.steps.mapping.xml_tree import words
 
-KERNEL = "{http://datacite.org/schema/kernel-4}"
-_TITLES = {
-    "alternativetitle": "alternative-title", "subtitle": "subtitle", "translatedtitle": "translated-title",
-    "other": "other",
-}  # fmt: skip
+KERNEL = "http://datacite.org/schema/kernel-"
+_ATTRIBUTES = (
+    "schemaVersion", "state", "xml", "prefix", "suffix", "created", "registered", "updated", "published", "isActive",
+    "metadataVersion", "source", "reason", "viewCount", "downloadCount", "citationCount", "referenceCount",
+    "viewsOverTime", "downloadsOverTime", "citationsOverTime", "partCount", "partOfCount", "versionCount",
+    "versionOfCount", "@schemaLocation",
+)  # fmt: skip
+_ENVELOPE = ("data.id", "data.type", "data.relationships", "id", "type", "relationships")
+_SYSTEM = (
+    *_ENVELOPE,
+    *(f"{before}{name}" for before in ("", "attributes.", "data.attributes.") for name in _ATTRIBUTES),
+)
+"""Members that describe nothing."""
 _DESCRIPTIONS = {
     "methods": "methods", "seriesinformation": "series-information", "tableofcontents": "table-of-contents",
     "technicalinfo": "technical-info", "other": "other", "abstract": "abstract",
+}  # fmt: skip
+_TITLES = {
+    "alternativetitle": "alternative-title", "subtitle": "subtitle", "translatedtitle": "translated-title",
+    "other": "other",
 }  # fmt: skip
 
 
 def datacite_json(told: Any) -> Mapped:
     """DataCite JSON, with or without the envelope of JSON:API."""
-    mapped = Mapped("DataCite JSON")
+    mapped = Mapped("DataCite JSON", documents=[Document(told, _SYSTEM)])
     value = mapping(told)
-    value = mapping(mapping(value.get("data")).get("attributes")) or value
-    _titles(mapped, [mapping(title) for title in items(value.get("titles"))])
+    _fill(mapped, mapping(mapping(value.get("data")).get("attributes")) or mapping(value.get("attributes")) or value)
+    return mapped
+
+
+def _fill(mapped: Mapped, value: Mapping[str, Any]) -> None:
+    titles = [mapping(title) for title in items(value.get("titles"))]
+    for title in sorted(titles, key=lambda title: text(title.get("titleType")) is not None):
+        _title(mapped, title)
     for entry in map(mapping, items(value.get("creators"))):
-        mapped.add("creators", _agent(mapped, entry))
+        mapped.add("creators", _agent(entry))
     for entry in map(mapping, items(value.get("contributors"))):
-        mapped.add("contributors", contributor(_agent(mapped, entry), entry.get("contributorType")))
+        mapped.add("contributors", contributor(_agent(entry), entry.get("contributorType")))
     publisher = value.get("publisher")
     mapped.put("publisher", text(mapping(publisher).get("name")) or text(publisher))
     types = mapping(value.get("types"))
     mapped.put("resource_type", resource_type(types.get("resourceType"), types.get("resourceTypeGeneral")))
     for entry in map(mapping, items(value.get("dates"))):
-        _dated(mapped, entry.get("date"), entry.get("dateType"), entry.get("dateInformation"))
+        _dated(mapped, entry)
     mapped.put("publication_date", date(value.get("publicationYear")))
     for entry in map(mapping, items(value.get("descriptions"))):
-        _described(mapped, text(entry.get("description")), entry.get("descriptionType"))
+        _described(mapped, entry)
     for entry in map(mapping, items(value.get("rightsList"))):
-        mapped.add("rights", licence(entry.get("rights") or entry.get("rightsIdentifier"), entry.get("rightsUri")))
-    for entry in map(mapping, items(value.get("subjects"))):
-        _subject(mapped, entry.get("subject"))
-        of = entry.get("valueUri") or entry.get("valueURI") or entry.get("subjectScheme")
-        mapped.miss("subjects", of, f"The vocabulary of the subject {text(entry.get('subject'))!r} is not kept.")
+        mapped.add("rights", licence(entry.get("rights"), entry.get("rightsUri"), entry.get("rightsIdentifier")))
+    for entry in items(value.get("subjects")):
+        mapped.add("subjects", subject(mapping(entry).get("subject") or entry))
     for entry in map(mapping, items(value.get("relatedIdentifiers"))):
-        found = related(entry.get("relatedIdentifier"), entry.get("relationType"), entry.get("relatedIdentifierType"))
-        mapped.add("related_identifiers", found)
+        mapped.add("related_identifiers", _related(entry, entry.get("relatedIdentifier"), "relatedIdentifierType"))
+    for entry in map(mapping, items(value.get("relatedItems"))):
+        found = entry.get("relatedItemIdentifier")
+        scheme = mapping(found) if isinstance(found, Mapping) else entry
+        named = text(found) or scheme.get("relatedItemIdentifier")
+        told_so = {**entry, **scheme, "resourceTypeGeneral": entry.get("relatedItemType")}
+        mapped.add("related_identifiers", _related(told_so, named, "relatedItemIdentifierType"))
+    mapped.add("related_identifiers", related(value.get("url"), "isderivedfrom"))
     mapped.add("identifiers", identifier(value.get("doi"), "doi"))
     for entry in map(mapping, [*items(value.get("identifiers")), *items(value.get("alternateIdentifiers"))]):
-        found_id = entry.get("identifier") or entry.get("alternateIdentifier")
-        mapped.add("identifiers", identifier(found_id, entry.get("identifierType")))
+        name = "identifier" if text(entry.get("identifier")) else "alternateIdentifier"
+        mapped.add("identifiers", identifier(entry.get(name), entry.get(f"{name}Type")))
     mapped.add("languages", language(value.get("language")))
-    mapped.put("version", text(value.get("version")))
+    mapped.put("version", version(value.get("version")))
     for name in ("sizes", "formats"):
         for item in items(value.get(name)):
             mapped.add(name, text(item))
-    known = {
-        "titles", "creators", "contributors", "publisher", "types", "dates", "publicationYear", "descriptions",
-        "rightsList", "subjects", "relatedIdentifiers", "doi", "identifiers", "alternateIdentifiers", "language",
-        "version", "sizes", "formats", "schemaVersion", "id", "url", "state", "xml", "prefix", "suffix",
-    }  # fmt: skip
-    mapped.miss_others(value, known)
-    return mapped
+    for entry in map(mapping, items(value.get("fundingReferences"))):
+        award = (entry.get(name) for name in ("awardNumber", "awardTitle", "awardUri"))
+        mapped.add("funding", funding(entry.get("funderName"), *award))
+    for entry in map(mapping, items(value.get("geoLocations"))):
+        _place(mapped, entry)
 
 
-def _agent(mapped: Mapped, entry: Any) -> dict[str, Any] | None:
-    organisation = {"Organizational": True, "Personal": False}.get(str(entry.get("nameType")))
-    name = entry.get("name")
-    if entry.get("familyName"):
-        name = f"{entry['familyName']}, {entry.get('givenName') or ''}"
-    orcid = next(
-        (
-            told.get("nameIdentifier")
-            for told in map(mapping, items(entry.get("nameIdentifiers")))
-            if str(told.get("nameIdentifierScheme", "")).upper() == "ORCID"
-        ),
-        None,
+def _agent(entry: Any) -> dict[str, Any] | None:
+    kind = entry.get("nameType")
+    found = [
+        name_identifier(each.get("nameIdentifier"), each.get("nameIdentifierScheme"), each.get("schemeUri"))
+        for each in map(mapping, items(entry.get("nameIdentifiers")))
+    ]
+    return creator(
+        entry.get("name"),
+        family=entry.get("familyName"),
+        given=entry.get("givenName"),
+        organisation={"Organizational": True, "Personal": False}.get(text(kind) or ""),
+        kind=kind,
+        identifiers=found,
+        affiliations=[text(mapping(place).get("name")) or text(place) for place in items(entry.get("affiliation"))],
     )
-    for told in map(mapping, items(entry.get("nameIdentifiers"))):
-        if str(told.get("nameIdentifierScheme", "")).upper() != "ORCID":
-            mapped.miss("nameIdentifiers", told.get("nameIdentifier"), "Of persons only ORCID iDs are taken.")
-    places = [mapping(place).get("name") or text(place) for place in items(entry.get("affiliation"))]
-    return creator(name, orcid=orcid, organisation=organisation, affiliations=places, report=mapped)
 
 
-def _titles(mapped: Mapped, told: Sequence[Mapping[str, Any]]) -> None:
-    """The title is the first that is of no other type; where all are of one, the first."""
-    written = [entry for entry in told if text(entry.get("title"))]
-    main = next((entry for entry in written if not entry.get("titleType")), written[0] if written else None)
-    for entry in written:
-        if entry is main:
-            mapped.put("title", text(entry.get("title")))
-            continue
-        kind = _TITLES.get(str(entry.get("titleType") or "").lower(), "alternative-title")
-        mapped.add("additional_titles", {"title": text(entry.get("title")), "type": {"id": kind}})
+def _title(mapped: Mapped, title: Mapping[str, Any]) -> None:
+    told = text(title.get("titleType"))
+    known = _TITLES.get((told or "").lower())
+    if told and not known:
+        left(told, "No such type is known everywhere; it became alternative-title.")
+    kind = made(known, told) if known else "alternative-title"
+    mapped.title(text(title.get("title")), kind, language(title.get("lang")))
 
 
-def _dated(mapped: Mapped, value: Any, kind: Any, said: Any = None) -> None:
-    written, known = date(value), str(kind or "").lower()
-    if written is None:
-        mapped.miss("dates", value, "It is not a date.")
-    elif known == "issued":
-        mapped.put("publication_date", written)
+def _dated(mapped: Mapped, entry: Mapping[str, Any]) -> None:
+    kind = text(entry.get("dateType"))
+    if (kind or "").lower() == "issued" and "publication_date" not in mapped.metadata:
+        written = date(entry.get("date"))
+        mapped.put("publication_date", made(written, written, kind) if written else None)
     else:
-        entry = {"date": written, "type": {"id": known if known in DATE_TYPES else "other"}}
-        mapped.add("dates", entry | ({"description": text(said)} if text(said) else {}))
+        mapped.add("dates", dated(entry.get("date"), kind, entry.get("dateInformation")))
 
 
-def _described(mapped: Mapped, description: str | None, kind: Any) -> None:
-    known = _DESCRIPTIONS.get(str(kind or "abstract").lower(), "other")
-    if description is None:
-        return
-    if known == "abstract" and "description" not in mapped.metadata:
-        mapped.put("description", description)
-    else:
-        mapped.add("additional_descriptions", {"description": description, "type": {"id": known}})
+def _described(mapped: Mapped, entry: Mapping[str, Any]) -> None:
+    told = text(entry.get("descriptionType"))
+    known = _DESCRIPTIONS.get((told or "abstract").lower())
+    if known is None:
+        left(told, "No such type is known everywhere; it became other.")
+    kind = made(known, told) if known else "other"
+    mapped.description(text(entry.get("description")), kind, language(entry.get("lang")))
 
 
-def _subject(mapped: Mapped, value: Any) -> None:
-    subject = text(value)
-    mapped.add("subjects", {"subject": subject[:500]} if subject else None)
+def _related(entry: Mapping[str, Any], value: Any, scheme: str) -> dict[str, Any] | None:
+    return related(value, entry.get("relationType"), entry.get(scheme), entry.get("resourceTypeGeneral"))
 
 
-_TAKEN = frozenset(
-    {
-        "identifier", "titles", "creators", "contributors", "publisher", "publicationYear", "resourceType", "subjects",
-        "dates", "language", "alternateIdentifiers", "relatedIdentifiers", "sizes", "formats", "version", "rightsList",
-        "descriptions",
-    }
-)  # fmt: skip
-"""Elements of a resource that `datacite_xml` reads; what is in the others is reported."""
+def _place(mapped: Mapped, entry: Mapping[str, Any]) -> None:
+    """A place by its name; where it lies is told in words."""
+    told = [(name, value) for name, value in entry.items() if name != "geoLocationPlace"]
+    where = "; ".join(f"{name.removeprefix('geoLocation')}: {_coordinates(value)}" for name, value in told if value)
+    mapped.place(entry.get("geoLocationPlace"), made(where, told) if where else None)
 
 
-def datacite_xml(resource: etree._Element) -> Mapped:
-    """A `resource` of kernel 4."""
+def _coordinates(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_coordinates(inner)}" for name, inner in value.items() if inner)
+    return " ".join(map(_coordinates, value)) if isinstance(value, list) else str(value or "")
 
-    def each(group: str, name: str) -> list[etree._Element]:
-        """The elements of one group of the resource; what it is related to has some of the same names."""
-        return list(resource.iterfind(f"{KERNEL}{group}/{KERNEL}{name}"))
 
+def datacite_xml(resource: Any) -> Mapped:
+    """The `resource` of kernel 3 or 4 (a `tree`), as the JSON that DataCite itself makes of it."""
+    kind = mapping(next(_children(resource, "resourceType"), None))
     told: dict[str, Any] = {
-        "titles": [{"title": content(e), "titleType": e.get("titleType")} for e in each("titles", "title")],
-        "publisher": content(resource.find(f"{KERNEL}publisher")),
-        "publicationYear": content(resource.find(f"{KERNEL}publicationYear")),
-        "language": content(resource.find(f"{KERNEL}language")),
-        "version": content(resource.find(f"{KERNEL}version")),
-        "creators": [_agent_of(e, "creatorName") for e in each("creators", "creator")],
+        "titles": list(_told(resource, "titles", "title", titleType="titleType", lang="lang")),
+        "creators": [_who(each, "creatorName") for each in _inner(resource, "creators", "creator")],
         "contributors": [
-            {**_agent_of(e, "contributorName"), "contributorType": e.get("contributorType")}
-            for e in each("contributors", "contributor")
+            {**_who(each, "contributorName"), "contributorType": mapping(each).get("@contributorType")}
+            for each in _inner(resource, "contributors", "contributor")
         ],
-        "dates": [
-            {"date": content(e), "dateType": e.get("dateType"), "dateInformation": e.get("dateInformation")}
-            for e in each("dates", "date")
+        "types": {"resourceType": words(kind), "resourceTypeGeneral": kind.get("@resourceTypeGeneral")},
+        "dates": list(_told(resource, "dates", "date", dateType="dateType", dateInformation="dateInformation")),
+        "subjects": list(_told(resource, "subjects", "subject")),
+        "rightsList": list(
+            _told(resource, "rightsList", "rights", rightsUri="rightsURI", rightsIdentifier="rightsIdentifier")
+        ),
+        "descriptions": list(
+            _told(resource, "descriptions", "description", descriptionType="descriptionType", lang="lang")
+        ),
+        "relatedIdentifiers": list(
+            _told(
+                resource,
+                "relatedIdentifiers",
+                "relatedIdentifier",
+                relationType="relationType",
+                relatedIdentifierType="relatedIdentifierType",
+                resourceTypeGeneral="resourceTypeGeneral",
+            )
+        ),
+        "relatedItems": list(map(_item, _inner(resource, "relatedItems", "relatedItem"))),
+        "identifiers": [
+            {"identifier": words(each), "identifierType": mapping(each).get("@identifierType")}
+            for each in _children(resource, "identifier")
         ],
-        "subjects": [
-            {"subject": content(e), "subjectScheme": e.get("subjectScheme"), "valueUri": e.get("valueURI")}
-            for e in each("subjects", "subject")
-        ],
-        "rightsList": [{"rights": content(e), "rightsUri": e.get("rightsURI")} for e in each("rightsList", "rights")],
-        "descriptions": [
-            {"description": content(e), "descriptionType": e.get("descriptionType")}
-            for e in each("descriptions", "description")
-        ],
-        "relatedIdentifiers": [
-            {
-                "relatedIdentifier": content(e),
-                "relationType": e.get("relationType"),
-                "relatedIdentifierType": e.get("relatedIdentifierType"),
-            }
-            for e in each("relatedIdentifiers", "relatedIdentifier")
-        ],
-        "alternateIdentifiers": [
-            {"alternateIdentifier": content(e), "identifierType": e.get("alternateIdentifierType")}
-            for e in each("alternateIdentifiers", "alternateIdentifier")
-        ],
-        "sizes": [content(e) for e in each("sizes", "size")],
-        "formats": [content(e) for e in each("formats", "format")],
+        "alternateIdentifiers": list(
+            _told(
+                resource,
+                "alternateIdentifiers",
+                "alternateIdentifier",
+                alternateIdentifierType="alternateIdentifierType",
+            )
+        ),
+        "fundingReferences": list(map(_funder, _inner(resource, "fundingReferences", "fundingReference"))),
+        "geoLocations": list(map(_geo, _inner(resource, "geoLocations", "geoLocation"))),
+        "sizes": [words(each) for each in _inner(resource, "sizes", "size")],
+        "formats": [words(each) for each in _inner(resource, "formats", "format")],
     }
-    kind = resource.find(f"{KERNEL}resourceType")
-    if kind is not None:
-        told["types"] = {"resourceType": content(kind), "resourceTypeGeneral": kind.get("resourceTypeGeneral")}
-    main = resource.find(f"{KERNEL}identifier")
-    if main is not None and main.get("identifierType") == "DOI":
-        told["doi"] = content(main)
-    mapped = datacite_json(told)
-    mapped.form = "DataCite XML"
-    for group in resource.iterchildren(f"{KERNEL}*"):
-        name = etree.QName(group).localname
-        for element in group if name not in _TAKEN else ():
-            mapped.miss(name, " ".join(" ".join(element.itertext()).split()))
+    for name in ("publisher", "publicationYear", "language", "version"):
+        told[name] = words(next(_children(resource, name), None))
+    mapped = Mapped("DataCite XML", documents=[Document(resource, _SYSTEM)])
+    _fill(mapped, told)
     return mapped
 
 
-def _agent_of(element: etree._Element, name: str) -> dict[str, Any]:
-    named = element.find(f"{KERNEL}{name}")
+def _children(element: Any, name: str) -> Iterator[Any]:
+    yield from items(mapping(element).get(name))
+
+
+def _inner(resource: Any, container: str, name: str) -> Iterator[Any]:
+    """The entries of the resource's own list, never those of the same name deeper below."""
+    for held in _children(resource, container):
+        yield from _children(held, name)
+
+
+def _told(resource: Any, container: str, element: str, **attributes: str) -> Iterator[dict[str, Any]]:
+    for each in _inner(resource, container, element):
+        yield {element: words(each), **{name: mapping(each).get(f"@{told}") for name, told in attributes.items()}}
+
+
+def _who(element: Any, name: str) -> dict[str, Any]:
+    named = next(_children(element, name), None)
     return {
-        "name": content(named),
-        "nameType": named.get("nameType") if named is not None else None,
-        "familyName": content(element.find(f"{KERNEL}familyName")),
-        "givenName": content(element.find(f"{KERNEL}givenName")),
-        "affiliation": [content(e) for e in element.iter(f"{KERNEL}affiliation")],
+        "name": words(named),
+        "nameType": mapping(named).get("@nameType"),
+        "familyName": words(next(_children(element, "familyName"), None)),
+        "givenName": words(next(_children(element, "givenName"), None)),
+        "affiliation": [words(each) for each in _children(element, "affiliation")],
         "nameIdentifiers": [
-            {"nameIdentifier": content(e), "nameIdentifierScheme": e.get("nameIdentifierScheme")}
-            for e in element.iter(f"{KERNEL}nameIdentifier")
+            {
+                "nameIdentifier": words(each),
+                "nameIdentifierScheme": mapping(each).get("@nameIdentifierScheme"),
+                "schemeUri": mapping(each).get("@schemeURI"),
+            }
+            for each in _children(element, "nameIdentifier")
         ],
     }
+
+
+def _item(element: Any) -> dict[str, Any]:
+    named = next(_children(element, "relatedItemIdentifier"), None)
+    return {
+        "relatedItemIdentifier": words(named),
+        "relatedItemIdentifierType": mapping(named).get("@relatedItemIdentifierType"),
+        "relationType": mapping(element).get("@relationType"),
+        "relatedItemType": mapping(element).get("@relatedItemType"),
+    }
+
+
+def _funder(element: Any) -> dict[str, Any]:
+    award = next(_children(element, "awardNumber"), None)
+    found = {name: words(next(_children(element, name), None)) for name in ("funderName", "awardTitle")}
+    return {**found, "awardNumber": words(award), "awardUri": mapping(award).get("@awardURI")}
+
+
+def _geo(element: Any) -> dict[str, Any]:
+    """A place with its first name apart: further names and everything else is told in words."""
+    names = [words(each) for each in _children(element, "geoLocationPlace")]
+    return {**mapping(element), "geoLocationPlace": names[0] if names else None, "further": names[1:]}

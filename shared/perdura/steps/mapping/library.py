@@ -2,121 +2,217 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from lxml import etree
 
-from perdura.sources.marcxml import Field, controlfield, fields
+from perdura.sources.marcxml import fields
 from perdura.sources.markup import content
-from perdura.steps.mapping.model import Mapped
-from perdura.steps.mapping.values import contributor, creator, date, doi, identifier, language, licence, resource_type
+from perdura.steps.mapping.model import Mapped, items, mapping, text
+from perdura.steps.mapping.report import Document
+from perdura.steps.mapping.told import left, made
+from perdura.steps.mapping.values import (
+    contributor,
+    creator,
+    date,
+    dated,
+    doi,
+    identifier,
+    language,
+    licence,
+    name_identifier,
+    resource_type,
+    subject,
+    version,
+)
+from perdura.steps.mapping.xml_tree import words
 
 DC = "{http://purl.org/dc/elements/1.1/}"
-_ROLES = {"ed.": "editor", "dir.": "supervisor", "speaker": "other", "photographer": "other"}
-_SILENT = frozenset({"856", "8564", "FFT", "960", "963", "916", "925", "961"})
+_ROLES = {
+    "ed.": "editor", "ed": "editor", "edt": "editor", "editor": "editor", "dir.": "supervisor", "ths": "supervisor",
+    "supervisor": "supervisor", "cph": "rightsholder", "pro": "producer", "res": "researcher", "dst": "distributor",
+    "cur": "datacurator",
+}  # fmt: skip
+_MAKERS = frozenset(["author", "aut", "aut.", "creator", "cre", "collaboration"])
+"""Words for the role that whoever is a creator has anyhow."""
+_SYSTEM = (
+    "leader", "001", "003", "005", "006", "007", "008", "856", "8564", "FFT", "960", "963", "916", "925", "961",
+)  # fmt: skip
 """Fields about files and housekeeping of the Source, which are no description."""
+_DC_SYSTEM = ("@schemaLocation",)
 
 
-def marc(record: etree._Element) -> Mapped:
-    """A MARC record."""
-    mapped = Mapped("MARCXML")
+def fields_of(record: etree._Element) -> dict[str, Any]:
+    """A MARC record by its tags: control fields are texts, data fields are lists of objects by their subfields."""
+    found: dict[str, Any] = {}
+    for element in record.iter("{*}leader", "leader"):
+        found["leader"] = content(element)
+    for element in record.iter("{*}controlfield", "controlfield"):
+        found.setdefault(element.get("tag", ""), []).append(content(element))
     for field in fields(record):
-        if not _known(mapped, field) and field.tag not in _SILENT:
-            mapped.miss(f"{field.tag}", " ".join(value for _, value in field.subfields))
-    revised = date((controlfield(record, "005") or "")[:4])
-    mapped.put("publication_date", revised)
+        held: dict[str, list[str]] = {}
+        for code, value in field.subfields:
+            held.setdefault(code, []).append(value)
+        found.setdefault(field.tag, []).append(held)
+    return found
+
+
+class _Field:
+    """One data field that was told."""
+
+    def __init__(self, tag: str, held: Mapping[str, Any]) -> None:
+        self.tag, self._held = tag, held
+
+    def all(self, codes: str) -> list[Any]:
+        """Every text of some subfields."""
+        return [value for code in codes for value in items(self._held.get(code)) if text(value)]
+
+    def get(self, code: str) -> Any:
+        """The first text of a subfield."""
+        return next(iter(self.all(code)), None)
+
+
+def marc(told: Mapping[str, Any]) -> Mapped:
+    """A MARC record (its `fields_of`)."""
+    mapped = Mapped("MARCXML", documents=[Document(told, _SYSTEM)])
+    for tag, entries in told.items():
+        for held in items(entries):
+            if isinstance(held, Mapping):
+                _put(mapped, _Field(tag, held))
+    revised = text(next(iter(items(told.get("005"))), None))
+    if revised and "publication_date" not in mapped.metadata:
+        mapped.put("publication_date", date(str(revised[:4])))
     return mapped
 
 
-def _known(mapped: Mapped, field: Field) -> bool:
-    """Put one field where it belongs; False when there is no place for it."""
+def _put(mapped: Mapped, field: _Field) -> None:
+    """Put one field where it belongs; what is left of it is reported."""
     value = field.get("a")
     match field.tag:
         case "245":
-            mapped.put("title", ": ".join(part for part in (value, field.get("b")) if part))
+            parts = field.all("abnp")
+            mapped.title(made(": ".join(parts), parts) if parts else None)
         case "246" | "242" | "210":
-            mapped.add("additional_titles", {"title": value, "type": {"id": "alternative-title"}} if value else None)
-        case "100":
-            mapped.add("creators", _who(mapped, field))
-        case "700":
-            role = _ROLES.get((field.get("e") or "").lower())
-            if role:
-                mapped.add("contributors", contributor(_who(mapped, field), role))
-            else:
-                mapped.add("creators", _who(mapped, field))
+            parts = field.all("ab")
+            kind = "translated-title" if field.tag == "242" else "alternative-title"
+            if parts:
+                mapped.further_title(made(": ".join(parts), parts), kind)
+        case "100" | "700":
+            _person(mapped, field)
         case "110" | "111" | "710" | "711":
-            mapped.add("creators", creator(value or field.get("g"), organisation=True))
+            mapped.add("creators", creator(value or field.get("g"), organisation=True, affiliations=field.all("u")))
         case "260" | "269" | "264":
-            mapped.put("publisher", field.get("b"))
-            mapped.put("publication_date", date(field.get("c")))
+            for name in field.all("b"):
+                mapped.publisher(name)
+            for when in field.all("c"):
+                _dated(mapped, when)
         case "520":
-            mapped.put("description", value)
+            for abstract in field.all("a"):
+                mapped.description(abstract)
         case "500" | "505" | "590":
-            mapped.add("additional_descriptions", {"description": value, "type": {"id": "other"}} if value else None)
+            kind = "table-of-contents" if field.tag == "505" else "other"
+            for note in field.all("a"):
+                mapped.description(note, kind)
         case "024":
-            scheme = (field.get("2") or "").lower()
-            mapped.add("identifiers", identifier(value, scheme if scheme == "doi" and doi(value) else "other"))
+            scheme = text(field.get("2"))
+            known = scheme if (scheme or "").lower() == "doi" and doi(value) else None
+            mapped.add("identifiers", identifier(value, known or "other"))
         case "037" | "088" | "020" | "022" | "035":
-            mapped.add("identifiers", {"scheme": "other", "identifier": value} if value else None)
+            for name in field.all("a"):
+                mapped.add("identifiers", identifier(name, "other"))
         case "041":
-            mapped.add("languages", language(value))
+            for name in field.all("a"):
+                mapped.add("languages", language(name))
         case "650" | "653" | "693" | "695":
-            for code in ("a", "e"):
-                word = field.get(code)
-                mapped.add("subjects", {"subject": word} if word else None)
+            for word in field.all("aexyz"):
+                mapped.add("subjects", subject(word))
         case "540" | "542":
-            rights = value or field.get("f") or field.get("d")
-            mapped.add("rights", licence(rights, field.get("u")))
+            mapped.add("rights", licence(value or field.get("f") or field.get("d"), field.get("u")))
         case "980":
-            mapped.put("resource_type", resource_type(value, field.get("b")))
+            mapped.put("resource_type", resource_type(*field.all("ab")))
         case "250":
-            mapped.put("version", value)
+            for edition in field.all("a"):
+                mapped.put("version", version(edition))
         case "300":
-            mapped.add("sizes", value)
-        case _:
-            return False
-    return True
+            parts = field.all("abce")
+            mapped.add("sizes", made(", ".join(parts), parts) if parts else None)
+        case "506" | "773" | "518" | "502":
+            parts = field.all("abcdefghijklmnopqrstuvwxyz")
+            mapped.note(_NOTES[field.tag], made(", ".join(parts), parts) if parts else None)
 
 
-def _who(mapped: Mapped, field: Field) -> dict[str, object] | None:
-    places = [value for code, value in field.subfields if code == "u"]
-    orcid = next((value for code, value in field.subfields if code in "0j" and "orcid" in value.lower()), None)
-    return creator(field.get("a"), orcid=orcid, affiliations=places, report=mapped)
+_NOTES = {"506": "Access", "773": "In", "518": "Held", "502": "Thesis"}
 
 
-def dublin_core(root: etree._Element) -> Mapped:
-    """Any element with Dublin Core elements below it."""
-    mapped = Mapped("Dublin Core")
-    for element in root.iter(f"{DC}*"):
-        value, name = content(element), etree.QName(element).localname
+def _dated(mapped: Mapped, when: Any) -> None:
+    """The first date is that of publication; others are dates of the record."""
+    if "publication_date" in mapped.metadata:
+        mapped.add("dates", dated(when, None))
+    else:
+        mapped.put("publication_date", date(when))
+
+
+def _person(mapped: Mapped, field: _Field) -> None:
+    told = field.get("e") or field.get("4")
+    word = (told or "").lower()
+    found = [name_identifier(value) for value in field.all("0j") if "orcid" in value.lower() or "isni" in value.lower()]
+    who = creator(field.get("a"), identifiers=found, affiliations=field.all("u"))
+    if who is None:
+        return
+    if not word or word in _MAKERS:
+        if told:
+            who["person_or_org"]["type"] = made(who["person_or_org"]["type"], who["person_or_org"]["type"], told)
+        mapped.add("creators", who)
+    elif word in _ROLES:
+        mapped.add("contributors", {**who, "role": {"id": made(_ROLES[word], told)}})
+    elif field.tag == "700":
+        left(told, "No such role is known everywhere; whoever has it became a creator.")
+        mapped.add("creators", who)
+    else:
+        mapped.add("creators", contributor(who, told))
+
+
+def dublin_core(told: Mapping[str, Any]) -> Mapped:
+    """An element with Dublin Core elements in it (a `tree`)."""
+    mapped = Mapped("Dublin Core", documents=[Document(told, _DC_SYSTEM)])
+    for name, value, tongue in _elements(told):
         match name:
             case "title":
-                if "title" in mapped.metadata and value:
-                    alternative = {"title": value, "type": {"id": "alternative-title"}}
-                    mapped.add("additional_titles", alternative)
-                mapped.put("title", value)
+                mapped.title(value, "alternative-title", language(tongue))
             case "creator":
                 mapped.add("creators", creator(value))
             case "contributor":
                 mapped.add("contributors", contributor(creator(value), "other"))
             case "description":
-                if "description" in mapped.metadata and value:
-                    mapped.add("additional_descriptions", {"description": value, "type": {"id": "other"}})
-                mapped.put("description", value)
+                mapped.description(value, "other" if "description" in mapped.metadata else "abstract", language(tongue))
             case "publisher":
-                mapped.put("publisher", value)
+                mapped.publisher(value)
             case "date":
-                mapped.put("publication_date", date(value))
+                _dated(mapped, value)
             case "type":
-                mapped.put("resource_type", resource_type(value, value.rpartition("/")[2]))
+                last = value.rpartition("/")[2]
+                kind = resource_type(value) or resource_type(made(last, value))
+                mapped.put("resource_type", kind, "The record has another resource type.")
             case "identifier":
                 mapped.add("identifiers", identifier(value))
             case "language":
                 mapped.add("languages", language(value))
             case "subject":
-                mapped.add("subjects", {"subject": value[:500]} if value else None)
+                mapped.add("subjects", subject(value))
             case "rights":
                 mapped.add("rights", licence(value))
             case "format":
                 mapped.add("formats", value)
-            case _:
-                mapped.miss(f"dc:{name}", value)
+            case "source" | "relation" | "coverage":
+                mapped.note(name.capitalize(), value)
     return mapped
+
+
+def _elements(told: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Name, text and language of each element."""
+    for name, entries in told.items():
+        for entry in items(entries):
+            value = text(words(entry))
+            if value and not name.startswith("@"):
+                yield name, value, mapping(entry).get("@lang")

@@ -1,4 +1,4 @@
-"""Indico events, RO-Crates, CERN's `sip.json`, and what Perdura itself knows of an Archive."""
+"""Indico events, CERN's `sip.json`, and what Perdura itself knows of an Archive."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from perdura.steps.mapping.model import Mapped, items, mapping, text
+from perdura.steps.mapping.report import Document
+from perdura.steps.mapping.told import left, made, tell
 from perdura.steps.mapping.values import (
     creator,
     date,
@@ -15,145 +17,148 @@ from perdura.steps.mapping.values import (
     licence,
     related,
     resource_type,
+    subject,
+    version,
 )
 
 _LATEST = 4_102_444_800
 """The year 2100 in seconds: later times are no times in seconds."""
+_INDICO_SYSTEM = (
+    "_type", "_fossil", "id", "folders", "occurrences", "hasAnyProtection", "visibility", "roomMapURL", "categoryId",
+    "material", "timezone", "ids", "allowed",
+)  # fmt: skip
+_INDICO_IDS = frozenset(["_type", "_fossil", "id", "db_id", "friendly_id", "person_id", "emailHash"])
+_SIP_SYSTEM = (
+    "$schema", "created_by", "audit", "source", "recid", "metadataFile_upstream", "contentFiles", "source_details",
+    "sip_creation_timestamp", "usr-meta.collection", "usr-meta.embargo_timestamp",
+)  # fmt: skip
+_REGISTRY = (
+    "creators", "description", "publisher", "publication_date", "resource_type", "version", "doi", "identifier",
+    "licence", "language", "url",
+)  # fmt: skip
+"""Of the registry's short description what describes; the rest is about harvest, rights and the package."""
+_BAGGING = frozenset([
+    "bag-count", "bag-group-identifier", "bag-size", "bag-software-agent", "bagging-date", "bagit-profile-identifier",
+    "payload-oxum",
+])  # fmt: skip
 
 
 def indico(told: Any) -> Mapped:
-    """An event of Indico's export API."""
-    mapped = Mapped("Indico JSON")
-    event = mapping(next(iter(items(mapping(told).get("results"))), None))
+    """An event of Indico's export API; the first of several."""
+    results = items(mapping(told).get("results"))
+    event = mapping(next(iter(results), None))
+    envelope = {name: value for name, value in mapping(told).items() if name != "results"}
+    apart: list[Any] = [envelope]
+    outline = {**_without(event, apart), "further events": results[1:], "ids": apart}
+    document = Document(outline, _INDICO_SYSTEM)
+    mapped = Mapped("Indico JSON", documents=[document])
     mapped.put("title", text(event.get("title")))
     mapped.put("description", text(event.get("description")))
-    begin = date(mapping(event.get("startDate")).get("date"))
-    end = date(mapping(event.get("endDate")).get("date"))
+    start, close, creation = (mapping(event.get(name)) for name in ("startDate", "endDate", "creationDate"))
+    begin, end = date(start.get("date")), date(close.get("date"))
     mapped.put("publication_date", begin)
-    if begin and end and begin < end:
-        mapped.add("dates", {"date": f"{begin}/{end}", "type": {"id": "other"}, "description": "The event took place"})
-    created = date(mapping(event.get("creationDate")).get("date"))
-    mapped.add("dates", {"date": created, "type": {"id": "created"}} if created else None)
-    mapped.put("resource_type", {"id": "event"})
+    if begin:
+        whole = made(f"{begin}/{end}", begin, end) if end and begin < end else begin
+        times = [found for found in (_moment(start), _moment(close)) if found]
+        note = made(f"The event took place ({' to '.join(times)})" if times else "The event took place", *times)
+        mapped.add("dates", {"date": whole, "type": {"id": "other"}, "description": note})
+    if created := date(creation.get("date")):
+        at = _moment(creation)
+        entry = {"date": created, "type": {"id": "created"}}
+        mapped.add("dates", {**entry, "description": made(f"At {at}", at)} if at else entry)
+    mapped.put("resource_type", {"id": made("event", event.get("type"))})
     for who in map(mapping, [*items(event.get("chairs")), event.get("creator")]):
-        name = who.get("fullName") or ", ".join(
-            part for part in (text(who.get("last_name")), text(who.get("first_name"))) if part
-        )
-        mapped.add("creators", creator(name, affiliations=items(who.get("affiliation"))))
+        mapped.add("creators", _who(who))
     for word in items(event.get("keywords")):
-        mapped.add("subjects", {"subject": str(word)} if word else None)
-    places = [text(event.get(name)) for name in ("location", "roomFullname", "address")]
-    where = ", ".join(place for place in places if place)
-    mapped.add(
-        "additional_descriptions", {"description": f"Place: {where}", "type": {"id": "other"}} if where else None
-    )
+        mapped.add("subjects", subject(word))
+    mapped.add("subjects", subject(event.get("category")))
+    places = [place for name in ("location", "roomFullname", "address") if (place := text(event.get(name)))]
+    mapped.place(made(", ".join(places), places, event.get("room")) if places else event.get("room"))
     mapped.add("related_identifiers", related(event.get("url"), "isderivedfrom"))
-    for number, contribution in enumerate(map(mapping, items(event.get("contributions")))):
-        mapped.miss(f"contributions.{number}", contribution.get("title"))
-    known = {
-        "_type", "_fossil", "id", "title", "description", "startDate", "endDate", "creationDate", "creator", "chairs",
-        "keywords", "location", "roomFullname", "address", "url", "contributions", "timezone", "folders",
-        "occurrences", "hasAnyProtection", "visibility", "roomMapURL", "type", "categoryId", "room", "material",
-    }  # fmt: skip
-    mapped.miss_others(event, known)
+    titles = [title for each in items(event.get("contributions")) if (title := text(mapping(each).get("title")))]
+    mapped.description(made("; ".join(titles), titles) if titles else None, "table-of-contents")
     return mapped
 
 
-def ro_crate(told: Any) -> Mapped:
-    """The root dataset of an RO-Crate (1.1 and 1.2), its people and its licence."""
-    mapped = Mapped("RO-Crate")
-    entities = {str(entity.get("@id")): entity for entity in map(mapping, items(mapping(told).get("@graph"))) if entity}
-    descriptor = entities.get("ro-crate-metadata.json") or entities.get("ro-crate-metadata.jsonld") or {}
-    root = entities.get(str(mapping(descriptor.get("about")).get("@id") or "./"), {})
-    mapped.put("title", text(root.get("name")))
-    mapped.put("description", text(root.get("description")))
-    mapped.put("publication_date", date(root.get("datePublished")))
-    mapped.put("version", text(root.get("version")))
-    mapped.put("resource_type", resource_type(root.get("@type") if isinstance(root.get("@type"), str) else None))
-    for who in items(root.get("author")) + items(root.get("creator")):
-        mapped.add("creators", _crate_agent(_resolved(who, entities), entities))
-    publisher = _resolved(root.get("publisher"), entities)
-    mapped.put("publisher", text(publisher.get("name")))
-    for entry in items(root.get("license")):
-        found = _resolved(entry, entities)
-        mapped.add("rights", licence(found.get("name") or found.get("@id"), found.get("url") or found.get("@id")))
-    for word in items(root.get("keywords")):
-        for part in str(word).split(","):
-            mapped.add("subjects", {"subject": part.strip()} if part.strip() else None)
-    for value in items(root.get("identifier")):
-        found = _resolved(value, entities)
-        mapped.add("identifiers", identifier(found.get("value") or found.get("@id")))
-    mapped.add("languages", language(root.get("inLanguage")))
-    known = {
-        "@id", "@type", "name", "description", "datePublished", "version", "author", "creator", "publisher", "license",
-        "keywords", "identifier", "inLanguage", "hasPart",
-    }  # fmt: skip
-    mapped.miss_others(root, known)
-    return mapped
+def _without(value: Any, apart: list[Any]) -> Any:
+    """What is told of an event; ids and names of types, which only Indico understands, are put apart."""
+    if isinstance(value, Mapping):
+        apart += [inner for name, inner in value.items() if name in _INDICO_IDS]
+        return {name: _without(inner, apart) for name, inner in value.items() if name not in _INDICO_IDS}
+    return [_without(inner, apart) for inner in value] if isinstance(value, list) else value
 
 
-def _resolved(value: Any, entities: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
-    if isinstance(value, str):
-        return entities.get(value, {"@id": value, "name": value})
-    told = mapping(value)
-    return entities.get(str(told.get("@id")), told)
+def _who(who: Mapping[str, Any]) -> dict[str, Any] | None:
+    first, last = who.get("first_name"), who.get("last_name")
+    parts = [part for part in (text(last), text(first)) if part]
+    name = text(who.get("fullName")) or (made(", ".join(parts), parts) if parts else None)
+    return creator(name, family=last, given=first, affiliations=items(who.get("affiliation")))
 
 
-def _crate_agent(who: Mapping[str, Any], entities: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
-    organisation = "Organization" in items(who.get("@type"))
-    name = who.get("name")
-    if who.get("familyName"):
-        name = f"{who['familyName']}, {who.get('givenName') or ''}"
-    places = [_resolved(place, entities).get("name") for place in items(who.get("affiliation"))]
-    return creator(name, orcid=who.get("@id"), organisation=organisation, affiliations=places)
+def _moment(told: Mapping[str, Any]) -> str:
+    """Time of day and time zone of an event."""
+    parts = [found for name in ("time", "tz") if (found := text(told.get(name)))]
+    return made(" ".join(parts), parts)
 
 
 def sip_json(told: Any) -> Mapped:
     """CERN's `sip.json`: it describes the package; of the record it knows where it came from."""
-    mapped = Mapped("sip.json")
+    mapped = Mapped("sip.json", documents=[Document(told, _SIP_SYSTEM)])
     value = mapping(told)
     ours = mapping(value.get("perdura"))
-    source, recid = text(value.get("source")), value.get("recid")
-    mapped.put("title", text(ours.get("title")) or (f"{source} {recid}" if source and recid else None))
+    source, recid = text(value.get("source")), text(value.get("recid"))
+    mapped.put(
+        "title", text(ours.get("title")) or (made(f"{source} {recid}", source, recid) if source and recid else None)
+    )
     mapped.add("related_identifiers", related(ours.get("url"), "isderivedfrom"))
-    stamp = value.get("sip_creation_timestamp")
-    if isinstance(stamp, int) and 0 < stamp < _LATEST:
-        mapped.put("publication_date", datetime.fromtimestamp(stamp, UTC).date().isoformat())
+    stamp = text(value.get("sip_creation_timestamp")) or ""
+    if stamp.isdecimal() and len(stamp) < 12 and 0 < int(stamp) < _LATEST:
+        mapped.put("publication_date", datetime.fromtimestamp(int(stamp), UTC).date().isoformat())
     else:
-        mapped.miss("sip_creation_timestamp", stamp, "It is no time in seconds.")
-    mapped.miss("usr-meta", value.get("usr-meta"))
+        left(value.get("sip_creation_timestamp"), "It is no time in seconds.")
+    mapped.note("Comment", text(mapping(value.get("usr-meta")).get("comment")))
     return mapped
 
 
 def short_description(metadata: Mapping[str, Any], title: str) -> Mapped:
     """What the registry itself knows of an Archive."""
-    mapped = Mapped("registry")
-    mapped.put("title", title or None)
-    for name in items(metadata.get("creators")):
+    pairs = [pair for pair in items(metadata.get("bag_info")) if isinstance(pair, list | tuple) and len(pair) == 2]
+    bag: dict[str, list[Any]] = {}
+    for label, value in pairs:
+        bag.setdefault(str(label), []).append(value)
+    told = tell({"title": title, **{name: metadata.get(name) for name in _REGISTRY}, "bag-info": bag})
+    passed = [f"bag-info.{label}" for label in bag if label.lower() in _BAGGING]
+    mapped = Mapped("registry", documents=[Document(told, passed)])
+    mapped.put("title", text(told["title"]))
+    for name in items(told["creators"]):
         mapped.add("creators", creator(mapping(name).get("name") or name))
-    mapped.put("description", text(metadata.get("description")))
-    mapped.put("publisher", text(metadata.get("publisher")))
-    mapped.put("publication_date", date(metadata.get("publication_date")))
-    mapped.put("resource_type", resource_type(metadata.get("resource_type")))
-    mapped.put("version", text(metadata.get("version")))
-    mapped.add("identifiers", identifier(metadata.get("doi"), "doi"))
-    for entry in items(metadata.get("licence")):
+    mapped.put("description", text(told["description"]))
+    mapped.put("publisher", text(told["publisher"]))
+    mapped.put("publication_date", date(told["publication_date"]))
+    mapped.put("resource_type", resource_type(told["resource_type"]))
+    mapped.put("version", version(told["version"]))
+    mapped.add("languages", language(told["language"]))
+    mapped.add("identifiers", identifier(told["doi"], "doi"))
+    for entry in items(told["identifier"]):
+        mapped.add("identifiers", identifier(entry))
+    for entry in items(told["licence"]):
         mapped.add("rights", licence(entry))
-    mapped.add("related_identifiers", related(metadata.get("url"), "isderivedfrom"))
-    for pair in items(metadata.get("bag_info")):
-        _bag_info(mapped, pair)
+    mapped.add("related_identifiers", related(told["url"], "isderivedfrom"))
+    for label, values in told["bag-info"].items():
+        for value in values:
+            _bag_info(mapped, label.lower(), text(value))
     return mapped
 
 
-def _bag_info(mapped: Mapped, pair: Any) -> None:
-    match pair:
-        case ["External-Description" | "Internal-Sender-Description", str(value)]:
-            mapped.put("description", text(value))
-        case ["Source-Organization" | "Organization", str(value)]:
-            mapped.put("publisher", text(value))
-        case ["Title", str(value)]:
-            mapped.put("title", text(value))
-        case ["Author" | "Creator", str(value)]:
+def _bag_info(mapped: Mapped, label: str, value: Any) -> None:
+    match label:
+        case "external-description" | "internal-sender-description":
+            mapped.description(value, "other" if "description" in mapped.metadata else "abstract")
+        case "source-organization" | "organization":
+            mapped.publisher(value)
+        case "title":
+            mapped.title(value)
+        case "author" | "creator":
             mapped.add("creators", creator(value))
-        case _:
-            return
+        case "external-identifier" | "internal-sender-identifier":
+            mapped.add("identifiers", identifier(value))

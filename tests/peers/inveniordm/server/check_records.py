@@ -10,6 +10,7 @@ import sys
 import invenio_config.default as common
 import invenio_rdm_records.config as rdm
 import invenio_records_resources.config as resources
+import invenio_vocabularies.config as vocabularies
 from flask import Flask
 from invenio_i18n import InvenioI18N
 from invenio_rdm_records.services.schemas import RDMRecordSchema
@@ -20,7 +21,7 @@ from marshmallow import ValidationError
 def application():
     """A bare application with the modules' default configuration."""
     app = Flask("check")
-    for module in (common, resources, rdm):
+    for module in (common, resources, vocabularies, rdm):
         app.config.update({name: getattr(module, name) for name in dir(module) if name.isupper()})
     InvenioI18N(app)
     InvenioRecordsResources(app)
