@@ -52,7 +52,7 @@ class ArchiveIndex(Base):
     formats: Mapped[list[str]] = mapped_column(ARRAY(Text))
     """Format keys (PRONOM identifiers) of its files."""
     search: Mapped[str] = mapped_column(TSVECTOR)
-    """Words of its title and of every text of its metadata, as punctuation parts them, without accents (`archive_words`).
+    """Words of its title and of every text of its metadata, parted by punctuation, without accents (`archive_words`).
 
     Those of what the access pages show have the weight A.
     """
