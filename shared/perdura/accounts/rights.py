@@ -85,13 +85,13 @@ def trusted_archives(principal: Principal) -> ColumnElement[bool]:
     return or_(exists().where(held, Grant.archive_id == Archive.id), together)
 
 
-def granted_archives(principal: Principal) -> CompoundSelect[tuple[UUID | None]] | None:
+def granted_archives(principal: Principal) -> CompoundSelect[Any] | None:
     """Ids among which are those of the restricted Archives granted to the principal, alone or with a Collection.
 
     Of an Archive that is granted alone, only while it is restricted: of those that somebody made few are. None for a
     stranger. Each way to hold a grant is a part of its own, which an index of its own answers.
     """
-    parts: list[Select[tuple[UUID | None]]] = []
+    parts: list[Select[Any]] = []
     for held in _ways_to_hold(principal):
         parts.append(select(Grant.archive_id).where(held, Grant.restricted))
         parts.append(
