@@ -12,7 +12,7 @@ from sqlalchemy import text
 from perdura.clients.inveniordm.records import Records
 from perdura.errors import Retryable
 from perdura.ids import new_id
-from perdura.outcome import StepState
+from perdura.outcome import Package, StepState
 from perdura.registry import earlier_versions
 from tests.contract.test_inveniordm.fake import TOKENS, Fake
 from tests.contract.test_inveniordm.meanwhile import World, known_world
@@ -164,3 +164,22 @@ def test_an_earlier_version_that_comes_late_does_not_become_the_newest(two: tupl
     with first.target.wire("admin") as wire:
         Records(wire).delete(record, "spam", "not ours")
     assert first.publish().state is StepState.COMPLETED
+
+
+def test_an_aip_that_is_chosen_again_is_put_after_no_later_version(two: tuple[World, World]) -> None:
+    first, second = two
+    chosen = first.archive.packages[0]
+    mistake = preserved(first.store, {"content/wrong.txt": b"wrong"}).packages[0]
+
+    def use(wanted: Package, other: Package) -> None:
+        packages = (replace(other, accepted=False), replace(wanted, accepted=True))
+        first.archive = replace(
+            first.archive, packages=packages, step=replace(first.archive.step, id=new_id(), checkpoint={})
+        )
+
+    for wanted, other in ((chosen, mistake), (mistake, chosen)):
+        use(wanted, other)
+        told(first)
+    record = second.publish().output["destinations"]["library"]["record"]
+    use(chosen, mistake)
+    later_left_alone(first, second, record)
