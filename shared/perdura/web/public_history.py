@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
-from perdura.premis.model import Event, Outcome
+from perdura.premis.model import FAILURE, SUCCESS, WARNING, Event, Outcome
 
 PUBLIC = frozenset(
     {
@@ -49,6 +49,9 @@ PUBLIC = frozenset(
 )
 """Types of events (Library of Congress, eventType) that tell of the keeping; what persons decide is none of them."""
 
+TERMS = frozenset({SUCCESS, FAILURE, WARNING})
+"""Outcomes as they are told; who hands in events may have written anything there, and in their identifiers."""
+
 
 def public(events: Iterable[Event], known: Collection[str]) -> Iterator[Event]:
     """The events that strangers may know, without what is not theirs; `known` are the identifiers they know."""
@@ -57,8 +60,11 @@ def public(events: Iterable[Event], known: Collection[str]) -> Iterator[Event]:
             yield replace(
                 event,
                 details=(),
-                outcomes=tuple(Outcome(outcome.outcome) for outcome in event.outcomes),
+                outcomes=tuple(Outcome(told.outcome if told.outcome in TERMS else "") for told in event.outcomes),
                 agents=tuple(agent for agent in event.agents if agent.type == "software"),
                 objects=tuple(each for each in event.objects if each.value in known),
+                identifier_type="UUID",
+                identifier=None,
+                identifier_attributes=(),
                 attributes=(),
             )
