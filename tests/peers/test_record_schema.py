@@ -132,7 +132,7 @@ def test_whatever_documents_say_becomes_a_record_that_the_schema_accepts() -> No
 
     @given(st.lists(DOCUMENTS, min_size=1, max_size=2))
     @settings(
-        max_examples=150, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+        max_examples=100, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
     )
     def make(documents: list[tuple[str, bytes]]) -> None:
         _, record = completed(documents)
