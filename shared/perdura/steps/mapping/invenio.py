@@ -8,8 +8,6 @@ from perdura.steps.mapping.model import Mapped, items, mapping, text
 from perdura.steps.mapping.report import Document
 from perdura.steps.mapping.told import left, made
 from perdura.steps.mapping.values import (
-    DESCRIPTION_TYPES,
-    TITLE_TYPES,
     contributor,
     creator,
     date,
@@ -25,6 +23,7 @@ from perdura.steps.mapping.values import (
     subject,
     version,
 )
+from perdura.steps.mapping.vocabularies import DESCRIPTION_TYPES, TITLE_TYPES
 
 _RDM_SYSTEM = (
     "access", "created", "deletion_status", "expanded", "files", "id", "is_draft", "is_published", "links",

@@ -9,169 +9,8 @@ from urllib.parse import unquote
 
 from perdura.steps.mapping.model import mapping, plain, text
 from perdura.steps.mapping.told import cut, joined, left, made
+from perdura.steps.mapping.vocabularies import CALLED, DATE_TYPES, LANGUAGES, NEARLY, RELATIONS, RESOURCE_TYPES, ROLES
 
-RESOURCE_TYPES = frozenset(
-    [
-        "publication",
-        "publication-annotationcollection",
-        "publication-book",
-        "publication-section",
-        "publication-conferencepaper",
-        "publication-conferenceproceeding",
-        "publication-datamanagementplan",
-        "publication-journal",
-        "publication-article",
-        "publication-patent",
-        "publication-peerreview",
-        "publication-preprint",
-        "publication-deliverable",
-        "publication-milestone",
-        "publication-proposal",
-        "publication-report",
-        "publication-softwaredocumentation",
-        "publication-taxonomictreatment",
-        "publication-technicalnote",
-        "publication-workingpaper",
-        "publication-datapaper",
-        "publication-dissertation",
-        "publication-standard",
-        "publication-studyregistration",
-        "publication-other",
-        "poster",
-        "presentation",
-        "event",
-        "dataset",
-        "image",
-        "image-figure",
-        "image-plot",
-        "image-drawing",
-        "image-diagram",
-        "image-photo",
-        "image-other",
-        "model",
-        "video",
-        "audio",
-        "software",
-        "software-computationalnotebook",
-        "lesson",
-        "other",
-        "physicalobject",
-        "workflow",
-        "project",
-        "instrument",
-    ]
-)
-_TYPES = {
-    "article": "publication-article", "book": "publication-book", "preprint": "publication-preprint",
-    "thesis": "publication-dissertation", "dissertation": "publication-dissertation", "report": "publication-report",
-    "conferencepaper": "publication-conferencepaper", "journalarticle": "publication-article",
-    "text": "publication", "audiovisual": "video", "movingimage": "video", "movie": "video", "sound": "audio",
-    "stillimage": "image", "photo": "image-photo", "photolab": "image-photo", "picture": "image-photo",
-    "computationalnotebook": "software-computationalnotebook", "slides": "presentation", "talk": "presentation",
-    "collection": "dataset", "supplementaries": "dataset", "environment": "software", "conference": "event",
-    "lecture": "event", "meeting": "event", "datapaper": "publication-datapaper", "standard": "publication-standard",
-    "peerreview": "publication-peerreview", "journal": "publication-journal", "bookchapter": "publication-section",
-    "conferenceproceeding": "publication-conferenceproceeding", "outputmanagementplan":
-    "publication-datamanagementplan", "interactiveresource": "other", "service": "other", "articles & preprints":
-    "publication-preprint", "videoslhc": "video", "videos": "video", "cern-video": "video",
-}  # fmt: skip
-_NEARLY = frozenset(
-    [
-        "collection", "conference", "environment", "interactiveresource", "lecture", "meeting", "photolab", "picture",
-        "service", "supplementaries", "videoslhc",
-    ]
-)  # fmt: skip
-"""Those of `_TYPES` that tell more than the type which they become."""
-RELATIONS = frozenset(
-    [
-        "iscitedby",
-        "cites",
-        "issupplementto",
-        "issupplementedby",
-        "iscontinuedby",
-        "continues",
-        "isdescribedby",
-        "describes",
-        "hasmetadata",
-        "ismetadatafor",
-        "hasversion",
-        "isversionof",
-        "isnewversionof",
-        "ispreviousversionof",
-        "ispartof",
-        "haspart",
-        "ispublishedin",
-        "isreferencedby",
-        "references",
-        "isdocumentedby",
-        "documents",
-        "iscompiledby",
-        "compiles",
-        "isvariantformof",
-        "isoriginalformof",
-        "isidenticalto",
-        "isreviewedby",
-        "reviews",
-        "isderivedfrom",
-        "issourceof",
-        "isrequiredby",
-        "requires",
-        "isobsoletedby",
-        "obsoletes",
-    ]
-)
-ROLES = frozenset(
-    [
-        "contactperson",
-        "datacollector",
-        "datacurator",
-        "datamanager",
-        "distributor",
-        "editor",
-        "hostinginstitution",
-        "producer",
-        "projectleader",
-        "projectmanager",
-        "projectmember",
-        "registrationagency",
-        "registrationauthority",
-        "relatedperson",
-        "researcher",
-        "researchgroup",
-        "rightsholder",
-        "sponsor",
-        "supervisor",
-        "workpackageleader",
-        "other",
-    ]
-)
-DATE_TYPES = frozenset(
-    [
-        "accepted",
-        "available",
-        "collected",
-        "copyrighted",
-        "created",
-        "issued",
-        "other",
-        "submitted",
-        "updated",
-        "valid",
-        "withdrawn",
-    ]
-)
-TITLE_TYPES = frozenset(["alternative-title", "subtitle", "translated-title", "other"])
-DESCRIPTION_TYPES = frozenset(
-    ["abstract", "methods", "series-information", "table-of-contents", "technical-info", "other"]
-)
-_LANGUAGES = {
-    "en": "eng", "fr": "fra", "de": "deu", "it": "ita", "es": "spa", "pt": "por", "nl": "nld", "sv": "swe", "no": "nor",
-    "nb": "nob", "da": "dan", "fi": "fin", "pl": "pol", "cs": "ces", "sk": "slk", "sl": "slv", "hu": "hun", "ro": "ron",
-    "bg": "bul", "el": "ell", "ru": "rus", "uk": "ukr", "tr": "tur", "ar": "ara", "he": "heb", "hi": "hin",
-    "ja": "jpn", "ko": "kor", "zh": "zho", "ca": "cat", "eu": "eus", "ga": "gle", "lt": "lit", "lv": "lav",
-    "et": "est", "hr": "hrv", "sr": "srp", "fre": "fra", "ger": "deu", "dut": "nld", "cze": "ces", "gre": "ell",
-    "chi": "zho", "rum": "ron", "slo": "slk", "baq": "eus", "english": "eng", "french": "fra", "german": "deu",
-}  # fmt: skip
 _DATE = re.compile(r"(\d{4})(?:[-/](\d{1,2})(?:[-/](\d{1,2}))?)?(?P<more>[T ].*)?")
 _DAY_MONTH = re.compile(r"(\d{1,2})\s+([A-Za-z]{3})[a-z]*\.?\s+(\d{4})")
 _ANY_YEAR = re.compile(r"(?<!\d)(?:1[5-9]|20)\d\d(?!\d)")
@@ -435,7 +274,7 @@ def language(value: Any) -> dict[str, str] | None:
     """A language by its code of three letters."""
     told = (text(value) or "").lower()
     code, _, region = told.replace("_", "-").partition("-")
-    known = _LANGUAGES.get(code, code)
+    known = LANGUAGES.get(code, code)
     if re.fullmatch(r"[a-z]{3}", known) is None:
         left(value, "It is no code of a language.")
         return None
@@ -458,7 +297,7 @@ def resource_type(*values: Any) -> dict[str, str] | None:
             left(value, "No such resource type is known everywhere.")
             continue
         found = found or known
-        nearly = re.sub(r"[\s_]", "", value).lower() in _NEARLY
+        nearly = re.sub(r"[\s_]", "", value).lower() in NEARLY
         if (found == known or found.startswith(f"{known}-")) and not nearly:
             said.append(value)
         else:
@@ -471,8 +310,8 @@ def _type(value: str) -> str | None:
     for name in (word, re.sub(r"[\s_]", "", word), word.replace("/", "-")):
         if name in RESOURCE_TYPES:
             return name
-        if name in _TYPES:
-            return _TYPES[name]
+        if name in CALLED:
+            return CALLED[name]
     return None
 
 
