@@ -42,7 +42,7 @@ class Mapped:
         elif self.metadata[name] == value:
             joined(self.metadata[name], value)
         else:
-            self._compare(name, value, otherwise)
+            _compare(self._said(name), value, otherwise)
 
     def add(self, name: str, value: Any) -> None:
         """Append to a list field what is not in it yet."""
@@ -52,7 +52,7 @@ class Mapped:
         if value in values:
             joined(values[values.index(value)], value)
         elif name == "identifiers" and any(value["identifier"] == kept["identifier"] for kept in values):
-            self._compare(name, value, "The record has this identifier with another scheme.")
+            _compare(self._said(name), value, "The record has this identifier with another scheme.")
         else:
             values.append(value)
 
@@ -112,36 +112,23 @@ class Mapped:
         for name, value in other.metadata.items():
             if name not in self.metadata:
                 self.metadata[name] = value
-            elif name in _UNITED and isinstance(value, list):
-                for entry in value:
-                    if entry in self.metadata[name] or not self._compare(name, entry, ""):
-                        self.add(name, entry)
-            else:
-                for entry in value if isinstance(value, list) else [value]:
-                    self._compare(name, entry, otherwise)
+                continue
+            said = self._said(name)
+            for entry in value if isinstance(value, list) else [value]:
+                if name not in _UNITED:
+                    _compare(said, entry, otherwise)
+                elif entry in self.metadata[name] or not _compare(said, entry, ""):
+                    self.add(name, entry)
         self.documents += other.documents
 
     def report(self, record: Any) -> list[Unmapped]:
         """What the documents say, and a record that was made of these metadata does not."""
         return [*self.unread, *report(self.documents, record)]
 
-    def _compare(self, name: str, value: Any, otherwise: str) -> bool:
-        """Let the texts of the field say what equal ones of `value` say; False when some are said by none."""
-        said = dict(self._said(name))
-        found = {id(text): said.get(plain(text)) for text in texts_in(value)}
-        unsaid = {id(source) for text in texts_in(value) if found[id(text)] is None for source in sources_of(text)}
-        for text in texts_in(value):
-            match = found[id(text)]
-            if match is None and otherwise:
-                left(text, otherwise)
-            elif match is not None:
-                match.sources = (
-                    *(match.sources or (match,)),
-                    *(source for source in sources_of(text) if id(source) not in unsaid),
-                )
-        return not unsaid
+    def _said(self, name: str) -> dict[str, Text]:
+        return dict(self._sayings(name))
 
-    def _said(self, name: str) -> Iterator[tuple[str, Text]]:
+    def _sayings(self, name: str) -> Iterator[tuple[str, Text]]:
         """The texts of a field and those like it, by what they say; dates also by less exact ones."""
         kind = _ALIKE.get(name, name)
         for field_name, value in self.metadata.items():
@@ -157,6 +144,22 @@ class Mapped:
                     yield plain(text), text
                     if kind == "publication_date":
                         yield from ((plain(text[:size]), text) for size in (4, 7))
+
+
+def _compare(said: Mapping[str, Text], value: Any, otherwise: str) -> bool:
+    """Let the texts of a field (`said`) say what equal ones of `value` say; False when some are said by none."""
+    found = {id(text): said.get(plain(text)) for text in texts_in(value)}
+    unsaid = {id(source) for text in texts_in(value) if found[id(text)] is None for source in sources_of(text)}
+    for text in texts_in(value):
+        match = found[id(text)]
+        if match is None and otherwise:
+            left(text, otherwise)
+        elif match is not None:
+            match.sources = (
+                *(match.sources or (match,)),
+                *(source for source in sources_of(text) if id(source) not in unsaid),
+            )
+    return not unsaid
 
 
 def plain(value: str) -> str:
