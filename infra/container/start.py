@@ -40,24 +40,26 @@ def serve() -> None:
 def once() -> int:
     """Hand the event that a JobSink mounted to the function; its answer decides the exit code.
 
-    Logs, traces and errors go where those of a Service go. What is left of them is sent when the process exits.
+    It is observed as a served function is, and tells what it has to tell before it ends.
     """
     from application import create, credential
     from werkzeug.test import Client
 
-    from perdura.runtime import logs, observation
-    from perdura.settings import settings
+    from perdura.runtime import observation
 
-    function = os.environ["FUNCTION"]
-    logs.configure(function, os.environ.get("LOG_LEVEL", "warning"))
-    observation.begin(function, settings())
-    event = Path(os.environ["K_EVENT_PATH"]).read_bytes()
     shown = {"Authorization": credential()}
-    response = Client(create()).post("/", data=event, content_type="application/cloudevents+json", headers=shown)
-    if 200 <= response.status_code < 300:
+    event = Path(os.environ["K_EVENT_PATH"]).read_bytes()
+    observation.observe()
+    try:
+        client = Client(create())
+        with client.post("/", data=event, content_type="application/cloudevents+json", headers=shown) as response:
+            status = response.status_code
+        logging.getLogger("perdura.job").info("the function answered %d", status)
+    finally:
+        observation.end()
+    if 200 <= status < 300:
         return 0
-    logging.getLogger("perdura.container").error("the function answered %d", response.status_code)
-    return TRY_AGAIN if response.status_code in (404, 408, 409, 429) or response.status_code >= 500 else 1
+    return TRY_AGAIN if status in (404, 408, 409, 429) or status >= 500 else 1
 
 
 def migrate() -> int:

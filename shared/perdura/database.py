@@ -1,18 +1,21 @@
 """The database: one engine per process, and one beside it for statements that stand alone.
 
 PostgreSQL 15 or later through pg8000; no extension is needed (embedded-services.md 1.3). Times come in UTC, whatever
-the zone of the server.
+the zone of the server. No error that it raises holds a value: neither the bound ones nor those that PostgreSQL quotes.
 """
 
 from __future__ import annotations
 
+import logging
 import socket
 import time
 from functools import cache
 from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from sqlalchemy import Row, create_engine, event
+from pg8000.core import ERROR_RESPONSE
+from pg8000.exceptions import DatabaseError
+from sqlalchemy import URL, Row, create_engine, event
 from sqlalchemy.engine import Engine
 from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import (
@@ -29,8 +32,18 @@ from sqlalchemy.pool import NullPool
 from perdura.prepared import IDLE, execute
 from perdura.settings import Settings
 
+_log = logging.getLogger(__name__)
+
 AnyRow: TypeAlias = Row[*tuple[Any, ...]]
 """A row of any columns, read by name; the statement that made it is in the same module."""
+
+KEEPALIVES = {"idle": 30, "interval": 10, "count": 3}
+"""Seconds of silence after which either side asks whether the other is still there, seconds between, how many times."""
+
+_OPTIONS = {"idle": "IDLE", "interval": "INTVL", "count": "CNT"}
+
+_SAYS_WHERE = frozenset("SVCMstcdnFLR")
+"""Fields of PostgreSQL's error messages that name no value: the detail, the hint and the context do."""
 
 _alone: WeakKeyDictionary[Engine, Engine] = WeakKeyDictionary()
 
@@ -78,7 +91,7 @@ def engine(settings: Settings) -> Engine:
 
 @cache
 def _engine(url: str, pool_size: int, timeout: float) -> Engine:
-    made = create_engine(
+    made = connecting(
         url,
         pool_size=pool_size,
         max_overflow=0,
@@ -88,9 +101,57 @@ def _engine(url: str, pool_size: int, timeout: float) -> Engine:
         hide_parameters=True,  # errors are logged, and values are secrets or of restricted Archives
         connect_args=_connect_args(timeout),
     )
-    event.listen(made, "connect", send_at_once)
     event.listen(made, "handle_error", leave_half_said)
     return made
+
+
+def connecting(url: str | URL, **options: Any) -> Engine:
+    """An engine of its own with SQLAlchemy's `options`, whose connections are told of by no value and end when the
+    other side is gone. Every engine is made here.
+    """
+    made = create_engine(url, hide_parameters=True, **options)
+    event.listen(made, "connect", _connected)
+    return made
+
+
+def _connected(connection: Any, _record: Any) -> None:
+    hide_values(connection)
+    send_at_once(connection)
+    notice_loss(connection)
+
+
+def hide_values(connection: Any) -> None:
+    """Keep of what PostgreSQL says of an error only what names no value: it quotes rows and keys in the detail."""
+    tell = connection.message_types[ERROR_RESPONSE]
+
+    def told(data: Any, context: Any) -> None:
+        tell(data, context)
+        said = context.error.args[0]
+        kept = {field: text for field, text in said.items() if field in _SAYS_WHERE}
+        if said.get("C", "").startswith("22"):
+            kept["M"] = said.get("M", "").partition(":")[0].partition('"')[0].rstrip()
+        context.error.args = (kept,)
+
+    connection.message_types[ERROR_RESPONSE] = told
+
+
+def notice_loss(connection: Any) -> None:
+    """Have both sides find out within a minute that the other is gone without a farewell, as when a node dies.
+
+    Otherwise the server holds what the lost one held, its claims above all (ADR 1), for more than two hours. Through a
+    pooler the server's side is the pooler's, which has to do the same by itself (`infra/knative/components/pgbouncer`).
+    """
+    if connection._usock.family == socket.AF_UNIX:
+        return
+    for name, value in KEEPALIVES.items():
+        option = getattr(socket, f"TCP_KEEP{_OPTIONS[name]}", None)
+        if option is not None:
+            connection._usock.setsockopt(socket.IPPROTO_TCP, option, value)
+    wanted = ", ".join(f"set_config('tcp_keepalives_{name}', '{value}', false)" for name, value in KEEPALIVES.items())
+    try:
+        connection.execute_simple(f"SELECT {wanted}")
+    except DatabaseError as error:
+        _log.info("the server keeps its keepalives: %s", error.args[0].get("C"))
 
 
 def migrating(settings: Settings, lock_seconds: float) -> Engine:
@@ -99,7 +160,7 @@ def migrating(settings: Settings, lock_seconds: float) -> Engine:
     It keeps no connections; the caller disposes of it.
     """
     url = settings.database_owner_url or settings.database_url
-    made = create_engine(
+    made = connecting(
         url.get_secret_value(),
         poolclass=NullPool,
         hide_parameters=True,
@@ -113,7 +174,6 @@ def migrating(settings: Settings, lock_seconds: float) -> Engine:
         cursor.close()
         connection.commit()
 
-    event.listen(made, "connect", send_at_once)
     event.listen(made, "connect", limit)
     return made
 
@@ -127,7 +187,7 @@ def leave_half_said(context: ExceptionContext) -> None:
         context.is_disconnect, context.invalidate_pool_on_disconnect = True, False
 
 
-def send_at_once(connection: Any, _record: Any = None) -> None:
+def send_at_once(connection: Any) -> None:
     """Let the socket of a new connection send the rest of a long statement at once.
 
     Otherwise whatever exceeds the driver's buffer of 8 KiB waits 40 ms for the server to acknowledge the beginning.
@@ -145,7 +205,7 @@ def standing_alone(beside: Engine, settings: Settings) -> Engine:
     known = _alone.get(beside)
     if known is not None:
         return known
-    made = create_engine(
+    made = connecting(
         beside.url,
         isolation_level="AUTOCOMMIT",
         pool_size=settings.database_pool_size,
@@ -156,7 +216,6 @@ def standing_alone(beside: Engine, settings: Settings) -> Engine:
         hide_parameters=True,
         connect_args=_connect_args(settings.database_statement_timeout),
     )
-    event.listen(made, "connect", send_at_once)
     event.listen(made, "handle_error", leave_half_said)
     event.listen(made, "do_execute", execute)
     event.listen(made, "checkin", _left)

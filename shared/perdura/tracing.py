@@ -18,6 +18,7 @@ from perdura.errors import Broken
 
 _NOTHING: AbstractContextManager[None] = nullcontext()
 _tracer: Any = None
+_provider: Any = None
 
 
 class Kind(StrEnum):
@@ -35,7 +36,7 @@ def begin(service: str, endpoint: str, ratio: float = 1.0, exporter: Any = None)
     `ratio` is the share of new traces that are kept; a trace that came with a decision keeps it. `exporter` replaces
     the one of the endpoint, and gets each span at once. Raises Broken where the libraries are not installed.
     """
-    global _tracer
+    global _tracer, _provider
     try:
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.trace import TracerProvider
@@ -51,13 +52,15 @@ def begin(service: str, endpoint: str, ratio: float = 1.0, exporter: Any = None)
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
         provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, timeout=5)))
-    _tracer = provider.get_tracer("perdura")
+    _tracer, _provider = provider.get_tracer("perdura"), provider
 
 
 def end() -> None:
-    """Trace no longer."""
-    global _tracer
-    _tracer = None
+    """Trace no longer; what was traced and not sent yet is sent first."""
+    global _tracer, _provider
+    if _provider is not None:
+        _provider.shutdown()
+    _tracer = _provider = None
 
 
 def enabled() -> bool:

@@ -10,10 +10,11 @@ from pathlib import Path
 from uuid import UUID
 
 import click
-from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy import Engine, make_url
 from sqlalchemy.pool import NullPool
 
 from perdura.commands.stack_settings import stack_settings
+from perdura.database import connecting
 from perdura.errors import Broken
 from perdura.premis.checkpoint import Verifier
 from perdura.settings import Settings
@@ -144,7 +145,7 @@ def _tell(line: str) -> None:
 
 
 def _engine(settings: Settings) -> Engine:
-    return create_engine(_owner(settings), poolclass=NullPool)
+    return connecting(_owner(settings), poolclass=NullPool)
 
 
 def _owner(settings: Settings) -> str:

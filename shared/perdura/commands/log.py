@@ -11,12 +11,12 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import click
-from sqlalchemy import create_engine
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from perdura.clients.http import HttpClient, Limits
 from perdura.clients.reach import Reach
+from perdura.database import connecting
 from perdura.errors import PerduraError, Rejected, UpstreamUnavailable
 from perdura.packages.mets_read import MetsAgent, MetsEvent, read_mets
 from perdura.premis import agents, whole
@@ -41,7 +41,7 @@ def import_files(url: str, files: tuple[Path, ...], zone: str, objects: tuple[st
     What is in the log already is not recorded again.
     """
     also = [Identifier("local", value) for value in objects]
-    engine = create_engine(url)
+    engine = connecting(url)
     done = Imported()
     try:
         for path in files:
@@ -80,7 +80,7 @@ def crawl(
     Doing it again records what is new; with --note it carries on where it stopped.
     """
     host = urlsplit(service).hostname or ""
-    engine = create_engine(url)
+    engine = connecting(url)
     reach = Reach(frozenset({host}), allow_loopback=private, allow_private=private)
     try:
         with HttpClient(reach, user_agent="perdura", limits=Limits(body_bytes=_PAGE)) as client:

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import click
-from sqlalchemy import create_engine
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from perdura.database import connecting
 from perdura.errors import PerduraError
 from perdura.premis import bundle, seal
 from perdura.premis.checkpoint import Verifier
@@ -93,7 +93,7 @@ def _show(report: Report, as_json: bool) -> None:
 
 
 def _engine(url: str) -> Engine:
-    return create_engine(url, poolclass=NullPool)
+    return connecting(url, poolclass=NullPool)
 
 
 def _local_url(context: click.Context) -> str:

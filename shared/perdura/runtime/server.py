@@ -39,27 +39,9 @@ def post_worker_init(worker: Any) -> None:
     A thread that the database or a client has answered waits for the one that computes: 5 ms unless told otherwise.
     """
     sys.setswitchinterval(0.0005)
-    from perdura.runtime.logs import configure
-
-    configure(os.environ.get("FUNCTION", "perdura"), loglevel)
     from perdura.runtime import observation
-    from perdura.settings import settings
 
-    observation.begin(os.environ.get("FUNCTION", "perdura"), settings())
-    if metrics_port := os.environ.get("METRICS_PORT"):
-        _expose_metrics(int(metrics_port))
+    observation.observe()
     gc.collect()
     gc.freeze()  # what was imported stays: looking for garbage among it takes a tenth of the time of many an answer
     worker.log.debug("worker ready")
-
-
-def _expose_metrics(port: int) -> None:
-    from perdura.runtime import metrics, queues
-    from perdura.runtime.environment import environment
-
-    watches_queues = os.environ.get("FUNCTION") == "relay"
-    metrics.serve(
-        os.environ.get("HOST", "0.0.0.0"),  # noqa: S104 - a container's contract
-        port,
-        (lambda: queues.gauges(environment())) if watches_queues else None,
-    )

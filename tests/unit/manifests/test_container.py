@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from perdura.local.manifests_kustomize import read_documents, render
-from perdura.runtime import logs, observation
+from perdura.runtime import observation
 from perdura.settings import Settings
 from tests.shared_data import reference_data
 
@@ -133,17 +133,17 @@ def test_a_job_ends_as_its_function_answers(
         start_response(f"{status} x", [])
         return []
 
+    observed: list[str] = []
+    monkeypatch.setattr(observation, "observe", lambda: observed.append("begun"))
+    monkeypatch.setattr(observation, "end", lambda: observed.append("told"))
     event = tmp_path / "event"
     event.write_text('{"specversion":"1.0"}')
     monkeypatch.setenv("K_EVENT_PATH", str(event))
     monkeypatch.setenv("FUNCTION", "preserve")
     monkeypatch.setattr(sys.modules["application"], "create", lambda: application)
-    observed: list[str] = []
-    monkeypatch.setattr(logs, "configure", lambda function, _: observed.append(function))
-    monkeypatch.setattr(observation, "begin", lambda function, _: observed.append(function))
     assert start.once() == code
-    assert observed == ["preserve", "preserve"]
     assert seen == [("application/cloudevents+json", b'{"specversion":"1.0"}')]
+    assert observed == ["begun", "told"]
 
 
 def test_on_openfaas_no_function_serves_events_to_everybody(

@@ -20,3 +20,11 @@ def test_functions_keep_nothing_in_a_session_of_the_database() -> None:
         for match in OF_A_SESSION.finditer(file.read_text("utf-8"))
     ]
     assert found == []
+
+
+def test_every_engine_is_made_where_values_are_hidden_and_losses_noticed() -> None:
+    functions = PACKAGE.parents[1] / "functions"
+    files = [*PACKAGE.rglob("*.py"), *functions.rglob("*.py")]
+    made = [file.relative_to(PACKAGE.parents[1]) for file in files if "create_engine" in file.read_text("utf-8")]
+    assert [str(file) for file in made] == ["shared/perdura/database.py"]
+    assert (PACKAGE / "database.py").read_text("utf-8").count("create_engine(") == 1

@@ -18,6 +18,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pg8000.native
 
+from perdura.database import notice_loss
 from perdura.errors import DatabaseUnavailable
 from perdura.local.broker.envelope import dump, load
 from perdura.local.broker.journal import Entry, Stage
@@ -252,6 +253,7 @@ class PostgresJournal:
         except (OSError, pg8000.native.Error) as error:
             raise DatabaseUnavailable(f"the broker's journal: {_short(error)}") from error
         try:
+            notice_loss(connection)
             if self._owner == _NOBODY:
                 if not connection.run(_THERE)[0][0]:
                     _make(connection)
