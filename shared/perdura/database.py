@@ -98,7 +98,6 @@ def _engine(url: str, pool_size: int, timeout: float) -> Engine:
         pool_timeout=10,
         pool_pre_ping=True,
         pool_recycle=1800,
-        hide_parameters=True,  # errors are logged, and values are secrets or of restricted Archives
         connect_args=_connect_args(timeout),
     )
     event.listen(made, "handle_error", leave_half_said)
@@ -163,7 +162,6 @@ def migrating(settings: Settings, lock_seconds: float) -> Engine:
     made = connecting(
         url.get_secret_value(),
         poolclass=NullPool,
-        hide_parameters=True,
         connect_args={"timeout": None, "application_name": "perdura-migration"},
     )
 
@@ -213,7 +211,6 @@ def standing_alone(beside: Engine, settings: Settings) -> Engine:
         pool_timeout=10,
         pool_recycle=1800,
         pool_use_lifo=True,
-        hide_parameters=True,
         connect_args=_connect_args(settings.database_statement_timeout),
     )
     event.listen(made, "handle_error", leave_half_said)

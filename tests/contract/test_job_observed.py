@@ -27,6 +27,7 @@ RUN = """
 import importlib.util, sys, types
 import functions_framework
 application = types.ModuleType("application")
+application.credential = lambda: ""
 application.create = lambda: functions_framework.create_app("handle", sys.argv[2], "http")
 sys.modules["application"] = application
 spec = importlib.util.spec_from_file_location("start", sys.argv[1])
