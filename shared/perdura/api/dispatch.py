@@ -15,6 +15,7 @@ from perdura.api import auditing, idempotency, limits, naming, sessions
 from perdura.api.addresses import address_of
 from perdura.api.authentication import STRANGER, Caller, caller_of, check_permission, check_session
 from perdura.api.conditions import check_match
+from perdura.api.file_paths import CONVERTERS
 from perdura.api.operations import Call, Operation
 from perdura.api.problems import Problem, method_not_allowed, not_found, problem_of
 from perdura.api.reading import JSON, body_of, query_of, raw_body
@@ -28,6 +29,7 @@ def _routes() -> Map:
         [Rule(operation.rule, methods=[operation.method], endpoint=operation) for operation in OPERATIONS],
         strict_slashes=False,
         merge_slashes=False,
+        converters=CONVERTERS,
     )
 
 

@@ -13,6 +13,7 @@ from flask import Request, Response
 from werkzeug.exceptions import MethodNotAllowed, NotFound
 from werkzeug.routing import Map, Rule
 
+from perdura.api.file_paths import CONVERTERS
 from perdura.api.headers import secure
 from perdura.api.problems import Problem, method_not_allowed, not_found, problem_of, respond_with
 from perdura.api.services import Services
@@ -53,6 +54,7 @@ def routes() -> Map:
         ],
         strict_slashes=False,
         merge_slashes=False,
+        converters=CONVERTERS,
     )
 
 

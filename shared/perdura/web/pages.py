@@ -15,6 +15,7 @@ from perdura.accounts.principals import ANONYMOUS, Permission
 from perdura.api import auditing, limits, naming, sessions
 from perdura.api.addresses import address_of
 from perdura.api.authentication import STRANGER, Caller, caller_of
+from perdura.api.file_paths import CONVERTERS
 from perdura.api.problems import Problem, method_not_allowed, not_found
 from perdura.api.services import Services
 from perdura.errors import PerduraError
@@ -140,6 +141,7 @@ def routes() -> Map:
         ],
         strict_slashes=False,
         merge_slashes=False,
+        converters=CONVERTERS,
     )
 
 

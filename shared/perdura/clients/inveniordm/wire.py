@@ -74,13 +74,13 @@ class RdmGone(RdmRefused):
 
 
 class RdmUnavailable(UpstreamUnavailable):
-    """InvenioRDM turned the request away for now (429, 502, 503, 504): it was not carried out."""
+    """InvenioRDM turned the request away for now (429, 503; 408, 502, 504 to one that changes nothing)."""
 
     code = "access-system-unavailable"
 
 
 class RdmUnknown(Retryable):
-    """The answer is lost, or a 500: the request may have been carried out. Each one counts as a try that failed."""
+    """The answer is lost, or a proxy's or a 500: the request may have been carried out. Each counts as a failed try."""
 
     code = "access-system-outcome-unknown"
 
@@ -173,10 +173,12 @@ class Wire:
                 raise RdmChanged(words, status)
             case 413:
                 raise RdmTooLarge(words, status)
-            case 408 | 429 | 502 | 503 | 504:
-                wait = retry_after(answer.headers) if status in (429, 503) else None
-                raise RdmUnavailable(words, retry_after=wait)
-            case _ if status >= 500:
+            case 408 | 502 | 504 if what.startswith(("GET ", "HEAD ")):
+                raise RdmUnavailable(words)
+            case 429 | 503:
+                raise RdmUnavailable(words, retry_after=retry_after(answer.headers))
+            case _ if status == 408 or status >= 500:
+                # A proxy that answers so has given up on a server that may go on.
                 raise RdmUnknown(words, retry_after=SETTLING)
             case _:
                 raise RdmRefused(words, status)
