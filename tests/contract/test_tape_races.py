@@ -132,7 +132,7 @@ def test_a_worker_that_dies_while_it_submits_leaves_one_job(
 
     with monkeypatch.context() as patch:
         if moment == "accepted":
-            patch.setattr("perdura.runtime.polling.close", dies)
+            patch.setattr("perdura.runtime.closing.Closing.close", dies)
         else:
             patch.setattr(*place[moment], dies)
         with pytest.raises(KeyboardInterrupt):

@@ -102,8 +102,8 @@ def outcome_lines(archive: dict[str, Any], steps: list[dict[str, Any]]) -> list[
     for step in latest.values():
         if step["error"]:
             lines.append(f"  {step['name']}: {step['error']['message']} [{step['error']['code']}]")
-        if "duplicate_of" in (step["output"] or {}):
-            lines.append(f"  {step['name']}: the Archive with the same content is {step['output']['duplicate_of']}")
+        if same := (step.get("output") or {}).get("duplicate_of"):
+            lines.append(f"  {step['name']}: the Archive with the same content is {same}")
         told = step["error"]["message"] if step["error"] else None
         findings = [finding for finding in step["findings"] if finding["message"] != told]
         lines += [f"  {step['name']}: {finding_line(finding)}" for finding in findings]

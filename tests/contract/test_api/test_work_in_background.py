@@ -271,7 +271,7 @@ def test_an_event_that_names_a_hidden_archive_is_not_among_those_of_another(
     ):
         assert told.status_code == 200
         assert str(hidden) not in told.text.lower()
-        assert "last" in told.text
+        assert str(shown) in told.text.lower()
 
 
 def test_the_loss_of_a_container_names_no_archive_to_another() -> None:

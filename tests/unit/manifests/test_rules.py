@@ -210,11 +210,13 @@ def test_pods_of_every_kind_are_looked_at(document: dict[str, Any], path: str, v
 
 
 def test_a_stack_of_openfaas_is_checked_by_its_own_rules() -> None:
-    function = {"image": f"registry.example.org/fn{DIGEST}", "skip_build": True, "readonly_root_filesystem": True}
+    function = {"image": f"registry.example.org/fn{DIGEST}", "skip_build": True, "readonly_root_filesystem": True,
+                "secrets": ["perdura-events-token"]}  # fmt: skip
     stack = {"provider": {"name": "openfaas"}, "functions": {"fn": function}}
     [checked] = check([stack], read_schemas(reference_data("crds")))
     assert (checked.kind, checked.name, checked.findings) == ("Stack", "openfaas", ())
     assert findings(changed(stack, "functions.fn.image", "fn:latest")) == {"functions.fn.image"}
+    assert findings(changed(stack, "functions.fn.secrets", [])) == {"functions.fn.secrets"}
     [checked] = check([changed(stack, "functions.fn.imag", "x")], read_schemas(reference_data("crds")))
     assert checked.rejected
 
