@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,8 +53,9 @@ def published(target: Target, payload: dict[str, bytes], access: Path) -> Outcom
     submission = deposit(store, zipped(bag(payload)))
     made = preserve.run(submission, ports(store))
     assert made.state is StepState.COMPLETED, made.message
+    packages = tuple(replace(each, id=new_id()) for each in made.packages)
     step = StepView(new_id(), "publish", 1, created_at=AT)
-    archive = ArchiveView(new_id(), step, title="A deposit", packages=tuple(made.packages), created_at=AT)
+    archive = ArchiveView(new_id(), step, title="A deposit", packages=packages, created_at=AT)
     return publish.run(archive, ports_for(store, access, None, step.id), lambda destination: target.wire())
 
 
