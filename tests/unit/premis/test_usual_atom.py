@@ -145,6 +145,7 @@ def test_a_feed_that_is_broken_anywhere_comes_to_what_its_tree_does(at: int, gon
         (f'<?xml version="1.0" encoding="UTF-8"?>\n<feed xmlns="{ATOM}">', "</feed>"),
         (f'<?xml version="1.0" encoding="latin-1"?>\n<feed xmlns="{ATOM}">', "</feed>"),
         ("<feed>", "</feed>"),
+        (f'\v<feed xmlns="{ATOM}">', "</feed>"),
         (f'<feed xmlns="{ATOM}" xmlns:x="urn:x">', "</feed>"),
         (f'<feed xmlns="{ATOM}" xml:lang="en">', "</feed>"),
         (f'<premis xmlns="{V3}">', "</premis>"),

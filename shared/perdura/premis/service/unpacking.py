@@ -14,6 +14,7 @@ from perdura.premis.json_form import BadJson
 from perdura.premis.service.call import shown
 from perdura.premis.xml import NotXml, refuse_doctype
 from perdura.premis.xml.names import ATOM, NAMESPACES
+from perdura.premis.xml.parse import BLANK
 from perdura.premis.xml.usual_atom import UsualEvent, UsualFeed
 
 PIECE = 2**17
@@ -42,10 +43,10 @@ class Readable(Protocol):
 
 def root_name(head: bytes) -> bytes:
     """The name without prefix of the element that a document begins with; empty when none is seen in its head."""
-    rest = head.lstrip(b"\xef\xbb\xbf \t\r\n")
+    rest = head.lstrip(codecs.BOM_UTF8 + BLANK)
     while rest.startswith((b"<?", b"<!--")):
         _, found, rest = rest.partition(b"?>" if rest.startswith(b"<?") else b"-->")
-        rest = rest.lstrip()
+        rest = rest.lstrip(BLANK)
         if not found:
             return b""
     words = rest[1:].split(maxsplit=1) if rest.startswith(b"<") else []
@@ -56,7 +57,7 @@ def entries(file: IO[bytes]) -> Iterator[UsualEvent | etree._Element]:
     """Entries of a feed, or events of a premis document; each is good until the next is asked for. Raises NotXml."""
     head = file.read(HEAD)
     refuse_doctype(head)
-    file.seek(len(head) - len(head.lstrip()))
+    file.seek(len(head) - len(head.lstrip(BLANK)))
     feed = UsualFeed(file)
     yield from feed
     yield from _elements(feed.rest)
