@@ -29,6 +29,7 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool
 
+from perdura import numbered
 from perdura.prepared import IDLE, execute
 from perdura.settings import Settings
 
@@ -108,6 +109,7 @@ def connecting(url: str | URL, **options: Any) -> Engine:
     """An engine of its own with SQLAlchemy's `options`, whose connections are told of by no value and end when the
     other side is gone. Every engine is made here.
     """
+    numbered.remember()
     made = create_engine(url, hide_parameters=True, **options)
     event.listen(made, "connect", _connected)
     return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from perdura.outcome import StepState
 from perdura.registry.transitions import ArchiveState
@@ -61,9 +61,8 @@ def when(moment: datetime | None, missing: str | None = None) -> Markup:
     if moment is None:
         return Markup('<span class="muted">{}</span>').format(translate("never") if missing is None else missing)
     instant = moment.astimezone(UTC)
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(
-        instant.isoformat(timespec="milliseconds"), instant.strftime("%Y-%m-%d %H:%M:%S UTC"), ago(moment)
-    )
+    exact, read = instant.isoformat(timespec="milliseconds"), instant.strftime("%Y-%m-%d %H:%M:%S UTC")
+    return Markup(f'<time datetime="{exact}" title="{read}">{escape(ago(moment))}</time>')
 
 
 def duration(start: datetime | None, end: datetime | None) -> str:
