@@ -49,7 +49,7 @@ class Function:
 @contextmanager
 def ready(roots: str) -> Iterator[Function]:
     """Start all, harvest nothing yet; `roots` are folders that may be harvested."""
-    with postgres(None) as url, passing_store() as store:
+    with postgres(None) as (url, _), passing_store() as store:
         engine = create_engine(url)
         migrate.upgrade(engine)
         told = {

@@ -170,7 +170,7 @@ def main() -> None:
     assert server.stdout is not None
     try:
         base = server.stdout.readline().strip()
-        with tempfile.TemporaryDirectory(prefix="harvest-run-") as scratch, postgres(None) as url:
+        with tempfile.TemporaryDirectory(prefix="harvest-run-") as scratch, postgres(None) as (url, _):
             migrate.upgrade(create_engine(url))
             good = measure(arguments, url, base, Path(scratch))
     finally:

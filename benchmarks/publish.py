@@ -161,7 +161,7 @@ class Real:
 def real(server: peer.Peer) -> Iterator[Real]:
     """Registry and store for the step."""
     os.environ["BENCHMARK_TOKEN"] = server.tokens["publisher"]
-    with passing_store() as settings, postgres(None) as database, tempfile.TemporaryDirectory() as folder:
+    with passing_store() as settings, postgres(None) as (database, _), tempfile.TemporaryDirectory() as folder:
         access = Path(folder) / "access.toml"
         access.write_text(
             f'[[destination]]\nid = "library"\ntype = "inveniordm"\nurl = "{server.url}"\n'
@@ -286,7 +286,7 @@ def fetched(url: str) -> tuple[int, float]:
 def zip_over_http(settings: Settings, files: int, each: int) -> str:
     """The zip of all files of an Archive, asked of the function over HTTP, beside the store's own speed."""
     store = S3Store(settings)
-    with postgres(None) as database:
+    with postgres(None) as (database, _):
         engine = create_engine(database)
         migrate.upgrade(engine)
         archive = published(engine, store, files, each)
