@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from perdura.outcome import StepState
 from perdura.registry.transitions import ArchiveState
@@ -62,7 +62,7 @@ def when(moment: datetime | None, missing: str | None = None) -> Markup:
         return Markup('<span class="muted">{}</span>').format(translate("never") if missing is None else missing)
     instant = moment.astimezone(UTC)
     exact, read = instant.isoformat(timespec="milliseconds"), instant.strftime("%Y-%m-%d %H:%M:%S UTC")
-    return Markup(f'<time datetime="{exact}" title="{read}">{escape(ago(moment))}</time>')
+    return Markup('<time datetime="%s" title="%s">%s</time>') % (exact, read, ago(moment))
 
 
 def duration(start: datetime | None, end: datetime | None) -> str:
