@@ -4,6 +4,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 BROWSER := $(VENV)/.browser
+PROMTOOL := $(VENV)/.promtool
 JOBS ?= 2
 MODES ?= mt rabbitmq kafka sync
 
@@ -18,7 +19,7 @@ install: $(INSTALLED) ## Make .venv with Perdura and everything it needs
 demo: $(INSTALLED) ## Preserve a bag and a harvested record, from upload to tape and access
 	@$(VENV)/bin/perdura demo
 
-test: $(INSTALLED) $(BROWSER) ## Run every test
+test: $(INSTALLED) $(BROWSER) $(PROMTOOL) ## Run every test
 	@$(PYTHON) -m pytest -n $(JOBS) --dist loadfile
 
 test-browser: $(INSTALLED) $(BROWSER) ## Walk through the pages with a real browser; screenshots in .artefacts
@@ -82,4 +83,8 @@ $(INSTALLED): requirements/dev.txt pyproject.toml .ci/venv
 
 $(BROWSER): .ci/browser | $(INSTALLED)
 	@.ci/browser
+	@touch $@
+
+$(PROMTOOL): .ci/promtool | $(INSTALLED)
+	@.ci/promtool $(VENV)
 	@touch $@

@@ -22,6 +22,8 @@ import bagit
 import httpx
 from sqlalchemy import Engine, create_engine, text
 
+from perdura.cloudevents.routes import ROUTES
+
 Value = TypeVar("Value")
 FINAL = frozenset({"completed", "completed_with_warnings", "failed", "rejected", "blocked", "cancelled"})
 _ONE_AT_A_TIME = threading.Lock()  # bagit changes the working directory of the whole process
@@ -93,6 +95,12 @@ class Stack:
     def pid(self, name: str) -> int:
         """The process of that name."""
         return next(int(process["pid"]) for process in self.status()["processes"] if process["name"] == name)
+
+    def emissions(self) -> set[tuple[str, str]]:
+        """What its functions say they emitted on being sent an event: (function, type)."""
+        lines = [line for log in (self.home / "logs").glob("*.log") for line in log.read_text("utf-8").splitlines()]
+        told = [json.loads(line) for line in lines if line.startswith("{") and '"emitted"' in line]
+        return {(each["function"], event_type) for each in told for event_type in each["emitted"].split(", ")}
 
     def scalar(self, statement: str, **values: Any) -> Any:
         """One value out of the database."""
@@ -182,7 +190,7 @@ class Stack:
 
 @contextmanager
 def running_stack(environment: Mapping[str, str] | None = None) -> Iterator[Stack]:
-    """A stack of its own home, stopped and removed at the end."""
+    """A stack of its own home, stopped and removed at the end; its functions emitted what is written of them only."""
     with TemporaryDirectory(prefix="perdura-", ignore_cleanup_errors=True) as folder:
         stack = Stack(Path(folder) / "home", environment or {})
         stack.up()
@@ -194,6 +202,7 @@ def running_stack(environment: Mapping[str, str] | None = None) -> Iterator[Stac
             if "api" in vars(stack):
                 stack.api.close()
             stack.down()
+        assert {each for each in stack.emissions() if each[0] not in ROUTES[each[1]].emitters} == set()
 
 
 def bag_tar(files: Mapping[str, bytes], *, root: str = "bag", bag_info: Mapping[str, str] | None = None) -> bytes:

@@ -1,4 +1,4 @@
-"""What the container runs: `serve` (default), `once` for a Knative JobSink, `migrate`, `broker …`.
+"""What the container runs: `serve` (default), `once` for a Knative JobSink, `migrate`, `broker …`, `doctor`.
 
 Secrets that OpenFaaS mounts as files become environment variables: `perdura-s3-access-key` is
 `PERDURA_S3_ACCESS_KEY`.
@@ -85,7 +85,9 @@ def main(arguments: list[str]) -> int:
             return migrate()
         case ["broker", *rest]:
             os.execvp("perdura", ["perdura", "broker", "serve", *rest])  # noqa: S606
-    print("usage: start.py [serve | once | migrate | broker OPTIONS]", file=sys.stderr)
+        case ["doctor", *rest]:
+            os.execvp("perdura", ["perdura", "doctor", *rest])  # noqa: S606
+    print("usage: start.py [serve | once | migrate | broker OPTIONS | doctor OPTIONS]", file=sys.stderr)
     return 64
 
 

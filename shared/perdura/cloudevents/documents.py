@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ import yaml
 
 from perdura import __version__
 from perdura.cloudevents.catalogue import CATALOGUE, EventType
+from perdura.cloudevents.routes import ROUTES
 
-_NOTE = "Generated from shared/perdura/cloudevents/catalogue.py by `make documents`; do not edit."
+_NOTE = "Generated from shared/perdura/cloudevents by `make documents`; do not edit."
 
 
 def schema(event_type: EventType) -> dict[str, Any]:
@@ -40,11 +41,32 @@ def page() -> str:
 
 
 def _section(entry: EventType) -> Iterator[str]:
-    yield from (f"### `{entry.name}`", "", entry.description, "", "| member | type | required |", "|---|---|---|")
+    yield from (
+        f"### `{entry.name}`",
+        "",
+        entry.description,
+        "",
+        *_ends(entry),
+        "| member | type | required |",
+        "|---|---|---|",
+    )
     members = schema(entry)
     for name, member in members.get("properties", {}).items():
         yield f"| `{name}` | {_kind(member)} | {'yes' if name in members.get('required', ()) else 'no'} |"
     yield ""
+
+
+def _ends(entry: EventType) -> Iterator[str]:
+    """Who emits the type and who takes it, and why that does not go round where one does both."""
+    route = ROUTES[entry.name]
+    emitters = f"Emitted by {_listed(route.emitters)}" if route.emitters else "Emitted by others only"
+    takers = f"taken by {_listed(route.takers)}" if route.takers else "for whoever wants to know"
+    again = f" ({route.ends})" if route.emitters & route.takers else ""
+    yield from (f"{emitters}; {takers}{again}.", "")
+
+
+def _listed(functions: Collection[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(functions))
 
 
 def _kind(member: dict[str, Any]) -> str:

@@ -58,6 +58,7 @@ def diagnose(root: Path, environ: Mapping[str, str] = os.environ) -> list[Diagno
         _identification,
         lambda: _scanner(environ),
         lambda: _sign_in(environ),
+        lambda: _strangers(environ),
         lambda: _running(root),
     ]
     return [*(check() for check in checks), *_tape(environ)]
@@ -180,6 +181,21 @@ def _sign_in(environ: Mapping[str, str]) -> Diagnosis:
         remedy = "add a line administrator=<group> to PERDURA_OIDC_ROLES"
         return Diagnosis(Level.WARNING, "sign-in", f"{issuer}; no group makes anybody an administrator", remedy)
     return Diagnosis(Level.FINE, "sign-in", f"{issuer}; administrators: {', '.join(sorted(administrators))}")
+
+
+def _strangers(environ: Mapping[str, str]) -> Diagnosis:
+    """Whether the function that is deployed here takes CloudEvents of anybody: Knative's network lets nobody in."""
+    subject, function = "events of strangers", environ.get("FUNCTION")
+    if function is None:
+        return Diagnosis(Level.FINE, subject, "no function is deployed here")
+    if environ.get("PERDURA_TAKES_EVENTS", "true").lower() in {"false", "0", "no", "off"}:
+        return Diagnosis(Level.FINE, subject, f"{function} takes no events")
+    if environ.get("PERDURA_EVENTS_TOKEN"):
+        return Diagnosis(Level.FINE, subject, f"{function} takes events with the token only")
+    if "K_SERVICE" in environ:
+        return Diagnosis(Level.FINE, subject, f"{function} is reached within the cluster only (Knative)")
+    remedy = "set PERDURA_EVENTS_TOKEN here and at the broker; on OpenFaaS give it the secret perdura-events-token"
+    return Diagnosis(Level.WARNING, subject, f"{function} takes events of everybody who reaches it", remedy)
 
 
 def _tape(environ: Mapping[str, str]) -> list[Diagnosis]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from perdura.local.manifests_admission import check_admission
+from perdura.local.manifests_bundle import lint_bundle
 from perdura.local.manifests_core import check_core
 from perdura.local.manifests_findings import Checked, Finding
 from perdura.local.manifests_kustomize import Document
-from perdura.local.manifests_lint import lint_bundle, lint_document
+from perdura.local.manifests_lint import lint_document
 from perdura.local.manifests_schema import STACK, Schemas, check_schema
 from perdura.local.manifests_stack import check_stack, named
 

@@ -1,16 +1,11 @@
-"""Mistakes that Kubernetes takes without a word (serverless.md §2.5, §3.6): in one document, and across a bundle."""
+"""Mistakes that Kubernetes takes without a word in one document (serverless.md §2.5, §3.6)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from perdura.cloudevents.catalogue import CATALOGUE
-from perdura.errors import PerduraError
-from perdura.local.broker.delivery import parse_duration
-from perdura.local.broker.envelope import Envelope
-from perdura.local.broker.filters import compile_filter
 from perdura.local.manifests_findings import Finding, lint
 from perdura.local.manifests_kustomize import Document
 
@@ -40,12 +35,6 @@ _UNITS = {
     "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30, "Ti": 2.0**40,
 }  # fmt: skip
 _CHOOSING = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"})
-_Bundle = Mapping[tuple[str, str], Mapping[str, Document]]
-"""The documents of a bundle by group and kind, and by `<namespace>/<name>`."""
-
-_EMITS = "perdura.org/emits"
-"""Annotation of a Service: the types it emits, separated by blanks."""
-
 Values = Mapping[str, Any]
 
 
@@ -58,7 +47,7 @@ def lint_document(document: Document) -> Iterator[Finding]:
     if not isinstance(spec, Mapping):
         return
     yield from _pod(document)
-    match _kind(document):
+    match kind_of(document):
         case ("serving.knative.dev", "Service"):
             yield from _service(spec)
         case ("eventing.knative.dev", "Trigger"):
@@ -77,28 +66,20 @@ def lint_image(image: object, path: str) -> Iterator[Finding]:
         yield lint(path, PLACEHOLDER)
 
 
-def lint_bundle(documents: Sequence[Document]) -> Iterator[tuple[Document, Finding]]:
-    """Mistakes between documents, each with the document that shows it."""
-    by_kind: dict[tuple[str, str], dict[str, Document]] = {}
-    for document in documents:
-        by_kind.setdefault(_kind(document), {})[_place(document)] = document
-    services = by_kind.get(("serving.knative.dev", "Service"), {})
-    brokers = by_kind.get(("eventing.knative.dev", "Broker"), {})
-    triggers = by_kind.get(("eventing.knative.dev", "Trigger"), {})
-    for trigger in triggers.values():
-        for finding in _trigger_in_bundle(trigger, by_kind):
-            yield trigger, finding
-        yield from _own_emissions(trigger, services)
-    for kind in ("PingSource", "SinkBinding"):
-        for source in by_kind.get(("sources.knative.dev", kind), {}).values():
-            for finding in _unknown_sink(source, source["spec"].get("sink"), "spec.sink", by_kind):
-                yield source, finding
-    for name, broker in brokers.items():
-        routed = [trigger for trigger in triggers.values() if _broker_of(trigger) == name]
-        if any("org.perdura." in str(trigger["spec"].get("filters")) for trigger in routed):
-            declared = _declared(by_kind.get(("eventing.knative.dev", "EventType"), {}).values())
-            for finding in _catalogue(routed, declared):
-                yield broker, finding
+def kind_of(document: Document) -> tuple[str, str]:
+    """Its API group and its kind."""
+    return str(document.get("apiVersion", "")).partition("/")[0], str(document.get("kind", ""))
+
+
+def pod_template(document: Document) -> tuple[str, Values | None]:
+    """The template of the pods that a document makes, None if it makes none, and the path to it."""
+    path = "spec.job.spec.template" if document.get("kind") == "JobSink" else "spec.template"
+    template: Any = document
+    for name in path.split("."):
+        template = template.get(name) if isinstance(template, Mapping) else None
+    if not isinstance(template, Mapping) or not isinstance(template.get("spec"), Mapping):
+        return path, None
+    return path, template
 
 
 def _service(spec: Values) -> Iterator[Finding]:
@@ -116,11 +97,8 @@ def _service(spec: Values) -> Iterator[Finding]:
 
 def _pod(document: Document) -> Iterator[Finding]:
     """What is wrong with the pods that a document makes, whatever its kind."""
-    path = "spec.job.spec.template" if document.get("kind") == "JobSink" else "spec.template"
-    template: Any = document
-    for name in path.split("."):
-        template = template.get(name) if isinstance(template, Mapping) else None
-    if not isinstance(template, Mapping) or not isinstance(template.get("spec"), Mapping):
+    path, template = pod_template(document)
+    if template is None:
         return
     pod = template["spec"]
     path = f"{path}.spec"
@@ -194,121 +172,6 @@ def _passes_everything(expression: Values, path: str) -> Iterator[Finding]:
                 yield from _passes_everything(member, f"{path}.{dialect}[{index}]")
 
 
-def _trigger_in_bundle(trigger: Document, by_kind: _Bundle) -> Iterator[Finding]:
-    spec = trigger["spec"]
-    services = by_kind.get(("serving.knative.dev", "Service"), {})
-    broker = by_kind.get(("eventing.knative.dev", "Broker"), {}).get(_broker_of(trigger))
-    if broker is None:
-        yield lint("spec.broker", f"there is no Broker {spec.get('broker')} here")
-    yield from _unknown_sink(trigger, spec.get("subscriber"), "spec.subscriber", by_kind)
-    delivery = spec.get("delivery") or ((broker or {}).get("spec") or {}).get("delivery") or {}
-    sink = delivery.get("deadLetterSink")
-    if sink is None:
-        yield lint("spec.delivery.deadLetterSink", "undeliverable events are lost")
-    else:
-        yield from _unknown_sink(trigger, sink, "spec.delivery.deadLetterSink", by_kind)
-    if delivery.get("retry") and not (delivery.get("backoffPolicy") and delivery.get("backoffDelay")):
-        yield lint("spec.delivery.backoffDelay", "without back-off all retries come at once")
-    service = services.get(_target(trigger, spec.get("subscriber")) or "")
-    if service is not None and delivery.get("timeout"):
-        limit = service["spec"].get("template", {}).get("spec", {}).get("timeoutSeconds", 300)
-        if _seconds(delivery["timeout"]) > limit:
-            yield lint("spec.delivery.timeout", f"longer than the {limit} s that the Service may take")
-
-
-def _unknown_sink(document: Document, destination: Values | None, path: str, by_kind: _Bundle) -> Iterator[Finding]:
-    reference = (destination or {}).get("ref")
-    if reference and (target := _referred(document, reference)) not in by_kind.get(_kind(reference), {}):
-        yield lint(f"{path}.ref.name", f"there is no {reference.get('kind')} {target} here")
-
-
-def _own_emissions(trigger: Document, services: Mapping[str, Document]) -> Iterator[tuple[Document, Finding]]:
-    service = services.get(_target(trigger, trigger["spec"].get("subscriber")) or "")
-    if service is None:
-        return
-    emitted = (service["metadata"].get("annotations") or {}).get(_EMITS, "").split()
-    for event_type in emitted:
-        if _wants(trigger, event_type):
-            yield trigger, lint("spec.filters", f"its subscriber emits {event_type} itself: a loop")
-
-
-def _catalogue(triggers: Sequence[Document], declared: set[str]) -> Iterator[Finding]:
-    """The types of our catalogue against the Triggers and EventTypes of a Broker."""
-    for event_type, entry in CATALOGUE.items():
-        if entry.request and not any(_wants(trigger, event_type) for trigger in triggers):
-            yield lint("spec", f"{event_type} is routed nowhere")
-        if event_type not in declared:
-            yield lint("spec", f"{event_type} has no EventType")
-    for event_type in {name for trigger in triggers for name in _exact_types(trigger["spec"].get("filters") or ())}:
-        if event_type not in CATALOGUE and event_type not in declared:
-            yield lint("spec", f"a Trigger waits for {event_type}, which nobody declares")
-
-
-def _exact_types(value: Any) -> Iterator[str]:
-    """Every type that an `exact` filter names, however deep."""
-    if isinstance(value, Mapping):
-        exact = value.get("exact")
-        if isinstance(exact, Mapping) and "type" in exact:
-            yield exact["type"]
-        for member in value.values():
-            yield from _exact_types(member)
-    elif isinstance(value, Sequence) and not isinstance(value, str):
-        for member in value:
-            yield from _exact_types(member)
-
-
-def _declared(event_types: Iterable[Document]) -> set[str]:
-    return {
-        attribute.get("value", "")
-        for document in event_types
-        for attribute in (document.get("spec") or {}).get("attributes") or ()
-        if attribute.get("name") == "type"
-    }
-
-
-def _wants(trigger: Document, event_type: str) -> bool:
-    attributes = {"specversion": "1.0", "id": "1", "source": "/", "type": event_type}
-    try:
-        return compile_filter(trigger["spec"])(Envelope(attributes, b""))
-    except PerduraError:
-        return False
-
-
-def _target(document: Document, destination: Values | None) -> str | None:
-    """The Knative Service that a destination names, as `<namespace>/<name>`."""
-    reference = (destination or {}).get("ref")
-    if not reference or not str(reference.get("apiVersion", "")).startswith("serving.knative.dev/"):
-        return None
-    return _referred(document, reference)
-
-
-def _referred(document: Document, reference: Values) -> str:
-    return f"{reference.get('namespace') or _namespace(document)}/{reference.get('name')}"
-
-
-def _broker_of(trigger: Document) -> str:
-    return f"{_namespace(trigger)}/{trigger['spec'].get('broker')}"
-
-
-def _kind(document: Document) -> tuple[str, str]:
-    return str(document.get("apiVersion", "")).partition("/")[0], str(document.get("kind", ""))
-
-
-def _namespace(document: Document) -> str:
-    return str((document.get("metadata") or {}).get("namespace", "default"))
-
-
-def _place(document: Document) -> str:
-    return f"{_namespace(document)}/{(document.get('metadata') or {}).get('name')}"
-
-
 def _quantity(text: Any) -> float:
     match = _QUANTITY.match(str(text))
     return float(match.group(1)) * _UNITS.get(match.group(2), 1.0) if match else 0.0
-
-
-def _seconds(text: Any) -> float:
-    try:
-        return parse_duration(str(text))
-    except ValueError:
-        return 0.0

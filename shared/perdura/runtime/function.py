@@ -74,6 +74,18 @@ class Function:
         self._takes = takes
         self._notifications = notifications
 
+    @property
+    def taken(self) -> frozenset[str] | None:
+        """The types that it does something with, ticks and storage notifications apart; None for any."""
+        if self._intake is not None and self._takes is None:
+            return None
+        return frozenset({*self.steps, *self._requests, *(self._takes or ())})
+
+    @property
+    def ticks(self) -> bool:
+        """Whether it does something at a tick."""
+        return self._tick is not None
+
     def respond(self, request: Request) -> Response:
         """Answer one request. Only what is no CloudEvent gets a 4xx: some brokers drop those silently."""
         without = without_event(request)
@@ -111,7 +123,12 @@ class Function:
 
         def measured() -> None:
             seconds = round(time.monotonic() - begun, 4)
-            figures = {"statements": statements.counted(), "seconds": seconds, "event_type": ", ".join(sorted(types))}
+            figures = {
+                "statements": statements.counted(),
+                "seconds": seconds,
+                "event_type": ", ".join(sorted(types)),
+                "emitted": ", ".join(sorted({event.type for event in events})),
+            }
             _log.info("answered %d, emitted %d", worst, len(events), extra=figures)
 
         surroundings.emitter.after_response(response, events).call_on_close(measured)

@@ -7,7 +7,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-_FIELDS = ("archive", "step", "event", "event_type", "outcome", "code", "seconds", "statements")
+_FIELDS = ("archive", "step", "event", "event_type", "emitted", "outcome", "code", "seconds", "statements")
 
 
 class JsonLines(logging.Formatter):

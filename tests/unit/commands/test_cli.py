@@ -105,6 +105,25 @@ def test_the_doctor_leaves_existing_services_alone(tmp_path: Path) -> None:
     assert "https://s3.example.org" in found["object store"].found
 
 
+@pytest.mark.parametrize(
+    ("environ", "level"),
+    [
+        ({}, Level.FINE),
+        ({"FUNCTION": "ingest"}, Level.WARNING),
+        ({"FUNCTION": "ingest", "PERDURA_EVENTS_TOKEN": ""}, Level.WARNING),
+        ({"FUNCTION": "ingest", "PERDURA_EVENTS_TOKEN": "t"}, Level.FINE),
+        ({"FUNCTION": "publish", "PERDURA_TAKES_EVENTS": "false"}, Level.FINE),
+        ({"FUNCTION": "ingest", "K_SERVICE": "ingest"}, Level.FINE),
+    ],
+)  # fmt: skip
+def test_the_doctor_warns_where_strangers_may_send_events(
+    tmp_path: Path, environ: dict[str, str], level: Level
+) -> None:
+    [found] = [each for each in diagnose(tmp_path, environ) if each.subject == "events of strangers"]
+    assert found.level is level
+    assert (level is Level.FINE) == (not found.remedy)
+
+
 def test_the_doctor_fails_where_a_home_is_of_a_newer_version(tmp_path: Path) -> None:
     state.open_home(tmp_path).state_file.write_text('{"version": 99}')
     result = CliRunner().invoke(main, ["--home", str(tmp_path), "doctor", "--json"])

@@ -163,6 +163,14 @@ def test_on_openfaas_no_function_serves_events_to_everybody(
     assert begun == ["gunicorn", "gunicorn"]
 
 
+def test_the_doctor_of_a_container_knows_its_secrets(start: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[list[str]] = []
+    monkeypatch.setattr(start, "read_secrets", lambda: done.append(["secrets"]))
+    monkeypatch.setattr(start.os, "execvp", lambda _, arguments: done.append(arguments))
+    start.main(["doctor", "--json"])
+    assert done[:2] == [["secrets"], ["perdura", "doctor", "--json"]]
+
+
 def test_unknown_arguments(start: ModuleType) -> None:
     assert start.main(["dance"]) == 64
 

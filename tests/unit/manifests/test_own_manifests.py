@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import yaml
 
 from perdura.cloudevents.catalogue import CATALOGUE
 from perdura.local.broker.cron import Schedule
-from perdura.local.broker.delivery import Mode
+from perdura.local.broker.delivery import ATTEMPT_TIMEOUT, Mode
 from perdura.local.broker.envelope import Envelope
 from perdura.local.broker.topology import build_topology
 from perdura.local.manifests_check import check
@@ -166,6 +166,16 @@ def test_what_outsiders_ask_for_outlives_a_failover_of_the_database(mode: Mode) 
         waits = sum(trigger.delivery.gap(mode, attempts) for attempts in range(1, trigger.delivery.retry + 1))
         assert (trigger.name.partition("/")[2] in asked) == (waits >= 300), trigger.name
         assert trigger.delivery.dead_letter_sink is not None
+
+
+def test_the_in_memory_channel_gives_up_no_wait_of_ours() -> None:
+    # It gives an event fifteen minutes for everything: the waits of the subscriber, and those of the dead letter sink.
+    window = timedelta(minutes=15).total_seconds()
+    for trigger in build_topology(render(KNATIVE / "overlays" / "in-memory")).triggers["perdura/default"]:
+        delivery = trigger.delivery
+        waits = sum(delivery.gap(Mode.SYNC, attempts) for attempts in range(1, delivery.retry + 1))
+        assert 2 * waits < window, trigger.name
+        assert ATTEMPT_TIMEOUT[Mode.SYNC] == window >= (delivery.timeout or 0)
 
 
 def test_what_has_to_stop_for_a_restore_is_named_where_it_is_described() -> None:

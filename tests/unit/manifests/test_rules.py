@@ -47,7 +47,7 @@ SERVICE: dict[str, Any] = {
     },
 }
 TO_SERVICE = {"ref": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": "fn"}}
-JOB_SINK = {"apiVersion": "sinks.knative.dev/v1alpha1", "kind": "JobSink", "name": "gone"}
+TO_JOB_SINK = {"ref": {"apiVersion": "sinks.knative.dev/v1alpha1", "kind": "JobSink", "name": "gone"}}
 BROKER: dict[str, Any] = {
     "apiVersion": "eventing.knative.dev/v1",
     "kind": "Broker",
@@ -141,15 +141,53 @@ def test_lint_of_filters(filters: Any) -> None:
     [
         ((BROKER, TRIGGER), {"spec.subscriber.ref.name", "spec.delivery.deadLetterSink.ref.name"}),
         ((SERVICE, TRIGGER), {"spec.broker", "spec.delivery.deadLetterSink"}),
-        ((SERVICE, BROKER, changed(TRIGGER, "spec.subscriber", {"ref": JOB_SINK})), {"spec.subscriber.ref.name"}),
+        ((SERVICE, BROKER, changed(TRIGGER, "spec.subscriber", TO_JOB_SINK)), {"spec.subscriber.ref.name"}),
         ((SERVICE, BROKER, changed(TRIGGER, "spec.delivery", {"retry": 3})),
          {"spec.delivery.deadLetterSink", "spec.delivery.backoffDelay"}),
         ((SERVICE, changed(BROKER, "spec.delivery.timeout", "PT61S"), TRIGGER), {"spec.delivery.timeout"}),
-        ((changed(SERVICE, "metadata.annotations", {"perdura.org/emits": "x a.b"}), BROKER, TRIGGER), {"spec.filters"}),
     ],
 )  # fmt: skip
 def test_lint_of_a_bundle(documents: tuple[dict[str, Any], ...], expected: set[str]) -> None:
     assert findings(*documents) == expected
+
+
+def sent(function: str, event_type: str) -> list[str]:
+    """What is said of a Trigger that hands a type to a function of ours, but for what the bundle lacks."""
+    service = changed(SERVICE, f"{POD}.containers.0.env", [{"name": "FUNCTION", "value": function}])
+    trigger = changed(TRIGGER, "spec.filters", [{"exact": {"type": f"org.perdura.{event_type}.v1"}}])
+    found = [each for each in check([service, BROKER, trigger]) if each.kind == "Trigger"]
+    return [f"{finding.path}: {finding.message}" for checked in found for finding in checked.findings]
+
+
+@pytest.mark.parametrize(
+    ("function", "event_type", "said"),
+    [
+        ("premis-log", "premis.recorded", ["spec.filters: premis-log emits {} itself: a loop"]),
+        ("harvest", "ingest.requested", ["spec.subscriber: harvest does nothing with {}"]),
+        ("registry", "aip.created", ["spec.subscriber: registry does nothing with {}"]),
+        ("premis-log", "aip.created", []),
+        ("publish", "step.failed", []),
+        ("publish", "archive.completed", []),
+        ("harvest", "harvest.run.requested", []),
+        ("somebody-else", "ingest.requested", []),
+    ],
+)  # fmt: skip
+def test_a_function_is_sent_what_it_takes_and_nothing_that_it_emits_for_ever(
+    function: str, event_type: str, said: list[str]
+) -> None:
+    assert sent(function, event_type) == [each.format(f"org.perdura.{event_type}.v1") for each in said]
+
+
+def test_ticks_go_to_functions_that_do_something_at_a_tick() -> None:
+    source = {
+        "apiVersion": "sources.knative.dev/v1",
+        "kind": "PingSource",
+        "metadata": {"name": "p", "namespace": "ns"},
+        "spec": {"schedule": "* * * * *", "sink": TO_SERVICE},
+    }
+    for function, said in (("relay", set()), ("ingest", {"spec.sink"}), ("somebody-else", set())):
+        service = changed(SERVICE, f"{POD}.containers.0.env", [{"name": "FUNCTION", "value": function}])
+        assert findings(service, source) == said
 
 
 DEPLOYMENT: dict[str, Any] = {
@@ -207,6 +245,16 @@ def test_kinds_of_kubernetes_are_read_strictly(document: dict[str, Any], place: 
 )
 def test_pods_of_every_kind_are_looked_at(document: dict[str, Any], path: str, value: Any, place: str) -> None:
     assert findings(changed(document, path, value)) == {place}
+
+
+def test_a_job_is_sent_what_its_function_takes() -> None:
+    sink = changed(JOB_SINK, "metadata", {"name": "gone", "namespace": "ns"})
+    sink = changed(sink, f"spec.job.{POD}.containers.0.env", [{"name": "FUNCTION", "value": "preserve"}])
+    for event_type, said in (("preserve.outsized.requested", set()), ("ingest.requested", {"spec.subscriber"})):
+        trigger = changed(TRIGGER, "spec.filters", [{"exact": {"type": f"org.perdura.{event_type}.v1"}}])
+        trigger = changed(trigger, "spec.subscriber", TO_JOB_SINK)
+        found = [each.findings for each in check([SERVICE, BROKER, sink, trigger]) if each.kind == "Trigger"]
+        assert {finding.path for findings in found for finding in findings} == said
 
 
 def test_a_stack_of_openfaas_is_checked_by_its_own_rules() -> None:
