@@ -142,6 +142,37 @@ def test_the_relay_tells_how_many_steps_wait_for_a_person(relay: tuple[str, str]
     assert told == {'perdura_steps_open{function="relay",state="blocked",step="preserve"}': 2}
 
 
+def test_the_relay_tells_what_is_broken_and_what_is_not_sealed(relay: tuple[str, str], database: Engine) -> None:
+    _, metrics = relay
+    assert not any(name.startswith("perdura_copies_broken") for name in samples(metrics))
+    assert samples(metrics)['perdura_log_unsealed_oldest_seconds{function="relay"}'] == 0
+    with database.begin() as connection:
+        connection.execute(text("INSERT INTO archive (id, origin, pipeline) VALUES (:id, 'deposit', '[]')"), WAITING)
+        connection.execute(
+            text("""
+                INSERT INTO package (id, archive_id, kind, bucket, key, container, size, checksums, accepted)
+                VALUES (:id, :id, 'AIP', 'aips', 'a', 'tar', 1, '{}', true)
+            """),
+            WAITING,
+        )
+        for location, state in (("object-store", "damaged"), ("tape", "lost"), ("elsewhere", "held")):
+            connection.execute(
+                text("""
+                    INSERT INTO copy (package_id, location, uri, size, checksums, state)
+                    VALUES (:id, :location, :location, 1, '{}', :state)
+                """),
+                WAITING | {"location": location, "state": state},
+            )
+        connection.execute(text("INSERT INTO premis_unsealed VALUES (1, now() - interval '90 seconds')"))
+    told = samples(metrics)
+    broken = {name: value for name, value in told.items() if name.startswith("perdura_copies_broken")}
+    assert broken == {
+        'perdura_copies_broken{function="relay",location="object-store",state="damaged"}': 1,
+        'perdura_copies_broken{function="relay",location="tape",state="lost"}': 1,
+    }
+    assert 90 <= told['perdura_log_unsealed_oldest_seconds{function="relay"}'] < 300
+
+
 def test_the_relay_tells_what_waits_for_tape_and_how_long_its_certificate_lasts(
     database: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

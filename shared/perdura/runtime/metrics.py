@@ -127,6 +127,12 @@ TAPE_RESIDENCY = Metric(
     "AIPs that are not safe on tape yet, by what they wait for there.",
     ("waiting_for",),
 )
+COPIES_BROKEN = Metric(
+    "perdura_copies_broken", Kind.GAUGE, "Copies of AIPs that were found lost or damaged.", ("location", "state")
+)
+UNSEALED_AGE = Metric(
+    "perdura_log_unsealed_oldest_seconds", Kind.GAUGE, "Age of the oldest event of the log that is not sealed yet."
+)
 CERTIFICATE_DAYS = Metric(
     "perdura_tape_certificate_days", Kind.GAUGE, "Days until the certificate for FTS and the tape endpoint expires."
 )
@@ -145,6 +151,8 @@ METRICS = (
     STEPS_OPEN,
     STEPS_AGE,
     TAPE_RESIDENCY,
+    COPIES_BROKEN,
+    UNSEALED_AGE,
     CERTIFICATE_DAYS,
 )
 

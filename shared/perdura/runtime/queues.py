@@ -1,4 +1,4 @@
-"""How much work waits, and for how long: the gauges of the relay, read from the registry at each scrape."""
+"""How much waits and for how long, and what is broken: the gauges of the relay, read at each scrape."""
 
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ _TO_TAPE = text("""
     FROM step WHERE name = 'archive' AND state = 'waiting' GROUP BY what ORDER BY what
 """)
 
+_BROKEN = text("SELECT location, state, count(*) AS copies FROM copy WHERE state <> 'held' GROUP BY 1, 2 ORDER BY 1, 2")
+
+_UNSEALED = text("""
+    SELECT extract(epoch FROM clock_timestamp() - recorded_at) FROM premis_unsealed ORDER BY sequence LIMIT 1
+""")
+
 
 def gauges(environment: Environment) -> Iterator[metrics.Sample]:
     """The samples of this moment; none of the queues while the database is away."""
@@ -50,7 +56,7 @@ def gauges(environment: Environment) -> Iterator[metrics.Sample]:
 
 
 def waiting(connection: Connection) -> list[metrics.Sample]:
-    """What waits at this moment, by four statements on partial indexes."""
+    """What waits and what is broken at this moment, by six statements on small tables and partial indexes."""
     outbox, steps = connection.execute(_OUTBOX).one(), connection.execute(_OPEN).all()
     found: list[metrics.Sample] = [
         (metrics.OUTBOX_PENDING, {}, float(outbox.pending)),
@@ -63,6 +69,9 @@ def waiting(connection: Connection) -> list[metrics.Sample]:
     found += [
         (metrics.TAPE_RESIDENCY, {"waiting_for": row.what}, float(row.aips)) for row in connection.execute(_TO_TAPE)
     ]
+    broken = connection.execute(_BROKEN)
+    found += [(metrics.COPIES_BROKEN, {"location": row.location, "state": row.state}, row.copies) for row in broken]
+    found.append((metrics.UNSEALED_AGE, {}, float(connection.execute(_UNSEALED).scalar() or 0)))
     return found
 
 
