@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import ColumnElement, not_, or_, select
+from sqlalchemy import Select, not_, or_, select
 from sqlalchemy.engine import Connection
 
 from perdura.accounts.principals import Principal
@@ -24,27 +25,33 @@ AT_ONCE = 10_000
 """Objects that are looked for by one statement."""
 
 
-def withheld(connection: Connection, principal: Principal, arrivals: Sequence[Arrival], sources: Sequence[str]) -> bool:
-    """Whether any of the objects belongs to an Archive whose files are not open to the principal.
+def withheld(
+    connection: Connection, principal: Principal, arrivals: Sequence[Arrival], sources: Sequence[str]
+) -> frozenset[Arrival]:
+    """Those of the objects that belong to an Archive whose files are not open to the principal.
 
-    It was handed in or announced where it lies, or lies below a prefix that one of `sources` harvested.
+    They were handed in or announced where they lie, or lie below a prefix that one of `sources` harvested.
     """
     if not hides(principal):
-        return False
-    ids = [arrival_id(each) for each in arrivals]
-    for first in range(0, len(ids), AT_ONCE):
-        if _shut(connection, principal, Archive.id.in_(ids[first : first + AT_ONCE])):
-            return True
-    addresses = {f"s3://{each.bucket}/{quote(each.key)}" for each in arrivals}
+        return frozenset()
+    found: set[Arrival] = set()
+    for first in range(0, len(arrivals), AT_ONCE):
+        became = {arrival_id(each): each for each in arrivals[first : first + AT_ONCE]}
+        shut = _shut(connection, principal, select(*_TOLD).where(Archive.id.in_(became)))
+        found |= {became[row.id] for row in shut}
     harvested = Archive.resource_id.in_(select(Resource.id).where(Resource.source.in_(sources)))
-    prefixes = tuple(str(row.metadata.get("url")) for row in _shut(connection, principal, harvested))
-    return any(address.startswith(prefixes) for address in addresses)
+    shut = _shut(connection, principal, select(*_TOLD).where(harvested))
+    prefixes = tuple(str(row.metadata.get("url")) for row in shut)
+    found |= {each for each in arrivals if f"s3://{each.bucket}/{quote(each.key)}".startswith(prefixes)}
+    return frozenset(found)
 
 
-def _shut(connection: Connection, principal: Principal, wanted: ColumnElement[bool]) -> Sequence[AnyRow]:
+_TOLD = (Archive.id, Archive.restricted, Archive.metadata_.label("metadata"))
+
+
+def _shut(connection: Connection, principal: Principal, wanted: Select[Any]) -> Sequence[AnyRow]:
     """Those of the wanted Archives that are restricted or under embargo, and not open to the principal all the same."""
     kept = or_(Archive.restricted, Archive.metadata_.has_key("embargo_until"))
-    statement = select(Archive.restricted, Archive.metadata_.label("metadata"))
-    rows = connection.execute(statement.where(wanted, kept, not_(trusted_archives(principal)))).all()
+    rows = connection.execute(wanted.where(kept, not_(trusted_archives(principal)))).all()
     now = datetime.now(UTC)
     return [row for row in rows if row.restricted or embargo.ends(row.metadata, now) is not None]

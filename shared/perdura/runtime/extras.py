@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -23,6 +24,8 @@ from perdura.steps.verify_bag import FILES
 from perdura.storage.store import ObjectInfo, Store
 
 _PAGE = 500
+_LOOKING = 8
+"""Objects that are looked at at the same time."""
 
 
 def of_preserve(environment: Environment, archive: ArchiveView) -> Mapping[str, Any]:
@@ -89,7 +92,7 @@ def harvesting(environment: Environment, archive: ArchiveView) -> Mapping[str, A
         named = list(as_they_arrived(environment.store, found))
         with environment.engine.connect() as connection:
             asking = directory.asking(connection, environment.settings, requester, scopes)
-            return arrivals.withheld(connection, asking, named, of_protocol("prefix", environment.settings))
+            return bool(arrivals.withheld(connection, asking, named, of_protocol("prefix", environment.settings)))
 
     return {
         "credential": lambda source: credential_of(environment.engine, environment.settings, requester, source),
@@ -100,10 +103,15 @@ def harvesting(environment: Environment, archive: ArchiveView) -> Mapping[str, A
 
 def as_they_arrived(store: Store, found: Sequence[ObjectInfo]) -> Iterator[Arrival]:
     """The objects as they were looked at when they arrived: where a bucket keeps versions, no listing names them."""
-    versions = store.head(found[0].ref.bucket, found[0].ref.key).ref.version_id is not None
-    for listed in found:
-        info = store.head(listed.ref.bucket, listed.ref.key) if versions else listed
-        yield Arrival(info.ref.bucket, info.ref.key, info.ref.version_id, info.ref.etag, info.size)
+    if store.head(found[0].ref.bucket, found[0].ref.key).ref.version_id is None:
+        yield from map(_arrival, found)
+        return
+    with ThreadPoolExecutor(_LOOKING, thread_name_prefix="look") as pool:
+        yield from pool.map(lambda listed: _arrival(store.head(listed.ref.bucket, listed.ref.key)), found)
+
+
+def _arrival(info: ObjectInfo) -> Arrival:
+    return Arrival(info.ref.bucket, info.ref.key, info.ref.version_id, info.ref.etag, info.size)
 
 
 def credential_of(engine: Engine, settings: Settings, owner: UUID | None, source: str) -> str | None:

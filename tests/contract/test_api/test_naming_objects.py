@@ -171,6 +171,29 @@ def test_what_was_harvested_below_a_prefix_stays_with_who_may_have_its_files(wor
     assert _harvest(world, f"s3://{DROP_ZONE}/set é", theirs).state is StepState.COMPLETED
 
 
+def test_what_is_hidden_is_not_below_a_prefix_that_is_announced(world: World, registry: Client) -> None:
+    theirs, other = world.account("depositor"), world.account("depositor")
+    for name in ("hidden", "mine", "shown"):
+        world.store.put(DROP_ZONE, f"set/{name}.zip", name.encode())
+    hidden, shown = _announce(world, registry, theirs, "set/hidden.zip", "set/shown.zip")
+    with world.engine.begin() as connection:
+        connection.execute(text("UPDATE archive SET restricted = true WHERE id = :id"), {"id": hidden["archive"]})
+        embargo = 'UPDATE archive SET metadata = \'{"embargo_until": "2999-01-01"}\' WHERE id = :id'
+        connection.execute(text(embargo), {"id": shown["archive"]})
+
+    def announced(account: UUID, prefix: str = "set") -> dict[str, str]:
+        body, header = {"bucket": DROP_ZONE, "prefix": prefix}, bearer(world.token(account))
+        job = registry.post("/api/v1/announcements", json=body, headers=header).get_json()
+        running.tick(world)  # type: ignore[arg-type]
+        items = registry.get(job["links"]["items"], headers=header).get_json()["items"]
+        assert job["total"] == len(items)
+        return {item["subject"]: item["state"] for item in items}
+
+    assert announced(other) == {"set/mine.zip": "done", "set/shown.zip": "done"}
+    assert set(announced(theirs)) == {"set/hidden.zip", "set/mine.zip", "set/shown.zip"}
+    assert set(announced(world.account("archivist"))) == {"set/hidden.zip", "set/mine.zip", "set/shown.zip"}
+
+
 def _forget(world: World) -> None:
     """Let the next harvest plan anew, as one of another Archive would."""
     for info in list(world.store.list(world.settings.bucket_sips, f"{ARCHIVE}/")):

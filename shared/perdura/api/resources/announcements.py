@@ -5,7 +5,9 @@ from __future__ import annotations
 from itertools import islice
 from uuid import UUID
 
+from perdura.accounts import arrivals
 from perdura.accounts.principals import Permission
+from perdura.accounts.rights import Thing, hides, visible
 from perdura.api.models.announcements import MOST, AnnouncementRequest
 from perdura.api.models.steering import JobAnswer
 from perdura.api.open_objects import check_bucket, check_keys
@@ -13,7 +15,10 @@ from perdura.api.operations import Call, Section
 from perdura.api.problems import Problem
 from perdura.api.resources.jobs import found
 from perdura.registry import jobs
+from perdura.registry.deposits import arrival_id
+from perdura.runtime.extras import as_they_arrived
 from perdura.settings import Settings
+from perdura.sources.profile import of_protocol
 
 section = Section("Deposits")
 
@@ -43,15 +48,29 @@ def begin(call: Call, body: AnnouncementRequest) -> UUID:
             for package in body.packages
         ]
     else:
-        listing = islice(call.services.store.list(body.bucket, f"{(body.prefix or '').rstrip('/')}/"), LISTED)
-        items = [{"subject": info.ref.key} for info in listing if info.ref.key.lower().endswith(ENDINGS)]
-        if len(items) > MOST:
-            raise Problem(409, f"More than {MOST} packages lie there; announce a deeper prefix.", "job-too-large")
+        items = [{"subject": key} for key in _below(call, body.bucket, f"{(body.prefix or '').rstrip('/')}/")]
     given = {"bucket": body.bucket, **({"collection": str(body.collection)} if body.collection else {})}
     call.detail.update({"bucket": body.bucket, "packages": len(items)})
     job = jobs.make(call.connection, "announce", items, by=call.asker, given=given)
     call.objects.append(job)
     return job
+
+
+def _below(call: Call, bucket: str, prefix: str) -> list[str]:
+    """Keys of the packages below a prefix. Those of Archives that are hidden from the caller are not there."""
+    store, principal = call.services.store, call.principal
+    listing = islice(store.list(bucket, prefix), LISTED)
+    found = [info for info in listing if info.ref.key.lower().endswith(ENDINGS)]
+    if len(found) > MOST:
+        raise Problem(409, f"More than {MOST} packages lie there; announce a deeper prefix.", "job-too-large")
+    if not found or not hides(principal):
+        return [info.ref.key for info in found]
+    named = list(as_they_arrived(store, found))
+    shut = arrivals.withheld(call.connection, principal, named, of_protocol("prefix", call.services.settings))
+    became = {arrival_id(each): each for each in shut}
+    seen = visible(call.connection, principal, [(Thing.ARCHIVE, archive) for archive in became])
+    hidden = shut - {became[archive] for _, archive in seen}
+    return [each.key for each in named if each not in hidden]
 
 
 def _check(body: AnnouncementRequest, settings: Settings) -> None:
