@@ -241,7 +241,7 @@ def test_archives_of_a_cern_oais_platform_are_taken_over_once(world: World) -> N
             {"id": 9, "source": "cds", "recid": "44", "restricted": True, "path_to_sip": None},
         ],
         "steps": [{"id": 1, "archive": 7, "step_type": {"name": "HARVEST"}, "status": 4, "failure_type": None}],
-        "collections": [{"title": "Theses", "archives": [{"id": 7}, 8]}],
+        "collections": [{"title": " Theses ", "archives": [{"id": 7}, 8]}],
     }  # fmt: skip
     world = replace(world, settings=world.settings.model_copy(update={"announce_buckets": "eos"}))
     registry = world.registry()

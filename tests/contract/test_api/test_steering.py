@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from sqlalchemy import text
 from werkzeug.test import Client
 
+from perdura.accounts.principals import administrator
+from perdura.api.queries import collections as collection_queries
 from perdura.api.queries import jobs as queries
 from perdura.errors import NotFound, Retryable
 from perdura.ids import new_id
@@ -294,6 +297,24 @@ def test_a_collection_is_filled_by_list_and_by_filter(world: World, registry: Cl
     assert [item["name"] for item in _get(registry, "/collections?q=dissert")["items"]] == ["Dissertations"]
     assert registry.delete(f"/api/v1/collections/{collection['id']}", headers=bearer()).status_code == 204
     assert _get(registry, f"/archives/{one}")["id"] == str(one)
+
+
+def test_a_collection_is_found_however_the_accents_of_its_name_are_written(world: World, registry: Client) -> None:
+    apart, together = "Thèses de l\u2019e\u0301cole", "Th\u00e8ses de l\u2019\u00e9cole"
+    made = _post(registry, "/collections", {"name": apart}).get_json()
+    assert made["name"] == together
+    assert _post(registry, "/collections", {"name": together}).status_code == 409
+    older = world.collection(name="Mu\u0308nchen")
+    for text, found in (("e\u0301cole", together), ("\u00e9COLE", together), ("ecole", together), ("theses d", together),
+                        ("M\u00fcnchen", "Mu\u0308nchen"), ("munch", "Mu\u0308nchen")):  # fmt: skip
+        assert [item["name"] for item in _get(registry, f"/collections?q={quote(text)}")["items"]] == [found], text
+    for text in ("%", "_", "ecoles"):
+        assert _get(registry, f"/collections?q={quote(text)}")["items"] == []
+    for name, identifier in ((apart, made["id"]), ("M\u00fcnchen", older)):
+        with world.engine.connect() as connection:
+            row = collection_queries.named(connection, administrator("test"), name)
+        assert row is not None
+        assert str(row.id) == str(identifier)
 
 
 def test_what_joins_a_collection_that_is_removed_meanwhile_finds_it_gone(world: World) -> None:

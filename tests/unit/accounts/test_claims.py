@@ -81,10 +81,11 @@ def test_people_are_called_by_the_best_name_there_is(claims: dict[str, Any], nam
     assert identity.called == name
 
 
-def test_an_unverified_address_is_not_kept() -> None:
+@pytest.mark.parametrize("said", [False, "false", "False"])
+def test_an_unverified_address_is_not_kept(said: Any) -> None:
     claims = {"iss": "https://id", "sub": "s", "email": "a@b"}
     assert identity_of(claims, Settings(), kind="person").email == "a@b"  # type: ignore[call-arg]
-    assert identity_of({**claims, "email_verified": False}, Settings(), kind="person").email is None  # type: ignore[call-arg]
+    assert identity_of({**claims, "email_verified": said}, Settings(), kind="person").email is None  # type: ignore[call-arg]
 
 
 def test_what_a_token_leaves_out_is_not_taken_for_nothing() -> None:

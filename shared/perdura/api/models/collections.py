@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -16,10 +17,11 @@ from perdura.api.naming import ArchiveId
 def _trimmed(name: str) -> str:
     if name.strip() != name:
         raise ValueError("blanks at its ends are not allowed")
-    return name
+    return unicodedata.normalize("NFC", name)
 
 
-CollectionName = Annotated[PlainText, Field(min_length=1, max_length=200), AfterValidator(_trimmed)]
+CollectionName = Annotated[PlainText, Field(min_length=1, max_length=255), AfterValidator(_trimmed)]
+"""However its accents are written, it is the same name."""
 
 
 class CollectionRequest(Request):

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from perdura.api.models.base import PlainText, Request
+from perdura.api.models.collections import CollectionName
 
 Short = Annotated[PlainText, Field(max_length=500)]
+
+
+def _stripped(name: Any) -> Any:
+    return name.strip() if isinstance(name, str) else name
 
 
 class OaisStep(BaseModel):
@@ -39,7 +44,7 @@ class OaisArchive(BaseModel):
     path_to_sip: PlainText | None = Field(None, max_length=1024)
     path_to_aip: PlainText | None = Field(None, max_length=1024)
     steps: list[OaisStep] = Field(default_factory=list, max_length=200)
-    collections: list[Annotated[Short, Field(min_length=1)]] = Field(default_factory=list, max_length=100)
+    collections: list[Annotated[CollectionName, BeforeValidator(_stripped)]] = Field(default_factory=list, max_length=100)
 
 
 class OaisImportRequest(Request):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from perdura.accounts.principals import Principal
 from perdura.accounts.rights import visible_archives, visible_collections
+from perdura.api.queries import accents
 from perdura.api.queries.rows import AnyRow
 from perdura.registry.tables import Archive, Collection, CollectionMember
 
@@ -29,7 +31,7 @@ def _members(principal: Principal) -> ColumnElement[int]:
 def page(
     connection: Connection, principal: Principal, *, limit: int, after: str | None = None, part: str | None = None
 ) -> Sequence[AnyRow]:
-    """At most `limit` collections by name, after a name; those whose name holds `part`."""
+    """At most `limit` collections by name, after a name; those whose name holds `part`, with or without accents."""
     statement = (
         select(Collection.__table__, _members(principal).label("archives"))
         .where(visible_collections(principal))
@@ -39,7 +41,7 @@ def page(
     if after is not None:
         statement = statement.where(Collection.name > after)
     if part:
-        statement = statement.where(Collection.name.icontains(part, autoescape=True))
+        statement = statement.where(accents.bared(Collection.name).icontains(accents.bare(part), autoescape=True))
     return connection.execute(statement).all()
 
 
@@ -53,10 +55,12 @@ def find(connection: Connection, principal: Principal, collection_id: UUID) -> A
 
 
 def named(connection: Connection, principal: Principal, name: str) -> AnyRow | None:
-    """The collection of that very name, if there is one that the principal may see."""
-    return connection.execute(
-        select(Collection.__table__).where(Collection.name == name, visible_collections(principal))
-    ).one_or_none()
+    """The collection of that very name, however its accents are written, if there is one that the principal may see."""
+    composed = unicodedata.normalize("NFC", name)
+    wanted = select(Collection.__table__).where(
+        func.normalize(Collection.name) == composed, visible_collections(principal)
+    )
+    return connection.execute(wanted.order_by(Collection.created_at).limit(1)).one_or_none()
 
 
 def names(connection: Connection, principal: Principal, *, limit: int) -> list[str]:
