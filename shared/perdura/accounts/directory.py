@@ -130,6 +130,11 @@ def asking(
     return ANONYMOUS if row is None else principal_of(row, "job", scopes)
 
 
+def is_shut(connection: Connection, account_id: UUID) -> bool:
+    """Whether an administrator shut the account."""
+    return bool(connection.execute(select(Account.disabled_at).where(Account.id == account_id)).scalar())
+
+
 def find(connection: Connection, account_id: UUID) -> AnyRow | None:
     """One account."""
     return connection.execute(select(Account.__table__).where(Account.id == account_id)).one_or_none()

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, text
 
 from perdura.errors import Conflict, NotFound
 from perdura.registry.run_states import OPEN_RUNS, ItemState, RunState
+from perdura.registry.schedules import OWNER_SHUT, SHUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def begin(connection: Connection, run: UUID, schedule: UUID, starts: datetime | 
 
 
 def find(connection: Connection, run: UUID, *, lock: bool = False) -> Row[Any]:
-    """A run with its schedule's columns (the schedule's id and state as `schedule_id`, `schedule_state`).
+    """A run with its schedule's columns (the schedule's id and state as `schedule_id`, `schedule_state`; `owner_shut`).
 
     Raises NotFound.
     """
@@ -77,7 +78,8 @@ def find(connection: Connection, run: UUID, *, lock: bool = False) -> Row[Any]:
             SELECT harvest_run.*, schedule.source, schedule.base_url, schedule.way, schedule.query, schedule.set_name,
                 schedule.follows, schedule.pipeline, schedule.collection_id, schedule.record_limit,
                 schedule.concurrency, schedule.failures_at_least, schedule.failure_share, schedule.owner,
-                schedule.scopes, schedule.done_until, schedule.name AS schedule_name, schedule.state AS schedule_state
+                schedule.scopes, schedule.done_until, schedule.name AS schedule_name, schedule.state AS schedule_state,
+                {OWNER_SHUT} AS owner_shut
             FROM harvest_run JOIN schedule ON schedule.id = harvest_run.schedule_id
             WHERE harvest_run.id = :run {"FOR UPDATE OF harvest_run" if lock else ""}
         """),  # noqa: S608 - a constant
@@ -86,6 +88,18 @@ def find(connection: Connection, run: UUID, *, lock: bool = False) -> Row[Any]:
     if row is None:
         raise NotFound("There is no such run.")
     return row
+
+
+_STOP = text(f"""
+    UPDATE harvest_run SET state = 'paused', reason = :reason, updated_at = clock_timestamp()
+    FROM schedule WHERE schedule.id = schedule_id AND harvest_run.state IN ('listing', 'running') AND {OWNER_SHUT}
+    RETURNING harvest_run.id
+""")  # noqa: S608 - a constant
+
+
+def stop_of_shut_accounts(connection: Connection) -> list[UUID]:
+    """Pause the runs of schedules whose account was shut: nothing more is begun; returns which."""
+    return list(connection.execute(_STOP, {"reason": SHUT}).scalars())
 
 
 def working(connection: Connection) -> list[UUID]:

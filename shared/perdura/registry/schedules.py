@@ -131,15 +131,47 @@ def put_state(connection: Connection, schedule: UUID, state: ScheduleState, next
         raise NotFound("There is no such schedule, or it is retired.")
 
 
+OWNER_SHUT = "EXISTS (SELECT FROM account WHERE account.id = schedule.owner AND disabled_at IS NOT NULL)"
+"""The condition on `schedule` rows whose account is shut."""
+
+SHUT = "The account that made the schedule is shut. Who resumes it makes it their own."
+
+
 def find(connection: Connection, schedule: UUID, *, lock: bool = False) -> Row[Any]:
-    """The row of a schedule; raises NotFound."""
+    """The row of a schedule, and whether its `owner_shut`; raises NotFound."""
     row = connection.execute(
-        text(f"SELECT * FROM schedule WHERE id = :id {'FOR UPDATE' if lock else ''}"),  # noqa: S608
+        text(f"""
+            SELECT schedule.*, {OWNER_SHUT} AS owner_shut FROM schedule
+            WHERE id = :id {"FOR UPDATE OF schedule" if lock else ""}
+        """),  # noqa: S608 - constants
         {"id": schedule},
     ).one_or_none()
     if row is None:
         raise NotFound("There is no such schedule.")
     return row
+
+
+_TAKE_OVER = text(f"""
+    UPDATE schedule SET owner = :owner, owner_name = :name, scopes = :scopes, updated_at = clock_timestamp()
+    WHERE id = :id AND {OWNER_SHUT}
+""")  # noqa: S608 - constants
+
+
+def take_over(connection: Connection, schedule: UUID, owner: Owner) -> None:
+    """Make a schedule whose account is shut that of somebody else; any other stays whose it is."""
+    given = {"id": schedule, "owner": owner.account, "name": owner.name, "scopes": owner.scopes}
+    connection.execute(_TAKE_OVER, given)
+
+
+_STOP = text(f"""
+    UPDATE schedule SET state = 'paused', next_at = NULL, updated_at = clock_timestamp()
+    WHERE state = 'active' AND {OWNER_SHUT} RETURNING id
+""")  # noqa: S608 - constants
+
+
+def stop_of_shut_accounts(connection: Connection) -> list[UUID]:
+    """Pause the schedules whose account was shut; returns which were active."""
+    return list(connection.execute(_STOP).scalars())
 
 
 _DUE = text("""

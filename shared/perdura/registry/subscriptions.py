@@ -143,6 +143,15 @@ def take(connection: Connection) -> Subscriber | None:
     return None if row is None else Subscriber(*row)
 
 
+def stop(connection: Connection, subscription: UUID, reason: str) -> None:
+    """Pause one, and forget what it was to be told."""
+    connection.execute(text("DELETE FROM notice WHERE subscription_id = :id"), {"id": subscription})
+    connection.execute(
+        text("UPDATE subscription SET active = false, last_error = :reason WHERE id = :id"),
+        {"id": subscription, "reason": reason},
+    )
+
+
 _WAITING = text("""
     SELECT id, event ->> 'type' AS type FROM notice WHERE subscription_id = :id ORDER BY id LIMIT :limit
 """)

@@ -11,6 +11,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from perdura.accounts import arrivals, directory
+from perdura.errors import Rejected
 from perdura.outcome import ArchiveView, File
 from perdura.premis import agents, log
 from perdura.premis.model import Agent, Event
@@ -115,8 +116,15 @@ def _arrival(info: ObjectInfo) -> Arrival:
 
 
 def credential_of(engine: Engine, settings: Settings, owner: UUID | None, source: str) -> str | None:
-    """The credential that an account keeps for a source, if it does."""
+    """The credential that an account keeps for a source, if it does. Raises Rejected where the account is shut."""
     if owner is None:
         return None
     with engine.begin() as connection:
-        return credentials.use(connection, settings, owner, source)
+        secret = credentials.use(connection, settings, owner, source)
+        if secret is not None and directory.is_shut(connection, owner):
+            raise Rejected(
+                f"The account that asked for it is shut; its credential for {source} is not used any more: "
+                "have it harvested anew.",
+                code="account-shut",
+            )
+    return secret

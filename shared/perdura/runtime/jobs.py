@@ -12,7 +12,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from perdura.accounts import arrivals, audit, directory, rights
-from perdura.accounts.principals import Principal
+from perdura.accounts.principals import Permission, Principal
 from perdura.accounts.rights import Thing
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import NotFound, NotStored, Rejected
@@ -64,24 +64,25 @@ def _audit(connection: Connection, done: Slice) -> None:
 
 def all_workers(environment: Environment) -> Mapping[str, Worker]:
     """What does each act."""
+    operate = {**{str(act): _steer(act) for act in Act}, "collect": _collect, "take-out": _take_out}
     workers = {
-        **{str(act): _steer(act) for act in Act},
-        "collect": _collect,
-        "take-out": _take_out,
-        "announce": _announce(environment),
-        "import": _import(environment),
+        **{act: (worker, Permission.OPERATE) for act, worker in operate.items()},
+        "announce": (_announce(environment), Permission.DEPOSIT),
+        "import": (_import(environment), Permission.ADMINISTER),
     }
-    return {act: _within_rights(environment.settings, worker) for act, worker in workers.items()}
+    return {act: _within_rights(environment.settings, *worker) for act, worker in workers.items()}
 
 
-def _within_rights(settings: Settings, worker: Worker) -> Worker:
-    """Let an item be worked on while its Archive, and the Collection of the job, are there for whoever asked."""
+def _within_rights(settings: Settings, worker: Worker, permission: Permission) -> Worker:
+    """Let an item be worked on while whoever asked still may, and its Archive and the job's Collection are there."""
 
     def work(connection: Connection, given: Mapping[str, Any], item: Item, asker: Asker) -> Done:
         named = set() if item.archive is None else {(Thing.ARCHIVE, item.archive)}
         if given.get("collection"):
             named.add((Thing.COLLECTION, UUID(given["collection"])))
         asking = _asking(connection, settings, asker)
+        if asking is not None and not asking.may(permission):
+            raise Rejected("Whoever asked for it may not do this any more.", code="forbidden")
         if asking is not None and rights.visible(connection, asking, named) != named:
             raise NotFound("There is no such thing any more for whoever asked.")
         return worker(connection, given, item, asker)

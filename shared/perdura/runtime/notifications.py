@@ -85,8 +85,14 @@ def seal_secrets(environment: Environment) -> None:
 
 
 def _forget_hidden(connection: Connection, settings: Settings, to: Subscriber) -> None:
-    """Forget notices about what the owner of a subscription may not see now: they are neither told nor counted."""
+    """Forget notices about what the owner of a subscription may not see now: they are neither told nor counted.
+
+    The subscription of an account that may not be used is paused.
+    """
     owner = directory.asking(connection, settings, to.account, to.scopes)
+    if owner.account != to.account:
+        subscriptions.stop(connection, to.id, "The account whose it is is shut.")
+        return
     hidden = delete(Notice).where(Notice.subscription_id == to.id, Notice.archive_id.is_not(None))
     if owner.may(Permission.READ):
         seen = select(Archive.id).where(Archive.id == Notice.archive_id, rights.visible_archives(owner))

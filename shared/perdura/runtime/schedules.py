@@ -15,7 +15,8 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 from sqlalchemy.exc import IntegrityError
 
-from perdura.accounts import rights
+from perdura.accounts import audit, rights
+from perdura.accounts.principals import Principal
 from perdura.cloudevents.build import build
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Conflict
@@ -33,6 +34,7 @@ from perdura.steps.harvest_schedule import Advance, Counts, Cursor, Item, Limits
 _log = logging.getLogger(__name__)
 
 SOURCE = "/perdura/schedules"
+OURSELVES = Principal("schedules", frozenset(), "job")
 LIST_REQUEST = "org.perdura.harvest.run.requested.v1"
 BATCH = 20
 LONG = timedelta(hours=1)
@@ -42,6 +44,7 @@ LONG = timedelta(hours=1)
 def tick(environment: Environment) -> list[CloudEvent]:
     """Begin the runs that are due, ask for listings that were lost, move every run on."""
     with environment.engine.begin() as connection:
+        _stop_of_shut_accounts(connection)
         events = begin_due(connection)
         events += ask_to_list(connection)
         working = runs.working(connection)
@@ -50,6 +53,24 @@ def tick(environment: Environment) -> list[CloudEvent]:
             runs.gather_astray(connection, run)
             events += move(connection, run)
     return events
+
+
+def _stop_of_shut_accounts(connection: Connection) -> None:
+    """Pause what an account recurs to that was shut, and tell the audit log of it."""
+    for action, found in (
+        ("pause_schedule", schedules.stop_of_shut_accounts(connection)),
+        ("pause_run", runs.stop_of_shut_accounts(connection)),
+    ):
+        for each in found:
+            _log.warning("%s %s: %s", action, each, schedules.SHUT)
+            act = audit.Act(action, audit.DONE, "", "", 200, (str(each),), {"reason": schedules.SHUT})
+            audit.record(connection, OURSELVES, act)
+
+
+def _check_owner(row: Row[Any]) -> None:
+    """Raise Conflict where nothing is begun any more with the credentials of whoever made the schedule."""
+    if row.owner_shut:
+        raise Conflict(f"{schedules.SHUT[:-1]}: resume the schedule first.", code="account-shut")
 
 
 def next_time(cron: str, after: datetime | None = None) -> datetime | None:
@@ -88,6 +109,7 @@ def run_now(connection: Connection, schedule_id: UUID) -> tuple[UUID, list[Cloud
     schedule = schedules.find(connection, schedule_id, lock=True)
     if schedule.state == ScheduleState.RETIRED:
         raise Conflict("The schedule is retired.", code="schedule-retired")
+    _check_owner(schedule)
     run = new_id()
     events = begin(connection, schedule, run)
     if not connection.execute(text("SELECT EXISTS (SELECT FROM harvest_run WHERE id = :run)"), {"run": run}).scalar():
@@ -265,7 +287,7 @@ def pause(connection: Connection, run: UUID) -> None:
 
 def resume(connection: Connection, run: UUID) -> list[CloudEvent]:
     """Go on with a paused run; the failures so far are forgiven. Raises Conflict, NotFound."""
-    runs.find(connection, run, lock=True)
+    _check_owner(runs.find(connection, run, lock=True))
     failed = runs.counts(connection, run).get(ItemState.FAILED, 0)
     state = RunState.LISTING if runs.pending(connection, run) else RunState.RUNNING
     runs.put_state(connection, run, state, expected=[RunState.PAUSED], forgiven=failed)
@@ -288,6 +310,7 @@ def retry_failed(connection: Connection, run: UUID) -> tuple[int, list[CloudEven
     state = RunState(found.state)
     if state is RunState.CANCELLED:
         raise Conflict("A cancelled run does nothing more.", code="run-state")
+    _check_owner(found)
     number = runs.put_items(connection, run, ItemState.FAILED, ItemState.QUEUED)
     if number and state not in OPEN_RUNS:
         _reopen(connection, run, state)

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from pydantic import SecretStr
 from sqlalchemy import text
 from werkzeug.test import Client
 
 from perdura.accounts import tokens
 from perdura.accounts.principals import LOCAL_ADMINISTRATOR, Permission
+from perdura.errors import Rejected
 from perdura.ids import new_id
 from perdura.outcome import ArchiveView, StepView
 from perdura.premis import log
 from perdura.premis.model import Event, Identifier, Outcome
-from perdura.registry import deposits, runs, schedules
+from perdura.registry import credentials, deposits, runs, schedules
 from perdura.registry.run_states import ItemState
 from perdura.registry.subscriptions import Due
 from perdura.runtime import jobs as running
 from perdura.runtime import notifications
 from perdura.runtime import schedules as recurring
+from perdura.runtime.extras import credential_of
 from perdura.settings import Settings
 from perdura.steps import recall_events
 from tests.contract.test_api.test_naming_objects import DROP_ZONE
@@ -185,6 +189,120 @@ def test_the_page_of_an_account_ends_what_it_is_told(world: World, registry: Cli
     sent = registry.post(f"{address}/subscriptions/{made}/end", base_url=BASE, data={"csrf": csrf_of(page)})
     assert sent.status_code == 303
     assert "old@example.org" not in registry.get(address, base_url=BASE).text
+
+
+# ------------------------------------------------------------------------------------------ accounts that are shut
+
+
+def _shut(world: World, registry: Client, account: UUID) -> None:
+    header = world.bearer("administrator")
+    assert registry.patch(f"/api/v1/users/{account}", json={"disabled": True}, headers=header).status_code == 200
+
+
+SCHEDULE = {"name": "nightly", "source": "zenodo", "way": "search", "cron": "0 3 * * *", "query": "x"}
+
+
+def test_a_schedule_of_an_account_that_is_shut_stops_and_says_why_until_somebody_takes_it_over(
+    world: World, registry: Client
+) -> None:
+    owner = world.account("archivist", name="Grace")
+    made = registry.post("/api/v1/schedules", json=SCHEDULE, headers=bearer(world.token(owner))).get_json()
+    own, schedule = made["links"]["self"], UUID(made["id"])
+    with world.engine.begin() as connection:
+        run, _ = recurring.run_now(connection, schedule)
+        runs.add(connection, run, 0, "zenodo", [runs.NewItem("1", "1", "A record", ItemState.QUEUED)])
+    _shut(world, registry, owner)
+    assert recurring.tick(world) == []  # type: ignore[arg-type]
+    header = bearer(world.token(world.account("archivist", name="Ida"), [Permission.READ, Permission.OPERATE]))
+    stopped = registry.get(own, headers=header).get_json()
+    assert (stopped["state"], stopped["reason"], stopped["next"]) == ("paused", schedules.SHUT, None)
+    assert (stopped["last_run"]["state"], stopped["last_run"]["reason"]) == ("paused", schedules.SHUT)
+    assert {(entry.action, entry.actor, *entry.objects) for entry in world.audited() if entry.means == "job"} == {
+        ("pause_schedule", "schedules", str(schedule)), ("pause_run", "schedules", str(run)),
+    }  # fmt: skip
+    sign_in(registry)
+    for page in (f"/schedules/{schedule}", "/schedules"):
+        assert "is shut" in registry.get(page, base_url=BASE).text
+    for refused in (f"{own}/runs", f"/api/v1/runs/{run}/resume", f"/api/v1/runs/{run}/retry"):
+        answer = registry.post(refused, headers=header)
+        assert answer.status_code == 409, refused
+        assert answer.get_json()["type"].endswith("account-shut")
+    resumed = registry.post(f"{own}/resume", headers=header).get_json()
+    assert (resumed["state"], resumed["owner"], resumed["reason"]) == ("active", "Ida", None)
+    assert world.audited()[-1].detail["owner_before"] == "Grace"
+    assert registry.post(f"/api/v1/runs/{run}/resume", headers=header).status_code == 200
+    with world.engine.begin() as connection:
+        assert schedules.find(connection, schedule).scopes == ["operate", "read"]
+        recurring.move(connection, run)
+        given = connection.execute(text("SELECT input FROM step")).scalar_one()
+    assert given["requested_by"] != str(owner)
+
+
+def test_resuming_a_schedule_whose_account_is_open_leaves_it_whose_it_is(world: World, registry: Client) -> None:
+    owner = world.account("archivist", name="Grace")
+    made = registry.post("/api/v1/schedules", json=SCHEDULE, headers=bearer(world.token(owner))).get_json()
+    for act in ("pause", "resume"):
+        changed = registry.post(f"{made['links']['self']}/{act}", headers=world.bearer("archivist")).get_json()
+    assert (changed["state"], changed["owner"]) == ("active", "Grace")
+
+
+def test_no_credential_of_an_account_that_is_shut_is_used(world: World, registry: Client) -> None:
+    owner, source = world.account("archivist"), "zenodo"
+    keyed = world.settings.model_copy(update={"credential_keys": SecretStr(base64.b64encode(bytes(32)).decode())})
+    with world.engine.begin() as connection:
+        credentials.put(connection, keyed, owner, source, "secret")
+    assert credential_of(world.engine, keyed, owner, source) == "secret"
+    _shut(world, registry, owner)
+    with world.engine.connect() as connection:
+        (before,) = credentials.kept(connection, owner)
+    with pytest.raises(Rejected) as refused:
+        credential_of(world.engine, keyed, owner, source)
+    assert refused.value.code == "account-shut"
+    with world.engine.connect() as connection:
+        assert credentials.kept(connection, owner) == [before]
+    assert credential_of(world.engine, keyed, owner, "gitlab") is None
+
+
+@pytest.mark.parametrize("lost", ["account", "role"])
+def test_a_job_stops_with_the_account_or_the_role_that_it_was_asked_with(
+    world: World, registry: Client, lost: str
+) -> None:
+    archivist, collection = world.account("archivist"), world.collection()
+    header, archive = bearer(world.token(archivist)), world.archive()
+    world.store.put(DROP_ZONE, "a.zip", b"PK")
+    asked = {
+        "jobs": {"act": "collect", "archives": [str(archive)], "collection": str(collection)},
+        "announcements": {"bucket": DROP_ZONE, "packages": [{"key": "a.zip"}]},
+    }
+    made = [registry.post(f"/api/v1/{path}", json=body, headers=header).get_json() for path, body in asked.items()]
+    if lost == "account":
+        _shut(world, registry, archivist)
+    else:
+        with world.engine.begin() as connection:
+            connection.execute(text("UPDATE account SET roles = ARRAY['viewer'] WHERE id = :id"), {"id": archivist})
+    assert running.tick(world) == []  # type: ignore[arg-type]
+    for job in made:
+        (item,) = registry.get(job["links"]["items"], headers=bearer()).get_json()["items"]
+        assert (item["state"], item["code"]) == ("failed", "forbidden")
+    with world.engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM collection_member")).scalar() == 0
+        assert connection.execute(text("SELECT count(*) FROM archive")).scalar() == 1
+
+
+def test_a_subscription_of_an_account_that_is_shut_is_paused_and_says_why(
+    world: World, registry: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    viewer, public = world.account("viewer", email="ada@example.org"), world.archive(title="public")
+    wanted = {"way": "email", "address": "ada@example.org", "kinds": ["completed"]}
+    made = registry.post("/api/v1/subscriptions", json=wanted, headers=bearer(world.token(viewer))).get_json()
+    _notice(world, made["id"], public)
+    _shut(world, registry, viewer)
+    assert _told(world, monkeypatch) == []
+    address = f"/api/v1/users/{viewer}/subscriptions"
+    (listed,) = registry.get(address, headers=world.bearer("administrator")).get_json()["items"]
+    assert (listed["active"], listed["last_error"]) == (False, "The account whose it is is shut.")
+    with world.engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM notice")).scalar() == 0
 
 
 # -------------------------------------------------------------------------------------------------- what others have

@@ -44,7 +44,9 @@ class OaisArchive(BaseModel):
     path_to_sip: PlainText | None = Field(None, max_length=1024)
     path_to_aip: PlainText | None = Field(None, max_length=1024)
     steps: list[OaisStep] = Field(default_factory=list, max_length=200)
-    collections: list[Annotated[CollectionName, BeforeValidator(_stripped)]] = Field(default_factory=list, max_length=100)
+    collections: list[Annotated[CollectionName, BeforeValidator(_stripped)]] = Field(
+        default_factory=list, max_length=100
+    )
 
 
 class OaisImportRequest(Request):

@@ -122,6 +122,7 @@ class ScheduleAnswer(Answer):
     follows: Literal["updated", "created"]
     cron: str
     state: ScheduleState
+    reason: str | None = Field(description="Why it cannot run, whatever its state.")
     pipeline: list[str]
     collection: UUID | None = Field(description="Null too where the collection is hidden from the caller.")
     record_limit: int | None

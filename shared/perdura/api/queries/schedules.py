@@ -6,13 +6,16 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import ColumnElement, func, literal_column, select, tuple_
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.engine import Connection
 
 from perdura.api.queries.rows import AnyRow
 from perdura.registry.harvest_tables import HarvestBatch, HarvestItem, HarvestRun, Schedule
 from perdura.registry.run_states import ItemState, ScheduleState
+from perdura.registry.schedules import OWNER_SHUT
+
+_OWNER_SHUT: ColumnElement[bool] = literal_column(OWNER_SHUT).label("owner_shut")
 
 
 def page(
@@ -21,7 +24,10 @@ def page(
     """At most `limit` schedules, newest first; without a state all that are not retired."""
     wanted = Schedule.state == state if state else Schedule.state != ScheduleState.RETIRED
     statement = (
-        select(Schedule.__table__).where(wanted).order_by(Schedule.created_at.desc(), Schedule.id.desc()).limit(limit)
+        select(Schedule.__table__, _OWNER_SHUT)
+        .where(wanted)
+        .order_by(Schedule.created_at.desc(), Schedule.id.desc())
+        .limit(limit)
     )
     if after is not None:
         statement = statement.where(tuple_(Schedule.created_at, Schedule.id) < after)
@@ -30,7 +36,7 @@ def page(
 
 def find(connection: Connection, schedule: UUID) -> AnyRow | None:
     """One schedule."""
-    return connection.execute(select(Schedule.__table__).where(Schedule.id == schedule)).one_or_none()
+    return connection.execute(select(Schedule.__table__, _OWNER_SHUT).where(Schedule.id == schedule)).one_or_none()
 
 
 def latest_runs(connection: Connection, schedules: Sequence[UUID]) -> Mapping[UUID, AnyRow]:

@@ -69,8 +69,7 @@ def create_schedule(call: Call, body: ScheduleRequest) -> ScheduleAnswer:
         collection_id=body.collection,
         pipeline=pipeline,
     )
-    owner = registry.Owner(call.principal.account, call.principal.name, call.principal.told_scopes)
-    schedule = registry.create(call.connection, wanted, owner=owner, since=body.since, next_at=due)
+    schedule = registry.create(call.connection, wanted, owner=_caller(call), since=body.since, next_at=due)
     if body.paused:
         registry.put_state(call.connection, schedule, ScheduleState.PAUSED, None)
     call.objects.append(schedule)
@@ -120,8 +119,14 @@ def pause_schedule(call: Call, schedule_id: UUID) -> ScheduleAnswer:
 
 @section.post("/schedules/<uuid:schedule_id>/resume", permission=Permission.OPERATE)
 def resume_schedule(call: Call, schedule_id: UUID) -> ScheduleAnswer:
-    """Begin runs again; the first covers everything since the last."""
+    """Begin runs again; the first covers everything since the last.
+
+    A schedule that is paused because its account is shut is the caller's from now on, and so are its credentials.
+    """
     row = registry.find(call.connection, schedule_id, lock=True)
+    if row.owner_shut:
+        registry.take_over(call.connection, schedule_id, _caller(call))
+        call.detail["owner_before"] = row.owner_name
     registry.put_state(call.connection, schedule_id, ScheduleState.ACTIVE, runtime.next_time(row.cron))
     return _schedule(call, schedule_id)
 
@@ -208,6 +213,10 @@ def retry_run(call: Call, run_id: UUID) -> RunChanged:
     return _changed(call, run_id, number)
 
 
+def _caller(call: Call) -> registry.Owner:
+    return registry.Owner(call.principal.account, call.principal.name, call.principal.told_scopes)
+
+
 def _check_pipeline(steps: Iterable[str]) -> None:
     steps = tuple(steps)
     with blaming("body.pipeline"):
@@ -247,6 +256,7 @@ def _schedules(call: Call, rows: Iterable[AnyRow]) -> list[ScheduleAnswer]:
             follows=row.follows,
             cron=row.cron,
             state=row.state,
+            reason=registry.SHUT if row.owner_shut and row.state != ScheduleState.RETIRED else None,
             pipeline=row.pipeline,
             collection=row.collection_id if row.collection_id in seen else None,
             record_limit=row.record_limit,
