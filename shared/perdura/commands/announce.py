@@ -9,7 +9,8 @@ import click
 
 from perdura.client import Client
 from perdura.commands import api
-from perdura.commands.jobs import watch_job
+from perdura.commands.jobs import begun
+from perdura.commands.tables import as_json_option
 
 
 @click.command()
@@ -20,6 +21,7 @@ from perdura.commands.jobs import watch_job
 )
 @click.option("--collection", help="The archives join this collection.")
 @click.option("--watch", is_flag=True, help="Stay until all are begun. Exit status 1 when some could not be.")
+@as_json_option
 @api.connected
 def announce(
     registry: Client,
@@ -28,6 +30,7 @@ def announce(
     listed: TextIOWrapper | None,
     collection: str | None,
     watch: bool,
+    as_json: bool,
 ) -> None:
     """Have every zip, tar and tar.gz below PREFIX of BUCKET ingested where it lies, or those of a list.
 
@@ -43,6 +46,4 @@ def announce(
     else:
         wanted["prefix"] = prefix
     job = registry.post("/announcements", wanted)
-    click.echo(f"job {job['id']}: {job['total']} packages")
-    if watch and not watch_job(registry, job):
-        raise click.exceptions.Exit(1)
+    begun(registry, job, f"job {job['id']}: {job['total']} packages", watch=watch, as_json=as_json)

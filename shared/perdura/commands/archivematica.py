@@ -8,7 +8,7 @@ import click
 
 from perdura.client import Client
 from perdura.commands import api
-from perdura.commands.tables import as_json_option
+from perdura.commands.tables import as_json_option, said
 
 
 @click.group()
@@ -34,29 +34,32 @@ def list_instances(registry: Client, as_json: bool) -> None:
 @archivematica.command()
 @click.argument("name")
 @click.option("--reason", default="", help="Why; shown to others.")
+@as_json_option
 @api.connected
-def drain(registry: Client, name: str, reason: str) -> None:
+def drain(registry: Client, name: str, reason: str, as_json: bool) -> None:
     """Give NAME no new work; what it has is finished."""
-    _change(registry, name, "draining", reason)
+    _change(registry, name, "draining", reason, as_json=as_json)
 
 
 @archivematica.command()
 @click.argument("name")
 @click.option("--reason", default="", help="Why; shown to others.")
+@as_json_option
 @api.connected
-def pause(registry: Client, name: str, reason: str) -> None:
+def pause(registry: Client, name: str, reason: str, as_json: bool) -> None:
     """Give NAME no new work until it is resumed."""
-    _change(registry, name, "paused", reason)
+    _change(registry, name, "paused", reason, as_json=as_json)
 
 
 @archivematica.command()
 @click.argument("name")
+@as_json_option
 @api.connected
-def resume(registry: Client, name: str) -> None:
+def resume(registry: Client, name: str, as_json: bool) -> None:
     """Let NAME work again."""
-    _change(registry, name, "active", "")
+    _change(registry, name, "active", "", as_json=as_json)
 
 
-def _change(registry: Client, name: str, mode: str, reason: str) -> None:
+def _change(registry: Client, name: str, mode: str, reason: str, *, as_json: bool) -> None:
     answer = registry.put(f"/archivematicas/{name}", {"mode": mode, "reason": reason})
-    click.echo(f"{answer['name']}: {answer['mode']}, {answer['packages']} packages in flight")
+    said(f"{answer['name']}: {answer['mode']}, {answer['packages']} packages in flight", answer, as_json=as_json)

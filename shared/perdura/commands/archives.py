@@ -12,8 +12,8 @@ from perdura.client import Client
 from perdura.commands import api
 from perdura.commands.filters import filters
 from perdura.commands.options import given
-from perdura.commands.tables import Column, as_json_option, limit_option, plain, show, size, tell
-from perdura.commands.timeline import follow, outcome_lines
+from perdura.commands.tables import Column, as_json_option, limit_option, plain, said, show, size, tell
+from perdura.commands.timeline import begun, outcome_lines
 
 
 @click.group(invoke_without_command=True)
@@ -119,49 +119,50 @@ def preservation(registry: Client, archive_id: str, as_json: bool, **wished: str
 
 @archives.command("skip")
 @click.argument("archive_id")
+@as_json_option
 @api.connected
-def skip(registry: Client, archive_id: str) -> None:
+def skip(registry: Client, archive_id: str, as_json: bool) -> None:
     """Go on without the failed or blocked step of an archive."""
-    registry.post(f"/archives/{archive_id}/skip")
-    click.echo(f"archive {archive_id}")
+    said(f"archive {archive_id}", registry.skip(archive_id), as_json=as_json)
 
 
 @archives.command("cancel")
 @click.argument("archive_id")
 @click.option("--step", help="Only this recall or check, by the id of its step.")
+@as_json_option
 @api.connected
-def cancel(registry: Client, archive_id: str, step: str | None) -> None:
+def cancel(registry: Client, archive_id: str, step: str | None, as_json: bool) -> None:
     """Stop an archive where it is; what was asked of the tape system is called off there."""
-    registry.cancel(archive_id, step)
-    click.echo(f"archive {archive_id}" if step is None else f"step {step}")
+    cancelled = registry.cancel(archive_id, step)
+    said(f"archive {archive_id}" if step is None else f"step {step}", cancelled, as_json=as_json)
 
 
 @archives.command("archive-again")
 @click.argument("archive_id")
 @click.option("--package", help="This version of the AIP, by its id; without it, that in use.")
+@as_json_option
 @api.connected
-def archive_again(registry: Client, archive_id: str, package: str | None) -> None:
+def archive_again(registry: Client, archive_id: str, package: str | None, as_json: bool) -> None:
     """Make the copy on tape of an archive again that was found lost or damaged, at a new place."""
-    click.echo(f"step {registry.archive_again(archive_id, package=package)['step']}")
+    asked = registry.archive_again(archive_id, package=package)
+    said(f"step {asked['step']}", asked, as_json=as_json)
 
 
 @archives.command("run")
 @click.argument("archive_id")
 @click.argument("steps", nargs=-1, required=True)
+@as_json_option
 @api.connected
-def run_steps(registry: Client, archive_id: str, steps: Sequence[str]) -> None:
+def run_steps(registry: Client, archive_id: str, steps: Sequence[str], as_json: bool) -> None:
     """Run more STEPS behind the finished pipeline of an archive."""
-    registry.run(archive_id, steps)
-    click.echo(f"archive {archive_id}")
+    said(f"archive {archive_id}", registry.run(archive_id, steps), as_json=as_json)
 
 
 @click.command()
 @click.argument("archive_id")
 @click.option("--watch", is_flag=True, help="Stay until it is preserved.")
+@as_json_option
 @api.connected
-def retry(registry: Client, archive_id: str, watch: bool) -> None:
+def retry(registry: Client, archive_id: str, watch: bool, as_json: bool) -> None:
     """Try the failed step of an archive again."""
-    registry.retry(archive_id)
-    click.echo(f"archive {archive_id}")
-    if watch and not follow(registry, archive_id):
-        raise click.exceptions.Exit(1)
+    begun(registry, archive_id, registry.retry(archive_id), watch=watch, as_json=as_json)

@@ -6,7 +6,7 @@ import click
 
 from perdura.client import Client
 from perdura.commands import api
-from perdura.commands.jobs import watch_job
+from perdura.commands.jobs import begun
 from perdura.commands.tables import Column, as_json_option, moment, show
 
 
@@ -33,10 +33,9 @@ def list_failures(registry: Client, limit: int, as_json: bool) -> None:
 @click.argument("code", default="")
 @click.option("--state", type=click.Choice(["failed", "blocked"]), default="failed", show_default=True)
 @click.option("--watch", is_flag=True, help="Stay until all are begun. Exit status 1 when some could not be.")
+@as_json_option
 @api.connected
-def retry_failures(registry: Client, step: str, code: str, state: str, watch: bool) -> None:
+def retry_failures(registry: Client, step: str, code: str, state: str, watch: bool, as_json: bool) -> None:
     """Retry all archives that STEP has stopped with the error CODE, in the background."""
     job = registry.post("/failures/retry", {"step": step, "code": code, "state": state})
-    click.echo(f"job {job['id']}: {job['total']} archives")
-    if watch and not watch_job(registry, job):
-        raise click.exceptions.Exit(1)
+    begun(registry, job, f"job {job['id']}: {job['total']} archives", watch=watch, as_json=as_json)

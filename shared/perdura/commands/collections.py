@@ -10,7 +10,7 @@ import click
 from perdura.client import Client
 from perdura.commands import api
 from perdura.commands.options import given
-from perdura.commands.tables import Column, as_json_option, limit_option, plain, show, size, tell
+from perdura.commands.tables import Column, as_json_option, limit_option, plain, said, show, size, tell
 
 
 @click.group()
@@ -42,11 +42,12 @@ def show_collection(registry: Client, collection_id: str, as_json: bool) -> None
 @click.argument("name")
 @click.option("--description", default="", help="What it is.")
 @click.option("--restricted", is_flag=True, help="Only those see it to whom it is granted.")
+@as_json_option
 @api.connected
-def create_collection(registry: Client, name: str, description: str, restricted: bool) -> None:
+def create_collection(registry: Client, name: str, description: str, restricted: bool, as_json: bool) -> None:
     """Make a collection; prints its id."""
     made = registry.create_collection(name, description=description, restricted=restricted)
-    click.echo(made["id"])
+    said(made["id"], made, as_json=as_json)
 
 
 @collections.command("change")
@@ -54,13 +55,14 @@ def create_collection(registry: Client, name: str, description: str, restricted:
 @click.option("--name", help="Another name.")
 @click.option("--description", help="Another description.")
 @click.option("--restrict/--open", "restricted", default=None, help="Whether only those see it to whom it is granted.")
+@as_json_option
 @api.connected
-def change_collection(registry: Client, collection_id: str, **said: Any) -> None:
+def change_collection(registry: Client, collection_id: str, as_json: bool, **wanted: Any) -> None:
     """Rename a collection, describe it anew, restrict or open it."""
-    change = given(said, blank=True)
+    change = given(wanted, blank=True)
     if not change:
         raise click.UsageError("say what is to change: --name, --description, --restrict or --open")
-    tell(registry.patch(f"/collections/{collection_id}", change), as_json=False)
+    tell(registry.patch(f"/collections/{collection_id}", change), as_json=as_json)
 
 
 @collections.command("delete")
@@ -76,20 +78,23 @@ def delete_collection(registry: Client, collection_id: str) -> None:
 @collections.command("add")
 @click.argument("collection_id")
 @click.argument("archive_ids", nargs=-1, required=True)
+@as_json_option
 @api.connected
-def add_members(registry: Client, collection_id: str, archive_ids: Sequence[str]) -> None:
+def add_members(registry: Client, collection_id: str, archive_ids: Sequence[str], as_json: bool) -> None:
     """Put archives into a collection."""
-    click.echo(f"{registry.add_to_collection(collection_id, archive_ids)} added")
+    added = registry.add_to_collection(collection_id, archive_ids)
+    said(f"{added} added", {"changed": added}, as_json=as_json)
 
 
 @collections.command("remove")
 @click.argument("collection_id")
 @click.argument("archive_ids", nargs=-1, required=True)
+@as_json_option
 @api.connected
-def remove_members(registry: Client, collection_id: str, archive_ids: Sequence[str]) -> None:
+def remove_members(registry: Client, collection_id: str, archive_ids: Sequence[str], as_json: bool) -> None:
     """Take archives out of a collection."""
     told = registry.post(f"/collections/{collection_id}/members/remove", {"archives": list(archive_ids)})
-    click.echo(f"{told['changed']} taken out")
+    said(f"{told['changed']} taken out", told, as_json=as_json)
 
 
 @collections.command("summary")

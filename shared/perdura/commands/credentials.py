@@ -8,7 +8,7 @@ import click
 
 from perdura.client import Client
 from perdura.commands import api
-from perdura.commands.tables import Column, as_json_option, moment, show
+from perdura.commands.tables import Column, as_json_option, moment, said, show
 
 
 @click.group()
@@ -18,13 +18,13 @@ def credential() -> None:
 
 @credential.command("set")
 @click.argument("source")
+@as_json_option
 @api.connected
-def put_credential(registry: Client, source: str) -> None:
+def put_credential(registry: Client, source: str, as_json: bool) -> None:
     """Keep a credential for SOURCE. It is asked for, or read from standard input: never an argument."""
     asked = sys.stdin.isatty()
     secret: str = click.prompt("Credential", hide_input=True) if asked else sys.stdin.readline().strip()
-    registry.put(f"/credentials/{source}", {"secret": secret})
-    click.echo(f"kept for {source}")
+    said(f"kept for {source}", registry.put(f"/credentials/{source}", {"secret": secret}), as_json=as_json)
 
 
 @credential.command("list")
@@ -48,7 +48,9 @@ def remove_credential(registry: Client, source: str) -> None:
 
 
 @credential.command("renew")
+@as_json_option
 @api.connected
-def renew_credentials(registry: Client) -> None:
+def renew_credentials(registry: Client, as_json: bool) -> None:
     """Encrypt all credentials with the newest key (PERDURA_CREDENTIAL_KEYS), so that older keys can go."""
-    click.echo(f"{registry.post('/credentials/renewal')['credentials']} encrypted anew")
+    renewed = registry.post("/credentials/renewal")
+    said(f"{renewed['credentials']} encrypted anew", renewed, as_json=as_json)

@@ -13,7 +13,8 @@ from perdura.client import Client, Upload
 from perdura.client.registry import Document
 from perdura.commands import api, sending
 from perdura.commands.failures import Unusable
-from perdura.commands.timeline import follow
+from perdura.commands.tables import as_json_option
+from perdura.commands.timeline import begun
 from perdura.errors import PerduraError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 @click.option("--engine", type=click.Choice(["builtin", "archivematica", "a3m"]), help="What is to make the AIP.")
 @click.option("--profile", type=click.Choice(["perdura", "eark"]), help="Layout of the AIP.")
 @click.option("--instance", help="Which Archivematica is to make it.")
+@as_json_option
 @api.connected
 def deposit(
     registry: Client,
@@ -40,6 +42,7 @@ def deposit(
     engine: str | None,
     profile: str | None,
     instance: str | None,
+    as_json: bool,
 ) -> None:
     """Hand in PATH: a bag as zip, tar or tar.gz, or as a folder.
 
@@ -51,9 +54,7 @@ def deposit(
     wished = {"engine": engine, "profile": profile, "instance": instance}
     preserve = {name: value for name, value in wished.items() if value}
     archive = hand_in(registry, path, bag=bag, title=title, resume=resume, preserve=preserve)
-    click.echo(f"archive {archive}")
-    if watch and not follow(registry, archive):
-        raise click.exceptions.Exit(1)
+    begun(registry, archive, {"archive": archive}, watch=watch, as_json=as_json)
 
 
 def hand_in(

@@ -6,7 +6,7 @@ import click
 
 from perdura.client import Client
 from perdura.commands import api
-from perdura.commands.tables import as_json_option, tell
+from perdura.commands.tables import as_json_option, said, tell
 
 
 @click.group()
@@ -25,7 +25,9 @@ def show_deposit(registry: Client, deposit_id: str, as_json: bool) -> None:
 
 @deposits.command("cancel")
 @click.argument("deposit_id")
+@as_json_option
 @api.connected
-def cancel_deposit(registry: Client, deposit_id: str) -> None:
+def cancel_deposit(registry: Client, deposit_id: str, as_json: bool) -> None:
     """Give up a deposit that is not complete; parts that have arrived are dropped."""
-    click.echo(f"deposit {deposit_id} is {registry.post(f'/deposits/{deposit_id}/cancel')['state']}")
+    cancelled = registry.post(f"/deposits/{deposit_id}/cancel")
+    said(f"deposit {deposit_id} is {cancelled['state']}", cancelled, as_json=as_json)

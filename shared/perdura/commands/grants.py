@@ -9,7 +9,7 @@ import click
 from perdura.client import Client
 from perdura.commands import api
 from perdura.commands.options import given
-from perdura.commands.tables import Column, Row, as_json_option, limit_option, moment, show
+from perdura.commands.tables import Column, Row, as_json_option, limit_option, moment, said, show
 
 
 @click.group()
@@ -40,10 +40,12 @@ def list_grants(registry: Client, limit: int, as_json: bool, **which: Any) -> No
 @click.option("--group", help="To this group.")
 @click.option("--archive", help="Of this archive.")
 @click.option("--collection", help="Of this collection and what is in it.")
+@as_json_option
 @api.connected
-def give_grant(registry: Client, **what: Any) -> None:
+def give_grant(registry: Client, as_json: bool, **what: Any) -> None:
     """Let an account or a group see an archive or a collection; prints the grant's id."""
-    click.echo(registry.post("/grants", given(what))["id"])
+    grant = registry.post("/grants", given(what))
+    said(grant["id"], grant, as_json=as_json)
 
 
 @grants.command("take")

@@ -9,8 +9,8 @@ import click
 from perdura.client import Client
 from perdura.commands import api
 from perdura.commands.options import given
-from perdura.commands.tables import Column, Row, as_json_option, limit_option, moment, show, size, tell
-from perdura.commands.timeline import follow
+from perdura.commands.tables import Column, Row, as_json_option, limit_option, moment, said, show, size, tell
+from perdura.commands.timeline import begun
 
 
 @click.command()
@@ -20,16 +20,15 @@ from perdura.commands.timeline import follow
 @click.option("--warc", is_flag=True, help="Keep the landing page as WARC.")
 @click.option("--metadata-only", is_flag=True, help="Do without files that are closed.")
 @click.option("--engine", type=click.Choice(["bagit-create"]), help="Harvest with CERN's program.")
+@as_json_option
 @api.connected
-def harvest(registry: Client, /, record: str, watch: bool, light: bool, **how: Any) -> None:
+def harvest(registry: Client, /, record: str, watch: bool, light: bool, as_json: bool, **how: Any) -> None:
     """Fetch the RECORD (its URL, DOI or source:recid) with all its files, and preserve it.
 
     With --watch the exit status is 0 when it was preserved, 1 when it failed; all reasons are shown.
     """
     archive = registry.harvest(record, light=light, **{name: value for name, value in how.items() if value})
-    click.echo(f"archive {archive}")
-    if watch and not follow(registry, archive):
-        raise click.exceptions.Exit(1)
+    begun(registry, archive, {"archive": archive}, watch=watch, as_json=as_json)
 
 
 @click.group()
@@ -78,11 +77,11 @@ def resolve_record(registry: Client, record: str, as_json: bool) -> None:
 
 @harvests.command("complete")
 @click.argument("archive_id")
+@as_json_option
 @api.connected
-def complete_harvest(registry: Client, archive_id: str) -> None:
+def complete_harvest(registry: Client, archive_id: str, as_json: bool) -> None:
     """Fetch the files that a light package only names, then preserve it."""
-    registry.post(f"/archives/{archive_id}/completion")
-    click.echo(f"archive {archive_id}")
+    said(f"archive {archive_id}", registry.post(f"/archives/{archive_id}/completion"), as_json=as_json)
 
 
 def _record(row: Row) -> str:

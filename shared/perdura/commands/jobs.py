@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import click
 from perdura.client import Client
 from perdura.commands import api
 from perdura.commands.options import given
-from perdura.commands.tables import Column, as_json_option, limit_option, plain, show, tell
+from perdura.commands.tables import Column, as_json_option, limit_option, plain, said, show, tell
 
 ACTS = ("retry", "skip", "cancel", "run", "collect", "take-out")
 LOOK_SECONDS = 0.5
@@ -41,6 +42,7 @@ def list_jobs(registry: Client, limit: int, as_json: bool) -> None:
 @click.option("--collection", help="The collection of `collect` and `take-out`.")
 @click.option("--yes", is_flag=True, help="Do not show the plan first.")
 @click.option("--watch", is_flag=True, help="Stay until it is done. Exit status 1 when something failed.")
+@as_json_option
 @api.connected
 def begin_job(
     registry: Client,
@@ -50,6 +52,7 @@ def begin_job(
     collection: str | None,
     yes: bool,
     watch: bool,
+    as_json: bool,
 ) -> None:
     """Do one ACT on all archives of a filter, in the background; the plan is shown before."""
     wanted: dict[str, Any] = {"act": act, "filter": parsed(filters)}
@@ -59,16 +62,14 @@ def begin_job(
         wanted["collection"] = collection
     if not yes:
         plan = registry.plan_job(wanted)
-        click.echo(f"{act}: {plan['eligible']} of {plan['total']} archives")
+        click.echo(f"{act}: {plan['eligible']} of {plan['total']} archives", err=as_json)
         for state, number in plan["states"].items():
-            click.echo(f"  {state:<24} {number}")
+            click.echo(f"  {state:<24} {number}", err=as_json)
         if not plan["fits"]:
             raise click.ClickException("one job changes 200,000 archives at most: narrow the filter")
-        click.confirm("Do it?", abort=True)
+        click.confirm("Do it?", abort=True, err=as_json)
     job = registry.begin_job(wanted)
-    click.echo(f"job {job['id']}")
-    if watch and not watch_job(registry, job):
-        raise click.exceptions.Exit(1)
+    begun(registry, job, f"job {job['id']}", watch=watch, as_json=as_json)
 
 
 @jobs.command("show")
@@ -81,7 +82,7 @@ def show_job(registry: Client, job_id: str, watch: bool, as_json: bool) -> None:
     job = registry.job(job_id)
     if not watch:
         tell(job, as_json=as_json)
-    elif not watch_job(registry, job):
+    elif not watch_job(registry, job, as_json=as_json):
         raise click.exceptions.Exit(1)
 
 
@@ -102,11 +103,12 @@ def list_items(registry: Client, job_id: str, state: str | None, limit: int, as_
 
 @jobs.command("cancel")
 @click.argument("job_id")
+@as_json_option
 @api.connected
-def cancel_job(registry: Client, job_id: str) -> None:
+def cancel_job(registry: Client, job_id: str, as_json: bool) -> None:
     """Do no more of a job; what was done stays."""
     told = registry.post(f"/jobs/{job_id}/cancel")
-    click.echo(f"job {job_id} is {told['state']}: {told['done']} of {told['total']} done")
+    said(f"job {job_id} is {told['state']}: {told['done']} of {told['total']} done", told, as_json=as_json)
 
 
 def parsed(filters: Sequence[str]) -> dict[str, Any]:
@@ -124,9 +126,20 @@ def parsed(filters: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def watch_job(registry: Client, job: dict[str, Any]) -> bool:
-    """Follow a job to its end, with a bar and then every failure; whether all of it was done."""
-    with click.progressbar(length=job["total"], label=job["act"]) as bar:
+def begun(registry: Client, job: dict[str, Any], line: str, *, watch: bool, as_json: bool) -> None:
+    """Say that a job was begun and, with `watch`, follow it to its end: the exit status is 1 where something failed."""
+    if not (watch and as_json):
+        said(line, job, as_json=as_json)
+    if watch and not watch_job(registry, job, as_json=as_json):
+        raise click.exceptions.Exit(1)
+
+
+def watch_job(registry: Client, job: dict[str, Any], *, as_json: bool = False) -> bool:
+    """Follow a job to its end, with a bar and then every failure; whether all of it was done.
+
+    As JSON it is one document, of what the job became.
+    """
+    with click.progressbar(length=job["total"], label=job["act"], file=sys.stderr if as_json else None) as bar:
         at = 0
         while True:
             now = registry.job(job["id"])
@@ -135,6 +148,9 @@ def watch_job(registry: Client, job: dict[str, Any]) -> bool:
             if now["state"] in {"completed", "cancelled"}:
                 break
             time.sleep(LOOK_SECONDS)
+    if as_json:
+        tell(now, as_json=True)
+        return not now["failed"]
     click.echo(f"{now['state']}: {now['done']} done, {now['failed']} failed")
     for item in registry.items(f"/jobs/{job['id']}/items", 100, state="failed"):
         click.echo(plain(f"  {item['archive'] or item['subject']}  {item['code']}: {item['message']}"))

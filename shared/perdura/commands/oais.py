@@ -13,6 +13,7 @@ from perdura.client import Client
 from perdura.commands import api
 from perdura.commands.failures import Unusable
 from perdura.commands.jobs import watch_job
+from perdura.commands.tables import as_json_option, said
 
 TOGETHER = 500
 """Archives of one request."""
@@ -27,8 +28,11 @@ TOGETHER = 500
 @click.option("--aip-base", help="What the paths of AIPs begin with, if something else.")
 @click.option("--sips-only", is_flag=True, help="Make every AIP anew of the SIP, instead of keeping those made there.")
 @click.option("--watch", is_flag=True, help="Stay until all are begun. Exit status 1 when some could not be.")
+@as_json_option
 @api.connected
-def import_oais(registry: Client, /, dump: Path, sips_only: bool, watch: bool, **places: str | None) -> None:
+def import_oais(
+    registry: Client, /, dump: Path, sips_only: bool, watch: bool, as_json: bool, **places: str | None
+) -> None:
     """Take over the archives of a CERN OAIS platform from DUMP.
 
     DUMP is JSON: `{"archives": [...], "steps": [...], "collections": [...]}` as the API there lists them, whole or in
@@ -44,9 +48,10 @@ def import_oais(registry: Client, /, dump: Path, sips_only: bool, watch: bool, *
     for first in range(0, len(archives), TOGETHER):
         some = archives[first : first + TOGETHER]
         job = registry.post("/imports/oais", {**told, "aips": not sips_only, "archives": some})
-        click.echo(f"job {job['id']}: {job['total']} archives")
+        if not (watch and as_json):
+            said(f"job {job['id']}: {job['total']} archives", job, as_json=as_json)
         if watch:
-            failed = not watch_job(registry, job) or failed
+            failed = not watch_job(registry, job, as_json=as_json) or failed
     if failed:
         raise click.exceptions.Exit(1)
 

@@ -8,7 +8,7 @@ import click
 
 from perdura.client import Client
 from perdura.commands import api
-from perdura.commands.tables import Column, as_json_option, show, tell
+from perdura.commands.tables import Column, as_json_option, said, show, tell
 
 
 @click.group()
@@ -38,11 +38,12 @@ def show_pipeline(registry: Client, name: str, as_json: bool) -> None:
 @click.argument("name")
 @click.argument("steps", nargs=-1, required=True)
 @click.option("--description", default="", help="What it is for.")
+@as_json_option
 @api.connected
-def put_pipeline(registry: Client, name: str, steps: Sequence[str], description: str) -> None:
+def put_pipeline(registry: Client, name: str, steps: Sequence[str], description: str, as_json: bool) -> None:
     """Keep STEPS as a pipeline under NAME; one of that name is replaced."""
-    registry.put(f"/pipelines/{name}", {"steps": list(steps), "description": description})
-    click.echo(f"pipeline {name}: {', '.join(steps)}")
+    kept = registry.put(f"/pipelines/{name}", {"steps": list(steps), "description": description})
+    said(f"pipeline {name}: {', '.join(steps)}", kept, as_json=as_json)
 
 
 @pipelines.command("delete")

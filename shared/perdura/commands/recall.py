@@ -6,6 +6,7 @@ import click
 
 from perdura.client import Client
 from perdura.commands import api
+from perdura.commands.tables import as_json_option, said
 
 
 @click.command()
@@ -13,6 +14,7 @@ from perdura.commands import api
 @click.option("--package", help="This version of the AIP, by its id; without it, that in use.")
 @click.option("--file", help="Only this file, by its path in the AIP.")
 @click.option("--drill", is_flag=True, help="Prove that it can be done; keep nothing.")
+@as_json_option
 @api.connected
 def recall(
     registry: Client,
@@ -20,6 +22,8 @@ def recall(
     package: str | None,
     file: str | None,
     drill: bool,
+    as_json: bool,
 ) -> None:
     """Bring the AIP of an archive back from tape."""
-    click.echo(f"step {registry.recall(archive_id, package=package, file=file, drill=drill)['step']}")
+    asked = registry.recall(archive_id, package=package, file=file, drill=drill)
+    said(f"step {asked['step']}", asked, as_json=as_json)

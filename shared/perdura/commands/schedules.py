@@ -10,7 +10,7 @@ import click
 from perdura.client import Client
 from perdura.commands import api
 from perdura.commands.options import given, together
-from perdura.commands.tables import Column, Row, as_json_option, limit_option, moment, tell
+from perdura.commands.tables import Column, Row, as_json_option, limit_option, moment, said, tell
 from perdura.commands.tables import show as show_table
 
 COUNTED = ("done", "unchanged", "failed", "waiting", "deleted", "running", "queued", "cancelled")
@@ -45,12 +45,13 @@ def schedule() -> None:
 @click.option("--since", help="Begin with records from this instant on. Default: from the beginning.")
 @click.option("--base-url", help="Address of the instance, for sources that have none of their own.")
 @click.option("--paused", is_flag=True, help="Begin no run before it is resumed.")
+@as_json_option
 @api.connected
-def add(registry: Client, /, oai_pmh: bool, created: bool, paused: bool, **said: Any) -> None:
+def add(registry: Client, /, oai_pmh: bool, created: bool, paused: bool, as_json: bool, **wanted: Any) -> None:
     """Harvest SOURCE again and again, under a NAME."""
-    body = {"way": "oai-pmh" if oai_pmh else "search", "paused": paused, **given(said, blank=True)}
+    body = {"way": "oai-pmh" if oai_pmh else "search", "paused": paused, **given(wanted, blank=True)}
     told = registry.post("/schedules", {**body, "follows": "created"} if created else body)
-    click.echo(f"schedule {told['id']}  next {told['next']}")
+    said(f"schedule {told['id']}  next {told['next']}", told, as_json=as_json)
 
 
 @schedule.command()
@@ -58,14 +59,15 @@ def add(registry: Client, /, oai_pmh: bool, created: bool, paused: bool, **said:
 @click.option("--name", help="Another name.")
 @click.option("--cron", help="When: five fields in UTC, or @hourly, @daily, @weekly, @monthly.")
 @_changeable
+@as_json_option
 @api.connected
-def change(registry: Client, /, schedule_id: str, **said: Any) -> None:
+def change(registry: Client, /, schedule_id: str, as_json: bool, **wanted: Any) -> None:
     """Change a schedule; what is not said stays. A run that is under way goes on as it began."""
-    change = given(said, blank=True)
+    change = given(wanted, blank=True)
     if not change:
         raise click.UsageError("say what is to change")
     told = registry.patch(f"/schedules/{schedule_id}", change)
-    click.echo(f"schedule {told['id']}  next {told['next']}")
+    said(f"schedule {told['id']}  next {told['next']}", told, as_json=as_json)
 
 
 @schedule.command("list")
@@ -92,11 +94,12 @@ def show(registry: Client, schedule_id: str, as_json: bool) -> None:
 
 @schedule.command()
 @click.argument("schedule_id")
+@as_json_option
 @api.connected
-def run(registry: Client, schedule_id: str) -> None:
+def run(registry: Client, schedule_id: str, as_json: bool) -> None:
     """Run a schedule now."""
     told = registry.post(f"/schedules/{schedule_id}/runs")
-    click.echo(f"run {told['id']}")
+    said(f"run {told['id']}", told, as_json=as_json)
 
 
 @schedule.command()
@@ -139,11 +142,12 @@ def _action(name: str, what: str, path: str, line: str) -> None:
 
     @schedule.command(name, help=line)
     @click.argument(f"{what}_id")
+    @as_json_option
     @api.connected
-    def act(registry: Client, /, **which: str) -> None:
+    def act(registry: Client, /, as_json: bool, **which: str) -> None:
         told = registry.post(path.format(which[f"{what}_id"]))
         moved = f"  {told['items']} records" if told.get("items") else ""
-        click.echo(f"{what} {which[f'{what}_id']} is {told['state']}{moved}")
+        said(f"{what} {which[f'{what}_id']} is {told['state']}{moved}", told, as_json=as_json)
 
 
 _action("pause", "schedule", "/schedules/{}/pause", "Begin no more runs of a schedule.")
@@ -156,11 +160,12 @@ _action("retry-run", "run", "/runs/{}/retry", "Harvest the failed records of a r
 
 @schedule.command()
 @click.argument("schedule_id")
+@as_json_option
 @api.connected
-def retire(registry: Client, schedule_id: str) -> None:
+def retire(registry: Client, schedule_id: str, as_json: bool) -> None:
     """End a schedule for good; its history stays."""
-    registry.delete(f"/schedules/{schedule_id}")
-    click.echo(f"schedule {schedule_id} is retired")
+    retired = registry.delete(f"/schedules/{schedule_id}")
+    said(f"schedule {schedule_id} is retired", retired, as_json=as_json)
 
 
 def _run(row: Row) -> str:

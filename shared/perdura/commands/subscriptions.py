@@ -11,7 +11,7 @@ from perdura.api.models.subscriptions import Kind, Way
 from perdura.client import Client
 from perdura.commands import api
 from perdura.commands.options import given
-from perdura.commands.tables import Column, as_json_option, moment, show, tell
+from perdura.commands.tables import Column, as_json_option, moment, said, show, tell
 
 KINDS, WAYS = get_args(Kind), get_args(Way)
 
@@ -50,13 +50,13 @@ def show_subscription(registry: Client, subscription_id: str, as_json: bool) -> 
 @click.option("--collection", help="Only of archives in this collection.")
 @click.option("--source", help="Only of archives from this source.")
 @click.option("--every", "every_minutes", type=click.IntRange(0, 10080), default=0, help="Minutes between messages.")
+@as_json_option
 @api.connected
-def create_subscription(registry: Client, /, kinds: Sequence[str], **wanted: Any) -> None:
+def create_subscription(registry: Client, /, kinds: Sequence[str], as_json: bool, **wanted: Any) -> None:
     """Be told by WAY at ADDRESS (a mail address, or a URL); the secret that signs messages is shown this once."""
     made = registry.post("/subscriptions", {**given(wanted), "kinds": list(kinds)})
-    click.echo(f"subscription {made['id']}")
-    if made["secret"]:
-        click.echo(f"secret {made['secret']}")
+    secret = f"\nsecret {made['secret']}" if made["secret"] else ""
+    said(f"subscription {made['id']}{secret}", made, as_json=as_json)
 
 
 @subscriptions.command("change")
@@ -64,9 +64,15 @@ def create_subscription(registry: Client, /, kinds: Sequence[str], **wanted: Any
 @click.option("--pause/--resume", "paused", default=None, help="Send nothing any more, or again.")
 @click.option("--every", "every_minutes", type=click.IntRange(0, 10080), help="Minutes between messages.")
 @click.option("--kind", "kinds", type=click.Choice(KINDS), multiple=True, help="Of what, all of it; may be repeated.")
+@as_json_option
 @api.connected
 def change_subscription(
-    registry: Client, subscription_id: str, paused: bool | None, every_minutes: int | None, kinds: Sequence[str]
+    registry: Client,
+    subscription_id: str,
+    paused: bool | None,
+    every_minutes: int | None,
+    kinds: Sequence[str],
+    as_json: bool,
 ) -> None:
     """Pause a subscription, resume it, or change of what and how often it tells."""
     change: dict[str, Any] = {"active": not paused} if paused is not None else {}
@@ -74,7 +80,7 @@ def change_subscription(
     change |= {"kinds": list(kinds)} if kinds else {}
     if not change:
         raise click.UsageError("say what is to change: --pause, --resume, --every or --kind")
-    tell(registry.patch(f"/subscriptions/{subscription_id}", change), as_json=False)
+    tell(registry.patch(f"/subscriptions/{subscription_id}", change), as_json=as_json)
 
 
 @subscriptions.command("delete")

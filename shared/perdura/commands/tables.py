@@ -66,6 +66,14 @@ def tell(document: Row, *, as_json: bool) -> None:
         click.echo(f"{name.ljust(width)}  {value}")
 
 
+def said(line: str, answer: Row, *, as_json: bool) -> None:
+    """Print that something was done: in a line for people, or as the registry answered for programs."""
+    if as_json:
+        tell(answer, as_json=True)
+    else:
+        click.echo(line)
+
+
 def _cell(row: Row, read: str | Callable[[Row], object]) -> str:
     return plain(_words(row.get(read) if isinstance(read, str) else read(row)))[:80]
 

@@ -8,7 +8,7 @@ import click
 
 from perdura.client import Client
 from perdura.commands import api
-from perdura.commands.tables import as_json_option, limit_option
+from perdura.commands.tables import as_json_option, limit_option, said
 from perdura.local.tape.cli import tape
 
 
@@ -71,35 +71,37 @@ def metrics(registry: Client) -> None:
 
 @tape.command()
 @click.argument("reason")
+@as_json_option
 @api.connected
-def pause(registry: Client, reason: str) -> None:
+def pause(registry: Client, reason: str, as_json: bool) -> None:
     """Submit nothing new to tape; what is under way is followed. REASON is shown to everybody who waits."""
-    held = registry.post("/tape/pause", {"reason": reason})["pause"]
-    click.echo(f"paused by {held['by']}: {held['reason']}")
+    paused = registry.post("/tape/pause", {"reason": reason})
+    said(f"paused by {paused['pause']['by']}: {paused['pause']['reason']}", paused, as_json=as_json)
 
 
 @tape.command()
+@as_json_option
 @api.connected
-def resume(registry: Client) -> None:
+def resume(registry: Client, as_json: bool) -> None:
     """Submit to tape again."""
-    registry.post("/tape/resume")
-    click.echo("resumed")
+    said("resumed", registry.post("/tape/resume"), as_json=as_json)
 
 
 @tape.command()
 @click.argument("job")
+@as_json_option
 @api.connected
-def cancel(registry: Client, job: str) -> None:
+def cancel(registry: Client, job: str, as_json: bool) -> None:
     """Cancel a JOB at the next look. What was copied before may still reach tape; a retry finds it."""
-    registry.post(f"/tape/jobs/{job}/cancel")
-    click.echo("will be cancelled")
+    said("will be cancelled", registry.post(f"/tape/jobs/{job}/cancel"), as_json=as_json)
 
 
 @tape.command()
 @click.argument("job")
 @click.argument("priority", type=click.IntRange(1, 5))
+@as_json_option
 @api.connected
-def priority(registry: Client, job: str, priority: int) -> None:
+def priority(registry: Client, job: str, priority: int, as_json: bool) -> None:
     """Give a JOB another PRIORITY, 1 (last) to 5 (first), at the next look."""
-    registry.post(f"/tape/jobs/{job}/priority", {"priority": priority})
-    click.echo("will be changed")
+    wanted = registry.post(f"/tape/jobs/{job}/priority", {"priority": priority})
+    said("will be changed", wanted, as_json=as_json)

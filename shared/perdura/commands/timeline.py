@@ -12,6 +12,7 @@ import click
 
 from perdura.client import Client, Refused, Unreachable
 from perdura.client.registry import FINAL, PATIENCE
+from perdura.commands.tables import Row, said, tell
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -21,11 +22,24 @@ LOOK_SECONDS = 0.4
 _COLOURS = {"completed": "green", "completed_with_warnings": "yellow", "running": "cyan", "waiting": "blue"}
 
 
-def follow(registry: Client, archive_id: str) -> bool:
+def begun(registry: Client, archive_id: str, answer: Row, *, watch: bool, as_json: bool) -> None:
+    """Say which archive was begun and, with `watch`, show it until it is done: the exit status is 1 where it failed."""
+    if not (watch and as_json):
+        said(f"archive {archive_id}", answer, as_json=as_json)
+    if watch and not follow(registry, archive_id, as_json=as_json):
+        raise click.exceptions.Exit(1)
+
+
+def follow(registry: Client, archive_id: str, *, as_json: bool = False) -> bool:
     """Show an archive until it is done; True where it was completed. Reasons of a failure are printed.
 
-    Raises Refused, or Unreachable where the registry is silent for a minute.
+    As JSON it is one document, of what it became. Raises Refused, or Unreachable where the registry is silent for a
+    minute.
     """
+    if as_json:
+        archive, steps = _watch(registry, archive_id, lambda _archive, _steps: None)
+        tell({**archive, "steps": steps}, as_json=True)
+        return archive["state"] in SUCCESSFUL
     if sys.stdout.isatty():
         archive, steps = _follow_live(registry, archive_id)
     else:

@@ -10,7 +10,7 @@ import click
 from perdura.client import Client
 from perdura.commands import api
 from perdura.commands.options import given
-from perdura.commands.tables import Column, as_json_option, limit_option, moment, show, tell
+from perdura.commands.tables import Column, as_json_option, limit_option, moment, said, show, tell
 
 
 @click.group()
@@ -62,8 +62,11 @@ def show_user(registry: Client, user_id: str, as_json: bool) -> None:
 @click.option("--role", "roles", multiple=True, help="A role to be given here, of all; may be repeated.")
 @click.option("--no-roles", is_flag=True, help="Take all roles back that were given here.")
 @click.option("--disable/--enable", "disabled", default=None, help="Shut the account, or open it again.")
+@as_json_option
 @api.connected
-def change_user(registry: Client, user_id: str, roles: Sequence[str], no_roles: bool, disabled: bool | None) -> None:
+def change_user(
+    registry: Client, user_id: str, roles: Sequence[str], no_roles: bool, disabled: bool | None, as_json: bool
+) -> None:
     """Give roles to an account, all of them at once; shut it, or open it again."""
     change: dict[str, Any] = {}
     if roles or no_roles:
@@ -74,4 +77,5 @@ def change_user(registry: Client, user_id: str, roles: Sequence[str], no_roles: 
         raise click.UsageError("say what is to change: --role, --no-roles, --disable or --enable")
     changed = registry.patch(f"/users/{user_id}", change)
     shut = " and is shut" if changed["disabled"] else ""
-    click.echo(f"{changed['name']} has {', '.join(changed['roles']) or 'no role'} here{shut}")
+    line = f"{changed['name']} has {', '.join(changed['roles']) or 'no role'} here{shut}"
+    said(line, changed, as_json=as_json)

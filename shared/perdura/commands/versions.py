@@ -11,8 +11,8 @@ import click
 
 from perdura.client import Client
 from perdura.commands import api
-from perdura.commands.tables import Column, as_json_option, moment, plain, show, tell
-from perdura.commands.timeline import follow
+from perdura.commands.tables import Column, as_json_option, moment, plain, said, show, tell
+from perdura.commands.timeline import begun
 
 
 @click.group()
@@ -43,6 +43,7 @@ def list_versions(registry: Client, archive_id: str, as_json: bool) -> None:
 @click.option("--profile", type=click.Choice(["perdura", "eark"]), help="Layout of the AIP.")
 @click.option("--engine", type=click.Choice(["builtin", "archivematica", "a3m"]), help="What is to make it.")
 @click.option("--watch", is_flag=True, help="Stay until it is made.")
+@as_json_option
 @api.connected
 def make(
     registry: Client,
@@ -55,6 +56,7 @@ def make(
     profile: str | None,
     engine: str | None,
     watch: bool,
+    as_json: bool,
 ) -> None:
     """Make a new version of the AIP of an archive."""
     sources = dict(each.partition("=")[::2] for each in migrated)
@@ -66,21 +68,20 @@ def make(
     files = [_uploaded(registry, archive_id, *each.partition("=")[::2], sources) for each in added]
     wished = {name: value for name, value in (("profile", profile), ("engine", engine)) if value}
     body: dict[str, Any] = {"reason": reason, "files": files, "preserve": wished}
-    registry.post(f"/archives/{archive_id}/versions", body | changes)
-    click.echo(f"archive {archive_id}")
-    if watch and not follow(registry, archive_id):
-        raise click.exceptions.Exit(1)
+    made = registry.post(f"/archives/{archive_id}/versions", body | changes)
+    begun(registry, archive_id, made, watch=watch, as_json=as_json)
 
 
 @versions.command()
 @click.argument("archive_id")
 @click.argument("package_id")
+@as_json_option
 @api.connected
-def choose(registry: Client, archive_id: str, package_id: str) -> None:
+def choose(registry: Client, archive_id: str, package_id: str, as_json: bool) -> None:
     """Put another version into use; an older one is a rollback."""
     found = registry.post(f"/archives/{archive_id}/versions/{package_id}/choose")
     chosen = next(each for each in found["items"] if each["chosen"])
-    click.echo(f"version {chosen['number']} is in use")
+    said(f"version {chosen['number']} is in use", chosen, as_json=as_json)
 
 
 @versions.command()

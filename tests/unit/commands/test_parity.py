@@ -154,8 +154,10 @@ NO_DOCUMENT = {
     "get_tape_metrics",
     "get_metrics",
     "list_deposit_parts",
+    *("delete_credential", "delete_grant", "delete_collection", "delete_pipeline", "delete_subscription"),
+    *("end_subscription_of_user", "test_subscription", "plan_job"),
 }
-"""Operations whose command has something else to print than documents."""
+"""Operations whose command has something else to print than documents, or that answer with none."""
 
 CONTENT = b"Dear reader,\n"
 
@@ -217,21 +219,45 @@ def test_a_command_reaches_the_operation_as_its_document_wants(
     assert "\x1b" not in result.output
 
 
-READING = [name for name, (method, _) in _operations().items() if method == "get" and name not in NO_DOCUMENT]
-
-
-@pytest.mark.parametrize("operation", [*READING, "resolve_harvest", "plan_pipeline"])
+@pytest.mark.parametrize("operation", [name for name in COMMANDS if name not in NO_DOCUMENT])
 def test_what_a_command_shows_it_also_tells_programs(
     registry: DocumentedRegistry, operation: str, tmp_path: Path
 ) -> None:
     result = _run(registry, COMMANDS[operation], tmp_path, "--json")
     assert result.exit_code == 0, (result.output, result.exception)
     try:
-        told = [json.loads(result.output)]
+        told = [json.loads(result.stdout)]
     except ValueError:
-        told = [json.loads(line) for line in result.output.splitlines()]
+        told = [json.loads(line) for line in result.stdout.splitlines()]
     assert all(isinstance(document, dict) for document in told)
     assert told
+
+
+@pytest.mark.parametrize("state", ["completed", "failed"])
+@pytest.mark.parametrize("line", ["deposit PACKAGE", "harvest zenodo:42", "retry ID", "versions make ID --reason x"])
+def test_what_is_watched_is_one_document_and_the_exit_status_says_how_it_ended(
+    registry: DocumentedRegistry, line: str, state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = {**registry.answers["get_archive"], "state": state}
+    monkeypatch.setitem(registry.answers, "get_archive", watched)
+    result = _run(registry, line, tmp_path, "--watch", "--json")
+    assert result.exit_code == (0 if state == "completed" else 1)
+    told = json.loads(result.stdout)
+    assert (told["id"], told["state"]) == (SOME_ID, state)
+    assert told["steps"]
+
+
+@pytest.mark.parametrize("failed", [0, 1])
+@pytest.mark.parametrize("line", ["announce incoming x", "failures retry archive no-space", "jobs show ID"])
+def test_a_job_that_is_watched_is_one_document_too(
+    registry: DocumentedRegistry, line: str, failed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = {"id": SOME_ID, "act": "retry", "state": "completed", "total": 2, "done": 2 - failed, "failed": failed}
+    for operation in ("get_job", "announce_packages", "retry_failures"):
+        monkeypatch.setitem(registry.answers, operation, job)
+    result = _run(registry, line, tmp_path, "--watch", "--json")
+    assert result.exit_code == failed
+    assert json.loads(result.stdout) == job
 
 
 @pytest.mark.parametrize(
