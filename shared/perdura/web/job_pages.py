@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from flask import Response
+from pydantic import Field
 
 from perdura.accounts.principals import Permission
 from perdura.api import cursors, naming
 from perdura.api.models.archives import ArchiveFilter
+from perdura.api.models.base import Request
 from perdura.api.models.steering import JobRequest
-from perdura.api.problems import Problem, not_found, problem_of
+from perdura.api.naming import ArchiveId
+from perdura.api.problems import FieldError, Problem, not_found, problem_of
 from perdura.api.queries import jobs
 from perdura.api.resources import jobs as resource
 from perdura.errors import Conflict
@@ -27,6 +31,12 @@ ITEM_STATES = frozenset({"queued", "done", "failed"})
 ACTS = ("retry", "skip", "cancel", "run", "collect", "take-out")
 
 
+class Selection(Request):
+    """Archives that were chosen one by one in the list; none: those of the filter."""
+
+    archives: list[ArchiveId] = Field(default_factory=list, max_length=200)
+
+
 def listing(visit: Visit) -> Response:
     """Jobs, newest first."""
     visit.require(Permission.READ)
@@ -38,17 +48,23 @@ def listing(visit: Visit) -> Response:
 
 
 def plan(visit: Visit) -> Response:
-    """What an act on the Archives of a filter would do; asked for again when the act is changed."""
+    """What an act on the Archives of a filter, or on chosen ones, would do; asked again when the act is changed."""
     visit.require(Permission.OPERATE)
-    wanted = read_values(visit.request.args, ArchiveFilter)
-    naming.check(visit.connection, visit.principal, naming.in_model(wanted, "query"))
+    wanted, chosen = (read_values(visit.request.args, model) for model in (ArchiveFilter, Selection))
+    for model in (wanted, chosen):
+        naming.check(visit.connection, visit.principal, naming.in_model(model, "query"))
+    if visit.request.args.get("chosen") and not chosen.archives:
+        told = FieldError("query.archives", "none is chosen")
+        raise Problem(422, "Choose Archives in the list first.", "invalid", (told,))
     act = visit.request.args.get("act", "retry")
     if act not in ACTS:
         raise not_found("act")
-    return _planned(visit, act, wanted)
+    return _planned(visit, act, wanted, chosen.archives)
 
 
-def _planned(visit: Visit, act: str, wanted: ArchiveFilter, problem: Problem | None = None) -> Response:
+def _planned(
+    visit: Visit, act: str, wanted: ArchiveFilter, chosen: Sequence[UUID], problem: Problem | None = None
+) -> Response:
     """The plan; with the problem of one that was confirmed and cannot be done."""
     return visit.page(
         "job_plan.html",
@@ -57,8 +73,9 @@ def _planned(visit: Visit, act: str, wanted: ArchiveFilter, problem: Problem | N
         act=act,
         acts=ACTS,
         filter=wanted,
+        chosen=chosen,
         back=address(wanted, {}),
-        plan=jobs.plan(visit.connection, visit.principal, act, wanted.criteria()),
+        plan=jobs.plan(visit.connection, visit.principal, act, chosen or wanted.criteria()),
         into=visit.request.form.get("into", collection_choice.of_filter(visit, wanted) if act == "take-out" else ""),
         steps=sorted({step for following in FOLLOWERS.values() for step in following}),
         collections=collection_choice.offered(visit),
@@ -70,21 +87,22 @@ def begin(visit: Visit) -> Response:
     visit.require(Permission.OPERATE)
     visit.form(())
     form = visit.request.form
-    narrowed = read_values(form, ArchiveFilter)
-    given: dict[str, Any] = {"act": form.get("act", ""), "filter": narrowed.given()}
+    narrowed, chosen = read_values(form, ArchiveFilter), read_values(form, Selection).archives
+    given: dict[str, Any] = {"act": form.get("act", "")}
+    given |= {"archives": chosen} if chosen else {"filter": narrowed.given()}
     if given["act"] == "run":
         given["steps"] = [step for step in form.getlist("steps") if step]
     if given["act"] in {"collect", "take-out"}:
         try:
             given["collection"] = collection_choice.chosen(visit, "into", form.get("into", "").strip()) or None
         except Problem as refused:
-            return _planned(visit, given["act"], narrowed, refused)
+            return _planned(visit, given["act"], narrowed, chosen, refused)
     wanted = checked(JobRequest, given)
     naming.check(visit.connection, visit.principal, naming.in_model(wanted, "form"))
     try:
         job = resource.begin(visit, wanted)
     except Conflict as refused:
-        return _planned(visit, wanted.act, wanted.filter or ArchiveFilter.model_validate({}), problem_of(refused))
+        return _planned(visit, wanted.act, narrowed, chosen, problem_of(refused))
     return see_other(f"/jobs/{job}")
 
 

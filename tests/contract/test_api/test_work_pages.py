@@ -126,6 +126,31 @@ def test_bulk_work_is_planned_confirmed_and_followed(world: World, person: Clien
     assert "hx-trigger" not in done
 
 
+def test_archives_that_were_chosen_in_the_list_are_acted_on_alone(world: World, person: Client) -> None:
+    one, two, three = (world.archive(title=f"Chosen {number}", state="completed") for number in range(3))
+    listing = person.get("/archives", base_url=BASE)
+    boxes = html.fromstring(listing.text).xpath("//input[@type='checkbox'][@form='chosen']")
+    assert {box.get("value") for box in boxes} == {str(one), str(two), str(three)}
+    form = html.fromstring(listing.text).get_element_by_id("chosen")
+    assert (form.get("method"), form.get("action")) == ("get", "/jobs/new")
+    query = f"chosen=yes&act=collect&archives={one}&archives={two}"
+    plan = person.get(f"/jobs/new?{query}", base_url=BASE)
+    assert "<strong>2</strong> of 2 Archives" in plan.text
+    collection = world.collection(name="Theses")
+    fields = {"csrf": csrf_of(plan), "act": "collect", "into": "Nowhere", "archives": [str(one), str(two)]}
+    again = person.post("/jobs", data=fields, base_url=BASE)
+    assert again.status_code == 422
+    assert "<strong>2</strong> of 2 Archives" in again.text
+    assert person.post("/jobs", data={**fields, "into": "Theses"}, base_url=BASE).status_code == 303
+    running.tick(world)  # type: ignore[arg-type]
+    with world.engine.connect() as connection:
+        found = connection.execute(text("SELECT archive_id FROM collection_member WHERE collection_id = :id"),
+                                   {"id": collection}).scalars()  # fmt: skip
+        assert set(found) == {one, two}
+    assert person.get("/jobs/new?chosen=yes&act=collect", base_url=BASE).status_code == 422
+    assert person.get(f"/jobs/new?archives={new_id()}", base_url=BASE).status_code == 404
+
+
 def test_a_collection_is_made_filled_changed_and_removed(person: Client, busy: str) -> None:
     token = csrf_of(person.get("/collections", base_url=BASE))
     made = person.post("/collections", data={"csrf": token, "name": HOSTILE}, base_url=BASE)
