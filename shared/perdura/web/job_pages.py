@@ -50,16 +50,17 @@ def listing(visit: Visit) -> Response:
 def plan(visit: Visit) -> Response:
     """What an act on the Archives of a filter, or on chosen ones, would do; asked again when the act is changed."""
     visit.require(Permission.OPERATE)
-    wanted, chosen = (read_values(visit.request.args, model) for model in (ArchiveFilter, Selection))
-    for model in (wanted, chosen):
-        naming.check(visit.connection, visit.principal, naming.in_model(model, "query"))
-    if visit.request.args.get("chosen") and not chosen.archives:
+    asked = visit.request.args
+    wanted, chosen = read_values(asked, ArchiveFilter), read_values(asked, Selection).archives
+    named = [*naming.in_model(wanted, "query"), *naming.in_model(Selection(archives=chosen), "query")]
+    naming.check(visit.connection, visit.principal, named)
+    if asked.get("chosen") and not chosen:
         told = FieldError("query.archives", "none is chosen")
         raise Problem(422, "Choose Archives in the list first.", "invalid", (told,))
-    act = visit.request.args.get("act", "retry")
+    act = asked.get("act", "retry")
     if act not in ACTS:
         raise not_found("act")
-    return _planned(visit, act, wanted, chosen.archives)
+    return _planned(visit, act, wanted, chosen)
 
 
 def _planned(
