@@ -327,7 +327,9 @@ class Fake:
                 continue
             if not wanted or any(each in json.dumps(told, ensure_ascii=False) for each in wanted):
                 hits.append(value)
-        return answer(200, {"hits": {"hits": hits[::-1], "total": len(hits)}}, {"Retry-After": "59"})
+        size, page = (int(request.url.params.get(name, default)) for name, default in (("size", 10), ("page", 1)))
+        shown = hits[::-1][(page - 1) * size : page * size]
+        return answer(200, {"hits": {"hits": shown, "total": len(hits)}}, {"Retry-After": "59"})
 
     def _draft(self, body: dict[str, Any], stored: dict[str, Any]) -> dict[str, Any]:
         told = body.get("files") or {}

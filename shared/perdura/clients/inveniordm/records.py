@@ -7,10 +7,13 @@ from typing import Any
 from urllib.parse import quote
 
 from perdura.clients.inveniordm.model import Record, record_of
-from perdura.clients.inveniordm.wire import RdmGone, RdmNotFound, RdmRefused, Wire
+from perdura.clients.inveniordm.wire import RdmGone, RdmNotFound, RdmRefused, RdmTooMuch, Wire
 
 FOUND = 100
 """Hits of one search that are looked at: drafts and versions of one Resource, the last changed first."""
+
+PAGES = (25, 5, 1)
+"""Hits that one answer is to hold; fewer where the records are so large that it would be too much to read."""
 
 
 class Records:
@@ -24,13 +27,36 @@ class Records:
         self._wire.json("GET", "/api/user/records", params={"size": 1})
 
     def find(self, query: str, *, own: bool = True) -> Sequence[Record]:
-        """Own drafts and records (or all public records) that a query finds, versions included."""
+        """Own drafts and records (or all public records) that a query finds, versions included; `FOUND` at most.
+
+        One that is shown twice, because it was changed between two pages, is given once.
+        """
+        found: dict[str, Record] = {}
+        smaller, offset = iter(PAGES), 0
+        size = next(smaller)
+        while offset < FOUND:
+            try:
+                total, hits = self._page(query, size, offset // size + 1, own=own)
+            except RdmTooMuch:
+                size = next(smaller, 0)
+                if not size:
+                    raise
+                continue
+            found |= {hit.id: hit for hit in hits if hit.id not in found}
+            offset += size
+            if len(hits) < size or offset >= total:
+                break
+        return list(found.values())
+
+    def _page(self, query: str, size: int, page: int, *, own: bool) -> tuple[int, Sequence[Record]]:
+        """How many there are, and those of one page."""
         path = "/api/user/records" if own else "/api/records"
-        value = self._wire.json(
-            "GET", path, params={"q": query, "allversions": "true", "size": FOUND, "sort": "updated-desc"}
-        )
-        hits = value.get("hits", {}).get("hits", []) if isinstance(value, Mapping) else []
-        return [record_of(hit) for hit in hits]
+        asked = {"q": query, "allversions": "true", "size": size, "page": page, "sort": "updated-desc"}
+        value = self._wire.json("GET", path, params=asked)
+        told = value.get("hits", {}) if isinstance(value, Mapping) else {}
+        hits = [record_of(hit) for hit in told.get("hits", [])]
+        total = told.get("total")
+        return total if isinstance(total, int) else FOUND, hits
 
     def create(self, body: Any) -> Record:
         """A new draft. Look at `errors` of what comes back."""

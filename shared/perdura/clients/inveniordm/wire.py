@@ -57,6 +57,12 @@ class RdmTooLarge(RdmRefused):
     code = "access-system-content-too-large"
 
 
+class RdmTooMuch(RdmRefused):
+    """The server's answer is larger than what is read of one."""
+
+    code = "access-system-answer-too-large"
+
+
 class RdmChanged(RdmRefused):
     """Somebody else changed the draft meanwhile (412)."""
 
@@ -248,10 +254,10 @@ class Wire:
 
 
 def _body(answer: httpx.Response) -> bytes:
-    """The body, up to a limit that no honest answer reaches."""
+    """The body, up to a limit that an answer about one record never reaches."""
     body = bytearray()
     for chunk in answer.iter_bytes():
         body += chunk
         if len(body) > _LIMIT:
-            raise RdmRefused("The access system answered with far too much.", answer.status_code)
+            raise RdmTooMuch("The access system answered with far too much.", answer.status_code)
     return bytes(body)
