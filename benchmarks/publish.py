@@ -37,6 +37,7 @@ import httpx
 from sqlalchemy import Engine, create_engine, insert
 
 from perdura.clients.destinations import ACCESS_PAGES, access_configuration
+from perdura.clients.inveniordm.records import Records
 from perdura.clients.inveniordm.wire import Wire
 from perdura.ids import new_id
 from perdura.local.passing_store import passing_store
@@ -48,6 +49,7 @@ from perdura.registry.tables import Archive, Package, PackageFile, Publication
 from perdura.settings import Settings
 from perdura.steps import dip, publish, publish_body
 from perdura.steps import publish_content as content
+from perdura.steps.publish_found import Sought, look
 from perdura.steps.publish_record import Order, Publisher
 from perdura.steps.publish_wanted import Sending, Wanted
 from perdura.storage.s3 import S3Store
@@ -225,8 +227,8 @@ def publish_large(url: str, token: str, *arguments: str) -> None:
     package = f"urn:uuid:{new_id()}"
     begun, used = time.perf_counter(), cpu()
     with Wire(url, token, timeout=600) as wire:
-        order = Order(package, f"oais:benchmark:{package}", body(package), [file], Sending())
-        Publisher(wire, order, _note, lambda: None).publish()
+        order = Order(Sought(package, f"oais:benchmark:{package}"), body(package), [file], Sending())
+        Publisher(wire, order, _note, lambda: None).publish(look(Records(wire), order.sought))
     took, used = time.perf_counter() - begun, cpu() - used
     print(
         f"{info.size / 2**30:.2f} GiB file published and compared: {took:.1f} s, {used:.1f} s of processor, "

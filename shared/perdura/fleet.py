@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -252,12 +252,12 @@ class Archivematica(Protocol):
         """The pointer file of a compressed AIP."""
         ...
 
-    def download(self, package: UUID) -> AbstractContextManager[Iterator[bytes]]:
-        """The package as a stream."""
+    def download(self, package: UUID, near: Callable[[], bool]) -> AbstractContextManager[Iterator[bytes]]:
+        """The package as a stream; raises TimeUp when `near` says that time is up."""
         ...
 
-    def extract(self, package: UUID, path: str) -> AbstractContextManager[Iterator[bytes]]:
-        """One file of a package as a stream."""
+    def extract(self, package: UUID, path: str, near: Callable[[], bool]) -> AbstractContextManager[Iterator[bytes]]:
+        """One file of a package as a stream; raises TimeUp when `near` says that time is up."""
         ...
 
 

@@ -14,7 +14,6 @@ from pydantic import SecretStr
 
 from perdura.clients import connections
 from perdura.clients.archivematica import exchange
-from perdura.clients.archivematica.patience import while_there_is_time
 from perdura.clients.archivematica.storage_service import StorageService
 from perdura.clients.http import HttpClient, Limits
 from perdura.clients.reach import Reach
@@ -97,8 +96,9 @@ def test_the_first_byte_of_an_aip_is_waited_for_only_while_there_is_time() -> No
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with (
             pytest.raises(TimeUp),
-            while_there_is_time(lambda: time.monotonic() - began > 0.5),
-            StorageService(exchange.Exchange(url, "user", SecretStr("key"))).download(UUID(int=1)),
+            StorageService(exchange.Exchange(url, "user", SecretStr("key"))).download(
+                UUID(int=1), lambda: time.monotonic() - began > 0.5
+            ),
         ):
             pass
     assert time.monotonic() - began < 5

@@ -11,7 +11,9 @@ import httpx
 import pytest
 
 from perdura.clients.inveniordm.files import Files
+from perdura.clients.inveniordm.records import Records
 from perdura.clients.inveniordm.wire import Wire
+from perdura.steps.publish_found import look
 from perdura.steps.publish_record import Done, Publisher
 from perdura.steps.publish_sent import AtWork
 from perdura.steps.publish_wanted import Sending
@@ -81,7 +83,8 @@ def test_a_fetch_that_it_does_in_the_background_is_waited_for(inveniordm: Peer, 
         order = package.order()
         order.files[0].link = lambda: link
         with target.wire("admin") as wire:
-            return Publisher(wire, order, package.note, lambda: None).publish(package.known)
+            found = look(Records(wire), order.sought, package.known)
+            return Publisher(wire, order, package.note, lambda: None).publish(found, package.known)
 
     with storage(inveniordm.transfer_port, data) as asked, target.wire("admin") as wire:
         for _ in range(2):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -186,7 +186,7 @@ class _Made:
         self._path = path
 
     @contextmanager
-    def download(self, package: UUID) -> Iterator[Iterator[bytes]]:  # noqa: ARG002
+    def download(self, package: UUID, near: Callable[[], bool]) -> Iterator[Iterator[bytes]]:  # noqa: ARG002
         """The file as a stream."""
         yield _read(self._path)
 

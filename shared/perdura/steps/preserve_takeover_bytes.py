@@ -6,13 +6,12 @@ stream. Copying and hashing go on where the last invocation stopped; only such a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Protocol
 from uuid import UUID
 
-from perdura.clients.archivematica.patience import while_there_is_time
 from perdura.errors import NotStored
 from perdura.fleet import Archivematica, ArchivematicaUnavailable, Stored
 from perdura.outcome import ArchiveView, Package, PackageKind
@@ -36,8 +35,8 @@ _SUFFIXES = {".7z": "7z", ".tar.gz": "tar.gz", ".tgz": "tar.gz", ".tar.bz2": "ta
 class Source(Protocol):
     """Where the bytes of a package that somebody else stored come from."""
 
-    def download(self, package: UUID) -> AbstractContextManager[Iterator[bytes]]:
-        """The package as a stream."""
+    def download(self, package: UUID, near: Callable[[], bool]) -> AbstractContextManager[Iterator[bytes]]:
+        """The package as a stream; one that has to be waited for raises TimeUp when `near` says that time is up."""
         ...
 
 
@@ -127,8 +126,7 @@ def downloaded(record: Stored, source: Source, bucket: str, key: str, ports: Por
     ArchivematicaUnavailable when a tar made on the fly is cut off: nothing is stored then.
     """
     with (
-        while_there_is_time(ports.deadline.near),
-        source.download(record.id) as chunks,
+        source.download(record.id, ports.deadline.near) as chunks,
         ports.store.writer(bucket, key, algorithms=("sha256", "sha512")) as sink,
     ):
         for chunk in _to_its_end(chunks) if container_of(record) == "prefix" else chunks:

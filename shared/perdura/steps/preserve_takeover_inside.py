@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from perdura.clients.archivematica.patience import while_there_is_time
 from perdura.fleet import Archivematica, ArchivematicaUnavailable, Stored
 from perdura.outcome import ArchiveView, Finding, Package
 from perdura.packages.findings import Findings
@@ -140,7 +139,7 @@ def _closed(package: Package, record: Stored, archivematica: Archivematica, port
     def mets() -> Iterator[bytes | memoryview]:
         path = f"{name}/data/METS.{record.id}.xml"
         digest = hashlib.sha256()
-        with while_there_is_time(ports.deadline.near), archivematica.extract(record.id, path) as chunks:
+        with archivematica.extract(record.id, path, ports.deadline.near) as chunks:
             for chunk in chunks:
                 digest.update(chunk)
                 yield chunk

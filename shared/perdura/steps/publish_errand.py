@@ -15,7 +15,7 @@ from perdura.ports import Hold, Placed, Placements, Ports
 from perdura.steps.publish_access import is_stricter, settle
 from perdura.steps.publish_decided import shut_there
 from perdura.steps.publish_faults import Faults
-from perdura.steps.publish_result import Result, assigned
+from perdura.steps.publish_result import Result, assigned, told
 
 
 def shut_first(
@@ -90,7 +90,7 @@ def settled(
         destination.id,
         url=(current.url or f"{destination.url}/records/{current.id}") if current is not None else None,
         error=error,
-        output={**(_told(current) if current is not None else {"record": known.record}), "access": wanted},
+        output={**(told(current) if current is not None else {"record": known.record}), "access": wanted},
         findings=tuple(shut_there(destination, record) for record in shut),
         events=(assigned(archive, ports, destination.id, wanted, [each.id for each in given]),) if given else (),
     )
@@ -127,13 +127,3 @@ def _noted(
     known = replace(known, details={**known.details, "access": wanted})
     placements.note(destination.id, archive.id, known)
     return known
-
-
-def _told(record: Record) -> Mapping[str, Any]:
-    return {
-        "record": record.id,
-        "parent": record.parent,
-        "version": record.index,
-        "doi": record.doi,
-        "oai": record.oai,
-    }

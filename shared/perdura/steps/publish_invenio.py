@@ -24,8 +24,9 @@ from perdura.steps.publish_access import settle
 from perdura.steps.publish_body import access, body, package_id, resource_id
 from perdura.steps.publish_decided import alike, as_decided, earlier, is_withdrawn, shut_there, withheld
 from perdura.steps.publish_errand import settled, shut_first
-from perdura.steps.publish_record import REVIEW_DECLINED, Done, Order, Publisher, Superseded
-from perdura.steps.publish_result import Result, disseminated, failed
+from perdura.steps.publish_found import Sought, Superseded, look
+from perdura.steps.publish_record import REVIEW_DECLINED, Done, Order, Publisher
+from perdura.steps.publish_result import Result, disseminated, failed, placed, told
 from perdura.steps.publish_sent import AtWork, OutOfTime, Sent
 from perdura.steps.publish_wanted import Sending
 
@@ -59,29 +60,39 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
         if archive.step.input.get("where") == WHERE_PUBLISHED:
             if known is None:
                 return Result(destination.id)
-            try:
+            with _noting_withdrawal(held, destination, archive):
                 return settled(archive, destination, known, wanted, wire, ports, held, confirm)
-            except RdmGone as gone:
-                _note_withdrawal(held, destination, archive, gone)
-                raise
         if known is not None:
             known = shut_first(archive, destination, known, wanted, wire, held, confirm)
+        systems = alike(destination.id, ports)
+        sought = Sought(
+            package=package_id(aip),
+            resource=resource_id(archive),
+            in_custom_fields=destination.naming == "custom-fields",
+            siblings=held.siblings(systems, archive.id),
+            successors=held.successors(systems, archive.id),
+            own=held.records(destination.id, archive.id),
+        )
+        try:
+            with _noting_withdrawal(held, destination, archive), _unless_overtaken(held):
+                found = look(Records(wire), sought, known.record if known else None)
+        except Superseded as superseded:
+            kept = Result(destination.id)
+            if known is not None:
+                kept = settled(archive, destination, known, wanted, wire, ports, held, confirm)
+            return _superseded(kept, superseded.record)
         entries = dip.entries_of(aip, ports.store)
+        mapped = content.mapped(archive, aip, entries, ports)
+        content.without_unknown_languages(mapped, wire)
+        facts = content.facts(archive, aip, entries, ports)
         sent = Sent.of_json(package_id(aip), archive.step.checkpoint.get(SENT, {}).get(destination.id))
         before = sent.to_json()
         try:
             files, packages, events = content.files(archive, aip, destination, entries, ports, sent)
         except OutOfTime:
             return _unfinished(destination, sent, ((), ()))
-        mapped = content.mapped(archive, aip, entries, ports)
-        content.without_unknown_languages(mapped, wire)
-        facts = content.facts(archive, aip, entries, ports)
-        systems = alike(destination.id, ports)
         order = Order(
-            package=package_id(aip),
-            resource=resource_id(archive),
-            siblings=held.siblings(systems, archive.id),
-            successors=held.successors(systems, archive.id),
+            sought=sought,
             body=body(mapped, facts, destination, files=bool(files)),
             files=files,
             sending=Sending(
@@ -93,33 +104,25 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
                 near=ports.deadline.near,
                 sent=sent,
             ),
-            in_custom_fields=destination.naming == "custom-fields",
             community=destination.community,
             review=destination.review,
             register_doi=destination.doi == "registered",
-            own=held.records(destination.id, archive.id),
         )
 
         ours = known.details.get("access") if known is not None else None
 
         def note(record: Record, request: str | None, access: object = wanted) -> None:
-            state = "published" if record.published else "in-review" if request else "draft"
-            held.note(destination.id, archive.id, _placed(record, state, request, access))
+            held.note(destination.id, archive.id, placed(record, request, access))
 
         try:
-            with _unless_overtaken(held):
+            with _noting_withdrawal(held, destination, archive), _unless_overtaken(held):
                 publisher = Publisher(wire, order, note, confirm)
-                done = publisher.publish(known.record if known else None, _request(known, archive))
+                done = publisher.publish(found, known.record if known else None, _request(known, archive))
                 as_wanted = settle(Records(wire), done.record, wanted, ours, confirm)
                 for record in earlier(archive, destination, done.record, wire, held):
                     as_wanted &= settle(Records(wire), record, wanted, ours, confirm)
                 confirm()
                 note(done.record, done.request, wanted if as_wanted else ours)
-        except Superseded as superseded:
-            kept = Result(destination.id)
-            if known is not None:
-                kept = settled(archive, destination, known, wanted, wire, ports, held, confirm)
-            return _superseded(kept, superseded.record, (packages, events))
         except OutOfTime:
             return _unfinished(destination, sent, (packages, events))
         except AtWork as work:
@@ -131,15 +134,27 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
                 raise
             return replace(_unfinished(destination, sent, (packages, events)), later=error)
         except (Rejected, Broken) as error:
-            if isinstance(error, RdmGone):
-                _note_withdrawal(held, destination, archive, error)
-            elif known is not None and error.code == REVIEW_DECLINED:
-                told = {**known.details, "declined_to": str(archive.step.id)}
-                held.note(destination.id, archive.id, Placed(known.record, "draft", told))
+            if known is not None and error.code == REVIEW_DECLINED:
+                details = {**known.details, "declined_to": str(archive.step.id)}
+                held.note(destination.id, archive.id, Placed(known.record, "draft", details))
             unfit = failed(archive, aip, destination.id, error, ports, (packages, events))
             return replace(unfit, sent=sent.to_json())
     result = _result(archive, aip, destination, done, mapped, order, (packages, events), ports)
     return result if as_wanted else replace(result, findings=(*result.findings, shut_there(destination, done.record)))
+
+
+@contextmanager
+def _noting_withdrawal(held: HeldPlacements, destination: Destination, archive: ArchiveView) -> Iterator[None]:
+    """Note where a record of the Archive was deleted there; that of another one may be what is gone."""
+    try:
+        yield
+    except RdmGone as gone:
+        known = held.known(destination.id, archive.id)
+        if known is not None and known.record == gone.record:
+            tombstone = {"reason": gone.tombstone.reason, "note": gone.tombstone.note, "at": gone.tombstone.removed_at}
+            details = {**known.details, "tombstone": tombstone}
+            held.note(destination.id, archive.id, Placed(known.record, "withdrawn", details))
+        raise
 
 
 @contextmanager
@@ -165,21 +180,16 @@ def _result(
     record = done.record
     unmapped = mapped.report(order.body)
     output = {
-        "record": record.id,
-        "parent": record.parent,
+        **told(record),
         "revision": record.revision,
-        "version": record.index,
-        "doi": record.doi,
-        "oai": record.oai,
         "files": len(order.files),
         "metadata_from": mapped.form,
         "unmapped": len(unmapped),
     }
     if done.in_review:
         look_at = ports.clock.now() + REVIEW_LOOK
-        told = {**output, "request": done.request}
         unfinished = _unfinished(destination, order.sending.sent, made)
-        return replace(unfinished, look_at=look_at, output=told)
+        return replace(unfinished, look_at=look_at, output={**output, "request": done.request})
     packages, events = made
     event = disseminated(
         archive,
@@ -201,9 +211,8 @@ def _result(
     )
 
 
-def _superseded(kept: Result, later: Record, made: tuple[tuple[Package, ...], tuple[Event, ...]]) -> Result:
+def _superseded(kept: Result, later: Record) -> Result:
     """What is not published because a later version is, with the records of earlier AIPs as they are kept."""
-    packages, events = made
     message = (
         f"The record {later.id} is of a later version of the Resource, and no version can be put before it: "
         f"{'its record stays as it was' if kept.output else 'this one is not published'} there."
@@ -212,8 +221,6 @@ def _superseded(kept: Result, later: Record, made: tuple[tuple[Package, ...], tu
         kept,
         output={**kept.output, "superseded_by": later.id},
         findings=(*kept.findings, Finding("later-version-published", message, "warning", kept.destination)),
-        packages=packages,
-        events=(*(events if packages else ()), *kept.events),
     )
 
 
@@ -238,28 +245,6 @@ def _request(known: Placed | None, archive: ArchiveView) -> str | None:
     if known is None or known.details.get("declined_to") not in (None, str(archive.step.id)):
         return None
     return known.details.get("request")
-
-
-def _placed(record: Record, state: str, request: str | None, access: object) -> Placed:
-    details = {
-        "url": record.url,
-        "parent": record.parent,
-        "doi": record.doi,
-        "oai": record.oai,
-        "request": request,
-        "access": access,
-    }
-    return Placed(record.id, state, {name: value for name, value in details.items() if value})
-
-
-def _note_withdrawal(held: HeldPlacements, destination: Destination, archive: ArchiveView, gone: RdmGone) -> None:
-    """Note that the record of the Archive was deleted there; that of another one may be what is gone."""
-    known = held.known(destination.id, archive.id)
-    if known is None or known.record != gone.record:
-        return
-    tombstone = {"reason": gone.tombstone.reason, "note": gone.tombstone.note, "at": gone.tombstone.removed_at}
-    details = {**known.details, "tombstone": tombstone}
-    held.note(destination.id, archive.id, Placed(known.record, "withdrawn", details))
 
 
 def _withdrawn(destination: Destination, known: Placed) -> str:

@@ -1,24 +1,24 @@
 """One record on an InvenioRDM for one package, however often it is asked for (inveniordm.md 4).
 
-The caller holds the lock on (destination, resource). Whatever the death of an earlier worker left behind is looked up
-first: what the registry noted, then our own drafts and records at the server. A good status is never believed: files
-are compared by MD5 and size after their commit, and the record is read back after it was published.
+The caller holds the lock on (destination, resource), and has looked up what the death of an earlier worker left behind
+(`publish_found`). A good status is never believed: files are compared by MD5 and size after their commit, and the
+record is read back after it was published.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from perdura.clients.inveniordm.files import Files
 from perdura.clients.inveniordm.model import Record
-from perdura.clients.inveniordm.records import Records, phrase
-from perdura.clients.inveniordm.wire import RdmChanged, RdmGone, RdmRefused, RdmUnknown, Wire
+from perdura.clients.inveniordm.records import Records
+from perdura.clients.inveniordm.wire import RdmChanged, RdmRefused, RdmUnknown, Wire
 from perdura.errors import Broken, Rejected
 from perdura.ports import Hold
 from perdura.steps.publish_compared import await_server, differences
+from perdura.steps.publish_found import Found, Sought
 from perdura.steps.publish_transfer import place_files
 from perdura.steps.publish_wanted import Sending, Wanted
 
@@ -36,26 +36,17 @@ _SET_WITH_THE_DRAFT = ("Bucket quota exceeded", "Maximum file size exceeded")
 class Order:
     """What is to be published: the whole body of the record, its files, and by what it is recognised.
 
-    `package` is an identifier the body carries, `resource` one that all versions of a Resource carry.
-    `in_custom_fields` says where they stand. An empty `files` means a record of metadata only.
+    The body carries the identifiers that are `sought`. An empty `files` means a record of metadata only.
     """
 
-    package: str
-    resource: str
+    sought: Sought
     body: Mapping[str, Any]
     files: Sequence[Wanted]
     sending: Sending
-    siblings: Sequence[str] = ()
-    """Records noted of other packages of the Resource; a search shows a record some time after it was published."""
-    successors: Sequence[str] = ()
-    """Those of them that are of later versions."""
-    in_custom_fields: bool = False
     community: str | None = None
     review: bool = False
     register_doi: bool = False
     """Whether the instance has to make a DOI for it."""
-    own: Sequence[str] = ()
-    """Records noted of other AIPs of the Archive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,35 +62,21 @@ class Done:
         return self.request is not None
 
 
-class Superseded(Exception):
-    """There is a record of a later version of the Resource: nothing can be published before it."""
-
-    def __init__(self, record: Record) -> None:
-        super().__init__(record.id)
-        self.record = record
-
-
 class Publisher:
     """Publishes one order. `note` is told of the record as soon as there is one; `hold` confirms the lock."""
 
     def __init__(self, wire: Wire, order: Order, note: Callable[[Record, str | None], None], hold: Hold) -> None:
         self._records, self._files, self._host = Records(wire), Files(wire), wire.host
         self._order, self._note, self._hold = order, note, hold
-        self._newest: Record | None = None
-        self._taken: frozenset[str | None] = frozenset()
-        """DOIs of earlier versions of the record."""
 
-    def publish(self, known: str | None = None, request: str | None = None) -> Done:
-        """Bring the order to its end; `known` is the record noted before, `request` its request for review.
+    def publish(self, found: Found, known: str | None = None, request: str | None = None) -> Done:
+        """Bring the order to its end, from what was `found` there under the lock that still holds.
 
-        Raises what the server's answers mean (`clients.inveniordm.wire`), Rejected for what cannot be published,
-        Broken when the published record does not hold what was sent, OutOfTime when the next invocation has to go on,
-        AtWork when a later one has to, Superseded.
+        `known` is the record noted before, `request` its request for review. Raises what the server's answers mean
+        (`clients.inveniordm.wire`), Rejected for what cannot be published, Broken when the published record does not
+        hold what was sent, OutOfTime when the next invocation has to go on, AtWork when a later one has to.
         """
-        record = self._found(known)
-        fresh = record is None and self._newest is None
-        if record is None:
-            record = self._begun()
+        record = found.record or self._begun(found)
         if record.published:
             if record.id != known:
                 self._note(record, None)
@@ -110,91 +87,21 @@ class Publisher:
                 return waiting
         self._note(record, None)
         _refuse(record)
-        self._fill(record, fresh=fresh)
+        self._fill(record, fresh=found.nothing)
         if self._order.register_doi and record.doi is None:
             record = self._records.reserve_doi(record.id)
-        record = self._described(record)
+        record = self._described(record, found.taken)
         if self._order.community:
             request = self._review(record)
             if request is not None:
                 return self._handed_in(record, request)
         return self._proven(self._published(record))
 
-    def _found(self, known: str | None) -> Record | None:
-        """The record of this very package: noted by us, or found at the server.
-
-        A noted one that is published and carries another package is that of an earlier AIP: the next is its version.
-        So is what follows one that a later AIP of the Archive has, when a person chose the package again.
-        """
-        earlier = None
-        if known is not None:
-            record = self._records.record(known)
-            if record is not None and record.identifies(self._order.package):
-                return record
-            if record is None and (draft := self._records.draft(known)) is not None:
-                return self._in_its_family(draft, self._search())
-            earlier = record
-            self._taken = frozenset({record.doi} if record else ())
-        hits = self._search()
-        ours = [hit for hit in hits if hit.identifies(self._order.package)]
-        published = max((hit for hit in ours if hit.published), key=lambda hit: hit.index, default=None)
-        if published is not None and not self._is_behind(published, (*hits, *([earlier] if earlier else ()))):
-            return published
-        drafts = [hit for hit in ours if not hit.published]
-        if drafts:
-            return self._in_its_family(drafts[0], hits)
-        self._newest = self._newest_version(hits) or earlier
-        return None
-
-    def _is_behind(self, record: Record, found: Sequence[Record]) -> bool:
-        """Whether another AIP of the Archive was published after a record, in its family."""
-        own = [hit for hit in found if hit.published and hit.id in self._order.own and hit.parent == record.parent]
-        return any(hit.index > record.index for hit in own)
-
-    def _in_its_family(self, draft: Record, hits: Sequence[Record]) -> Record | None:
-        """The draft, unless the Resource was published meanwhile in another family: then it is thrown away."""
-        self._newest = self._newest_version(hits)
-        if self._newest is None or self._newest.parent == draft.parent:
-            return draft
-        self._records.discard(draft.id)
-        return None
-
-    def _newest_version(self, hits: Sequence[Record]) -> Record | None:
-        """The newest published version of the Resource at this destination."""
-        resource = self._order.resource
-        versions = [hit for hit in hits if hit.published and hit.identifies(resource)]
-        shown = {hit.id for hit in versions}
-        versions += self._published_ones(name for name in self._order.siblings if name not in shown)
-        self._taken |= {hit.doi for hit in versions}
-        return max(versions, key=lambda hit: hit.index, default=None)
-
-    def _published_ones(self, names: Iterable[str]) -> Iterator[Record]:
-        for name in names:
-            with suppress(RdmGone):
-                record = self._records.record(name)
-                if record is not None:
-                    yield record
-
-    def _search(self) -> Sequence[Record]:
-        """Own drafts and records of the package and of its Resource, versions included, in one request."""
-        package, resource = phrase(self._order.package), phrase(self._order.resource)
-        if self._order.in_custom_fields:
-            also = f" OR custom_fields.oais\\:source_id:{resource}"
-            return self._records.find(f"custom_fields.oais\\:aip_id:{package}{also}")
-        return self._records.find(
-            f"metadata.identifiers.identifier:{package} OR metadata.identifiers.identifier:{resource}"
-        )
-
-    def _begun(self) -> Record:
-        """A new draft that carries our ids from its first moment, or the draft of the next version.
-
-        Versions of a record are in the order in which they were made, so nothing is made after a later one.
-        """
-        for later in self._published_ones(self._order.successors):
-            raise Superseded(later)
+    def _begun(self, found: Found) -> Record:
+        """A new draft that carries our ids from its first moment, or the draft of the next version."""
         self._hold()
-        if self._newest is not None:
-            return self._records.new_version(self._newest.id)
+        if found.newest is not None:
+            return self._records.new_version(found.newest.id)
         try:
             return self._records.create(self._order.body)
         except RdmUnknown as error:
@@ -214,9 +121,9 @@ class Publisher:
                 self._records.discard(draft.id)
             raise
 
-    def _described(self, record: Record) -> Record:
+    def _described(self, record: Record, taken: Collection[str | None]) -> Record:
         """The draft with the whole body. What a person added meanwhile, and we do not set, stays."""
-        body = self._with_a_free_doi()
+        body = self._with_a_free_doi(taken)
         for attempt in range(1, NOTED + 1):
             try:
                 updated = self._records.update(record.id, body, record.revision)
@@ -231,13 +138,13 @@ class Publisher:
                 return updated
         raise AssertionError("unreachable")
 
-    def _with_a_free_doi(self) -> Mapping[str, Any]:
+    def _with_a_free_doi(self, taken: Collection[str | None]) -> Mapping[str, Any]:
         """The body of the record. A server takes a DOI once: one that an earlier version has identifies this one too,
         and is not its own.
         """
         body = self._order.body
         own = body.get("pids", {}).get("doi", {}).get("identifier")
-        if own is None or own not in self._taken:
+        if own is None or own not in taken:
             return body
         named = [*body["metadata"].get("identifiers", ()), {"scheme": "doi", "identifier": own}]
         return {
@@ -279,7 +186,7 @@ class Publisher:
     def _handed_in(self, draft: Record, request: str) -> Done:
         self._note(draft, request)
         self._hold()
-        self._records.submit_review(draft.id, f"Preserved package {self._order.package}.")
+        self._records.submit_review(draft.id, f"Preserved package {self._order.sought.package}.")
         return Done(draft, request)
 
     def _reviewed(self, draft: Record, request: str) -> Done | None:
@@ -297,9 +204,10 @@ class Publisher:
     def _proven(self, record: Record) -> Done:
         """The record as it can be read by everybody; raises Broken when it is not what was sent."""
         current = self._records.record(record.id)
-        if current is None or not current.identifies(self._order.package):
+        if current is None or not current.identifies(self._order.sought.package):
             raise Broken(
-                f"{self._host}: the record {record.id} does not carry {self._order.package}.", code="not-our-record"
+                f"{self._host}: the record {record.id} does not carry {self._order.sought.package}.",
+                code="not-our-record",
             )
         if self._order.register_doi and current.doi is None:
             raise Broken(f"{self._host}: {record.id} was published without a DOI.", code="no-doi")

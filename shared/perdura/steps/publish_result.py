@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from perdura import __version__
+from perdura.clients.inveniordm.model import Record
 from perdura.errors import PerduraError, Retryable
 from perdura.outcome import ArchiveView, Finding, Package
-from perdura.ports import Ports
+from perdura.ports import Placed, Ports
 from perdura.premis.model import FAILURE, SUCCESS, Event, Identifier, Outcome
 
 SOFTWARE = Identifier("software", f"perdura/{__version__} publish", ("executing program",))
@@ -53,6 +54,31 @@ class Result:
     def goes_on(self) -> bool:
         """Whether the next invocation has to go on with it at once."""
         return self.sent is not None and self.error is None and self.later is None and self.look_at is None
+
+
+def placed(record: Record, request: str | None, access: object = None) -> Placed:
+    """What the registry notes of a record or draft: the `request` for its review, the `access` that we gave it."""
+    state = "published" if record.published else "in-review" if request else "draft"
+    details = {
+        "url": record.url,
+        "parent": record.parent,
+        "doi": record.doi,
+        "oai": record.oai,
+        "request": request,
+        "access": access,
+    }
+    return Placed(record.id, state, {name: value for name, value in details.items() if value})
+
+
+def told(record: Record) -> Mapping[str, Any]:
+    """What the output of a step tells of a record."""
+    return {
+        "record": record.id,
+        "parent": record.parent,
+        "version": record.index,
+        "doi": record.doi,
+        "oai": record.oai,
+    }
 
 
 def disseminated(

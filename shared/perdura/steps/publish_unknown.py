@@ -13,6 +13,7 @@ from perdura.clients.inveniordm.wire import Wire
 from perdura.outcome import ArchiveView, PackageKind
 from perdura.ports import HeldPlacements, Placed
 from perdura.steps.publish_body import package_id
+from perdura.steps.publish_result import placed
 
 MOST = 50
 """AIPs of one Archive that are asked for, the newest."""
@@ -27,7 +28,7 @@ def known_or_found(archive: ArchiveView, destination: Destination, wire: Wire, h
     if known is not None:
         return known
     for record in _found(archive, destination, Records(wire)):
-        held.note(destination.id, archive.id, _placed(record))
+        held.note(destination.id, archive.id, placed(record, record.review))
     return held.known(destination.id, archive.id)
 
 
@@ -47,9 +48,3 @@ def _found(archive: ArchiveView, destination: Destination, records: Records) -> 
 def _query(packages: Collection[str], *, in_custom_fields: bool) -> str:
     name = "custom_fields.oais\\:aip_id" if in_custom_fields else "metadata.identifiers.identifier"
     return " OR ".join(f"{name}:{phrase(package)}" for package in packages)
-
-
-def _placed(record: Record) -> Placed:
-    details = {"url": record.url, "parent": record.parent, "doi": record.doi, "request": record.review}
-    state = "published" if record.published else "in-review" if record.review else "draft"
-    return Placed(record.id, state, {name: value for name, value in details.items() if value})

@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from perdura.registry import embargo
-from perdura.steps.mapping.values import orcid_of
+from perdura.steps.mapping.people import orcid_of
 
 _TAG = re.compile(r"</?[A-Za-z!][^<>]{0,2000}>")
 _SPACE = re.compile(r"[ \t\r\f\v]+")

@@ -74,6 +74,10 @@ def test_a_zip_is_recorded_though_the_archive_was_decided_anew_at_the_last_momen
 def test_a_zip_is_recorded_though_its_server_is_away(target: Target, fake: Fake, access: Callable[..., Path]) -> None:
     store, path = MemoryStore(), access(container="zip")
     archive, fake.storm = preserved(store, {"a.txt": b"a"}), 10**6
+    with pytest.raises(Retryable):
+        run(target, store, archive, path)
+    assert list(store.list("perdura-dips", "")) == []
+    fake.storm, fake.limits["publisher"] = 0, fake.counted.get("publisher", 0) + 1
     outcome = run(target, store, archive, path)
     assert (outcome.state, len(zips(outcome))) == (StepState.WAITING, 1)
     archive = replace(going_on(archive, outcome), packages=(*archive.packages, *zips(outcome)))

@@ -23,6 +23,7 @@ from perdura.clients.inveniordm.wire import (
     Wire,
 )
 from perdura.errors import Broken, Rejected
+from perdura.steps.publish_found import look
 from perdura.steps.publish_record import Publisher
 from perdura.steps.publish_wanted import Sending
 from tests.contract.test_inveniordm.fake import TOKENS, Fake
@@ -264,7 +265,7 @@ def test_a_package_that_is_not_what_its_index_says_is_not_published(target: Targ
     order = package.order()
     order.files[0].sha256 = "0" * 64
     with target.wire() as wire, pytest.raises(Broken, match="not what the index of the AIP says"):
-        Publisher(wire, order, package.note, lambda: None).publish()
+        Publisher(wire, order, package.note, lambda: None).publish(look(Records(wire), order.sought))
     assert target.published(package.resource) == []
 
 
@@ -310,7 +311,7 @@ def test_a_draft_that_somebody_changed_meanwhile_is_merged_and_not_trampled(targ
         records.update(draft.id, {**order.body, "metadata": theirs}, stale)
         with pytest.raises(RdmChanged, match="412"):
             records.update(draft.id, order.body, stale)
-        described = Publisher(wire, order, package.note, lambda: None)._described(draft)
+        described = Publisher(wire, order, package.note, lambda: None)._described(draft, ())
     assert "written by a curator" in described.metadata["description"]
 
 
@@ -450,7 +451,7 @@ def test_a_server_that_may_fetch_does_so_and_another_is_sent_the_bytes(
         order = package.order()
         order.files[0].link = lambda: f"http://127.0.0.1:{inveniordm.transfer_port}/aip.tar?signature=secret"
         with Wire(inveniordm.url, inveniordm.tokens[user]) as wire:
-            done = Publisher(wire, order, package.note, lambda: None).publish()
+            done = Publisher(wire, order, package.note, lambda: None).publish(look(Records(wire), order.sought))
             (stored,) = Files(wire).list(done.record.id, draft=False)
     assert stored.md5 == md5s(package.files)["aip.tar"]
     assert bool(asked) is fetched

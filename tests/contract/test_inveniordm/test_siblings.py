@@ -23,7 +23,11 @@ from tests.contract.test_inveniordm.world import Target
 @pytest.fixture
 def two(made: Callable[..., World], target: Target) -> tuple[World, World]:
     """Two Archives of one Resource."""
-    first = made()
+    return pair(made(), target)
+
+
+def pair(first: World, target: Target) -> tuple[World, World]:
+    """An Archive, and another one of its Resource."""
     second = known_world(first.database, target, first.path)
     second.archive = replace(second.archive, recid=first.archive.recid)
     with first.database.begin() as connection:
@@ -155,6 +159,22 @@ def test_an_earlier_version_whose_aip_was_renewed_does_not_become_the_newest(two
     later_left_alone(first, second, record)
     with first.target.wire() as wire:
         assert Records(wire).record(own).access["embargo"]["until"] == "2990-01-01"
+
+
+def test_no_dip_is_made_of_an_earlier_version_that_is_not_published(made: Callable[..., World], target: Target) -> None:
+    first, second = pair(made(content="dip", container="zip"), target)
+    record = second.publish().output["destinations"]["library"]["record"]
+    later_left_alone(first, second, record)
+    assert dips(first) == []
+    with first.target.wire("admin") as wire:
+        Records(wire).delete(record, "spam", "not ours")
+    (package,) = first.publish().packages
+    assert dips(first) == [package.key]
+
+
+def dips(world: World) -> list[str]:
+    """The DIPs that lie in the store of an Archive."""
+    return [each.ref.key for each in world.store.list("perdura-dips", "")]
 
 
 def test_an_earlier_version_that_comes_late_does_not_become_the_newest(two: tuple[World, World]) -> None:

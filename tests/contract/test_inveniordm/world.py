@@ -14,6 +14,7 @@ from perdura.clients.inveniordm.model import Record
 from perdura.clients.inveniordm.records import Records
 from perdura.clients.inveniordm.wire import Wire
 from perdura.ids import new_id
+from perdura.steps.publish_found import Sought, look
 from perdura.steps.publish_record import Done, Order, Publisher
 from perdura.steps.publish_wanted import Sending, Wanted
 from tests.contract.test_inveniordm import communities
@@ -85,7 +86,7 @@ class Package:
             **self.more,
         }
         wanted = [file_of(key, data) for key, data in self.files.items()]
-        return Order(self.package, self.resource, body, wanted, self.sending, **self.options)
+        return Order(Sought(self.package, self.resource), body, wanted, self.sending, **self.options)
 
     def note(self, record: Record, request: str | None) -> None:
         """What the registry does at once."""
@@ -126,9 +127,10 @@ class Target:
     def publish(self, package: Package, *, wire: Wire | None = None, remember: bool = True) -> Done:
         """Publish a package as a worker does; `remember` False is a registry that noted nothing."""
         with wire or self.wire() as connection:
-            publisher = Publisher(connection, package.order(), package.note, lambda: None)
+            order = package.order()
             known, request = (package.known, package.request) if remember else (None, None)
-            return publisher.publish(known, request)
+            found = look(Records(connection), order.sought, known)
+            return Publisher(connection, order, package.note, lambda: None).publish(found, known, request)
 
     def published(self, resource: str) -> list[Record]:
         """All published records of a Resource, by version."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from perdura.steps.mapping import values
+from perdura.steps.mapping import dates, people
 from perdura.steps.mapping.choose import merged, read
 from perdura.steps.mapping.model import Mapped
 
@@ -23,7 +23,7 @@ from perdura.steps.mapping.model import Mapped
     ],
 )  # fmt: skip
 def test_dates_become_edtf_of_level_0(written: Any, date: str | None) -> None:
-    assert values.date(written) == date
+    assert dates.date(written) == date
 
 
 @pytest.mark.parametrize(
@@ -34,15 +34,15 @@ def test_dates_become_edtf_of_level_0(written: Any, date: str | None) -> None:
     ],
 )  # fmt: skip
 def test_only_orcid_ids_that_can_be_ones_are_kept(orcid: Any, valid: bool) -> None:
-    assert (values.orcid_of(orcid) is not None) is valid
+    assert (people.orcid_of(orcid) is not None) is valid
 
 
 def test_names_with_a_comma_are_people_and_others_organisations() -> None:
-    assert values.person("Carberry, Josiah") == {
+    assert people.person("Carberry, Josiah") == {
         "type": "personal", "family_name": "Carberry", "given_name": "Josiah",
     }  # fmt: skip
-    assert values.person("ATLAS collaboration")["type"] == "organizational"
-    assert values.person("Josiah Carberry", organisation=False)["family_name"] == "Carberry"
+    assert people.person("ATLAS collaboration")["type"] == "organizational"
+    assert people.person("Josiah Carberry", organisation=False)["family_name"] == "Carberry"
 
 
 def test_what_has_no_place_is_reported_and_nothing_is_dropped_in_silence() -> None:

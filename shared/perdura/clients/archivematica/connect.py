@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from uuid import UUID
@@ -105,10 +105,10 @@ class ConnectedArchivematica:
         """The pointer file of a compressed AIP."""
         return self._storage.pointer(package)
 
-    def download(self, package: UUID) -> AbstractContextManager[Iterator[bytes]]:
-        """The package as a stream."""
-        return self._storage.download(package)
+    def download(self, package: UUID, near: Callable[[], bool]) -> AbstractContextManager[Iterator[bytes]]:
+        """The package as a stream; raises TimeUp when `near` says that time is up."""
+        return self._storage.download(package, near)
 
-    def extract(self, package: UUID, path: str) -> AbstractContextManager[Iterator[bytes]]:
-        """One file of a package as a stream."""
-        return self._storage.extract(package, path)
+    def extract(self, package: UUID, path: str, near: Callable[[], bool]) -> AbstractContextManager[Iterator[bytes]]:
+        """One file of a package as a stream; raises TimeUp when `near` says that time is up."""
+        return self._storage.extract(package, path, near)

@@ -6,7 +6,7 @@ import json
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import httpx
 from pydantic import SecretStr
 
 from perdura import __version__
-from perdura.clients.archivematica.patience import PatientTransport, within
+from perdura.clients.archivematica.patience import PatientTransport, while_there_is_time, within
 from perdura.fleet import AnswerTooLong, ArchivematicaRefused, ArchivematicaUnavailable, NotSent
 
 CONNECT_SECONDS, READ_SECONDS, POST_SECONDS = 5.0, 30.0, 45.0
@@ -130,15 +130,30 @@ class Exchange:
         return reply
 
     @contextmanager
-    def stream(self, path: str, **more: Any) -> Iterator[Iterator[bytes]]:
-        """The body of a GET as it comes, in chunks; raises as `ask`, and ArchivematicaRefused for 4xx."""
+    def stream(self, path: str, near: Callable[[], bool], **more: Any) -> Iterator[Iterator[bytes]]:
+        """The body of a GET as it comes, in chunks; raises as `ask`, and ArchivematicaRefused for 4xx.
+
+        Raises TimeUp when `near` says that time is up, also while bytes are waited for.
+        """
         try:
             headers = {"Authorization": self._authorization, "Accept-Encoding": "identity"}
-            with self._client.stream("GET", path, headers=headers, **more) as answer:
+            with ExitStack() as stack:
+                with while_there_is_time(near):
+                    answer = stack.enter_context(self._client.stream("GET", path, headers=headers, **more))
                 if answer.status_code >= 500:
                     raise ArchivematicaUnavailable(f"Archivematica answered {answer.status_code}.")
                 if answer.status_code != 200:
                     raise ArchivematicaRefused(f"Archivematica answered {answer.status_code}.", answer.status_code)
-                yield answer.iter_bytes(1 << 20)
+                yield _timely(answer.iter_bytes(1 << 20), near)
         except httpx.HTTPError as error:
             raise ArchivematicaUnavailable(f"Archivematica broke off: {type(error).__name__}.") from error
+
+
+def _timely(chunks: Iterator[bytes], near: Callable[[], bool]) -> Iterator[bytes]:
+    """The chunks, each waited for only while there is time; whoever takes them is not bound by it."""
+    while True:
+        with while_there_is_time(near):
+            chunk = next(chunks, None)
+        if chunk is None:
+            return
+        yield chunk

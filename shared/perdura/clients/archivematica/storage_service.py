@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
@@ -80,14 +80,15 @@ class StorageService:
             raise ArchivematicaUnavailable("The pointer file came cut off.")
         return reply.body
 
-    def download(self, package: UUID) -> AbstractContextManager[Iterator[bytes]]:
-        """The package as a stream. Never asked by HEAD, which would send the body too (2.6)."""
-        return self._exchange.stream(f"/api/v2/file/{package}/download/", timeout=DOWNLOAD_SECONDS)
+    def download(self, package: UUID, near: Callable[[], bool]) -> AbstractContextManager[Iterator[bytes]]:
+        """The package as a stream, while there is time. Never asked by HEAD, which would send the body too (2.6)."""
+        return self._exchange.stream(f"/api/v2/file/{package}/download/", near, timeout=DOWNLOAD_SECONDS)
 
-    def extract(self, package: UUID, path: str) -> AbstractContextManager[Iterator[bytes]]:
-        """One file of a package as a stream."""
+    def extract(self, package: UUID, path: str, near: Callable[[], bool]) -> AbstractContextManager[Iterator[bytes]]:
+        """One file of a package as a stream, while there is time."""
         return self._exchange.stream(
             f"/api/v2/file/{package}/extract_file/",
+            near,
             params={"relative_path_to_file": path},
             timeout=DOWNLOAD_SECONDS,
         )

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+from perdura.steps.mapping.dates import date, dated
 from perdura.steps.mapping.model import Mapped, items, mapping, text
+from perdura.steps.mapping.people import contributor, creator, name_identifier
 from perdura.steps.mapping.report import Document
 from perdura.steps.mapping.told import left, made
 from perdura.steps.mapping.values import (
-    contributor,
-    creator,
-    date,
-    dated,
     funding,
     identifier,
     language,
     licence,
-    name_identifier,
     one_text,
     related,
     resource_type,

@@ -9,23 +9,12 @@ from lxml import etree
 
 from perdura.sources.marcxml import fields
 from perdura.sources.markup import content
+from perdura.steps.mapping.dates import date, dated
 from perdura.steps.mapping.model import Mapped, items, mapping, text
+from perdura.steps.mapping.people import contributor, creator, name_identifier
 from perdura.steps.mapping.report import Document
 from perdura.steps.mapping.told import left, made
-from perdura.steps.mapping.values import (
-    contributor,
-    creator,
-    date,
-    dated,
-    doi,
-    identifier,
-    language,
-    licence,
-    name_identifier,
-    resource_type,
-    subject,
-    version,
-)
+from perdura.steps.mapping.values import doi, identifier, language, licence, resource_type, subject, version
 from perdura.steps.mapping.xml_tree import words
 
 DC = "{http://purl.org/dc/elements/1.1/}"

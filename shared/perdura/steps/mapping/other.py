@@ -6,20 +6,12 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from perdura.steps.mapping.dates import date
 from perdura.steps.mapping.model import Mapped, items, mapping, text
+from perdura.steps.mapping.people import creator
 from perdura.steps.mapping.report import Document
 from perdura.steps.mapping.told import left, made, tell
-from perdura.steps.mapping.values import (
-    creator,
-    date,
-    identifier,
-    language,
-    licence,
-    related,
-    resource_type,
-    subject,
-    version,
-)
+from perdura.steps.mapping.values import identifier, language, licence, related, resource_type, subject, version
 
 _LATEST = 4_102_444_800
 """The year 2100 in seconds: later times are no times in seconds."""
