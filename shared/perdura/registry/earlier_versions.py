@@ -19,9 +19,7 @@ from perdura.ids import new_id
 from perdura.premis import log
 from perdura.premis.model import SUCCESS, Event, Identifier, Outcome
 from perdura.registry import embargo
-
-PUBLISHED_BY_HAND = "published_by_hand"
-"""Mark in the metadata of an Archive that a person wants published, although an earlier version was withdrawn."""
+from perdura.registry.decisions import PUBLISHED_BY_HAND
 
 _BEFORE = """
     FROM archive AS this JOIN archive AS earlier

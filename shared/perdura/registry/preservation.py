@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from perdura.errors import Conflict, NotFound, Rejected
 from perdura.ids import derived_id
 from perdura.outcome import ArchiveView, Package, PackageKind
+from perdura.registry import decisions
 from perdura.registry.archives import SOURCE, Begun, ask
 from perdura.registry.transitions import ERRAND_POSITION, ArchiveState
 
@@ -137,6 +138,17 @@ def _require_rest(connection: Connection, archive: UUID) -> tuple[list[str], int
     return list(row.pipeline), int(row.position)
 
 
+_LENGTHEN = text(f"""
+    WITH changed AS (
+        UPDATE archive SET pipeline = CAST(:pipeline AS jsonb), state = :state, updated_at = clock_timestamp(),
+            title = coalesce(:title, title), metadata = {decisions.CHANGED}
+        WHERE id = :archive
+    )
+    INSERT INTO step (id, archive_id, name, position, input, poll_at)
+    VALUES (:step, :archive, 'preserve', :position, CAST(:input AS jsonb), clock_timestamp() + interval '1 minute')
+""")  # noqa: S608 - a constant
+
+
 def preserve_again(
     connection: Connection,
     archive: UUID,
@@ -150,8 +162,9 @@ def preserve_again(
     """Ask for a new version of an Archive's AIP: the pipeline is lengthened by `preserve` and what followed it.
 
     `additions` join those of the version in use. Raises NotFound, Conflict while something is under way, Rejected
-    when there is no AIP yet.
+    when there is no AIP yet, or for `metadata` that would say who may see the Archive.
     """
+    decisions.require_description(metadata)
     pipeline, position = _require_rest(connection, archive)
     present = next((version for version in versions(connection, archive) if version.chosen), None)
     if present is None or "preserve" not in pipeline:
@@ -163,17 +176,7 @@ def preserve_again(
     step = derived_id("step", archive, following, 1)
     step_input = {**(wished or {}), "reason": reason, "additions": list(added.values())}
     connection.execute(
-        text("""
-            WITH changed AS (
-                UPDATE archive SET pipeline = CAST(:pipeline AS jsonb), state = :state,
-                    updated_at = clock_timestamp(), title = coalesce(:title, title),
-                    metadata = metadata || coalesce(CAST(:metadata AS jsonb), '{}')
-                WHERE id = :archive
-            )
-            INSERT INTO step (id, archive_id, name, position, input, poll_at)
-            VALUES (:step, :archive, 'preserve', :position, CAST(:input AS jsonb),
-                    clock_timestamp() + interval '1 minute')
-        """),
+        _LENGTHEN,
         {
             "pipeline": json.dumps(lengthened),
             "state": ArchiveState.RUNNING,

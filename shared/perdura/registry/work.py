@@ -28,14 +28,12 @@ from perdura.outcome import (
     StepView,
     UnitView,
 )
-from perdura.registry import earlier_versions
+from perdura.registry import decisions, earlier_versions
 from perdura.registry.archives import lock
 from perdura.registry.preservation import note_version, supersede
 from perdura.registry.transitions import ERRAND_POSITION, ArchiveState, archive_state_after, expected_before
 
 _FILES_PER_STATEMENT = 10_000
-DECISIONS = ("restricted_by_hand", "embargo_by_hand", earlier_versions.PUBLISHED_BY_HAND)
-"""Marks in the metadata of an Archive that say what a person decided; no step sets them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +280,7 @@ _FILES = text("""
         media_type = excluded.media_type
 """)
 
-_GO_ON = text("""
+_GO_ON = text(f"""
     WITH resource_kept AS (
         INSERT INTO resource (id, source, recid)
         SELECT CAST(:resource AS uuid), :source, :recid WHERE CAST(:resource AS uuid) IS NOT NULL
@@ -311,17 +309,13 @@ _GO_ON = text("""
     )
     UPDATE archive SET state = coalesce(CAST(:state AS text), state), updated_at = clock_timestamp(),
         title = coalesce(:title, title),
-        metadata = metadata
-            || (coalesce(CAST(:metadata AS jsonb), '{}') - CAST(:decisions AS text[]))
-            || CASE WHEN metadata ? 'embargo_by_hand'
-                        OR metadata ->> 'embargo_until' > CAST(:metadata AS jsonb) ->> 'embargo_until'
-                    THEN jsonb_build_object('embargo_until', metadata -> 'embargo_until') ELSE '{}' END,
+        metadata = {decisions.CHANGED},
         restricted = CASE WHEN metadata ? 'restricted_by_hand' THEN restricted
                           ELSE coalesce(CAST(:restricted AS boolean), restricted) END,
         resource_id = coalesce(CAST(:resource AS uuid), resource_id),
         content_sha256 = coalesce(:content_sha256, content_sha256)
     WHERE id = :archive
-""")
+""")  # noqa: S608 - a constant
 
 
 def stalled(started: Started, outcome: Outcome) -> bool:
@@ -431,7 +425,6 @@ def _go_on(connection: Connection, started: Started, outcome: Outcome) -> Next:
             "position": started.position + 1,
             "title": change.title if change else None,
             "metadata": json.dumps(dict(change.metadata)) if change and change.metadata else None,
-            "decisions": list(DECISIONS),
             "restricted": change.restricted if change else None,
             "content_sha256": change.content_sha256 if change else None,
             "resource": resource,

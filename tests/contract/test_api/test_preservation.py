@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import insert, text
+import pytest
+from sqlalchemy import insert, select, text
 from werkzeug.test import Client
 
 from perdura.ids import new_id
 from perdura.registry import preservation
 from perdura.registry.access_tables import Placement
 from perdura.registry.preservation_tables import AipVersion, ArchivematicaInstance
+from perdura.registry.tables import Archive
 from tests.contract.test_api.world import PIPELINE, World, bearer
 
 
@@ -44,6 +47,33 @@ def test_a_wish_can_be_changed_later(world: World, registry: Client) -> None:
     assert _ask(registry, "PUT", f"/archives/{archive}/preservation", {"profile": "eark"}).status_code == 200
     answer = _ask(registry, "PUT", f"/archives/{archive}/preservation", {"engine": "archivematica"})
     assert answer.get_json()["profile"] == "eark"
+
+
+@pytest.mark.parametrize("named", ["embargo_until", "embargo_by_hand", "restricted_by_hand", "published_by_hand"])
+def test_who_may_see_an_archive_is_not_told_with_the_metadata_of_a_version(
+    world: World, registry: Client, named: str
+) -> None:
+    archive, _ = _preserved(world)
+    before = _metadata(world, archive)
+    body = {"reason": "x", "metadata": {"keywords": ["a"], named: "2030-01-01"}}
+    answer = _ask(registry, "POST", f"/archives/{archive}/versions", body)
+    assert answer.status_code == 422
+    assert answer.get_json()["type"].endswith("not-by-metadata"), answer.get_json()
+    assert named in answer.get_json()["detail"]
+    assert _metadata(world, archive) == before
+
+
+def test_the_metadata_of_a_version_leaves_an_embargo_as_it_is(world: World, registry: Client) -> None:
+    archive, _ = _preserved(world)
+    assert _ask(registry, "PUT", f"/archives/{archive}/embargo", {"until": "2099-12-31"}).status_code == 200
+    body = {"reason": "x", "metadata": {"keywords": ["a"]}}
+    assert _ask(registry, "POST", f"/archives/{archive}/versions", body).status_code == 202
+    assert _metadata(world, archive) == {"keywords": ["a"], "embargo_until": "2099-12-31", "embargo_by_hand": True}
+
+
+def _metadata(world: World, archive: UUID) -> Any:
+    with world.engine.connect() as connection:
+        return connection.execute(select(Archive.metadata_).where(Archive.id == archive)).scalar_one()
 
 
 def test_a_version_with_an_added_file_is_asked_for(world: World, registry: Client) -> None:

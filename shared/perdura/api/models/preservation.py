@@ -84,7 +84,9 @@ class VersionRequest(Request):
 
     reason: PlainText = Field(min_length=1, max_length=500)
     title: PlainText | None = Field(None, max_length=500)
-    metadata: dict[str, Any] | None = Field(None, description="Members that replace those of the Archive's metadata.")
+    metadata: dict[str, Any] | None = Field(
+        None, description="Members that replace those of the Archive's metadata; not who may see it."
+    )
     files: Annotated[list[AddedFile], AfterValidator(_distinct)] = Field(default_factory=list, max_length=1000)
     preserve: PreserveOptions | None = None
 
