@@ -75,7 +75,7 @@ def content(reading: Reading, archive_id: UUID, thing: str) -> Opened:
 
 def _undamaged(reading: Reading, opened: Opened) -> Opened:
     if published.is_damaged(reading.connection, opened.package.id):
-        message = "The copy that this is read from was found damaged. It cannot be had until it is put right."
+        message = "The copy that this is read from was found damaged or lost. It cannot be had until it is put right."
         raise Problem(503, message, "copy-damaged", headers={"Retry-After": "86400"})
     return opened
 

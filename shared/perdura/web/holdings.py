@@ -53,9 +53,12 @@ def kind_of(path: str, told: str | None) -> str | None:
     return None
 
 
-def holding(row: AnyRow, archive_url: str, name: str) -> Holding:
-    """A row of `package_file` as a reader of the access pages sees it, who knows it by that name."""
-    url = f"{archive_url}/files/{quote(row.path, safe='/')}" if row.offset is not None else None
+def holding(row: AnyRow, archive_url: str, name: str, *, shut: bool = False) -> Holding:
+    """A row of `package_file` as a reader of the access pages sees it, who knows it by that name.
+
+    Without addresses while it is `shut`.
+    """
+    url = f"{archive_url}/files/{quote(row.path, safe='/')}" if row.offset is not None and not shut else None
     return _holding(row, name, url, f"{archive_url}/view")
 
 

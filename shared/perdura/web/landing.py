@@ -35,11 +35,14 @@ def show(reading: Reading, archive_id: UUID) -> Response:
         response.vary.add("Accept")
         return response
     row, description = door.known(reading, archive_id)
-    found, more = _holdings(reading, description, file_list.SHOWN)
+    offer = offers.find(reading.connection, archive_id)
+    damaged = _is_damaged(reading, offer)
+    found, more = _holdings(reading, description, file_list.SHOWN, damaged=damaged)
     response = reading.page(
         "landing.html",
         description=description,
-        offer=offers.find(reading.connection, archive_id),
+        offer=offer,
+        damaged=damaged,
         holdings=found,
         more=more,
         versions=[reading.describe(other) for other in published.versions(reading.connection, row.resource_id)],
@@ -51,20 +54,28 @@ def show(reading: Reading, archive_id: UUID) -> Response:
     return response
 
 
-def _holdings(reading: Reading, description: Description, limit: int) -> tuple[list[Holding], bool]:
-    """Files that are offered, and whether there are more of them."""
+def _is_damaged(reading: Reading, offer: AnyRow | None) -> bool:
+    """Whether nothing that is offered can be had, because the copy that it is read from was found damaged or lost."""
+    return offer is not None and published.is_damaged(reading.connection, offer.id)
+
+
+def _holdings(reading: Reading, description: Description, limit: int, *, damaged: bool) -> tuple[list[Holding], bool]:
+    """Files that are offered, and whether there are more of them; what is `damaged` has no address."""
     rows = offers.page(reading.connection, description.id, limit=limit + 1)
-    return [holding(row, description.url, row.name) for row in rows[:limit]], len(rows) > limit
+    return [holding(row, description.url, row.name, shut=damaged) for row in rows[:limit]], len(rows) > limit
 
 
 def _form(reading: Reading, archive_id: UUID) -> tuple[Description, list[Holding]]:
     _, description = door.known(reading, archive_id)
-    return description, _holdings(reading, description, FILES_LINKED)[0]
+    damaged = _is_damaged(reading, offers.find(reading.connection, archive_id))
+    return description, _holdings(reading, description, FILES_LINKED, damaged=damaged)[0]
 
 
 def as_json(reading: Reading, archive_id: UUID) -> Response:
-    """What is known of the Archive, with its files, as plain JSON."""
+    """What is known of the Archive, with its files, as plain JSON; `damaged` says that none of them can be had."""
     description, found = _form(reading, archive_id)
+    offer = offers.find(reading.connection, archive_id)
+    damaged = _is_damaged(reading, offer)
     value = {
         "id": str(description.id),
         "title": description.title,
@@ -80,6 +91,7 @@ def as_json(reading: Reading, archive_id: UUID) -> Response:
         "source": {"name": description.source, "recid": description.recid, "url": description.source_url},
         "published": description.published_at.isoformat(),
         "embargo": description.embargo.isoformat() if description.embargo else None,
+        "damaged": damaged,
         "files": [
             {
                 "path": entry.path,
@@ -90,7 +102,7 @@ def as_json(reading: Reading, archive_id: UUID) -> Response:
             }
             for entry in found
         ],
-        "links": {name: f"{description.url}/{name}" for name in _ways(offers.find(reading.connection, archive_id))},
+        "links": {name: f"{description.url}/{name}" for name in _ways(None if damaged else offer)},
     }
     return _json(reading, description, value, "application/json")
 
@@ -148,13 +160,14 @@ def _json(reading: Reading, description: Description, value: dict[str, Any], med
 def list_files(reading: Reading, archive_id: UUID) -> Response:
     """The files of an Archive with too many for its landing page, a page of them at a time."""
     _, description = door.known(reading, archive_id)
+    damaged = _is_damaged(reading, offers.find(reading.connection, archive_id))
     found = file_list.read(
         partial(offers.page, reading.connection, archive_id),
         reading.request.args,
-        lambda row: holding(row, description.url, row.name),
+        lambda row: holding(row, description.url, row.name, shut=damaged),
         f"{description.url}/files",
     )
-    shown = {"list": found, "holdings": found.holdings, "embargo": description.embargo}
+    shown = {"list": found, "holdings": found.holdings, "embargo": description.embargo, "damaged": damaged}
     return reading.page("access_files.html", description=description, **shown)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from contextlib import contextmanager
 from dataclasses import replace
@@ -378,22 +379,55 @@ def test_the_end_of_what_is_shorter_than_that_is_all_of_it(world: World, reader:
     assert (known.status_code, known.data) == (304, b"")
 
 
-def test_nothing_is_given_out_of_a_copy_that_is_known_to_be_damaged(world: World, reader: Client) -> None:
-    archive = world.published()
-    doors = ["/aip", "/files.zip", "/files/data/objects/image.png"]
+def found(world: World, archive: UUID, state: str) -> None:
+    """What a fixity check says of the copy in the store."""
     with world.engine.begin() as connection:
         connection.execute(
             text(
                 "INSERT INTO copy (package_id, location, uri, size, checksums, state) "
-                "SELECT id, 'object-store', 's3://there', 1, '{}', 'damaged' FROM package WHERE archive_id = :archive "
+                "SELECT id, 'object-store', 's3://there', 1, '{}', :state FROM package WHERE archive_id = :archive "
                 "ON CONFLICT (package_id, location) DO UPDATE SET state = excluded.state"
             ),
-            {"archive": archive},
+            {"archive": archive, "state": state},
         )
+
+
+@pytest.mark.parametrize("state", ["damaged", "lost"])
+def test_nothing_is_given_out_of_a_copy_that_is_known_to_be_damaged(world: World, reader: Client, state: str) -> None:
+    archive = world.published()
+    doors = ["/aip", "/files.zip", "/files/data/objects/image.png", "/view/data/objects/image.png"]
+    found(world, archive, state)
     for door in doors:
         answer = reader.get(f"/archives/{archive}{door}")
-        assert (answer.status_code, "found damaged" in answer.text) == (503, True)
+        assert (answer.status_code, "found damaged or lost" in answer.text) == (503, True)
     assert reader.get(f"/archives/{archive}").status_code == 200
-    with world.engine.begin() as connection:
-        connection.execute(text("UPDATE copy SET state = 'held'"))
+    found(world, archive, "held")
     assert all(reader.get(f"/archives/{archive}{door}").status_code == 200 for door in doors)
+
+
+@pytest.mark.parametrize("state", ["damaged", "lost"])
+def test_a_copy_that_is_known_to_be_damaged_is_told_of_and_nothing_leads_to_it(
+    world: World, reader: Client, state: str
+) -> None:
+    archive = world.published()
+
+    def addresses() -> dict[str, list[str]]:
+        """What of the content each form of the landing page leads to."""
+        forms = ["", "/files", "/metadata.json", "/schema.json", "/linkset.json"]
+        told = {form: reader.get(f"/archives/{archive}{form}") for form in forms}
+        texts = {form: answer.text + answer.headers.get("Link", "") for form, answer in told.items()}
+        ways = re.compile(rf"/archives/{archive}/(?:aip|files\.zip|files/|view/)")
+        return {form: ways.findall(text) for form, text in texts.items()}
+
+    assert all(addresses().values())
+    assert "found damaged" not in reader.get(f"/archives/{archive}").text
+    assert reader.get(f"/archives/{archive}/metadata.json").json["damaged"] is False
+    found(world, archive, state)
+    assert not any(addresses().values())
+    for page in ("", "/files"):
+        assert "was found damaged or lost" in reader.get(f"/archives/{archive}{page}").text
+    told = reader.get(f"/archives/{archive}/metadata.json").json
+    assert told["damaged"] is True
+    assert [(file["path"], file["url"]) for file in told["files"] if "image.png" in file["path"]] == [
+        ("image.png", None)
+    ]

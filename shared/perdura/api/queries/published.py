@@ -150,9 +150,9 @@ def aip(connection: Connection, archive_id: UUID) -> AnyRow | None:
 
 
 def is_damaged(connection: Connection, package_id: UUID) -> bool:
-    """Whether the copy of a package from which the pages read was found damaged."""
+    """Whether the copy of a package from which the pages read was found damaged, or lost."""
     damaged = select(Copy.package_id).where(
-        Copy.package_id == package_id, Copy.location == STORE, Copy.state == CopyState.DAMAGED
+        Copy.package_id == package_id, Copy.location == STORE, Copy.state.in_([CopyState.DAMAGED, CopyState.LOST])
     )
     return connection.execute(damaged).first() is not None
 
