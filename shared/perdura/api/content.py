@@ -59,7 +59,7 @@ class Extent:
 
 
 def serve(request: Request, store: Store, extent: Extent, *, view: bool = False) -> Response:
-    """The bytes of an extent (RFC 9110 §13 and §14): HEAD, If-None-Match, one Range with If-Range, 416.
+    """The bytes of an extent (RFC 9110 §13 and §14): HEAD, what is asked under a condition, one Range, 416.
 
     `view` shows types that are harmless in the browser, everything else is sent as an attachment.
     Raises NotStored, ObjectChanged or StoreUnavailable before anything is sent.
@@ -67,8 +67,8 @@ def serve(request: Request, store: Store, extent: Extent, *, view: bool = False)
     tag = extent.sha256 or extent.ref.etag
     response = Response(status=200)
     _describe(response, extent, tag, view=view)
-    if tag is not None and request.if_none_match.contains_weak(tag):
-        response.status_code = 304
+    if (status := precondition(request, tag, extent.modified)) is not None:
+        response.status_code = status
         return response
     span = span_of(request, extent.size, tag, extent.modified)
     if span is None:
@@ -123,6 +123,22 @@ def disposition(kind: str, name: str) -> str:
     base = posixpath.basename(name) or "file"
     plain = "".join(c if c.isascii() and (c.isalnum() or c in "._- ") else "_" for c in base)
     return f"{kind}; filename=\"{plain}\"; filename*=UTF-8''{quote(base, safe='')}"
+
+
+def precondition(request: Request, tag: str | None, modified: datetime | None) -> int | None:
+    """The status that a condition of the request comes to, 412 or 304; None when it is to be answered.
+
+    In the order of RFC 9110 §13.2.2. If-Modified-Since is not looked at: a version of an AIP that is chosen again is
+    older than the one that it takes the place of.
+    """
+    until = request.if_unmodified_since
+    if "If-Match" in request.headers:
+        if not (request.if_match.star_tag or (tag is not None and request.if_match.contains(tag))):
+            return 412
+    elif modified is not None and until is not None and modified.replace(microsecond=0) > until:
+        return 412
+    known = request.if_none_match
+    return 304 if known.star_tag or (tag is not None and known.contains_weak(tag)) else None
 
 
 def span_of(request: Request, size: int, tag: str | None, modified: datetime | None) -> tuple[int, int] | bool | None:

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from flask import Response
 
-from perdura.api.content import disposition, span_of
+from perdura.api.content import disposition, precondition, span_of
 from perdura.api.problems import Problem
 from perdura.api.queries import files, offers
 from perdura.api.queries.rows import AnyRow
@@ -46,8 +46,8 @@ def zipped(reading: Reading, archive_id: UUID) -> Response:
     response.headers["Cache-Control"] = "private, no-cache"
     response.headers["Link"] = signposting.of_item(opened.description)
     response.set_etag(tag)
-    if reading.request.if_none_match.contains_weak(tag):
-        response.status_code = 304
+    if (status := precondition(reading.request, tag, None)) is not None:
+        response.status_code = status
         return response
     span = span_of(reading.request, whole, tag, None)
     if span is False:

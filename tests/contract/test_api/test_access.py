@@ -379,6 +379,32 @@ def test_the_end_of_what_is_shorter_than_that_is_all_of_it(world: World, reader:
     assert (known.status_code, known.data) == (304, b"")
 
 
+@pytest.mark.parametrize("door", ["files/data/objects/image.png", "files.zip", "aip"])
+def test_bytes_are_given_only_while_they_are_those_that_were_asked_for(world: World, reader: Client, door: str) -> None:
+    archive = world.published()
+    whole = reader.get(f"/archives/{archive}/{door}")
+    tag = whole.headers["ETag"]
+
+    def status(method: str = "GET", **conditions: str) -> int:
+        headers = {name.replace("_", "-"): value for name, value in conditions.items()}
+        answer = reader.open(f"/archives/{archive}/{door}", method=method, headers=headers)
+        assert answer.status_code in {200, 206} or answer.data == b""
+        return answer.status_code
+
+    assert [status(If_Match=given) for given in (tag, "*", f'"other", {tag}')] == [200, 200, 200]
+    for given in ('"other"', f"W/{tag}", "", "nothing"):
+        assert status(If_Match=given) == 412, given
+    assert status("HEAD", If_Match='"other"') == 412
+    assert status(If_Match=tag, Range="bytes=0-0") == 206
+    assert status(If_Match='"other"', Range="bytes=0-0", If_None_Match=tag) == 412
+    assert [status(If_None_Match=given) for given in (tag, f"W/{tag}", "*", '"other"')] == [304, 304, 304, 200]
+    if (changed := whole.headers.get("Last-Modified")) is not None:
+        assert status(If_Unmodified_Since=changed) == 200
+        assert status(If_Unmodified_Since="Thu, 01 Jan 1970 00:00:00 GMT") == 412
+        assert status(If_Unmodified_Since="Thu, 01 Jan 1970 00:00:00 GMT", If_Match=tag) == 200
+        assert status(If_Modified_Since=changed) == 200
+
+
 def found(world: World, archive: UUID, state: str) -> None:
     """What a fixity check says of the copy in the store."""
     with world.engine.begin() as connection:
