@@ -197,9 +197,9 @@ def record(server: peer.Peer, rounds: int) -> None:
         print(f"two-file record, {requests} bare requests ({name}): {medians[name]:.3f} s, ours is {ratio:.2f}x")
 
 
-def child(work: str, *arguments: str) -> str:
+def child(work: str, *arguments: str, of: str = __file__) -> str:
     """The output of a process of its own."""
-    command = [sys.executable, __file__, "--child", work, *arguments]
+    command = [sys.executable, of, "--child", work, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])

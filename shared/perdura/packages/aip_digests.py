@@ -10,11 +10,14 @@ ALGORITHMS = ("sha256", "sha512", "adler32")
 PACKED = 100
 """Bytes that they take."""
 
+SHA256_ALONE = 32
+"""Bytes of the first of them, where the others are not kept."""
+
 _PLACES = {"sha256": slice(0, 32), "sha512": slice(32, 96), "adler32": slice(96, 100)}
 
 
 class MemberDigests(Mapping[str, str]):
-    """Algorithm → lower-case hex, held in 100 bytes."""
+    """Algorithm → lower-case hex, held in 100 bytes; in 32 where nothing but the SHA-256 is kept."""
 
     __slots__ = ("_packed",)
 
@@ -28,7 +31,7 @@ class MemberDigests(Mapping[str, str]):
 
     @classmethod
     def of_packed(cls, packed: bytes) -> MemberDigests:
-        """What `packed` gave."""
+        """What `packed` gave, or the beginning of it."""
         digests = cls.__new__(cls)
         digests._packed = packed
         return digests
@@ -39,13 +42,16 @@ class MemberDigests(Mapping[str, str]):
         return self._packed
 
     def __getitem__(self, algorithm: str) -> str:
-        return self._packed[_PLACES[algorithm]].hex()
+        place = _PLACES[algorithm]
+        if place.stop > len(self._packed):
+            raise KeyError(algorithm)
+        return self._packed[place].hex()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(ALGORITHMS)
+        return (name for name, place in _PLACES.items() if place.stop <= len(self._packed))
 
     def __len__(self) -> int:
-        return len(ALGORITHMS)
+        return sum(1 for _ in self)
 
     def __repr__(self) -> str:
         return f"MemberDigests({dict(self)!r})"

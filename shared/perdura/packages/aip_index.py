@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
-from perdura.packages.aip_digests import MemberDigests
+from perdura.packages.aip_digests import SHA256_ALONE, MemberDigests
 from perdura.packages.aip_members import Member, Members
 
 SCHEMA = "urn:perdura:aip-index:1"
@@ -39,12 +39,15 @@ class Entry:
 
 
 class Entries(Sequence[Entry]):
-    """All files of an index in columns; an entry is made when it is asked for: they may be millions."""
+    """All files of an index in columns; an entry is made when it is asked for: they may be millions.
+
+    Of their digests SHA-256 is kept. A file takes 60 bytes, and its name.
+    """
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:
-        self._members = Members()
+        self._members = Members(SHA256_ALONE)
         self._formats: dict[tuple[str | None, str | None], int] = {}
-        self._format = array("L")
+        self._format = array("I")
         for entry in entries:
             self._members.append(entry.member)
             told = (entry.format_key, entry.format_name)

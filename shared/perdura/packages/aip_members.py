@@ -23,14 +23,16 @@ class Member:
 class Members(Sequence[Member]):
     """A table that grows; a member is made when it is asked for.
 
-    The folder of members that follow each other is kept once: deep ones are longer than the names within them.
+    The folder of members that follow each other is kept once: deep ones are longer than the names within them. Of the
+    digests of each the first `kept` bytes are (`aip_digests`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kept: int = PACKED) -> None:
         self._folders, self._names = _Texts(), _Texts()
-        self._folder = array("L")
+        self._folder = array("I")
         self._places = array("Q")
         self._digests = bytearray()
+        self._kept = kept
 
     def append(self, member: Member) -> None:
         """Add a member."""
@@ -41,7 +43,7 @@ class Members(Sequence[Member]):
         self._folder.append(len(self._folders) - 1)
         self._names.append(name)
         self._places.extend((member.offset, member.size))
-        self._digests += member.digests.packed
+        self._digests += member.digests.packed[: self._kept]
 
     def path(self, place: int) -> str:
         """Path of a member."""
@@ -70,7 +72,7 @@ class Members(Sequence[Member]):
             return [self[number] for number in range(*place.indices(len(self)))]
         if not 0 <= place < len(self):
             raise IndexError(place)
-        packed = bytes(self._digests[place * PACKED : (place + 1) * PACKED])
+        packed = bytes(self._digests[place * self._kept : (place + 1) * self._kept])
         offset, size = self._places[2 * place : 2 * place + 2]
         return Member(self.path(place), offset, size, MemberDigests.of_packed(packed))
 

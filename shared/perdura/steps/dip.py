@@ -37,6 +37,7 @@ from perdura.storage.store import Store
 Read = Callable[[int, int], Iterator[memoryview]]
 """Gives the bytes of a file from an offset on, so many of them."""
 
+_PARTS = 16
 _PREMIS = "{http://www.loc.gov/premis/v3}"
 
 
@@ -107,7 +108,7 @@ def payload(
     They may be millions: of each is kept where it is among the entries.
     """
     layout = aip_payload.layout(entry.member.path for entry in entries)
-    places = array("L")
+    places = array("I")
     for place, entry in enumerate(entries):
         name = layout.name(entry.member.path)
         if name is not None and (is_wanted is None or is_wanted(entry.member.path, name)):
@@ -126,8 +127,13 @@ def _matches(path: str, patterns: Sequence[str]) -> bool:
 
 
 def _repeated(names: Iterable[str]) -> Collection[int]:
-    """Hashes that several names have: a list of those costs a fifth of a set of the names."""
-    return {one for one, other in pairwise(sorted(map(hash, names))) if one == other}
+    """Hashes that several names have: 8 bytes for each name, and a part of them sorted at a time."""
+    hashes = array("q", map(hash, names))
+    found: set[int] = set()
+    for part in range(_PARTS):
+        some = sorted(each for each in hashes if each % _PARTS == part)
+        found.update(one for one, other in pairwise(some) if one == other)
+    return found
 
 
 def _repeated_name(names: Iterable[str]) -> str | None:

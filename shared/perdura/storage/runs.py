@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 
 from perdura.storage.store import ObjectRef, Store
 
@@ -59,7 +60,7 @@ class Runs:
 
 def _joined(pieces: Iterable[tuple[int, int]]) -> tuple[array[int], array[int]]:
     """Where the runs begin, ascending, and where each ends. A piece before its predecessor begins a run of its own."""
-    found: list[tuple[int, int]] = []
+    begins, ends = array("Q"), array("Q")
     begin = end = -1
     for offset, size in pieces:
         if size == 0:
@@ -68,9 +69,13 @@ def _joined(pieces: Iterable[tuple[int, int]]) -> tuple[array[int], array[int]]:
             end = max(end, offset + size)
             continue
         if end >= 0:
-            found.append((begin, end))
+            begins.append(begin)
+            ends.append(end)
         begin, end = offset, offset + size
     if end >= 0:
-        found.append((begin, end))
-    found.sort()
+        begins.append(begin)
+        ends.append(end)
+    if all(one <= other for one, other in pairwise(begins)):
+        return begins, ends
+    found = sorted(zip(begins, ends, strict=True))
     return array("Q", (each[0] for each in found)), array("Q", (each[1] for each in found))

@@ -7,6 +7,7 @@ import tracemalloc
 import pytest
 
 from perdura.packages.aip_digests import PACKED, MemberDigests
+from perdura.packages.aip_index import Entries, Entry
 from perdura.packages.aip_members import Member, Members
 
 DIGESTS = MemberDigests.of_packed(bytes(PACKED))
@@ -39,3 +40,22 @@ def test_a_deep_folder_costs_no_memory_for_each_of_its_files() -> None:
         return size
 
     assert held("d" * 99 + "/" + "e" * 99 + "/") < held("d/") + 50_000
+
+
+def test_of_an_index_that_is_read_the_sha256_of_each_file_is_kept_alone() -> None:
+    digests = MemberDigests(bytes(range(32)), bytes(64), 7)
+    (entry,) = Entries([Entry(Member("a", 1, 2, digests), "fmt/1", "Text")])
+    assert (entry.member.path, entry.member.offset, entry.member.size) == ("a", 1, 2)
+    assert (entry.format_key, entry.format_name) == ("fmt/1", "Text")
+    assert dict(entry.member.digests) == {"sha256": digests["sha256"]}
+    with pytest.raises(KeyError):
+        entry.member.digests["sha512"]
+
+
+def test_a_file_of_an_index_takes_little_more_than_its_name() -> None:
+    entries = [Entry(Member(f"data/objects/{number:08}", 512 * number, 1, DIGESTS)) for number in range(20_000)]
+    tracemalloc.start()
+    held = Entries(entries)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size / len(held) < 90

@@ -11,6 +11,9 @@ from perdura.clients.destinations import Choice, Destination
 from perdura.errors import Rejected
 from perdura.outcome import Package, PackageKind
 from perdura.packages import aip_payload
+from perdura.packages.aip_digests import MemberDigests
+from perdura.packages.aip_index import Entries, Entry
+from perdura.packages.aip_members import Member
 from perdura.ports import Offer
 from perdura.steps import dip, publish_pages
 from perdura.steps.preserve import run
@@ -81,3 +84,18 @@ def test_files_of_several_representations_keep_theirs_in_their_names() -> None:
     assert aip_payload.names(paths[:1]) == {paths[0]: "a/b.tif"}
     plain = "data/objects/representations/rep1/data/x"
     assert aip_payload.names([plain]) == {plain: "representations/rep1/data/x"}
+
+
+@pytest.mark.parametrize("number", [0, 1, 500, 998])
+def test_two_files_of_one_name_without_their_folders_are_refused_among_many(number: int) -> None:
+    digests = MemberDigests(bytes(32), bytes(64), 1)
+
+    def entry(path: str) -> Entry:
+        return Entry(Member(f"data/objects/{path}", 0, 1, digests))
+
+    names = [f"a/{each:04}.txt" for each in range(1000)]
+    entries = Entries([*map(entry, names), entry(f"b/{number:04}.txt")])
+    assert len(dip.choose(entries, Choice())) == 1001
+    with pytest.raises(Rejected, match=f"'{number:04}.txt'"):
+        dip.choose(entries, Choice(names="flat"))
+    assert len(dip.choose(entries, Choice(exclude=("b/*",), names="flat"))) == 1000
