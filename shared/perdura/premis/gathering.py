@@ -20,6 +20,7 @@ from perdura.errors import Retryable
 from perdura.premis import log
 from perdura.premis.log import Stored
 from perdura.premis.model import Event
+from perdura.premis.packed import packed
 from perdura.premis.rows import row
 from perdura.prepared import Held
 
@@ -133,9 +134,9 @@ class Gathering:
         noted = [f'{{"number":{number},{each.noted[1:]}' for number, each in enumerate(waiting, 1) if each.noted]
         rows = [row(each.event, sent=each.sent, shown=each.shown, recorded_at=now, actor=actor) for each in waiting]
         try:
-            taken = log.append_rows(
+            taken = log.append_packed(
                 self._held,
-                rows,
+                packed(rows),
                 actor=actor,
                 recorded_at=now,
                 told=f"[{','.join(told)}]" if told else None,

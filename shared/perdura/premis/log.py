@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from perdura import arrays, prepared
 from perdura.errors import Conflict
 from perdura.premis.model import Event, value
+from perdura.premis.packed import Packed, kinds, packed
 from perdura.premis.rows import DELETED, REPLACED, Row, leaf, object_key, row
 from perdura.premis.xml import event_from, event_xml, parse
 from perdura.prepared import Held
@@ -121,45 +122,24 @@ def append_free(
         row(event, sent=original, recorded_at=recorded, actor=actor)
         for event, original in zip(events, originals, strict=True)
     ]
-    return append_rows(connection, rows, actor=actor, recorded_at=recorded, told=told)
+    return append_packed(connection, packed(rows), actor=actor, recorded_at=recorded, told=told)
 
 
-def append_rows(
+def append_packed(
     connection: Connection | Held,
-    rows: Sequence[Row],
+    rows: Packed,
     *,
     actor: str,
     recorded_at: datetime,
     told: str | None = None,
     noted: str | None = None,
 ) -> list[int]:
-    """What `append_free` does, with rows made before.
+    """What `append_free` does, with rows that were packed before.
 
     `noted` is a JSON list of entries of the audit log, each with the `number` of its row (from 1), kept by the same
     statement with what is stored.
     """
-    objects = [(number, key, bare) for number, each in enumerate(rows, 1) for key, bare in each.keys.items()]
-    agents = [(number, key) for number, each in enumerate(rows, 1) for key in each.agents]
-    values = (
-        arrays.uuids([each.id for each in rows]),
-        arrays.texts([each.identifier for each in rows]),
-        arrays.bigints([each.kind[0] for each in rows]),
-        arrays.moments([each.at for each in rows]),
-        arrays.texts([each.premis for each in rows]),
-        arrays.texts([each.xml for each in rows]),
-        arrays.texts([each.sent for each in rows]),
-        arrays.texts([each.leaf for each in rows]),
-        arrays.texts([each.listed for each in rows]),
-        arrays.integers([number for number, _, _ in objects]),
-        arrays.texts([key for _, key, _ in objects]),
-        arrays.texts([bare for _, _, bare in objects]),
-        arrays.integers([number for number, _ in agents]),
-        arrays.texts([key for _, key in agents]),
-        _json(_kinds(rows)),
-        recorded_at,
-        actor,
-        told,
-    )
+    values = (*rows, recorded_at, actor, told)
     if noted is None:
         return [number - 1 for (number,) in prepared.run(connection, _APPEND, values)]
     return [number - 1 for (number,) in prepared.run(connection, _APPEND_NOTED, (*values, noted))]
@@ -231,7 +211,7 @@ def replace(
     }  # fmt: skip
     named = [{"ob": key, "ba": bare} for key, bare in new.keys.items()]
     links = {**_old_links(stored), "new": [*named, *({"ag": key} for key in new.agents)]}
-    _supersede(connection, stored, (_json(put), _json(links), _json(_kinds([new])), "", recorded, actor))
+    _supersede(connection, stored, (_json(put), _json(links), _json(kinds([new])), "", recorded, actor))
 
 
 def delete(connection: Connection, stored: Stored, *, actor: str) -> None:
@@ -357,11 +337,6 @@ _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 def _json(value: object) -> str:
     return _encode(value)
-
-
-def _kinds(rows: Sequence[Row]) -> list[Mapping[str, object]]:
-    kinds = {each.kind[0]: each.kind for each in rows}
-    return [{"id": id_, "t": type_, "u": outcomes} for id_, type_, outcomes in kinds.values()]
 
 
 def _old_links(stored: Stored) -> dict[str, list[str]]:

@@ -6,6 +6,7 @@ A batch is all or nothing unless the client says `Prefer: handling=lenient` (RFC
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from perdura.premis import log
 from perdura.premis.json_form import event_from_json
 from perdura.premis.log import DuplicateEvent
 from perdura.premis.model import Event, value
+from perdura.premis.packed import Packed, packed
 from perdura.premis.rows import Row, row
 from perdura.premis.service.call import Call, Refused, as_json
 from perdura.premis.service.unpacking import entries, items, json_value, lines, root_name
@@ -31,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 CHUNK = 250
 """Events that one statement adds: the first chunk is read, and the last one stored, while the other side waits."""
+AHEAD = 2
+"""Chunks that are made ready while one before them is stored: PostgreSQL begins with the next at once."""
 MOST = 50_000
 
 
@@ -42,6 +46,14 @@ class _Entry:
     event: Event | None
     row: Row | None
     problem: str | None = None
+
+
+@value
+class _Chunk:
+    """Entries that are stored by one statement, and what it takes of those that hold an event."""
+
+    entries: list[_Entry]
+    packed: Packed
 
 
 def is_batch(media: str, head: bytes) -> bool:
@@ -60,13 +72,14 @@ def create(call: Call, media: str, body: IO[bytes], actor: str) -> Response:
     outcomes: list[dict[str, Any]] = []
     stored = 0
     with call.engine.begin() as connection, ThreadPoolExecutor(1) as writer:
-        # While one chunk is being stored the next one is read and made ready: each takes about as long as the other.
-        # The connection is only ever used by one of the two.
-        under_way: Future[int] | None = None
+        # While one chunk is being stored the next ones are read and made ready, up to the arrays that are sent: each
+        # takes about as long as the other. The connection is only ever used by one of the two.
+        under_way: deque[Future[int]] = deque()
         for chunk in _chunks(_entries(call, media, body, now, actor)):
-            stored += under_way.result() if under_way is not None else 0
-            under_way = writer.submit(_record, connection, call, chunk, actor, now, lenient, outcomes)
-        stored += under_way.result() if under_way is not None else 0
+            if len(under_way) == AHEAD:
+                stored += under_way.popleft().result()
+            under_way.append(writer.submit(_record, connection, call, chunk, actor, now, lenient, outcomes))
+        stored += sum(each.result() for each in under_way)
         call.audit(connection, "premis.batch", 201 if stored else 200)
     if not stored and not outcomes:
         raise Refused(400, "The batch holds no event.")
@@ -90,28 +103,26 @@ def _fold(call: Call) -> None:
 def _record(
     connection: Connection,
     call: Call,
-    chunk: list[_Entry],
+    chunk: _Chunk,
     actor: str,
     now: datetime,
     lenient: bool,
     outcomes: list[dict[str, Any]],
 ) -> int:
     """Store one chunk; adds what became of its entries to `outcomes` and gives the number stored."""
-    wrong = [each for each in chunk if each.problem is not None]
-    if wrong and not lenient:
-        raise Refused(400, f"entry {wrong[0].number}: {wrong[0].problem}")
-    right = [each for each in chunk if each.event is not None]
-    events = [each.event for each in right if each.event is not None]
-    rows = [each.row for each in right if each.row is not None]
-    taken = set(log.append_rows(connection, rows, actor=actor, recorded_at=now)) if rows else set()
+    wrong = next((each for each in chunk.entries if each.problem is not None), None)
+    if wrong is not None and not lenient:
+        raise Refused(400, f"entry {wrong.number}: {wrong.problem}")
+    right = [(each.number, each.event) for each in chunk.entries if each.event is not None]
+    taken = set(log.append_packed(connection, chunk.packed, actor=actor, recorded_at=now)) if right else set()
     if taken and not lenient:
-        raise DuplicateEvent([events[position].identifier_value for position in sorted(taken)])
+        raise DuplicateEvent([right[position][1].identifier_value for position in sorted(taken)])
     if call.telling is not None:
-        call.telling.many(connection, [event for position, event in enumerate(events) if position not in taken])
+        call.telling.many(connection, [event for position, (_, event) in enumerate(right) if position not in taken])
     if lenient:
-        refused = {right[position].number for position in taken}
-        outcomes += [_outcome(each, each.number in refused) for each in chunk]
-    return len(events) - len(taken)
+        refused = {right[position][0] for position in taken}
+        outcomes += [_outcome(each, each.number in refused) for each in chunk.entries]
+    return len(right) - len(taken)
 
 
 def _outcome(entry: _Entry, taken: bool) -> dict[str, Any]:
@@ -123,17 +134,21 @@ def _outcome(entry: _Entry, taken: bool) -> dict[str, Any]:
     return {"entry": entry.number, "identifier": identifier, "status": 201}
 
 
-def _chunks(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
+def _chunks(entries: Iterator[_Entry]) -> Iterator[_Chunk]:
     chunk: list[_Entry] = []
     for entry in entries:
         if entry.number > MOST:
             raise Refused(413, f"A batch may hold {MOST} events.")
         chunk.append(entry)
         if len(chunk) == CHUNK:
-            yield chunk
+            yield _chunk(chunk)
             chunk = []
     if chunk:
-        yield chunk
+        yield _chunk(chunk)
+
+
+def _chunk(entries: list[_Entry]) -> _Chunk:
+    return _Chunk(entries, packed([each.row for each in entries if each.row is not None]))
 
 
 def _entries(call: Call, media: str, body: IO[bytes], now: datetime, actor: str) -> Iterator[_Entry]:
