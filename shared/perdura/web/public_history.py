@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
-from perdura.premis.model import FAILURE, SUCCESS, WARNING, Event, Outcome
+from perdura.premis.model import FAILURE, SUCCESS, WARNING, Event, Identifier, Outcome
 
 PUBLIC = frozenset(
     {
@@ -52,6 +52,9 @@ PUBLIC = frozenset(
 TERMS = frozenset({SUCCESS, FAILURE, WARNING})
 """Outcomes as they are told; who hands in events may have written anything there, and in their identifiers."""
 
+ROLES = frozenset({"executing program", "implementer", "validator", "source", "outcome"})
+"""Roles of software and of packages as they are told (Library of Congress)."""
+
 
 def public(events: Iterable[Event], known: Collection[str]) -> Iterator[Event]:
     """The events that strangers may know, without what is not theirs; `known` are the identifiers they know."""
@@ -61,10 +64,14 @@ def public(events: Iterable[Event], known: Collection[str]) -> Iterator[Event]:
                 event,
                 details=(),
                 outcomes=tuple(Outcome(told.outcome if told.outcome in TERMS else "") for told in event.outcomes),
-                agents=tuple(agent for agent in event.agents if agent.type == "software"),
-                objects=tuple(each for each in event.objects if each.value in known),
+                agents=tuple(_plain(agent) for agent in event.agents if agent.type == "software"),
+                objects=tuple(_plain(each) for each in event.objects if each.type == "UUID" and each.value in known),
                 identifier_type="UUID",
                 identifier=None,
                 identifier_attributes=(),
                 attributes=(),
             )
+
+
+def _plain(told: Identifier) -> Identifier:
+    return Identifier(told.type, told.value, tuple(role for role in told.roles if role in ROLES))

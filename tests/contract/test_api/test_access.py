@@ -352,7 +352,12 @@ def test_strangers_are_not_told_what_persons_wrote_in_the_log(world: World, read
         event("virus check", "jane looked at secret.txt"),
     )
     handed_in = replace(checked, id=new_id(), identifier_type="jane's", identifier="of secret.txt")
-    handed_in = replace(handed_in, outcomes=(Outcome("jane says no", ()),))
+    handed_in = replace(
+        handed_in,
+        outcomes=(Outcome("jane says no", ()),),
+        agents=(Identifier("software", "perdura/1 ingest", ("executing program", "asked by jane")),),
+        objects=(Identifier("jane's", str(archive)), Identifier("UUID", str(archive), ("source", "jane's"))),
+    )
     with world.engine.begin() as connection:
         log.append(connection, [decided, checked, handed_in], actor="test")
     answer = reader.get(f"/archives/{archive}/premis.xml")
