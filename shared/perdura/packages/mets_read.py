@@ -101,10 +101,11 @@ class MetsDescription:
 
 @dataclass(frozen=True, slots=True)
 class MetsRights:
-    """A rights statement: its basis in the words of whoever made it, and what it restricts."""
+    """A rights statement: its basis in the words of whoever made it, what it restricts, and until which day."""
 
     basis: str
     restriction: str
+    until: str = ""
 
 
 Part = MetsObject | MetsEvent | MetsAgent | MetsFile | MetsHead | MetsDescription | MetsRights
@@ -196,7 +197,9 @@ class _Reading:
             elif name == "agent":
                 yield MetsAgent(element)
             elif name == "rightsStatement":
-                yield MetsRights(_deep(element, "otherRightsBasis"), _deep(element, "restriction"))
+                until = next(element.iterfind(".//{*}termOfRestriction/{*}endDate"), None)
+                day = (until.text or "").strip() if until is not None else ""
+                yield MetsRights(_deep(element, "otherRightsBasis"), _deep(element, "restriction"), day)
             if etree.QName(element.getparent()).localname == "premis":
                 _forget(element)
             return

@@ -8,7 +8,7 @@ of them only the records on access systems of others and the withdrawals are not
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -191,6 +191,12 @@ def _offered(store: Store, settings: Settings, aip: Package, made: RebuiltArchiv
         return Offer(aip.id, "metadata")
 
 
+def _embargo(aips: Sequence[HeldAip]) -> Mapping[str, str]:
+    """The latest embargo that any AIP tells of, as it stands in the metadata of an Archive."""
+    ends = [aip.embargo for aip in aips if aip.embargo is not None]
+    return {"embargo_until": max(ends).isoformat()} if ends else {}
+
+
 def _recorded(connection: Connection, archive: UUID, until: int | None = None) -> Iterator[tuple[str, Event]]:
     """(who recorded it, event) of an Archive, in the order of recording, up to a sequence number if one is given."""
     after = 0
@@ -243,7 +249,7 @@ def as_archive(
         created_at=created,
         restricted=restricted,
         closed=not restricted and not (public and aips),
-        metadata=sip.metadata if sip else {},
+        metadata={**(sip.metadata if sip else {}), **_embargo(aips)},
         content_sha256=_content(sip) if sip and not refused else None,
         resource=newest.resource if newest else None,
         packages=packages,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import groupby
 from typing import Any
 from uuid import UUID
@@ -19,10 +19,12 @@ from perdura.packages.mets_read import MetsDescription, MetsEvent, MetsHead, Met
 from perdura.packages.sources import StoredObject, StoredPrefix
 from perdura.packages.verify import Examination, examine
 from perdura.premis.importing import Foreign, from_element
+from perdura.steps.preserve_rights_read import day_of
 from perdura.storage.store import ObjectInfo, ObjectRef, Store
 
 METS_IN_AIP = "data/metadata/METS.xml"
 RESTRICTED = "access restricted by the source"
+EMBARGO = "embargo"
 ORIGIN = "aip"
 _UNTOLD = datetime.min.replace(tzinfo=UTC)
 
@@ -37,6 +39,8 @@ class HeldAip:
     title: str = ""
     resource: tuple[str, str] | None = None
     restricted: bool = False
+    embargo: date | None = None
+    """The last day that it names as the end of one."""
     events: list[Foreign | str] = field(default_factory=list)
 
 
@@ -137,13 +141,22 @@ def _described(aip: HeldAip, archive: UUID, parts: Iterable[Part]) -> HeldAip:
         elif isinstance(part, MetsDescription):
             aip.title = next((value for name, value in part.elements if name == "title"), "")
         elif isinstance(part, MetsRights):
-            aip.restricted = aip.restricted or part.basis == RESTRICTED
+            _protected(aip, part)
         elif isinstance(part, MetsEvent):
             try:
                 aip.events.append(from_element(part.element, origin=f"{ORIGIN} {archive}"))
             except PerduraError as error:
                 aip.events.append(f"an event of AIP {aip.package.id}: {error.message}")
     return aip
+
+
+def _protected(aip: HeldAip, rights: MetsRights) -> None:
+    """What a rights statement shuts; an embargo without a day that can be read restricts, as at ingest."""
+    until = day_of(rights.until) if rights.basis == EMBARGO else None
+    if until is not None:
+        aip.embargo = max(until, aip.embargo or until)
+    elif rights.basis in {RESTRICTED, EMBARGO}:
+        aip.restricted = True
 
 
 def _instant(told: str) -> datetime:

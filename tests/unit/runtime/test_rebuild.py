@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from uuid import UUID, uuid4
 
 import pytest
 
-from perdura.outcome import Package, PackageKind, StepState
+from perdura.outcome import ArchiveView, Package, PackageKind, StepState, StepView
+from perdura.packages.mets_read import MetsRights, read_mets
 from perdura.premis.model import FAILURE, SUCCESS, Event, Identifier, Outcome
 from perdura.registry.rebuilt import AFTER_LOST_ATTEMPTS
 from perdura.registry.transitions import ArchiveState
 from perdura.runtime.rebuild import as_archive
 from perdura.runtime.rebuild_history import History, history
-from perdura.runtime.rebuild_objects import HeldAip, HeldSip, newest_folder, oldest_first
+from perdura.runtime.rebuild_objects import HeldAip, HeldSip, _described, newest_folder, oldest_first
+from perdura.steps.preserve_rights import statements
+from perdura.steps.preserve_rights_read import ToldRights
 
 AT = datetime(2026, 5, 1, tzinfo=UTC)
 ARCHIVE, AIP, SIP = UUID("01a2209a-854c-70c4-8d5a-5f0f6d9b9640"), uuid4(), uuid4()
@@ -41,6 +44,33 @@ def held_sip() -> HeldSip:
 
 def held_aip() -> HeldAip:
     return HeldAip(package(PackageKind.AIP, AIP), [], AT, "A letter")
+
+
+def rights(until: date | None, restricted: bool = False) -> list[MetsRights]:
+    """What the METS of an AIP says of the rights in it, as our own engine writes it."""
+    step = StepView(uuid4(), "preserve", 1)
+    known = {"embargo_until": until.isoformat()} if until else {}
+    archive = ArchiveView(ARCHIVE, step, metadata=known, created_at=AT, restricted=restricted)
+    written = "".join(statements(archive, (), {}, ToldRights(), lambda name: uuid4()))
+    section = f'<amdSec><rightsMD ID="r"><mdWrap><xmlData>{written}</xmlData></mdWrap></rightsMD></amdSec>'
+    mets = f'<mets xmlns="http://www.loc.gov/METS/">{section}</mets>'
+    return [part for part in read_mets([mets.encode()]) if isinstance(part, MetsRights)]
+
+
+def test_an_embargo_that_an_aip_tells_of_comes_back_with_it() -> None:
+    """The latest, should its AIPs name several; opening the Archive opens no file before that day."""
+    aips = [_described(held_aip(), ARCHIVE, rights(day)) for day in (date(2090, 1, 1), date(2099, 12, 31), None)]
+    made = as_archive(ARCHIVE, held_sip(), aips, history([]))
+    assert (made.metadata["embargo_until"], made.restricted, made.closed) == ("2099-12-31", False, True)
+    assert "embargo_until" not in as_archive(ARCHIVE, held_sip(), aips[2:], history([])).metadata
+
+
+def test_what_an_aip_restricts_without_a_day_comes_back_restricted() -> None:
+    shut = _described(held_aip(), ARCHIVE, rights(None, restricted=True))
+    endless = _described(held_aip(), ARCHIVE, [MetsRights("embargo", "embargoed", "when it is over")])
+    for aip in (shut, endless):
+        made = as_archive(ARCHIVE, held_sip(), [aip], history([]))
+        assert (made.restricted, made.closed, made.metadata) == (True, False, {})
 
 
 def test_a_copy_on_tape_is_believed_of_the_function_that_made_it() -> None:
