@@ -102,6 +102,7 @@ def routes() -> Map:
             get("/schedules/<uuid:schedule_id>", schedule_pages.show),
             get("/schedules/new", schedule_pages.ask),
             post("/schedules", schedule_pages.create),
+            post("/schedules/<uuid:schedule_id>", schedule_pages.change),
             post("/schedules/<uuid:schedule_id>/<any(pause,resume,run,retire):act>", schedule_pages.act),
             get("/runs/<uuid:run_id>", schedule_pages.show_run),
             post("/runs/<uuid:run_id>/<any(pause,resume,cancel,retry):act>", schedule_pages.act_on_run),

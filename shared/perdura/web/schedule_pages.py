@@ -1,15 +1,25 @@
-"""Recurring harvests for people: make one, see when each is due and how its last run went; pause, resume, run now."""
+"""Recurring harvests for people: make one, change it, see when each is due and how its runs went; pause, run now."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from flask import Response
 
 from perdura.accounts.principals import Permission
 from perdura.api import naming
-from perdura.api.models.schedules import ItemQuery, RunQuery, ScheduleQuery, ScheduleRequest
+from perdura.api.models.schedules import (
+    ItemQuery,
+    RunQuery,
+    ScheduleAnswer,
+    ScheduleChange,
+    ScheduleQuery,
+    ScheduleRequest,
+)
 from perdura.api.problems import Problem, problem_of
+from perdura.api.queries import collections
 from perdura.api.resources import schedules
 from perdura.errors import PerduraError
 from perdura.registry.run_states import ItemState
@@ -36,6 +46,9 @@ FIELDS = (
     "base_url", "paused",
 )  # fmt: skip
 """Fields of the form; empty ones are left to their defaults."""
+
+CHANGEABLE = ("name", "query", "set", "cron", "collection", "record_limit", "concurrency")
+NULLABLE = frozenset({"set", "collection", "record_limit"})
 
 FIRST = {"way": "search", "follows": "updated", "cron": "@daily", "concurrency": "4"}
 
@@ -87,10 +100,47 @@ def _form(visit: Visit, sent: dict[str, str], problem: Problem | None = None) ->
 def show(visit: Visit, schedule_id: UUID) -> Response:
     """One schedule and its runs."""
     visit.require(Permission.READ)
-    found = schedules.list_runs(visit, schedule_id, read_query(visit, RunQuery))
+    return _shown(visit, schedule_id)
+
+
+def change(visit: Visit, schedule_id: UUID) -> Response:
+    """Change what was typed anew, and show the schedule; with what is wrong where that cannot be."""
+    visit.require(Permission.OPERATE)
+    sent = visit.form(CHANGEABLE)
+    before = _as_sent(visit, schedules.get_schedule(visit, schedule_id))
+    given: dict[str, Any] = {
+        name: value or (None if name in NULLABLE else "") for name, value in sent.items() if value != before[name]
+    }
+    try:
+        if given.get("collection"):
+            given["collection"] = collection_choice.chosen(visit, "collection", sent["collection"])
+        wanted = checked(ScheduleChange, given)
+        naming.check(visit.connection, visit.principal, naming.in_model(wanted, "form"))
+        schedules.change_schedule(visit, schedule_id, wanted)
+    except (Problem, PerduraError) as refused:
+        return _shown(visit, schedule_id, sent, problem_of(refused))
+    return see_other(f"/schedules/{schedule_id}")
+
+
+def _as_sent(visit: Visit, schedule: ScheduleAnswer) -> dict[str, str]:
+    """A schedule as its form has it."""
+    row = collections.find(visit.connection, visit.principal, schedule.collection) if schedule.collection else None
+    told = {name: getattr(schedule, name) for name in CHANGEABLE} | {"collection": row.name if row else None}
+    return {name: "" if value is None else str(value) for name, value in told.items()}
+
+
+def _shown(
+    visit: Visit, schedule_id: UUID, sent: Mapping[str, str] | None = None, problem: Problem | None = None
+) -> Response:
+    schedule, query = schedules.get_schedule(visit, schedule_id), read_query(visit, RunQuery)
+    found = schedules.list_runs(visit, schedule_id, query)
     return visit.page(
         "schedule.html",
-        schedule=schedules.get_schedule(visit, schedule_id),
+        status=problem.status if problem is not None else 200,
+        schedule=schedule,
+        sent=sent or _as_sent(visit, schedule),
+        problem=problem,
+        collections=collection_choice.offered(visit) if visit.principal.may(Permission.OPERATE) else [],
         runs=found.items,
         open=any(run.finished is None for run in found.items),
         followed=visit.address,

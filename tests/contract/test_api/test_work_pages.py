@@ -204,6 +204,36 @@ def test_a_schedule_is_made_by_a_form_that_names_what_is_wrong(world: World, per
     assert "Run now" not in _page(person, made.headers["Location"])
 
 
+def test_a_schedule_is_changed_on_its_page_in_what_was_typed_anew(world: World, person: Client) -> None:
+    old, new = world.collection(name="Old"), world.collection(name="New")
+    body = {"name": "Theses", "source": "zenodo", "cron": "@daily", "query": "x", "collection": str(old),
+            "record_limit": 7, "failure_share": 0.5}  # fmt: skip
+    made = person.post("/api/v1/schedules", json=body, headers=bearer()).get_json()
+    address = f"/schedules/{made['id']}"
+    page = person.get(address, base_url=BASE)
+    form = html.fromstring(page.text).xpath(f"//form[@action='{address}']")[0]
+    fields = {name: value or "" for name, value in form.form_values()}
+    assert fields["collection"] == "Old"
+    assert person.post(address, data=fields, base_url=BASE).status_code == 303
+    api = f"/api/v1{address}"
+    before = person.get(api, headers=bearer()).get_json()
+    assert before == made, "nothing was typed"
+    wanted = {**fields, "cron": "0 4 * * *", "collection": "New", "record_limit": "", "query": ""}
+    assert person.post(address, data=wanted, base_url=BASE).status_code == 303
+    after = person.get(api, headers=bearer()).get_json()
+    changed = {"cron": "0 4 * * *", "collection": str(new), "record_limit": None, "query": ""}
+    assert {name for name in before if before[name] != after[name]} == {*changed, "next", "updated"}
+    assert {name: after[name] for name in changed} == changed
+    assert world.audited()[-1].detail == changed
+    for name, typed in (("cron", "61 * * * *"), ("name", ""), ("collection", "Nowhere"), ("concurrency", "x")):
+        refused = person.post(address, data={**fields, name: typed}, base_url=BASE)
+        assert refused.status_code == 422
+        assert f".{name}</code>" in refused.text
+        assert f'name="{name}"' in refused.text
+        assert f'value="{typed}"' in refused.text, "what was typed is there again"
+    assert person.post(address, data={**fields, "csrf": ""}, base_url=BASE).status_code == 403
+
+
 def test_who_may_not_operate_makes_no_schedule(world: World) -> None:
     viewer, headers = world.registry(), world.bearer("viewer")
     assert viewer.get("/schedules/new", base_url=BASE, headers=headers).status_code == 403
