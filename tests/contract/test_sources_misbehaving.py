@@ -24,6 +24,7 @@ from tests.upstreams.server import Reply, Upstream, serving
 DATA = b"column,value\n1,2\n" * 40
 BIG = bytes(range(256)) * 8192
 """2 MiB: more than what is stored with one request."""
+GZIP = {"Content-Encoding": "gzip"}
 
 
 @pytest.fixture
@@ -93,19 +94,45 @@ class TestBytesThatDiffer:
         upstream.add("/x", Reply(b"<html>moved</html>", headers={"Content-Type": "text/html"}))
         assert run(world, url).error_code == "html-instead-of-file"
 
+    def test_a_login_page_that_announces_its_own_digest_is_no_file(self, upstream: Upstream, world: Harvesting) -> None:
+        page = b"<html>Please sign in</html>"
+        url = publish(upstream, "rec-1", {})
+        listed = entry("thesis.pdf", b"", upstream.base + "/x", size=None, checksum=None)
+        upstream.add("/api/records/rec-1/files", json_reply({"entries": [listed]}))
+        upstream.add("/x", Reply(page, headers={"Content-Type": "text/html", "Content-MD5": md5(page)}))
+        assert run(world, url).error_code == "html-instead-of-file"
+
+    def test_an_empty_file_is_one_where_its_digest_says_so(self, upstream: Upstream, world: Harvesting) -> None:
+        url = publish(upstream, "rec-1", {})
+        listed = [entry(key, b"", f"{upstream.base}/{key}", size=None, checksum=None) for key in ("told", "untold")]
+        upstream.add("/api/records/rec-1/files", json_reply({"entries": listed}))
+        upstream.add("/told", Reply(b"", headers={"Content-MD5": md5(b"")}))
+        upstream.add("/untold", Reply(b""))
+        outcome = run(world, url)
+        assert [(found.code, found.path) for found in outcome.findings] == [("empty-body", "data/content/untold")]
+
     def test_html_is_kept_where_it_is_the_file(self, upstream: Upstream, world: Harvesting) -> None:
         page = Reply(DATA, headers={"Content-Type": "text/html"})
         assert run(world, tampered(upstream, page, key="index.html")).state is StepState.COMPLETED
 
     def test_compressed_answers_are_stored_as_the_file(self, upstream: Upstream, world: Harvesting) -> None:
-        outcome = run(world, tampered(upstream, Reply(gzip.compress(DATA), headers={"Content-Encoding": "gzip"})))
+        outcome = run(world, tampered(upstream, Reply(gzip.compress(DATA), headers=GZIP)))
         assert outcome.state is StepState.COMPLETED
         assert world.read("sip/data/content/data.csv") == DATA
         sip = json.loads(world.read("sip/data/meta/sip.json"))
         assert sip["contentFiles"][0]["perdura"]["content_encoding"] == "gzip"
 
+    def test_every_member_of_a_compressed_answer_is_of_the_file(self, upstream: Upstream, world: Harvesting) -> None:
+        body = gzip.compress(DATA[:100]) + gzip.compress(DATA[100:])
+        assert run(world, tampered(upstream, Reply(body, headers=GZIP))).state is StepState.COMPLETED
+        assert world.read("sip/data/content/data.csv") == DATA
+
+    def test_nothing_behind_a_compressed_answer_is_dropped(self, upstream: Upstream, world: Harvesting) -> None:
+        outcome = run(world, tampered(upstream, Reply(gzip.compress(DATA) + bytes(1 << 20), headers=GZIP)))
+        assert (outcome.state, outcome.error_code) == (StepState.FAILED, "upstream-encoding")
+
     def test_a_compression_bomb_ends_at_the_declared_size(self, upstream: Upstream, world: Harvesting) -> None:
-        bomb = Reply(gzip.compress(bytes(50 << 20)), headers={"Content-Encoding": "gzip"})
+        bomb = Reply(gzip.compress(bytes(50 << 20)), headers=GZIP)
         assert run(world, tampered(upstream, bomb)).error_code == "size-mismatch"
 
 
@@ -159,6 +186,23 @@ class TestConnections:
             Reply(changed, headers={"ETag": '"v2"'}, ranges=True),
         )
         assert run(world, tampered(upstream, *replies, data=BIG)).error_code == "checksum-mismatch"
+
+    @pytest.mark.parametrize(
+        "told",
+        [{"ETag": '"v2"'}, {"Content-Encoding": "gzip"}, {"Content-Range": f"bytes {1 << 20}-{2 << 20}/{9 << 20}"}],
+    )
+    def test_a_part_of_something_else_is_not_glued_on(
+        self, upstream: Upstream, world: Harvesting, told: dict[str, str]
+    ) -> None:
+        part = {"ETag": '"v1"', "Content-Range": f"bytes {1 << 20}-{len(BIG) - 1}/{len(BIG)}", **told}
+        replies = (
+            Reply(BIG, headers={"ETag": '"v1"'}, cut_at=1 << 20),
+            Reply(BIG[1 << 20 :][::-1], 206, part),
+            Reply(BIG, headers={"ETag": '"v1"'}),
+        )
+        assert run(world, tampered(upstream, *replies, data=BIG)).state is StepState.COMPLETED
+        assert world.read("sip/data/content/data.csv") == BIG
+        assert [("range" in seen.headers) for seen in upstream.seen[-3:]] == [False, True, False]
 
     def test_a_body_that_always_breaks_off_is_retried_later(self, upstream: Upstream, world: Harvesting) -> None:
         with pytest.raises(UpstreamUnavailable):

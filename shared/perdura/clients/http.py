@@ -42,10 +42,15 @@ _MEANINGS = {
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 _SECRET_PARAMETER = re.compile(
-    r"(?:.*[-_.])?(?:\w*token|\w*key|\w*secret|pass\w*|pwd|signature|sig|credentials?|auth|authorization|session\w*|sid)",
+    r"(?:.*[-_.])?(?:\w*token|\w*key|\w*secret|pass\w*|pwd|signature|sig|credentials?|auth|authorization|\w*session\w*"
+    r"|sid|jwt|ticket|samlresponse|assertion)",
     re.IGNORECASE,
 )
+_PARAMETERS = re.compile(r"(?P<before>[;&?#])(?P<name>[^=;&?#/]+)=(?P<value>[^;&?#/]*)")
 _SECRET_HEADERS = frozenset({"set-cookie", "set-cookie2", "cookie", "authorization", "proxy-authorization"})
+_SECRET_HEADER = re.compile(r"(?:.*-)?(?:token|secret|session|session-id|password|api-key|apikey)")
+_WITH_ADDRESSES = frozenset({"location", "content-location", "link", "refresh"})
+_ADDRESS = re.compile(r"[^<>\s\"',]*[?;#@][^<>\s\"',]*")
 
 
 class UpstreamRefused(Rejected):
@@ -136,7 +141,7 @@ def retry_after(headers: Headers, now: datetime | None = None) -> float | None:
         return min(float(value), 86_400.0)
     try:
         then = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if then.tzinfo is None:
         then = then.replace(tzinfo=UTC)
@@ -145,7 +150,7 @@ def retry_after(headers: Headers, now: datetime | None = None) -> float | None:
 
 def redacted(url: str) -> str:
     """The URL without user information and without the values of parameters that name a secret."""
-    if "?" not in url and "@" not in url and url.isascii() and url.isprintable():
+    if not any(mark in url for mark in "?@;#") and url.isascii() and url.isprintable():
         return url
     try:
         parts = urlsplit(url)
@@ -156,7 +161,19 @@ def redacted(url: str) -> str:
     pairs = parse_qsl(query, keep_blank_values=True)
     if any(_is_secret(name) for name, _ in pairs):
         query = urlencode([(name, "REDACTED" if _is_secret(name) else value) for name, value in pairs])
-    return urlunsplit((parts.scheme, host, parts.path, query, parts.fragment))
+    elif ";" in query:
+        query = _without_secrets(query)
+    return urlunsplit((parts.scheme, host, _without_secrets(parts.path), query, _without_secrets(parts.fragment)))
+
+
+def _without_secrets(text: str) -> str:
+    """A path or fragment without the values of parameters that name a secret (`;jsessionid=…`, `#access_token=…`)."""
+
+    def told(match: re.Match[str]) -> str:
+        value = "REDACTED" if _is_secret(match["name"]) else match["value"]
+        return f"{match['before']}{match['name']}={value}"
+
+    return _PARAMETERS.sub(told, f"#{text}")[1:] if "=" in text else text
 
 
 def _is_secret(name: str) -> bool:
@@ -164,9 +181,13 @@ def _is_secret(name: str) -> bool:
 
 
 def recorded(headers: Headers) -> Headers:
-    """Headers fit to be kept: cookies and credentials are left out, addresses are redacted."""
+    """Headers fit to be kept: cookies, tokens and credentials are left out, addresses are redacted."""
     kept = [(name, value) for name, value in headers if name not in _SECRET_HEADERS]
-    return tuple((name, redacted(value) if name == "location" else value) for name, value in kept)
+    kept = [(name, value) for name, value in kept if not _SECRET_HEADER.fullmatch(name)]
+    return tuple(
+        (name, _ADDRESS.sub(lambda found: redacted(found[0]), value) if name in _WITH_ADDRESSES else value)
+        for name, value in kept
+    )
 
 
 def status_error(status: int, headers: Headers, url: str) -> Exception:
@@ -401,7 +422,8 @@ def _timed(chunks: Iterator[bytes], until: float, url: str) -> Iterator[bytes]:
 def decoded(chunks: Iterator[bytes], encoding: str, url: str) -> Iterator[bytes]:
     """The chunks with their content coding undone (a server may compress although asked not to).
 
-    Raises UpstreamRefused for codings other than gzip and deflate and for broken data.
+    Several members of gzip make one body (RFC 1952 §2.2). Raises UpstreamRefused for codings other than gzip and
+    deflate, for broken data, and for anything behind their end: nothing of a body is dropped without a word.
     """
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise UpstreamRefused(f"{redacted(url)} uses the content coding {encoding!r}.", code="upstream-encoding")
@@ -409,10 +431,16 @@ def decoded(chunks: Iterator[bytes], encoding: str, url: str) -> Iterator[bytes]
     inflater = zlib.decompressobj(32 + zlib.MAX_WBITS)
     try:
         for chunk in chunks:
-            data = inflater.decompress(chunk, 1 << 20)
-            while data:
-                yield data
-                data = inflater.decompress(inflater.unconsumed_tail, 1 << 20) if inflater.unconsumed_tail else b""
+            left = chunk
+            while left:
+                if inflater.eof:
+                    if encoding == "deflate":
+                        raise zlib.error
+                    inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
+                data = inflater.decompress(left, 1 << 20)
+                if data:
+                    yield data
+                left = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
     except zlib.error as error:
         raise UpstreamRefused(f"{redacted(url)} sent broken {encoding} data.", code="upstream-encoding") from error
     if not inflater.eof:

@@ -56,12 +56,13 @@ def distinct_paths(keys: Sequence[str]) -> list[Name]:
     wanted = [safe_path(key) for key in keys]
     folders = {_folded(parent) for name in wanted for parent in _parents(name.path)}
     taken: set[str] = set()
+    numbers: dict[str, int] = {}
     given = []
     for name in wanted:
-        path, number = name.path, 1
+        path, folded = name.path, _folded(name.path)
         while _folded(path) in taken or _folded(path) in folders:
-            number += 1
-            path = _numbered(name.path, number)
+            numbers[folded] = numbers.get(folded, 1) + 1
+            path = _numbered(name.path, numbers[folded])
         taken.add(_folded(path))
         reason = name.reason if path == name.path else "another file has the same name"
         given.append(Name(path, reason))

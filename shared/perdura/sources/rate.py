@@ -14,6 +14,9 @@ from perdura.clients.http import first, retry_after
 RESERVE = 5
 """Requests that are left to others when a host counts down `X-RateLimit-Remaining`."""
 
+LONGEST = 86_400.0
+"""Most seconds for which a host is believed to have no room: what says more is a mistake."""
+
 RECOVERY = 600.0
 """Seconds after which a rate learnt from a host is forgotten again."""
 
@@ -64,6 +67,7 @@ def learn(bucket: Bucket, status: int, headers: Headers, now: float) -> Bucket:
 
     `Retry-After` counts on 429 and 503 alone (some hosts send it with every 200). `X-RateLimit-Remaining` with
     `X-RateLimit-Reset` slows down when little is left; a reset in the past means no wait, one header alone nothing.
+    The reset is a Unix time in seconds or, as some hosts have it, milliseconds, or a number of seconds from now.
     """
     if status in (429, 503):
         wait = retry_after(headers)
@@ -74,7 +78,9 @@ def learn(bucket: Bucket, status: int, headers: Headers, now: float) -> Bucket:
     remaining, reset = _number(headers, "x-ratelimit-remaining"), _number(headers, "x-ratelimit-reset")
     if remaining is None or reset is None:
         return bucket
-    seconds = reset - now if reset > 1_000_000_000 else reset
+    if reset > 100_000_000_000:
+        reset /= 1000
+    seconds = min(reset - now if reset > 1_000_000_000 else reset, LONGEST)
     if seconds <= 0:
         return bucket
     allowed = max(0.0, remaining - RESERVE)

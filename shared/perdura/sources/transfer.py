@@ -308,7 +308,7 @@ class _Attempt:
         """Judge status and headers before any byte is taken."""
         if self.position:
             match = _CONTENT_RANGE.fullmatch(stream.header("content-range") or "")
-            if stream.status == 206 and match and int(match["first"]) == self.position:
+            if stream.status == 206 and match and int(match["first"]) == self.position and self._same(stream, match):
                 return
             if stream.status in (200, 206, 416):
                 self.patience.lose(UpstreamUnavailable(f"{redacted(stream.url)} cannot resume."))
@@ -316,17 +316,28 @@ class _Attempt:
         if stream.status != 200:
             error = status_error(stream.status, stream.headers, stream.url)
             if isinstance(error, Rejected):
-                raise FileRefused(error.message, code=error.code, path=self.file.path, found=str(stream.status))
+                raise FileRefused(
+                    error.message,
+                    code=error.code,
+                    path=self.file.path,
+                    expected="status 200",
+                    found=f"status {stream.status}",
+                )
             raise error
         tag = stream.header("etag")
         self.etag = tag if tag and not tag.startswith("W/") else None
-        coding = (stream.header("content-encoding") or "identity").strip().lower()
-        self.encoding = None if coding == "identity" else coding
+        self.encoding = _coding(stream)
         if self.encoding is None:
             self.declared = {**announced(stream.headers), **self.file.checksums}
         self.is_html = _media(stream.header("content-type")) in ("text/html", "application/xhtml+xml")
-        if self.is_html and not self._html_expected() and not self.declared:
+        # What a page announces of itself says nothing of the file: only what the record declares can tell it apart.
+        if self.is_html and not self._html_expected() and not self.file.checksums.keys() & HEX_LENGTHS.keys():
             raise self._refused("html-instead-of-file", self.file.media_type or "a file", "an HTML page")
+
+    def _same(self, stream: Stream, told: re.Match[str]) -> bool:
+        """Whether a part is of the file that was begun: a server may forget `If-Range`, or compress the part alone."""
+        size = str(self.file.size) if self.file.size is not None else told["total"]
+        return _coding(stream) is None and stream.header("etag") in (None, self.etag) and told["total"] in ("*", size)
 
     def _decoded(self, stream: Stream) -> Iterator[bytes]:
         if self.encoding is None:
@@ -351,8 +362,6 @@ class _Attempt:
             raise self._refused(
                 "html-instead-of-file" if surprise else "size-mismatch", f"{self.file.size} bytes", f"{size} bytes"
             )
-        if size == 0 and self.file.size is None:
-            raise self._refused("empty-body", "a file", "no bytes")
         compared = []
         for algorithm, declared in sorted(self.declared.items()):
             if algorithm not in values:
@@ -364,6 +373,8 @@ class _Attempt:
                     f"{algorithm}:{values[algorithm]}",
                 )
             compared.append(algorithm)
+        if size == 0 and self.file.size is None and not compared:
+            raise self._refused("empty-body", "a file", "no bytes")
         return Fetched(
             path=self.file.path,
             size=size,
@@ -377,6 +388,12 @@ class _Attempt:
     def _refused(self, code: str, expected: str, found: str) -> FileRefused:
         message = f"{self.file.key}: the repository declared {expected}, it sent {found}."
         return FileRefused(message, code=code, path=self.file.path, expected=expected, found=found)
+
+
+def _coding(stream: Stream) -> str | None:
+    """The content coding of an answer; None where it has none."""
+    coding = (stream.header("content-encoding") or "identity").strip().lower()
+    return None if coding == "identity" else coding
 
 
 def _media(value: str | None) -> str:

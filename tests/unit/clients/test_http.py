@@ -27,6 +27,10 @@ REACH = Reach(frozenset({"example.org"}))
         ("https://example.org/a?access_token=x", "https://example.org/a?access_token=REDACTED"),
         ("https://example.org/a?author=x&page=2&pwd=3", "https://example.org/a?author=x&page=2&pwd=REDACTED"),
         ("https://example.org/a%20b?q=%C3%A9#part", "https://example.org/a%20b?q=%C3%A9#part"),
+        ("https://example.org/a;jsessionid=x/b?c=1", "https://example.org/a;jsessionid=REDACTED/b?c=1"),
+        ("https://example.org/a#access_token=x&b=1", "https://example.org/a#access_token=REDACTED&b=1"),
+        ("https://example.org/a?b=1;token=x", "https://example.org/a?b=1;token=REDACTED"),
+        ("https://example.org/a?ticket=ST-1", "https://example.org/a?ticket=REDACTED"),
     ],
 )
 def test_secrets_leave_addresses(url: str, kept: str) -> None:
@@ -36,6 +40,8 @@ def test_secrets_leave_addresses(url: str, kept: str) -> None:
 def test_secrets_leave_headers() -> None:
     headers = (("set-cookie", "s=1"), ("location", "https://u:p@example.org/?sig=1"), ("etag", '"1"'))
     assert recorded(headers) == (("location", "https://example.org/?sig=REDACTED"), ("etag", '"1"'))
+    linked = (("x-csrf-token", "s"), ("x-auth-token", "s"), ("link", '</a?token=s>; rel="item", </b>; rel="item"'))
+    assert recorded(linked) == (("link", '</a?token=REDACTED>; rel="item", </b>; rel="item"'),)
 
 
 @pytest.mark.parametrize(
@@ -46,6 +52,7 @@ def test_secrets_leave_headers() -> None:
         ("Tue, 24 Nov 2026 11:00:00 GMT", 0),
         ("999999999", 86_400),
         ("soon", None),
+        ("Mon, 01 Jan 99999999999999999999 00:00:00 GMT", None),
         ("-5", None),
         ("", None),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import unicodedata
 
 import pytest
@@ -72,6 +73,13 @@ def test_paths_are_always_safe_and_apart(names: list[str]) -> None:
         assert not any(ord(char) < 32 or char == "\\" for char in name.path)
         assert name.path == name.path.rstrip()
         assert len(name.path.encode()) <= PATH_BYTES + 8
+
+
+def test_many_files_of_one_name_are_told_apart_in_little_time() -> None:
+    begun = time.process_time()
+    paths = [name.path for name in distinct_paths(["a.txt"] * 20_000)]
+    assert (paths[0], paths[1], paths[-1]) == ("a.txt", "a_2.txt", "a_20000.txt")
+    assert time.process_time() - begun < 5
 
 
 def test_the_same_plan_gives_the_same_paths() -> None:

@@ -57,6 +57,12 @@ def test_rate_headers(headers: dict[str, str], granted: bool) -> None:
     assert take(learn(full(), 200, tuple(headers.items()), NOW), NOW).granted is granted
 
 
+@pytest.mark.parametrize(("reset", "seconds"), [(f"{int(NOW) + 60}000", 60), ("999999999999999", 86_400)])
+def test_no_host_is_left_alone_for_ages(reset: str, seconds: float) -> None:
+    told = (("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", reset))
+    assert learn(full(), 200, told, NOW).blocked_until == pytest.approx(NOW + seconds)
+
+
 def test_a_learnt_rate_is_forgotten_again() -> None:
     headers = (("x-ratelimit-remaining", "6"), ("x-ratelimit-reset", str(int(NOW) + 100)))
     slow = learn(full(), 200, headers, NOW)
