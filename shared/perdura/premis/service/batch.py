@@ -9,6 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import IO, Any
 
@@ -35,6 +36,8 @@ CHUNK = 250
 """Events that one statement adds: the first chunk is read, and the last one stored, while the other side waits."""
 AHEAD = 2
 """Chunks that are made ready while one before them is stored: PostgreSQL begins with the next at once."""
+TOLD = 1_000
+"""Events that are told of together, which takes a statement of its own."""
 MOST = 50_000
 
 
@@ -69,18 +72,20 @@ def create(call: Call, media: str, body: IO[bytes], actor: str) -> Response:
     """Record a batch; the answer counts what was stored and, in lenient mode, says what became of each entry."""
     lenient = "handling=lenient" in call.request.headers.get("Prefer", "").replace(" ", "").lower()
     now = datetime.now(UTC)
-    outcomes: list[dict[str, Any]] = []
-    stored = 0
     with call.engine.begin() as connection, ThreadPoolExecutor(1) as writer:
         # While one chunk is being stored the next ones are read and made ready, up to the arrays that are sent: each
         # takes about as long as the other. The connection is only ever used by one of the two.
-        under_way: deque[Future[int]] = deque()
+        recording = _Recording(call, connection, actor, now, lenient)
+        under_way: deque[Future[None]] = deque()
         for chunk in _chunks(_entries(call, media, body, now, actor)):
             if len(under_way) == AHEAD:
-                stored += under_way.popleft().result()
-            under_way.append(writer.submit(_record, connection, call, chunk, actor, now, lenient, outcomes))
-        stored += sum(each.result() for each in under_way)
-        call.audit(connection, "premis.batch", 201 if stored else 200)
+                under_way.popleft().result()
+            under_way.append(writer.submit(recording.store, chunk))
+        for each in under_way:
+            each.result()
+        recording.tell()
+        call.audit(connection, "premis.batch", 201 if recording.stored else 200)
+    stored, outcomes = recording.stored, recording.outcomes
     if not stored and not outcomes:
         raise Refused(400, "The batch holds no event.")
     if lenient:
@@ -100,29 +105,43 @@ def _fold(call: Call) -> None:
         _log.warning("counts were not folded: %s", type(error).__name__)
 
 
-def _record(
-    connection: Connection,
-    call: Call,
-    chunk: _Chunk,
-    actor: str,
-    now: datetime,
-    lenient: bool,
-    outcomes: list[dict[str, Any]],
-) -> int:
-    """Store one chunk; adds what became of its entries to `outcomes` and gives the number stored."""
-    wrong = next((each for each in chunk.entries if each.problem is not None), None)
-    if wrong is not None and not lenient:
-        raise Refused(400, f"entry {wrong.number}: {wrong.problem}")
-    right = [(each.number, each.event) for each in chunk.entries if each.event is not None]
-    taken = set(log.append_packed(connection, chunk.packed, actor=actor, recorded_at=now)) if right else set()
-    if taken and not lenient:
-        raise DuplicateEvent([right[position][1].identifier_value for position in sorted(taken)])
-    if call.telling is not None:
-        call.telling.many(connection, [event for position, (_, event) in enumerate(right) if position not in taken])
-    if lenient:
-        refused = {right[position][0] for position in taken}
-        outcomes += [_outcome(each, each.number in refused) for each in chunk.entries]
-    return len(right) - len(taken)
+@dataclass(slots=True)
+class _Recording:
+    """A batch in its transaction: how many events are stored, what became of its entries, and what to tell of."""
+
+    call: Call
+    connection: Connection
+    actor: str
+    now: datetime
+    lenient: bool
+    stored: int = 0
+    outcomes: list[dict[str, Any]] = field(default_factory=list)
+    untold: list[Event] = field(default_factory=list)
+
+    def store(self, chunk: _Chunk) -> None:
+        """Store one chunk; unless the batch is lenient, raises Refused or DuplicateEvent for what cannot be stored."""
+        wrong = next((each for each in chunk.entries if each.problem is not None), None)
+        if wrong is not None and not self.lenient:
+            raise Refused(400, f"entry {wrong.number}: {wrong.problem}")
+        right = [(each.number, each.event) for each in chunk.entries if each.event is not None]
+        taken = set[int]()
+        if right:
+            taken.update(log.append_packed(self.connection, chunk.packed, actor=self.actor, recorded_at=self.now))
+        if taken and not self.lenient:
+            raise DuplicateEvent([right[position][1].identifier_value for position in sorted(taken)])
+        self.stored += len(right) - len(taken)
+        self.untold += [event for position, (_, event) in enumerate(right) if position not in taken]
+        if len(self.untold) >= TOLD:
+            self.tell()
+        if self.lenient:
+            refused = {right[position][0] for position in taken}
+            self.outcomes += [_outcome(each, each.number in refused) for each in chunk.entries]
+
+    def tell(self) -> None:
+        """Write what tells of the events that nothing tells of yet."""
+        if self.call.telling is not None and self.untold:
+            self.call.telling.many(self.connection, self.untold)
+        self.untold = []
 
 
 def _outcome(entry: _Entry, taken: bool) -> dict[str, Any]:
