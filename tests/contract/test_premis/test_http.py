@@ -8,7 +8,7 @@ import gzip
 import json
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -900,6 +900,39 @@ def test_of_ten_thousand_events_each_is_reported_where_the_client_asks_for_it(
     refused = {each["entry"]: each["status"] for each in report["entries"] if each["status"] != 201}
     assert refused == {8: 409, 5_001: 400}
     assert _stored(another) == 9_999
+
+
+def _lines(events: Iterable[dict[str, str]]) -> bytes:
+    return b"\n".join(json.dumps(each).encode() for each in events)
+
+
+def test_the_new_events_of_a_large_batch_are_told_of_once_and_in_few_statements(engine: Engine) -> None:
+    told: list[list[uuid.UUID]] = []
+    telling = service.Telling(lambda _: "", lambda _, events: told.append([each.id for each in events]))
+
+    def application(environ: dict[str, object], start: object) -> object:
+        return service.respond(Request(environ), engine, OPEN, telling=telling)(environ, start)  # type: ignore[arg-type]
+
+    events = [{"identifier": uuid.uuid4().hex, "date": "2024"} for _ in range(2_300)]
+    sent = {"data": _lines(events), "content_type": "application/x-ndjson", "headers": {"Prefer": "handling=lenient"}}
+    assert Client(application).post("/APP/event/", **{**sent, "data": _lines(events[:40])}).status_code == 201
+    told.clear()
+    assert Client(application).post("/APP/event/", **sent).get_json()["created"] == 2_260
+    assert [each.hex for of in told for each in of] == [each["identifier"] for each in events[40:]]
+    assert len(told) <= 3
+
+
+@pytest.mark.parametrize(("first", "second"), [(3, 2_000), (260, 261), (900, 1_100), (1_600, 1_601)])
+def test_the_first_entry_that_is_wrong_is_named_and_nothing_of_a_large_batch_is_stored(
+    client: Client, first: int, second: int
+) -> None:
+    events = [{"identifier": uuid.uuid4().hex, "date": "2024"} for _ in range(2_100)]
+    events[first - 1]["date"] = events[second - 1]["date"] = "soon"
+    refused = client.post("/APP/event/", data=_lines(events), content_type="application/x-ndjson")
+    assert refused.status_code == 400
+    assert refused.text.startswith(f"entry {first}: ")
+    assert client.get(f"/APP/event/{events[0]['identifier']}/").status_code == 404
+    assert client.get(f"/APP/event/{events[-1]['identifier']}/").status_code == 404
 
 
 def test_a_batch_is_all_or_nothing_unless_lenient(client: Client) -> None:
