@@ -149,6 +149,12 @@ def not_found(what: str) -> Problem:
     return Problem(404, f"There is no such {what}.", "not-found")
 
 
+def copy_damaged() -> Problem:
+    """The answer to whoever wants bytes of a copy that is known not to have them any more."""
+    message = "The copy that this is read from was found damaged or lost. It cannot be had until it is put right."
+    return Problem(503, message, "copy-damaged", headers={"Retry-After": "86400"})
+
+
 def embargoed(until: date) -> Problem:
     """The 403 for whoever wants bytes of an Archive whose files are shut."""
     return Problem(403, f"The files of this Archive are under embargo until {until.isoformat()}.", "embargoed")

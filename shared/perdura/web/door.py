@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from perdura.api.problems import Problem, embargoed, not_found
+from perdura.api.problems import Problem, copy_damaged, embargoed, not_found
 from perdura.api.queries import files, offers, published
 from perdura.api.queries.rows import AnyRow
 from perdura.registry import embargo
@@ -75,8 +75,7 @@ def content(reading: Reading, archive_id: UUID, thing: str) -> Opened:
 
 def _undamaged(reading: Reading, opened: Opened) -> Opened:
     if published.is_damaged(reading.connection, opened.package.id):
-        message = "The copy that this is read from was found damaged or lost. It cannot be had until it is put right."
-        raise Problem(503, message, "copy-damaged", headers={"Retry-After": "86400"})
+        raise copy_damaged()
     return opened
 
 

@@ -25,7 +25,7 @@ from perdura.premis import log
 from perdura.premis.model import Event, Identifier, Outcome
 from perdura.registry.placements import RegistryPlacements
 from perdura.web import file_list, listing
-from tests.contract.test_api.world import FILES, World
+from tests.contract.test_api.world import FILES, World, bearer
 from tests.contract.test_premis.xsd import assert_valid
 
 DOORS = ["", "/metadata.json", "/schema.json", "/datacite.json", "/premis.xml", "/linkset.json", "/aip", "/files",
@@ -434,6 +434,21 @@ def test_nothing_is_given_out_of_a_copy_that_is_known_to_be_damaged(world: World
     assert reader.get(f"/archives/{archive}").status_code == 200
     found(world, archive, "held")
     assert all(reader.get(f"/archives/{archive}{door}").status_code == 200 for door in doors)
+
+
+@pytest.mark.parametrize("state", ["damaged", "lost"])
+def test_the_registry_gives_nothing_out_of_such_a_copy_either(world: World, registry: Client, state: str) -> None:
+    archive = world.published()
+    with world.engine.connect() as connection:
+        package = published.aip(connection, archive)
+    assert package is not None
+    of_package = f"archives/{archive}/packages/{package.id}"
+    doors = [f"/api/v1/{of_package}/content", f"/api/v1/{of_package}/files/data/objects/image.png"]
+    assert all(registry.get(door, headers=bearer()).status_code == 200 for door in doors)
+    found(world, archive, state)
+    for door in doors:
+        answer = registry.get(door, headers=bearer())
+        assert (answer.status_code, answer.get_json()["type"].endswith("copy-damaged")) == (503, True)
 
 
 @pytest.mark.parametrize("state", ["damaged", "lost"])

@@ -12,8 +12,8 @@ from perdura.api.content import OCTETS, serve
 from perdura.api.extents import file_extent, package_extent
 from perdura.api.models.base import Request
 from perdura.api.operations import Call, Section
-from perdura.api.problems import Problem, not_found
-from perdura.api.queries import archives, files
+from perdura.api.problems import Problem, copy_damaged, not_found
+from perdura.api.queries import archives, files, published
 from perdura.api.queries.rows import AnyRow
 from perdura.api.sight import readable
 
@@ -44,7 +44,8 @@ class FileQuery(Request):
 def get_package_content(call: Call, archive_id: UUID, package_id: UUID, query: ContentQuery) -> Response:
     """A whole package, by range if wanted.
 
-    403 while an embargo is on the Archive, except for those who may see it were it restricted.
+    403 while an embargo is on the Archive, except for those who may see it were it restricted. 503 while its copy in
+    the store is known to be damaged or lost.
     `delivery=redirect` answers 307 to a URL of the store that expires; `auto` does so above 1 GiB.
     """
     _, package = _package(call, archive_id, package_id)
@@ -66,7 +67,8 @@ def get_package_content(call: Call, archive_id: UUID, package_id: UUID, query: C
 def get_file_content(call: Call, archive_id: UUID, package_id: UUID, path: str, query: FileQuery) -> Response:
     """One payload file, read out of its package by range; nothing else of the package is touched.
 
-    403 while an embargo is on the Archive, except for those who may see it were it restricted.
+    403 while an embargo is on the Archive, except for those who may see it were it restricted. 503 while the copy of
+    the package in the store is known to be damaged or lost.
     """
     _, package, row = file_in_package(call, archive_id, package_id, path)
     return serve(call.request, call.services.store, file_extent(package, row), view=query.view)
@@ -89,4 +91,6 @@ def _package(call: Call, archive_id: UUID, package_id: UUID) -> tuple[AnyRow, An
     package = archives.package(call.connection, call.principal, package_id)
     if package is None or package.archive_id != archive_id:
         raise not_found("package")
+    if published.is_damaged(call.connection, package_id):
+        raise copy_damaged()
     return archive, package
