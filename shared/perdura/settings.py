@@ -84,6 +84,10 @@ class Settings(BaseSettings):
         "batches, Collections and Sources in turn. 0: no limit.",
     )
     sweep_seconds: Seconds = Field(30, description="How often the drop zone is compared with the registry.")
+    audit_days: float = Field(
+        180, ge=0, description="Days after which an AIP in the store is read again and compared; 0: never by itself."
+    )
+    audits_at_once: int = Field(4, ge=1, le=1000, description="Such checks that are open at once.")
     tick_seconds: Seconds = Field(
         0,
         le=60,

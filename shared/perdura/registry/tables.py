@@ -122,6 +122,11 @@ class Copy(Base):
     __table_args__ = (
         PrimaryKeyConstraint("package_id", "location"),
         Index("ix_copy_broken", "location", "package_id", postgresql_where=text("state <> 'held'")),
+        Index(
+            "ix_copy_audit",
+            text("coalesce(verified_at, '-infinity'::timestamptz)"),
+            postgresql_where=text("location = 'object-store' AND state = 'held'"),
+        ),
         Index(None, "verified_at"),
     )
 

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from perdura import database
@@ -19,7 +19,7 @@ from perdura.accounts import forgetting
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import PerduraError
 from perdura.premis import seal
-from perdura.registry import archive_index, deposits, duties, ended_embargoes, outbox, store_capabilities, turns
+from perdura.registry import archive_index, audits, deposits, duties, ended_embargoes, outbox, store_capabilities, turns
 from perdura.runtime import faults, jobs, notifications, schedules
 from perdura.runtime.environment import Environment
 from perdura.settings import Settings
@@ -65,6 +65,7 @@ def duties_of(settings: Settings) -> tuple[Duty, ...]:
         Duty("sweep", timedelta(seconds=settings.sweep_seconds), sweep_drop_zone),
         Duty("probe", timedelta(days=1), probe_store),
         Duty("seal", timedelta(seconds=30), seal_log),
+        Duty("audit", timedelta(seconds=5), audit),
         Duty("prune", timedelta(hours=1), prune),
         Duty("jobs", timedelta(seconds=1), jobs.tick),
         Duty("secrets", timedelta(minutes=1), notifications.seal_secrets),
@@ -142,6 +143,16 @@ def notify(environment: Environment) -> None:
 def seal_log(environment: Environment) -> None:
     """Seal the events that the log took since the last tree head."""
     seal.tick(environment.engine, environment.store, environment.settings)
+
+
+def audit(environment: Environment) -> Sequence[CloudEvent]:
+    """Have AIPs in the store read again that nobody has read for long."""
+    settings = environment.settings
+    if not settings.audit_days:
+        return ()
+    with environment.engine.begin() as connection:
+        unread = timedelta(days=settings.audit_days)
+        return audits.begin_audits(connection, datetime.now(UTC), unread, settings.audits_at_once)
 
 
 def prune(environment: Environment) -> None:
