@@ -81,6 +81,7 @@ def _edited(line: Callable[[str, str], str], payload: dict[str, bytes] | None = 
     return bag(payload, manifest_sha256_txt=text.encode(), **changes)
 
 
+_ABSENT = "".join(f"{0:064x}  data/absent/{number}\n" for number in range(9)).encode()
 _TWO = bag(algorithms=("sha256", "sha512"))
 _SUM = manifest({"data/hello.txt": b"hello\n"}).decode().split()[0]
 
@@ -536,6 +537,13 @@ _bag(
     "sip-json-not-read",
     bag(_CONTENT | {"data/meta/sip.json": b" " * (16 * 2**20 + 1)}),
 )
+_bag(
+    "sip-json-of-too-many-values",
+    "warnings",
+    "sip-json-not-read",
+    bag(_CONTENT | {"data/meta/sip.json": b"[" + b"{}," * 500 + b"{}]"}),
+    limits=Limits(sip_json_values=1000),
+)
 _bag("sip-not-json", "invalid", "sip-json-malformed", bag(_CONTENT | {"data/meta/sip.json": b"{"}))
 _bag("sip-twice-named", "invalid", "sip-json-malformed", bag(_CONTENT | {"data/meta/sip.json": b'{"a": {}, "a": {}}'}))
 _bag(
@@ -689,6 +697,13 @@ _bag(
 _bag("limit-members", "rejected", "limit-members", bag(), limits=Limits(members=3))
 _bag("limit-size", "rejected", "limit-size", bag(), limits=Limits(package_size=100))
 _bag("limit-manifest", "invalid", "limit-manifest", bag(), limits=Limits(manifest=100))
+_bag(
+    "limit-missing",
+    "invalid",
+    "limit-missing file-missing",
+    bag() | {"manifest-sha256.txt": bag()["manifest-sha256.txt"] + _ABSENT},
+    limits=Limits(missing=1000),
+)
 _bag("limit-path", "rejected", "name-too-long", bag(), limits=Limits(path_bytes=20))
 _bag(
     "empty-payload-refused",
@@ -995,6 +1010,22 @@ _archive(
     "",
     lambda: gzip.compress(as_tar(bag())[:3000]) + gzip.compress(as_tar(bag())[3000:]),
 )
+_archive("gzip-empty-members", ".tar.gz", "valid", "", lambda: 3 * gzip.compress(b"") + gzip.compress(as_tar(bag())))
+_archive(
+    "gzip-too-many-members",
+    ".tar.gz",
+    "rejected",
+    "limit-gzip-members",
+    lambda: 3 * gzip.compress(b"") + gzip.compress(as_tar(bag())),
+    limits=Limits(gzip_members=3),
+)
+_archive(
+    "gzip-named",
+    ".tar.gz",
+    "valid",
+    "",
+    lambda: b"\x1f\x8b\x08\x18" + bytes(6) + b"n" * 1000 + b"\0note\0" + gzip.compress(as_tar(bag()))[10:],
+)
 _archive("gzip-padding", ".tar.gz", "valid", "", lambda: gzip.compress(as_tar(bag())) + bytes(1000))
 
 _archive("nothing", ".zip", "rejected", "container-empty", lambda: b"")
@@ -1081,6 +1112,7 @@ _archive(
     "limit-tar-metadata",
     lambda: _tar_pax(tarfile.XHDTYPE, {"comment": "x" * (2**20 + 1)}),
 )
+_archive("tar-pax-size-long", ".tar", "rejected", "tar-size", lambda: _tar_pax(tarfile.XHDTYPE, {"size": "9" * 5000}))
 _archive("tar-pax-size-two", ".tar", "rejected", "tar-size", lambda: _tar_pax(tarfile.XHDTYPE, {"size": "7"}))
 _archive(
     "tar-header-damaged",

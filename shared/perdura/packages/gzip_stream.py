@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from perdura.packages.source import ByteSource
 
 _OUT = 2**20
-_IN = 2**17
+_IN, _FIRST_IN = 2**17, 2**12
+"""Input at once, and at the beginning of a member: what an inflater leaves over is copied, and members may be small."""
+_NAME_PIECE = 2**8
 _HEADER_CRC, _EXTRA, _NAME, _COMMENT = 0x02, 0x04, 0x08, 0x10
 
 
@@ -56,15 +58,20 @@ class GzipForward:
             yield part
 
     def _inflate(self, given: _Input) -> Iterator[memoryview]:
-        total = 0
+        total = members = 0
         while True:
+            members += 1
+            if members > self._limits.gzip_members:
+                raise PackageRejected("limit-gzip-members", detail=f"{self._limits.gzip_members} are accepted")
             _skip_header(given, self._limits.gzip_header)
             inflater: Any = new_inflater()
             crc = size = 0
             data: Any = b""
+            room = _FIRST_IN
             while not inflater.eof:
                 if not data:
-                    data = given.some()
+                    data = given.some(room)
+                    room = min(4 * room, _IN)
                     if not len(data):
                         raise PackageRejected("gzip-damaged", detail="it is cut off")
                 try:
@@ -80,7 +87,7 @@ class GzipForward:
                     yield memoryview(out)
                 elif not data and not inflater.eof:
                     continue
-            given.give_back(inflater.unused_data)
+            given.give_back(len(inflater.unused_data))
             trailer = given.exactly(8)
             if int.from_bytes(trailer[:4], "little") != crc:
                 raise PackageRejected("gzip-damaged", detail="its CRC-32 is another")
@@ -100,11 +107,11 @@ class GzipForward:
         """Whether nothing but some zero padding is left; another gzip member goes on (C4, G1)."""
         zeros = 0
         while True:
-            data = given.some()
+            data = given.some(_FIRST_IN)
             if not len(data):
                 return True
             if not zeros and data[0] == 0x1F:
-                given.give_back(bytes(data))
+                given.give_back(len(data))
                 return False
             zeros += len(data)
             if zeros > self._limits.padding or bytes(data).strip(b"\0"):
@@ -112,38 +119,48 @@ class GzipForward:
 
 
 class _Input:
-    """Compressed bytes that can be given back."""
+    """Compressed bytes, given in pieces of which the end can be given back. Nothing is copied."""
 
     def __init__(self, source: ByteSource) -> None:
         self._chunks = prefetched(source, 0, source.size)
-        self._rest: memoryview = memoryview(b"")
-        self._back = b""
+        self._chunk = memoryview(b"")
+        self._at = 0
 
-    def some(self) -> bytes | memoryview:
-        """Some bytes; none at the end."""
-        if self._back:
-            data, self._back = self._back, b""
-            return data
-        if not len(self._rest):
-            self._rest = next(self._chunks, memoryview(b""))
-        data_view = self._rest[:_IN]
-        self._rest = self._rest[len(data_view) :]
-        return data_view
+    def some(self, most: int) -> memoryview:
+        """At most so many bytes, valid until more is asked for; none at the end."""
+        if self._at == len(self._chunk):
+            self._chunk, self._at = next(self._chunks, memoryview(b"")), 0
+        piece = self._chunk[self._at : self._at + most]
+        self._at += len(piece)
+        return piece
 
     def exactly(self, length: int) -> bytes:
         """So many bytes; raises PackageRejected at the end."""
-        data = b""
+        data = bytes(self.some(length))
         while len(data) < length:
-            part = bytes(self.some())
-            if not part:
+            part = self.some(length - len(data))
+            if not len(part):
                 raise PackageRejected("gzip-damaged", detail="it is cut off")
             data += part
-        self.give_back(data[length:])
-        return data[:length]
+        return data
 
-    def give_back(self, data: bytes) -> None:
-        """Put bytes in front again."""
-        self._back = data + self._back
+    def text(self, limit: int) -> int:
+        """Pass over a text that a zero byte ends, for at most about `limit` bytes; gives how many they were."""
+        used = 0
+        while used <= limit:
+            piece = bytes(self.some(_NAME_PIECE))
+            if not piece:
+                raise PackageRejected("gzip-damaged", detail="it is cut off")
+            length = piece.find(b"\0") + 1
+            if length:
+                self.give_back(len(piece) - length)
+                return used + length
+            used += len(piece)
+        return used
+
+    def give_back(self, count: int) -> None:
+        """Take back so many of the bytes that were given last."""
+        self._at -= count
 
 
 def _skip_header(given: _Input, limit: int) -> None:
@@ -156,11 +173,8 @@ def _skip_header(given: _Input, limit: int) -> None:
         given.exactly(length)
         used += length + 2
     for flag in (_NAME, _COMMENT):
-        if flags & flag:
-            while given.exactly(1) != b"\0":
-                used += 1
-                if used > limit:
-                    raise PackageRejected("gzip-header", detail=f"{limit} bytes are accepted")
+        if flags & flag and used <= limit:
+            used += given.text(limit)
     if flags & _HEADER_CRC:
         given.exactly(2)
     if used > limit:

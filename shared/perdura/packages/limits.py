@@ -35,12 +35,17 @@ class Limits:
     tar_metadata: Annotated[_Positive, "Extended header of one tar member."] = MIB
     zip_directory: Annotated[_Positive, "Central directory of a zip archive."] = 256 * MIB
     gzip_header: Annotated[_Positive, "Header of one gzip member."] = 64 * 1024
+    gzip_members: Annotated[_Positive, "Members that follow one another in a gzip stream."] = 2_000_000
     padding: Annotated[_Natural, "Zero bytes after the end of a tar archive or gzip stream."] = MIB
     declaration: Annotated[_Positive, "bagit.txt."] = 1_000
     manifest: Annotated[_Positive, "One manifest."] = 512 * MIB
+    missing: Annotated[_Positive, "Memory for files that manifests list and that are not there."] = 64 * MIB
     line: Annotated[_Positive, "One line of a manifest or of fetch.txt."] = 4_096
     tag_file: Annotated[_Positive, "bag-info.txt and fetch.txt each."] = 4 * MIB
     sip_json: Annotated[_Positive, "sip.json; a larger one is accepted without being read."] = 16 * MIB
+    sip_json_values: Annotated[_Positive, "Values in sip.json; one with more is accepted without being read."] = (
+        1_000_000
+    )
     bag_info_elements: Annotated[_Positive, "Elements of bag-info.txt."] = 10_000
     bag_info_value: Annotated[_Positive, "One value of bag-info.txt in the index."] = 64 * 1024
     findings_per_rule: Annotated[_Positive, "Findings shown per rule; all are counted."] = 100

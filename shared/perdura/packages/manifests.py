@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from sys import getsizeof
 
 from perdura.packages.findings import Findings
 from perdura.packages.limits import Limits
@@ -19,6 +20,8 @@ ALGORITHMS = frozenset(HEX_LENGTHS) - CHECKSUMS
 _FILE_NAME = re.compile(r"(tag)?manifest-([^/]+)\.txt")
 _ANY_LINE = re.compile(r"([0-9A-Fa-f]+)[ \t]+(.+)", re.DOTALL)
 _PERCENT = re.compile("%(0[AaDd]|25)")
+_ENTRY = 200
+"""Bytes of memory that a missing file takes beside its path: its digest, and a place in a table."""
 _CHARACTERS = {"0A": "\n", "0D": "\r", "25": "%"}
 
 
@@ -79,6 +82,7 @@ class ManifestReader:
         self._strict = strict
         self._findings = findings
         self._limits = limits
+        self._room = limits.missing
 
     def read(self, manifest: Manifest, chunks: Iterable[bytes | memoryview]) -> None:
         """Fill the manifest from its bytes and note every fault."""
@@ -128,9 +132,16 @@ class ManifestReader:
             code = "manifest-duplicate" if self._strict or known != value else "manifest-repeat"
             self._findings.add(code, path, manifest.name)
         elif member is None:
-            manifest.absent[path] = value
+            self._note_absent(manifest, path, value)
         else:
             manifest.digests[member] = value
+
+    def _note_absent(self, manifest: Manifest, path: str, value: bytes) -> None:
+        """Keep a file in mind that is not there; raises TagTextError when there are too many, over all manifests."""
+        self._room -= getsizeof(path) + _ENTRY
+        if self._room < 0:
+            raise TagTextError("limit-missing", f"{self._limits.missing} bytes of memory are used for them")
+        manifest.absent[path] = value
 
     def _resolve(self, manifest: Manifest, written: str) -> str | None:
         """The path that an entry means (M3, M4), or None when it may not be looked at."""

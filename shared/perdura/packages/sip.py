@@ -22,6 +22,8 @@ SIP_JSON = "data/meta/sip.json"
 _SELF = frozenset({SIP_JSON, "data/meta/bagitcreate.log"})
 _CHECKSUM = re.compile(r"(md5|sha1|sha256|sha512|adler32):([0-9A-Fa-f]+)")
 _FOLDER = re.compile(r"sip::(.+?)::(.+)::([0-9]+)")
+_BEFORE_VALUES = (b",", b"[", b"{")
+"""Every value of a JSON document but the first has one of these before it."""
 _DIGITS = re.compile(r"[0-9]{1,18}")
 
 
@@ -73,6 +75,9 @@ class Sip:
 
 def read_sip(data: bytes, bag: Bag) -> Sip | None:
     """Parse sip.json and note every fault and deviation; None when it is no JSON object."""
+    if sum(map(data.count, _BEFORE_VALUES)) > bag.limits.sip_json_values:
+        bag.findings.add("sip-json-not-read", SIP_JSON, f"{bag.limits.sip_json_values} values are accepted")
+        return None
     value = _parse(data)
     if value is None:
         bag.findings.add("sip-json-malformed", SIP_JSON)

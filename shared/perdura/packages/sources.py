@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
@@ -95,25 +96,37 @@ class LocalTree:
 
     def leaves(self) -> Iterator[Leaf]:
         """All files and empty directories, by path; raises PackageRejected for links and special files."""
-        yield from self._below("")
+        # A stack of its own: a stranger decides how deep directories lie in one another.
+        open_directories = [self._entries("")]
+        while open_directories:
+            path, size = next(open_directories[-1], (None, 0))
+            if path is None:
+                open_directories.pop()
+            elif size is None:
+                open_directories.append(self._entries(path))
+            else:
+                yield Leaf(path, size)
 
-    def _below(self, prefix: str) -> Iterator[Leaf]:
+    def _entries(self, prefix: str) -> Iterator[tuple[str, int | None]]:
+        """What is in one directory: paths with their sizes; of a directory, None, or 0 for the one that is empty."""
         try:
-            with os.scandir(self._path / prefix) as listing:
+            with os.scandir(f"{self._below_it}{prefix}") as listing:
                 entries = sorted(listing, key=lambda entry: entry.name)
+            if not entries and prefix:
+                yield prefix, 0
+            for entry in entries:
+                path = prefix + entry.name
+                if entry.is_dir(follow_symlinks=False):
+                    yield path + "/", None
+                    continue
+                found = entry.stat(follow_symlinks=False)
+                if not stat.S_ISREG(found.st_mode):
+                    raise PackageRejected("member-type", path)
+                yield path, found.st_size
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise PackageRejected("name-too-long", prefix) from error
             raise StoreUnavailable(f"a directory cannot be read: {error.strerror}") from error
-        if not entries and prefix:
-            yield Leaf(prefix, 0)
-        for entry in entries:
-            path = prefix + entry.name
-            if entry.is_dir(follow_symlinks=False):
-                yield from self._below(path + "/")
-                continue
-            found = entry.stat(follow_symlinks=False)
-            if not stat.S_ISREG(found.st_mode):
-                raise PackageRejected("member-type", path)
-            yield Leaf(path, found.st_size)
 
     def read_into(self, path: str, offset: int, buffer: memoryview) -> int:
         """Fill the buffer from that offset of one file on."""

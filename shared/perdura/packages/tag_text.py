@@ -29,6 +29,10 @@ _CODECS = {alias: codec for codec, aliases in _NAMES.items() for alias in aliase
 }
 
 
+_PIECE = 2**19
+"""Bytes decoded at once: the lines of so much text are in memory together."""
+
+
 class TagTextError(Exception):
     """The text of a tag file is not what it should be; `code` names the rule."""
 
@@ -76,8 +80,11 @@ def text_blocks(chunks: Iterable[bytes | memoryview], codec: str, line_limit: in
             yield block
 
 
-def _with_end(chunks: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview | None]:
-    yield from chunks
+def _with_end(chunks: Iterable[bytes | memoryview]) -> Iterator[memoryview | None]:
+    for chunk in chunks:
+        view = memoryview(chunk)
+        for start in range(0, len(view), _PIECE):
+            yield view[start : start + _PIECE]
     yield None
 
 

@@ -17,6 +17,8 @@ _ZEROS = bytes(BLOCK)
 _FILES = frozenset({b"0", b"\0", b"7"})
 _DIRECTORY, _PAX, _GLOBAL, _LONG_NAME = b"5", b"x", b"g", b"L"
 _LARGEST = 2**63
+_DIGITS = 20
+"""Of a size, leading zeros included."""
 
 
 class TarMember(NamedTuple):
@@ -170,7 +172,7 @@ def _pax(body: bytes, metadata: _Metadata, *, is_global: bool) -> None:
         elif key == b"path":
             _set_path(metadata, value)
         elif key == b"size":
-            if not value.isdigit() or int(value) >= _LARGEST:
+            if not value.isdigit() or len(value) > _DIGITS or int(value) >= _LARGEST:
                 raise PackageRejected("tar-size")
             if metadata.size not in (None, int(value)):
                 raise PackageRejected("tar-size")

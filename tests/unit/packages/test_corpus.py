@@ -56,5 +56,5 @@ def test_an_archive_is_judged_by_the_rules_of_its_kind(case: ArchiveCase) -> Non
 
 def test_every_rule_has_a_case() -> None:
     covered = {code for case in (*BAGS, *ARCHIVES) for code in case.expected}
-    covered.add("name-encoding")  # in test_sources: only a file system holds such names
+    covered.add("name-encoding")  # in test_resources: only a file system holds such names
     assert set(RULES) - covered == set(), "rules that no case breaks"
