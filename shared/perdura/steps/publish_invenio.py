@@ -64,15 +64,7 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
                 return settled(archive, destination, known, wanted, wire, ports, held, confirm)
         if known is not None:
             known = shut_first(archive, destination, known, wanted, wire, held, confirm)
-        systems = alike(destination.id, ports)
-        sought = Sought(
-            package=package_id(aip),
-            resource=resource_id(archive),
-            in_custom_fields=destination.naming == "custom-fields",
-            siblings=held.siblings(systems, archive.id),
-            successors=held.successors(systems, archive.id),
-            own=held.records(destination.id, archive.id),
-        )
+        sought = _sought(archive, aip, destination, held, ports)
         try:
             with _noting_withdrawal(held, destination, archive), _unless_overtaken(held):
                 found = look(Records(wire), sought, known.record if known else None)
@@ -95,15 +87,7 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
             sought=sought,
             body=body(mapped, facts, destination, files=bool(files)),
             files=files,
-            sending=Sending(
-                destination.multipart_above,
-                destination.part_size,
-                destination.fetch,
-                now=ports.clock.now,
-                progress=ports.progress,
-                near=ports.deadline.near,
-                sent=sent,
-            ),
+            sending=_sending(destination, ports, sent),
             community=destination.community,
             review=destination.review,
             register_doi=destination.doi == "registered",
@@ -141,6 +125,30 @@ def publish(archive: ArchiveView, aip: Package, destination: Destination, wire: 
             return replace(unfit, sent=sent.to_json())
     result = _result(archive, aip, destination, done, mapped, order, (packages, events), ports)
     return result if as_wanted else replace(result, findings=(*result.findings, shut_there(destination, done.record)))
+
+
+def _sought(archive: ArchiveView, aip: Package, destination: Destination, held: HeldPlacements, ports: Ports) -> Sought:
+    systems = alike(destination.id, ports)
+    return Sought(
+        package=package_id(aip),
+        resource=resource_id(archive),
+        in_custom_fields=destination.naming == "custom-fields",
+        siblings=held.siblings(systems, archive.id),
+        successors=held.successors(systems, archive.id),
+        own=held.records(destination.id, archive.id),
+    )
+
+
+def _sending(destination: Destination, ports: Ports, sent: Sent) -> Sending:
+    return Sending(
+        destination.multipart_above,
+        destination.part_size,
+        destination.fetch,
+        now=ports.clock.now,
+        progress=ports.progress,
+        near=ports.deadline.near,
+        sent=sent,
+    )
 
 
 @contextmanager
