@@ -1,8 +1,10 @@
 """Speed of the PREMIS log against the figures of premis.md 5: the same events, the same requests.
 
-    python -m benchmarks.premis --events 100000 [--requests 20] [--copy] [--output FILE]
+    python -m benchmarks.premis --events 100000 [--requests 20] [--copy] [--used] [--output FILE]
 
-A PostgreSQL of its own is started and removed. Events are loaded by batch POST through the interface; requests go over
+A PostgreSQL of its own is started and removed. A new one makes a WAL file of 16 MiB, and waits for the disk, every few
+thousand events; with `--used` it has them beforehand, as a server that is in use writes over its old ones.
+Events are loaded by batch POST through the interface; requests go over
 HTTP to gunicorn with the function's own configuration, kept alive, one at a time unless said otherwise, uncompressed.
 The client is a bare socket, so that its own time (0.05 ms) does not hide the server's; the row "by httpx" is sent as
 all of the peer's were. CPU is that of the function and of PostgreSQL, per request: steadier than wall time.
@@ -160,7 +162,8 @@ def postgres(*further: str) -> Iterator[str]:
     with (data / "postgresql.conf").open("a") as file:
         file.write(
             f"listen_addresses='127.0.0.1'\nport={port}\nunix_socket_directories='{state}/run'\n"
-            "shared_buffers='512MB'\nmax_wal_size='4GB'\nrandom_page_cost=1.1\n" + "\n".join(further)
+            "shared_buffers='512MB'\nmax_wal_size='4GB'\nmin_wal_size='1GB'\nrandom_page_cost=1.1\n"
+            + "\n".join(further)
         )
     control = [*prefix, binaries / "pg_ctl", "-D", data, "-w", "-s"]
     subprocess.run([*control, "-l", data / "log", "start"], check=True, cwd="/", env=environment)
@@ -337,8 +340,17 @@ _BACKENDS = (
 )
 
 
-def run(url: str, events: int, rounds: int, output: list[str], *, copied: bool = False) -> None:
-    """Load and measure one size; `copied` loads by COPY what reading needs."""
+def _make_wal(engine: Engine, files: int = 48) -> None:
+    """Have PostgreSQL make WAL files that it uses again: enough for 150,000 events."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for _ in range(files):
+            connection.execute(text("SELECT pg_logical_emit_message(false, 'benchmark', '')"))
+            connection.execute(text("SELECT pg_switch_wal()"))
+        connection.execute(text("CHECKPOINT"))
+
+
+def run(url: str, events: int, rounds: int, output: list[str], *, copied: bool = False, used: bool = False) -> None:
+    """Load and measure one size; `copied` loads by COPY what reading needs, `used` makes WAL files first."""
 
     def say(line: str) -> None:
         print(line, flush=True)
@@ -346,6 +358,8 @@ def run(url: str, events: int, rounds: int, output: list[str], *, copied: bool =
 
     engine = create_engine(url)
     migrate.upgrade(engine)
+    if used:
+        _make_wal(engine)
     token = "benchmark"
     told = {"PERDURA_DATABASE_URL": url, "PERDURA_ADMIN_TOKEN": token, "THREADS": "8"}
     say(f"\n## {events:,} events\n\nLoad average {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
@@ -448,12 +462,13 @@ def main() -> None:
     parser.add_argument("--events", type=int, nargs="+", default=[100_000])
     parser.add_argument("--requests", type=int, default=20)
     parser.add_argument("--copy", action="store_true", help="load by COPY; nothing is sealed")
+    parser.add_argument("--used", action="store_true", help="WAL files are made beforehand")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     output: list[str] = []
     for events in arguments.events:
         with postgres(*(_BULK if arguments.copy else ())) as url:
-            run(url, events, arguments.requests, output, copied=arguments.copy)
+            run(url, events, arguments.requests, output, copied=arguments.copy, used=arguments.used)
     if arguments.output:
         arguments.output.write_text("\n".join(output) + "\n")
 

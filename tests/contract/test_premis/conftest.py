@@ -86,19 +86,20 @@ def postgres() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def engine(postgres: str) -> Iterator[Engine]:
     """An engine on a new database that has the log's schema."""
-    with _database(postgres) as made:
+    with database(postgres) as made:
         yield made
 
 
 @pytest.fixture
 def another(postgres: str) -> Iterator[Engine]:
     """An engine on another database that has the log's schema, empty."""
-    with _database(postgres) as made:
+    with database(postgres) as made:
         yield made
 
 
 @contextmanager
-def _database(postgres: str) -> Iterator[Engine]:
+def database(postgres: str) -> Iterator[Engine]:
+    """An engine on a new database that has the log's schema, which is gone afterwards."""
     name = f"premis_{uuid.uuid4().hex[:12]}"
     administrator = create_engine(postgres, isolation_level="AUTOCOMMIT")
     with administrator.connect() as connection:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import event as listening
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
 
 from perdura.premis import log, query
 from perdura.premis.model import Event, Identifier, Outcome
 from perdura.premis.query import Filter, Order, Place
+from tests.contract.test_premis.conftest import database
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 TYPES = ("http://example.org/#fixityCheck", "http://example.org/#replication", "fixity", "")
@@ -161,3 +165,89 @@ def test_a_page_needs_three_statements_at_most(engine: Engine, known: list[Known
         connection.exec_driver_sql = counted  # type: ignore[method-assign,assignment]
         query.page(connection, Filter(type="fixity", start=START), order=Order.DATE, offset=100)
     assert seen <= 3
+
+
+BUSY = "ark:/67531/busy"
+_MANY = (
+    "SET synchronous_commit = on",  # else VACUUM does not mark yet what all may see
+    # 30,000 events in an order that has nothing to do with their dates; a third of them names one object.
+    "INSERT INTO premis_kind VALUES (1, 'often', '{success}'), (2, 'seldom', '{failure}')",
+    """CREATE TABLE made AS SELECT n, md5(n::text)::uuid AS id, CASE n % 40 WHEN 0 THEN 2 ELSE 1 END AS kind,
+        timestamptz '2024-01-01Z' + (n * 7919 % 30000) * interval '1 minute' AS at,
+        CASE n % 3 WHEN 0 THEN 'busy' ELSE 'coda' || n % 500 END AS name FROM generate_series(1, 30000) AS n""",
+    """INSERT INTO premis_event SELECT id, id::text, n, n, kind, at, at, at, 1, '2.3', 'ark:/67531/' || name,
+        repeat('<event/>', 150) FROM made""",
+    """INSERT INTO premis_object (object, sequence, bare, kind_id, at, identifier, event_id)
+        SELECT 'ark:/67531/' || name, n, name, kind, at, id::text, id FROM made""",
+    "INSERT INTO premis_count SELECT at::date, kind, count(*) FROM made GROUP BY 1, 2",
+    "DROP TABLE made",
+    "VACUUM ANALYZE",
+)
+
+
+@pytest.fixture(scope="module")
+def many(postgres: str) -> Iterator[Engine]:
+    with database(postgres) as made:
+        with made.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for statement in _MANY:
+                connection.exec_driver_sql(statement)
+        yield made
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize(
+    ("named", "order"),
+    [
+        *(({name: BUSY}, order) for name in ("object", "named_object") for order in (Order.DATE, Order.ADDED)),
+        ({"named_object": "busy"}, Order.ADDED),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    "further",
+    [{}, {"exact_type": "often"}, {"exact_outcome": "success", "start": START}, {"start": START + timedelta(days=2)}],
+    ids=str,
+)
+def test_a_page_of_an_object_with_many_events_reads_little_more_than_its_own_rows(
+    many: Engine, named: dict[str, Any], further: dict[str, Any], order: Order, descending: bool
+) -> None:
+    rows, pages = _effort(many, Filter(**named, **further), order, descending)
+    assert rows <= 1_000
+    assert pages <= 201 * 6
+
+
+@pytest.mark.parametrize(
+    "matching",
+    [
+        Filter(object=BUSY, exact_outcome="failure"),
+        Filter(named_object="busy", exact_outcome="failure"),
+        Filter(named_object="busy"),
+    ],
+    ids=str,
+)
+def test_what_has_to_be_picked_from_all_links_of_an_object_is_picked_from_an_index(
+    many: Engine, matching: Filter
+) -> None:
+    rows, pages = _effort(many, matching, Order.DATE, False)
+    assert rows <= 10_000
+    assert pages <= 201 * 6
+
+
+def _effort(engine: Engine, matching: Filter, order: Order, descending: bool) -> tuple[int, int]:
+    """(most rows that a part of the plan of a page looks at, pages of the database that all of it reads)."""
+    asked: list[tuple[str, Any]] = []
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SET random_page_cost = 1.1")  # as installations have it
+        listening.listen(connection, "before_cursor_execute", lambda *heard: asked.append(heard[2:4]))
+        found = query.page(connection, matching, order=order, descending=descending)
+        assert len(found.events) == query.PAGE
+        statement, values = asked[-1]
+        ((((plan,),),),) = [connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", values)]
+    pages = plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
+    return max(_looked_at(plan["Plan"])), pages
+
+
+def _looked_at(node: dict[str, Any]) -> Iterator[int]:
+    yield int((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
+    for each in node.get("Plans", ()):
+        yield from _looked_at(each)

@@ -45,10 +45,13 @@ CREATE TABLE IF NOT EXISTS premis_object (
     event_id uuid NOT NULL,
     CONSTRAINT pk_premis_object PRIMARY KEY (object, sequence)
 );
-CREATE INDEX IF NOT EXISTS ix_premis_object_at ON premis_object (object, at, identifier);
+CREATE INDEX IF NOT EXISTS ix_premis_object_moment ON premis_object (object, at, identifier)
+    INCLUDE (event_id, kind_id, sequence);
 CREATE INDEX IF NOT EXISTS ix_premis_object_any_case ON premis_object (lower(object))
     WHERE length(object) = 36 AND object <> lower(object);
-CREATE INDEX IF NOT EXISTS ix_premis_object_bare ON premis_object (bare, sequence) WHERE bare IS NOT NULL;
+CREATE INDEX IF NOT EXISTS ix_premis_object_name ON premis_object (bare, sequence)
+    INCLUDE (event_id, kind_id, at, identifier) WHERE bare IS NOT NULL;
+DROP INDEX IF EXISTS ix_premis_object_at, ix_premis_object_bare;
 
 CREATE TABLE IF NOT EXISTS premis_agent_link (
     agent text COLLATE "C" NOT NULL,

@@ -56,22 +56,30 @@ def splits(wanted: str) -> Iterator[tuple[str, str]]:
 
 def _newest(connection: Connection, object_: str, kinds: Sequence[int], sight: Sight | None) -> log.Stored | None:
     key = object_key(object_)
-    exact = [
-        name
-        for (name,) in connection.exec_driver_sql(
-            "SELECT DISTINCT object FROM premis_object WHERE object = %s OR bare = %s LIMIT %s",
-            (key, key, _MOST_OBJECTS),
-        )
-    ]
-    objects = exact or _containing(connection, object_)
-    if not objects:
-        return None
-    sql = Sql(["SELECT x.event_id FROM unnest(CAST(%s AS text[])) AS q(name) CROSS JOIN LATERAL ("], [objects])
-    sql.add("SELECT event_id, at, identifier FROM premis_object WHERE object = q.name")
-    sql.add("AND kind_id = ANY (CAST(%s AS bigint[]))", list(kinds))
-    seen(sql, query.Filter(sight=sight)).add("ORDER BY at DESC, identifier DESC LIMIT 1) x")
-    found = sql.add("ORDER BY x.at DESC, x.identifier DESC LIMIT 1").run(connection).scalar()
+    exact = connection.exec_driver_sql(
+        "SELECT EXISTS (SELECT FROM premis_object WHERE object = %s) "
+        "OR EXISTS (SELECT FROM premis_object WHERE bare = %s)",
+        (key, key),
+    ).scalar_one()
+    sql = Sql(["SELECT x.event_id FROM ("])
+    if exact:
+        _newest_where(sql, Sql(["object = %s"], [key]), kinds, sight).add("UNION ALL")
+        _newest_where(sql, Sql(["bare = %s"], [key]), kinds, sight)
+    else:
+        objects = _containing(connection, object_)
+        if not objects:
+            return None
+        sql.add("SELECT n.* FROM unnest(CAST(%s AS text[])) AS q(name) CROSS JOIN LATERAL", objects)
+        _newest_where(sql, Sql(["object = q.name"]), kinds, sight).add("n")
+    found = sql.add(") x ORDER BY x.at DESC, x.identifier DESC LIMIT 1").run(connection).scalar()
     return log.find(connection, found) if found is not None else None
+
+
+def _newest_where(sql: Sql, named: Sql, kinds: Sequence[int], sight: Sight | None) -> Sql:
+    """Add a query of the newest event whose object is named so."""
+    sql.add("(SELECT event_id, at, identifier FROM premis_object WHERE").add(" ".join(named.parts), *named.values)
+    sql.add("AND kind_id = ANY (CAST(%s AS bigint[]))", list(kinds))
+    return seen(sql, query.Filter(sight=sight)).add("ORDER BY at DESC, identifier DESC LIMIT 1)")
 
 
 def _containing(connection: Connection, part: str) -> list[str]:
