@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import tracemalloc
 from collections.abc import Iterator, Mapping
@@ -82,6 +83,21 @@ def test_a_line_break_in_a_local_name_leaves_a_valid_bag(tmp_path: Path) -> None
     bagit.Bag(str(bag)).validate()
     names = [entry["origin"]["filename"] for entry in json.loads(world.read("sip/data/meta/sip.json"))["contentFiles"]]
     assert "two\nlines.txt" in names
+
+
+def test_a_local_name_that_is_no_text_stays_known(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    name = b"caf\xe9.txt"
+    (folder / os.fsdecode(name)).write_bytes(b"latin")
+    world = Harvesting(settings=Settings(harvest_local_roots=str(tmp_path)))
+    outcome = harvest.run(world.archive({"url": f"file://{folder}"}), world.ports())
+    assert outcome.state is StepState.COMPLETED_WITH_WARNINGS
+    for document, where in (("sip.json", "contentFiles"), ("plan.json", "files")):
+        (entry, *_) = json.loads(world.read(f"sip/data/meta/{document}").decode("utf-8"))[where]
+        original = entry["origin"]["filename"] if document == "sip.json" else entry["key"]
+        assert os.fsencode(original) == name
+    assert world.read("sip/data/content/caf_.txt") == b"latin"
 
 
 def test_a_server_that_says_nothing_is_given_up(upstream: Upstream) -> None:

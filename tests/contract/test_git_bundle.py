@@ -163,9 +163,10 @@ def test_a_gitlab_project_is_planned_with_its_bundle_and_the_token_goes_to_git_a
     record = Recognised(profile, "105", server, server)
     project = {"path": "bare", "default_branch": "main", "http_url_to_repo": f"{server}/bare.git"}
     api = f"{server}/api/v4/projects/105"
+    commit = git(repository, "rev-parse", "main").strip()
     answers = [
         {"url": api, "body": json.dumps(project)},
-        {"url": f"{api}/repository/tree?recursive=true&per_page=100&page=1&ref=main", "body": "[]"},
+        {"url": f"{api}/repository/tree?recursive=true&per_page=100&page=1&ref={commit}", "body": "[]"},
         {"url": f"{api}/export", "body": "{}", "status": 403},
     ]
     settings = Settings(allow_loopback_upstreams=True)

@@ -13,6 +13,7 @@ import pytest
 
 from perdura.outcome import Outcome, StepState
 from perdura.settings import Settings
+from perdura.sources import resolve
 from perdura.steps import harvest
 from perdura.storage.memory import MemoryStore
 from perdura.storage.s3 import S3Store
@@ -116,7 +117,7 @@ def test_neither_the_token_nor_the_signed_address_is_kept_anywhere(
     outcome = polled(world)
     signed = lab.asked[0]["upload[url]"]
     stored = b"".join(world.read(key) for key in world.listing())
-    for secret in (TOKEN, signed):
+    for secret in (TOKEN, signed, "glrt-secret-of-the-runners"):
         assert secret.encode() not in stored
         assert secret not in repr(outcome)
         assert secret not in caplog.text
@@ -172,3 +173,16 @@ def test_an_export_is_not_a_change_of_the_project(upstream: Upstream, world: Har
     lab.export, lab.upload = EXPORT + b"made later", into(again.store)
     outcome = polled(again, {**GIVEN, "known": (first.output or {})["fingerprint"]})
     assert (outcome.state, outcome.error_code) == (StepState.CANCELLED, "unchanged")
+
+
+def test_empty_files_of_a_project_are_files(upstream: Upstream, world: Harvesting) -> None:
+    GitLab(upstream, {"__init__.py": b"", "a.txt": b"alpha"}, EXPORT, into(world.store))
+    assert polled(world).state is StepState.COMPLETED_WITH_WARNINGS
+    assert world.read("sip/data/content/repository_files/__init__.py") == b""
+
+
+def test_a_look_at_a_project_asks_for_no_export(upstream: Upstream, settings: Settings) -> None:
+    lab = GitLab(upstream, FILES, EXPORT)
+    plan = resolve.preview("lab:105", settings)
+    assert [file.key for file in plan.files] == ["repository_files/a.txt", "repository_files/b.txt"]
+    assert not lab.asked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,10 +11,14 @@ import pytest
 from perdura.clients.http import UpstreamRefused
 from perdura.errors import Rejected, UpstreamUnavailable
 from perdura.settings import Settings
+from perdura.sources import listing
 from perdura.sources.catalogue import Recognised
 from perdura.sources.profile import profiles
+from perdura.sources.protocols import client_for
 from perdura.sources.search import SEARCHERS, Hits, search
 from tests.upstreams.recorded import Recorded, client
+from tests.upstreams.repository import Repository
+from tests.upstreams.server import Upstream
 
 SETTINGS = Settings()
 INVENIO = {
@@ -114,3 +119,17 @@ def test_a_page_beyond_the_window_is_refused_before_anything_is_asked() -> None:
     with pytest.raises(Rejected) as caught:
         search("zenodo", "x", SETTINGS, page=101, page_size=100)
     assert caught.value.code == "search-window"
+
+
+@pytest.mark.parametrize("largest", [25, 100, 200])
+def test_pages_are_as_large_as_the_repository_allows(upstream: Upstream, largest: int) -> None:
+    repository = Repository(upstream.base, largest_page=largest)
+    repository.fill(230, datetime(2026, 1, 1, tzinfo=UTC))
+    upstream.fallback = repository.answer
+    settings = Settings(allow_loopback_upstreams=True)
+    profile = profiles(settings)["demo"]
+    query = "updated:[* TO 2027-01-01T00:00:00}"
+    with client_for(Recognised(profile, "", upstream.base, upstream.base), settings) as http:
+        pages = list(listing.by_search(profile, upstream.base, query, http))
+    assert [record.recid for page in pages for record in page.records] == [f"r{n:05d}" for n in range(230)]
+    assert len(pages) == -(-230 // largest)

@@ -324,14 +324,53 @@ class TestRecords:
         assert outcome.archive is not None
         assert outcome.archive.restricted
 
-    def test_a_file_list_that_is_closed_without_a_reason_is_refused(
-        self, upstream: Upstream, world: Harvesting
+    @pytest.mark.parametrize("status", [401, 403])
+    def test_a_file_list_that_is_closed_without_a_reason_is_closed_content(
+        self, upstream: Upstream, world: Harvesting, status: int
     ) -> None:
         url = publish(upstream, "rec-1", {})
-        upstream.add("/api/records/rec-1/files", json_reply({"message": "Permission denied."}, 403))
-        with pytest.raises(UpstreamRefused) as caught:
-            run(world, url)
-        assert caught.value.code == "upstream-closed"
+        upstream.add("/api/records/rec-1/files", json_reply({"message": "Permission denied."}, status))
+        outcome = run(world, url)
+        assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "upstream-closed")
+        assert run(world, url, metadata_only=True).state is StepState.COMPLETED_WITH_WARNINGS
+
+    def test_a_record_that_is_not_shown_is_closed_content(self, upstream: Upstream, world: Harvesting) -> None:
+        upstream.add("/api/records/rec-1", json_reply({"message": "Permission denied."}, 403))
+        outcome = run(world, f"{upstream.base}/records/rec-1")
+        assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "upstream-closed")
+        assert outcome.archive is not None
+        assert (outcome.archive.source, outcome.archive.recid) == ("demo", "rec-1")
+        (event,) = outcome.events
+        assert event.details == ("files of demo rec-1 are not shown to us",)
+
+    def test_a_listed_file_that_is_not_given_is_closed_content(self, upstream: Upstream, world: Harvesting) -> None:
+        url = publish(upstream, "rec-1", {"a": b"aa", "b": b"bb"})
+        upstream.add(content_path("rec-1", "b"), Reply(status=403))
+        outcome = run(world, url)
+        assert (outcome.state, outcome.error_code) == (StepState.BLOCKED, "upstream-closed")
+        assert "expected status 200; found status 403" in outcome.events[0].outcomes[0].notes[0]
+        assert no_bag(world)
+        outcome = harvest.run(world.archive({"url": url, "metadata_only": True}, attempt=2), world.ports())
+        assert outcome.state is StepState.COMPLETED_WITH_WARNINGS
+        assert [(found.code, found.path) for found in outcome.findings] == [("file-missing", "data/content/b")]
+        assert world.read("sip/data/content/a") == b"aa"
+
+    def test_a_restricted_record_without_files_has_none_that_are_closed(
+        self, upstream: Upstream, world: Harvesting
+    ) -> None:
+        url = publish(upstream, "rec-1", {}, access={"status": "restricted", "record": "restricted"})
+        assert run(world, url).state is StepState.COMPLETED
+
+    def test_an_embargo_that_ended_is_lifted_by_the_repository_a_little_later(
+        self, upstream: Upstream, world: Harvesting
+    ) -> None:
+        for days, state in ((1, StepState.WAITING), (30, StepState.BLOCKED)):
+            until = (datetime.now(UTC) - timedelta(days=days)).date().isoformat()
+            url = publish(upstream, "rec-1", {}, access={"status": "embargoed", "embargo": {"until": until}})
+            upstream.add("/api/records/rec-1/files", json_reply({"message": "Permission denied."}, 403))
+            outcome = run(world, url)
+            assert outcome.state is state
+        assert outcome.error_code == "upstream-closed"
 
     def test_a_record_without_files_becomes_a_sip(self, upstream: Upstream, world: Harvesting) -> None:
         assert run(world, publish(upstream, "rec-1", {})).state is StepState.COMPLETED
@@ -491,6 +530,19 @@ def test_nothing_secret_is_recorded(upstream: Upstream, world: Harvesting) -> No
     outcome = run(world, url)
     assert outcome.state is StepState.COMPLETED
     kept = b"".join(world.read(key) for key in world.listing("sip/") if not key.endswith("meta/files.json"))
+    assert b"top-secret" not in kept
+    assert "top-secret" not in repr(outcome)
+
+
+def test_no_secret_of_an_address_is_kept(upstream: Upstream) -> None:
+    world = Harvesting(settings=Settings(allow_loopback_upstreams=True, harvest_open=True))
+    link = f'<{upstream.base}/f.bin?token=top-secret>; rel="item"; type="application/octet-stream"'
+    page = {"Content-Type": "text/html", "Link": link, "X-CSRF-Token": "top-secret"}
+    upstream.add("/x", Reply(b"<title>A page</title>", headers=page))
+    upstream.add("/f.bin", Reply(DATA))
+    outcome = run(world, f"{upstream.base}/x?token=top-secret")
+    assert outcome.state is StepState.COMPLETED, outcome.message
+    kept = b"".join(world.read(key) for key in world.listing("sip/"))
     assert b"top-secret" not in kept
     assert "top-secret" not in repr(outcome)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 from collections.abc import Callable, Mapping
@@ -25,6 +26,11 @@ def put(url: str, headers: Mapping[str, str], body: bytes) -> int:
         return answer.status
     finally:
         connection.close()
+
+
+def _blob(data: bytes) -> str:
+    """The name Git gives to a file's content."""
+    return hashlib.sha1(b"blob %d\x00" % len(data) + data, usedforsecurity=False).hexdigest()
 
 
 @dataclass
@@ -58,10 +64,13 @@ class GitLab:
                 "default_branch": "main",
                 "visibility": "private",
                 "last_activity_at": "2026-01-01T00:00:00Z",
+                "runners_token": "glrt-secret-of-the-runners",
             }
             return Reply(json.dumps(project).encode(), headers=JSON)
         if plain == f"{PROJECT}/repository/tree":
-            entries = [{"id": f"id-{name}", "name": name, "type": "blob", "path": name} for name in self.files]
+            entries = [
+                {"id": _blob(data), "name": name, "type": "blob", "path": name} for name, data in self.files.items()
+            ]
             headers = {**JSON, "X-Total": str(len(entries)), "X-Next-Page": ""}
             return Reply(json.dumps(entries).encode(), headers=headers)
         if plain == f"{PROJECT}/export":

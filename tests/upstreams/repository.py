@@ -35,6 +35,7 @@ class Repository:
     base: str = ""
     records: dict[str, Kept] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    largest_page: int = 1000
 
     def fill(self, number: int, begin: datetime, *, step: timedelta = timedelta(seconds=1), files: int = 1) -> None:
         """Add records r00000, r00001 … that changed one after the other."""
@@ -80,6 +81,8 @@ class Repository:
         query, size, page = arguments["q"], int(arguments["size"]), int(arguments["page"])
         if size * page > WINDOW:
             return _json({"message": "Maximum number of 10000 results have been reached."}, 400)
+        if size > self.largest_page:
+            return _json({"errors": [{"field": "size", "messages": ["Page size cannot be greater."]}]}, 400)
         if "!" in query:
             return _json({"message": "Invalid query string syntax."}, 400)
         kept = [each for each in self.records.values() if not each.deleted and _matches(query, each)]

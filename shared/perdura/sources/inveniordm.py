@@ -35,15 +35,20 @@ def plan(record: Recognised, client: HttpClient) -> Plan:
     if isinstance(inline, list):
         # Zenodo's legacy shape has the whole list in the record.
         entries = [entry for entry in inline if isinstance(entry, dict)]
+        closed = None if entries else closed
     elif layout.files:
         url = _own_link(text(value, "links.files"), record, client) or record.base_url + layout.files.format(
             recid=quote(recid, safe="")
         )
         listing = client.get(url, headers={"Accept": "application/json"})
         captures.append(Capture.of(listing, "files.json"))
-        if listing.status != 403 or closed is None:
-            entries = _entries(_object(listing), layout.entries)
-            closed = None if entries else closed
+        if listing.status in (401, 403):
+            closed = closed or Closed("restricted")
+        else:
+            shown = _object(listing)
+            entries = _entries(shown, layout.entries)
+            # A record that has no files at all has none that could be closed.
+            closed = None if entries or shown.get("enabled") is False else closed
     else:
         entries = _entries(value, layout.entries)
     files, skipped = _files(entries, layout.link, answer.url)

@@ -17,6 +17,15 @@ def legible(value: Mapping[str, Any]) -> str:
     return "{\n" + ",\n".join(f"{_ENCODE(name)}: {_member(item)}" for name, item in value.items()) + "\n}\n"
 
 
+def written(value: Mapping[str, Any]) -> bytes:
+    """The object as JSON in UTF-8.
+
+    What is no text of Unicode (a name on a disk may be of any bytes) is escaped, so that the document stays one that
+    every reader takes, and the name can be made again of it.
+    """
+    return legible(value).encode("utf-8", "backslashreplace")
+
+
 def _member(value: Any) -> str:
     if isinstance(value, list) and len(value) > 1:
         return "[\n  " + ",\n  ".join(map(_ENCODE, value)) + "\n ]"

@@ -18,8 +18,8 @@ from perdura.sources.search import WINDOW, accepted, invenio_hits
 BY_SEARCH = frozenset({"inveniordm", "opendata"})
 """Protocols whose search can be narrowed to a window of time."""
 
-PAGE = 200
-"""Hits of one page of a listing."""
+PAGES = (200, 100, 25)
+"""Hits of one page of a listing: what a repository allows depends on who asks (Zenodo shows strangers 25)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def extent(profile: Profile, base_url: str, query: str, client: HttpClient, *, o
     total = first.total or 0
     if total <= WINDOW:
         return Extent(total, None, None)
-    middle = _search(profile, base_url, query, WINDOW // PAGE // 2, PAGE, client, on)
+    _, middle = _allowed(profile, base_url, query, WINDOW // 2, client, on)
     recids = sorted(record.recid for record in middle.records)
     oldest = first.records[0].at if first.records else None
     return Extent(total, oldest, recids[len(recids) // 2] if recids else None)
@@ -70,13 +70,28 @@ def by_search(
     profile: Profile, base_url: str, query: str, client: HttpClient, *, on: str = "updated"
 ) -> Iterator[ListedPage]:
     """All pages of a search of at most 10,000 hits, oldest first; a record that moves meanwhile comes twice."""
-    seen = 0
-    for number in range(1, WINDOW // PAGE + 1):
-        page = _search(profile, base_url, query, number, PAGE, client, on)
+    size, page = _allowed(profile, base_url, query, 0, client, on)
+    seen, number = 0, 1
+    while True:
         yield page
-        seen += len(page.records)
-        if not page.records or seen >= (page.total or 0):
+        seen, number = seen + len(page.records), number + 1
+        if not page.records or seen >= (page.total or 0) or number * size > WINDOW:
             return
+        page = _search(profile, base_url, query, number, size, client, on)
+
+
+def _allowed(
+    profile: Profile, base_url: str, query: str, after: int, client: HttpClient, on: str
+) -> tuple[int, ListedPage]:
+    """The page behind so many hits, and the size of pages that the repository allows: 400 means too large a one, or,
+    with the smallest too, a query it does not understand."""
+    for size in PAGES:
+        try:
+            return size, _search(profile, base_url, query, after // size + 1, size, client, on)
+        except Rejected as error:
+            if error.code != "search-query" or size == PAGES[-1]:
+                raise
+    raise AssertionError("unreachable")
 
 
 def by_oai(

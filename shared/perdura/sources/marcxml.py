@@ -15,7 +15,7 @@ from urllib.parse import quote
 from lxml import etree
 
 from perdura.clients.addresses import host_of, joined, path_of
-from perdura.clients.http import REDIRECTS, HttpClient, UpstreamRefused, status_error
+from perdura.clients.http import REDIRECTS, HttpClient, UpstreamRefused, redacted, status_error
 from perdura.clients.reach import DestinationRefused
 from perdura.sources.catalogue import Recognised
 from perdura.sources.json_values import size
@@ -149,7 +149,9 @@ def files_of(record: etree._Element, base_url: str, client: HttpClient) -> tuple
         url = _absolute(address, base_url)
         reason = _no_file(field, url, client)
         if reason is not None:
-            skipped.append(Skipped(field.get("y") or address.rpartition("/")[2] or address, address, reason))
+            skipped.append(
+                Skipped(field.get("y") or redacted(address).rpartition("/")[2] or redacted(address), address, reason)
+            )
             continue
         key = path_of(url).rpartition("/")[2] or "file"
         files.setdefault(

@@ -16,7 +16,7 @@ from typing import Any
 from perdura.clients.connections import Headers
 from perdura.clients.http import Answer, UpstreamRefused, recorded, redacted
 from perdura.errors import Broken
-from perdura.sources.legible import legible
+from perdura.sources.legible import written
 from perdura.sources.names import distinct_paths
 
 VERSION = 1
@@ -176,7 +176,7 @@ def planned(files: Iterable[UpstreamFile]) -> tuple[PlannedFile, ...]:
 
 def to_json(plan: Plan, *, public: bool = False) -> bytes:
     """The plan as JSON, UTF-8: see `to_value`."""
-    return legible(to_value(plan, public=public)).encode("utf-8", "surrogatepass")
+    return written(to_value(plan, public=public))
 
 
 def to_value(plan: Plan, *, public: bool = False) -> dict[str, Any]:

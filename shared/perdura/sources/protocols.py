@@ -81,8 +81,11 @@ def connected(
     budget: Budget | None = None,
     drop: Drop | None = None,
     withheld: prefix.Withheld | None = None,
+    look_only: bool = False,
 ) -> Iterator[Upstream]:
     """The upstream of a record, for as long as the context lasts. `drop` is where GitLab may put an export.
+
+    With `look_only` nothing is asked for that the upstream would have to make first.
 
     `withheld` says which objects of the drop zone are not there for whoever asked.
 
@@ -107,7 +110,7 @@ def connected(
         ):
             yield Upstream(
                 ExportOrigin(GitOrigin(client, git), drop),
-                lambda: gitlab.plan(record, client, git, drop),
+                lambda: gitlab.plan(record, client, git, drop, look_only=look_only),
                 lambda: gitlab.current_revision(record, client),
                 client,
             )

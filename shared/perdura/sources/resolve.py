@@ -28,15 +28,16 @@ def preview(
 ) -> Plan:
     """Recognise a URL, DOI or id, ask the upstream what is there, and say what a harvest would do. Nothing is stored.
 
-    `token` gives the credential for a source, `budget` what its hosts allow. Raises UnknownSource, UpstreamRefused (not
-    found, deleted, closed), UpstreamUnavailable and Preparing.
+    What a repository would have to make first (GitLab's export) is not in it. `token` gives the credential for a
+    source, `budget` what its hosts allow. Raises UnknownSource, UpstreamRefused (not found, deleted, closed) and
+    UpstreamUnavailable.
     """
     for _ in range(MOVES + 1):
         record = recognise(text, settings)
         secret = token(record.source) if token else None
         with (
             budget(record.profile) if budget else nullcontext() as allowed,
-            connected(record, settings, store=store, token=secret, budget=allowed) as upstream,
+            connected(record, settings, store=store, token=secret, budget=allowed, look_only=True) as upstream,
         ):
             try:
                 return upstream.plan()

@@ -7,7 +7,7 @@ import re
 from html import unescape
 
 from perdura.clients.addresses import path_of
-from perdura.clients.http import Answer, HttpClient, UpstreamRefused, status_error
+from perdura.clients.http import Answer, HttpClient, UpstreamRefused, redacted, status_error
 from perdura.clients.reach import DestinationRefused
 from perdura.sources.catalogue import Recognised
 from perdura.sources.link_header import Link, parse_header, parse_linkset
@@ -45,7 +45,7 @@ def plan(record: Recognised, client: HttpClient) -> Plan:
     captures += _descriptions(links, client)
     files, skipped = _files(found, client)
     cite_as = next((link.target for link in links if link.relation == "cite-as"), None)
-    identity = cite_as or page.url
+    identity = redacted(cite_as or page.url)
     return Plan(
         source=record.source,
         recid=hashlib.sha256(identity.encode()).hexdigest()[:32],

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Any
 
-from perdura.clients.http import Budget
+from perdura.clients.http import Budget, UpstreamRefused, redacted
 from perdura.errors import Rejected, UpstreamUnavailable
 from perdura.outcome import (
     ArchiveChange,
@@ -39,6 +39,15 @@ from perdura.steps.harvest_units import Receipt
 
 STALE = timedelta(seconds=60)
 """Age of a plan after which the record is asked again whether it is still the same."""
+
+CLOSED = "upstream-closed"
+"""Code of what may not be read: a state of the record that a person or time can change, not an error."""
+
+LIFTING = timedelta(days=7)
+"""How long after the end of an embargo its files may still be closed: repositories lift it with a job of the night."""
+
+LIFTING_POLL = timedelta(hours=6)
+"""How often it is looked meanwhile."""
 
 IDLE = 2
 """Invocations in a row that may end without anything new being kept."""
@@ -75,6 +84,10 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
                 return _harvested(archive, ports, upstream)
             except UpstreamDeleted as deleted:
                 return _deleted(archive, ports, record, deleted)
+            except UpstreamRefused as refused:
+                if refused.code != CLOSED:
+                    raise
+                return _shut(archive, ports, record, refused)
             except Moved as moved:
                 record = recognise(moved.url, ports.settings)
     raise Rejected("The record says too often that it lives elsewhere.", code="upstream-redirect")
@@ -133,6 +146,8 @@ def _harvested(archive: ArchiveView, ports: Ports, upstream: Upstream) -> Outcom
         return _again(archive)
     except OutOfTime as stopped:
         return _continued(archive, stopped)
+    if refusals and all(each.code == CLOSED for each in refusals):
+        return _closed_files(archive, ports, stored.plan, refusals)
     if refusals:
         return _failed(archive, ports, stored.plan, refusals)
     return _assembled(archive, ports, stored, receipt)
@@ -232,7 +247,7 @@ def _change(plan: Plan) -> ArchiveChange:
 
 
 def _described(plan: Plan) -> Mapping[str, Any]:
-    told = {**plan.metadata, "url": plan.url, "parent": plan.parent, "revision": plan.revision}
+    told = {**plan.metadata, "url": redacted(plan.url), "parent": plan.parent, "revision": plan.revision}
     if plan.closed is not None and plan.closed.status == "embargoed" and plan.closed.until is not None:
         told["embargo_until"] = plan.closed.until.date().isoformat()
     return told
@@ -303,11 +318,12 @@ def _deleted(archive: ArchiveView, ports: Ports, record: Recognised, deleted: Up
 def _closed(archive: ArchiveView, ports: Ports, plan: Plan) -> Outcome:
     """Closed files are a state, not an error: wait for the end of an embargo, else let a person decide."""
     status, until = (plan.closed.status, plan.closed.until) if plan.closed else ("closed", None)
-    event = harvest_events.closed(archive, ports, plan)
-    if until is not None and until > ports.clock.now():
+    event = harvest_events.closed(archive, ports, plan.source, plan.recid, status)
+    now = ports.clock.now()
+    if until is not None and until + LIFTING > now:
         return Outcome(
             state=StepState.WAITING,
-            poll_at=until,
+            poll_at=until if until > now else now + LIFTING_POLL,
             checkpoint={"embargo": until.isoformat()},
             events=(event,),
             archive=_change(plan),
@@ -315,10 +331,33 @@ def _closed(archive: ArchiveView, ports: Ports, plan: Plan) -> Outcome:
         )
     return Outcome(
         state=StepState.BLOCKED,
-        error_code="upstream-closed",
+        error_code=CLOSED,
         message=f"The files of this record are {status}: give a credential, or ask for metadata only.",
         events=(event,),
         archive=_change(plan),
+    )
+
+
+def _closed_files(archive: ArchiveView, ports: Ports, plan: Plan, refusals: Sequence[FileRefused]) -> Outcome:
+    """Files that the record shows and does not give: closed like those that it hides."""
+    return Outcome(
+        state=StepState.BLOCKED,
+        error_code=CLOSED,
+        message=f"{refusals[0].message} Give a credential, or ask for metadata only: {len(refusals)} files are closed.",
+        findings=tuple(Finding(r.code, r.message, "error", r.path) for r in refusals[:1000]),
+        events=(harvest_events.refused(archive, ports, plan, refusals),),
+        archive=_change(plan),
+    )
+
+
+def _shut(archive: ArchiveView, ports: Ports, record: Recognised, refused: UpstreamRefused) -> Outcome:
+    """A record that is shown to nobody without a credential: a person gives one and has it tried again."""
+    return Outcome(
+        state=StepState.BLOCKED,
+        error_code=CLOSED,
+        message=f"{refused.message} Keep a credential for {record.profile.name} that may read it, and try again.",
+        events=(harvest_events.closed(archive, ports, record.source, record.recid, "not shown to us"),),
+        archive=ArchiveChange(source=record.source, recid=record.recid),
     )
 
 

@@ -109,10 +109,9 @@ def created(archive: ArchiveView, package: Package, source: str, recid: str) -> 
     return Fact("org.perdura.sip.created.v1", data)
 
 
-def closed(archive: ArchiveView, ports: Ports, plan: Plan) -> Event:
+def closed(archive: ArchiveView, ports: Ports, source: str, recid: str, status: str) -> Event:
     """The event of a record whose files may not be read now."""
-    status = plan.closed.status if plan.closed else "closed"
-    detail = f"files of {plan.source} {plan.recid} are {status}"
+    detail = f"files of {source} {recid} are {status}"
     return _event(
         archive, ports, None, "transfer", detail, Outcome(FAILURE, ("no file was transferred",)), name="closed"
     )

@@ -15,7 +15,7 @@ from xml.sax.saxutils import escape
 
 from perdura import __version__
 from perdura.clients.http import redacted
-from perdura.sources.legible import legible
+from perdura.sources.legible import written
 from perdura.sources.plan import Plan, PlannedFile
 from perdura.sources.transfer import BAG_ALGORITHMS, Fetched
 from perdura.storage.digests import Digests
@@ -117,7 +117,7 @@ def sip_json(
             "warnings": list(plan.warnings),
         },
     }
-    return legible(value).encode("utf-8", "replace")
+    return written(value)
 
 
 def _content_entry(file: PlannedFile, result: Fetched | None, *, downloaded: bool) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _metadata_entry(file: TagFile, url: str | None) -> dict[str, Any]:
 
 def dublin_core(plan: Plan) -> bytes:
     """Descriptive metadata where CERN's platform looks for a title: a `dc:dc` that is a child of the root."""
-    terms: list[tuple[str, Any]] = [("title", plan.title), ("identifier", plan.url)]
+    terms: list[tuple[str, Any]] = [("title", plan.title), ("identifier", redacted(plan.url))]
     terms += [("creator", name) for name in plan.metadata.get("creators", ())]
     terms += [
         (term, plan.metadata.get(key))

@@ -76,6 +76,7 @@ class _Transfers:
 
     def __init__(self, archive: ArchiveView, ports: Ports, stored: Stored, origin: Origin) -> None:
         self._ports = ports
+        self._without_closed = bool(archive.step.input.get("metadata_only"))
         self._origin = origin
         self._bucket = ports.settings.bucket_sips
         self._prefix = f"{archive.id}/{stored.folder}/"
@@ -101,7 +102,7 @@ class _Transfers:
             try:
                 fetched.append(self._fetch(file, unit))
             except (Rejected, UpstreamUnavailable) as error:
-                if file.optional and getattr(error, "retry_after", None) is None:
+                if self._dispensable(file, error):
                     missing.append((file.path, error.message))
                 elif isinstance(error, FileRefused):
                     refusals.append(error)
@@ -114,6 +115,12 @@ class _Transfers:
             key = f"{self._receipts}{unit.number:06d}.json"
             self._ports.store.put(self._bucket, key, receipt.to_json(), content_type="application/json")
         return receipt, refusals
+
+    def _dispensable(self, file: PlannedFile, error: Rejected | UpstreamUnavailable) -> bool:
+        """Whether the harvest is complete without this file: an optional one, or a closed one that nobody wants."""
+        if error.code == "upstream-closed" and self._without_closed:
+            return True
+        return file.optional and getattr(error, "retry_after", None) is None
 
     def _fetch(self, file: PlannedFile, unit: Unit) -> Fetched:
         key = self._prefix + file.path

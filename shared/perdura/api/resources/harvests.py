@@ -21,6 +21,7 @@ from perdura.api.queries import archives, finding, harvests
 from perdura.api.queries.criteria import Criteria
 from perdura.api.queries.rows import AnyRow
 from perdura.api.sight import seen
+from perdura.clients.http import redacted
 from perdura.outcome import StepState
 from perdura.recordable import text
 from perdura.registry import archives as registry
@@ -89,6 +90,7 @@ def get_harvest(call: Call, archive_id: UUID) -> HarvestAnswer:
 
 def _answer(row: AnyRow) -> HarvestAnswer:
     asked = {name: row.input.get(name) for name in ("url", "source", "recid", "engine")}
+    asked["url"] = redacted(asked["url"]) if isinstance(asked["url"], str) else None
     how = {name: bool(row.input.get(name)) for name in ("light", "warc", "metadata_only")}
     return HarvestAnswer(
         archive=row.id,
@@ -134,7 +136,7 @@ def resolve_harvest(call: Call, body: ResolveRequest) -> ResolveAnswer:
 def preview(call: Call, url: str) -> Plan:
     """What a harvest of the address would do: asked with the caller's credential, within the budget of the host.
 
-    Raises UnknownSource, UpstreamRefused, UpstreamUnavailable and Preparing.
+    Raises UnknownSource, UpstreamRefused and UpstreamUnavailable.
     """
     engine, settings, account = call.services.engine, call.services.settings, call.principal.account
     return resolve.preview(
