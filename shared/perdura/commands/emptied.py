@@ -21,6 +21,7 @@ from perdura.registry import (  # noqa: F401
     store_capabilities,
     subscriptions,
     tables,
+    taken_over,
     tape_tables,
     turn_tables,
 )

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from perdura.errors import Conflict
 from perdura.fleet import id_in_name
 from perdura.ids import derived_id
-from perdura.registry import collections, preservation
+from perdura.registry import collections, preservation, taken_over
 from perdura.registry.archives import Begun, create
 from perdura.registry.transitions import DEPOSIT_PIPELINE
 
@@ -103,6 +103,7 @@ def take_over(
     )
     if not begun.events:
         return begun
+    taken_over.note(connection, archive, sip.bucket, sip.key, sip.etag)
     if aip is not None:
         _announce(connection, archive, aip)
     if unpacked:
@@ -129,6 +130,8 @@ def _announce(connection: Connection, archive: UUID, aip: AnnouncedAip) -> None:
     named = {"aip": identity, "archive": archive}
     if identity and connection.execute(_TAKEN, named).scalar():
         raise Conflict(f"The AIP {identity} belongs to another Archive already.", code="aip-taken")
+    for key in (aip.key, f"{aip.key}/"):
+        taken_over.note(connection, archive, aip.bucket, key)
     place = {"bucket": aip.bucket, "key": aip.key, "id": str(identity) if identity else None}
     preservation.note_wish(connection, archive, {"take_over": place})
 

@@ -20,7 +20,9 @@ REMOVABLE = frozenset(
 )  # fmt: skip
 """Tables whose rows are removed when they are no longer needed, or when a person removes them."""
 
-ADDED_TO = frozenset(("audit_entry", "placed_record", "tape_container", "tape_container_member", "tape_job_retry"))
+ADDED_TO = frozenset(
+    ("audit_entry", "placed_record", "taken_over", "tape_container", "tape_container_member", "tape_job_retry")
+)
 """Tables whose rows stay as they were written."""
 
 COLUMNS = {"withdrawal": ("lifted_at",)}

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 from werkzeug.test import Client
 
 from perdura.accounts.principals import Permission
 from perdura.errors import PerduraError, Rejected
 from perdura.outcome import ArchiveView, Outcome, StepState, StepView
+from perdura.registry import migrate
 from perdura.runtime import jobs as running
 from perdura.runtime.extras import harvesting
 from perdura.steps import harvest
@@ -171,6 +174,43 @@ def test_what_was_harvested_below_a_prefix_stays_with_who_may_have_its_files(wor
     assert _harvest(world, f"s3://{DROP_ZONE}/set é", theirs).state is StepState.COMPLETED
 
 
+@pytest.mark.parametrize("shut", ["restricted", "embargo"])
+def test_what_an_import_took_over_is_announced_anew_by_who_may_have_its_files(
+    engine: Engine, world: World, registry: Client, shut: str
+) -> None:
+    theirs, other = world.account("depositor"), world.account("depositor")
+    for key in ("oais/a.zip", "oais/b/bag/b.zip", "oais/aips/c.zip", "oais/d.zip"):
+        world.store.put(DROP_ZONE, key, b"PK")
+    told = [("oais/a.zip", None), ("oais/b", None), ("oais/d.zip", "oais/aips/c.zip")]
+    archives = [
+        {"id": number, "source": "cds", "recid": str(number), "path_to_sip": sip, "path_to_aip": aip}
+        for number, (sip, aip) in enumerate(told)
+    ]
+    body = {"origin": "https://oais.test", "bucket": DROP_ZONE, "archives": archives}
+    job = registry.post("/api/v1/imports/oais", json=body, headers=bearer()).get_json()
+    running.tick(world)  # type: ignore[arg-type]
+    taken = [item["archive"] for item in registry.get(job["links"]["items"], headers=bearer()).get_json()["items"]]
+    with engine.begin() as connection:
+        noted = "DELETE FROM taken_over RETURNING bucket, key, archive_id, etag"
+        before = set(connection.execute(text(noted)))
+        connection.exec_driver_sql(_migration("taken_over").NOTED)
+        assert set(connection.execute(text("SELECT bucket, key, archive_id, etag FROM taken_over"))) == before
+    change = "restricted = true" if shut == "restricted" else 'metadata = \'{"embargo_until": "2999-01-01"}\''
+    with world.engine.begin() as connection:
+        connection.execute(text(f"UPDATE archive SET {change}"))
+    for archive in taken:
+        world.grant(account_id=theirs, archive_id=UUID(archive))
+    named = ("oais/a.zip", "oais/b/bag/b.zip", "oais/aips/c.zip", "oais/gone.zip")
+    states = {item["subject"]: (item["code"], item["message"]) for item in _announce(world, registry, other, *named)}
+    assert len(set(states.values())) == 1
+    with pytest.raises(PerduraError):
+        _harvest(world, f"s3://{DROP_ZONE}/oais/", other)
+    world.store.put(DROP_ZONE, "oais/a.zip", b"another package, put there later")
+    (item,) = _announce(world, registry, other, "oais/a.zip")
+    assert item["state"] == "done"
+    assert [item["state"] for item in _announce(world, registry, theirs, *named[1:])] == ["done", "done", "failed"]
+
+
 def test_what_is_hidden_is_not_below_a_prefix_that_is_announced(world: World, registry: Client) -> None:
     theirs, other = world.account("depositor"), world.account("depositor")
     for name in ("hidden", "mine", "shown"):
@@ -192,6 +232,11 @@ def test_what_is_hidden_is_not_below_a_prefix_that_is_announced(world: World, re
     assert announced(other) == {"set/mine.zip": "done", "set/shown.zip": "done"}
     assert set(announced(theirs)) == {"set/hidden.zip", "set/mine.zip", "set/shown.zip"}
     assert set(announced(world.account("archivist"))) == {"set/hidden.zip", "set/mine.zip", "set/shown.zip"}
+
+
+def _migration(name: str) -> Any:
+    (found,) = Path(migrate.__file__).parent.glob(f"migrations/versions/*_{name}.py")
+    return import_module(f"perdura.registry.migrations.versions.{found.stem}")
 
 
 def _forget(world: World) -> None:
