@@ -111,3 +111,15 @@ def test_everything_works_without_javascript(plain_page: Page, tmp_path: Path) -
     expect(page.locator(".events li").first).to_be_visible()
     page.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_archives_are_chosen_in_the_list_and_acted_on(plain_page: Page, stack: Stack) -> None:
+    for title in ("Chosen for the exhibition", "Left in the depot"):
+        stack.finished(stack.deposit(bag_tar({"a.txt": title.encode()}), title=title))
+    plain_page.goto(f"{stack.urls['registry']}/archives")
+    plain_page.get_by_label("Choose Chosen for the exhibition").check()
+    plain_page.get_by_role("button", name="Act on the chosen").click()
+    expect(plain_page.get_by_role("heading", level=1)).to_have_text("Act on 1 Archive")
+    plain_page.get_by_label("What is to be done").select_option("cancel")
+    plain_page.get_by_role("button", name="Show the plan").click()
+    expect(plain_page.get_by_text("There is nothing to do.")).to_be_visible()
