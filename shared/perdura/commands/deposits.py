@@ -6,12 +6,27 @@ import click
 
 from perdura.client import Client
 from perdura.commands import api
-from perdura.commands.tables import as_json_option, said, tell
+from perdura.commands.tables import Column, as_json_option, limit_option, moment, said, show, size, tell
 
 
 @click.group()
 def deposits() -> None:
-    """Deposits that were begun: show one, give one up."""
+    """Deposits that were begun: list them, show one, give one up."""
+
+
+@deposits.command("list")
+@click.option("--waiting", is_flag=True, help="Only those whose bytes are still waited for.")
+@limit_option(50)
+@as_json_option
+@api.connected
+def list_deposits(registry: Client, waiting: bool, limit: int, as_json: bool) -> None:
+    """List your deposits, or all when you may operate, the newest first."""
+    columns: list[Column] = [
+        ("ID", "id"), ("STATE", "state"), ("CREATED", lambda row: moment(row["created"])),
+        ("SIZE", lambda row: size(row["size"])), ("FILE", "filename"), ("ARCHIVE", "archive"),
+    ]  # fmt: skip
+    found = registry.items("/deposits", limit, **({"waiting": "true"} if waiting else {}))
+    show(found, columns, as_json=as_json)
 
 
 @deposits.command("show")

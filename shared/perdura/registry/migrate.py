@@ -16,7 +16,7 @@ from perdura.settings import Settings
 
 _log = logging.getLogger(__name__)
 
-HEAD = "0049"
+HEAD = "0050"
 """The newest migration; a test compares it with the folder."""
 
 LOCK_SECONDS = 5

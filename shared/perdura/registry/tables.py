@@ -248,6 +248,14 @@ class Deposit(Base):
     __table_args__ = (
         UniqueConstraint("bucket", "key"),
         Index("ix_deposit_sha256", "sha256", postgresql_where=text("sha256 IS NOT NULL")),
+        Index(None, "created_at", "id"),
+        Index(None, "account_id", "created_at", "id"),
+        Index(
+            "ix_deposit_waiting",
+            "created_at",
+            "id",
+            postgresql_where=text("received_at IS NULL AND cancelled_at IS NULL"),
+        ),
     )
 
 

@@ -165,6 +165,29 @@ class TestCancelling:
         assert self.cancel(registry, told, depositor).status_code == 409
         assert registry.get(told["links"]["self"], headers=depositor).get_json()["state"] == "queued"
 
+    def test_ones_own_are_listed_so_that_they_can_be_named(self, world: World, registry: Client) -> None:
+        depositor, other = world.bearer("depositor"), world.bearer("depositor")
+        mine = [self.announce(registry, depositor)["id"] for _ in range(5)]
+        theirs = self.announce(registry, other)["id"]
+        registry.post(f"/api/v1/deposits/{mine[0]}/cancel", headers=depositor)
+
+        def listed(header: dict[str, str], query: str = "") -> list[str]:
+            found, cursor = [], ""
+            while True:
+                page = registry.get(f"/api/v1/deposits?limit=2{query}{cursor}", headers=header).get_json()
+                found += [item["id"] for item in page["items"]]
+                if page["next"] is None:
+                    return found
+                cursor = f"&cursor={page['next']}"
+
+        assert listed(depositor) == mine[::-1]
+        assert listed(depositor, "&waiting=true") == mine[:0:-1]
+        assert listed(other) == [theirs]
+        assert listed(world.bearer("archivist")) == [theirs, *mine[::-1]]
+        assert registry.get("/api/v1/deposits", headers=world.bearer("viewer")).status_code == 403
+        waiting = registry.get(f"/api/v1/deposits/{mine[1]}", headers=depositor).get_json()
+        assert waiting["links"]["complete"] == f"/api/v1/deposits/{mine[1]}/complete"
+
     def test_others_may_not_unless_they_operate(self, world: World, registry: Client) -> None:
         told = self.announce(registry, world.bearer("depositor"))
         for role in ("viewer", "depositor", "auditor"):

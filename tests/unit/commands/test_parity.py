@@ -47,6 +47,7 @@ COMMANDS = {
     "complete_deposit": "deposit PACKAGE",
     "list_deposit_parts": "deposit PACKAGE --resume ID",
     "get_deposit": "deposits show ID",
+    "list_deposits": "deposits list --waiting",
     "cancel_deposit": "deposits cancel ID",
     "announce_packages": "announce incoming --list LIST",
     "import_oais": "import-oais DUMP --origin https://oais.test --bucket theirs",

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field, model_validator
 
-from perdura.api.models.base import Answer, PlainText, Request, Sha256, wrong
+from perdura.api.models.base import Answer, Page, PlainText, Request, Sha256, wrong
 from perdura.api.models.preservation import PreserveOptions
 from perdura.registry.transitions import ArchiveState
 
@@ -102,6 +102,19 @@ class DepositAnswer(Answer):
     state: ArchiveState = Field(description="State of its Archive.")
     duplicate_of: UUID | None = Field(description="The Archive with the same content before, where the caller sees it.")
     links: dict[str, str]
+
+
+class DepositQuery(Page):
+    """Which deposits are wanted."""
+
+    waiting: bool = Field(False, description="Only those whose bytes are still waited for.")
+
+
+class DepositPage(Answer):
+    """Deposits, newest first."""
+
+    items: list[DepositAnswer]
+    next: str | None
 
 
 class Accepted(Answer):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from perdura.accounts.principals import Permission
 from perdura.accounts.rights import Thing, visible
-from perdura.api import links
+from perdura.api import cursors, links
 from perdura.api.models.deposits import (
     Accepted,
     DepositAnswer,
     DepositCreated,
+    DepositPage,
+    DepositQuery,
     DepositRequest,
     PartAnswer,
     PartsAnswer,
@@ -80,6 +83,17 @@ def create_deposit(call: Call, body: DepositRequest) -> DepositCreated:
     return DepositCreated(id=announced.id, archive=announced.archive, upload=upload, links=addresses)
 
 
+@section.get("/deposits", permission=Permission.DEPOSIT)
+def list_deposits(call: Call, query: DepositQuery) -> DepositPage:
+    """List deposits, newest first: one's own, or all for who may operate."""
+    after = cursors.place(query.cursor)
+    rows = deposits.page(call.connection, call.principal, waiting=query.waiting, limit=query.limit + 1, after=after)
+    shown, following = cursors.cut(rows, query.limit)
+    named = {(Thing.ARCHIVE, UUID(row.duplicate_of)) for row in shown if row.duplicate_of}
+    seen = {archive for _, archive in visible(call.connection, call.principal, named)}
+    return DepositPage(items=[_answer(row, seen) for row in shown], next=following)
+
+
 @section.get("/deposits/<uuid:deposit_id>/parts", permission=Permission.DEPOSIT, conflicts=True)
 def list_deposit_parts(call: Call, deposit_id: UUID, query: PartsQuery) -> PartsAnswer:
     """The parts of one's own deposit that is sent in parts: those that have arrived, and where to send the others.
@@ -117,12 +131,18 @@ def list_deposit_parts(call: Call, deposit_id: UUID, query: PartsQuery) -> Parts
 @section.get("/deposits/<uuid:deposit_id>", permission=Permission.READ)
 def get_deposit(call: Call, deposit_id: UUID) -> DepositAnswer:
     """A deposit and the state of the Archive it became."""
-    return _answer(call, _found(call, deposit_id))
+    return _shown(call, _found(call, deposit_id))
 
 
-def _answer(call: Call, row: AnyRow) -> DepositAnswer:
+def _shown(call: Call, row: AnyRow) -> DepositAnswer:
     named = [(Thing.ARCHIVE, UUID(row.duplicate_of))] if row.duplicate_of else []
-    duplicate = next((archive for _, archive in visible(call.connection, call.principal, named)), None)
+    return _answer(row, {archive for _, archive in visible(call.connection, call.principal, named)})
+
+
+def _answer(row: AnyRow, seen: Collection[UUID]) -> DepositAnswer:
+    """A deposit as it is sent; `seen` are the Archives that may be named beside its own."""
+    duplicate = UUID(row.duplicate_of) if row.duplicate_of and UUID(row.duplicate_of) in seen else None
+    waits = row.received_at is None and row.cancelled_at is None
     return DepositAnswer(
         id=row.id,
         archive=row.archive_id,
@@ -133,7 +153,12 @@ def _answer(call: Call, row: AnyRow) -> DepositAnswer:
         received=row.received_at,
         state=ArchiveState(row.state),
         duplicate_of=duplicate,
-        links=_links(row.id, row.archive_id) | ({"duplicate": links.archive(duplicate)} if duplicate else {}),
+        links={
+            **_links(row.id, row.archive_id),
+            **({"duplicate": links.archive(duplicate)} if duplicate else {}),
+            **({"complete": f"{links.deposit(row.id)}/complete"} if waits else {}),
+            **({"parts": f"{links.deposit(row.id)}/parts"} if waits and row.upload_id else {}),
+        },
     )
 
 
@@ -173,7 +198,7 @@ def cancel_deposit(call: Call, deposit_id: UUID) -> DepositAnswer:
     registry.cancel(call.connection, deposit_id)
     if row.upload_id is not None:
         call.services.store.uploads.abort(Upload(row.bucket, row.key, row.upload_id))
-    return _answer(call, _found(call, deposit_id))
+    return _shown(call, _found(call, deposit_id))
 
 
 def _join_parts(call: Call, row: AnyRow) -> None:
