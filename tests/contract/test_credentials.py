@@ -72,6 +72,16 @@ def test_keys_are_rotated(database: Engine) -> None:
     assert used(database, keyed(NEW)) == SECRET
 
 
+def test_a_credential_whose_key_is_gone_holds_up_no_other(database: Engine) -> None:
+    lost = base64.b64encode(b"l" * 32).decode()
+    put(database, keyed(lost), "a-source")
+    put(database, keyed(OLD))
+    with database.begin() as connection:
+        assert credentials.renew(connection, keyed(NEW, OLD)) == 1
+        assert credentials.unreadable(connection, keyed(NEW)) == 1
+    assert used(database, keyed(NEW)) == SECRET
+
+
 def test_the_same_secret_never_looks_the_same(database: Engine) -> None:
     put(database, keyed(NEW), "a")
     put(database, keyed(NEW), "b")

@@ -560,3 +560,35 @@ def test_a_connection_is_used_again_for_bodies_of_known_length(upstream: Upstrea
         for _ in range(5):
             assert client.get(f"{upstream.base}/a").body == b"x" * 5000
     assert len(looked_up) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "linkset"),
+    [
+        ("application/linkset+json", '{"linkset": [{"anchor": "%(base)s/x", "item": [{"href": "%(base)s/f.bin"}]}]}'),
+        ("application/linkset", '<%(base)s/f.bin>; rel="item"; anchor="%(base)s/x",\n<%(base)s/>; rel="author"\n'),
+    ],
+)
+def test_a_page_may_signpost_in_its_head_and_by_either_form_of_a_linkset(
+    upstream: Upstream, kind: str, linkset: str
+) -> None:
+    world = Harvesting(settings=Settings(allow_loopback_upstreams=True, harvest_open=True))
+    page = f'<html><head><link rel="linkset" type="{kind}" href="/links"></head><body><link rel="item" href="/no">'
+    upstream.add("/x", Reply(status=302, headers={"Location": "/shown"}))
+    upstream.add("/shown", Reply(page.encode(), headers={"Content-Type": "text/html"}))
+    upstream.add("/links", Reply((linkset % {"base": upstream.base}).encode(), headers={"Content-Type": kind}))
+    upstream.add("/f.bin", Reply(DATA))
+    outcome = run(world, f"{upstream.base}/x")
+    assert outcome.state is StepState.COMPLETED, outcome.message
+    assert world.read("sip/data/content/f.bin") == DATA
+    assert "/no" not in upstream.paths()
+
+
+def test_a_declared_digest_that_nobody_can_compute_is_named(upstream: Upstream, world: Harvesting) -> None:
+    url = publish(upstream, "rec-1", {})
+    listed = entry("data.csv", DATA, f"{upstream.base}/data", checksum="crc64:0123456789abcdef")
+    upstream.add("/api/records/rec-1/files", json_reply({"entries": [listed]}))
+    upstream.add("/data", Reply(DATA))
+    outcome = run(world, url)
+    assert outcome.state is StepState.COMPLETED_WITH_WARNINGS
+    assert [(found.code, found.path) for found in outcome.findings] == [("not-compared", "data/content/data.csv")]

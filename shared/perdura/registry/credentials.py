@@ -130,14 +130,17 @@ def use(connection: Connection, settings: Settings, owner: UUID, source: str) ->
 
 
 def renew(connection: Connection, settings: Settings, limit: int = 1000) -> int:
-    """Encrypt with the newest key what an older one encrypted; returns how many were. Raises Broken."""
-    newest = keys(settings)[0]
+    """Encrypt with the newest key what an older one of this installation encrypted; returns how many were.
+
+    What was encrypted with a key that is gone holds up nothing: see `unreadable`. Raises Broken.
+    """
+    newest, *older = keys(settings)
     rows = connection.execute(
         text("""
-            SELECT owner, source, key_id, ciphertext FROM credential WHERE key_id <> :newest
-            ORDER BY owner, source LIMIT :limit FOR UPDATE SKIP LOCKED
+            SELECT owner, source, key_id, ciphertext FROM credential
+            WHERE key_id <> :newest AND key_id = ANY(:older) ORDER BY owner, source LIMIT :limit FOR UPDATE SKIP LOCKED
         """),
-        {"newest": key_id(newest), "limit": limit},
+        {"newest": key_id(newest), "older": [key_id(key) for key in older], "limit": limit},
     ).all()
     for row in rows:
         secret = decrypted(row.ciphertext, key_of(settings, row.key_id), row.owner, row.source)
@@ -154,6 +157,16 @@ def renew(connection: Connection, settings: Settings, limit: int = 1000) -> int:
             },
         )
     return len(rows)
+
+
+def unreadable(connection: Connection, settings: Settings) -> int:
+    """How many credentials were encrypted with a key that this installation has no more; raises Broken."""
+    known = [key_id(key) for key in keys(settings)]
+    return int(
+        connection.execute(
+            text("SELECT count(*) FROM credential WHERE key_id <> ALL(:known)"), {"known": known}
+        ).scalar_one()
+    )
 
 
 def key_of(settings: Settings, wanted: str) -> bytes:

@@ -6,11 +6,13 @@ import hashlib
 import re
 from html import unescape
 
-from perdura.clients.addresses import path_of
+from lxml import etree
+
+from perdura.clients.addresses import joined, path_of
 from perdura.clients.http import Answer, HttpClient, UpstreamRefused, redacted, status_error
 from perdura.clients.reach import DestinationRefused
 from perdura.sources.catalogue import Recognised
-from perdura.sources.link_header import Link, parse_header, parse_linkset
+from perdura.sources.link_header import LINKS, Link, parse_header, parse_linkset
 from perdura.sources.plan import Capture, Plan, Skipped, UpstreamFile, planned
 
 DESCRIPTIONS = (
@@ -23,6 +25,9 @@ DESCRIPTIONS = (
     "application/dcat+xml",
 )
 """Descriptions that are kept, when offered, the best first."""
+
+LINKSETS = {"application/linkset+json": "linkset.json", "application/linkset": "linkset.txt"}
+"""Forms of a linkset (RFC 9264 §4) and the names under which they are kept."""
 
 KEPT = 3
 """How many descriptions are kept."""
@@ -38,7 +43,7 @@ def plan(record: Recognised, client: HttpClient) -> Plan:
     page = client.get(record.url, headers={"Accept": "text/html, */*;q=0.5"})
     if page.status != 200:
         raise status_error(page.status, page.headers, page.url)
-    links, captures = _links(page, client)
+    links, captures = _links(page, record.url, client)
     found = [link for link in links if link.relation == "item"]
     if not found and not any(link.relation == "describedby" for link in links):
         raise UpstreamRefused("The page says nothing of its files (no Signposting links).", code="unknown-source")
@@ -59,17 +64,48 @@ def plan(record: Recognised, client: HttpClient) -> Plan:
     )
 
 
-def _links(page: Answer, client: HttpClient) -> tuple[list[Link], list[Capture]]:
-    """Level 1 links of the page, or those of its linkset (level 2) when it has no items itself."""
+def _links(page: Answer, given: str, client: HttpClient) -> tuple[list[Link], list[Capture]]:
+    """Level 1 links of the page, or those of its linkset (level 2) when it has no items itself.
+
+    A linkset speaks of the address that was `given`, or of that which answered.
+    """
     captures = [Capture.of(page, "landing-page.html")]
     links = [link for name, value in page.headers if name == "link" for link in parse_header(value, page.url)]
-    linkset = next((li for li in links if li.relation == "linkset" and li.type == "application/linkset+json"), None)
-    if linkset is not None and not any(link.relation == "item" for link in links):
-        answer = client.get(linkset.target, headers={"Accept": "application/linkset+json"})
-        if answer.status == 200:
-            captures.append(Capture.of(answer, "linkset.json"))
-            links += parse_linkset(answer.body, page.url, answer.url)
+    links += _of_head(page)
+    if any(link.relation == "item" for link in links):
+        return links, captures
+    for kind, name in LINKSETS.items():
+        target = next((li.target for li in links if li.relation == "linkset" and li.type == kind), None)
+        answer = client.get(target, headers={"Accept": kind}) if target else None
+        if answer is not None and answer.status == 200:
+            captures.append(Capture.of(answer, name))
+            for anchor in dict.fromkeys((page.url, given)):
+                found = _of_linkset(answer, kind, anchor)
+                if any(link.relation in ("item", "describedby") for link in found):
+                    return links + found, captures
     return links, captures
+
+
+def _of_head(page: Answer) -> list[Link]:
+    """Links that stand in the page's head instead of its headers, as they may where nobody can set those."""
+    if "html" not in (page.header("content-type") or ""):
+        return []
+    parser = etree.HTMLParser(no_network=True, huge_tree=False)
+    try:
+        head = etree.fromstring(page.body, parser).find("head") if page.body.strip() else None
+    except (etree.XMLSyntaxError, ValueError, AttributeError):
+        return []
+    return [
+        Link(joined(page.url, element.get("href", "")), relation, element.get("type"), element.get("profile"))
+        for element in (head.iter("link") if head is not None else ())
+        for relation in element.get("rel", "").lower().split()
+    ][:LINKS]
+
+
+def _of_linkset(answer: Answer, kind: str, anchor: str) -> list[Link]:
+    if kind == "application/linkset+json":
+        return parse_linkset(answer.body, anchor, answer.url)
+    return parse_header(answer.body.decode("utf-8", "replace"), anchor)
 
 
 def _descriptions(links: list[Link], client: HttpClient) -> list[Capture]:

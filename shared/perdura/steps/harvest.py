@@ -36,6 +36,7 @@ from perdura.steps import harvest_bic, harvest_events, harvest_light, harvest_si
 from perdura.steps.harvest_plan import REPLANS, RecordChanged, Stored, check_unchanged, planned
 from perdura.steps.harvest_transfer import THREADS, transferred
 from perdura.steps.harvest_units import Receipt
+from perdura.storage.digests import HEX_LENGTHS
 
 STALE = timedelta(seconds=60)
 """Age of a plan after which the record is asked again whether it is still the same."""
@@ -257,6 +258,11 @@ def _warnings(plan: Plan, receipt: Receipt) -> tuple[Finding, ...]:
     found = [Finding("file-renamed", f"{f.key!r}: {f.renamed}", "warning", f.path) for f in plan.files if f.renamed]
     found += [Finding("not-harvested", f"{s.key}: {s.reason}", "warning") for s in plan.skipped]
     found += [Finding("upstream-irregular", text, "warning") for text in plan.warnings]
+    found += [
+        Finding("not-compared", f"The declared {name} of {f.key} is not compared.", "warning", f.path)
+        for f in plan.files
+        for name in sorted(f.checksums.keys() - HEX_LENGTHS.keys())
+    ]
     found += [Finding("file-missing", reason, "warning", path) for path, reason in receipt.missing]
     if plan.closed is not None:
         message = f"The files are {plan.closed.status}; metadata alone was kept."

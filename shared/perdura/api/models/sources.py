@@ -80,6 +80,7 @@ class CredentialList(Answer):
 
 
 class Renewed(Answer):
-    """How many credentials were encrypted anew."""
+    """How many credentials were encrypted anew, and how many nobody can read, as their key is gone."""
 
     credentials: int
+    unreadable: int

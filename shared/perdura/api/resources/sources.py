@@ -128,7 +128,7 @@ def renew_credentials(call: Call) -> Renewed:
         number += moved
     while moved := subscription_secrets.seal_anew(call.connection, call.services.settings):
         number += moved
-    return Renewed(credentials=number)
+    return Renewed(credentials=number, unreadable=credentials.unreadable(call.connection, call.services.settings))
 
 
 def _profile(call: Call, source: str) -> Profile:
