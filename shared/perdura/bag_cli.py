@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -136,6 +137,11 @@ def failing_as_unreadable() -> Iterator[None]:
     except PerduraError as error:
         click.secho(f"{error.code}: {shown(error.message)}", fg="red", err=True)
         sys.exit(UNREADABLE)
+    except OSError as error:
+        # Of what is written: sources turn theirs into errors of our own.
+        place = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        click.secho(f"not-written: {shown(place)}{error.strerror}", fg="red", err=True)
+        sys.exit(UNREADABLE)
 
 
 def source_at(path: str) -> ByteSource | TreeSource:
@@ -171,7 +177,7 @@ def bucket_and_key(url: str) -> tuple[str, str]:
 
 
 def _write(plan: BagPlan, source: TreeSource, target: str) -> None:
-    from perdura.errors import Rejected
+    from perdura.errors import Conflict, NotStored, Rejected
     from perdura.packages.make import write_archive, write_directory
     from perdura.packages.tar import TarWriter
     from perdura.packages.zip import ZipWriter
@@ -188,18 +194,26 @@ def _write(plan: BagPlan, source: TreeSource, target: str) -> None:
             raise Rejected("in object storage a bag is written as .tar or .zip", code="unknown-target")
         bucket, key = bucket_and_key(target)
         store = S3Store(settings())
+        with suppress(NotStored):
+            store.head(bucket, key)
+            raise Conflict(f"{target!r} is already there")
         with store.writer(bucket, key, algorithms=("sha256", "sha512", "adler32")) as writer:
             write_archive(plan, source, kinds[suffix](writer.write), base)
             written = writer.finish()
         read_back(store, written)
     elif suffix in kinds:
+        if os.path.lexists(target):
+            raise Conflict(f"{target!r} is already there")
         partial = Path(target + ".part")
-        try:
-            with partial.open("xb") as out:
+        with partial.open("xb") as out:
+            try:
                 write_archive(plan, source, kinds[suffix](out.write), base)
-            partial.rename(target)
-        finally:
-            partial.unlink(missing_ok=True)
+                out.flush()
+                os.fsync(out.fileno())
+                # Not a rename: that would replace what somebody else put there meanwhile.
+                os.link(partial, target)
+            finally:
+                partial.unlink(missing_ok=True)
     else:
         write_directory(plan, source, Path(target))
 

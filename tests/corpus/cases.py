@@ -695,6 +695,13 @@ _bag(
 
 # --- limits -------------------------------------------------------------------------------------------------------
 _bag("limit-members", "rejected", "limit-members", bag(), limits=Limits(members=3))
+_bag(
+    "limit-paths",
+    "rejected",
+    "limit-paths",
+    bag({f"data/{number}/{'long' * 50}/{'name' * 50}": b"" for number in range(3000)}),
+    limits=Limits(members=5000, path_memory=1),
+)
 _bag("limit-size", "rejected", "limit-size", bag(), limits=Limits(package_size=100))
 _bag("limit-manifest", "invalid", "limit-manifest", bag(), limits=Limits(manifest=100))
 _bag(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from perdura.packages.bag_info import Elements, check_oxum, read_bag_info, values
 from perdura.packages.container import Container
 from perdura.packages.declaration import Declaration, read_declaration
+from perdura.packages.digest_table import DigestTable
 from perdura.packages.fetch import FetchEntry, read_fetch
 from perdura.packages.findings import Findings
 from perdura.packages.layout import Layout
@@ -36,7 +38,7 @@ class Bag:
     oxum: tuple[int, int] | None = None
     fetch: list[FetchEntry] = field(default_factory=list)
     manifests: list[Manifest] = field(default_factory=list)
-    computed: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    computed: dict[str, DigestTable] = field(default_factory=dict)
     """Algorithm -> member index -> digest of the bytes that are there."""
     unchecked: list[str] = field(default_factory=list)
     payload_members: frozenset[int] = frozenset()
@@ -65,27 +67,28 @@ class Bag:
         """Algorithms that tag files are checked by."""
         return self.algorithms(tags=True)
 
-    def declared(self) -> dict[str, dict[int, bytes]]:
-        """Algorithm -> member index -> digest that a manifest declares."""
-        tables: dict[str, dict[int, bytes]] = {}
+    def declared(self) -> dict[str, list[Mapping[int, bytes]]]:
+        """Algorithm -> of each of its manifests: member index -> digest that it declares."""
+        tables: dict[str, list[Mapping[int, bytes]]] = {}
         for manifest in self.manifests:
-            tables.setdefault(manifest.algorithm, {}).update(manifest.digests)
+            tables.setdefault(manifest.algorithm, []).append(manifest.digests)
         return tables
 
     def judge(self) -> None:
         """Compare what is declared with what was computed (R18)."""
-        paths = {member: path for path, member in self.layout.index.items()}
+        paths: dict[int, str] = {}
         for manifest in self.manifests:
             computed = self.computed[manifest.algorithm]
-            for member, declared in manifest.digests.items():
-                if computed[member] != declared:
-                    self.findings.add(
-                        "checksum-mismatch",
-                        paths[member],
-                        manifest.name,
-                        expected=declared.hex(),
-                        found=computed[member].hex(),
-                    )
+            declared = manifest.digests
+            for member in declared.differing(computed):
+                paths = paths or {number: path for path, number in self.layout.index.items()}
+                self.findings.add(
+                    "checksum-mismatch",
+                    paths[member],
+                    manifest.name,
+                    expected=declared[member].hex(),
+                    found=computed[member].hex(),
+                )
 
     def facts(self) -> dict[str, Any]:
         """What a report tells of the bag besides its findings."""
@@ -184,7 +187,7 @@ def _read_manifests(bag: Bag) -> None:
             bag.findings.add("limit-manifest", path, f"{bag.limits.manifest} bytes are accepted")
             bag.unchecked.append(path)
             continue
-        manifest = Manifest(path, algorithm, is_tag)
+        manifest = Manifest(path, algorithm, is_tag, DigestTable(algorithm, len(bag.container.members)))
         reader.read(manifest, bag.container.read(member))
         bag.manifests.append(manifest)
 
@@ -198,8 +201,11 @@ def _check_payload(bag: Bag, payload: list[str]) -> None:
         match_normalised(manifests, unlisted, findings)
     whole = [manifest for manifest in manifests if manifest.whole]
     if len(whole) == len(manifests) and manifests:
-        lacking = {manifest.name: bag.payload_members.difference(manifest.digests) for manifest in manifests}
-        unlisted_members = set.intersection(*(set(members) for members in lacking.values()))
+        lacking = {
+            manifest.name: {member for member in bag.payload_members if member not in manifest.digests}
+            for manifest in manifests
+        }
+        unlisted_members = set.intersection(*lacking.values())
         paths = {index[path]: path for path in payload} if any(lacking.values()) else {}
         for member in unlisted_members:
             findings.add("payload-unlisted", paths[member])

@@ -10,14 +10,17 @@ from perdura.packages.package import PackageFile
 
 
 class FileTable(Sequence[PackageFile]):
-    """Files in the order of their paths. `computed` and `declared`: algorithm -> member index -> digest."""
+    """Files in the order of their paths.
+
+    `computed`: algorithm -> member index -> digest; `declared`: the same of each manifest of the algorithm.
+    """
 
     def __init__(
         self,
         container: Container,
         index: Mapping[str, int],
         computed: Mapping[str, Mapping[int, bytes]],
-        declared: Mapping[str, Mapping[int, bytes]],
+        declared: Mapping[str, Sequence[Mapping[int, bytes]]],
     ) -> None:
         self._container = container
         self._paths = sorted(index)
@@ -56,11 +59,12 @@ class FileTable(Sequence[PackageFile]):
         return PackageFile(
             path,
             self._container.members[member].size,
-            _digests(self._computed, member),
-            _digests(self._declared, member),
+            {name: digests[member].hex() for name, digests in self._computed.items() if member in digests},
+            {
+                name: digests[member].hex()
+                for name, tables in self._declared.items()
+                for digests in tables
+                if member in digests
+            },
             self._container.offset(member),
         )
-
-
-def _digests(table: Mapping[str, Mapping[int, bytes]], member: int) -> dict[str, str]:
-    return {name: digests[member].hex() for name, digests in table.items() if member in digests}

@@ -32,6 +32,7 @@ class Limits:
     members: Annotated[int, Ge(1), Le(1_000_000), "Members of a package."] = 200_000
     path_bytes: Annotated[int, Ge(1), Le(1024), "UTF-8 bytes of a path."] = 900
     path_components: Annotated[_Positive, "Components of a path."] = 100
+    path_memory: Annotated[_Positive, "Bytes of memory for all paths, per member that is accepted."] = 210
     tar_metadata: Annotated[_Positive, "Extended header of one tar member."] = MIB
     zip_directory: Annotated[_Positive, "Central directory of a zip archive."] = 256 * MIB
     gzip_header: Annotated[_Positive, "Header of one gzip member."] = 64 * 1024

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from sys import getsizeof
 
+from perdura.packages.digest_table import DigestTable
 from perdura.packages.findings import Findings
 from perdura.packages.limits import Limits
 from perdura.packages.names import unsafe
@@ -32,7 +33,7 @@ class Manifest:
     name: str
     algorithm: str
     is_tag: bool
-    digests: dict[int, bytes] = field(default_factory=dict)
+    digests: DigestTable
     absent: dict[str, bytes] = field(default_factory=dict)
     whole: bool = True
     """False when it could not be read to its end: nothing follows from what it does not list."""
@@ -87,7 +88,8 @@ class ManifestReader:
     def read(self, manifest: Manifest, chunks: Iterable[bytes | memoryview]) -> None:
         """Fill the manifest from its bytes and note every fault."""
         digits = HEX_LENGTHS[manifest.algorithm]
-        simple = re.compile(rf"^([0-9A-Fa-f]{{{digits}}})[ \t]+([^\n]+)$", re.MULTILINE)
+        path = "[^\n]+" if manifest.is_tag else "data/[^\n]+"
+        simple = re.compile(rf"^([0-9A-Fa-f]{{{digits}}})[ \t]+({path})$", re.MULTILINE)
         index, digests, from_hex = self._index, manifest.digests, bytes.fromhex
         try:
             for block in text_blocks(chunks, self._codec, self._limits.line):
@@ -95,15 +97,26 @@ class ManifestReader:
                 if len(pairs) != block.count("\n") + (not block.endswith("\n")) or "%" in block:
                     self._careful(manifest, block, digits)
                     continue
+                if not manifest.is_tag and self._in_a_row(manifest, pairs):
+                    continue
                 for digest, path in pairs:
                     member = index.get(path)
-                    if manifest.is_tag or member is None or member in digests or not path.startswith("data/"):
+                    if manifest.is_tag or member is None or member in digests:
                         self._entry(manifest, digest, path)
                     else:
                         digests[member] = from_hex(digest)
         except TagTextError as error:
             manifest.whole = False
             self._findings.add(error.code, manifest.name, error.detail)
+
+    def _in_a_row(self, manifest: Manifest, pairs: list[tuple[str, str]]) -> bool:
+        """Take entries at once that are as the members lie, as nearly all are; False: they were not taken."""
+        hexes, paths = zip(*pairs, strict=True)
+        members = list(map(self._index.get, paths))
+        first = members[0]
+        if first is None or members != list(range(first, first + len(members))):
+            return False
+        return manifest.digests.put_row(first, bytes.fromhex("".join(hexes)))
 
     def _careful(self, manifest: Manifest, block: str, digits: int) -> None:
         for line in (block[:-1] if block.endswith("\n") else block).split("\n"):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from sys import getsizeof
 from typing import TYPE_CHECKING
 
 from perdura.packages.rules import PackageRejected
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
 
 _DEVICE = r"(?i:con|prn|aux|nul|com[1-9]|lpt[1-9])"
 _PLAIN_COMPONENT = re.compile(rf"(?!{_DEVICE}(?:\.|\Z))[A-Za-z0-9_+=@,~-](?:[A-Za-z0-9_+=@,~. -]*[A-Za-z0-9_+=@,~-])?")
+_ROOM = 2**20
+"""Bytes of memory that paths may take however few members are accepted."""
 _DRIVE = re.compile(r"[A-Za-z]:")
 _CONTROL = re.compile("[\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]")
 _NOT_PORTABLE = re.compile(rf'[<>:"|?*]|[. ](?:/|\Z)|(?:^|/){_DEVICE}(?:[./]|\Z)')
@@ -41,6 +44,19 @@ class PlainNames:
             return False
         self._directories.add(head)
         return True
+
+
+class PathRoom:
+    """Counts the memory that paths take; a package of 200,000 members may not have paths of 900 bytes each (N2)."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limit = self._left = max(limits.members * limits.path_memory, _ROOM)
+
+    def take(self, paths: Iterable[str]) -> None:
+        """Raises PackageRejected when there is no room for these any more."""
+        self._left -= sum(map(getsizeof, paths))
+        if self._left < 0:
+            raise PackageRejected("limit-paths", detail=f"{self._limit} bytes of memory are accepted")
 
 
 def unsafe(path: str) -> str | None:
@@ -107,17 +123,22 @@ def doubts(path: str) -> Iterator[tuple[str, str]]:
 
 def twins(paths: Collection[str]) -> Iterator[tuple[str, str, str]]:
     """Paths that differ only in case or only in Unicode form: (rule code, path, the path it resembles)."""
-    if all(map(str.isascii, paths)) and len(set(map(str.lower, paths))) == len(paths):
+    # Hashes first: all forms of all paths would take several times the memory of the paths.
+    if all(map(str.isascii, paths)) and len(set(map(hash, map(str.lower, paths)))) == len(paths):
+        return
+    seen: set[int] = set()
+    doubled: set[int] = set()
+    for path in paths:
+        key = hash(_folded(path))
+        (doubled if key in seen else seen).add(key)
+    if not doubled:
         return
     seen_folded: dict[str, str] = {}
     seen_normal: dict[str, str] = {}
-    for path in sorted(paths):
-        if path.isascii():
-            normal, folded = path, path.lower()
-        else:
-            normal = unicodedata.normalize("NFC", path)
-            folded = unicodedata.normalize("NFC", normal.casefold())
+    for path in sorted(path for path in paths if hash(_folded(path)) in doubled):
+        folded = _folded(path)
         if not path.isascii():
+            normal = unicodedata.normalize("NFC", path)
             other = seen_normal.setdefault(normal, path)
             if other != path:
                 yield "name-normal-twin", path, other
@@ -125,3 +146,10 @@ def twins(paths: Collection[str]) -> Iterator[tuple[str, str, str]]:
         other = seen_folded.setdefault(folded, path)
         if other != path:
             yield "name-case-twin", path, other
+
+
+def _folded(path: str) -> str:
+    """The form that paths share which differ only in case or Unicode form."""
+    if path.isascii():
+        return path.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", path).casefold())

@@ -69,6 +69,7 @@ RULES: dict[str, Rule] = {
     "name-normal-twin": Rule(WARNING, "6.1.1, M5", "Another name differs from this one only in Unicode form."),
     # Limits
     "limit-members": Rule(REJECTED, "2.9", "The package has more members than are accepted."),
+    "limit-paths": Rule(REJECTED, "N2, 2.9", "The paths of all members together are longer than is accepted."),
     "limit-size": Rule(REJECTED, "2.9", "The package is larger, unpacked, than is accepted."),
     "limit-gzip-size": Rule(REJECTED, "2.9", "The tar.gz is larger, unpacked, than is accepted; send zip or tar."),
     "limit-gzip-members": Rule(REJECTED, "G1, 2.9", "The gzip stream has more members than are accepted."),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from perdura.packages.names import PlainNames, member_path
+from perdura.packages.names import PathRoom, PlainNames, member_path
 from perdura.packages.rules import PackageRejected
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def walk(stream: Forward, limits: Limits, plain: PlainNames) -> Iterator[TarMemb
 
     The body must be passed completely: `skip` what was not read. Raises PackageRejected.
     """
-    metadata = _Metadata()
+    metadata, room = _Metadata(), PathRoom(limits)
     members = 0
     while True:
         block = stream.take(BLOCK)
@@ -100,6 +100,7 @@ def walk(stream: Forward, limits: Limits, plain: PlainNames) -> Iterator[TarMemb
         if members > limits.members:
             raise PackageRejected("limit-members", detail=f"{limits.members} are accepted")
         member = _member(stream, block, kind, metadata, limits, plain)
+        room.take((member.path,))
         metadata = _Metadata()
         padding = -member.size % BLOCK
         yield member

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from perdura.errors import ObjectChanged
 from perdura.packages.container import Task
-from perdura.packages.names import PlainNames, member_path
+from perdura.packages.names import PathRoom, PlainNames, member_path
 from perdura.packages.rules import PackageRejected
 from perdura.packages.tar_records import TarMember
 
@@ -32,13 +32,14 @@ class TreeContainer:
         self.kind = source.container
         self.parallelism = _PREFIX_CONNECTIONS if source.container == "prefix" else None
         self._members: list[TarMember] = []
-        plain = PlainNames(limits)
+        plain, room = PlainNames(limits), PathRoom(limits)
         for leaf in source.leaves():
             if len(self._members) >= limits.members:
                 raise PackageRejected("limit-members", detail=f"{limits.members} are accepted")
             path, is_directory = _tree_path(leaf.path, limits, plain)
             if is_directory and leaf.size:
                 raise PackageRejected("directory-with-data", leaf.path)
+            room.take((path,))
             self._members.append(TarMember(path, leaf.size, is_directory, 0))
         self.has_plain_names = plain.without_exception
         if not self._members:

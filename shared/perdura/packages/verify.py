@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from perdura.packages.bag import Bag, read_bag
 from perdura.packages.container import Container
+from perdura.packages.digest_table import DigestTable
 from perdura.packages.digesting import digest
 from perdura.packages.file_table import FileTable
 from perdura.packages.findings import Findings
@@ -89,7 +90,7 @@ class Examination:
     def prepare(self) -> None:
         """Make room for digests."""
         for name in self.all_algorithms:
-            self.bag.computed.setdefault(name, {})
+            self.bag.computed.setdefault(name, DigestTable(name, len(self.container.members)))
 
     def rejected(self, error: PackageRejected) -> Report:
         """The report when the container turned out hostile after all."""
@@ -130,7 +131,7 @@ def examine(
     `opened` gives the container where it was surveyed before.
     """
     findings = Findings(limits)
-    foresight = Foresight(algorithms)
+    foresight = Foresight(algorithms, limits.members)
     kind = "unknown"
     try:
         container = open_container(source, limits, foresight.observe) if opened is None else opened()
@@ -169,13 +170,13 @@ def _digest(examined: Examination, progress: Progress | None) -> None:
     container, computed = examined.container, examined.bag.computed
     total = sum(member.size for member in container.members)
     done = 0
-    tables: dict[tuple[str, ...], list[dict[int, bytes]]] = {}
+    tables: dict[tuple[str, ...], list[DigestTable]] = {}
 
     def deliver(index: int, digests: Sequence[bytes]) -> None:
         for table, value in zip(tables_of(examined.algorithms(index)), digests, strict=True):
             table[index] = value
 
-    def tables_of(names: tuple[str, ...]) -> list[dict[int, bytes]]:
+    def tables_of(names: tuple[str, ...]) -> list[DigestTable]:
         found = tables.get(names)
         if found is None:
             found = tables[names] = [computed[name] for name in names]
@@ -188,9 +189,9 @@ def _digest(examined: Examination, progress: Progress | None) -> None:
             progress(min(done, total), total)
 
     read: set[int] = set()
-    for index, known in examined.foresight.digests.items():
-        names = examined.algorithms(index)
-        if all(name in known for name in names):
+    for index, member in enumerate(container.members):
+        foreseen = None if member.is_directory else examined.foresight.digests(index, examined.algorithms(index))
+        if foreseen is not None:
             read.add(index)
-            deliver(index, tuple(known[name] for name in names))
+            deliver(index, foreseen)
     digest(container, examined.algorithms, lambda index: index not in read, deliver, report)

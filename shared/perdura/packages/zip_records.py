@@ -5,10 +5,11 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from perdura.errors import ObjectChanged
-from perdura.packages.names import PlainNames, member_path
+from perdura.packages.names import PathRoom, PlainNames, member_path
 from perdura.packages.rules import PackageRejected
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ STORED, DEFLATED = 0, 8
 _MAX16, MAX32 = 0xFFFF, 0xFFFFFFFF
 _UNIX = frozenset({3, 19})
 """Hosts "made by" whose external attributes hold a Unix mode: Unix and macOS."""
+_PATH = itemgetter(0)
 _PIECE = 8 * 2**20
 _LONGEST_END = 22 + _MAX16
 
@@ -125,13 +127,15 @@ def read_members(
     warnings: list[tuple[str, str | None]] = []
     position = directory.start
     rest = b""
+    room = PathRoom(limits)
     while position < directory.end:
         piece = source.read(position, min(_PIECE, directory.end - position))
         if not piece:
             raise ObjectChanged("the archive was changed while it was being read")
         position += len(piece)
-        data = rest + piece
+        data, known = rest + piece, len(members)
         used = _entries(data, members, warnings, limits, directory, plain)
+        room.take(map(_PATH, members[known:]))
         rest = data[used:]
     if rest or len(members) != directory.entries:
         raise PackageRejected(

@@ -260,7 +260,8 @@ def _is_doubtful(examined: Examination, unit: UnitView) -> bool:
     index, computed = int(told["first"]), examined.bag.computed
     return any(
         computed[name][index] != digests[index]
-        for name, digests in examined.bag.declared().items()
+        for name, tables in examined.bag.declared().items()
+        for digests in tables
         if index in digests and index in computed.get(name, {})
     )
 

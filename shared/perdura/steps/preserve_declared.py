@@ -8,6 +8,7 @@ from perdura.errors import Rejected
 from perdura.outcome import Finding
 from perdura.packages.bag_info import Elements, read_bag_info
 from perdura.packages.declaration import Declaration, read_declaration
+from perdura.packages.digest_table import DigestTable
 from perdura.packages.findings import Findings
 from perdura.packages.manifests import (
     ALGORITHMS,
@@ -108,7 +109,7 @@ class Declarations:
         for name in index:
             kind = manifest_kind(name)
             if kind is not None and kind[1] in ALGORITHMS:
-                manifest = Manifest(name, kind[1], kind[0])
+                manifest = Manifest(name, kind[1], kind[0], DigestTable(kind[1], len(submission.container.members)))
                 reader.read(manifest, (_bounded(name, submission.read(name), self._limits.manifest),))
                 manifests.append(manifest)
         for is_tag in (False, True):

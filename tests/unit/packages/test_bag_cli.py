@@ -54,6 +54,23 @@ def test_nothing_is_overwritten(folder: Path, tmp_path: Path) -> None:
     assert run("make", str(folder), str(tmp_path / "out")).exit_code == 3
 
 
+@pytest.mark.parametrize("name", ["out.tar", "out.zip", "out.tar.part", "out.zip.part"])
+def test_no_file_is_overwritten_or_removed(folder: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("somebody's")
+    assert run("make", str(folder), str(tmp_path / name.removesuffix(".part"))).exit_code == 3
+    assert (tmp_path / name).read_text() == "somebody's"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("out")] == [name]
+
+
+def test_what_cannot_be_written_is_no_verdict(folder: Path, tmp_path: Path) -> None:
+    made = run("make", str(folder), str(tmp_path / "nowhere/out.tar"))
+    assert (made.exit_code, made.exception.__class__) == (3, SystemExit)
+    (tmp_path / "bag.zip").write_bytes(as_zip(small_bag()))
+    result = run("verify", "--html", str(tmp_path / "nowhere/report.html"), str(tmp_path / "bag.zip"))
+    assert (result.exit_code, result.exception.__class__) == (3, SystemExit)
+    assert "nowhere/report.html" in result.output
+
+
 def test_status_says_the_verdict(tmp_path: Path) -> None:
     cases = {0: as_zip(small_bag()), 1: as_zip(small_bag() | {"data/hello.txt": b"x"}), 2: b"no package"}
     for status, data in cases.items():
