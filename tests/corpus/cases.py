@@ -711,6 +711,13 @@ _bag(
     bag() | {"manifest-sha256.txt": bag()["manifest-sha256.txt"] + _ABSENT},
     limits=Limits(missing=1000),
 )
+_bag(
+    "limit-digests",
+    "invalid",
+    "limit-digests",
+    bag({f"data/{number}": b"" for number in range(9000)}, algorithms=("sha384", "sha512", "sha256")),
+    limits=Limits(members=9005, digest_memory=1),
+)
 _bag("limit-path", "rejected", "name-too-long", bag(), limits=Limits(path_bytes=20))
 _bag(
     "empty-payload-refused",

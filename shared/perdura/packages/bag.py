@@ -22,7 +22,10 @@ from perdura.packages.manifests import (
     match_normalised,
     resembles_manifest,
 )
-from perdura.storage.digests import WEAK
+from perdura.storage.digests import HEX_LENGTHS, WEAK
+
+_DIGESTS = 2**20
+"""Bytes of digests that are accepted however few members are."""
 
 
 @dataclass
@@ -176,6 +179,7 @@ def _read_manifests(bag: Bag) -> None:
         findings=bag.findings,
         limits=bag.limits,
     )
+    room = max(bag.limits.members * bag.limits.digest_memory, _DIGESTS)
     for path, (is_tag, algorithm) in sorted(names.items()):
         if algorithm not in ALGORITHMS:
             if not resembles_manifest(path):
@@ -185,6 +189,13 @@ def _read_manifests(bag: Bag) -> None:
         member = bag.layout.index[path]
         if bag.container.members[member].size > bag.limits.manifest:
             bag.findings.add("limit-manifest", path, f"{bag.limits.manifest} bytes are accepted")
+            bag.unchecked.append(path)
+            continue
+        # It holds as many digests as there are files, and no more than it has room for.
+        listed = min(len(bag.container.members), bag.container.members[member].size // HEX_LENGTHS[algorithm])
+        room -= listed * HEX_LENGTHS[algorithm] // 2
+        if room < 0:
+            bag.findings.add("limit-digests", path)
             bag.unchecked.append(path)
             continue
         manifest = Manifest(path, algorithm, is_tag, DigestTable(algorithm, len(bag.container.members)))

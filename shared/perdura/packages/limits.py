@@ -40,6 +40,7 @@ class Limits:
     padding: Annotated[_Natural, "Zero bytes after the end of a tar archive or gzip stream."] = MIB
     declaration: Annotated[_Positive, "bagit.txt."] = 1_000
     manifest: Annotated[_Positive, "One manifest."] = 512 * MIB
+    digest_memory: Annotated[_Positive, "Bytes of digests in all manifests, per member that is accepted."] = 140
     missing: Annotated[_Positive, "Memory for files that manifests list and that are not there."] = 64 * MIB
     line: Annotated[_Positive, "One line of a manifest or of fetch.txt."] = 4_096
     tag_file: Annotated[_Positive, "bag-info.txt and fetch.txt each."] = 4 * MIB

@@ -77,6 +77,7 @@ RULES: dict[str, Rule] = {
     "limit-tar-metadata": Rule(REJECTED, "T3, 2.9", "The extended header of a member is larger than is accepted."),
     "limit-zip-directory": Rule(REJECTED, "2.9", "The central directory is larger than is accepted."),
     "limit-manifest": Rule(INVALID, "2.9", "The manifest is larger than is accepted."),
+    "limit-digests": Rule(INVALID, "2.9", "The manifests hold more digests than are accepted; this one was not read."),
     "limit-missing": Rule(INVALID, "3, 2.9", "The manifests list more missing files than can be kept in mind."),
     "limit-line": Rule(INVALID, "2.9", "A line of the file is longer than is accepted."),
     "limit-tag-file": Rule(INVALID, "2.9", "The tag file is larger than is accepted."),
