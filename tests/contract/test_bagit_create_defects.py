@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
 import tracemalloc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import bagit
@@ -17,7 +19,7 @@ import pytest
 
 from perdura.clients.http import HttpClient, Limits, Stream
 from perdura.clients.reach import Reach
-from perdura.errors import UpstreamUnavailable
+from perdura.errors import Rejected, UpstreamUnavailable
 from perdura.outcome import StepState
 from perdura.settings import Settings
 from perdura.sources.plan import UpstreamFile, planned
@@ -98,6 +100,32 @@ def test_a_local_name_that_is_no_text_stays_known(tmp_path: Path) -> None:
         original = entry["origin"]["filename"] if document == "sip.json" else entry["key"]
         assert os.fsencode(original) == name
     assert world.read("sip/data/content/caf_.txt") == b"latin"
+
+
+def test_a_folder_may_be_deep_and_one_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / "set" / "/".join(["d"] * 1500)
+    subprocess.run(["mkdir", "-p", str(deep)], check=True)
+    (deep / "a.txt").write_bytes(b"deep")
+    try:
+        world = Harvesting(settings=Settings(harvest_local_roots=str(tmp_path)))
+        outcome = harvest.run(world.archive({"url": f"file://{tmp_path}/set"}), world.ports())
+        assert outcome.state is StepState.COMPLETED_WITH_WARNINGS
+        assert world.read("sip/data/content/a.txt") == b"deep"
+        scan = os.scandir
+
+        def closed(path: os.PathLike[str]) -> Any:
+            if os.fspath(path).endswith("set/d"):
+                raise PermissionError(13, "Permission denied")
+            return scan(path)
+
+        monkeypatch.setattr(os, "scandir", closed)
+        with pytest.raises(Rejected, match="The folder d cannot be read"):
+            harvest.run(world.archive({"url": f"file://{tmp_path}/set"}, attempt=2), world.ports())
+        monkeypatch.undo()
+    finally:
+        subprocess.run(["rm", "-rf", str(tmp_path / "set")], check=True)
 
 
 def test_a_server_that_says_nothing_is_given_up(upstream: Upstream) -> None:

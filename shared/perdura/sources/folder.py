@@ -40,11 +40,14 @@ def allowed(path: str, settings: Settings) -> Path:
 
 
 def plan(folder: Path, source: str) -> Plan:
-    """Plan every regular file below the folder, in the order of their names. No file is read for it."""
+    """Plan every regular file below the folder, in the order of their names. No file is read for it.
+
+    Raises Rejected (`too-many-files`, `folder-unreadable`).
+    """
     files: list[UpstreamFile] = []
     skipped: list[Skipped] = []
     listing = []
-    for name, found in _walk(folder, ""):
+    for name, found in _walk(folder):
         if isinstance(found, str):
             skipped.append(Skipped(name, "", found))
             continue
@@ -67,20 +70,35 @@ def plan(folder: Path, source: str) -> Plan:
     )
 
 
-def _walk(folder: Path, below: str) -> Iterator[tuple[str, os.stat_result | str]]:
-    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    if not entries and below:
-        yield below, "an empty folder"
-    for entry in entries:
-        name = f"{below}/{entry.name}" if below else entry.name
-        if entry.is_symlink():
+def _walk(folder: Path) -> Iterator[tuple[str, os.stat_result | str]]:
+    """Everything below the folder in the order of its names, however deep it lies."""
+    open_folders = [iter(_entries(folder, ""))]
+    while open_folders:
+        name, entry = next(open_folders[-1], (None, None))
+        if name is None or entry is None:
+            open_folders.pop()
+        elif entry.is_symlink():
             yield name, "a symbolic link"
         elif entry.is_dir(follow_symlinks=False):
-            yield from _walk(Path(entry.path), name)
+            entries = _entries(entry, name)
+            if not entries:
+                yield name, "an empty folder"
+            open_folders.append(iter(entries))
         elif entry.is_file(follow_symlinks=False):
             yield name, entry.stat(follow_symlinks=False)
         else:
             yield name, "not a regular file"
+
+
+def _entries(folder: os.PathLike[str], below: str) -> list[tuple[str, os.DirEntry[str]]]:
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted(found, key=lambda entry: entry.name)
+    except OSError as error:
+        raise Rejected(
+            f"The folder {below or '.'} cannot be read: {error.strerror}.", code="folder-unreadable"
+        ) from error
+    return [(f"{below}/{entry.name}" if below else entry.name, entry) for entry in entries]
 
 
 def _time(seconds: float) -> str:
