@@ -12,7 +12,7 @@ from perdura.client import Client
 from perdura.commands import api
 from perdura.commands.filters import filters
 from perdura.commands.options import given
-from perdura.commands.tables import Column, as_json_option, limit_option, plain, said, show, size, tell
+from perdura.commands.tables import Column, as_json_option, counted, limit_option, plain, said, show, size, tell
 from perdura.commands.timeline import begun, outcome_lines
 
 
@@ -49,7 +49,7 @@ def count_archives(registry: Client, /, as_json: bool, **which: Any) -> None:
     if as_json:
         tell(found, as_json=True)
         return
-    click.echo(f"{found['total']}{'' if found['exact'] else ' or more'} archives, {size(found['bytes'])}")
+    click.echo(f"{counted(found['total'], 'archive', more=not found['exact'])}, {size(found['bytes'])}")
     for name, values in found["facets"].items():
         for each in values:
             click.echo(plain(f"  {name:<10} {each['value']:<40} {each['count']}"))

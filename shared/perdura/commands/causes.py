@@ -7,7 +7,7 @@ import click
 from perdura.client import Client
 from perdura.commands import api
 from perdura.commands.jobs import begun
-from perdura.commands.tables import Column, as_json_option, moment, show
+from perdura.commands.tables import Column, as_json_option, counted, moment, show
 
 
 @click.group()
@@ -38,4 +38,4 @@ def list_failures(registry: Client, limit: int, as_json: bool) -> None:
 def retry_failures(registry: Client, step: str, code: str, state: str, watch: bool, as_json: bool) -> None:
     """Retry all archives that STEP has stopped with the error CODE, in the background."""
     job = registry.post("/failures/retry", {"step": step, "code": code, "state": state})
-    begun(registry, job, f"job {job['id']}: {job['total']} archives", watch=watch, as_json=as_json)
+    begun(registry, job, f"job {job['id']}: {counted(job['total'], 'archive')}", watch=watch, as_json=as_json)

@@ -10,7 +10,7 @@ import click
 from perdura.client import Client
 from perdura.commands import api
 from perdura.commands.options import given
-from perdura.commands.tables import Column, as_json_option, limit_option, plain, said, show, size, tell
+from perdura.commands.tables import Column, as_json_option, counted, limit_option, plain, said, show, size, tell
 
 
 @click.group()
@@ -107,6 +107,6 @@ def collection_summary(registry: Client, collection_id: str, as_json: bool) -> N
     if as_json:
         tell(summary, as_json=True)
         return
-    click.echo(plain(f"{summary['name']}: {summary['total']} archives, {size(summary['bytes'])}"))
+    click.echo(plain(f"{summary['name']}: {counted(summary['total'], 'archive')}, {size(summary['bytes'])}"))
     for facet in summary["facets"].get("state", []):
         click.echo(f"  {facet['value']:<24} {facet['count']}")

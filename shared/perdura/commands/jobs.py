@@ -12,7 +12,7 @@ import click
 from perdura.client import Client
 from perdura.commands import api
 from perdura.commands.options import given
-from perdura.commands.tables import Column, as_json_option, limit_option, plain, said, show, tell
+from perdura.commands.tables import Column, as_json_option, counted, limit_option, plain, said, show, tell
 
 ACTS = ("retry", "skip", "cancel", "run", "collect", "take-out")
 LOOK_SECONDS = 0.5
@@ -62,7 +62,7 @@ def begin_job(
         wanted["collection"] = collection
     if not yes:
         plan = registry.plan_job(wanted)
-        click.echo(f"{act}: {plan['eligible']} of {plan['total']} archives", err=as_json)
+        click.echo(f"{act}: {plan['eligible']} of {counted(plan['total'], 'archive')}", err=as_json)
         for state, number in plan["states"].items():
             click.echo(f"  {state:<24} {number}", err=as_json)
         if not plan["fits"]:

@@ -32,6 +32,11 @@ def size(count: int | None) -> str:
     return f"{value:.1f} PiB"
 
 
+def counted(number: int, thing: str, *, more: bool = False) -> str:
+    """A number of things, `1 archive` or `2 archives`; with `more` it is a lower bound."""
+    return f"{number}{' or more' if more else ''} {thing}{'' if number == 1 and not more else 's'}"
+
+
 def moment(text: str | None) -> str | None:
     """An instant to the second, as the API says it: in UTC."""
     return text[:19] if text else None

@@ -1,4 +1,4 @@
-"""Names as they are compared: however their accents are written, or without them, as words of Archives are found."""
+"""Texts as they are compared: however their accents are written, or without them."""
 
 from __future__ import annotations
 

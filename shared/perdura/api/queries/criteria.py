@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Text, cast, exists, false, func, literal_column, or_
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from perdura.api.queries import accents
 from perdura.outcome import StepState
 from perdura.registry.archive_index import ArchiveIndex
 from perdura.registry.tables import CollectionMember
@@ -23,7 +23,6 @@ _APART = re.compile(
     r"\u2000-\u206f\u3000-\u3003\u3008-\u3020\u3030]+"
 )
 """What parts words: the same as in `archive_words` of the database."""
-_ACCENTS = re.compile(r"[\u0300-\u036f]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +131,7 @@ def matches(text: str, *, shown: bool = False) -> ColumnElement[bool]:
 
 def _terms(text: str) -> list[list[str]]:
     """The words of each term that has some, without accents, as `archive_words` takes them."""
-    plain = _ACCENTS.sub("", unicodedata.normalize("NFKD", text))
-    return [words for term in plain.split() if (words := [word for word in _APART.split(term) if word])]
+    return [words for term in accents.bare(text).split() if (words := [word for word in _APART.split(term) if word])]
 
 
 def _phrase(words: Sequence[str], weight: str) -> str:
