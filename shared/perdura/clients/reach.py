@@ -23,6 +23,9 @@ Lookup = Callable[[str, int], list[str]]
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _NAT64_LOCAL = ipaddress.IPv6Network("64:ff9b:1::/48")
+_NOT_PUBLIC = tuple(map(ipaddress.IPv4Network, ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32")))
+"""Protocol assignments (RFC 6890; one cloud has its metadata there), 6to4 relays (RFC 7526), and the address at which a
+cloud's machines reach their host, though it looks like any other."""
 
 
 LOOK_UP_SECONDS = 10.0
@@ -91,6 +94,8 @@ def is_public(address: Address) -> bool:
             return is_public(inner)
         if address.is_site_local or address in _NAT64_LOCAL or int(address) < 2**32:
             return False
+    elif any(address in network for network in _NOT_PUBLIC):
+        return False
     return address.is_global and not (address.is_multicast or address.is_reserved or address.is_unspecified)
 
 

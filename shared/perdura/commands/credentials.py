@@ -53,4 +53,5 @@ def remove_credential(registry: Client, source: str) -> None:
 def renew_credentials(registry: Client, as_json: bool) -> None:
     """Encrypt all credentials with the newest key (PERDURA_CREDENTIAL_KEYS), so that older keys can go."""
     renewed = registry.post("/credentials/renewal")
-    said(f"{renewed['credentials']} encrypted anew", renewed, as_json=as_json)
+    lost = f"; {renewed['unreadable']} cannot be read, as their key is gone" if renewed["unreadable"] else ""
+    said(f"{renewed['credentials']} encrypted anew{lost}", renewed, as_json=as_json)
