@@ -8,6 +8,7 @@ from typing import Any
 
 from perdura import __version__
 from perdura.packages.package import Finding, Report, Verdict
+from perdura.recordable import recordable
 
 _UNPRINTABLE = (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _ESCAPES = {code: f"\\u{{{code:x}}}" for code in _UNPRINTABLE}
@@ -31,8 +32,8 @@ def shown(text: str) -> str:
 
 
 def to_json(path: str, report: Report) -> dict[str, Any]:
-    """The report on the package at `path`, as JSON values."""
-    return {
+    """The report on the package at `path`, as JSON values that can be written as UTF-8 whatever strangers wrote."""
+    told: dict[str, Any] = {
         "path": path,
         "verdict": str(report.verdict),
         "findings": [_finding(finding) for finding in report.findings],
@@ -42,6 +43,7 @@ def to_json(path: str, report: Report) -> dict[str, Any]:
         "facts": dict(report.facts),
         "unchecked": list(report.unchecked),
     }
+    return recordable(told)
 
 
 def _finding(finding: Finding) -> dict[str, str | None]:

@@ -99,6 +99,15 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
     assert "\\u{1b}[31mred\\u{202e}" in output
 
 
+def test_half_of_a_surrogate_pair_ends_no_report(tmp_path: Path) -> None:
+    sip = b'{"source": "\\ud800", "contentFiles": [{"bagpath": "data/content/\\ud800"}], "\\udfff": "\\u0000"}'
+    (tmp_path / "bag.zip").write_bytes(as_zip(small_bag({"data/meta/sip.json": sip})))
+    for arguments in (["--json"], [], ["--html", str(tmp_path / "report.html")]):
+        result = run("verify", *arguments, str(tmp_path / "bag.zip"))
+        assert (result.exit_code, result.exception.__class__) == (1, SystemExit)
+    assert json.loads(run("verify", "--json", str(tmp_path / "bag.zip")).output)["facts"]["sip"]["source"] == "\ufffd"
+
+
 def test_limits_and_profiles_can_be_given(tmp_path: Path) -> None:
     (tmp_path / "bag.zip").write_bytes(as_zip(small_bag()))
     assert run("verify", "--limit", "members=2", str(tmp_path / "bag.zip")).exit_code == 2
