@@ -59,11 +59,13 @@ def distinct_paths(keys: Sequence[str]) -> list[Name]:
     numbers: dict[str, int] = {}
     given = []
     for name in wanted:
-        path, folded = name.path, _folded(name.path)
-        while _folded(path) in taken or _folded(path) in folders:
+        path = name.path
+        folded = place = _folded(path)
+        while place in taken or place in folders:
             numbers[folded] = numbers.get(folded, 1) + 1
             path = _numbered(name.path, numbers[folded])
-        taken.add(_folded(path))
+            place = _folded(path)
+        taken.add(place)
         reason = name.reason if path == name.path else "another file has the same name"
         given.append(Name(path, reason))
     return given
