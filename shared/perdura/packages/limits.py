@@ -67,6 +67,10 @@ AIP_LIMITS = Limits(
     members=2_000_000,
     path_bytes=1024 + 120,
     path_components=1024 + 120,
+    path_memory=2**40,
+    digest_memory=2**40,
+    missing=2**40,
+    gzip_members=2**40,
     manifest=4 * 2**30,
 )
 """Those of an AIP, whichever a submission may have had: it holds more files, under longer paths, and packed as well as

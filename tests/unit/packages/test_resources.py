@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from perdura.packages.limits import Limits
+from perdura.packages.limits import AIP_LIMITS, Limits
 from perdura.packages.package import Report
 from perdura.packages.sources import LocalTree, StoredObject
 from perdura.packages.verify import verify
@@ -41,6 +41,11 @@ def test_files_that_are_listed_and_missing_take_no_more_memory_than_is_allowed(k
     assert report.verdict == "invalid"
     assert report.counts["limit-missing"] == 1
     assert peak < 48 * 2**20
+
+
+def test_an_aip_is_never_refused_for_the_memory_it_takes() -> None:
+    strangers = {"path_memory", "digest_memory", "missing", "gzip_members", "ratio", "package_size"}
+    assert all(getattr(AIP_LIMITS, name) >= 2**40 for name in strangers)
 
 
 def test_empty_gzip_members_cost_little_each() -> None:
