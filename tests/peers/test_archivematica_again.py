@@ -569,8 +569,8 @@ def test_an_aip_whose_stream_was_cut_short_is_fetched_again(monkeypatch: pytest.
     whole = ConnectedArchivematica.download
 
     @contextmanager
-    def cut(client: ConnectedArchivematica, package: UUID) -> Iterator[Iterator[bytes]]:
-        with whole(client, package) as chunks:
+    def cut(client: ConnectedArchivematica, package: UUID, near: Callable[[], bool]) -> Iterator[Iterator[bytes]]:
+        with whole(client, package, near) as chunks:
             yield iter([b"".join(chunks)[:-100]])
 
     monkeypatch.setattr(ConnectedArchivematica, "download", cut)

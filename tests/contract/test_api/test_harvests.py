@@ -134,7 +134,7 @@ def test_events_of_the_whole_log_are_searched(world: World, registry: Client) ->
     today, tomorrow = datetime.now(UTC).date(), datetime.now(UTC).date() + timedelta(days=1)
     assert len(_get(registry, f"/events?since={today}&until={tomorrow}&object={archive}", viewer)["items"]) == 3
     assert _get(registry, f"/events?since={tomorrow}", viewer)["items"] == []
-    assert _get(registry, f"/events?until={today - timedelta(days=1)}", viewer)["items"] == []
+    assert _get(registry, f"/events?until={today - timedelta(days=1)}&object={archive}", viewer)["items"] == []
 
 
 @pytest.mark.parametrize("sent", ["since=yesterday", "limit=0", "cursor=x", "type=%00", "what=1"])
