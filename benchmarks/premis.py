@@ -389,6 +389,7 @@ def run(url: str, events: int, rounds: int, output: list[str], *, copied: bool =
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(text("SELECT premis_fold_counts(10000000)"))
             connection.execute(text("VACUUM ANALYZE"))
+            client = Bare(address, token)  # that of many events takes longer than an idle connection is kept
             client.get("/APP/event/?type=warm")
             backends = [pid for (pid,) in connection.execute(text(_BACKENDS))]
         watched = [worker, *backends]
