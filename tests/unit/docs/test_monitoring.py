@@ -77,12 +77,13 @@ def test_panels_have_numbers_of_their_own_and_do_not_overlap() -> None:
     assert len(places) == len(panels())
 
 
+@pytest.mark.timeout(300)  # promtool works for fifteen seconds on two cores, and longer where others work, too
 def test_every_alert_fires_when_it_should_and_then_alone() -> None:
     # `make test` puts it beside Python, where Debian's packages can be had.
     promtool = shutil.which("promtool", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if promtool is None:
         pytest.skip("no promtool here: see .ci/promtool")
-    done = subprocess.run([promtool, "test", "rules", CASES], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([promtool, "test", "rules", CASES], capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
