@@ -131,9 +131,7 @@ def test_whatever_documents_say_becomes_a_record_that_the_schema_accepts() -> No
     made: list[str] = []
 
     @given(st.lists(DOCUMENTS, min_size=1, max_size=2))
-    @settings(
-        max_examples=100, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
-    )
+    @settings(max_examples=100, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     def make(documents: list[tuple[str, bytes]]) -> None:
         _, record = completed(documents)
         made.append(json.dumps(record))

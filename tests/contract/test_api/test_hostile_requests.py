@@ -222,9 +222,7 @@ def filled(world: World) -> World:
     return world
 
 
-FUZZED = settings(
-    max_examples=EXAMPLES, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
+FUZZED = settings(max_examples=EXAMPLES, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 
 
 @pytest.mark.parametrize("caller", CALLERS)

@@ -19,7 +19,7 @@ from perdura.packages.verify import verify
 from perdura.storage.memory import MemoryStore
 from tests.corpus.tree import CONTAINERS, Files, as_archive, as_directory, as_prefix
 
-_CALM = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_CALM = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 # Names that no rule warns about, so that "valid" is the only right verdict.
 _component = st.text(string.ascii_lowercase + string.digits + "äßñ-_", min_size=1, max_size=12).filter(
     lambda name: name not in {"con", "prn", "aux", "nul"} and name[:3] not in {"com", "lpt"}
@@ -118,7 +118,7 @@ MUTATIONS: dict[str, Mutation] = {
 
 @pytest.mark.parametrize("container", CONTAINERS)
 @pytest.mark.parametrize("mutation", MUTATIONS)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
 @given(tree=_trees, data=st.data())
 def test_no_single_change_stays_valid(mutation: str, container: str, tree: Files, data: st.DataObject) -> None:
     files = bag_of(tree)

@@ -24,9 +24,7 @@ from perdura.packages.zip import ZipWriter
 from perdura.storage.memory import MemoryStore
 from tests.corpus.tree import as_zip, bag, with_tag_manifest
 
-_CALM = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
-)
+_CALM = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
 _components = st.text(
     st.characters(exclude_categories=("Cs",), exclude_characters="/\\\0"), min_size=1, max_size=20
@@ -107,7 +105,7 @@ _SOUND_ZIP = as_zip(SOUND)
 _SOUND_TAR = _written({"hello.txt": b"hello\n", "more/numbers": b"1;2;3\n"}, "tar")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_no_flipped_bit_of_a_zip_passes(data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(_SOUND_ZIP) - 1))
@@ -132,7 +130,7 @@ def _ignored_fields_of_zip(archive: bytes) -> set[int]:
     return ignored
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_no_flipped_bit_of_a_tar_passes(data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(_SOUND_TAR) - 1))
@@ -147,13 +145,13 @@ def test_no_flipped_bit_of_a_tar_passes(data: st.DataObject) -> None:
     assert report.verdict is not Verdict.VALID or insignificant, place
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=2000), st.sampled_from([b"", b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b\x08\x00"]))
 def test_noise_is_rejected_and_raises_nothing(noise: bytes, start: bytes) -> None:
     assert _judge(start + noise).verdict is Verdict.REJECTED
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data(), st.sampled_from([_SOUND_ZIP, _SOUND_TAR, gzip.compress(_SOUND_TAR, mtime=0)]))
 def test_a_mangled_archive_raises_only_our_own_errors(data: st.DataObject, archive: bytes) -> None:
     mangled = bytearray(archive)
@@ -168,7 +166,7 @@ def test_a_mangled_archive_raises_only_our_own_errors(data: st.DataObject, archi
     assert report.verdict is not Verdict.VALID or bytes(mangled) == archive or report.payload_files == 2
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.sampled_from(["bagit.txt", "bag-info.txt", "manifest-sha256.txt", "fetch.txt"]), st.binary(max_size=400))
 def test_noise_in_a_tag_file_raises_nothing(name: str, noise: bytes) -> None:
     report = _judge(as_zip(bag() | {name: noise}))

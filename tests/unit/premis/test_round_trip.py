@@ -42,7 +42,7 @@ def _meaning(event: Event) -> Event:
     return replace(event, version=None, identifier=str(event.id), date_text=None, identifier_type="UUID", attributes=())
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(EVENT)
 def test_what_both_versions_hold_survives_2_and_3_in_any_order(event: Event) -> None:
     for way in (("2.3",), ("3.0",), ("2.3", "3.0"), ("3.0", "2.3"), ("2.3", "3.0", "2.3", "3.0")):
@@ -52,7 +52,7 @@ def test_what_both_versions_hold_survives_2_and_3_in_any_order(event: Event) -> 
         assert _meaning(carried) == _meaning(event), way
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(EVENT)
 def test_the_same_xml_is_written_however_often_it_is_read(event: Event) -> None:
     for version in ("2.3", "3.0"):
@@ -72,7 +72,7 @@ FIRST = st.builds(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(FIRST)
 def test_premis_1_survives_2_and_3(event: Event) -> None:
     """Of PREMIS 1.1: one note an outcome, objects without roles; its elements are those of 2 under its namespace."""
@@ -85,13 +85,13 @@ def test_premis_1_survives_2_and_3(event: Event) -> None:
     assert _meaning(_read(event_xml(read))) == _meaning(event)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(EVENT)
 def test_json_holds_what_xml_holds(event: Event) -> None:
     assert _meaning(event_from_json(event_to_json(event))) == _meaning(event)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(EVENT, TEXT)
 def test_a_leaf_is_canonical_json(event: Event, actor: str) -> None:
     text = leaf(event, kind="created", version=1, xml="<x/>", recorded_at=datetime(2024, 1, 1, tzinfo=UTC), actor=actor)

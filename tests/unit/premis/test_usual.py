@@ -135,7 +135,7 @@ _TEXTS = st.text(_CHARACTERS | st.sampled_from("\t\n\r%s\\{}&<"), max_size=20)
 
 
 @given(_PARTS, st.booleans(), st.sampled_from([V2, V3]), st.sampled_from(["premis:", ""]), _TEXTS, _TEXTS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_both_ways_come_to_the_same_whatever_is_written(
     parts: list[str], in_order: bool, namespace: str, prefix: str, detail: str, value: str
 ) -> None:

@@ -116,7 +116,6 @@ def test_whatever_differs_is_left_to_the_parser_from_there_on(entry: str) -> Non
 
 
 @given(st.lists(st.sampled_from(USUAL + OTHER), max_size=6))
-@settings(deadline=None)
 def test_any_feed_comes_to_what_its_tree_does(entries: list[str]) -> None:
     feed = _feed(*entries)
     assert _all(feed, by_tree=False) == _all(feed, by_tree=True)
@@ -127,7 +126,7 @@ def test_any_feed_comes_to_what_its_tree_does(entries: list[str]) -> None:
     st.integers(0, 12),
     st.binary(max_size=3) | st.sampled_from(list(b"<>&/\r\0\x1f\xff")),
 )
-@settings(deadline=None, max_examples=400)
+@settings(max_examples=400)
 def test_a_feed_that_is_broken_anywhere_comes_to_what_its_tree_does(at: int, gone: int, put: bytes | int) -> None:
     feed = _feed(ENTRY, ENTRY)
     broken = feed[:at] + (bytes([put]) if isinstance(put, int) else put) + feed[at + gone :]

@@ -167,7 +167,7 @@ _TARGETS = st.sampled_from(["/", "/a", "//a", "/a?b=c?d", "/%41%zz", "*", "/a b"
     st.lists(_LINES, max_size=4).map("".join),
     st.sampled_from(["", "body", "0\r\n\r\n"]),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_whatever_comes_is_read_as_gunicorn_reads_it(
     method: str, target: str, version: str, fields: str, body: str
 ) -> None:
