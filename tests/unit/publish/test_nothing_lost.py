@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from perdura.steps.mapping.choose import merged, read
 from perdura.steps.mapping.model import Mapped, mapping, plain
 from perdura.steps.mapping.other import short_description
 from perdura.steps.mapping.report import SHOWN, Unmapped
+from perdura.steps.mapping.vocabularies import CALLED, NEARLY
 from perdura.steps.publish_body import Facts, body
 from tests.contract.test_inveniordm.ports import AT
 from tests.unit.publish.documents import DOCUMENTS
@@ -58,7 +60,8 @@ def said_by(record: Any) -> set[str]:
 def missing(texts: Sequence[str], record: Any, report: Sequence[Unmapped], documents: Sequence[Any]) -> list[str]:
     """Texts that are neither in the record, as they are or within another text, nor in the report.
 
-    A text with commas may be a list (keywords of an RO-Crate): then each of its parts has to be there.
+    A text with commas may be a list (keywords of an RO-Crate): then each of its parts has to be there. A type of
+    resource may go by its name in the vocabulary, which means the same.
     """
     said = said_by(record)
     passed = [text for document in documents for text in _passed(document)]
@@ -70,7 +73,12 @@ def missing(texts: Sequence[str], record: Any, report: Sequence[Unmapped], docum
             any(plain(text) in other for other in said)
             or any(text in other for other in leaves(record))
             or any(way in value for value in reported for way in shown)
+            or called(text)
         )
+
+    def called(text: str) -> bool:
+        name = re.sub(r"[\s_]", "", text).lower()
+        return name not in NEARLY and CALLED.get(name, "none") == record.get("resource_type", {}).get("id")
 
     def parts(text: str) -> list[str]:
         return [part.strip() for part in text.split(",") if part.strip()]
