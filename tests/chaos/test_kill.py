@@ -217,8 +217,9 @@ def test_every_cloudevent_delivered_twice_and_at_once(stack: Stack, undisturbed:
     stop, seen = threading.Event(), set[str]()
     sink = f"{stack.urls['broker']}/perdura/default"
 
-    def repeat(pool: ThreadPoolExecutor) -> None:
-        with httpx.Client() as client:
+    def repeat() -> None:
+        # The client is closed when the last request of the pool has ended, not beneath it.
+        with httpx.Client() as client, ThreadPoolExecutor(8) as pool:
             while not stop.wait(0.02):
                 with stack.database.connect() as connection:
                     rows = connection.execute(text("SELECT id, event FROM outbox ORDER BY sequence")).all()
@@ -229,16 +230,15 @@ def test_every_cloudevent_delivered_twice_and_at_once(stack: Stack, undisturbed:
                         for _ in range(2):
                             pool.submit(client.post, sink, headers=headers, content=body)
 
-    with ThreadPoolExecutor(8) as pool:
-        repeating = threading.Thread(target=repeat, args=(pool,))
-        repeating.start()
-        try:
-            archives = [stack.deposit(bag_tar({"a.txt": f"twice {n}".encode()})) for n in range(4)]
-            for archive in archives:
-                assert_everything_once(stack, archive, undisturbed)
-        finally:
-            stop.set()
-            repeating.join()
+    repeating = threading.Thread(target=repeat)
+    repeating.start()
+    try:
+        archives = [stack.deposit(bag_tar({"a.txt": f"twice {n}".encode()})) for n in range(4)]
+        for archive in archives:
+            assert_everything_once(stack, archive, undisturbed)
+    finally:
+        stop.set()
+        repeating.join()
     assert seen
 
 
