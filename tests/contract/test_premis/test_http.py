@@ -803,6 +803,33 @@ def test_find(client: Client) -> None:
         (f"ark%3A%2F67531%2F{stem}1/fixity/", older),
         (f"{stem}10//", other),
         (f"{stem}//", other),
+@pytest.mark.parametrize("zone", ["America/Chicago", "Asia/Kolkata", "UTC"])
+@pytest.mark.parametrize(
+    "dates",
+    [
+        "start_date=01/02/2022&end_date=01/02/2022",
+        "start_date=2022-01&end_date=2022-01",
+        "start_date=2022-01-02T10:30&end_date=2022-01-02T15:00",
+        "start_date=2022-01-02T10:00:00Z&end_date=2022-01-02T23:59",
+        "start_date=0002&end_date=9999",
+    ],
+)
+def test_the_links_of_a_search_mean_the_same_period_in_any_zone(
+    engine: Engine, many: list[str], zone: str, dates: str
+) -> None:
+    client = client_of(engine, OPEN.model_copy(update={"premis_zone": zone}))
+    feed = client.get(f"/event/search.json?type=many/&{dates}").get_json()["feed"]
+    assert feed["opensearch:totalResults"] > 0
+    for each in feed["link"]:
+        parts = urlsplit(each["href"])
+        again = client.get(f"{parts.path}?{parts.query}").get_json()["feed"]
+        assert again["opensearch:totalResults"] == feed["opensearch:totalResults"], each
+        if each["rel"] == "self":
+            assert again["link"] == feed["link"]
+    if "01/02" in dates:
+        assert "start_date=2022-01-02&end_date=2022-01-02" in feed["link"][0]["href"]
+
+
     ):
         answer = client.get(f"/event/find/{path}")
         assert answer.status_code == 200, path

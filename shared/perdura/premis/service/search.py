@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta, tzinfo
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -164,24 +164,28 @@ def _links(call: Call, search: Search, page: query.Page, number: int) -> list[di
     sent = parameters.sent_with_blanks(call, parameters.SEARCH)
     echoed = {name: sent.pop(name, "") for name in _ECHOED} if any(name in sent for name in _ECHOED) else {}
     for name, found in search.dates.items():
-        echoed[name] = _iso(name, found)
+        echoed[name] = _iso(name, found, call.zone)
     urls = page_links(f"{call.urls.base}/event/search.json", search, page, number, {**echoed, **sent})
     return [{"href": href, "rel": rel} for rel, href in urls.items()]
 
 
-def _iso(name: str, found: Period) -> str:
-    """A date of a query in ISO form: the day where it names whole days, else the instant."""
+def _iso(name: str, found: Period, zone: tzinfo) -> str:
+    """A date of a query in ISO form, which means the same period again: a day where days are named, else an instant."""
+    start, end = _day(found.start, zone), _day(found.end, zone)
     if name == "start_date":
-        return _day_or_instant(found.start)
-    day = _day_or_instant(found.end)
-    if len(day) == 10 and found.end - found.start >= timedelta(days=1):
-        return (date.fromisoformat(day) - timedelta(days=1)).isoformat()
-    return rfc3339(found.start)
+        return start.isoformat() if start is not None else rfc3339(found.start)
+    if start is not None and end is not None and start < end:
+        return (end - timedelta(days=1)).isoformat()
+    return rfc3339(found.end - timedelta(microseconds=1))
 
 
-def _day_or_instant(instant: datetime) -> str:
-    shown_instant = rfc3339(instant)
-    return shown_instant[:10] if shown_instant.endswith("T00:00:00Z") else shown_instant
+def _day(instant: datetime, zone: tzinfo) -> date | None:
+    """The day that begins at an instant in a zone, None where none does."""
+    try:
+        local = instant.astimezone(zone)
+    except (ValueError, OverflowError):
+        return None
+    return local.date() if local.time() == time() else None
 
 
 def _entry(event: Listed) -> dict[str, Any]:
