@@ -7,11 +7,13 @@ somewhere else than the folder, or the check says only that the folder agrees wi
 
 What is checked: every checkpoint is signed by a known key (Ed25519, C2SP signed-note); the leaves in their order give
 the root of every checkpoint (Merkle tree of RFC 6962); every leaf holds the SHA-256 of the event's XML; every sealing
-names a checkpoint that is here. What is not: whether an event was never recorded, and what happened after the newest
-checkpoint. The exit status is 0 when all of it holds, 1 when not, 2 when the folder cannot be read.
+names a checkpoint that is here; no leaf says that it was recorded a day or more before the sealing it comes after; the
+newest checkpoint covers the last leaf. What is not: whether an event was never recorded, and what happened after the
+newest checkpoint. The exit status is 0 when all of it holds, 1 when not, 2 when the folder cannot be read.
 """
 
 import base64
+import datetime
 import hashlib
 import json
 import pathlib
@@ -143,7 +145,7 @@ def verify(folder, trusted):
             continue
         if heads.setdefault(size, root) != root:
             findings.append(f"two checkpoints of {size} leaves have different roots")
-    checkpoints, tree = len(heads), Tree()
+    checkpoints, covered, tree, earliest = len(heads), max(heads, default=0), Tree(), None
     with (folder / "leaves.ndjson").open(encoding="utf-8") as lines:
         for line in lines:
             entry = json.loads(line)
@@ -151,14 +153,21 @@ def verify(folder, trusted):
             name = f"event {said['event']} version {said['version']} (leaf {tree.size})"
             if hashlib.sha256(entry["xml"].encode()).hexdigest() != said["xml"]:
                 findings.append(f"{name}: its XML was changed")
+            recorded = datetime.datetime.fromisoformat(said["recorded"].replace("Z", "+00:00"))
+            if earliest and recorded < earliest:
+                findings.append(f"{name}: it was back-dated to {said['recorded']}")
+            if said["actor"] == "perdura/seal":
+                earliest = recorded - datetime.timedelta(days=1)
             before = re.search(r"SHA-256 of the previous checkpoint: ([0-9a-f]{64})", entry["xml"])
             if said["actor"] == "perdura/seal" and before and before[1] not in digests:
                 findings.append(f"{name}: the checkpoint that it names is not here")
             tree.add(entry["leaf"].encode())
-            if heads.pop(tree.size, tree.root()) != tree.root():
+            if tree.size in heads and heads.pop(tree.size) != tree.root():
                 findings.append(f"the leaves up to {name} do not give the root that was signed: one was changed, "
                                 "removed or reordered")  # fmt: skip
     findings += [f"the checkpoint of {size} leaves covers leaves that are not here" for size in heads if size]
+    if tree.size > covered:
+        findings.append(f"{tree.size - covered} leaves at the end are covered by no checkpoint")
     if not checkpoints:
         findings.append("no checkpoint holds: nothing is proved")
     return findings, tree.size, checkpoints

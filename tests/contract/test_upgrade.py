@@ -28,7 +28,7 @@ from perdura.local.tape.library import Model
 from perdura.local.tape.server import TapeServer
 from perdura.local.upstream.records import records
 from perdura.local.upstream.server import RepositoryServer
-from perdura.premis.verify import verify_database
+from perdura.premis.verify_stored import verify_database
 from perdura.registry import migrate
 from perdura.settings import Settings
 from perdura.storage.s3 import S3Store

@@ -54,6 +54,8 @@ def verify(folder: Path, verifiers: list[Verifier] | None = None) -> Report:
         raise Rejected(f"{folder} is no exported log: {error}") from error
     report = Report()
     verify_leaves(_leaves(folder / "leaves.ndjson"), notes, known, report)
+    if report.leaves > report.covered:
+        report.findings.append(f"{report.leaves - report.covered} leaves at the end are covered by no checkpoint")
     if not notes:
         report.findings.append("there is no checkpoint: nothing can be proved")
     return report

@@ -15,7 +15,8 @@ from perdura.database import connecting
 from perdura.errors import PerduraError
 from perdura.premis import bundle, seal
 from perdura.premis.checkpoint import Verifier
-from perdura.premis.verify import Report, verify_database
+from perdura.premis.verify import Report
+from perdura.premis.verify_stored import verify_database
 from perdura.settings import settings
 
 

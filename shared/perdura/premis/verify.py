@@ -1,7 +1,6 @@
-"""Checking the log against its seals: what was changed, removed, reordered or back-dated is found and named.
+"""Checking the log against its seals: what was changed, removed, reordered or back-dated is found and named. No I/O.
 
-The pure part works on leaves and checkpoints from anywhere; `verify_database` reads them where they are kept, and
-compares with them everything that is derived from the log.
+It works on leaves and checkpoints from anywhere; `verify_stored` reads them where they are kept.
 """
 
 from __future__ import annotations
@@ -9,21 +8,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy.engine import Connection
-
-from perdura.errors import Rejected
-from perdura.premis import log, merkle, tiles
+from perdura.premis import merkle
 from perdura.premis.checkpoint import BadCheckpoint, Checkpoint, Verifier, opened
-from perdura.premis.model import Event
-from perdura.premis.rows import kind_of, object_key, row
-from perdura.premis.xml import event_from, event_xml, parse
 
-BATCH = 2_000
+LATE = timedelta(days=1)
+"""How long before a sealing an event may say it was recorded that is in the tree after it: a transaction takes time."""
+
 _PREVIOUS = re.compile(r"SHA-256 of the previous checkpoint: ([0-9a-f]{64})")
 
 
@@ -40,9 +35,10 @@ class SealedLeaf:
 
 @dataclass(slots=True)
 class Report:
-    """What a verification found, and what it looked at."""
+    """What a verification found, and what it looked at: of the leaves, `covered` are under a signed checkpoint."""
 
     leaves: int = 0
+    covered: int = 0
     checkpoints: int = 0
     waiting: int = 0
     findings: list[str] = field(default_factory=list)
@@ -58,9 +54,11 @@ class Report:
         if not self.sound:
             return f"NOT SOUND: {len(self.findings)} finding(s) among {self.leaves} sealed versions of events."
         proved = (
-            f"Sound: {self.leaves} sealed versions of events are exactly those that {self.checkpoints} signed "
+            f"Sound: {self.covered} sealed versions of events are exactly those that {self.checkpoints} signed "
             "checkpoint(s) cover, in the same order, unchanged."
         )
+        if self.leaves > self.covered:
+            proved += f" {self.leaves - self.covered} more are in the tree, and no checkpoint covers them yet."
         return proved + (f" {self.waiting} recorded event(s) are not sealed yet." if self.waiting else "")
 
 
@@ -69,13 +67,14 @@ def verify_leaves(
 ) -> None:
     """Rebuild the tree from its leaves and hold it against every signed checkpoint; findings go into the report."""
     heads = _heads(notes, verifiers, report)
+    report.covered = max(heads, default=0)
     digests = {hashlib.sha256(note.encode()).hexdigest() for note in notes}
-    tree = merkle.Frontier()
+    tree, sealed_at = merkle.Frontier(), None
     for found in leaves:
         if found.index != tree.size:
             report.findings.append(f"leaf {tree.size} is missing: the next one is {found.index}")
             break
-        _check_leaf(found, digests, report)
+        sealed_at = _check_leaf(found, digests, sealed_at, report)
         tree.add(merkle.leaf_hash(found.leaf))
         if (head := heads.pop(tree.size, None)) is not None and head.root != tree.root():
             report.findings.append(
@@ -83,31 +82,8 @@ def verify_leaves(
                 "removed or reordered"
             )
     report.leaves = tree.size
+    report.covered = min(report.covered, tree.size)
     report.findings += [f"the checkpoint of {size} leaves covers leaves that are gone" for size in heads if size]
-
-
-def verify_database(connection: Connection, *, notes: Sequence[str] = (), verifiers: Sequence[Verifier] = ()) -> Report:
-    """Verify the log in the database; `notes` and `verifiers` from elsewhere count beside those it holds.
-
-    Only those held elsewhere protect against one who rewrites database and checkpoints together.
-    """
-    report = Report()
-    kept = []
-    for size, root, note in connection.exec_driver_sql("SELECT size, root, note FROM premis_checkpoint ORDER BY size"):
-        kept.append(note)
-        if not note.startswith(Checkpoint(note.partition("\n")[0], size, bytes(root)).text):
-            report.findings.append(f"the checkpoint of {size} leaves in the database is not what was signed")
-    stored = [Verifier.parse(text) for (text,) in connection.exec_driver_sql("SELECT verifier FROM premis_key")]
-    for note in notes:
-        if note not in kept:
-            report.findings.append(f"a checkpoint that was published is not in the database: {_title(note)}")
-    trusted = list(verifiers) or stored
-    verify_leaves(_leaves(connection), list(dict.fromkeys([*notes, *kept])), trusted, report)
-    _verify_unsealed(connection, report)
-    _verify_heads(connection, report)
-    _verify_counts(connection, report)
-    _verify_tiles(connection, report)
-    return report
 
 
 def _heads(notes: Sequence[str], verifiers: Sequence[Verifier], report: Report) -> dict[int, Checkpoint]:
@@ -116,7 +92,7 @@ def _heads(notes: Sequence[str], verifiers: Sequence[Verifier], report: Report) 
         try:
             head = opened(note, verifiers)
         except BadCheckpoint as error:
-            report.findings.append(f"checkpoint {_title(note)}: {error.message}")
+            report.findings.append(f"checkpoint {title(note)}: {error.message}")
             continue
         if head.size in heads and heads[head.size].root != head.root:
             report.findings.append(
@@ -127,17 +103,20 @@ def _heads(notes: Sequence[str], verifiers: Sequence[Verifier], report: Report) 
     return heads
 
 
-def _title(note: str) -> str:
+def title(note: str) -> str:
+    """What a checkpoint is called: its log and its size."""
     return " ".join(note.split("\n")[:2])[:200]
 
 
-def _check_leaf(found: SealedLeaf, digests: set[str], report: Report) -> None:
+def _check_leaf(found: SealedLeaf, digests: set[str], sealed_at: datetime | None, report: Report) -> datetime | None:
+    """Check one leaf; `sealed_at` is the time of the last sealing before it, and what is given back after it."""
     try:
         said = json.loads(found.leaf)
         name = f"event {said['event']} version {said['version']} (leaf {found.index})"
+        recorded = datetime.fromisoformat(said["recorded"])
     except (ValueError, KeyError, TypeError):
         report.findings.append(f"leaf {found.index}: its bytes are no leaf")
-        return
+        return sealed_at
     if found.hash is not None and merkle.leaf_hash(found.leaf) != found.hash:
         report.findings.append(f"{name}: its leaf was changed")
     if hashlib.sha256(found.xml.encode()).hexdigest() != said.get("xml"):
@@ -145,178 +124,11 @@ def _check_leaf(found: SealedLeaf, digests: set[str], report: Report) -> None:
     for column, value in found.columns.items():
         if said.get(column) != value:
             report.findings.append(f"{name}: {column} is {value!r}, but {said.get(column)!r} was sealed")
-    previous = _PREVIOUS.search(found.xml) if said.get("actor") == "perdura/seal" else None
+    if sealed_at is not None and recorded < sealed_at - LATE:
+        report.findings.append(f"{name}: it was back-dated to {said['recorded']}, before what was sealed already")
+    if said.get("actor") != "perdura/seal":
+        return sealed_at
+    previous = _PREVIOUS.search(found.xml)
     if previous is not None and previous[1] not in digests:
         report.findings.append(f"{name}: the checkpoint that it names is gone")
-
-
-def _leaves(connection: Connection) -> Iterator[SealedLeaf]:
-    """Leaves in the order of the tree, with their rows of the log; a row that is gone is an empty leaf."""
-    first = 0
-    while True:
-        rows = connection.exec_driver_sql(
-            "SELECT f.leaf_index, f.hash, f.recorded_at, l.leaf, l.xml, l.event_id, l.version, l.kind, l.actor, "
-            "l.premis_version, l.recorded_at FROM premis_leaf f LEFT JOIN premis_log l ON l.sequence = f.sequence "
-            "WHERE f.leaf_index >= %s ORDER BY f.leaf_index, l.recorded_at LIMIT %s",
-            (first, BATCH),
-        ).all()
-        for index, hash_, _, leaf, xml, event_id, version, kind, actor, premis_version, recorded_at in rows:
-            if leaf is None:
-                yield SealedLeaf(index, b"", "", bytes(hash_))
-                continue
-            columns = {
-                "event": str(event_id),
-                "version": version,
-                "kind": kind,
-                "actor": actor,
-                "premis": premis_version,
-                "recorded": recorded_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
-            }
-            yield SealedLeaf(index, bytes(leaf), xml, bytes(hash_), columns)
-        if len(rows) < BATCH:
-            return
-        first = rows[-1][0] + 1
-
-
-def _verify_unsealed(connection: Connection, report: Report) -> None:
-    """Rows without a leaf must be waiting for one; rows with one must have it at their own time."""
-    report.waiting = int(connection.exec_driver_sql("SELECT count(*) FROM premis_unsealed").scalar_one())
-    lost = connection.exec_driver_sql(
-        "SELECT l.event_id, l.version FROM premis_log l LEFT JOIN premis_leaf f ON f.sequence = l.sequence "
-        "LEFT JOIN premis_unsealed u ON u.sequence = l.sequence AND u.recorded_at = l.recorded_at "
-        "WHERE f.leaf_index IS NULL AND u.sequence IS NULL LIMIT 100"
-    )
-    report.findings += [
-        f"event {event} version {version}: it has no leaf and waits for none" for event, version in lost
-    ]
-    gone = connection.exec_driver_sql(
-        "SELECT u.sequence FROM premis_unsealed u LEFT JOIN premis_log l "
-        "ON l.sequence = u.sequence AND l.recorded_at = u.recorded_at WHERE l.sequence IS NULL LIMIT 100"
-    )
-    report.findings += [f"row {sequence} of the log was to be sealed and is gone" for (sequence,) in gone]
-    moved = connection.exec_driver_sql(
-        "SELECT l.event_id, l.version FROM premis_leaf f JOIN premis_log l ON l.sequence = f.sequence "
-        "WHERE l.recorded_at <> f.recorded_at LIMIT 100"
-    )
-    report.findings += [f"event {event} version {version}: its leaf is of another time" for event, version in moved]
-
-
-def _verify_counts(connection: Connection, report: Report) -> None:
-    wrong = connection.exec_driver_sql(
-        "SELECT coalesce(c.day, e.day), coalesce(c.n, 0), coalesce(e.n, 0) FROM (SELECT day, kind_id, sum(n) AS n FROM "
-        "(SELECT day, kind_id, n FROM premis_count UNION ALL SELECT day, kind_id, n FROM premis_count_delta) a "
-        "GROUP BY day, kind_id) c FULL JOIN (SELECT (at AT TIME ZONE 'UTC')::date AS day, kind_id, count(*) AS n "
-        "FROM premis_event GROUP BY 1, 2) e ON e.day = c.day AND e.kind_id = c.kind_id "
-        "WHERE coalesce(c.n, 0) <> coalesce(e.n, 0) LIMIT 100"
-    )
-    report.findings += [f"the counts say {kept} events of {day}, there are {real}" for day, kept, real in wrong]
-
-
-def _verify_tiles(connection: Connection, report: Report) -> None:
-    """Tiles must hold the hashes of the leaves, and those above the roots of those below."""
-    wrong = connection.exec_driver_sql(
-        "SELECT coalesce(t.tile_index, l.i) FROM (SELECT * FROM premis_tile WHERE level = 0) t FULL JOIN "
-        "(SELECT leaf_index / 256 AS i, string_agg(hash, ''::bytea ORDER BY leaf_index) AS h FROM premis_leaf "
-        "GROUP BY 1) l ON l.i = t.tile_index WHERE t.hashes IS DISTINCT FROM l.h LIMIT 100"
-    )
-    report.findings += [f"tile 0/{index} differs from the leaves" for (index,) in wrong]
-    above = connection.exec_driver_sql("SELECT level, tile_index FROM premis_tile WHERE level > 0 ORDER BY 1, 2").all()
-    for level, index in above:
-        tree = tiles.TiledTree(connection)
-        lower = [(level - 1, index * tiles.WIDTH + at) for at in range(tiles.WIDTH)]
-        loaded = tree.load([*lower, (level, index)])
-        full = [loaded[each] for each in lower if len(loaded.get(each, b"")) == tiles.WIDTH * tiles.HASH]
-        if loaded[level, index] != b"".join(map(tiles.root, full)):
-            report.findings.append(f"tile {level}/{index} differs from those below it")
-
-
-def _verify_heads(connection: Connection, report: Report) -> None:
-    """What pages show must be the newest version in the log, for every event, with its links."""
-    missing = connection.exec_driver_sql(
-        "SELECT l.event_id FROM (SELECT DISTINCT ON (event_id) event_id, kind FROM premis_log "
-        "ORDER BY event_id, sequence DESC) l LEFT JOIN premis_event e ON e.event_id = l.event_id "
-        "WHERE (l.kind = 'deleted') <> (e.event_id IS NULL) LIMIT 100"
-    )
-    report.findings += [f"event {event}: it is in the log and not shown, or shown and deleted" for (event,) in missing]
-    links = {"premis_object": 0, "premis_agent_link": 0}
-    after = "00000000-0000-0000-0000-000000000000"
-    while True:
-        rows = connection.exec_driver_sql(_HEADS, (after, BATCH)).all()
-        wanted: list[tuple[str, str, Any]] = []
-        for each in rows:
-            if (problem := _head_problem(each)) is not None:
-                report.findings.append(f"event {each[0]}: {problem}")
-                continue
-            event = log.read(each[6], each[3])
-            wanted += [("premis_object", object_key(o.value), each) for o in event.objects]
-            wanted += [("premis_agent_link", object_key(a.value), each) for a in event.agents]
-        _verify_links(connection, list({(t, k, e[11]): (t, k, e) for t, k, e in wanted}.values()), links, report)
-        if len(rows) < BATCH:
-            break
-        after = str(rows[-1][0])
-    for table, expected in links.items():
-        counted = connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()  # noqa: S608 - two constants
-        if counted != expected and not report.findings:
-            report.findings.append(f"{table} has {counted} links where the log says {expected}")
-
-
-_HEADS = (
-    "SELECT e.event_id, e.identifier, e.version, e.premis_version, e.at, e.recorded_at, e.xml, e.objects, e.kind_id, "
-    "k.type, k.outcomes, e.sequence, l.xml, l.version, l.event_id, e.changed_at, l.recorded_at, f.recorded_at, "
-    "f.event_id, l.premis_version FROM premis_event e LEFT JOIN premis_log l ON l.sequence = e.log_sequence "
-    "LEFT JOIN premis_log f ON f.sequence = e.sequence AND f.kind = 'created' "
-    "LEFT JOIN premis_kind k ON k.id = e.kind_id "
-    "WHERE e.event_id > CAST(%s AS uuid) ORDER BY e.event_id LIMIT %s"
-)
-
-
-def _head_problem(found: Sequence[Any]) -> str | None:
-    (event_id, identifier, version, premis_version, at, recorded, xml, objects, kind_id, type_, outcomes, _, logged,
-     log_version, log_event, changed, log_recorded, first_recorded, first_event, log_premis) = found  # fmt: skip
-    if logged is None or (log_event, log_version, log_premis) != (event_id, version, premis_version):
-        return "the version that is shown is not the newest in the log"
-    if (recorded, changed, event_id) != (first_recorded, log_recorded, first_event):
-        return "when it was recorded or changed differs from the log"
-    try:
-        shown, original = log.read(xml, premis_version), _original(logged, identifier, premis_version)
-    except (Rejected, ValueError):
-        return "what is shown cannot be read"
-    if shown.id != event_id or event_xml(_comparable(shown)) != event_xml(_comparable(original)):
-        return "what is shown differs from the log"
-    expected = row(shown, sent=None, recorded_at=datetime.now(UTC), actor="")
-    if at != shown.at and shown.date_text not in ("OPEN", "UNKNOWN/OPEN"):
-        return "its date in the index differs from the log"
-    if (
-        (kind_id, type_, outcomes) != kind_of(shown)
-        or objects != expected.listed
-        or identifier != shown.identifier_value
-    ):
-        return "its type, outcome, objects or identifier in the index differ from the log"
-    return None
-
-
-def _original(xml: str, identifier: str, premis_version: str | None) -> Event:
-    """The event of the log under the identifier it was given, where what was sent was no UUID."""
-    event = event_from(parse(xml.encode()), now=datetime(1970, 1, 1, tzinfo=UTC))
-    return replace(event, identifier=identifier, version=premis_version)
-
-
-def _comparable(event: Event) -> Event:
-    return replace(event, identifier_type="", identifier_attributes=(), at=datetime(1970, 1, 1, tzinfo=UTC))
-
-
-def _verify_links(
-    connection: Connection, wanted: list[tuple[str, str, Any]], links: dict[str, int], report: Report
-) -> None:
-    for table in links:
-        mine = [(key, each) for name, key, each in wanted if name == table]
-        links[table] += len(mine)
-        column = "object" if table == "premis_object" else "agent"
-        found = connection.exec_driver_sql(
-            f"SELECT w.key, w.event_id FROM unnest(CAST(%s AS text[]), CAST(%s AS bigint[]), CAST(%s AS uuid[])) "  # noqa: S608
-            f"AS w(key, sequence, event_id) JOIN premis_event e ON e.event_id = w.event_id LEFT JOIN {table} t "
-            f"ON t.{column} = w.key AND t.sequence = w.sequence WHERE t.sequence IS NULL OR t.event_id <> e.event_id "
-            "OR t.at <> e.at OR t.kind_id <> e.kind_id OR t.identifier <> e.identifier",
-            ([key for key, _ in mine], [each[11] for _, each in mine], [each[0] for _, each in mine]),
-        )
-        report.findings += [f"event {event}: its link to {key[:200]} is missing or changed" for key, event in found]
+    return recorded

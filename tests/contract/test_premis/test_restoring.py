@@ -19,7 +19,7 @@ from perdura.premis import log, restoring, seal
 from perdura.premis.checkpoint import signers
 from perdura.premis.importing import from_element, record
 from perdura.premis.model import Event, Identifier, Outcome
-from perdura.premis.verify import verify_database
+from perdura.premis.verify_stored import verify_database
 from perdura.premis.xml import parse
 from perdura.settings import Settings
 from perdura.storage.memory import MemoryStore

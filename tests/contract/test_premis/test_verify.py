@@ -8,7 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,8 @@ from sqlalchemy.engine import Engine
 from perdura.premis import bundle, cli, log, seal
 from perdura.premis.checkpoint import Signer
 from perdura.premis.model import Detail, Event, Identifier, Outcome, Term
-from perdura.premis.verify import Report, verify_database
+from perdura.premis.verify import Report
+from perdura.premis.verify_stored import verify_database
 from perdura.premis.xml import canonical, event_from, events_in, parse
 from perdura.settings import Settings
 from perdura.storage.memory import MemoryStore
@@ -116,6 +117,7 @@ _MUTATIONS = [
     "UPDATE premis_checkpoint SET note = replace(note, 'test', 'best') "
     "WHERE size = (SELECT min(size) FROM premis_checkpoint)",
     "UPDATE premis_checkpoint SET size = size + 1 WHERE size = (SELECT max(size) FROM premis_checkpoint)",
+    "DELETE FROM premis_checkpoint WHERE size = (SELECT max(size) FROM premis_checkpoint)",
     "UPDATE premis_checkpoint SET root = sha256('x') WHERE size = (SELECT max(size) FROM premis_checkpoint)",
     "DELETE FROM premis_key",
     "DELETE FROM premis_unsealed",
@@ -136,6 +138,7 @@ _MUTATIONS = [
     f"DELETE FROM premis_object WHERE event_id = {_HEAD} AND object = 'shared'",
     f"UPDATE premis_object SET object = 'other' WHERE event_id = {_HEAD} AND object = 'shared'",
     f"UPDATE premis_object SET at = now() WHERE event_id = {_HEAD} AND object = 'shared'",
+    f"UPDATE premis_object SET bare = 'other' WHERE event_id = {_HEAD} AND object = 'shared'",
     "INSERT INTO premis_object SELECT 'more', sequence, bare, kind_id, at, identifier, event_id FROM premis_object "
     f"WHERE event_id = {_HEAD} AND object = 'shared'",
     f"DELETE FROM premis_agent_link WHERE event_id = {_HEAD}",
@@ -177,6 +180,49 @@ def test_a_checkpoint_kept_elsewhere_finds_a_rewritten_history(
     assert any("two histories" in finding or "another root" in finding for finding in report.findings)
 
 
+def test_an_event_that_is_added_later_with_an_earlier_time_is_named(another: Engine, tmp_path: Path) -> None:
+    store, late = MemoryStore(), _event(1)
+    with another.begin() as connection:
+        log.append(connection, [_event(number) for number in range(3)], actor="test")
+    seal.tick(another, store, SETTINGS)
+    with another.begin() as connection:
+        log.append(connection, [_event(2)], actor="test", recorded_at=datetime.now(UTC) - timedelta(hours=1))
+    seal.tick(another, store, SETTINGS)
+    with another.begin() as connection:
+        assert verify_database(connection).findings == []
+        log.append(connection, [late], actor="test", recorded_at=datetime.now(UTC) - timedelta(days=3))
+    seal.tick(another, store, SETTINGS)
+    with another.connect() as connection:
+        report = verify_database(connection)
+        bundle.write(connection, tmp_path / "bundle")
+    assert [str(late.id) in each and "back-dated" in each for each in report.findings] == [True]
+    assert not bundle.verify(tmp_path / "bundle").sound
+    done = _script(tmp_path / "bundle")
+    assert done.returncode == 1
+    assert f"event {late.id} version 1" in done.stderr
+    assert "back-dated" in done.stderr
+
+
+def test_a_tile_that_is_gone_is_named(another: Engine) -> None:
+    with another.begin() as connection:
+        log.append(connection, [_event(number) for number in range(300)], actor="test")
+    seal.tick(another, MemoryStore(), SETTINGS)
+    with another.connect() as connection:
+        assert verify_database(connection).findings == []
+        connection.execute(text("DELETE FROM premis_tile WHERE level = 1"))
+        assert "tile 1/0 is missing" in verify_database(connection).findings
+
+
+def test_leaves_that_nothing_signed_are_not_called_covered(another: Engine) -> None:
+    with another.begin() as connection:
+        log.append(connection, [_event(number) for number in range(3)], actor="test")
+    seal.tick(another, MemoryStore(), Settings(log_origin="test.example/log"))  # type: ignore[call-arg]
+    with another.connect() as connection:
+        report = verify_database(connection)
+    assert (report.findings, report.covered, report.leaves) == ([], 0, 4)
+    assert "4 more are in the tree, and no checkpoint covers them yet" in report.sentence
+
+
 @pytest.fixture
 def exported(engine: Engine, sealed: MemoryStore, tmp_path: Path) -> Path:
     with engine.connect() as connection:
@@ -211,6 +257,7 @@ def test_an_exported_log_is_sound_without_us(exported: Path) -> None:
         lambda lines: [*lines[:10], lines[10].replace("success", "failure"), *lines[11:]],
         lambda lines: [lines[0].replace("2026-01-01T00:00:00.000000Z", "2025-01-01T00:00:00.000000Z"), *lines[1:]],
         lambda lines: lines[:-1],
+        lambda lines: [*lines, lines[0]],
     ],
 )
 def test_a_changed_export_is_found_by_both(exported: Path, change: Callable[[list[str]], list[str]]) -> None:
