@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Sequence
 from functools import cache
+from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection
 from werkzeug.wrappers import Request, Response
@@ -31,7 +32,9 @@ def record(surroundings: Environment, event: CloudEvent) -> Sequence[CloudEvent]
             _log.warning("given up by the broker", extra={"event": event.id, "event_type": event.type})
             told = []
         else:
-            told = tell(connection, intake.record(connection, event), event)
+            settings = surroundings.settings
+            zone, identifier_type = ZoneInfo(settings.premis_zone), settings.premis_identifier_type
+            told = tell(connection, intake.record(connection, event, zone=zone, identifier_type=identifier_type), event)
         faults.reach("after-effect")
     faults.reach("after-commit")
     if lost:

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Engine, text
+from werkzeug.test import Client
+from werkzeug.wrappers import Request, Response
 
 from perdura.cloudevents.message import CloudEvent
 from perdura.errors import StoreUnavailable
 from perdura.ids import new_id
 from perdura.outcome import ArchiveView, Outcome
 from perdura.ports import Ports
-from perdura.runtime import metrics
+from perdura.runtime import function, metrics
 from tests.contract.delivering import Harness, post
 
 pytestmark = pytest.mark.stack
@@ -92,4 +94,25 @@ def test_a_fact_that_could_not_be_told_is_recorded(harness: Harness, record: Any
     told = CloudEvent("1", "/perdura/registry", "org.perdura.archive.withdrawn.v1", data={"archive": str(archive)})
     before = logged(database)
     record(harness.environment, given_up(told))
+    assert logged(database) == before + 1
+
+
+def test_a_dead_letter_whose_data_is_broken_is_recorded_all_the_same(
+    harness: Harness, record: Any, database: Engine
+) -> None:
+    unit = function.Function("premis-log", intake=record)
+    headers = {
+        "ce-specversion": "1.0",
+        "ce-id": str(new_id()),
+        "ce-source": "/elsewhere",
+        "ce-type": "org.example.told",
+    }
+
+    @Request.application
+    def application(request: Request) -> Response:
+        return unit.respond(request)
+
+    before = logged(database)
+    answer = Client(application).post("/", headers={**headers, "content-type": "application/json"}, data=b"{broken")
+    assert answer.status_code in (200, 204)
     assert logged(database) == before + 1

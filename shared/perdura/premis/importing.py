@@ -14,7 +14,7 @@ from sqlalchemy.engine import Engine
 from perdura.errors import Conflict, Rejected
 from perdura.ids import derived_id
 from perdura.premis import agents, log
-from perdura.premis.json_form import event_from_json
+from perdura.premis.json_form import event_from_json, sent_xml
 from perdura.premis.model import Event, Identifier
 from perdura.premis.xml import agent_from, agents_in, canonical, event_from, is_uuid, sent_identifier
 
@@ -72,9 +72,8 @@ def from_lines(lines: Iterable[bytes], *, origin: str, zone: tzinfo = UTC) -> It
             continue
         try:
             value = json.loads(line)
-            if isinstance(value, dict):
-                value.pop("recorded", None)
-            yield Foreign(event_from_json(value, zone=zone, otherwise=derived_id("imported event", origin, number)))
+            event = event_from_json(value, zone=zone, otherwise=derived_id("imported event", origin, number))
+            yield Foreign(event, sent_xml(value))
         except (ValueError, RecursionError):
             yield f"line {number}: no JSON"
         except Rejected as error:

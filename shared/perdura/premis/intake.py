@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
-from datetime import UTC, datetime
+from base64 import b64encode
+from datetime import UTC, datetime, tzinfo
 from uuid import UUID
 
 from sqlalchemy.engine import Connection
@@ -14,8 +15,9 @@ from perdura.cloudevents.message import CloudEvent
 from perdura.errors import Rejected
 from perdura.ids import derived_id
 from perdura.premis import log
-from perdura.premis.json_form import event_from_json
+from perdura.premis.json_form import event_from_json, sent_xml
 from perdura.premis.model import FAILURE, Event, Identifier, Outcome
+from perdura.premis.xml import DEFAULT_IDENTIFIER_TYPE
 
 RECORD_REQUESTED = "org.perdura.premis.record.requested.v1"
 DEAD_LETTER = "message delivery"
@@ -26,20 +28,36 @@ _LONGEST_NOTE = 4_000
 _ARCHIVE = re.compile(r"archive/([0-9a-f-]{36})")
 
 
-def record(connection: Connection, event: CloudEvent) -> list[Event]:
+def record(
+    connection: Connection,
+    event: CloudEvent,
+    *,
+    zone: tzinfo = UTC,
+    identifier_type: str = DEFAULT_IDENTIFIER_TYPE,
+) -> list[Event]:
     """Record what a CloudEvent asks for, in the caller's transaction; any other CloudEvent is a dead letter.
 
     Gives back the events that were new. Doing it twice records it once: identifiers that are not sent are derived
-    from the CloudEvent. Raises Rejected when the request is no list of events; nothing of it is then recorded.
+    from the CloudEvent. A request that is no list of events is recorded as a failure, and nothing of it: whoever
+    delivers it would drop it for good after any answer. `zone` is that of dates without an offset.
     """
-    events = [dead_letter(event)] if is_dead_letter(event) else requested(event)
-    taken = set(log.append_free(connection, events, actor=f"cloudevent:{event.source[:1000]}"))
+    sent: list[str | None] = []
+    if is_dead_letter(event):
+        events = [dead_letter(event)]
+    else:
+        try:
+            events = requested(event, zone=zone, identifier_type=identifier_type)
+            sent = [sent_xml(each) for each in event.data["events"]]
+        except Rejected as error:
+            _log.warning("request to record refused: %s", error.message, extra={"event": event.id, "code": error.code})
+            events = [refused(event, error.message)]
+    taken = set(log.append_free(connection, events, actor=f"cloudevent:{event.source[:1000]}", sent=sent))
     if taken:
         _log.info("events recorded before", extra={"event": event.id, "known": len(taken)})
     return [each for position, each in enumerate(events) if position not in taken]
 
 
-def requested(event: CloudEvent) -> list[Event]:
+def requested(event: CloudEvent, *, zone: tzinfo = UTC, identifier_type: str = DEFAULT_IDENTIFIER_TYPE) -> list[Event]:
     """The events that a `premis.record.requested` carries; raises Rejected naming the first that is wrong."""
     data = event.data
     listed = data.get("events") if isinstance(data, dict) else None
@@ -50,26 +68,43 @@ def requested(event: CloudEvent) -> list[Event]:
     for number, each in enumerate(listed):
         otherwise = derived_id("premis", event.source, event.id, number)
         try:
-            events.append(event_from_json(each, now=now, otherwise=otherwise))
+            read = event_from_json(each, now=now, zone=zone, identifier_type=identifier_type, otherwise=otherwise)
         except Rejected as error:
             raise Rejected(f"data.events[{number}]: {error.message}", code=error.code) from error
+        events.append(read)
     return events
 
 
 def dead_letter(event: CloudEvent) -> Event:
     """The failure event of a CloudEvent that could not be delivered, with what the broker says of it, if anything."""
     broker = {name: event.extensions[name] for name in sorted(event.extensions) if name.startswith("knativeerror")}
-    notes = [f"{name}: {value[:_LONGEST_NOTE]}" for name, value in broker.items()]
-    if event.data is not None and not isinstance(event.data, bytes):
+    return _failure(
+        derived_id("dead-letter", event.source, event.id, event.type, broker.get("knativeerrordest", "")),
+        event,
+        "was not delivered.",
+        [f"{name}: {value[:_LONGEST_NOTE]}" for name, value in broker.items()],
+    )
+
+
+def refused(event: CloudEvent, why: str) -> Event:
+    """The failure event of a request to record that cannot be understood."""
+    identity = derived_id("refused request", event.source, event.id)
+    return _failure(identity, event, "was refused: nothing of it is recorded.", [why[:_LONGEST_NOTE]])
+
+
+def _failure(identity: UUID, event: CloudEvent, became: str, notes: list[str]) -> Event:
+    if isinstance(event.data, bytes):
+        notes.append("data in base64: " + b64encode(event.data[:_LONGEST_NOTE]).decode())
+    elif event.data is not None:
         notes.append("data: " + json.dumps(event.data, ensure_ascii=False, sort_keys=True)[:_LONGEST_NOTE])
     objects = [Identifier("CloudEvent", f"{event.source}#{event.id}")]
     if (archive := _archive(event)) is not None:
         objects.insert(0, Identifier("UUID", str(archive)))
     return Event(
-        id=derived_id("dead-letter", event.source, event.id, event.type, broker.get("knativeerrordest", "")),
+        id=identity,
         type=DEAD_LETTER,
         at=event.time or datetime.now(UTC),
-        details=(f"CloudEvent {event.id} of type {event.type} from {event.source} was not delivered.",),
+        details=(f"CloudEvent {event.id} of type {event.type} from {event.source} {became}",),
         outcomes=(Outcome(FAILURE, tuple(notes)),),
         agents=(Identifier("local", "perdura/premis-log", ("implementer",)),),
         objects=tuple(objects),

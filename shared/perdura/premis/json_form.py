@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 from uuid import UUID, uuid4
 
+from lxml import etree
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from perdura.errors import Rejected
 from perdura.premis.dates import event_date
 from perdura.premis.model import Agent, Detail, Event, Identifier, Outcome, Term
-from perdura.premis.xml import DEFAULT_IDENTIFIER_TYPE, LONGEST_VALUE, events_in, is_uuid, parse
+from perdura.premis.xml import (
+    DEFAULT_IDENTIFIER_TYPE,
+    LONGEST_VALUE,
+    canonical,
+    events_in,
+    is_uuid,
+    parse,
+    sent_identifier,
+)
 from perdura.premis.xml import event_from as event_from_xml
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+BESIDE = frozenset({"id", "recorded", "changed", "revision"})
+"""What the log says of an event beside what was sent; left aside where an event is read."""
 
 
 class BadJson(Rejected):
@@ -88,11 +102,13 @@ def event_from_json(
     An identifier that is no UUID is replaced, by `otherwise` where that is given. Raises BadJson, BadDate, BadPremis.
     """
     now = now or datetime.now(UTC)
-    if isinstance(value, Mapping) and set(value) == {"xml"} and isinstance(value["xml"], str):
-        elements = events_in(parse(value["xml"].encode("utf-8", "replace")))
-        if len(elements) != 1:
-            raise BadJson("xml: expected exactly one event.")
-        return event_from_xml(elements[0], now=now, zone=zone, identifier_type=identifier_type)
+    if (xml := xml_in(value)) is not None:
+        event = event_from_xml(xml, now=now, zone=zone, identifier_type=identifier_type)
+        if otherwise is not None and not is_uuid(sent_identifier(xml)):
+            event = replace(event, id=otherwise, identifier=str(otherwise))
+        return event
+    if isinstance(value, Mapping):
+        value = {name: each for name, each in value.items() if name not in BESIDE}
     form = _validated(_Event, value)
     date = event_date(form.date.strip(), now, zone)
     sent = form.identifier if isinstance(form.identifier, _EventIdentifier) else _EventIdentifier(value=form.identifier)
@@ -116,6 +132,22 @@ def event_from_json(
         version=form.version,
         attributes=tuple(form.attributes.items()),
     )
+
+
+def xml_in(value: Any) -> etree._Element | None:
+    """The event element of `{"xml": "<premis:event …>"}`, None of any other form; raises NotXml, BadPremis, BadJson."""
+    if not (isinstance(value, Mapping) and set(value) == {"xml"} and isinstance(value["xml"], str)):
+        return None
+    elements = events_in(parse(value["xml"].encode("utf-8", "replace")))
+    if len(elements) != 1:
+        raise BadJson("xml: expected exactly one event.")
+    return elements[0]
+
+
+def sent_xml(value: Any) -> str | None:
+    """The canonical XML of an event that was sent as `{"xml": …}`, None for any other form; raises as `xml_in`."""
+    element = xml_in(value)
+    return None if element is None else canonical(element)
 
 
 def event_to_json(event: Event) -> dict[str, Any]:

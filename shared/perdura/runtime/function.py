@@ -105,7 +105,7 @@ class Function:
         if notified:
             return self._notified(request, body, surroundings, begun)
         try:
-            events = decode(dict(request.headers), body)
+            events = decode(dict(request.headers), body, keep_malformed_data=self.taken is None)
         except NotACloudEvent as error:
             return problem(400, "Not a CloudEvent", error.message)
         delivered = [self._deliver(surroundings, event) for event in events]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import uuid
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy.engine import Engine
 
 from perdura.cloudevents.codec import decode
 from perdura.cloudevents.message import CloudEvent
-from perdura.errors import Rejected
 from perdura.premis import intake, log
 from perdura.premis.model import FAILURE
 
@@ -97,7 +97,7 @@ def test_a_request_in_every_mode_records_its_events_once(engine: Engine, mode: s
         assert len(log.events_of(connection, mode)) == 1
 
 
-def test_a_request_with_one_wrong_event_records_nothing(engine: Engine) -> None:
+def test_a_request_with_one_wrong_event_is_recorded_as_refused_and_nothing_of_it(engine: Engine) -> None:
     data = {
         "events": [
             {"type": "a", "date": "2024-01-01", "objects": [{"type": "x", "value": "half"}]},
@@ -105,7 +105,40 @@ def test_a_request_with_one_wrong_event_records_nothing(engine: Engine) -> None:
         ]
     }
     asked = CloudEvent(id="2", source="/elsewhere", type=intake.RECORD_REQUESTED, data=data)
-    with engine.connect() as connection, pytest.raises(Rejected, match=r"data\.events\[1\]"):
-        intake.record(connection, asked)
+    with engine.begin() as connection:
+        (recorded,) = intake.record(connection, asked)
+        assert intake.record(connection, asked) == []
+    assert (recorded.type, recorded.outcomes[0].outcome) == (intake.DEAD_LETTER, FAILURE)
+    assert recorded.outcomes[0].notes[0].startswith("data.events[1]: eventDateTime 'soon'")
     with engine.connect() as connection:
         assert log.events_of(connection, "half") == []
+
+
+@pytest.mark.parametrize("data", [None, {}, {"events": []}, {"events": {}}, [1], "text", b"\xff\0"])
+def test_a_request_that_is_none_is_recorded_with_what_it_holds(engine: Engine, data: object) -> None:
+    asked = CloudEvent(id=str(uuid.uuid4()), source="/elsewhere", type=intake.RECORD_REQUESTED, data=data)
+    with engine.begin() as connection:
+        (recorded,) = intake.record(connection, asked)
+    said = "\n".join(recorded.outcomes[0].notes)
+    assert "data.events: expected a list of events." in said
+    assert ("/wA=" in said) is isinstance(data, bytes)
+
+
+def test_dates_without_an_offset_are_in_the_zone_of_the_log(engine: Engine) -> None:
+    data = {"events": [{"type": "a", "date": "2024-01-01T00:00:00"}]}
+    asked = CloudEvent(id=str(uuid.uuid4()), source="/elsewhere", type=intake.RECORD_REQUESTED, data=data)
+    with engine.begin() as connection:
+        (recorded,) = intake.record(connection, asked, zone=ZoneInfo("America/Chicago"), identifier_type="kept")
+    assert recorded.at == datetime(2024, 1, 1, 6, tzinfo=UTC)
+    assert recorded.identifier_type == "kept"
+
+
+def test_events_as_xml_without_an_identifier_are_recorded_once(engine: Engine) -> None:
+    inner = "<!-- why --><eventType>a</eventType><eventDateTime>2024</eventDateTime>"
+    xml = f"<event xmlns='info:lc/xmlns/premis-v2'>{inner}</event>"
+    data = {"events": [{"xml": xml}, {"xml": xml}]}
+    asked = CloudEvent(id=str(uuid.uuid4()), source="/elsewhere", type=intake.RECORD_REQUESTED, data=data)
+    with engine.begin() as connection:
+        first, _ = intake.record(connection, asked)
+        assert intake.record(connection, asked) == []
+        assert "<!-- why -->" in log.history(connection, first.id)[0].xml
