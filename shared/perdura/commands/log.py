@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 import click
+from lxml import etree
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,9 +23,10 @@ from perdura.packages.mets_read import MetsAgent, MetsEvent, read_mets
 from perdura.premis import agents, whole
 from perdura.premis.cli import log
 from perdura.premis.crawl import Crawl, noted, resumed
-from perdura.premis.importing import Foreign, Imported, from_element, from_lines, record
+from perdura.premis.importing import Foreign, Imported, from_element, from_lines, record, record_agents
 from perdura.premis.model import Identifier
-from perdura.premis.xml import agent_from, events_in, parse
+from perdura.premis.xml import agent_from, events_in, parse, sent_identifier
+from perdura.premis.xml.names import ATOM
 
 _PAGE = 64 * 1024 * 1024
 _PIECE = 1 << 20
@@ -146,8 +148,30 @@ def _events(engine: Engine, path: Path, zone: ZoneInfo, also: list[Identifier]) 
         elif b"http://www.loc.gov/METS/" in head:
             yield from _of_mets(engine, iter(lambda: file.read(_PIECE), b""), zone, also)
         else:
-            for element in events_in(parse(file.read())):
-                yield from_element(element, origin=path.name, zone=zone, also=also)
+            yield from _of_xml(engine, parse(file.read()), path.name, zone, also)
+
+
+def _of_xml(
+    engine: Engine, root: etree._Element, origin: str, zone: ZoneInfo, also: list[Identifier]
+) -> Iterator[Foreign | str]:
+    """Events of a premis document, a feed, an entry or an event; the agents of a document are registered."""
+    if etree.QName(root).localname == "premis":
+        record_agents(engine, root)
+    parts = list(root.iterchildren(f"{{{ATOM}}}entry")) if root.tag == f"{{{ATOM}}}feed" else [root]
+    number = 0
+    for part in parts:
+        try:
+            elements = events_in(part)
+        except Rejected as error:
+            number += 1
+            yield f"event {number}: {error.message}"
+            continue
+        for element in elements:
+            number += 1
+            try:
+                yield from_element(element, origin=origin, zone=zone, also=also)
+            except Rejected as error:
+                yield f"event {sent_identifier(element)[:200] or number}: {error.message}"
 
 
 def _of_mets(

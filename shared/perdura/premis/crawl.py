@@ -18,7 +18,7 @@ from sqlalchemy.engine import Engine
 
 from perdura.errors import Rejected
 from perdura.premis.importing import Foreign, Imported, from_element, record, record_agents
-from perdura.premis.xml import events_in, parse
+from perdura.premis.xml import events_in, parse, sent_identifier
 from perdura.premis.xml.names import ATOM
 
 Fetch = Callable[[str], bytes]
@@ -118,7 +118,9 @@ class Crawl:
             try:
                 yield from_element(element, origin=self.url, zone=self.zone)
             except Rejected as error:
-                self.done.refused.append(error.message)
+                self.done.refused.append(
+                    f"event {sent_identifier(element)[:200] or 'without identifier'}: {error.message}"
+                )
 
     def _absolute(self, path: str) -> str:
         """A URL of the service; links that it writes with another host are followed on its own."""

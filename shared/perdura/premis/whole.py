@@ -152,14 +152,20 @@ def _agent(engine: Engine, line: dict[str, Any]) -> tuple[bool, str | None]:
 def _event(line: dict[str, Any]) -> Event:
     """The event of a line, under the identifier it had. Raises Rejected."""
     try:
-        identity, place = UUID(line["event"]), int(line["place"])
+        identity, place = UUID(line["event"]), line["place"]
         identifier, premis = str(line["identifier"]), line.get("premis")
+        xml = line["xml"].encode()
         recorded = datetime.fromisoformat(line["recorded"]).astimezone(UTC)
-        if UUID(identifier) != identity or place < 1:
+        if UUID(identifier) != identity:
             raise ValueError("identifier")
+        if not isinstance(place, int) or place < 1:
+            raise ValueError("place")
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise Rejected(f"no line of a log: {type(error).__name__}: {str(error)[:100]}") from error
-    (element,) = events_in(parse(line["xml"].encode("utf-8", "replace")))
+    elements = events_in(parse(xml))
+    if len(elements) != 1:
+        raise Rejected(f"no line of a log: expected one event, found {len(elements)}")
+    (element,) = elements
     event = event_from(element, now=recorded)
     return replace(event, id=identity, identifier=identifier, version=None if premis is None else event.version)
 

@@ -139,6 +139,54 @@ def test_a_premis_document_and_an_atom_feed_are_imported(engine: Engine, another
     assert all(each.event.objects[-1].value == "urn:box:7" for each in _all(another))
 
 
+def test_one_event_of_a_document_that_cannot_be_read_is_named_and_the_others_recorded(
+    another: Engine, tmp_path: Path
+) -> None:
+    good, bad = (entry(uuid.uuid4().hex, date=date).partition(b"?>")[2] for date in ("2024", "last spring"))
+    feed = tmp_path / "feed.xml"
+    none = b"<entry><title>no event</title><content/></entry>"
+    feed.write_bytes(b"<feed xmlns='http://www.w3.org/2005/Atom'>" + none + bad + good + b"</feed>")
+    output = _run(another, "import", str(feed))
+    assert "event 1: content: expected a PREMIS event element, found none." in output
+    assert "eventDateTime 'last spring'" in output
+    assert "1 events read, 1 recorded" in output
+
+
+def test_the_agents_of_a_premis_document_are_registered(another: Engine, tmp_path: Path) -> None:
+    who = (
+        "<agentIdentifier><agentIdentifierType>x</agentIdentifierType>"
+        "<agentIdentifierValue>me</agentIdentifierValue></agentIdentifier>"
+    )
+    what = "<eventType>a</eventType><eventDateTime>2024</eventDateTime>"
+    document = tmp_path / "premis.xml"
+    document.write_text(
+        f"<premis xmlns='http://www.loc.gov/premis/v3'><event>{what}</event>"
+        f"<agent>{who}<agentName>Me</agentName><agentType>person</agentType></agent></premis>"
+    )
+    for new in (1, 0):
+        assert f"1 events read, {new} recorded" in _run(another, "import", str(document))
+    with another.connect() as connection:
+        assert [each.name for each in agents.listed(connection)] == ["Me"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"place": "1"}, {"place": 0}, {"place": None}, {"event": "x"}, {"identifier": 5}, {"recorded": "soon"},
+        {"xml": "<premis xmlns='http://www.loc.gov/premis/v3'/>"}, {"xml": "\ud800"}, {"xml": "<a"},
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["created", "replaced"])
+def test_lines_of_a_log_that_are_broken_are_named(
+    engine: Engine, another: Engine, tmp_path: Path, kind: str, change: dict[str, object]
+) -> None:
+    client_of(engine).post("/APP/event/", data=entry(uuid.uuid4().hex))
+    line = json.loads(client_of(engine).get("/log/export.ndjson").data.splitlines()[0]) | {"kind": kind} | change
+    file = tmp_path / "log.ndjson"
+    file.write_text(json.dumps(line))
+    assert "not read: " in _run(another, "import", str(file))
+
+
 class Service:
     """The log as a service that is crawled; `forgets` events of periods longer than a day, as unordered pages do."""
 
