@@ -6,7 +6,7 @@ from sqlalchemy.engine import Connection
 
 from perdura.premis.query.filters import Filter, Order, Place
 from perdura.premis.query.kinds import Kinds
-from perdura.premis.query.sql import COLUMNS, Sql, after, bounds, kind_starts, ordering
+from perdura.premis.query.sql import CHANGED, COLUMNS, Sql, after, bounds, kind_starts, ordering
 from perdura.premis.rows import object_key
 
 COUNTED = 100_000
@@ -19,18 +19,13 @@ _NAMED = (
 )
 
 
-def count_linked(connection: Connection, matching: Filter, kinds: Kinds | None) -> tuple[int, bool]:
-    """(how many events match, whether there are more)."""
-    sql = Sql(
-        [
-            "SELECT count(*) FROM (SELECT DISTINCT sequence"
-            if matching.named_object
-            else "SELECT count(*) FROM (SELECT 1"
-        ]
-    )
+def count_linked(connection: Connection, matching: Filter, kinds: Kinds | None) -> tuple[int, bool, int | None]:
+    """(how many events match, whether there are more, when the log last changed)."""
+    sql = Sql(["SELECT count(*),"]).add(CHANGED).add("FROM (SELECT")
+    sql.add("DISTINCT sequence" if matching.named_object else "1")
     _links(sql, matching, kinds).add("LIMIT %s) c", COUNTED)
-    counted = int(sql.run(connection).scalar_one())
-    return counted, counted >= COUNTED
+    counted, changed = sql.run(connection).one()
+    return int(counted), counted >= COUNTED, changed
 
 
 def linked_page(

@@ -22,12 +22,16 @@ from perdura.premis.query.totals import located
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Events of one page, whether more follow, and how many match in all (at least, when `estimated`)."""
+    """Events of one page, whether more follow, and how many match in all (at least, when `estimated`).
+
+    `changed` is when the log last changed, in microseconds since 1970, if that was looked at.
+    """
 
     events: list[Listed]
     more: bool
     total: int
     estimated: bool = False
+    changed: int | None = None
 
 
 def page(
@@ -51,15 +55,15 @@ def page(
         if not kinds.rows:
             return Page([], False, 0)
     if matching.linked:
-        total, estimated = count_linked(connection, matching, kinds)
+        total, estimated, changed = count_linked(connection, matching, kinds)
         ids, backwards = linked_page(matching, kinds, order, descending, offset, limit + 1, place)
     else:
         wanted = kinds.ids if kinds is not None and matching.of_kind else None
         by_day = order is Order.DATE and place is None and offset > 0
-        total, skipped, day = located(connection, matching, wanted, offset if by_day else None, descending)
+        total, changed, skipped, day = located(connection, matching, wanted, offset if by_day else None, descending)
         estimated = False
         if offset >= total > 0 and place is None:
-            return Page([], False, total)
+            return Page([], False, total, changed=changed)
         ids, backwards = plain_page(matching, kinds, order, descending, offset - skipped, limit + 1, place, day, total)
     found = [Listed._make(each) for each in _fetch(connection, ids, order, backwards, bare)]
     more = len(found) > limit
@@ -67,7 +71,7 @@ def page(
     if place is not None and place.backwards:
         found.reverse()
         more = True
-    return Page(found, more, total, estimated)
+    return Page(found, more, total, estimated, changed)
 
 
 def key_of(event: Listed, order: Order) -> tuple[Any, ...]:

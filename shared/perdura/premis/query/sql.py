@@ -14,6 +14,13 @@ from perdura.premis.query.kinds import Kinds
 LAST = "\U0010ffff"
 """What is greater than any identifier."""
 
+CHANGED = (
+    "(SELECT (extract(epoch FROM greatest(l.recorded_at, (SELECT u.recorded_at FROM premis_unsealed u "
+    "WHERE u.sequence > coalesce(l.sequence, 0) ORDER BY u.sequence DESC LIMIT 1))) * 1000000)::bigint "
+    "FROM (SELECT max(leaf_index) AS at FROM premis_leaf) t LEFT JOIN premis_leaf l ON l.leaf_index = t.at)"
+)
+"""When the log last changed, in microseconds since 1970: by its newest leaf, and by what was recorded after that."""
+
 COLUMNS = {
     Order.DATE: ("at", "identifier"),
     Order.ADDED: ("sequence",),

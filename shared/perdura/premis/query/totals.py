@@ -4,18 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy.engine import Connection
 
 from perdura.premis.query.filters import Filter, Sight
-from perdura.premis.query.sql import Sql, seen
+from perdura.premis.query.sql import CHANGED, Sql, seen
+
+
+class Located(NamedTuple):
+    """How many events match, when the log last changed, and, for a page: matches skipped, the day to begin with."""
+
+    total: int
+    changed: int | None
+    skipped: int = 0
+    day: date | None = None
 
 
 def located(
     connection: Connection, matching: Filter, ids: Sequence[int] | None, offset: int | None, descending: bool
-) -> tuple[int, int, date | None]:
-    """(matches, matches skipped, day to begin with): found by the counts per day, edges of days by an index range."""
+) -> Located:
+    """Found by the counts per day, edges of days by an index range."""
     start, end = matching.start, matching.end
     first = start.astimezone(UTC).date() if start else None
     if start is not None and first is not None and not _midnight(start):
@@ -32,7 +41,7 @@ def located(
             sql.add("AND day < %s", last)
         if ids is not None:
             sql.add("AND kind_id = ANY (CAST(%s AS bigint[]))", list(ids))
-    sql.add(") c GROUP BY day) SELECT (SELECT coalesce(sum(n), 0) FROM d)")
+    sql.add(") c GROUP BY day) SELECT").add(CHANGED).add(", (SELECT coalesce(sum(n), 0) FROM d)")
     if not whole:
         sql.add("+ (SELECT count(*) FROM premis_event WHERE")
         _edges(sql, matching)
@@ -40,15 +49,14 @@ def located(
             sql.add("AND kind_id = ANY (CAST(%s AS bigint[]))", list(ids))
         seen(sql, matching).add(")")
     if offset is None or not whole:
-        sql.add(", 0, NULL::date")
         found = sql.run(connection).one()
-        return int(found[0]), 0, None
+        return Located(int(found[1]), found[0])
     sql.add(", w.upto - w.n, w.day FROM (SELECT day, n, sum(n) OVER (ORDER BY day")
     sql.add("DESC" if descending else "").add(") AS upto FROM d) w WHERE w.upto > %s ORDER BY upto LIMIT 1", offset)
     found = sql.run(connection).first()
     if found is None:
-        return located(connection, matching, ids, None, descending)[0], 0, None
-    return int(found[0]), int(found[1]), found[2]
+        return located(connection, matching, ids, None, descending)
+    return Located(int(found[1]), found[0], int(found[2]), found[3])
 
 
 def counted(connection: Connection, sight: Sight | None) -> Any:
