@@ -43,11 +43,12 @@ class StoredAgent:
 _SELECT = "SELECT identifier, name, type, recorded_at, changed_at, xml FROM premis_agent"
 
 
-def find(connection: Connection, identifier: str) -> StoredAgent | None:
-    """The agent of that identifier, or None."""
+def find(connection: Connection, identifier: str, *, to_change: bool = False) -> StoredAgent | None:
+    """The agent of that identifier, or None; one that is found `to_change` it waits for the transaction."""
     if "\0" in identifier:
         return None
-    found = connection.exec_driver_sql(_SELECT + " WHERE identifier = %s", (identifier,)).first()
+    alone = " FOR UPDATE" if to_change else ""
+    found = connection.exec_driver_sql(f"{_SELECT} WHERE identifier = %s{alone}", (identifier,)).first()
     return StoredAgent(*found) if found else None
 
 

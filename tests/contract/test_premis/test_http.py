@@ -7,6 +7,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -200,6 +201,26 @@ def test_validators_and_conditional_get(client: Client) -> None:
         client.get("/APP/event/?link_object_id=nothing", headers={"If-None-Match": feed.headers["ETag"]}).status_code
         == 304
     )
+
+
+def _dated(client: Client, path: str) -> tuple[int, str]:
+    answer = client.get(path)
+    date = answer.headers["Last-Modified"]
+    return client.get(path, headers={"If-Modified-Since": date}).status_code, date
+
+
+def test_a_feed_is_modified_by_whatever_leaves_it(client: Client) -> None:
+    name = uuid.uuid4().hex
+    first, _ = new(client, objects=(name,)), new(client, objects=(name,))
+    path = f"/APP/event/?link_object_id={name}"
+    unchanged, date = _dated(client, path)
+    assert unchanged == 304
+    time.sleep(1.1)
+    assert client.delete(f"/APP/event/{first}/").status_code == 200
+    answer = client.get(path, headers={"If-Modified-Since": date})
+    assert answer.status_code == 200
+    assert len(root(answer).findall(f"{ATOM}entry")) == 1
+    assert _dated(client, "/APP/event/?type=fixity")[0] == 304
 
 
 def test_gzip_on_request(client: Client) -> None:
@@ -511,6 +532,49 @@ def test_put_with_a_stale_tag(client: Client) -> None:
     assert client.delete(path, headers={"If-Match": tag}).status_code == 412
 
 
+RICH_3 = """<p:event xmlns:p="http://www.loc.gov/premis/v3"><p:eventIdentifier><p:eventIdentifierType>UUID</p:eventIdentifierType>
+<p:eventIdentifierValue>{}</p:eventIdentifierValue></p:eventIdentifier><p:eventType>ingestion</p:eventType>
+<p:eventDateTime>2024-03-05</p:eventDateTime><p:eventDetailInformation><p:eventDetail>one</p:eventDetail>
+<p:eventDetailExtension><x xmlns="urn:x">kept</x></p:eventDetailExtension></p:eventDetailInformation><p:eventDetailInformation>
+<p:eventDetail>two</p:eventDetail></p:eventDetailInformation></p:event>"""
+
+
+def test_a_change_in_an_older_version_loses_nothing_of_what_it_does_not_name(client: Client) -> None:
+    identifier = uuid.uuid4().hex
+    assert client.post("/APP/event/", data=RICH_3.format(identifier)).status_code == 201
+    path = f"/APP/event/{identifier}/"
+    assert (
+        client.put(path, data=entry(None, date=None, event_type=None, outcome="checked", objects=())).status_code == 200
+    )
+    event = held(client.get(f"{path}?version=3.0"))
+    assert [each.text for each in event.iter(f"{V3}eventDetail")] == ["one", "two"]
+    assert event.findtext(f".//{V3}eventDetailExtension/{{urn:x}}x") == "kept"
+    assert event.findtext(f".//{V3}eventOutcome") == "checked"
+    assert client.put(path, data=entry(identifier, inner="<p:eventDetail>only</p:eventDetail>")).status_code == 200
+    assert held(client.get(path)).findtext(f"{V2}eventDetail") == "only"
+
+
+def test_an_event_is_changed_by_json_as_by_xml(client: Client) -> None:
+    identifier = new(client, objects=("before",), inner="<p:eventDetail>old</p:eventDetail>")
+    path = f"/APP/event/{identifier}/"
+    answer = client.put(path, json={"outcomes": ["new"], "objects": [{"type": "ARK", "value": "after"}]})
+    assert answer.status_code == 200, answer.text
+    assert answer.get_json() == {"id": f"http://localhost{path}", "identifier": identifier}
+    event = held(client.get(path))
+    assert (event.findtext(f"{V2}eventDetail"), event.findtext(f".//{V2}eventOutcome")) == ("old", "new")
+    assert [each.text for each in event.iter(f"{V2}linkingObjectIdentifierValue")] == ["after"]
+    whole = client.get(f"/event/{identifier}.json").get_json()
+    assert client.put(path, json=whole | {"type": "other"}).status_code == 200
+    assert held(client.get(path)).findtext(f"{V2}eventType") == "other"
+    for wrong in (
+        {"identifier": uuid.uuid4().hex}, {"identifier": 1}, {"identifier": {"value": "TEMP"}}, {"date": "soon"}, {"more": 1},
+        [], "x",
+    ):  # fmt: skip
+        assert client.put(path, json=wrong).status_code == 400, wrong
+    assert client.put(path, data=b"x", content_type="image/png").status_code == 415
+    assert held(client.get(path)).findtext(f"{V2}eventType") == "other"
+
+
 def test_delete(client: Client) -> None:
     identifier = new(client, objects=("deleted",))
     path = f"/APP/event/{identifier}/"
@@ -561,6 +625,17 @@ def test_strict_mode(engine: Engine) -> None:
     client = client_of(engine, OPEN.model_copy(update={"premis_strict": True}))
     assert client.post("/APP/event/", data=entry(event_type="made up")).status_code == 422
     assert client.post("/APP/event/", data=entry()).status_code == 201
+    known, made_up = {"type": "fixity check", "date": "2024"}, {"type": "made up", "date": "2024"}
+    refused = client.post("/APP/event/", json=[known, made_up])
+    assert (refused.status_code, refused.text[:9]) == (422, "entry 2: ")
+    lenient = client.post("/APP/event/", json=[known, made_up], headers={"Prefer": "handling=lenient"})
+    assert lenient.headers["Preference-Applied"] == "handling=lenient"
+    assert [each["status"] for each in lenient.get_json()["entries"]] == [201, 422]
+    feed = b"<feed xmlns='http://www.w3.org/2005/Atom'>" + entry(event_type="made up").partition(b"?>")[2] + b"</feed>"
+    assert client.post("/APP/event/", data=feed).status_code == 422
+    assert client.post("/APP/agent/", data=agent("x", kind="made up")).status_code == 422
+    form = {"identifier": "x", "name": "x", "type": "made up", "editing": "no"}
+    assert client.post("/agent/", data=form).status_code == 422
 
 
 def test_a_database_that_is_down_is_503() -> None:
@@ -728,6 +803,33 @@ def test_search_json(client: Client, many: list[str]) -> None:
     assert set(feed["entry"][0]) >= {"date", "event_type", "identifier", "linked_objects", "outcome"}
 
 
+@pytest.mark.parametrize("zone", ["America/Chicago", "Asia/Kolkata", "UTC"])
+@pytest.mark.parametrize(
+    "dates",
+    [
+        "start_date=01/02/2022&end_date=01/02/2022",
+        "start_date=2022-01&end_date=2022-01",
+        "start_date=2022-01-02T10:30&end_date=2022-01-02T15:00",
+        "start_date=2022-01-02T10:00:00Z&end_date=2022-01-02T23:59",
+        "start_date=0002&end_date=9999",
+    ],
+)
+def test_the_links_of_a_search_mean_the_same_period_in_any_zone(
+    engine: Engine, many: list[str], zone: str, dates: str
+) -> None:
+    client = client_of(engine, OPEN.model_copy(update={"premis_zone": zone}))
+    feed = client.get(f"/event/search.json?type=many/&{dates}").get_json()["feed"]
+    assert feed["opensearch:totalResults"] > 0
+    for each in feed["link"]:
+        parts = urlsplit(each["href"])
+        again = client.get(f"{parts.path}?{parts.query}").get_json()["feed"]
+        assert again["opensearch:totalResults"] == feed["opensearch:totalResults"], each
+        if each["rel"] == "self":
+            assert again["link"] == feed["link"]
+    if "01/02" in dates:
+        assert "start_date=2022-01-02&end_date=2022-01-02" in feed["link"][0]["href"]
+
+
 def test_search_json_matches_the_target(engine: Engine) -> None:
     target = json.loads(reference_data("premis", "samples", "target", "search.json").read_text())["feed"]
     feed = client_of(engine).get("/event/search.json?linked_object_id=nothing").get_json()["feed"]
@@ -803,33 +905,6 @@ def test_find(client: Client) -> None:
         (f"ark%3A%2F67531%2F{stem}1/fixity/", older),
         (f"{stem}10//", other),
         (f"{stem}//", other),
-@pytest.mark.parametrize("zone", ["America/Chicago", "Asia/Kolkata", "UTC"])
-@pytest.mark.parametrize(
-    "dates",
-    [
-        "start_date=01/02/2022&end_date=01/02/2022",
-        "start_date=2022-01&end_date=2022-01",
-        "start_date=2022-01-02T10:30&end_date=2022-01-02T15:00",
-        "start_date=2022-01-02T10:00:00Z&end_date=2022-01-02T23:59",
-        "start_date=0002&end_date=9999",
-    ],
-)
-def test_the_links_of_a_search_mean_the_same_period_in_any_zone(
-    engine: Engine, many: list[str], zone: str, dates: str
-) -> None:
-    client = client_of(engine, OPEN.model_copy(update={"premis_zone": zone}))
-    feed = client.get(f"/event/search.json?type=many/&{dates}").get_json()["feed"]
-    assert feed["opensearch:totalResults"] > 0
-    for each in feed["link"]:
-        parts = urlsplit(each["href"])
-        again = client.get(f"{parts.path}?{parts.query}").get_json()["feed"]
-        assert again["opensearch:totalResults"] == feed["opensearch:totalResults"], each
-        if each["rel"] == "self":
-            assert again["link"] == feed["link"]
-    if "01/02" in dates:
-        assert "start_date=2022-01-02&end_date=2022-01-02" in feed["link"][0]["href"]
-
-
     ):
         answer = client.get(f"/event/find/{path}")
         assert answer.status_code == 200, path
@@ -1000,6 +1075,29 @@ def test_json_round_trip(client: Client) -> None:
     assert etree.tostring(held(client.get(f"/APP/event/{identifier}/")), method="c14n") == before
 
 
+def test_what_the_log_gives_as_json_it_takes_back(client: Client, another: Engine) -> None:
+    identifier = new(client, inner="<p:eventDetail>detail</p:eventDetail>")
+    one = client.get(f"/event/{identifier}.json").get_json()
+    lines = client.get("/event/export.ndjson").data
+    elsewhere = client_of(another)
+    assert elsewhere.post("/APP/event/", json=one).status_code == 201
+    sent = {"content_type": "application/x-ndjson", "headers": {"Prefer": "handling=lenient"}}
+    report = elsewhere.post("/APP/event/", data=lines, **sent).get_json()
+    assert {each["status"] for each in report["entries"]} == {201, 409}
+    assert report["created"] == lines.count(b"\n") - 1
+    first, second = (etree.tostring(held(each.get(f"/APP/event/{identifier}/"))) for each in (client, elsewhere))
+    assert first == second
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_xml_in_json_is_kept_as_it_was_sent(client: Client, listed: bool) -> None:
+    identifier = uuid.uuid4().hex
+    xml = RICH_3.format(identifier).replace("<p:eventType>", "<!-- why --><p:eventType>")
+    sent: object = [{"xml": xml}] if listed else {"xml": xml}
+    assert client.post("/APP/event/", json=sent).status_code == 201
+    assert "<!-- why -->" in client.get(f"/event/{identifier}.history.json").get_json()[0]["xml"]
+
+
 # --- 1.12: agents
 
 
@@ -1048,6 +1146,43 @@ def test_agents(client: Client) -> None:
     assert client.get("/APP/agent/nobody/").text == "There is no agent for identifier 'nobody'."
     assert client.get("/agent/nobody/").text == "Agent not found."
     assert client.get("/agent/nobody.json").text == "There is no agent with the identifier nobody"
+
+
+RICH_AGENT = """<p:agent xmlns:p="http://www.loc.gov/premis/v3"><p:agentIdentifier><p:agentIdentifierType>T</p:agentIdentifierType>
+<p:agentIdentifierValue>{0}</p:agentIdentifierValue></p:agentIdentifier><p:agentIdentifier><p:agentIdentifierType>U</p:agentIdentifierType>
+<p:agentIdentifierValue>also {0}</p:agentIdentifierValue></p:agentIdentifier><p:agentName authority="names">One</p:agentName>
+<p:agentType>software</p:agentType><p:agentVersion>1.2</p:agentVersion><p:agentNote>first</p:agentNote><p:agentNote>second</p:agentNote>
+<p:agentExtension><x xmlns="urn:x">kept</x></p:agentExtension></p:agent>"""
+
+
+def test_an_agent_keeps_what_a_change_does_not_name(engine: Engine) -> None:
+    client, name = client_of(engine), uuid.uuid4().hex
+    path = f"/APP/agent/{name}/"
+    assert client.post("/APP/agent/", data=RICH_AGENT.format(name)).status_code == 201
+    before = etree.tostring(held(client.get(path)))
+    form = {"identifier": name, "name": "Two", "type": "software", "note": "first\r\nsecond", "editing": "yes"}
+    assert client.post("/agent/", data=form).status_code == 303
+    assert etree.tostring(held(client.get(path))) == before.replace(b' authority="names">One', b">Two")
+    assert client.put(path, data=agent(name, "Three", "software")).status_code == 200
+    changed = held(client.get(f"{path}?version=3.0"))
+    assert changed.findtext(f"{V3}agentVersion") == "1.2"
+    assert [each.text for each in changed.iter(f"{V3}agentNote")] == ["first", "second"]
+    assert changed.findtext(f".//{V3}agentExtension/{{urn:x}}x") == "kept"
+    assert client.post("/agent/", data=form | {"note": "third\r\nline"}).status_code == 303
+    assert [each.text for each in held(client.get(path)).iter(f"{V3}agentNote")] == ["third\nline"]
+
+
+def test_an_agent_is_not_changed_under_a_stale_tag(client: Client) -> None:
+    name = uuid.uuid4().hex
+    path = f"/APP/agent/{name}/"
+    client.post("/APP/agent/", data=agent(name))
+    tag = client.get(path).headers["ETag"]
+    assert client.get(path, headers={"If-None-Match": tag}).status_code == 304
+    assert client.put(path, data=agent(name, "Other"), headers={"If-Match": tag}).status_code == 200
+    assert client.put(path, data=agent(name, "Late"), headers={"If-Match": tag}).status_code == 412
+    assert client.delete(path, headers={"If-Match": tag}).status_code == 412
+    assert client.put(path, data=b"x", content_type="image/png").status_code == 415
+    assert client.delete(path, headers={"If-Match": "*"}).status_code == 200
 
 
 def test_agent_feed(client: Client) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import hashlib
 from datetime import UTC, datetime
 
 from lxml import etree
+from sqlalchemy.engine import Connection
 from werkzeug.wrappers import Response
 
-from perdura.premis import agents, vocabulary
+from perdura.premis import agents
 from perdura.premis.agents import StoredAgent
+from perdura.premis.merging import merged_agent
 from perdura.premis.model import Agent
-from perdura.premis.service import atom, parameters
+from perdura.premis.service import atom, parameters, strict
 from perdura.premis.service.call import Call, Refused, shown, text
 from perdura.premis.service.parameters import link
 from perdura.premis.xml import BadPremis, agent_from, agents_in, parse
@@ -49,7 +51,7 @@ def create(call: Call) -> Response:
     """POST /APP/agent/"""
     call.writer()
     agent = _sent(call)
-    _strict(call, agent)
+    strict.check_agent(call, agent)
     with call.engine.begin() as connection:
         stored = agents.create(connection, agent)
         call.audit(connection, "premis.agent.create", 201, stored.identifier)
@@ -69,35 +71,38 @@ def put(call: Call, identifier: str) -> Response:
     call.writer()
     sent = _sent(call, partial=True)
     with call.engine.begin() as connection:
-        stored = agents.find(connection, identifier)
-        if stored is None:
-            raise Refused(404, f"There is no agent for identifier '{shown(identifier)}'.")
+        stored = _to_change(call, connection, identifier)
         if sent.identifier.value != identifier:
             raise Refused(400, f'URI-identifier mismatch ("{shown(sent.identifier.value)}" != "{shown(identifier)}")')
-        old = stored.agent
-        agent = replace(
-            sent,
-            name=sent.name or old.name,
-            type=sent.type or old.type,
-            notes=sent.notes or old.notes,
-            version=sent.version or old.version,
-        )
-        _strict(call, agent)
+        agent = merged_agent(stored.agent, sent)
+        strict.check_agent(call, agent)
         changed = agents.replace(connection, agent)
         call.audit(connection, "premis.agent.replace", 200, identifier)
-    if changed is None:
-        raise Refused(404, f"There is no agent for identifier '{shown(identifier)}'.")
-    return _entry(call, changed, None)
+    return _entry(call, changed or stored, None)
 
 
 def delete(call: Call, identifier: str) -> Response:
     """DELETE /APP/agent/<id>/"""
     call.writer()
     with call.engine.begin() as connection:
-        if not agents.delete(connection, identifier):
-            raise Refused(404, f"There is no agent for identifier '{shown(identifier)}'.")
+        _to_change(call, connection, identifier)
+        agents.delete(connection, identifier)
         call.audit(connection, "premis.agent.delete", 200, identifier)
     return text(200, f"Deleted {shown(identifier)}.")
+
+
+def _to_change(call: Call, connection: Connection, identifier: str) -> StoredAgent:
+    """The agent, which nobody else changes meanwhile; raises Refused 404, or 412 where `If-Match` names another."""
+    stored = agents.find(connection, identifier, to_change=True)
+    if stored is None:
+        raise Refused(404, f"There is no agent for identifier '{shown(identifier)}'.")
+    call.unchanged(*(_tag(stored, version) for version in (None, "2.3", "3.0")))
+    return stored
+
+
+def _tag(stored: StoredAgent, version: str | None) -> str:
+    state = hashlib.sha256(f"{stored.identifier}\0{stored.changed_at.isoformat()}\0{stored.xml}".encode())
+    return f"{state.hexdigest()[:32]}-{version or ''}"
 
 
 def existing(call: Call, identifier: str, otherwise: str) -> StoredAgent:
@@ -110,6 +115,7 @@ def existing(call: Call, identifier: str, otherwise: str) -> StoredAgent:
 
 
 def _sent(call: Call, *, partial: bool = False) -> Agent:
+    call.media()
     root: etree._Element = parse(call.body(call.settings.body_limit))
     found = agents_in(root)
     if len(found) != 1:
@@ -117,14 +123,9 @@ def _sent(call: Call, *, partial: bool = False) -> Agent:
     return agent_from(found[0], partial=partial)
 
 
-def _strict(call: Call, agent: Agent) -> None:
-    known = vocabulary.known_values(vocabulary.AGENT_TYPE) | {"Personal", "Organization", "Event", "Software"}
-    if call.settings.premis_strict and agent.type not in known:
-        raise Refused(422, f"agentType {shown(agent.type)!r} is in no vocabulary known here.")
-
-
 def _entry(call: Call, stored: StoredAgent, version: str | None, status: int = 200) -> Response:
     body = atom.agent_entry(stored, call.urls, call.settings.premis_author, version)
     response = Response(body, status, content_type=atom.ENTRY_TYPE)
+    response.set_etag(_tag(stored, version))
     response.last_modified = stored.changed_at
     return response

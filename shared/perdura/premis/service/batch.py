@@ -20,11 +20,12 @@ from werkzeug.wrappers import Response
 
 from perdura.errors import Rejected
 from perdura.premis import log
-from perdura.premis.json_form import event_from_json
+from perdura.premis.json_form import event_from_json, sent_xml
 from perdura.premis.log import DuplicateEvent
 from perdura.premis.model import Event, value
 from perdura.premis.packed import Packed, packed
 from perdura.premis.rows import Row, row
+from perdura.premis.service import strict
 from perdura.premis.service.call import Call, Refused, as_json
 from perdura.premis.service.unpacking import entries, items, json_value, lines, root_name
 from perdura.premis.xml import events_in, received
@@ -49,6 +50,7 @@ class _Entry:
     event: Event | None
     row: Row | None
     problem: str | None = None
+    status: int = 400
 
 
 @value
@@ -90,6 +92,7 @@ def create(call: Call, media: str, body: IO[bytes], actor: str) -> Response:
         raise Refused(400, "The batch holds no event.")
     if lenient:
         response = as_json({"created": stored, "entries": outcomes}, 201 if stored else 200)
+        response.headers["Preference-Applied"] = "handling=lenient"
     else:
         response = as_json({"created": stored}, 201)
     response.call_on_close(lambda: _fold(call))
@@ -122,7 +125,7 @@ class _Recording:
         """Store one chunk; unless the batch is lenient, raises Refused or DuplicateEvent for what cannot be stored."""
         wrong = next((each for each in chunk.entries if each.problem is not None), None)
         if wrong is not None and not self.lenient:
-            raise Refused(400, f"entry {wrong.number}: {wrong.problem}")
+            raise Refused(wrong.status, f"entry {wrong.number}: {wrong.problem}")
         right = [(each.number, each.event) for each in chunk.entries if each.event is not None]
         taken = set[int]()
         if right:
@@ -146,7 +149,7 @@ class _Recording:
 
 def _outcome(entry: _Entry, taken: bool) -> dict[str, Any]:
     if entry.event is None:
-        return {"entry": entry.number, "status": 400, "message": entry.problem}
+        return {"entry": entry.number, "status": entry.status, "message": entry.problem}
     identifier = entry.event.identifier_value
     if taken:
         return {"entry": entry.number, "identifier": identifier, "status": 409, "message": "exists"}
@@ -189,8 +192,9 @@ def _xml_entry(call: Call, number: int, entry: UsualEvent | etree._Element, now:
         else:
             (found,) = events_in(entry)
             event, sent, shown = received(found, now=now, zone=call.zone, identifier_type=kept)
-    except Rejected as error:
-        return _Entry(number, None, None, error.message)
+        strict.check(call, event)
+    except (Rejected, Refused) as error:
+        return _wrong(number, error)
     return _Entry(number, event, row(event, sent=sent, shown=shown, recorded_at=now, actor=actor))
 
 
@@ -198,6 +202,11 @@ def _json_entry(call: Call, number: int, value: Any, now: datetime, actor: str) 
     try:
         read = json_value(value) if isinstance(value, bytes) else value
         event = event_from_json(read, now=now, zone=call.zone, identifier_type=call.settings.premis_identifier_type)
-    except Rejected as error:
-        return _Entry(number, None, None, error.message)
-    return _Entry(number, event, row(event, sent=None, recorded_at=now, actor=actor))
+        strict.check(call, event)
+    except (Rejected, Refused) as error:
+        return _wrong(number, error)
+    return _Entry(number, event, row(event, sent=sent_xml(read), recorded_at=now, actor=actor))
+
+
+def _wrong(number: int, error: Rejected | Refused) -> _Entry:
+    return _Entry(number, None, None, error.message, error.status if isinstance(error, Refused) else 400)

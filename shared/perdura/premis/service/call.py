@@ -31,6 +31,8 @@ SHOWN = 200
 PIECE = 2**18
 """Bytes of a body that are received at once; of more than that the rest waits on disk."""
 
+_NO_TEXT = ("multipart/", "image/", "audio/", "video/", "font/")
+
 ATOM = "application/atom+xml"
 TEXT = "text/plain; charset=utf-8"
 
@@ -160,6 +162,21 @@ class Call:
             raise Refused(403, f"This token may not {deed}.")
         challenge = {"WWW-Authenticate": 'Bearer realm="PREMIS log"'}
         raise Refused(401, f"{deed.capitalize().removesuffix('e')}ing needs a bearer token.", challenge)
+
+    def media(self) -> str:
+        """The media type of the body, without parameters; raises Refused 415 for one that is no text."""
+        media = (self.request.mimetype or "").lower()
+        if media.startswith(_NO_TEXT):
+            raise Refused(415, f"Content-Type {shown(media)}: expected Atom, PREMIS XML or JSON.")
+        return media
+
+    def unchanged(self, *tags: str) -> None:
+        """Raises Refused 412 when `If-Match` names none of the tags that what is stored has now."""
+        wanted = self.request.if_match
+        if not wanted or wanted.star_tag:
+            return
+        if not {tag.removesuffix("-gzip") for tag in wanted.as_set(include_weak=True)}.intersection(tags):
+            raise Refused(412, "It has changed since it was read.")
 
     def audit(self, connection: Connection, action: str, status: int, *objects: str) -> None:
         """Keep in the audit log what the sender did, in its transaction."""

@@ -7,36 +7,24 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from lxml import etree
 from sqlalchemy.engine import Connection
 from werkzeug.datastructures import Headers
 from werkzeug.wrappers import Response
 
-from perdura.premis import log, query, vocabulary
-from perdura.premis.json_form import BadJson, event_from_json
+from perdura.premis import log, query
+from perdura.premis.json_form import BadJson, event_from_json, sent_xml
 from perdura.premis.listed import instant
 from perdura.premis.log import Stored
 from perdura.premis.model import Event
 from perdura.premis.query import Sight
-from perdura.premis.service import atom, batch, parameters
+from perdura.premis.service import atom, batch, changes, parameters, strict
 from perdura.premis.service.call import ATOM, Call, Refused, as_json, refusal, shown, too_large
 from perdura.premis.service.parameters import Ordering, Window, link
 from perdura.premis.service.unpacking import HEAD, json_value
-from perdura.premis.xml import (
-    BadPremis,
-    NotXml,
-    canonical,
-    event_from,
-    events_in,
-    is_uuid,
-    parse,
-    received,
-    sent_identifier,
-)
+from perdura.premis.xml import BadPremis, events_in, is_uuid, parse, received
 from perdura.premis.xml.usual_atom import usual_entry
 
 _DEFAULT = Ordering(query.Order.DATE, descending=False)
-_NO_TEXT = ("multipart/", "image/", "audio/", "video/", "font/")
 
 
 def service_document(call: Call) -> Response:
@@ -76,17 +64,15 @@ def feed(call: Call) -> Response:
     response = Response(
         atom.event_feed(page.events, call.urls, author, version, paging, updated), content_type=atom.FEED_TYPE
     )
-    if page.events:
-        response.last_modified = updated
+    if page.changed is not None:
+        response.last_modified = instant(page.changed)
     return response
 
 
 def create(call: Call) -> Response:
     """POST /APP/event/: one event in XML or JSON, or a batch of them."""
     actor = call.writer()
-    media = (call.request.mimetype or "").lower()
-    if media.startswith(_NO_TEXT):
-        raise Refused(415, f"Content-Type {shown(media)}: expected Atom, PREMIS XML or JSON.")
+    media = call.media()
     with call.received(max(call.settings.body_limit, call.settings.premis_batch_limit)) as body:
         head = body.read(HEAD)
         if batch.is_batch(media, head):
@@ -129,29 +115,31 @@ def entry(call: Call, identifier: str) -> Response:
 def put(call: Call, identifier: str) -> Response:
     """PUT /APP/event/<id>/: a new version; elements that are absent keep their value."""
     actor = _changer(call)
+    media = call.media()
     data = call.body(call.settings.body_limit)
-    element = _event_element(data)
+    change = changes.from_json(data) if media.endswith("json") else changes.from_xml(data)
     with call.engine.begin() as connection:
         stored = found(connection, identifier, call.sight)
         if stored is None:
             raise Refused(404, "Event not found")
-        _unchanged(call, stored)
-        inside = sent_identifier(element)
+        call.unchanged(*_tags(stored))
+        inside = change.identifier
         if inside and (not is_uuid(inside) or UUID(inside) != stored.event_id):
             raise Refused(400, f'URI-identifier mismatch ("{shown(inside)}" != "{shown(identifier)}")')
         now = datetime.now(UTC)
-        sent = event_from(element, now=now, zone=call.zone, partial=True)
-        event, complete = _merged(stored, sent, element)
-        _strict(call, event)
-        log.replace(
-            connection, stored, event, actor=actor, sent=canonical(element) if complete else None, recorded_at=now
+        event, sent = change.onto(
+            replace(stored.event, id=stored.event_id, identifier=stored.identifier), now, call.zone
         )
+        strict.check(call, event)
+        log.replace(connection, stored, event, actor=actor, sent=sent, recorded_at=now)
         if call.telling is not None:
             call.telling.many(connection, [event])
         current = log.find(connection, stored.event_id)
         call.audit(connection, "premis.replace", 200, str(stored.event_id))
     if current is None:
         raise Refused(404, "Event not found")
+    if media.endswith("json"):
+        return as_json({"id": call.urls.member("event", current.identifier), "identifier": current.identifier})
     return _entry(call, current, None, 200)
 
 
@@ -162,7 +150,7 @@ def delete(call: Call, identifier: str) -> Response:
         stored = found(connection, identifier, call.sight)
         if stored is None:
             raise Refused(404, f"Unable to Delete. There is no event for identifier {shown(identifier)}.")
-        _unchanged(call, stored)
+        call.unchanged(*_tags(stored))
         log.delete(connection, stored, actor=actor)
         call.audit(connection, "premis.delete", 200, str(stored.event_id))
     return _entry(call, stored, None, 200)
@@ -185,28 +173,17 @@ def _sent_xml(call: Call, data: bytes, now: datetime) -> tuple[Event, str, str |
         if len(elements) != 1:
             raise BadPremis(f"expected exactly one event, found {len(elements)}.")
         event, sent, shown_xml = received(elements[0], now=now, zone=call.zone, identifier_type=kept)
-    _strict(call, event)
+    strict.check(call, event)
     return event, sent, shown_xml
 
 
-def _sent_json(call: Call, data: bytes, now: datetime) -> tuple[Event, None, None]:
+def _sent_json(call: Call, data: bytes, now: datetime) -> tuple[Event, str | None, None]:
     value = json_value(data)
     if isinstance(value, list):
         raise BadJson("expected one event.")
     event = event_from_json(value, now=now, zone=call.zone, identifier_type=call.settings.premis_identifier_type)
-    _strict(call, event)
-    return event, None, None
-
-
-def _strict(call: Call, event: Event) -> None:
-    """In strict mode, types and outcomes must be terms of a vocabulary (premis.md 2.4)."""
-    if not call.settings.premis_strict:
-        return
-    if event.type not in vocabulary.known_values(vocabulary.EVENT_TYPE):
-        raise Refused(422, f"eventType {shown(event.type)!r} is in no vocabulary known here.")
-    for outcome in event.outcomes:
-        if outcome.outcome and outcome.outcome not in vocabulary.known_values(vocabulary.EVENT_OUTCOME):
-            raise Refused(422, f"eventOutcome {shown(outcome.outcome)!r} is in no vocabulary known here.")
+    strict.check(call, event)
+    return event, sent_xml(value), None
 
 
 def _entry(call: Call, stored: Stored, version: str | None, status: int) -> Response:
@@ -222,59 +199,15 @@ def _tag(stored: Stored, version: str | None) -> str:
     return f"{stored.event_id.hex}-{stored.version}-{int(stored.changed_at.timestamp() * 1e6):x}-{version or ''}"
 
 
+def _tags(stored: Stored) -> list[str]:
+    return [_tag(stored, version) for version in (None, "2.3", "3.0")]
+
+
 def _changer(call: Call) -> str:
     actor = call.writer()
     if not call.settings.premis_changes:
         raise Refused(403, "Events are not changed or deleted here.")
     return actor
-
-
-def _unchanged(call: Call, stored: Stored) -> None:
-    """Raises Refused 412 when `If-Match` names another version."""
-    wanted = call.request.if_match
-    if not wanted or wanted.star_tag:
-        return
-    sent = {tag.removesuffix("-gzip") for tag in wanted.as_set(include_weak=True)}
-    if not any(_tag(stored, version) in sent for version in (None, "2.3", "3.0")):
-        raise Refused(412, "The event has changed since it was read.")
-
-
-def _event_element(data: bytes) -> etree._Element:
-    try:
-        root = parse(data)
-    except NotXml as error:
-        raise Refused(400, error.message if "DTD" in error.message else "Invalid request XML.") from error
-    try:
-        elements = events_in(root)
-    except BadPremis as error:
-        missing = "found none" in error.message or "is missing" in error.message or "expected an Atom" in error.message
-        raise Refused(400, "Event element missing in request body." if missing else error.message) from error
-    if len(elements) != 1:
-        raise Refused(400, "Event element missing in request body.")
-    return elements[0]
-
-
-def _merged(stored: Stored, sent: Event, element: etree._Element) -> tuple[Event, bool]:
-    """(the event with what was sent in place of what it had, whether everything was sent)."""
-    old = stored.event
-    names = {etree.QName(child).localname for child in element if isinstance(child.tag, str)}
-    kept: dict[str, object] = {"id": stored.event_id, "identifier": stored.identifier}
-    if not sent_identifier(element):
-        kept |= {"identifier_type": old.identifier_type, "identifier_attributes": old.identifier_attributes}
-    if not sent.type:
-        kept["type"] = old.type
-    if not sent.date_text:
-        kept |= {"at": old.at, "date_text": old.date_text}
-    for name, elements in (
-        ("details", {"eventDetail", "eventDetailInformation"}),
-        ("outcomes", {"eventOutcomeInformation"}),
-        ("agents", {"linkingAgentIdentifier"}),
-        ("objects", {"linkingObjectIdentifier"}),
-    ):
-        if not names & elements:
-            kept[name] = getattr(old, name)
-    event = replace(sent, **kept)  # type: ignore[arg-type]
-    return event, replace(sent, id=event.id, identifier=event.identifier) == event
 
 
 def _links(

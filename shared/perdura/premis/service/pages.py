@@ -18,7 +18,7 @@ from perdura.errors import Rejected
 from perdura.premis import agents, log, query, vocabulary
 from perdura.premis.model import Agent, Identifier, rfc3339
 from perdura.premis.service import agents as agent_service
-from perdura.premis.service import events, forms, parameters
+from perdura.premis.service import events, forms, parameters, strict
 from perdura.premis.service.call import Call, Refused, shown
 from perdura.premis.service.search import choices, page_links, page_of
 from perdura.premis.service.search import read as read_search
@@ -129,7 +129,7 @@ def new_agent(call: Call) -> Response:
 def edit_agent(call: Call, identifier: str) -> Response:
     """GET /agent/<id>/edit/: the form, filled in."""
     stored = agent_service.existing(call, identifier, "Agent not found.")
-    values = {"identifier": identifier, "name": stored.name, "type": stored.type, "note": "\n".join(stored.agent.notes)}
+    values = {"identifier": identifier, "name": stored.name, "type": stored.type, "note": _note(stored.agent)}
     return _agent_form(call, values, editing=True)
 
 
@@ -137,7 +137,7 @@ def save_agent(call: Call) -> Response:
     """POST /agent/: make or change an agent, by those who know a token."""
     call.request.max_content_length = _FORM_LIMIT
     try:
-        sent = {name: value.strip() for name, value in call.request.form.items()}
+        sent = {name: value.strip().replace("\r\n", "\n") for name, value in call.request.form.items()}
     except RequestEntityTooLarge as error:
         raise Refused(413, "The form is too large.") from error
     editing = sent.get("editing") == "yes"
@@ -146,10 +146,13 @@ def save_agent(call: Call) -> Response:
             call = replace(call, token=sent["token"])
         call.writer()
         made = _form_agent(sent)
+        strict.check_agent(call, made)
         with call.engine.begin() as connection:
             if editing:
-                if agents.replace(connection, made) is None:
+                before = agents.find(connection, made.identifier.value, to_change=True)
+                if before is None:
                     raise Refused(404, "Agent not found.")
+                agents.replace(connection, _edited(before.agent, made))
             else:
                 agents.create(connection, made)
             call.audit(connection, f"premis.agent.{'replace' if editing else 'create'}", 303, made.identifier.value)
@@ -178,6 +181,20 @@ def _form_agent(sent: Mapping[str, str]) -> Agent:
     notes = tuple(line for line in [sent.get("note", "")] if line)
     identifier = Identifier(DEFAULT_AGENT_TYPE, sent["identifier"])
     return Agent(identifier, sent["name"], sent["type"], notes)
+
+
+def _edited(old: Agent, made: Agent) -> Agent:
+    """The agent with what the form shows of it changed; what it does not show stays."""
+    return replace(
+        old,
+        name=old.name if made.name == old.name else made.name,
+        type=old.type if made.type == old.type else made.type,
+        notes=old.notes if made.notes == (_note(old),) else made.notes,
+    )
+
+
+def _note(agent: Agent) -> str:
+    return "\n".join(agent.notes)
 
 
 def _agent_form(
