@@ -1,8 +1,9 @@
-"""`perdura log import` and `perdura log crawl`: events from files and from a PREMIS Event Service into the log."""
+"""`perdura log import`, `crawl` and `seal`: events from files and from a PREMIS Event Service; sealing on demand."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import date, datetime
 from pathlib import Path
@@ -17,19 +18,23 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from perdura.clients.http import HttpClient, Limits
 from perdura.clients.reach import Reach
+from perdura.commands.stack_settings import stack_settings
 from perdura.database import connecting
 from perdura.errors import PerduraError, Rejected, UpstreamUnavailable
 from perdura.packages.mets_read import MetsAgent, MetsEvent, read_mets
-from perdura.premis import agents, whole
+from perdura.premis import agents, seal, whole
 from perdura.premis.cli import log
 from perdura.premis.crawl import Crawl, noted, resumed
 from perdura.premis.importing import Foreign, Imported, from_element, from_lines, record, record_agents
 from perdura.premis.model import Identifier
 from perdura.premis.xml import agent_from, events_in, parse, sent_identifier
 from perdura.premis.xml.names import ATOM
+from perdura.settings import Settings, settings
 
 _PAGE = 64 * 1024 * 1024
 _PIECE = 1 << 20
+_PATIENCE = 60
+"""Seconds that another one who seals is waited for."""
 
 
 @log.command("import")
@@ -104,6 +109,46 @@ def crawl(
     _say(walk.done)
     if walk.lacking:
         raise click.exceptions.Exit(1)
+
+
+@log.command("seal")
+@click.pass_context
+def seal_now(context: click.Context) -> None:
+    """Seal the log now, as the relay does every 30 seconds, and print the signed checkpoint.
+
+    Keep what it prints elsewhere: `perdura log verify --checkpoint FILE` then finds a rewritten history.
+    """
+    root = context.find_root().obj
+    own = stack_settings(root) if isinstance(root, Path) else settings()
+    if own.log_signing_keys is None:
+        raise click.ClickException("PERDURA_LOG_SIGNING_KEYS is not set: there is no key to sign with.")
+    engine = connecting(context.obj)
+    try:
+        note = _sealed(engine, own)
+    except PerduraError as error:
+        raise click.ClickException(error.message) from error
+    except SQLAlchemyError as error:
+        raise click.ClickException(f"the log cannot be written: {type(error).__name__}") from error
+    finally:
+        engine.dispose()
+    click.echo(note, nl=False)
+
+
+def _sealed(engine: Engine, own: Settings) -> str:
+    """The checkpoint over all that is recorded; another who is sealing is waited for. Raises Rejected."""
+    from perdura.storage.s3 import S3Store  # no other command of the log pays for importing it
+
+    store = S3Store(own)
+    for _ in range(_PATIENCE):
+        done = seal.tick(engine, store, own)
+        with engine.connect() as connection:
+            note, size = seal.newest_note(connection), seal.tree_size(connection)
+        if done.size and note is not None:
+            return note
+        if not size:
+            raise Rejected("Nothing is recorded yet.")
+        time.sleep(1)
+    raise Rejected("The log is being sealed elsewhere.")
 
 
 def _whole(path: Path) -> Iterator[Any] | None:

@@ -8,15 +8,18 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+from click.testing import CliRunner, Result
 from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
 
+from perdura.commands import log as command
 from perdura.errors import Broken, StoreUnavailable
 from perdura.premis import log, merkle, seal, tiles
 from perdura.premis.checkpoint import opened
 from perdura.premis.model import Event
 from perdura.settings import Settings
+from perdura.storage import s3
 from perdura.storage.memory import MemoryStore
 
 OLD = base64.b64encode(bytes(range(32))).decode()
@@ -168,3 +171,21 @@ def test_proofs_of_a_large_tree_need_few_tiles(engine: Engine, store: MemoryStor
         root = tree.subtree(0, size)
         (leaf,) = connection.execute(text("SELECT hash FROM premis_leaf WHERE leaf_index = 700")).one()
         assert merkle.included(leaf, 700, size, proof, root)
+
+
+def test_the_log_is_sealed_on_demand(engine: Engine, store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3, "S3Store", lambda _settings: store)
+    monkeypatch.setattr(command, "settings", _settings)
+    url = engine.url.render_as_string(hide_password=False)
+
+    def sealed() -> Result:
+        return CliRunner().invoke(command.log, ["--database-url", url, "seal"])
+
+    assert "Nothing is recorded yet." in sealed().output
+    _record(engine, 5)
+    note = sealed().output
+    with engine.connect() as connection:
+        assert opened(note, [each for each, _ in seal.verifiers(connection)]).size == 6
+    assert sealed().output == note
+    monkeypatch.setattr(command, "settings", lambda: Settings(log_origin="test.example/log"))  # type: ignore[call-arg]
+    assert "there is no key to sign with" in sealed().output
