@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 from lxml import etree
@@ -19,6 +19,7 @@ from perdura.premis.xml import (
     DEFAULT_IDENTIFIER_TYPE,
     LONGEST_VALUE,
     canonical,
+    check_extension,
     events_in,
     is_uuid,
     parse,
@@ -31,6 +32,10 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 BESIDE = frozenset({"id", "recorded", "changed", "revision"})
 """What the log says of an event beside what was sent; left aside where an event is read."""
+
+
+LONGEST_TEXT = 10_000_000
+"""Bytes in UTF-8 of a text that the XML parser reads again."""
 
 
 class BadJson(Rejected):
@@ -55,7 +60,8 @@ class _Detail(_Form):
     extensions: tuple[str, ...] = ()
 
 
-_TermText = str | _Term
+_Value = Annotated[str, Field(max_length=LONGEST_VALUE)]
+_TermText = _Value | _Term
 _DetailText = str | _Detail
 
 
@@ -82,7 +88,7 @@ class _Event(_Form):
     type: _TermText = ""
     date: str
     details: tuple[_DetailText, ...] = ()
-    outcomes: tuple[str | _Outcome, ...] = ()
+    outcomes: tuple[_Value | _Outcome, ...] = ()
     agents: tuple[_Identifier, ...] = ()
     objects: tuple[_Identifier, ...] = ()
     version: str = Field("3.0", pattern=r"^(2\.3|3\.0)$")
@@ -110,6 +116,8 @@ def event_from_json(
     if isinstance(value, Mapping):
         value = {name: each for name, each in value.items() if name not in BESIDE}
     form = _validated(_Event, value)
+    details = tuple(filter(_said, map(_detail, form.details)))
+    _readable("\n".join(details))
     date = event_date(form.date.strip(), now, zone)
     sent = form.identifier if isinstance(form.identifier, _EventIdentifier) else _EventIdentifier(value=form.identifier)
     spelling = sent.value.strip()
@@ -121,7 +129,7 @@ def event_from_json(
         id=UUID(spelling),
         type=_term(form.type),
         at=date.instant,
-        details=tuple(filter(_said, map(_detail, form.details))),
+        details=details,
         outcomes=tuple(_outcome(each) for each in form.outcomes if not isinstance(each, str) or each),
         agents=tuple(map(_identifier, form.agents)),
         objects=tuple(map(_identifier, form.objects)),
@@ -203,11 +211,19 @@ def _term(form: _TermText) -> str:
     )
 
 
+def _readable(text: str) -> str:
+    """The text; raises BadJson for one too long to be read again from XML."""
+    if len(text) > LONGEST_TEXT // 4 and len(text.encode("utf-8", "replace")) > LONGEST_TEXT:
+        raise BadJson(f"{text[:200]!r}…: longer than {LONGEST_TEXT} bytes.")
+    return text
+
+
 def _detail(form: _DetailText) -> str:
     if isinstance(form, str):
-        return form
+        return _readable(form)
+    _readable(form.text)
     for extension in form.extensions:
-        parse(f"<extension>{extension}</extension>".encode())
+        check_extension(extension)
     return Detail(form.text, form.extensions) if form.extensions else form.text
 
 

@@ -567,7 +567,7 @@ def test_an_event_is_changed_by_json_as_by_xml(client: Client) -> None:
     assert client.put(path, json=whole | {"type": "other"}).status_code == 200
     assert held(client.get(path)).findtext(f"{V2}eventType") == "other"
     for wrong in (
-        {"identifier": uuid.uuid4().hex}, {"identifier": 1}, {"identifier": {"value": "TEMP"}}, {"date": "soon"}, {"more": 1},
+        {"identifier": uuid.uuid4().hex}, {"identifier": 1}, {"identifier": "\ud800"}, {"identifier": {"value": "TEMP"}}, {"date": "soon"}, {"more": 1},
         [], "x",
     ):  # fmt: skip
         assert client.put(path, json=wrong).status_code == 400, wrong
@@ -1073,6 +1073,37 @@ def test_json_round_trip(client: Client) -> None:
     answer = client.post("/APP/event/", json=shown)
     assert answer.status_code == 201, answer.text
     assert etree.tostring(held(client.get(f"/APP/event/{identifier}/")), method="c14n") == before
+
+
+_LONG = "x" * 16_385
+_DEEP = "<a>" * 252
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"type": _LONG}, {"type": {"value": _LONG}}, {"outcomes": [_LONG]}, {"outcomes": [{"outcome": _LONG}]},
+        {"objects": [{"type": _LONG, "value": "o"}]}, {"agents": [{"value": "a", "roles": [_LONG]}]},
+        {"identifier": {"value": uuid.uuid4().hex, "type": _LONG}},
+        {"details": [{"extensions": [f"{_DEEP}<a/>{'</a>' * 252}"]}]},
+        {"details": ["x" * 10_000_001]}, {"details": ["x" * 5_000_000, {"text": "x" * 5_000_001}]},
+        {"outcomes": [{"outcome": "a", "notes": ["é" * 5_000_001]}]},
+    ],
+)  # fmt: skip
+def test_json_that_could_not_be_read_again_is_refused(engine: Engine, value: dict[str, object]) -> None:
+    client = client_of(engine, OPEN.model_copy(update={"body_limit": 2**27}))
+    assert client.post("/APP/event/", json={"date": "2024"} | value).status_code == 400
+
+
+@pytest.mark.parametrize("depth", range(248, 258))
+def test_an_extension_of_premis_1_is_refused_or_read_again(client: Client, depth: int) -> None:
+    inner = f"<p:eventOutcomeDetail>{'<x>' * (depth - 3)}{'</x>' * (depth - 3)}</p:eventOutcomeDetail>"
+    event = entry(namespace="http://www.loc.gov/standards/premis/v1", outcome=None, inner=f"<p:eventOutcomeInformation>{inner}</p:eventOutcomeInformation>")  # fmt: skip
+    bare = event.partition(b'xml">')[2].partition(b"</content>")[0]
+    answer = client.post("/APP/event/", data=bare)
+    assert answer.status_code in (201, 400)
+    if answer.status_code == 201:
+        assert client.get(answer.headers["Location"] + "?version=3.0").status_code == 200
 
 
 def test_what_the_log_gives_as_json_it_takes_back(client: Client, another: Engine) -> None:

@@ -243,7 +243,8 @@ class Route:
 
 
 def shown(value: str) -> str:
-    """A sent value as error messages repeat it."""
+    """A sent value as error messages repeat it; JSON may hold what UTF-8 cannot."""
+    value = value.encode("utf-8", "replace").decode() if not value.isascii() else value
     return value if len(value) <= SHOWN else value[:SHOWN] + "…"
 
 

@@ -1,7 +1,7 @@
 """PREMIS XML: reading 1.0 to 3.0, writing 2.3 and 3.0 (premis.md 2)."""
 
 from perdura.premis.xml.names import NAMESPACES, V2, V3
-from perdura.premis.xml.parse import NotXml, parse, refuse_doctype
+from perdura.premis.xml.parse import NotXml, check_extension, parse, refuse_doctype
 from perdura.premis.xml.reader import (
     DEFAULT_AGENT_TYPE,
     DEFAULT_IDENTIFIER_TYPE,
@@ -42,6 +42,7 @@ __all__ = [
     "agent_xml",
     "agents_in",
     "canonical",
+    "check_extension",
     "document",
     "document_pieces",
     "escaped",

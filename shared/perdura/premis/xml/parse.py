@@ -16,6 +16,9 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 
+_EXTENSION_DEPTH = 4
+"""Elements of an event around what an extension holds."""
+
 BLANK = b" \t\r\n"
 """What is white space in XML (2.3, production S): fewer characters than `bytes.strip` takes away by itself."""
 
@@ -45,6 +48,11 @@ def parse(data: bytes) -> etree._Element:
     if root.getroottree().docinfo.doctype:
         raise NotXml("DTDs are not accepted")
     return root
+
+
+def check_extension(xml: str) -> None:
+    """Raises NotXml unless what an extension holds can be read again from as deep in an event as extensions stand."""
+    parse(f"{'<x>' * _EXTENSION_DEPTH}{xml}{'</x>' * _EXTENSION_DEPTH}".encode())
 
 
 def _parser() -> etree.XMLParser:

@@ -18,6 +18,7 @@ from perdura.errors import Rejected
 from perdura.premis.dates import event_date
 from perdura.premis.model import Agent, Attributes, Detail, Event, Identifier, Outcome, Term
 from perdura.premis.xml.names import ATOM, NAMESPACES, V1_0, XLINK
+from perdura.premis.xml.parse import check_extension
 
 DEFAULT_IDENTIFIER_TYPE = "http://purl.org/net/untl/vocabularies/identifier-qualifiers/#UUID"
 DEFAULT_AGENT_TYPE = "PES:Agent"
@@ -346,6 +347,7 @@ def _detail(element: etree._Element, name: str, text_name: str | None = None) ->
             extensions.append(_inner(child))
         elif local == "mdSec" or first_version:
             extensions.append(_serialised(child))
+            check_extension(extensions[-1])
     loose = "".join([element.text or "", *[child.tail or "" for child in element]])
     if loose and (loose := loose.strip(_BLANK)):
         texts.append(loose)
