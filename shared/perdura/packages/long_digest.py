@@ -59,10 +59,15 @@ def continued(
     """
     digest = LongDigest(algorithms, state if stops else START, stops=stops)
     for chunk in read(digest.offset):
-        digest.update(chunk)
-        progress(digest.offset)
-        if digest.offset < size and digest.offset % SAVED_AT == 0 and near():
+        reached = digest.offset + len(chunk)
+        beyond = reached % SAVED_AT
+        if reached < size and beyond < len(chunk) and near():
+            # What lies beyond the last place where states can be saved is read again.
+            digest.update(chunk[: len(chunk) - beyond])
+            progress(digest.offset)
             return digest.state()
+        digest.update(chunk)
+        progress(reached)
     if digest.offset != size:
         raise ObjectChanged("a file was changed while it was being read")
     return LongState(digest.offset, {}, digest.digests())

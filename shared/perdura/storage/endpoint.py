@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError, SSLError
+from botocore.parsers import ResponseParserError
 
 from perdura import tracing
 from perdura.errors import Broken, Conflict, NotStored, ObjectChanged, PerduraError, StoreFull, StoreUnavailable
@@ -119,5 +120,14 @@ def translated() -> Iterator[None]:
         answer = error.response.get("Error", {})
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         raise meaning(status, str(answer.get("Code", "")), str(answer.get("Message", ""))) from error
+    except NoCredentialsError as error:
+        # Where a machine gives them out it may do so a moment later.
+        raise StoreUnavailable("there are no credentials for the object store") from error
+    except ParamValidationError as error:
+        raise Broken("no object store has a bucket or a key of such a name", code="store-refused") from error
+    except SSLError as error:
+        raise StoreUnavailable("the certificate of the object store could not be verified") from error
+    except ResponseParserError as error:
+        raise StoreUnavailable("what answers at the address of the object store is none") from error
     except BotoCoreError as error:
         raise StoreUnavailable("the object store does not answer") from error

@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from perdura.errors import NotStored, PerduraError, Retryable
+from perdura.errors import NotStored, PerduraError, Retryable, StoreUnavailable
 from perdura.storage.parts import Part, Upload, part_size
 from perdura.storage.store import ObjectInfo
 
@@ -86,10 +86,18 @@ class KeptOpenWriter:
             if self._filled:
                 self._send()
             self._land()
-            parts = _parts_before(self.position, self._store.uploads.parts(self._upload))
-            info = self._store.uploads.complete(self._upload, parts)
+            info = self._complete(self._upload)
         self._close()
         return info
+
+    def _complete(self, upload: Upload) -> ObjectInfo:
+        try:
+            return self._store.uploads.complete(upload, _parts_before(self.position, self._store.uploads.parts(upload)))
+        except NotStored as error:
+            if self._resumed is not None:
+                raise
+            # Nobody else knows the upload: it was completed, and the answer to that was lost.
+            raise StoreUnavailable("the object store lost track of an upload") from error
 
     def put_down(self) -> Upload | None:
         """Wait for the parts under way and leave the upload open; None when there is none yet."""

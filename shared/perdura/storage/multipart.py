@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
-from perdura.errors import Broken, PerduraError
+from perdura.errors import Broken, NotStored, PerduraError, StoreUnavailable
 from perdura.storage.digests import Digests
 from perdura.storage.endpoint import translated
 from perdura.storage.parts import MIB, part_size
@@ -90,10 +90,14 @@ class MultipartWriter:
             while self._flying:
                 self._etags.append(self._flying.popleft().result())
             parts = [{"PartNumber": n, "ETag": etag} for n, etag in enumerate(self._etags, 1)]
-            with translated():
-                answer = self._client.complete_multipart_upload(
-                    **names, UploadId=self._upload_id, MultipartUpload={"Parts": parts}
-                )
+            try:
+                with translated():
+                    answer = self._client.complete_multipart_upload(
+                        **names, UploadId=self._upload_id, MultipartUpload={"Parts": parts}
+                    )
+            except NotStored as error:
+                # Nobody but this writer knows the upload: it was completed, and the answer to that was lost.
+                raise StoreUnavailable("the object store lost track of an upload") from error
         version = answer.get("VersionId")
         return None if version is None else str(version)
 

@@ -52,7 +52,8 @@ class RangeReader:
         if length is not None and length <= 0:
             return
         buffer = memoryview(bytearray(chunk if length is None else min(chunk, length)))
-        for got in self._receive(ref, offset, length, lambda _: buffer):
+        # The piece after one that was cut short is short too: whoever can only stop at whole blocks finds their ends.
+        for got in self._receive(ref, offset, length, lambda done: buffer[: chunk - done % chunk]):
             yield buffer[:got]
 
     def read_into(self, ref: ObjectRef, offset: int, buffer: memoryview) -> int:
@@ -138,7 +139,7 @@ class RangeReader:
         if answer.status == 416:
             return connection, None, url
         problem = meaning(answer.status, _code(text), text)
-        if answer.status == 403 and self._forget(ref):
+        if (answer.status == 403 or _code(text) == "ExpiredToken") and self._forget(ref):
             raise _Transient(problem)
         if isinstance(problem, StoreUnavailable):
             raise _Transient(problem)

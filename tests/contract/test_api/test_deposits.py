@@ -110,6 +110,22 @@ class TestInParts:
         assert [event.type for event in world.emitter.sent] == ["org.perdura.ingest.requested.v1"]
         assert world.store.head(upload.bucket, upload.key).size == 17 * MIB
 
+    def test_parts_that_another_request_has_joined_meanwhile_are_complete(
+        self, world: World, registry: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        told, upload = self.begin(world, registry, 17 * MIB)
+        for number, size in ((1, 16 * MIB), (2, MIB)):
+            world.store.uploads.take(upload, number, bytes(size))
+        complete = world.store.uploads.complete
+
+        def twice(*arguments: Any) -> Any:
+            complete(*arguments)
+            return complete(*arguments)
+
+        monkeypatch.setattr(world.store.uploads, "complete", twice)
+        assert self.complete(registry, told).status_code == 202
+        assert [event.type for event in world.emitter.sent] == ["org.perdura.ingest.requested.v1"]
+
     def test_what_needs_more_than_one_request_comes_in_parts_unasked(self, registry: Client) -> None:
         told = _post(registry, "/api/v1/deposits", {"filename": "b.zip", "size": 5 * 2**40}).get_json()
         shown = self.parts(registry, told, first=9_000)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from perdura.errors import StoreUnavailable
+from perdura.errors import NotStored, StoreUnavailable
 from perdura.storage import kept_open
 from perdura.storage.kept_open import KeptOpenWriter
 from perdura.storage.memory import MemoryStore
@@ -78,3 +78,26 @@ def test_what_is_left_without_a_word_is_given_up() -> None:
         written(writer, CONTENT)
     assert store.uploads._parts == {}
     assert list(store.list("b", "")) == []
+
+
+@pytest.mark.parametrize(("resumed", "error"), [(False, StoreUnavailable), (True, NotStored)])
+def test_an_upload_whose_completion_was_not_answered_is_gone(
+    monkeypatch: pytest.MonkeyPatch, resumed: bool, error: type[Exception]
+) -> None:
+    store = MemoryStore()
+    complete = store.uploads.complete
+
+    def unanswered(*arguments: Any) -> Any:
+        complete(*arguments)
+        raise NotStored("asked again, as the answer was lost")
+
+    monkeypatch.setattr(store.uploads, "complete", unanswered)
+    upload, position = None, 0
+    if resumed:
+        with KeptOpenWriter(store, "b", "k", size=len(CONTENT)) as writer:
+            written(writer, CONTENT[:PART])
+            upload, position = writer.put_down(), PART
+    with KeptOpenWriter(store, "b", "k", size=len(CONTENT), resumed=upload, position=position) as writer:
+        written(writer, CONTENT[position:])
+        with pytest.raises(error):
+            writer.finish()

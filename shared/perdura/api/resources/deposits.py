@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -202,7 +203,10 @@ def cancel_deposit(call: Call, deposit_id: UUID) -> DepositAnswer:
 
 
 def _join_parts(call: Call, row: AnyRow) -> None:
-    """Have the store make one object of the parts; one that was made already is left to the look at the object."""
+    """Have the store make one object of the parts; one that was made already is left to the look at the object.
+
+    Two may complete a deposit at the same time, or again because no answer came.
+    """
     uploads, upload = call.services.store.uploads, Upload(row.bucket, row.key, row.upload_id)
     try:
         arrived = uploads.parts(upload)
@@ -219,7 +223,8 @@ def _join_parts(call: Call, row: AnyRow) -> None:
         listed = ", ".join(str(number) for number in missing[:10])
         detail = f"{len(missing)} of {count} parts have not arrived or are incomplete: {listed}."
         raise Problem(409, detail, "parts-missing")
-    uploads.complete(upload, [part for part in arrived if part.number <= count])
+    with suppress(NotStored):
+        uploads.complete(upload, [part for part in arrived if part.number <= count])
 
 
 def _found(call: Call, deposit_id: UUID) -> AnyRow:
