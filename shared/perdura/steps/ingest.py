@@ -33,6 +33,7 @@ from perdura.steps import ingest_access, ingest_units
 from perdura.steps.ingest_custody import take_custody, taken, unlike_announced
 from perdura.steps.ingest_fetch import completed
 from perdura.steps.stored_package import source_of
+from perdura.storage.timed import TimeUp, Watch, timed
 
 NOTES = 20
 """Findings quoted in a PREMIS event; the report in the registry has them all."""
@@ -49,7 +50,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     sip = archive.package(PackageKind.SIP) or taken(archive) or take_custody(archive, ports)
     if isinstance(sip, Outcome):
         return sip
-    examined = ingest_units.examined(source_of(sip, ports.store), ports)
+    examined, watch = _examined(sip, ports)
     if isinstance(examined, Report):
         return _judged(archive, sip, examined, None, ports)
     match completed(archive, sip, examined, ports):
@@ -61,29 +62,46 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
             unlike = unlike_announced(archive, sip, ports)
             if unlike is not None:
                 return _rejected(archive, replace(sip, accepted=False), (unlike,), ports)
-            outcome = _verified(archive, whole, ports)
+            outcome = _verified(archive, whole, ports, *_examined(whole, ports))
             return replace(outcome, events=(event, *outcome.events))
         case _:
-            return _verified(archive, sip, ports, examined)
+            return _verified(archive, sip, ports, examined, watch)
 
 
-def _verified(archive: ArchiveView, sip: Package, ports: Ports, examined: Examination | None = None) -> Outcome:
-    """Verify a SIP in this invocation, or have its units done."""
-    if examined is None:
-        found = ingest_units.examined(source_of(sip, ports.store), ports)
-        if isinstance(found, Report):
-            return _judged(archive, sip, found, None, ports)
-        examined = found
+def _examined(sip: Package, ports: Ports) -> tuple[Examination | Report, Watch]:
+    """All but the payload of a SIP, and the watch that ends its reading with TimeUp once it is on."""
+    watch = Watch(ports.deadline.near)
+    return ingest_units.examined(source_of(sip, timed(ports.store, watch.over)), ports), watch
+
+
+def _verified(
+    archive: ArchiveView, sip: Package, ports: Ports, examined: Examination | Report, watch: Watch
+) -> Outcome:
+    """Verify a SIP in this invocation, or have its units done: where it is large, or the store too slow."""
+    if isinstance(examined, Report):
+        return _judged(archive, sip, examined, None, ports)
     divided = ingest_units.divided(archive, sip, examined, ports)
     if divided is not None:
         return divided
-    report = digested(examined, lambda done, total: ports.progress("verifying", done, total))
-    return _judged(archive, sip, report, None, ports)
+    watch.on = True
+    try:
+        report = digested(examined, lambda done, total: ports.progress("verifying", done, total))
+        return _judged(archive, sip, report, None, ports)
+    except TimeUp:
+        divided = ingest_units.divided(archive, sip, examined, ports, was_too_slow=True)
+        if divided is None:
+            raise
+        return divided
 
 
 def _judged(archive: ArchiveView, sip: Package, report: Report, sha256: str | None, ports: Ports) -> Outcome:
     sip = replace(sip, container=report.container, accepted=accepted(report))
-    finding = unlike_announced(archive, sip, ports, sha256)
+    try:
+        finding = unlike_announced(archive, sip, ports, sha256)
+    except TimeUp:
+        if sip.accepted:
+            raise
+        finding = None  # It is refused in any case.
     if finding is not None:
         return _rejected(archive, replace(sip, accepted=False), (finding,), ports)
     outcome = judge(archive, sip, report, ports)

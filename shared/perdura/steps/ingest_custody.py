@@ -12,6 +12,7 @@ from perdura.outcome import ArchiveView, Finding, Outcome, Package, PackageKind,
 from perdura.ports import Ports
 from perdura.steps.stored_package import pinned
 from perdura.storage.store import ObjectInfo
+from perdura.storage.timed import timed
 from perdura.storage.uploads import Upload, copy_on
 
 ONE_REQUEST_COPY = 5 * 2**30
@@ -28,7 +29,7 @@ def take_custody(archive: ArchiveView, ports: Ports) -> Package | Outcome:
         raise Rejected("There is no complete SIP to ingest: a light one has to be completed first.", code="no-sip")
     key = f"{archive.id}/sip"
     begun = archive.step.checkpoint.get("copy")
-    found = ports.store.head(told["bucket"], told["key"])
+    found = ports.store.head(told["bucket"], told["key"], told.get("version_id"))
     if begun is None and found.size <= ONE_REQUEST_COPY:
         return _kept(ports.store.copy(found.ref, ports.settings.bucket_sips, key, found.size), told, ports)
     return _copy_on(found, begun, key, told, ports)
@@ -51,7 +52,8 @@ def _copy_on(
     try:
         copied = copy_on(uploads, found.ref, upload, found.size, ports.deadline.near)
         if copied is not None:
-            if ports.store.head(found.ref.bucket, found.ref.key).ref.etag != found.ref.etag:
+            now = ports.store.head(found.ref.bucket, found.ref.key, found.ref.version_id)
+            if now.ref.etag != found.ref.etag:
                 raise ObjectChanged("the deposited object was replaced while it was being copied")
             return _kept(copied, told, ports)
         parts = len(uploads.parts(upload))
@@ -78,7 +80,7 @@ def _kept(kept: ObjectInfo, told: Mapping[str, Any], ports: Ports) -> Package:
 def unlike_announced(archive: ArchiveView, sip: Package, ports: Ports, sha256: str | None = None) -> Finding | None:
     """What is wrong when the package kept is not what its depositor announced.
 
-    `sha256` is that of the bytes kept where it is known already; else they are read.
+    `sha256` is that of the bytes kept where it is known already; else they are read. Raises TimeUp.
     """
     size, expected = archive.step.input.get("expected_size"), archive.step.input.get("expected_sha256")
     if sip.key.endswith("/"):
@@ -89,7 +91,7 @@ def unlike_announced(archive: ArchiveView, sip: Package, ports: Ports, sha256: s
         return None
     if sha256 is None:
         digest = hashlib.sha256()
-        for chunk in ports.store.stream(pinned(sip)):
+        for chunk in timed(ports.store, ports.deadline.near).stream(pinned(sip)):
             digest.update(chunk)
         sha256 = digest.hexdigest()
     if sha256 == expected.lower():

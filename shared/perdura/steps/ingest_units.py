@@ -35,6 +35,9 @@ WHOLE = "whole"
 IDENTITY = ("sha256",)
 """Digests that are computed of every file, whatever the manifests have: content is known by them."""
 
+_PIECES = 16
+"""Into how many units a package is divided that one invocation had no time for."""
+
 _LOOK_AGAIN = timedelta(minutes=10)
 _CHUNK = 1 << 20
 
@@ -53,10 +56,17 @@ def examined(source: StoredObject | StoredPrefix, ports: Ports, table: bytes | N
     return examine(source, limits=limits, profile=profile, algorithms=IDENTITY, opened=opened)
 
 
-def divided(archive: ArchiveView, sip: Package, examined: Examination, ports: Ports) -> Outcome | None:
-    """The outcome that has units done; None for a package that one invocation verifies, or that is one stream."""
+def divided(
+    archive: ArchiveView, sip: Package, examined: Examination, ports: Ports, *, was_too_slow: bool = False
+) -> Outcome | None:
+    """The outcome that has units done; None for a package that one invocation verifies, or that is one stream.
+
+    One that `was_too_slow` for an invocation is divided whatever its size.
+    """
     limit = ports.settings.verify_unit_bytes
     sizes = [member.size for member in examined.container.members]
+    if was_too_slow:
+        limit = min(limit, max(sum(sizes) // _PIECES, 1))
     if sum(sizes) <= limit:
         return None
     table = survey(examined.container, source_of(sip, ports.store))
@@ -222,7 +232,8 @@ def gathered(archive: ArchiveView, ports: Ports) -> tuple[Package, Report, str |
         return sip, found.rejected(PackageRejected(**rejected[0])), sha256
     for unit in units.values():
         _deliver(found, unit, ports)
-    doubted = tuple(_again(key, unit) for key, unit in units.items() if _is_doubtful(found, unit))
+    announced = str(archive.step.input.get("expected_sha256")).lower()
+    doubted = tuple(_again(key, unit) for key, unit in units.items() if _is_doubtful(found, unit, announced))
     if doubted:
         return _waiting(archive, units, ports, doubted)
     return sip, found.conclude(), sha256
@@ -252,11 +263,13 @@ def _deliver(examined: Examination, unit: UnitView, ports: Ports) -> None:
                 computed[name][index] = digests[name]
 
 
-def _is_doubtful(examined: Examination, unit: UnitView) -> bool:
+def _is_doubtful(examined: Examination, unit: UnitView, announced: str) -> bool:
     """Whether a mismatch rests on a digest that was continued: it is read once more before it is believed."""
     told = unit.checkpoint
-    if not told.get("long") or not told.get("resumed") or told.get("round", 1) > 1:
+    if not told.get("resumed") or told.get("round", 1) > 1:
         return False
+    if "sha256" in unit.result:
+        return bool(unit.result["sha256"] != announced)
     index, computed = int(told["first"]), examined.bag.computed
     return any(
         computed[name][index] != digests[index]
@@ -267,5 +280,6 @@ def _is_doubtful(examined: Examination, unit: UnitView) -> bool:
 
 
 def _again(key: str, unit: UnitView) -> WorkUnit:
-    kept = {name: unit.checkpoint[name] for name in ("first", "stop", "size", "long", "algorithms")}
+    planned = ("first", "stop", "size", "long", "algorithms")
+    kept = {name: unit.checkpoint[name] for name in planned if name in unit.checkpoint}
     return WorkUnit(key, {**kept, "round": 2})

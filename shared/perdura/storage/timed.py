@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, cast
 
 from perdura.errors import Broken
@@ -21,6 +22,18 @@ class TimeUp(Broken):
 
     def __init__(self, message: str = TOO_LARGE) -> None:
         super().__init__(message)
+
+
+@dataclass
+class Watch:
+    """Says that time is up, once it is on: not while something is read that cannot be put down."""
+
+    near: Callable[[], bool]
+    on: bool = False
+
+    def over(self) -> bool:
+        """Whether time is up."""
+        return self.on and self.near()
 
 
 def timed(store: Store, near: Callable[[], bool]) -> Store:

@@ -67,13 +67,13 @@ def deposited(store: MemoryStore, data: bytes, **told: Any) -> ArchiveView:
     return ArchiveView(ARCHIVE, step, title="x")
 
 
-def work(archive: ArchiveView, store: MemoryStore, looks: int) -> tuple[Outcome, int]:
+def work(archive: ArchiveView, store: MemoryStore, looks: int, unit_bytes: int = 20_000) -> tuple[Outcome, int]:
     """Run the step and its units as the runtime does; gives the last outcome and how often units were run."""
     runs = 0
     units: dict[str, UnitView] = {}
     while True:
         archive = replace(archive, step=replace(archive.step, units=units))
-        outcome = ingest.run(archive, ports(store, looks))
+        outcome = ingest.run(archive, ports(store, looks, unit_bytes))
         if outcome.state is not StepState.WAITING:
             return outcome, runs
         archive = replace(archive, step=replace(archive.step, checkpoint=dict(outcome.checkpoint or {})))
@@ -124,12 +124,44 @@ def test_a_tar_gz_is_verified_in_one_go() -> None:
     assert (outcome.output["verdict"], runs) == ("warnings", 0)
 
 
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+@pytest.mark.parametrize("announced", [True, False])
+def test_what_a_slow_store_leaves_no_time_for_is_divided_whatever_its_size(kind: str, announced: bool) -> None:
+    store, data = MemoryStore(), as_archive(SOUND, kind)
+    told = {"expected_sha256": hashlib.sha256(data).hexdigest()} if announced else {}
+    outcome, runs = work(deposited(store, data, **told), store, 1, unit_bytes=2**40)
+    assert (outcome.output["verdict"], runs > 2) == ("warnings", True)
+    whole = ingest.run(deposited(store, data), ports(store, 10**9, unit_bytes=2**40))
+    assert outcome.files == whole.files
+
+
+def test_a_stream_that_there_is_no_time_for_is_left_to_a_person() -> None:
+    store, data = MemoryStore(), as_archive(SOUND, "tar.gz")
+    with pytest.raises(Broken) as caught:
+        ingest.run(deposited(store, data, expected_sha256=hashlib.sha256(data).hexdigest()), ports(store, 0))
+    assert caught.value.code == "invocation-too-short"
+
+
+def test_what_is_refused_anyway_needs_no_time_for_its_announced_checksum() -> None:
+    store, data = MemoryStore(), b"\xfd7zXZ\x00" + bytes(3 * 2**20)
+    outcome = ingest.run(deposited(store, data, expected_sha256="0" * 64), ports(store, 1))
+    assert outcome.error_code == "container-compression"
+
+
 @pytest.mark.parametrize("is_right", [True, False])
 def test_the_announced_checksum_is_a_unit_of_its_own(is_right: bool) -> None:
     store, data = MemoryStore(), as_archive(SOUND, "tar")
     announced = hashlib.sha256(data).hexdigest() if is_right else "0" * 64
     outcome, _ = work(deposited(store, data, expected_sha256=announced, expected_size=len(data)), store, 2)
     assert outcome.error_code == (None if is_right else "checksum-not-as-announced")
+
+
+def test_no_package_is_refused_for_a_continued_digest_that_was_read_once() -> None:
+    store, data = MemoryStore(), as_archive(SOUND, "tar")
+    _, once = work(deposited(store, data, expected_sha256=hashlib.sha256(data).hexdigest().upper()), store, 1)
+    outcome, runs = work(deposited(store, data, expected_sha256="0" * 64), store, 1)
+    assert outcome.error_code == "checksum-not-as-announced"
+    assert runs == once + 2, "the whole object was read twice, in two invocations each"
 
 
 def test_a_container_fault_found_by_a_unit_rejects_the_package() -> None:
@@ -193,6 +225,33 @@ class TestWithoutResumableDigests:
                 lambda _: iter([data[:512], data[512:]]), 1024, ("sha256",), long_digest.START,
                 Deadline(0).near, lambda _: None,
             )  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [100, 3_000])
+def test_a_digest_is_put_down_wherever_the_chunks_end(size: int) -> None:
+    data = _CHANCE.randbytes(10_007)
+
+    def read(offset: int) -> Any:
+        first = [data[offset : offset + 77]] if offset == 0 else []
+        start = offset + sum(map(len, first))
+        return iter([*first, *(data[at : at + size] for at in range(start, len(data), size))])
+
+    state, invocations = long_digest.START, 0
+    while state.digests is None:
+        state = long_digest.continued(read, len(data), ("sha256", "sha512"), state, Deadline(2).near, lambda _: None)
+        invocations += 1
+    assert invocations > 1
+    assert state.digests["sha256"] == hashlib.sha256(data).digest()
+
+
+def test_the_version_that_was_notified_is_the_one_that_is_kept() -> None:
+    store = MemoryStore()
+    first = store.put("perdura-incoming", "b.tar", as_archive(SOUND, "tar")).info.ref
+    store.put("perdura-incoming", "b.tar", b"stored later")
+    told = {"bucket": first.bucket, "key": first.key, "version_id": first.version_id, "etag": first.etag}
+    archive = ArchiveView(ARCHIVE, StepView(STEP, "ingest", 1, told), title="x")
+    outcome = ingest.run(archive, ports(store, 10**9, unit_bytes=2**40))
+    assert outcome.output["verdict"] == "warnings"
 
 
 def test_an_object_replaced_between_invocations_is_noticed() -> None:
