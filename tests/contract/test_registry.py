@@ -228,6 +228,16 @@ def test_the_sweep_finds_only_what_nobody_began(database: Engine) -> None:
         assert deposits.unknown_keys(connection, [ARRIVAL, other, uploaded]) == [other]
 
 
+def test_what_a_notification_began_is_found_by_a_sweep_that_knows_no_versions(database: Engine) -> None:
+    notified = replace(ARRIVAL, version_id="3sL4kqtJlcpXroDTDmJ-rmSpXd3dIbrHY")
+    with database.begin() as connection:
+        begun = deposits.receive(connection, notified, source="/webhook")
+        assert deposits.unknown_keys(connection, [ARRIVAL]) == []
+        again = deposits.receive(connection, ARRIVAL, source="/sweep")
+    assert (again.archive, again.events) == (begun.archive, ())
+    assert _one(database, "SELECT count(*) FROM archive") == 1
+
+
 def test_a_step_goes_on_to_the_next(database: Engine) -> None:
     archive, step = _begin(database)
     started = _start(database, step)

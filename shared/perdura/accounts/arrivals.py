@@ -19,7 +19,7 @@ from perdura.accounts.principals import Principal
 from perdura.accounts.rights import hides, trusted_archives
 from perdura.database import AnyRow
 from perdura.registry import embargo
-from perdura.registry.deposits import Arrival, arrival_id
+from perdura.registry.deposits import Arrival, arrival_id, earlier_id
 from perdura.registry.tables import Archive, Resource
 from perdura.registry.taken_over import TakenOver
 
@@ -40,7 +40,7 @@ def withheld(
     found: set[Arrival] = set()
     for first in range(0, len(arrivals), AT_ONCE):
         some = arrivals[first : first + AT_ONCE]
-        became = {arrival_id(each): each for each in some}
+        became = {name(each): each for name in (earlier_id, arrival_id) for each in some}
         shut = _shut(connection, principal, select(*_TOLD).where(Archive.id.in_(became)))
         found |= {became[row.id] for row in shut}
         found |= _taken_over(connection, principal, some)

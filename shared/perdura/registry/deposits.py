@@ -46,7 +46,15 @@ class Arrival:
 
 
 def arrival_id(arrival: Arrival) -> UUID:
-    """The id of the Archive that an object becomes where nobody announced a deposit: one for each state of it."""
+    """The id of the Archive that an object becomes where nobody announced a deposit: one for each state of it.
+
+    A state is known by its ETag: a listing names no versions, and must find the same Archive as a notification.
+    """
+    return derived_id("arrival", arrival.bucket, arrival.key, arrival.etag or arrival.version_id)
+
+
+def earlier_id(arrival: Arrival) -> UUID:
+    """The id it had before ETags counted, where a bucket keeps versions: Archives may be known by it."""
     return derived_id("arrival", arrival.bucket, arrival.key, arrival.version_id or arrival.etag)
 
 
