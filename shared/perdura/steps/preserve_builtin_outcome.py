@@ -8,6 +8,7 @@ from typing import overload
 
 from perdura.outcome import Copy, Fact, File, Outcome, Package, PackageKind, StepState
 from perdura.packages.aip import AipWriter
+from perdura.packages.aip_check import read_back
 from perdura.packages.aip_index import Entry, Header, encode
 from perdura.packages.aip_members import Member
 from perdura.ports import Identification
@@ -17,6 +18,7 @@ from perdura.steps.preserve_events import Act
 from perdura.steps.preserve_history import History
 from perdura.steps.preserve_scanning import unscanned
 from perdura.storage.store import Written
+from perdura.storage.timed import timed
 
 
 def made(
@@ -63,7 +65,7 @@ def made(
 
 
 def _index(plan: Plan, aip: AipWriter, copied: Copied, written: Written) -> str:
-    """Store the index beside the AIP and give back its key."""
+    """Store the index beside the AIP, read it back, and give its key."""
     key = plan.key.removesuffix(".tar") + ".index.jsonl"
     header = Header(
         aip=str(plan.aip),
@@ -76,7 +78,7 @@ def _index(plan: Plan, aip: AipWriter, copied: Copied, written: Written) -> str:
     with plan.ports.store.writer(plan.ports.settings.bucket_aips, key, content_type="application/x-ndjson") as sink:
         for line in encode(header, _entries(aip, copied)):
             sink.write(line)
-        sink.finish()
+        read_back(timed(plan.ports.store, plan.ports.deadline.near), sink.finish())
     return key
 
 

@@ -23,6 +23,7 @@ from perdura.ports import Standing
 from perdura.steps import publish
 from perdura.steps.publish_transfer import MOST_PARTS, part_size
 from perdura.storage.memory import MemoryStore
+from perdura.storage.store import ObjectRef
 from perdura.storage.uploads import Upload
 from tests.contract.test_inveniordm import communities
 from tests.contract.test_inveniordm.fake import TOKENS, Fake
@@ -164,8 +165,11 @@ def test_a_zip_is_gone_on_with_by_the_next_invocation(
     with zipfile.ZipFile(io.BytesIO(made)) as opened:
         assert opened.testzip() is None
     assert outcomes[-1].state is StepState.COMPLETED, outcomes[-1].message
-    making = [outcome for outcome in outcomes if outcome.checkpoint and "zipping" in str(outcome.checkpoint)]
-    assert len(making) == (3 if asks == 1 else 1)
+    told = [str(outcome.checkpoint) for outcome in outcomes]
+    making = [outcome for outcome, each in zip(outcomes, told, strict=True) if "zipping" in each]
+    reading_back = [each for each in told if "'stored'" in each]
+    assert len(making) - len(reading_back) == (3 if asks == 1 else 1)
+    assert len(reading_back) > 1
     assert all(outcome.state is StepState.QUEUED for outcome in making)
     index = store.head(archive.packages[0].bucket, archive.packages[0].index_key or "").size
     assert max(read[: len(making)]) < asks * 8 * 2**20 + 2 * 2**20 + 2 * index, read
@@ -210,6 +214,37 @@ def test_a_zip_whose_upload_the_store_gave_up_is_begun_anew(
     store.uploads.abort(Upload(ports.settings.bucket_dips, "", told["upload"]))
     outcome = run(target, store, archive, path, placements)
     (dip,) = zips(outcome)
+    assert store.read(store.head(dip.bucket, dip.key).ref) == expected
+
+
+def test_a_zip_that_reads_back_as_other_bytes_is_not_believed(
+    target: Target, access: Callable[..., Path], whole: tuple[MemoryStore, ArchiveView, bytes]
+) -> None:
+    store, archive, expected = whole
+    path, placements, stream = zip_policy(access), MemoryPlacements(), store.stream
+
+    def spoilt(ref: ObjectRef, *told: Any) -> Any:
+        return (bytes(len(chunk)) if ref.bucket == "perdura-dips" else chunk for chunk in stream(ref, *told))
+
+    store.stream = spoilt
+    with pytest.raises(Retryable, match="reads back"):
+        run(target, store, archive, path, placements)
+    store.stream = stream
+    (dip,) = zips(run(target, store, archive, path, placements))
+    assert store.read(store.head(dip.bucket, dip.key).ref) == expected
+
+
+def test_a_zip_that_is_gone_while_it_is_read_back_is_begun_anew(
+    target: Target, access: Callable[..., Path], whole: tuple[MemoryStore, ArchiveView, bytes]
+) -> None:
+    store, archive, expected = whole
+    path, placements = zip_policy(access), MemoryPlacements()
+    ports = replace(ports_for(store, path, placements, archive.step.id), deadline=Budget(4))
+    archive = going_on(archive, publish.run(archive, ports, lambda destination: target.wire()))
+    assert "stored" in archive.step.checkpoint["sent"]["library"]["zipping"]
+    for info in list(store.list("perdura-dips", "")):
+        store.delete(store.head(info.ref.bucket, info.ref.key).ref)
+    (dip,) = zips(run(target, store, archive, path, placements))
     assert store.read(store.head(dip.bucket, dip.key).ref) == expected
 
 

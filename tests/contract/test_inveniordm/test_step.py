@@ -663,7 +663,7 @@ def continued(
 
     store.stream = counted
     while not outcomes or outcomes[-1].state is StepState.QUEUED:
-        assert len(outcomes) < 20
+        assert len(outcomes) < 60
         read.append(0)
         ports = replace(ports_for(store, path, placements, archive.step.id), deadline=Budget(asks))
         outcomes.append(publish.run(archive, ports, lambda destination: target.wire()))
