@@ -110,7 +110,8 @@ def _event_data(event: Mapping[str, Any]) -> Any:
 
 def _find(body: Any, depth: int) -> list[tuple[_Reader, Mapping[str, Any]]] | None:
     """Recognise a dialect, looking through the envelopes of SQS and SNS."""
-    if isinstance(body, str):
+    # Bytes: what carries the messages of a queue need not know that they are JSON.
+    if isinstance(body, str | bytes):
         body = _parsed(body)
     if not isinstance(body, Mapping) or depth == 0:
         return None

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from perdura.cloudevents.codec import decode
 from perdura.cloudevents.s3_notifications import (
     MalformedNotification,
     StoredObject,
@@ -242,6 +243,18 @@ def test_envelopes_are_looked_through() -> None:
     assert [stored.key for stored in normalise({}, event)] == ["k"]
 
 
+@pytest.mark.parametrize("content_type", ["application/octet-stream", "text/plain", "application/json"])
+def test_a_queue_need_not_know_that_what_it_carries_is_json(content_type: str) -> None:
+    body = json.dumps({"Records": [record()]}).encode()
+    headers = {
+        "ce-specversion": "1.0", "ce-id": "1", "ce-source": "/kafka", "ce-type": "dev.knative.kafka.event",
+        "content-type": content_type,
+    }  # fmt: skip
+    (event,) = decode(headers, body)
+    assert is_notification({"ce-type": event.type}, event.data)
+    assert [stored.key for stored in normalise({"ce-type": event.type}, event.data)] == ["k"]
+
+
 @pytest.mark.parametrize(
     ("headers", "body"),
     [
@@ -255,6 +268,7 @@ def test_envelopes_are_looked_through() -> None:
         ({"Ce-Type": "org.perdura.ingest.requested.v1"}, {"Records": [record()]}),
         ({}, {"specversion": "1.0", "type": "org.perdura.ingest.requested.v1", "data": {"Records": [record()]}}),
         ({}, json.dumps([[[[]]]])),
+        ({"ce-type": "dev.knative.kafka.event"}, b"\xff\xfe"),
     ],
 )
 def test_what_is_no_notification(headers: dict[str, str], body: Any) -> None:
