@@ -272,7 +272,7 @@ def _deposited(sip: str, scratch: Path, title: str, created: datetime | None) ->
 
 
 def _downloaded(url: str, scratch: Path) -> Path:
-    from perdura.bag_cli import bucket_and_key
+    from perdura.packages.sources import bucket_and_key
     from perdura.settings import settings
     from perdura.storage.s3 import S3Store
 
@@ -326,8 +326,8 @@ def _places(target: str) -> tuple[str, str]:
 
 def _require_free(place: str) -> None:
     """Raises Conflict when something is there already: it may be the only copy."""
-    from perdura.bag_cli import bucket_and_key
     from perdura.errors import Conflict, NotStored
+    from perdura.packages.sources import bucket_and_key
 
     if place.startswith("s3://"):
         from perdura.settings import settings
@@ -353,7 +353,7 @@ def _deliver(store: Store, outcome: Outcome, target: str) -> None:
         if not destination.startswith("s3://"):
             source.replace(destination)
             continue
-        from perdura.bag_cli import bucket_and_key
+        from perdura.packages.sources import bucket_and_key
         from perdura.settings import settings
         from perdura.storage.s3 import S3Store
 

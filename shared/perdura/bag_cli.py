@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 
@@ -17,11 +17,9 @@ from perdura.packages.reports import shown, to_html, to_json
 
 if TYPE_CHECKING:
     from perdura.packages.limits import Limits
-    from perdura.packages.make import ArchiveWriter, BagPlan
     from perdura.packages.package import Report
     from perdura.packages.profiles import Profile
     from perdura.packages.source import ByteSource, TreeSource
-    from perdura.packages.tar import Sink
 
 UNREADABLE = 3
 _STATUS = {"valid": 0, "warnings": 0, "invalid": 1, "rejected": 2}
@@ -35,7 +33,17 @@ class _WrongCall(click.UsageError):
 
 
 class Command(click.Command):
-    """A wrong call ends with status 3 like everything that could not be read: 1 and 2 are verdicts."""
+    """A wrong call ends with status 3 like everything that could not be read: 1 and 2 are verdicts.
+
+    So does one that somebody stopped.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\nStopped.", err=True)
+            sys.exit(UNREADABLE)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -46,13 +54,28 @@ class Command(click.Command):
             raise _WrongCall(error.message, error.ctx) from None
 
 
-@click.group()
+class Group(click.Group):
+    """Commands of which a wrong name, too, ends with status 3."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise _WrongCall(error.message, error.ctx) from None
+
+
+@click.group(cls=Group)
 def bag() -> None:
     """Make and verify BagIt bags (RFC 8493).
 
     PATH is a directory, a zip, tar or tar.gz archive, or s3://bucket/key; the object store is the one that
     PERDURA_S3_ENDPOINT and its companions name.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What strangers call their files need not exist in the character set of the terminal.
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 @bag.command(cls=Command)
@@ -82,7 +105,7 @@ def verify(
         if html is not None:
             html.write_text(to_html(path, report), encoding="utf-8")
     if as_json:
-        click.echo(json.dumps(to_json(path, report), ensure_ascii=False))
+        click.echo(json.dumps(to_json(path, report), ensure_ascii=False).encode())
     else:
         _print(path, report)
     sys.exit(_STATUS[report.verdict])
@@ -100,15 +123,16 @@ def make(directory: str, target: str, algorithms: tuple[str, ...], info: tuple[s
     TARGET ends in .tar or .zip (on disk or s3://bucket/key), or is a directory that does not exist yet. DIRECTORY
     itself is left as it is.
     """
+    from perdura.bag_target import target_at
     from perdura.packages.make import plan_bag
     from perdura.packages.sources import LocalTree
 
     with failing_as_unreadable():
         elements = [_element(text) for text in info]
-        source = LocalTree(directory)
+        source, write = LocalTree(directory), target_at(target)
         with _bar(quiet, "Hashing") as progress:
             plan = plan_bag(source, algorithms=algorithms or ("sha256", "sha512"), bag_info=elements, progress=progress)
-        _write(plan, source, target)
+        write(plan, source)
     click.echo(f"{target}: {plan.files} files, {plan.bytes} bytes")
 
 
@@ -149,13 +173,13 @@ def source_at(path: str) -> ByteSource | TreeSource:
 
     if path.startswith("s3://"):
         return _stored(path)
-    return LocalTree(path) if Path(path).is_dir() else LocalFile(path)
+    return LocalTree(path) if os.path.isdir(path) else LocalFile(path)
 
 
 def _stored(url: str) -> ByteSource | TreeSource:
     """An object, or everything below a prefix when there is no object of that key."""
     from perdura.errors import NotStored
-    from perdura.packages.sources import StoredObject, StoredPrefix
+    from perdura.packages.sources import StoredObject, StoredPrefix, bucket_and_key
     from perdura.settings import settings
     from perdura.storage.s3 import S3Store
 
@@ -169,53 +193,6 @@ def _stored(url: str) -> ByteSource | TreeSource:
             if next(store.list(bucket, key + "/"), None) is None:
                 raise
     return StoredPrefix(store, bucket, key)
-
-
-def bucket_and_key(url: str) -> tuple[str, str]:
-    bucket = urlsplit(url).netloc
-    return bucket, url[len(f"s3://{bucket}/") :]
-
-
-def _write(plan: BagPlan, source: TreeSource, target: str) -> None:
-    from perdura.errors import Conflict, NotStored, Rejected
-    from perdura.packages.make import write_archive, write_directory
-    from perdura.packages.tar import TarWriter
-    from perdura.packages.zip import ZipWriter
-
-    kinds: dict[str, Callable[[Sink], ArchiveWriter]] = {".tar": TarWriter, ".zip": ZipWriter}
-    suffix = Path(target).suffix.lower()
-    base = Path(target).stem
-    if target.startswith("s3://"):
-        from perdura.packages.aip_check import read_back
-        from perdura.settings import settings
-        from perdura.storage.s3 import S3Store
-
-        if suffix not in kinds:
-            raise Rejected("in object storage a bag is written as .tar or .zip", code="unknown-target")
-        bucket, key = bucket_and_key(target)
-        store = S3Store(settings())
-        with suppress(NotStored):
-            store.head(bucket, key)
-            raise Conflict(f"{target!r} is already there")
-        with store.writer(bucket, key, algorithms=("sha256", "sha512", "adler32")) as writer:
-            write_archive(plan, source, kinds[suffix](writer.write), base)
-            written = writer.finish()
-        read_back(store, written)
-    elif suffix in kinds:
-        if os.path.lexists(target):
-            raise Conflict(f"{target!r} is already there")
-        partial = Path(target + ".part")
-        with partial.open("xb") as out:
-            try:
-                write_archive(plan, source, kinds[suffix](out.write), base)
-                out.flush()
-                os.fsync(out.fileno())
-                # Not a rename: that would replace what somebody else put there meanwhile.
-                os.link(partial, target)
-            finally:
-                partial.unlink(missing_ok=True)
-    else:
-        write_directory(plan, source, Path(target))
 
 
 def _element(text: str) -> tuple[str, str]:

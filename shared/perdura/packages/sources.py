@@ -86,7 +86,7 @@ class LocalTree:
         """Raises NotStored when there is no such directory."""
         self._path = Path(path)
         self._below_it = f"{self._path}{os.sep}"
-        if not self._path.is_dir():
+        if not os.path.isdir(path):
             raise NotStored(f"there is no directory {self._path.name!r}")
 
     @property
@@ -234,6 +234,12 @@ class StoredPrefix:
     def stream(self, path: str, offset: int = 0, length: int | None = None) -> Iterator[memoryview]:
         """Bytes of one object in chunks, each valid until the next is asked for."""
         return self._store.stream(self._refs[path], offset, length)
+
+
+def bucket_and_key(url: str) -> tuple[str, str]:
+    """Those of `s3://bucket/key`, as they are written: nothing in the name of an object has a meaning in a URL."""
+    bucket, _, key = url.removeprefix("s3://").partition("/")
+    return bucket, key
 
 
 def _open(path: Path | str) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from perdura.bag_cli import bag
+from perdura.packages.sources import bucket_and_key
 from tests.corpus.tree import as_directory, as_zip
 from tests.corpus.tree import bag as small_bag
 
@@ -62,6 +65,26 @@ def test_no_file_is_overwritten_or_removed(folder: Path, tmp_path: Path, name: s
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("out")] == [name]
 
 
+def test_a_file_system_without_links_gets_its_bag_too(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def linkless(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", linkless)
+    assert run("make", str(folder), str(tmp_path / "out.zip")).exit_code == 0
+    assert run("verify", str(tmp_path / "out.zip")).exit_code == 0
+    assert run("make", str(folder), str(tmp_path / "out.zip")).exit_code == 3
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("out")] == ["out.zip"]
+
+
+@pytest.mark.parametrize("name", ["out.tar.gz", "out.tgz", "out.TAR.XZ", "out.7z"])
+def test_no_folder_is_made_that_looks_like_an_archive(folder: Path, tmp_path: Path, name: str) -> None:
+    made = run("make", str(folder), str(tmp_path / name))
+    assert (made.exit_code, "unknown-target" in made.output) == (3, True)
+    assert not (tmp_path / name).exists()
+
+
 def test_what_cannot_be_written_is_no_verdict(folder: Path, tmp_path: Path) -> None:
     made = run("make", str(folder), str(tmp_path / "nowhere/out.tar"))
     assert (made.exit_code, made.exception.__class__) == (3, SystemExit)
@@ -78,9 +101,52 @@ def test_status_says_the_verdict(tmp_path: Path) -> None:
         assert run("verify", str(tmp_path / "bag.zip")).exit_code == status
 
 
-@pytest.mark.parametrize("arguments", [(), ("nowhere",), ("--limit", "nothing=1", "x"), ("--profile", "nowhere", "x")])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("nowhere",),
+        ("n" * 300,),
+        ("s3://[nowhere/bag.zip",),
+        ("s3:///bag.zip",),
+        ("--limit", "nothing=1", "x"),
+        ("--profile", "nowhere", "x"),
+    ],
+)
 def test_status_3_is_for_what_could_not_be_read(arguments: tuple[str, ...]) -> None:
-    assert run("verify", *arguments).exit_code == 3
+    result = run("verify", *arguments)
+    assert (result.exit_code, result.exception.__class__) == (3, SystemExit)
+    assert "not-written" not in result.output
+
+
+def test_status_3_is_for_calls_that_are_none() -> None:
+    assert run("verfy", "x").exit_code == 3
+
+
+def test_who_stops_it_gets_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    (tmp_path / "bag.zip").write_bytes(as_zip(small_bag()))
+    monkeypatch.setattr("perdura.packages.verify.verify", stopped)
+    assert run("verify", str(tmp_path / "bag.zip")).exit_code == 3
+
+
+def test_names_that_the_terminal_does_not_know_are_shown_as_escapes(tmp_path: Path) -> None:
+    folder = as_directory(small_bag() | {"data/\u4e2d.txt": b"x"}, tmp_path / "bag")
+    for arguments, expected in (((), b"data/\\u4e2d.txt"), (("--json",), "data/\u4e2d.txt".encode())):
+        done = subprocess.run(
+            [sys.executable, "-m", "perdura.cli", "bag", "verify", *arguments, str(folder)],
+            env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+            capture_output=True,
+        )
+        assert (done.returncode, done.stderr) == (1, b"")
+        assert expected in done.stdout
+
+
+def test_an_object_is_named_as_it_is_called() -> None:
+    assert bucket_and_key("s3://b/a?b#c%20/d.zip") == ("b", "a?b#c%20/d.zip")
+    assert bucket_and_key("s3://b") == ("b", "")
 
 
 def test_findings_have_code_place_and_clause(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from perdura.packages.source import ByteSource, TreeSource
 from perdura.packages.sources import LocalTree, StoredObject, StoredPrefix
 from perdura.packages.verify import verify
 from perdura.storage.memory import MemoryStore
+from tests.corpus import generate
 from tests.corpus.cases import ARCHIVES, BAGS, ArchiveCase, BagCase
 from tests.corpus.tree import CONTAINERS, as_archive, as_directory, as_prefix
 
@@ -58,3 +60,11 @@ def test_every_rule_has_a_case() -> None:
     covered = {code for case in (*BAGS, *ARCHIVES) for code in case.expected}
     covered.add("name-encoding")  # in test_resources: only a file system holds such names
     assert set(RULES) - covered == set(), "rules that no case breaks"
+
+
+def test_the_corpus_is_written_out_for_other_tools(tmp_path: Path) -> None:
+    generate.main(tmp_path)
+    expected = json.loads((tmp_path / "expected.json").read_text())
+    written = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*") if path.parent != tmp_path}
+    assert written == set(expected)
+    assert {place.partition("/")[0] for place in expected} == {"valid", "warnings", "invalid", "rejected"}
