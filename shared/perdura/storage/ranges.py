@@ -10,12 +10,17 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from perdura.errors import ObjectChanged, PerduraError, StoreUnavailable
 from perdura.storage.endpoint import meaning
 from perdura.storage.kept_connections import BROKEN_TRANSPORT, KeptConnections
 from perdura.storage.store import ObjectRef
+
+AHEAD = 64 * 2**20
+"""Bytes of a long stream that are asked for at once. The next as many are asked for before they are needed, on another
+connection: the store reads on while what came is digested, and spends a third less on two ranges than on one."""
 
 _ATTEMPTS = 5
 _KEPT_URLS = 256
@@ -28,6 +33,14 @@ class _Transient(Exception):
     def __init__(self, cause: PerduraError) -> None:
         super().__init__(cause.message)
         self.cause = cause
+
+
+class _Answer(NamedTuple):
+    """What came of a request: no body when the object ends before the range. `where` was asked."""
+
+    connection: http.client.HTTPConnection
+    body: http.client.HTTPResponse | None
+    where: SplitResult
 
 
 class RangeReader:
@@ -52,9 +65,35 @@ class RangeReader:
         if length is not None and length <= 0:
             return
         buffer = memoryview(bytearray(chunk if length is None else min(chunk, length)))
-        # The piece after one that was cut short is short too: whoever can only stop at whole blocks finds their ends.
-        for got in self._receive(ref, offset, length, lambda done: buffer[: chunk - done % chunk]):
+
+        def room(done: int) -> memoryview:
+            # The piece after one cut short is short too: whoever can only stop at whole blocks finds their ends.
+            return buffer[: chunk - done % chunk]
+
+        if length is None or length <= AHEAD or ref.etag is None:
+            received = self._receive(ref, offset, length, room)
+        else:
+            received = self._ahead(ref, offset, length, room)
+        for got in received:
             yield buffer[:got]
+
+    def _ahead(self, ref: ObjectRef, offset: int, length: int, room: Callable[[int], memoryview]) -> Iterator[int]:
+        """What `_receive` does, in ranges of AHEAD bytes, of which the next is asked for before it is needed."""
+        asked, done = self._ask(ref, offset, offset + AHEAD), 0
+        try:
+            while done < length:
+                now, before = asked, done
+                part = min(AHEAD, length - done)
+                received = self._receive(ref, offset + done, part, room, done, now)
+                asked = self._ask(ref, offset + done + part, offset + min(done + part + AHEAD, length))
+                for got in received:
+                    done += got
+                    yield got
+                if done < before + part:
+                    return  # the object ends there
+        finally:
+            if asked is not None:
+                asked.connection.close()
 
     def read_into(self, ref: ObjectRef, offset: int, buffer: memoryview) -> int:
         """Fill `buffer` from `offset` on; gives the number of bytes, fewer only at the end of the object."""
@@ -63,17 +102,27 @@ class RangeReader:
         return sum(self._receive(ref, offset, len(buffer), lambda done: buffer[done:]))
 
     def _receive(
-        self, ref: ObjectRef, offset: int, length: int | None, room: Callable[[int], memoryview]
+        self,
+        ref: ObjectRef,
+        offset: int,
+        length: int | None,
+        room: Callable[[int], memoryview],
+        before: int = 0,
+        asked: _Answer | None = None,
     ) -> Iterator[int]:
-        """Receives into the buffers that `room(bytes received so far)` gives; yields how much came each time."""
+        """Receives into the buffers that `room(bytes received so far)` gives; yields how much came each time.
+
+        `before` counts the bytes received in front of the range; `asked` is its answer, where it was asked for already.
+        """
         position, etag, failures = offset, ref.etag, 0
         end = None if length is None else offset + length
         while end is None or position < end:
             try:
-                connection, answer, where = self._open(ref, position, end, etag)
+                connection, answer, where = asked or self._open(ref, position, end, etag)
             except _Transient as failure:
                 failures = self._wait(failures, failure)
                 continue
+            asked = None
             if answer is None:
                 return
             etag = etag or (answer.getheader("ETag") or "").strip('"') or None
@@ -83,7 +132,7 @@ class RangeReader:
             whole = False
             try:
                 while left is None or left > 0:
-                    buffer = room(position - offset)
+                    buffer = room(before + position - offset)
                     got = answer.readinto(buffer if left is None else buffer[:left])
                     if got == 0:
                         break
@@ -106,10 +155,17 @@ class RangeReader:
         time.sleep(self._pause * 2**failures)
         return failures + 1
 
-    def _open(
-        self, ref: ObjectRef, position: int, end: int | None, etag: str | None
-    ) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse | None, SplitResult]:
-        """Ask for the range; the answer is None when the object ends before it."""
+    def _ask(self, ref: ObjectRef, position: int, end: int) -> _Answer | None:
+        """Ask for a range ahead of its time; None where that fails: it is asked for again when it is needed."""
+        if position >= end:
+            return None
+        try:
+            return self._open(ref, position, end, ref.etag)
+        except (_Transient, PerduraError):
+            return None
+
+    def _open(self, ref: ObjectRef, position: int, end: int | None, etag: str | None) -> _Answer:
+        """Ask for the range."""
         url = self._url(ref)
         headers = {"Range": f"bytes={position}-" if end is None else f"bytes={position}-{end - 1}"}
         if etag:
@@ -130,14 +186,14 @@ class RangeReader:
             if begins != str(position):
                 connection.close()
                 raise _Transient(StoreUnavailable("the object store answered with another range than asked"))
-            return connection, answer, url
+            return _Answer(connection, answer, url)
         try:
             text = answer.read(2048).decode("utf-8", "replace")
         except BROKEN_TRANSPORT:
             text = ""
         self._connections.give_back(connection, url.scheme, url.netloc, answer.isclosed())
         if answer.status == 416:
-            return connection, None, url
+            return _Answer(connection, None, url)
         problem = meaning(answer.status, _code(text), text)
         if (answer.status == 403 or _code(text) == "ExpiredToken") and self._forget(ref):
             raise _Transient(problem)
