@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 
 from perdura.premis import log, query
 from perdura.premis.model import Event, Identifier, Outcome
-from perdura.premis.query import Filter, Order, Place
+from perdura.premis.query import Filter, Order, Place, plain
 from tests.contract.test_premis.conftest import database
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -151,6 +151,22 @@ def test_pages_are_what_sorting_everything_would_give(
             assert [each.event_id for each in before.events] == ids[45:90]
 
 
+@pytest.mark.parametrize("order", list(Order))
+def test_more_kinds_than_are_merged_give_the_same_pages(
+    engine: Engine, known: list[Known], order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plain, "MERGED", 1)
+    wanted = Filter(type="fixity")
+    expected = sorted((each for each in known if _matches(each.event, wanted)), key=lambda each: _key(each, order))
+    with engine.connect() as connection:
+        found = query.page(connection, wanted, order=order, offset=30, limit=40)
+        after = query.page(
+            connection, wanted, order=order, limit=40, place=Place(query.key_of(found.events[-1], order))
+        )
+    walked = [each.event_id for each in (*found.events, *after.events)]
+    assert walked == [each.event.id for each in expected[30:110]]
+
+
 def test_a_page_needs_three_statements_at_most(engine: Engine, known: list[Known]) -> None:
     assert known
     seen = 0
@@ -233,13 +249,21 @@ def test_what_has_to_be_picked_from_all_links_of_an_object_is_picked_from_an_ind
     assert pages <= 201 * 6
 
 
-def _effort(engine: Engine, matching: Filter, order: Order, descending: bool) -> tuple[int, int]:
+def test_a_page_deep_among_several_kinds_reads_each_only_as_far_as_the_page_goes(many: Engine) -> None:
+    matching = Filter(
+        outcome="", start=START, end=START + timedelta(days=30, hours=1)
+    )  # no whole days: all are skipped
+    rows, _ = _effort(many, matching, Order.DATE, False, offset=1_500)
+    assert rows <= 1_500 + 201 + 2
+
+
+def _effort(engine: Engine, matching: Filter, order: Order, descending: bool, offset: int = 0) -> tuple[int, int]:
     """(most rows that a part of the plan of a page looks at, pages of the database that all of it reads)."""
     asked: list[tuple[str, Any]] = []
     with engine.connect() as connection:
         connection.exec_driver_sql("SET random_page_cost = 1.1")  # as installations have it
         listening.listen(connection, "before_cursor_execute", lambda *heard: asked.append(heard[2:4]))
-        found = query.page(connection, matching, order=order, descending=descending)
+        found = query.page(connection, matching, order=order, descending=descending, offset=offset)
         assert len(found.events) == query.PAGE
         statement, values = asked[-1]
         ((((plan,),),),) = [connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", values)]

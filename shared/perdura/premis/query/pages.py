@@ -95,7 +95,7 @@ def _fetch(connection: Connection, inner: Sql, order: Order, backwards: bool, ba
         Order.TYPE: ("k.type", "e.identifier"),
         Order.OUTCOME: ("coalesce(k.outcomes[1], '')", "e.identifier"),
     }[order]
-    sql = Sql([SELECT_BARE if bare else SELECT, "JOIN ("], []).add(" ".join(inner.parts), *inner.values)
+    sql = Sql([SELECT_BARE if bare else SELECT, "JOIN ("], []).put(inner)
     direction = "DESC" if backwards else "ASC"
     sql.add(") p ON p.event_id = e.event_id ORDER BY").add(", ".join(f"{each} {direction}" for each in outer))
     return sql.run(connection)

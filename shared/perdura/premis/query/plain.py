@@ -11,6 +11,9 @@ from perdura.premis.query.sql import COLUMNS, Sql, after, bounds, kind_starts, o
 FEW = 20_000
 """Up to so many matches are sorted; more are read in the order of an index."""
 
+MERGED = 16
+"""Up to so many kinds are merged in their order; of more, each gives as many as the page and all before it need."""
+
 
 def plain_page(
     matching: Filter,
@@ -35,22 +38,46 @@ def plain_page(
     elif dated and order is not Order.DATE and matches <= FEW:
         return _sorted_page(matching, kinds, order, backwards, offset, limit, place)
     else:
-        ids, labels, froms = kind_starts(kinds, order, place, backwards)
-        sql.add(
-            "SELECT event_id FROM unnest(CAST(%s AS bigint[]), CAST(%s AS text[]), CAST(%s AS text[]))",
-            ids,
-            labels,
-            froms,
-        )
-        sql.add("AS q(kind, tag, bound) CROSS JOIN LATERAL (SELECT event_id, at, identifier, sequence,")
-        sql.add('q.tag COLLATE "C" AS label FROM premis_event WHERE kind_id = q.kind')
-        after(bounds(sql, matching, day, descending), order, place, backwards)
-        if order in (Order.TYPE, Order.OUTCOME) and place is not None:
-            sql.add("AND identifier < q.bound" if backwards else "AND identifier > q.bound")
-        inner = order if order in (Order.DATE, Order.ADDED) else Order.IDENTIFIER
-        sql.add("ORDER BY").add(ordering(inner, backwards)).add("LIMIT %s) x", limit + offset)
+        _of_kinds(sql, matching, kinds, order, backwards, limit + offset, place, day)
     sql.add("ORDER BY").add(ordering(order, backwards)).add("LIMIT %s OFFSET %s", limit, offset)
     return sql, backwards
+
+
+def _of_kinds(
+    sql: Sql,
+    matching: Filter,
+    kinds: Kinds,
+    order: Order,
+    backwards: bool,
+    most: int,
+    place: Place | None,
+    day: date | None,
+) -> None:
+    """Add the first `most` events of each kind, in their order, as x."""
+    ids, labels, froms = kind_starts(kinds, order, place, backwards)
+    inner = order if order in (Order.DATE, Order.ADDED) else Order.IDENTIFIER
+
+    def add(kind: Sql, label: Sql, bound: Sql) -> None:
+        sql.add("(SELECT event_id, at, identifier, sequence,").put(label).add('COLLATE "C" AS label')
+        sql.add("FROM premis_event WHERE kind_id =").put(kind)
+        after(bounds(sql, matching, day, backwards), order, place, backwards)
+        if order in (Order.TYPE, Order.OUTCOME) and place is not None:
+            sql.add("AND identifier").add("<" if backwards else ">").put(bound)
+        sql.add("ORDER BY").add(ordering(inner, backwards)).add("LIMIT %s)", most)
+
+    if 0 < len(ids) <= MERGED:
+        sql.add("SELECT event_id FROM (")
+        for number, (kind, label, bound) in enumerate(zip(ids, labels, froms, strict=True)):
+            sql.add("UNION ALL" if number else "")
+            add(Sql(["%s"], [kind]), Sql(["CAST(%s AS text)"], [label]), Sql(["%s"], [bound]))
+        sql.add(") x")
+        return
+    sql.add(
+        "SELECT event_id FROM unnest(CAST(%s AS bigint[]), CAST(%s AS text[]), CAST(%s AS text[]))", ids, labels, froms
+    )
+    sql.add("AS q(kind, tag, bound) CROSS JOIN LATERAL")
+    add(Sql(["q.kind"]), Sql(["q.tag"]), Sql(["q.bound"]))
+    sql.add("x")
 
 
 def _sorted_page(

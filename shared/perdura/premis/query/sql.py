@@ -44,6 +44,10 @@ class Sql:
         self.values.extend(values)
         return self
 
+    def put(self, other: Sql) -> Sql:
+        """Add what another one says."""
+        return self.add(" ".join(other.parts), *other.values)
+
     def run(self, connection: Connection) -> Any:
         """Run it."""
         return connection.exec_driver_sql(" ".join(self.parts), tuple(self.values))
