@@ -76,8 +76,7 @@ def run(
     try:
         with tracing.sql(statement):
             begin(cursor)
-            execute(cursor, statement, parameters, None, meanwhile)
-            return list(cursor.fetchall())
+            return list(_answered(cursor, statement, parameters, meanwhile).rows or ())
     except driver.Error as error:
         lost = isinstance(error, InterfaceError)
         if lost:
@@ -95,23 +94,28 @@ def begin(cursor: Any) -> None:
         connection.execute_simple("begin transaction")
 
 
-def execute(
-    cursor: Any,
-    statement: str,
-    parameters: Sequence[Any],
-    _context: Any,
-    meanwhile: Callable[[], object] | None = None,
-) -> bool:
+def execute(cursor: Any, statement: str, parameters: Sequence[Any], _context: Any) -> bool:
     """Run a statement on a cursor of the driver as one that the connection keeps prepared."""
+    done = _answered(cursor, statement, parameters)
+    cursor._context = done
+    cursor._row_iter = iter(done.rows or ())
+    return True
+
+
+def _answered(
+    cursor: Any, statement: str, parameters: Sequence[Any], meanwhile: Callable[[], object] | None = None
+) -> Context:
+    """What the driver keeps of a statement that was run."""
     try:
-        return _execute(cursor, statement, parameters, meanwhile)
+        return _execute(cursor._c, statement, parameters, meanwhile)
     except OSError as error:
         # The driver says so itself when it cannot write, not when it cannot read.
         raise InterfaceError("network error") from error
 
 
-def _execute(cursor: Any, statement: str, parameters: Sequence[Any], meanwhile: Callable[[], object] | None) -> bool:
-    connection = cursor._c
+def _execute(
+    connection: Any, statement: str, parameters: Sequence[Any], meanwhile: Callable[[], object] | None
+) -> Context:
     known: OrderedDict[str, Any] = connection.__dict__.setdefault("prepared", OrderedDict())
     prepared = known.get(statement)
     if prepared is None:
@@ -129,9 +133,7 @@ def _execute(cursor: Any, statement: str, parameters: Sequence[Any], meanwhile: 
             meanwhile()
     finally:
         connection.handle_messages(done)
-    cursor._context = done
-    cursor._row_iter = iter(done.rows or ())
-    return True
+    return done
 
 
 def _message(name: bytes, types: Any, parameters: Sequence[Any]) -> bytes:

@@ -45,11 +45,11 @@ class _Parts(list[bytes]):
 
 def _complete(response: Response) -> bool:
     """Whether an answer can be sent as it is: otherwise it completes its own headers, at the price of a small one."""
-    headers = response.headers
+    if response.status_code not in (200, 201) or not response.is_sequence:
+        return False
+    headers = {name.lower(): value for name, value in response.headers}  # werkzeug raises for each that is not there
     return (
-        response.status_code in (200, 201)
-        and response.is_sequence
-        and "Content-Length" in headers
-        and "Content-Location" not in headers
-        and _URI.fullmatch(headers.get("Location", "")) is not None
+        "content-length" in headers
+        and "content-location" not in headers
+        and _URI.fullmatch(headers.get("location", "")) is not None
     )

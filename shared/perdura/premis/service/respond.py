@@ -70,7 +70,7 @@ def respond(
     except SQLAlchemyError as error:
         _log.error("database: %s", type(error).__name__)
         response = refusal(request, 503, "The log is not available at the moment.", {"Retry-After": "5"})
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers["X-Content-Type-Options"] = "nosniff"
     return _finished(request, response)
 
 
