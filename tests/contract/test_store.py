@@ -21,7 +21,7 @@ from perdura.ids import new_id
 from perdura.packages.sources import StoredObject
 from perdura.packages.verify import verify
 from perdura.settings import Settings
-from perdura.storage import buckets, uploads
+from perdura.storage import buckets, s3, uploads
 from perdura.storage.capabilities import probe
 from perdura.storage.memory import MemoryStore
 from perdura.storage.s3 import S3Store
@@ -286,6 +286,18 @@ def test_a_long_copy_goes_on_where_it_stopped(store: Store, key: str, monkeypatc
     copied = uploads.copy_on(store.uploads, source.ref, upload, source.size)
     assert copied is not None
     assert store.read(copied.ref) == store.read(source.ref)
+
+
+def test_what_is_large_is_copied_in_parts_and_pinned(store: Store, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(s3, "ONE_REQUEST_COPY", 5 * MIB)
+    monkeypatch.setattr(uploads, "_COPY_PART", 5 * MIB)
+    monkeypatch.setattr(uploads, "part_size", lambda _: 5 * MIB)
+    source = store.put(BUCKET, key, os.urandom(11 * MIB)).info
+    copied = store.copy(source.ref, BUCKET, key + "-copy", source.size)
+    assert store.read(copied.ref) == store.read(source.ref)
+    store.put(BUCKET, key, os.urandom(11 * MIB))
+    with pytest.raises(ObjectChanged):
+        store.copy(ObjectRef(BUCKET, key, etag=source.ref.etag), BUCKET, key + "-other", source.size)
 
 
 @pytest.mark.stack

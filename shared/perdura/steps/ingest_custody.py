@@ -13,10 +13,7 @@ from perdura.ports import Ports
 from perdura.steps.stored_package import pinned
 from perdura.storage.store import ObjectInfo
 from perdura.storage.timed import timed
-from perdura.storage.uploads import Upload, copy_on
-
-ONE_REQUEST_COPY = 5 * 2**30
-"""Bytes up to which a store copies an object in one request."""
+from perdura.storage.uploads import ONE_REQUEST_COPY, Upload, copy_on
 
 
 def take_custody(archive: ArchiveView, ports: Ports) -> Package | Outcome:

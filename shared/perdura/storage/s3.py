@@ -21,12 +21,11 @@ from perdura.storage.multipart import MultipartWriter
 from perdura.storage.ranges import RangeReader
 from perdura.storage.small_puts import small_puts
 from perdura.storage.store import NOTHING, ObjectInfo, ObjectRef, Writer, Written
-from perdura.storage.uploads import S3Uploads, copy_on
+from perdura.storage.uploads import ONE_REQUEST_COPY, S3Uploads, copy_on
 
 _ABSENT = frozenset({"NoSuchKey", "NoSuchVersion"})
 _LOCKLESS = frozenset({"InvalidRequest", "NotImplemented"})
 """What a bucket without Object Lock answers (AWS, Ceph, MinIO and SeaweedFS the first), or a store that has none."""
-_ONE_REQUEST_COPY = 5 * 2**30
 
 
 class S3Store:
@@ -184,13 +183,13 @@ class S3Store:
         return True
 
     def copy(self, ref: ObjectRef, bucket: str, key: str, size: int) -> ObjectInfo:
-        """Copy inside the store, pinned to `ref`; in parts above 5 GiB; raises NotStored, ObjectChanged."""
+        """Copy inside the store, pinned to `ref`; in parts above 1 GiB; raises NotStored, ObjectChanged."""
         source: dict[str, Any] = {"CopySource": {"Bucket": ref.bucket, "Key": ref.key}}
         if ref.version_id:
             source["CopySource"]["VersionId"] = ref.version_id
         if ref.etag:
             source["CopySourceIfMatch"] = f'"{_bare(ref.etag)}"'
-        if size <= _ONE_REQUEST_COPY:
+        if size <= ONE_REQUEST_COPY:
             with translated():
                 answer = self.client.copy_object(Bucket=bucket, Key=key, **source)
             self._check_unchanged(ref)

@@ -141,7 +141,7 @@ class Store(Protocol):
         ...
 
     def copy(self, ref: ObjectRef, bucket: str, key: str, size: int) -> ObjectInfo:
-        """Copy inside the store, pinned to `ref`; multipart above 5 GiB."""
+        """Copy inside the store, pinned to `ref`; in parts what is large."""
         ...
 
     def retain(self, ref: ObjectRef, until: datetime) -> bool:

@@ -123,7 +123,12 @@ def _names(upload: Upload) -> Mapping[str, str]:
     return {"Bucket": upload.bucket, "Key": upload.key, "UploadId": upload.id}
 
 
-_COPY_PART = 2**30
+ONE_REQUEST_COPY = 2**30
+"""Bytes that a store is asked to copy in one request: some say nothing until they are done, and nobody waits for long.
+
+SeaweedFS takes 8 s for them on two processors; S3 allows five times as many.
+"""
+_COPY_PART = ONE_REQUEST_COPY
 
 
 def copy_on(

@@ -17,7 +17,8 @@ from perdura.packages.sources import StoredObject, StoredPrefix
 from perdura.packages.verify import verify
 from perdura.ports import Ports
 from perdura.settings import Settings
-from perdura.steps import ingest, ingest_units
+from perdura.steps import ingest, ingest_custody, ingest_units
+from perdura.storage import uploads
 from perdura.storage.memory import MemoryStore
 from tests.corpus.tree import as_archive, bag, with_tag_manifest
 from tests.unit.preserve.fakes import NOW, NoIntents, derived
@@ -242,6 +243,23 @@ def test_a_digest_is_put_down_wherever_the_chunks_end(size: int) -> None:
         invocations += 1
     assert invocations > 1
     assert state.digests["sha256"] == hashlib.sha256(data).digest()
+
+
+def test_a_large_deposit_is_copied_in_parts_over_several_invocations(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ingest_custody, "ONE_REQUEST_COPY", 2**20)
+    monkeypatch.setattr(uploads, "_COPY_PART", 2**19)
+    monkeypatch.setattr(uploads, "part_size", lambda _: 2**19)
+    store, data = MemoryStore(), as_archive(SOUND, "tar")
+    archive = deposited(store, data, expected_sha256=hashlib.sha256(data).hexdigest())
+    copying = []
+    while True:
+        outcome = ingest.run(archive, ports(store, 3, unit_bytes=2**40))
+        if outcome.state is not StepState.QUEUED:
+            break
+        copying.append(outcome.checkpoint["copy"]["parts"])
+        archive = replace(archive, step=replace(archive.step, checkpoint=dict(outcome.checkpoint)))
+    assert copying == [3, 6]
+    assert store.read(store.head("perdura-sips", f"{ARCHIVE}/sip").ref) == data
 
 
 def test_the_version_that_was_notified_is_the_one_that_is_kept() -> None:
