@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
 from perdura.errors import Rejected
 from perdura.premis.model import rfc3339, value
@@ -94,7 +94,7 @@ def _date_time(match: re.Match[str], zone: tzinfo) -> EventDate:
         if hour == "24" and fraction.strip(".0"):
             raise ValueError("24:00:00 has no fraction")
         moment += timedelta(microseconds=int(fraction[1:7].ljust(6, "0")))
-    aware = moment.replace(tzinfo=_offset(offset) if offset else zone)
+    aware = moment.replace(tzinfo=_offset(offset) if offset else _to_the_minute(moment.replace(tzinfo=zone)))
     shown_offset = _shown_offset(aware) if offset is None or len(offset) not in (1, 6) else offset
     text = f"{year}-{month}-{day}T{hour}:{minute}:{second or '00'}{fraction or ''}{shown_offset}"
     return EventDate(_utc(aware), text)
@@ -116,6 +116,14 @@ def _offset(text: str) -> tzinfo:
         raise ValueError("offset out of range")
     aware = datetime.strptime(f"{text[0]}{digits}", "%z").tzinfo
     return aware if aware is not None else UTC
+
+
+def _to_the_minute(moment: datetime) -> tzinfo | None:
+    """Its zone; local mean times of long ago, which differ by seconds too, to the minute that XML can say."""
+    offset = moment.utcoffset() or timedelta()
+    if not offset % timedelta(minutes=1):
+        return moment.tzinfo
+    return timezone(timedelta(minutes=round(offset / timedelta(minutes=1))))
 
 
 def _shown_offset(moment: datetime) -> str:

@@ -27,6 +27,7 @@ from perdura.premis.xml import (
 )
 from perdura.premis.xml import event_from as event_from_xml
 
+_BLANK = " \t\r\n"
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -118,9 +119,9 @@ def event_from_json(
     form = _validated(_Event, value)
     details = tuple(filter(_said, map(_detail, form.details)))
     _readable("\n".join(details))
-    date = event_date(form.date.strip(), now, zone)
+    date = event_date(form.date.strip(_BLANK), now, zone)
     sent = form.identifier if isinstance(form.identifier, _EventIdentifier) else _EventIdentifier(value=form.identifier)
-    spelling = sent.value.strip()
+    spelling = sent.value.strip(_BLANK)
     if is_uuid(spelling):
         kept_type = _term(sent.type) or identifier_type
     else:
@@ -205,9 +206,9 @@ def _unprintable(value: Any) -> str | None:
 
 def _term(form: _TermText) -> str:
     if isinstance(form, str):
-        return form.strip()
+        return form.strip(_BLANK)
     return Term(
-        form.value.strip(), authority=form.authority, authority_uri=form.authority_uri, value_uri=form.value_uri
+        form.value.strip(_BLANK), authority=form.authority, authority_uri=form.authority_uri, value_uri=form.value_uri
     )
 
 
@@ -238,8 +239,11 @@ def _outcome(form: str | _Outcome) -> Outcome:
 
 
 def _identifier(form: _Identifier) -> Identifier:
+    value = form.value.strip(_BLANK)
+    if not value:
+        raise BadJson("value: an identifier of an agent or object is empty.")
     roles = tuple(filter(None, map(_term, form.roles)))
-    return Identifier(_term(form.type), form.value.strip(), roles, tuple(form.attributes.items()))
+    return Identifier(_term(form.type), value, roles, tuple(form.attributes.items()))
 
 
 def _shown(text: str) -> str | dict[str, str]:

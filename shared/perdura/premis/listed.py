@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 from uuid import UUID
 
-from perdura.premis.log import read, shown_in
+from perdura.premis.log import kept_version, read
 from perdura.premis.model import Event, rfc3339
+from perdura.premis.xml import event_xml
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -48,11 +50,11 @@ class Listed(NamedTuple):
     @property
     def event(self) -> Event:
         """The event as a value, read from its XML."""
-        return read(self.xml, self.premis_version)
+        return replace(read(self.xml, self.premis_version), at=self.at)
 
     def xml_in(self, version: str | None) -> str:
         """The event element in PREMIS `2.3` or `3.0`; None means as it was sent."""
-        return shown_in(self.xml, self.premis_version, version)
+        return self.xml if version in (None, kept_version(self.premis_version)) else event_xml(self.event, version)
 
 
 def instant(micro: int) -> datetime:

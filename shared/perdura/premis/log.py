@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace as replaced
+from datetime import UTC, datetime, timedelta, timezone
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
+from lxml import etree
 from sqlalchemy.engine import Connection
 
 from perdura import arrays, prepared
@@ -59,11 +61,11 @@ class Stored:
     @property
     def event(self) -> Event:
         """The event as a value, read from its XML."""
-        return read(self.xml, self.premis_version)
+        return replaced(read(self.xml, self.premis_version), at=self.at)
 
     def xml_in(self, version: str | None) -> str:
         """The event element in PREMIS `2.3` or `3.0`; None means as it was sent."""
-        return shown_in(self.xml, self.premis_version, version)
+        return self.xml if version in (None, kept_version(self.premis_version)) else event_xml(self.event, version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,19 +268,28 @@ def xml_of(connection: Connection, event_id: UUID, version: str | None = None) -
     return stored.xml_in(version) if stored else None
 
 
-def shown_in(xml: str, premis_version: str | None, version: str | None) -> str:
-    """Stored XML of an event that was sent in `premis_version`, in another version; None means as it was sent."""
-    stored = "3.0" if premis_version in (None, "3.0") else "2.3"
-    return xml if version in (None, stored) else event_xml(read(xml, premis_version), version)
+def kept_version(premis_version: str | None) -> str:
+    """The version of the XML that is kept of an event that was sent in `premis_version`."""
+    return "3.0" if premis_version in (None, "3.0") else "2.3"
 
 
 def read(xml: str, premis_version: str | None) -> Event:
     """An event from its stored XML; events of our own come back as such."""
     event = event_from(parse(xml.encode()))
-    if premis_version == event.version:
-        return event
-    values = {name: getattr(event, name) for name in Event.__dataclass_fields__}
-    return Event(**(values | {"version": premis_version}))
+    return event if premis_version == event.version else replaced(event, version=premis_version)
+
+
+def read_at(xml: str, premis_version: str | None, at: datetime) -> Event:
+    """The same of an event that was recorded as of that instant, which tells the zone of a date without an offset."""
+    event = event_at(parse(xml.encode()), at)
+    return event if premis_version == event.version else replaced(event, version=premis_version)
+
+
+def event_at(element: etree._Element, at: datetime) -> Event:
+    """An event from its element, in the zone that makes its date that instant, if it leaves one open."""
+    event = event_from(element, now=at)
+    apart = event.at - at
+    return event_from(element, now=at, zone=timezone(apart)) if apart and abs(apart) < timedelta(days=1) else event
 
 
 # Times travel as microseconds and outcomes as JSON: the driver reads timestamps and arrays far more slowly.

@@ -195,13 +195,9 @@ def _show(connection: Connection, shown: Iterable[tuple[PublishedLeaf, dict[str,
 
 def _row(each: PublishedLeaf, said: dict[str, Any]) -> Row:
     try:
-        event = log.read(each.xml, said["premis"])
-        event = replace(
-            event,
-            id=type(event.id)(said["event"]),
-            identifier=each.identifier or event.identifier,
-            at=datetime.fromisoformat(said["at"]),
-        )
+        at = datetime.fromisoformat(said["at"])
+        event = log.read_at(each.xml, said["premis"], at)
+        event = replace(event, id=type(event.id)(said["event"]), identifier=each.identifier or event.identifier, at=at)
         return row(
             event,
             sent=each.xml,

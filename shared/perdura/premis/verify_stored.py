@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from perdura.premis.checkpoint import Checkpoint, Verifier
 from perdura.premis.model import Event
 from perdura.premis.rows import bare_ark_name, kind_of, object_key, row
 from perdura.premis.verify import Report, SealedLeaf, title, verify_leaves
-from perdura.premis.xml import event_from, event_xml, parse
+from perdura.premis.xml import canonical, event_xml, parse
 
 BATCH = 2_000
 
@@ -181,7 +182,7 @@ def _verify_heads(connection: Connection, report: Report) -> None:
 _HEADS = (
     "SELECT e.event_id, e.identifier, e.version, e.premis_version, e.at, e.recorded_at, e.xml, e.objects, e.kind_id, "
     "k.type, k.outcomes, e.sequence, l.xml, l.version, l.event_id, e.changed_at, l.recorded_at, f.recorded_at, "
-    "f.event_id, l.premis_version FROM premis_event e LEFT JOIN premis_log l ON l.sequence = e.log_sequence "
+    "f.event_id, l.premis_version, l.leaf FROM premis_event e LEFT JOIN premis_log l ON l.sequence = e.log_sequence "
     "LEFT JOIN premis_log f ON f.sequence = e.sequence AND f.kind = 'created' "
     "LEFT JOIN premis_kind k ON k.id = e.kind_id "
     "WHERE e.event_id > CAST(%s AS uuid) ORDER BY e.event_id LIMIT %s"
@@ -190,19 +191,20 @@ _HEADS = (
 
 def _head_problem(found: Sequence[Any]) -> str | None:
     (event_id, identifier, version, premis_version, at, recorded, xml, objects, kind_id, type_, outcomes, _, logged,
-     log_version, log_event, changed, log_recorded, first_recorded, first_event, log_premis) = found  # fmt: skip
+     log_version, log_event, changed, log_recorded, first_recorded, first_event, log_premis, leaf) = found  # fmt: skip
     if logged is None or (log_event, log_version, log_premis) != (event_id, version, premis_version):
         return "the version that is shown is not the newest in the log"
     if (recorded, changed, event_id) != (first_recorded, log_recorded, first_event):
         return "when it was recorded or changed differs from the log"
     try:
-        shown, original = log.read(xml, premis_version), _original(logged, identifier, premis_version)
-    except (Rejected, ValueError):
+        happened = datetime.fromisoformat(json.loads(leaf)["at"])
+        shown, original = (log.read_at(each, premis_version, happened) for each in (xml, logged))
+    except (Rejected, ValueError, KeyError, TypeError):
         return "what is shown cannot be read"
-    if shown.id != event_id or event_xml(_comparable(shown)) != event_xml(_comparable(original)):
+    if shown.id != event_id or _comparable(shown) != _comparable(replace(original, identifier=identifier)):
         return "what is shown differs from the log"
     expected = row(shown, sent=None, recorded_at=datetime.now(UTC), actor="")
-    if at != shown.at and shown.date_text not in ("OPEN", "UNKNOWN/OPEN"):
+    if at != happened or at != shown.at:
         return "its date in the index differs from the log"
     if (
         (kind_id, type_, outcomes) != kind_of(shown)
@@ -213,14 +215,9 @@ def _head_problem(found: Sequence[Any]) -> str | None:
     return None
 
 
-def _original(xml: str, identifier: str, premis_version: str | None) -> Event:
-    """The event of the log under the identifier it was given, where what was sent was no UUID."""
-    event = event_from(parse(xml.encode()), now=datetime(1970, 1, 1, tzinfo=UTC))
-    return replace(event, identifier=identifier, version=premis_version)
-
-
-def _comparable(event: Event) -> Event:
-    return replace(event, identifier_type="", identifier_attributes=(), at=datetime(1970, 1, 1, tzinfo=UTC))
+def _comparable(event: Event) -> str:
+    """What an event says, whatever its identifier was before it got one, and however its prefixes are declared."""
+    return canonical(parse(event_xml(replace(event, identifier_type="", identifier_attributes=())).encode()))
 
 
 def _verify_links(

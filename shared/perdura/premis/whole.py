@@ -41,15 +41,16 @@ def versions(connection: Connection, after: int, sight: Sight | None) -> tuple[l
         "WHERE l.sequence > %s ORDER BY l.sequence LIMIT %s",
         (after, TOGETHER),
     ).all()
-    named = [[value for _, value, _ in json.loads(row[7])["objects"]] if sight is not None else [] for row in rows]
+    leaves = [json.loads(row[7]) for row in rows]
+    named = [[value for _, value, _ in said["objects"]] if sight is not None else [] for said in leaves]
     hidden = {str(each) for each in unseen(connection, sight, (name for names in named for name in names))}
     lines = [
         {
             "kind": kind, "event": str(event_id), "identifier": identifier, "place": place, "revision": version,
-            "recorded": rfc3339(recorded), "actor": actor, "premis": premis, "xml": xml,
+            "recorded": rfc3339(recorded), "actor": actor, "at": said["at"], "premis": premis, "xml": xml,
         }
-        for (_, version, kind, recorded, actor, premis, xml, _, event_id, identifier, place), names in zip(
-            rows, named, strict=True
+        for (_, version, kind, recorded, actor, premis, xml, _, event_id, identifier, place), said, names in zip(
+            rows, leaves, named, strict=True
         )
         if hidden.isdisjoint(map(str.lower, names))
     ]  # fmt: skip
@@ -156,6 +157,7 @@ def _event(line: dict[str, Any]) -> Event:
         identifier, premis = str(line["identifier"]), line.get("premis")
         xml = line["xml"].encode()
         recorded = datetime.fromisoformat(line["recorded"]).astimezone(UTC)
+        at = datetime.fromisoformat(line["at"]).astimezone(UTC) if "at" in line else None
         if UUID(identifier) != identity:
             raise ValueError("identifier")
         if not isinstance(place, int) or place < 1:
@@ -165,8 +167,7 @@ def _event(line: dict[str, Any]) -> Event:
     elements = events_in(parse(xml))
     if len(elements) != 1:
         raise Rejected(f"no line of a log: expected one event, found {len(elements)}")
-    (element,) = elements
-    event = event_from(element, now=recorded)
+    event = log.event_at(elements[0], at) if at is not None else event_from(elements[0], now=recorded)
     return replace(event, id=identity, identifier=identifier, version=None if premis is None else event.version)
 
 

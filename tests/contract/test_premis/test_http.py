@@ -1082,7 +1082,7 @@ _DEEP = "<a>" * 252
 @pytest.mark.parametrize(
     "value",
     [
-        {"type": _LONG}, {"type": {"value": _LONG}}, {"outcomes": [_LONG]}, {"outcomes": [{"outcome": _LONG}]},
+        {"objects": [{"value": " \n"}]}, {"agents": [{"value": "\t"}]}, {"type": _LONG}, {"type": {"value": _LONG}}, {"outcomes": [_LONG]}, {"outcomes": [{"outcome": _LONG}]},
         {"objects": [{"type": _LONG, "value": "o"}]}, {"agents": [{"value": "a", "roles": [_LONG]}]},
         {"identifier": {"value": uuid.uuid4().hex, "type": _LONG}},
         {"details": [{"extensions": [f"{_DEEP}<a/>{'</a>' * 252}"]}]},
@@ -1093,6 +1093,27 @@ _DEEP = "<a>" * 252
 def test_json_that_could_not_be_read_again_is_refused(engine: Engine, value: dict[str, object]) -> None:
     client = client_of(engine, OPEN.model_copy(update={"body_limit": 2**27}))
     assert client.post("/APP/event/", json={"date": "2024"} | value).status_code == 400
+
+
+def test_what_is_white_space_elsewhere_is_kept_by_json_as_by_xml(client: Client) -> None:
+    made = client.post("/APP/event/", json={"date": "2024", "type": " a\u2028 ", "objects": [{"value": "\u00a0"}]})
+    event = held(client.get(urlsplit(made.headers["Location"]).path))
+    assert event.findtext(f"{V3}eventType") == "a\u2028"
+    assert event.findtext(f".//{V3}linkingObjectIdentifierValue") == "\u00a0"
+
+
+def test_a_date_without_an_offset_keeps_its_instant_through_changes(engine: Engine) -> None:
+    client = client_of(engine, OPEN.model_copy(update={"premis_zone": "America/Chicago"}))
+    for date in ("2024-03-05", "2024-03-05T10:00:00", "2024"):
+        identifier = uuid.uuid4().hex
+        assert client.post("/APP/event/", data=entry(identifier, date=date, objects=(identifier,))).status_code == 201
+        path = f"/event/search.json?linked_object_id={identifier}"
+        (before,) = client.get(path).get_json()["feed"]["entry"]
+        change = entry(identifier, date=None, event_type=None, outcome="other", objects=())
+        assert client.put(f"/APP/event/{identifier}/", data=change).status_code == 200
+        assert client.put(f"/APP/event/{identifier}/", json={"type": "changed"}).status_code == 200
+        (after,) = client.get(path).get_json()["feed"]["entry"]
+        assert (before["date"], after["event_type"]) == (after["date"], "changed")
 
 
 @pytest.mark.parametrize("depth", range(248, 258))

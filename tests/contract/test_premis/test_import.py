@@ -109,7 +109,7 @@ def test_a_line_that_does_not_follow_what_the_log_has_is_named(engine: Engine, a
     client.put(f"/APP/event/{identifier}/", data=entry(identifier, outcome="second"))
     lines = [each for each in client.get("/log/export.ndjson").data.splitlines() if identifier.encode() in each]
     file = tmp_path / "part.ndjson"
-    file.write_bytes(b"\n".join([lines[1], b"nonsense", lines[0].replace(b"2024-03-05", b"last spring")]))
+    file.write_bytes(b"\n".join([lines[1], b"nonsense", lines[0].replace(b">2024-03-05", b">last spring")]))
     output = _run(another, "import", str(file))
     assert "replaced: row 2 of" in output
     assert "line 2: no line of a log" in output

@@ -17,7 +17,8 @@ from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
 
-from perdura.premis import bundle, cli, log, seal
+from perdura.commands.log import log as command
+from perdura.premis import bundle, cli, log, restoring, seal
 from perdura.premis.checkpoint import Signer
 from perdura.premis.model import Detail, Event, Identifier, Outcome, Term
 from perdura.premis.verify import Report
@@ -25,6 +26,8 @@ from perdura.premis.verify_stored import verify_database
 from perdura.premis.xml import canonical, event_from, events_in, parse
 from perdura.settings import Settings
 from perdura.storage.memory import MemoryStore
+from tests.contract.test_premis.conftest import database
+from tests.contract.test_premis.test_http import OPEN, client_of, entry
 
 SEED = bytes(range(32))
 SETTINGS = Settings(  # type: ignore[call-arg]
@@ -211,6 +214,46 @@ def test_a_tile_that_is_gone_is_named(another: Engine) -> None:
         assert verify_database(connection).findings == []
         connection.execute(text("DELETE FROM premis_tile WHERE level = 1"))
         assert "tile 1/0 is missing" in verify_database(connection).findings
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/Chicago", "Asia/Kolkata"])
+def test_a_log_of_whatever_was_sent_is_sound_and_can_be_made_again(
+    another: Engine, postgres: str, tmp_path: Path, zone: str
+) -> None:
+    client = client_of(another, OPEN.model_copy(update={"premis_zone": zone}))
+    dates = ("2024-03-05T16:39:49", "2024-03-05", "2024", "2011-01-25/2011-01-26", "2019-11-03T01:30:00", "OPEN",
+             "2011/2012", "1850-01-01T00:00:00", "20110125T163949")  # fmt: skip
+    inner = (
+        "<p:eventOutcomeInformation><p:eventOutcomeDetail><p:eventOutcomeDetailExtension><k:x xmlns:k='urn:k' k:y='1'/>"
+        "</p:eventOutcomeDetailExtension></p:eventOutcomeDetail></p:eventOutcomeInformation>"
+    )
+    for date in dates:
+        for namespace in ("info:lc/xmlns/premis-v2", "http://www.loc.gov/premis/v3"):
+            made = client.post("/APP/event/", data=entry(date=date, namespace=namespace, inner=inner))
+            assert made.status_code == 201, (date, made.text)
+    assert client.put(made.headers["Location"], json={"type": "changed"}).status_code == 200
+    store = MemoryStore()
+    seal.tick(another, store, SETTINGS)
+    with another.connect() as connection:
+        assert verify_database(connection).findings == []
+    lines = tmp_path / "log.ndjson"
+    lines.write_bytes(client.get("/log/export.ndjson").data)
+    with database(postgres) as imported, database(postgres) as restored:
+        with restored.begin() as connection:
+            restoring.restore(connection, store, SETTINGS.bucket_log)
+        url = imported.url.render_as_string(hide_password=False)
+        assert CliRunner().invoke(command, ["--database-url", url, "import", str(lines)]).exit_code == 0
+        for copy in (imported, restored):
+            assert _said(copy) == _said(another)
+            with copy.connect() as connection:
+                assert verify_database(connection).findings == []
+
+
+def _said(engine: Engine) -> list[tuple[str, datetime, str]]:
+    with engine.connect() as connection:
+        past = "SELECT identifier, at, xml FROM premis_event WHERE at < now() - interval '1 hour'"
+        found = connection.execute(text(past)).all()
+        return sorted((identifier, at, canonical(parse(xml.encode()))) for identifier, at, xml in found)
 
 
 def test_leaves_that_nothing_signed_are_not_called_covered(another: Engine) -> None:

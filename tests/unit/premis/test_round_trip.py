@@ -19,7 +19,7 @@ from perdura.premis.xml.names import V1_1, V2
 
 TEXT = st.text(
     st.characters(codec="utf-8", exclude_categories=("Cs", "Cc"), exclude_characters="\ufffe\uffff"), min_size=1
-).map(str.strip).filter(bool)  # fmt: skip
+).map(lambda text: text.strip(" \t\r\n")).filter(bool)  # fmt: skip
 IDENTIFIER = st.builds(Identifier, TEXT, TEXT, st.lists(TEXT, max_size=2).map(tuple))
 WITHOUT_ROLE = st.builds(Identifier, TEXT, TEXT)
 EVENT = st.builds(
