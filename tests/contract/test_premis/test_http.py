@@ -283,6 +283,8 @@ def test_a_post_is_one_statement(engine: Engine) -> None:
         entry(outcome=""),
         entry(inner="<!-- c --><?pi?><p:eventDetail/>"),
         entry(inner="<p:eventOutcomeInformation><p:eventOutcomeDetail>plain</p:eventOutcomeDetail></p:eventOutcomeInformation>"),
+        entry(uuid.uuid4().hex).replace(b"<p:eventIdentifier>", b"<p:eventIdentifier LinkObjectXmlID='o'>"),
+        entry().replace(b"<p:linkingObjectIdentifier>", b"<p:linkingObjectIdentifier LinkAgentXmlID='o' simpleLink='%'>"),
         entry(inner="<p:linkingAgentIdentifier><p:linkingAgentIdentifierValue>a</p:linkingAgentIdentifierValue>"
                     "<p:linkingAgentRole/></p:linkingAgentIdentifier>"),
     ],

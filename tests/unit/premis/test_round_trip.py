@@ -7,6 +7,7 @@ import uuid
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lxml import etree
@@ -97,3 +98,14 @@ def test_a_leaf_is_canonical_json(event: Event, actor: str) -> None:
     text = leaf(event, kind="created", version=1, xml="<x/>", recorded_at=datetime(2024, 1, 1, tzinfo=UTC), actor=actor)
     assert json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"), ensure_ascii=False) == text
     assert json.loads(text)["event"] == str(uuid.UUID(int=event.id.int))
+
+
+@pytest.mark.parametrize("given", ["LinkObjectXmlID", "odd", "simpleLink"])
+def test_a_prefix_is_declared_only_where_it_is_written(given: str) -> None:
+    agent = Identifier("t", "v", (), ((given, "http://example.org/" if given == "simpleLink" else "x"),))
+    event = Event(id=uuid.uuid4(), type="t", at=datetime(2024, 1, 1, tzinfo=UTC), agents=(agent,))
+    for version in ("2.3", "3.0"):
+        written = event_xml(event, version)
+        assert event_xml(_read(written), version) == written
+        assert ("xmlns:xlink" in written) is (given == "simpleLink" and version == "2.3")
+        assert "LinkObjectXmlID" not in written

@@ -23,6 +23,16 @@ _XLINK_WORDS = {
     "show": {"new", "replace", "embed", "other", "none"},
     "actuate": {"onLoad", "onRequest", "other", "none"},
 }
+_XML_IDS = {
+    "linkingAgent": "LinkAgentXmlID",
+    "linkingObject": "LinkObjectXmlID",
+    "linkingEvent": "LinkEventXmlID",
+    "linkingEnvironment": "LinkEventXmlID",
+    "linkingRightsStatement": "LinkPermissionStatementXmlID",
+}
+"""Attributes that refer to an element of the same document, by what refers."""
+_WITH_ROLES = frozenset({"linkingAgent", "linkingObject", "linkingEnvironment"})
+_AGENT_LINKS = ("linkingEventIdentifier", "linkingRightsStatementIdentifier", "linkingEnvironmentIdentifier")
 _MD_SEC = re.compile(r"<(?:[\w.-]+:)?mdSec[\s/>]")
 _SPECIAL = re.compile("[^\t\n\x20-%\x27-;=?-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -107,7 +117,10 @@ def agent_xml(agent: Agent, version: str | None = None) -> str:
     """The agent as text; `version` None means the one it was sent in (1.x as 2.3)."""
     version = version or agent.emitted_version
     identifiers = (agent.identifier, *agent.more_identifiers)
-    linked = version == "2.3" and any(each.attributes for each in (*identifiers, *(i for _, i in agent.links)))
+    linked = version == "2.3" and (
+        any(_xlinked("agent", each.attributes) for each in identifiers)
+        or any(_xlinked(name.removesuffix("Identifier"), each.attributes) for name, each in _links_in(agent, version))
+    )
     parts = [_start("agent", agent.attributes, agent.premis_version, version, linked)]
     parts.extend(_identifier_xml("agent", each, version) for each in identifiers)
     parts.extend(_term_xml("agentName", name) for name in (agent.name, *agent.more_names) if name)
@@ -117,12 +130,17 @@ def agent_xml(agent: Agent, version: str | None = None) -> str:
         parts.append(_leaf("agentVersion", agent.version))
     parts.extend(_leaf("agentNote", note) for note in agent.notes)
     parts.extend(_extensions("agentExtension", agent.extensions, version))
-    for name in ("linkingEventIdentifier", "linkingRightsStatementIdentifier", "linkingEnvironmentIdentifier"):
-        if name != "linkingEnvironmentIdentifier" or version == "3.0":
-            stem = name.removesuffix("Identifier")
-            parts.extend(_identifier_xml(stem, each, version) for link, each in agent.links if link == name)
+    parts.extend(
+        _identifier_xml(name.removesuffix("Identifier"), each, version) for name, each in _links_in(agent, version)
+    )
     parts.append("</premis:agent>")
     return "".join(parts)
+
+
+def _links_in(agent: Agent, version: str) -> list[tuple[str, Identifier]]:
+    """What the agent links to, in the order of the schema."""
+    order = _AGENT_LINKS if version == "3.0" else _AGENT_LINKS[:2]
+    return [(name, each) for name in order for link, each in agent.links if link == name]
 
 
 def escaped(text: str) -> str:
@@ -164,22 +182,20 @@ def _term_xml(name: str, text: str) -> str:
 
 def _identifier_xml(stem: str, identifier: Identifier, version: str) -> str:
     name = f"{stem}Identifier"
-    shown = _link_attributes(identifier.attributes, version) if identifier.attributes else ""
-    roles = "".join(_term_xml(f"{stem}Role", role) for role in identifier.roles)
+    shown = _link_attributes(stem, identifier.attributes, version) if identifier.attributes else ""
+    roles = "".join(_term_xml(f"{stem}Role", role) for role in identifier.roles) if stem in _WITH_ROLES else ""
+    type_ = identifier.type if stem != "linkingEnvironment" else str(identifier.type)
     return (
-        f"<premis:{name}{shown}>{_term_xml(f'{name}Type', identifier.type)}"
+        f"<premis:{name}{shown}>{_term_xml(f'{name}Type', type_)}"
         f"{_leaf(f'{name}Value', identifier.value)}{roles}</premis:{name}>"
     )
 
 
-def _link_attributes(attributes: Attributes, version: str) -> str:
-    """xlink of 2.3 and simpleLink of 3.0 are turned into each other; XML ids are kept."""
+def _link_attributes(stem: str, attributes: Attributes, version: str) -> str:
+    """xlink of 2.3 and simpleLink of 3.0 are turned into each other; the XML id that the element may have is kept."""
     given = dict(attributes)
-    shown = "".join(
-        f' {name}="{given[name]}"'
-        for name in ("LinkAgentXmlID", "LinkObjectXmlID", "LinkEventXmlID")
-        if _NCNAME.fullmatch(given.get(name, ""))
-    )
+    name = _XML_IDS.get(stem, "")
+    shown = f' {name}="{given[name]}"' if _NCNAME.fullmatch(given.get(name, "")) else ""
     href = given.get("simpleLink") or given.get(f"{{{XLINK}}}href")
     if href is not None and not _URI.fullmatch(href):
         href = None
@@ -200,9 +216,16 @@ def _link_attributes(attributes: Attributes, version: str) -> str:
 
 
 def _uses_xlink(event: Event, version: str) -> bool:
-    if version != "2.3":
-        return False
-    return bool(event.identifier_attributes) or any(each.attributes for each in (*event.agents, *event.objects))
+    """Whether a prefix is to be declared for what is written of the attributes of its identifiers."""
+    return version == "2.3" and (
+        _xlinked("event", event.identifier_attributes)
+        or any(_xlinked("linkingAgent", each.attributes) for each in event.agents)
+        or any(_xlinked("linkingObject", each.attributes) for each in event.objects)
+    )
+
+
+def _xlinked(stem: str, attributes: Attributes) -> bool:
+    return bool(attributes) and " xlink:" in _link_attributes(stem, attributes, "2.3")
 
 
 def _details_3(details: Sequence[str]) -> str:
