@@ -15,9 +15,9 @@ LAST = "\U0010ffff"
 """What is greater than any identifier."""
 
 CHANGED = (
-    "(SELECT (extract(epoch FROM greatest(l.recorded_at, (SELECT u.recorded_at FROM premis_unsealed u "
-    "WHERE u.sequence > coalesce(l.sequence, 0) ORDER BY u.sequence DESC LIMIT 1))) * 1000000)::bigint "
-    "FROM (SELECT max(leaf_index) AS at FROM premis_leaf) t LEFT JOIN premis_leaf l ON l.leaf_index = t.at)"
+    "(extract(epoch FROM greatest((SELECT recorded_at FROM premis_leaf ORDER BY leaf_index DESC LIMIT 1), "
+    "(SELECT recorded_at FROM premis_unsealed WHERE sequence > coalesce((SELECT sequence FROM premis_leaf "
+    "ORDER BY leaf_index DESC LIMIT 1), 0) ORDER BY sequence DESC LIMIT 1))) * 1000000)::bigint"
 )
 """When the log last changed, in microseconds since 1970: by its newest leaf, and by what was recorded after that."""
 
