@@ -84,7 +84,8 @@ def crawl(
 ) -> None:
     """Take over the events and agents of a PREMIS Event Service at the URL SERVICE, by its feed.
 
-    Doing it again records what is new; with --note it carries on where it stopped.
+    Doing it again records what is new; with --note it carries on where it stopped. The note is removed at the end:
+    events may be added later that are dated on days already walked.
     """
     host = urlsplit(service).hostname or ""
     engine = connecting(url)
@@ -97,6 +98,8 @@ def crawl(
                 if note is not None:
                     note.write_text(noted(service, day), "utf-8")
             added = walk.agents()
+            if note is not None:
+                note.unlink(missing_ok=True)
     except PerduraError as error:
         raise click.ClickException(error.message) from error
     except SQLAlchemyError as error:

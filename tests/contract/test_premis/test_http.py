@@ -725,6 +725,31 @@ def test_feed_links(client: Client, many: list[str]) -> None:
     assert {each.get("rel") for each in empty.findall(f"{ATOM}link")} == {"self", "first", "last"}
 
 
+@pytest.mark.parametrize("orderby", ["", "event_date_time", "event_type"])
+def test_filters_by_agent_and_objects_combine(client: Client, orderby: str) -> None:
+    stem = uuid.uuid4().hex[:10]
+    agent_name, named = f"agent {stem}", [f"ark:/67531/{stem}a", f"ark:/67531/{stem}b", f"ark:/12345/{stem}a"]
+    acting = (
+        f"<p:linkingAgentIdentifier><p:linkingAgentIdentifierValue>{agent_name}</p:linkingAgentIdentifierValue>"
+        "</p:linkingAgentIdentifier>"
+    )
+    both, one = new(client, inner=acting, objects=tuple(named)), new(client, inner=acting, objects=(named[0],))
+    other, alone = new(client, inner=acting, objects=(named[1],)), new(client, objects=tuple(named))
+    for query, found in (
+        ({"agent": agent_name}, {both, one, other}),
+        ({"linked_object_id": f"{stem}a"}, {both, one, alone}),
+        ({"agent": agent_name, "linked_object_id": f"{stem}a"}, {both, one}),
+        ({"agent": agent_name, "linked_object_id": named[1]}, {both, other}),
+        ({"agent": agent_name, "link_object_id": named[2], "linked_object_id": f"{stem}b"}, {both}),
+        ({"link_object_id": named[0], "linked_object_id": f"{stem}b"}, {both, alone}),
+        ({"link_object_id": named[0], "linked_object_id": f"{stem}a"}, {both, one, alone}),
+        ({"link_object_id": f"{stem}a", "linked_object_id": f"{stem}a"}, set()),
+    ):
+        feed = client.get("/event/search.json", query_string={**query, "orderby": orderby}).get_json()["feed"]
+        assert sorted(each["identifier"] for each in feed["entry"]) == sorted(found), query
+        assert feed["opensearch:totalResults"] == len(found)
+
+
 @pytest.mark.parametrize("page", ["0", "-1", "abc", "1e3", "99", "999999999999999999999"])
 def test_pages_that_are_not_there(client: Client, many: list[str], page: str) -> None:
     for path in ("/APP/event/?type=many/&", "/event/search.json?type=many/&"):

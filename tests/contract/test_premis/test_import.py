@@ -15,7 +15,9 @@ from click.testing import CliRunner
 from sqlalchemy.engine import Engine
 from werkzeug.test import Client
 
+from perdura.commands import log as commands
 from perdura.commands.log import log as command
+from perdura.errors import UpstreamUnavailable
 from perdura.premis import agents, log, query
 from perdura.premis.crawl import Crawl, ServiceChanged, noted, resumed
 from perdura.premis.model import Agent, Event, Identifier, Outcome
@@ -245,6 +247,34 @@ def test_a_crawl_carries_on_where_it_stopped(engine: Engine, another: Engine) ->
     assert resumed(noted("http://other.example.org/", reached), "http://pes.example.org/") is None
     list(_crawl(another, Service(engine)).run(begin, days[1]))
     assert len(_all(another)) == len(_all(engine))
+
+
+def test_a_broken_crawl_goes_on_by_its_note_and_a_later_one_finds_what_was_added(
+    engine: Engine, another: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, note, left = Service(engine), tmp_path / "note", [3]
+
+    def read(_: object, url: str) -> bytes:
+        left[0] -= "/APP/event/?start_date" in url
+        if left[0] < 0:
+            raise UpstreamUnavailable("gone")
+        return service.fetch(url)
+
+    monkeypatch.setattr(commands, "_read", read)
+    arguments = ["crawl", "http://pes.example.org/", "--zone", "UTC", "--note", str(note)]
+    url = another.url.render_as_string(hide_password=False)
+    assert CliRunner().invoke(command, ["--database-url", url, *arguments]).exit_code == 1
+    stopped = json.loads(note.read_text())["imported_up_to"]
+    left[0], service.asked = 10**6, []
+    _run(another, *arguments)
+    periods = [each for each in service.asked if "/APP/event/?start_date" in each]
+    assert parse_qs(urlsplit(periods[0]).query)["start_date"] == [
+        f"{date.fromisoformat(stopped) + timedelta(days=1):%m/%d/%Y}"
+    ]
+    assert len(_all(another)) == len(_all(engine))
+    identifier = uuid.uuid4().hex
+    assert client_of(engine).post("/APP/event/", data=entry(identifier, date="2023-03-02")).status_code == 201
+    assert " 1 recorded" in _run(another, *arguments)
 
 
 def test_something_that_is_no_event_service_is_refused(another: Engine) -> None:

@@ -18,11 +18,13 @@ _NAMED = (
     "SELECT sequence, kind_id, at, identifier, event_id FROM premis_object WHERE bare = %s) l WHERE true"
 )
 
+_ALSO = "AND EXISTS (SELECT FROM premis_object o WHERE o.sequence = l.sequence AND"
+
 
 def count_linked(connection: Connection, matching: Filter, kinds: Kinds | None) -> tuple[int, bool, int | None]:
     """(how many events match, whether there are more, when the log last changed)."""
     sql = Sql(["SELECT count(*),"]).add(CHANGED).add("FROM (SELECT")
-    sql.add("DISTINCT sequence" if matching.named_object else "1")
+    sql.add("DISTINCT sequence" if _by_name(matching) else "1")
     _links(sql, matching, kinds).add("LIMIT %s) c", COUNTED)
     counted, changed = sql.run(connection).one()
     return int(counted), counted >= COUNTED, changed
@@ -40,10 +42,10 @@ def linked_page(
     """(query of the ids of a page, whether it reads backwards)."""
     backwards = descending != (place is not None and place.backwards)
     sql = Sql()
-    if order in (Order.DATE, Order.ADDED) and matching.named_object is None:
+    if order in (Order.DATE, Order.ADDED) and not _by_name(matching):
         sql.add("SELECT event_id")
         after(_links(sql, matching, kinds), order, place, backwards)
-    elif order in (Order.DATE, Order.ADDED) and matching.agent is None:
+    elif order in (Order.DATE, Order.ADDED):
         _named(sql, matching, kinds, order, backwards, place, limit if place else offset + limit)
     else:
         ids, labels, _ = kind_starts(kinds, order, None, backwards) if kinds else ([], [], [])
@@ -62,20 +64,24 @@ def linked_page(
     return sql, backwards
 
 
+def _by_name(matching: Filter) -> bool:
+    """Whether events are found by an object's name, which may stand for several objects of one event."""
+    return matching.named_object is not None and matching.object is None and matching.agent is None
+
+
 def _links(sql: Sql, matching: Filter, kinds: Kinds | None) -> Sql:
-    """Rows of events that name the object or the agent: each event once, unless the object is given by a name."""
+    """Rows of events that name the agent and the objects: each event once, unless it is found by an object's name."""
+    name = object_key(matching.named_object or "")
+    if _by_name(matching):
+        return _picked(sql.add(_NAMED, name, name), matching, kinds)
     if matching.agent is not None:
         sql.add("FROM premis_agent_link l WHERE agent = %s", object_key(matching.agent))
-        if (named := matching.object or matching.named_object) is not None:
-            sql.add(
-                "AND EXISTS (SELECT 1 FROM premis_object o WHERE o.sequence = l.sequence AND o.object = %s)",
-                object_key(named),
-            )
-    elif matching.object is not None:
-        sql.add("FROM premis_object WHERE object = %s", object_key(matching.object))
     else:
-        key = object_key(matching.named_object or "")
-        sql.add(_NAMED, key, key)
+        sql.add("FROM premis_object l WHERE object = %s", object_key(matching.object or ""))
+    if matching.agent is not None and matching.object is not None:
+        sql.add(_ALSO).add("o.object = %s)", object_key(matching.object))
+    if matching.named_object is not None:
+        sql.add(_ALSO).add("(o.object = %s OR o.bare = %s))", name, name)
     return _picked(sql, matching, kinds)
 
 
