@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ParamValidationError, SSLError
-from botocore.parsers import ResponseParserError
 
 from perdura import tracing
 from perdura.errors import Broken, Conflict, NotStored, ObjectChanged, PerduraError, StoreFull, StoreUnavailable
@@ -127,7 +126,5 @@ def translated() -> Iterator[None]:
         raise Broken("no object store has a bucket or a key of such a name", code="store-refused") from error
     except SSLError as error:
         raise StoreUnavailable("the certificate of the object store could not be verified") from error
-    except ResponseParserError as error:
-        raise StoreUnavailable("what answers at the address of the object store is none") from error
     except BotoCoreError as error:
         raise StoreUnavailable("the object store does not answer") from error

@@ -66,6 +66,8 @@ class S3Store:
             arguments["VersionId"] = str(version_id)
         with translated():
             answer = self.client.head_object(**arguments)
+        if "ETag" not in answer:
+            raise StoreUnavailable("what answers at the address of the object store is none")
         version = answer.get("VersionId")
         ref = ObjectRef(bucket, key, None if version in (None, "null") else version, _bare(answer["ETag"]))
         return ObjectInfo(ref, int(answer["ContentLength"]), answer.get("LastModified"), dict(answer["Metadata"]))
