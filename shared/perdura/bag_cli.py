@@ -149,7 +149,7 @@ def profile(file: str | None, as_json: bool) -> None:
         if as_json:
             click.echo(one.model_dump_json(by_alias=True, exclude_none=True))
         else:
-            click.echo(f"{one.info.identifier}\n    {one.info.description}")
+            click.echo(f"{shown(one.info.identifier)}\n    {shown(one.info.description)}")
 
 
 @contextmanager

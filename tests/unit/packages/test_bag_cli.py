@@ -165,6 +165,13 @@ def test_control_characters_do_not_reach_the_terminal(tmp_path: Path) -> None:
     assert "\\u{1b}[31mred\\u{202e}" in output
 
 
+def test_a_profile_of_a_stranger_reaches_the_terminal_as_text(tmp_path: Path) -> None:
+    about = {"BagIt-Profile-Identifier": "x\x1b[2J", "External-Description": "\u202ey\x9b31m"}
+    profile = {"BagIt-Profile-Info": about, "Accept-BagIt-Version": ["1.0"]}
+    (tmp_path / "profile.json").write_text(json.dumps(profile))
+    assert run("profile", str(tmp_path / "profile.json")).output == "x\\u{1b}[2J\n    \\u{202e}y\\u{9b}31m\n"
+
+
 def test_half_of_a_surrogate_pair_ends_no_report(tmp_path: Path) -> None:
     sip = b'{"source": "\\ud800", "contentFiles": [{"bagpath": "data/content/\\ud800"}], "\\udfff": "\\u0000"}'
     (tmp_path / "bag.zip").write_bytes(as_zip(small_bag({"data/meta/sip.json": sip})))
