@@ -725,6 +725,18 @@ def test_feed_links(client: Client, many: list[str]) -> None:
     assert {each.get("rel") for each in empty.findall(f"{ATOM}link")} == {"self", "first", "last"}
 
 
+def test_behind_the_end_previous_leads_to_the_last_events(client: Client, many: list[str]) -> None:
+    for start in (451, 460, 10**17):
+        document = root(client.get(f"/APP/event/?link_object_id=ark:/99999/many&start={start}&count=50"))
+        links = {each.get("rel"): urlsplit(each.get("href") or "") for each in document.findall(f"{ATOM}link")}
+        assert "next" not in links
+        found = root(client.get(f"{links['previous'].path}?{links['previous'].query}")).findall(f"{ATOM}entry")
+        assert found[-1].findtext(f"{ATOM}title") == many[-1]
+    nothing = root(client.get("/APP/event/?link_object_id=nothing&start=7"))
+    assert {each.get("rel") for each in nothing.findall(f"{ATOM}link")} == {"self", "first", "last"}
+    assert not (nothing.findtext(f"{ATOM}updated") or "").startswith("1970")
+
+
 @pytest.mark.parametrize("orderby", ["", "event_date_time", "event_type"])
 def test_filters_by_agent_and_objects_combine(client: Client, orderby: str) -> None:
     stem = uuid.uuid4().hex[:10]

@@ -59,7 +59,7 @@ def feed(call: Call) -> Response:
     url = call.urls.collection("event")
     links = _links(url, sent, parameters.sent_with_blanks(call, parameters.FEED), wanted, order, page)
     paging = atom.Paging(links, page.total, wanted.offset + 1, wanted.size)
-    updated = instant(max((event.changed_micro for event in page.events), default=0))
+    updated = instant(max((event.changed_micro for event in page.events), default=page.changed or 0))
     author = call.settings.premis_author
     response = Response(
         atom.event_feed(page.events, call.urls, author, version, paging, updated), content_type=atom.FEED_TYPE
@@ -226,7 +226,7 @@ def _links(
         last = (wanted.offset % size) + max(0, (page.total - 1 - wanted.offset % size) // size * size)
         starts = {
             "first": 1,
-            "previous": max(0, wanted.offset - size) + 1 if wanted.offset else None,
+            "previous": min(max(0, wanted.offset - size), max(0, last)) + 1 if wanted.offset and page.total else None,
             "next": wanted.offset + size + 1 if page.more else None,
             "last": last + 1 if page.total > wanted.offset % size else 1,
         }
