@@ -147,7 +147,7 @@ def test_closed_reads_need_the_right_to_read(world: World, secret: UUID) -> None
     log = log_of(closed)
     assert log.get("/APP/event/").status_code == 401
     assert "WWW-Authenticate" in log.get("/event/").headers
-    assert log.get("/APP/event/", headers=bearer("no good")).status_code == 403
+    assert log.get("/APP/event/", headers=bearer("no good")).status_code == 401
     assert log.get("/APP/event/", headers=world.bearer("depositor", scopes=[Permission.DEPOSIT])).status_code == 403
     assert _shown(log, world.bearer("viewer")) == (3, 3, 3)
 
@@ -200,6 +200,6 @@ def test_denied_acts_of_an_address_fill_the_audit_log_no_faster_than_strangers_m
         return log.delete("/APP/agent/a/", headers={"X-Forwarded-For": address, **header}).status_code
 
     assert [denied("192.0.2.1", {}) for _ in range(5)] == [401] * 5
-    assert [denied("192.0.2.1", bearer("no good")) for _ in range(5)] == [403] * 5
+    assert [denied("192.0.2.1", bearer("no good")) for _ in range(5)] == [401] * 5
     assert denied("192.0.2.2", {}) == 401
     assert [entry.address for entry in world.audited()] == ["192.0.2.1"] * 5 + ["192.0.2.2"]

@@ -126,14 +126,18 @@ class Call:
         return {name: value for name, value in sent.items() if value.strip()}
 
     @cached_property
-    def sender(self) -> Holder:
-        """Who sends the request, by the token of a form or of a header; a stranger if there is none that is good."""
+    def holder(self) -> Holder | None:
+        """Who holds the token of a form or of a header; None if there is none that is good."""
         token = self.token
         if token is None:
             scheme, _, credentials = self.request.headers.get("Authorization", "").partition(" ")
             token = credentials.strip() if scheme.lower() == "bearer" else None
-        found = self.door.holder(token) if token else None
-        return found or self.door.holder(None) or Holder("")
+        return self.door.holder(token) if token else None
+
+    @cached_property
+    def sender(self) -> Holder:
+        """Who sends the request: the holder of a good token, or a stranger."""
+        return self.holder or self.door.holder(None) or Holder("")
 
     @property
     def sight(self) -> Sight | None:
@@ -158,10 +162,11 @@ class Call:
         return self.token is not None or "Authorization" in self.request.headers
 
     def _refuse(self, deed: str) -> NoReturn:
-        if self._tried:
+        if self.holder is not None:
             raise Refused(403, f"This token may not {deed}.")
-        challenge = {"WWW-Authenticate": 'Bearer realm="PREMIS log"'}
-        raise Refused(401, f"{deed.capitalize().removesuffix('e')}ing needs a bearer token.", challenge)
+        wrong, why = (', error="invalid_token"', " that is good here") if self._tried else ("", "")
+        challenge = {"WWW-Authenticate": f'Bearer realm="PREMIS log"{wrong}'}
+        raise Refused(401, f"{deed.capitalize().removesuffix('e')}ing needs a bearer token{why}.", challenge)
 
     def media(self) -> str:
         """The media type of the body, without parameters; raises Refused 415 for one that is no text."""
