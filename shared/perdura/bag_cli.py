@@ -123,7 +123,7 @@ def make(directory: str, target: str, algorithms: tuple[str, ...], info: tuple[s
     TARGET ends in .tar or .zip (on disk or s3://bucket/key), or is a directory that does not exist yet. DIRECTORY
     itself is left as it is.
     """
-    from perdura.bag_target import target_at
+    from perdura.bag_target import base_of, target_at
     from perdura.packages.make import plan_bag
     from perdura.packages.sources import LocalTree
 
@@ -131,7 +131,13 @@ def make(directory: str, target: str, algorithms: tuple[str, ...], info: tuple[s
         elements = [_element(text) for text in info]
         source, write = LocalTree(directory), target_at(target)
         with _bar(quiet, "Hashing") as progress:
-            plan = plan_bag(source, algorithms=algorithms or ("sha256", "sha512"), bag_info=elements, progress=progress)
+            plan = plan_bag(
+                source,
+                algorithms=algorithms or ("sha256", "sha512"),
+                bag_info=elements,
+                progress=progress,
+                base=base_of(target),
+            )
         write(plan, source)
     click.echo(f"{target}: {plan.files} files, {plan.bytes} bytes")
 
@@ -155,11 +161,13 @@ def profile(file: str | None, as_json: bool) -> None:
 @contextmanager
 def failing_as_unreadable() -> Iterator[None]:
     from perdura.errors import PerduraError
+    from perdura.packages.rules import PackageRejected
 
     try:
         yield
     except PerduraError as error:
-        click.secho(f"{error.code}: {shown(error.message)}", fg="red", err=True)
+        place = f"{error.path}: " if isinstance(error, PackageRejected) and error.path else ""
+        click.secho(f"{error.code}: {shown(place + error.message)}", fg="red", err=True)
         sys.exit(UNREADABLE)
     except OSError as error:
         # Of what is written: sources turn theirs into errors of our own.

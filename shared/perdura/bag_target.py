@@ -26,6 +26,11 @@ _LINKLESS = frozenset({errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS, e
 """What file systems say that know no second name of a file, as those of memory sticks do."""
 
 
+def base_of(target: str) -> str:
+    """The folder that holds the bag in an archive of that name; none where the target is a directory itself."""
+    return Path(target).stem if Path(target).suffix.lower() in _KINDS else ""
+
+
 def target_at(target: str) -> Write:
     """What writes a bag there; raises Conflict where something lies there already, Rejected for another form."""
     suffix = Path(target).suffix.lower()
@@ -57,7 +62,7 @@ def _in_store(target: str, kind: Callable[[Sink], ArchiveWriter]) -> Write:
     def write(plan: BagPlan, source: TreeSource) -> None:
         is_free()
         with store.writer(bucket, key, algorithms=("sha256", "sha512", "adler32")) as writer:
-            write_archive(plan, source, kind(writer.write), Path(target).stem)
+            write_archive(plan, source, kind(writer.write), base_of(target))
             written = writer.finish()
         read_back(store, written)
 
@@ -69,7 +74,7 @@ def _on_disk(plan: BagPlan, source: TreeSource, target: str, kind: Callable[[Sin
     partial = Path(target + ".part")
     with partial.open("xb") as out:
         try:
-            write_archive(plan, source, kind(out.write), Path(target).stem)
+            write_archive(plan, source, kind(out.write), base_of(target))
             out.flush()
             os.fsync(out.fileno())
             _give_name(partial, target)

@@ -77,7 +77,7 @@ def folder_to_send(folder: Path, noted: Noted) -> Upload:
         source = LocalTree(folder)
         if not any(not leaf.path.endswith("/") for leaf in source.leaves()):
             raise click.UsageError(f"{folder} holds no file")
-        plan = plan_bag(source, progress=progress)
+        plan = plan_bag(source, progress=progress, base=name)
         return _tar(name, tar_entries(plan, source, name))
 
 

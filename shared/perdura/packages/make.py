@@ -14,12 +14,16 @@ from perdura.errors import Conflict, ObjectChanged, Rejected
 from perdura.packages.digesting import digest
 from perdura.packages.limits import LIMITS, Limits
 from perdura.packages.manifests import ALGORITHMS, encode_path
+from perdura.packages.names import PlainNames, member_path
+from perdura.packages.rules import PackageRejected
 from perdura.packages.source import TreeSource
 from perdura.packages.tar_ranges import Entry
 from perdura.packages.tree_reader import TreeContainer
 from perdura.storage.digests import new_digest
 
 AGENT = "Perdura"
+_DESCRIBING = 2
+"""Tag files of every bag beside the manifests: its declaration and bag-info.txt."""
 _DECLARATION = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
 
 
@@ -75,17 +79,21 @@ def plan_bag(
     bagging_date: date | None = None,
     limits: Limits = LIMITS,
     progress: Callable[[int, int], None] | None = None,
+    base: str = "",
 ) -> BagPlan:
     """Hash every file of the tree on all processors and lay out the bag that holds them below `data/`.
 
-    Empty directories are kept by an empty `.keep` (RFC 8493 2.1.3). Raises PackageRejected for names or file types
-    that no bag of ours may have, Rejected for an unknown algorithm.
+    Empty directories are kept by an empty `.keep` (RFC 8493 2.1.3); `base` is the folder that holds the bag in an
+    archive. Raises PackageRejected for names or file types that no bag of ours may have, or more of them than one may
+    have, Rejected for an unknown algorithm.
     """
     unknown = [name for name in algorithms if name not in ALGORITHMS]
     if unknown or not algorithms:
         raise Rejected(f"no such manifest algorithm: {', '.join(unknown) or 'none given'}", code="unknown-algorithm")
     container = TreeContainer(source, limits)
     names = tuple(dict.fromkeys(algorithms))
+    places = [f"data/{each.path}/.keep" if each.is_directory else f"data/{each.path}" for each in container.members]
+    _check_places(places, base, _DESCRIBING + 2 * len(names), limits)
     digests: dict[int, Sequence[bytes]] = {}
     total, done = container.stored_size, 0
 
@@ -97,13 +105,22 @@ def plan_bag(
 
     digest(container, lambda _: (*names, "crc32"), lambda _: True, digests.__setitem__, report)
     payload = [
-        _planned(f"data/{member.path}", member.path, member.size, names, digests[index])
+        _planned(places[index], member.path, member.size, names, digests[index])
         if not member.is_directory
-        else _placeholder(f"data/{member.path}/.keep", names)
+        else _placeholder(places[index], names)
         for index, member in enumerate(container.members)
     ]
     payload.sort(key=lambda planned: planned.path.encode())
     return BagPlan(_tag_files(payload, names, bag_info, bagging_date or date.today()), tuple(payload))
+
+
+def _check_places(places: Sequence[str], base: str, tags: int, limits: Limits) -> None:
+    """Raise PackageRejected for what would be refused where the bag is verified: before anything is read for it."""
+    if len(places) + tags > limits.members:
+        raise PackageRejected("limit-members", detail=f"{limits.members} are accepted")
+    plain, prefix = PlainNames(limits), f"{base}/" if base else ""
+    for place in places:
+        member_path(prefix + place, limits, plain)
 
 
 def _planned(path: str, source_path: str, size: int, names: Sequence[str], values: Sequence[bytes]) -> PlannedFile:

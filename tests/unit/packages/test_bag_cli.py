@@ -13,7 +13,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from perdura.bag_cli import bag
-from perdura.packages.sources import bucket_and_key
+from perdura.packages.limits import Limits
+from perdura.packages.make import plan_bag
+from perdura.packages.rules import PackageRejected
+from perdura.packages.sources import StoredPrefix, bucket_and_key
+from perdura.storage.memory import MemoryStore
 from tests.corpus.tree import as_directory, as_zip
 from tests.corpus.tree import bag as small_bag
 
@@ -83,6 +87,37 @@ def test_no_folder_is_made_that_looks_like_an_archive(folder: Path, tmp_path: Pa
     made = run("make", str(folder), str(tmp_path / name))
     assert (made.exit_code, "unknown-target" in made.output) == (3, True)
     assert not (tmp_path / name).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "code"), [("...tar", "name-unsafe"), ("a\\b.zip", "name-unsafe"), ("C:.tar", "name-unsafe")]
+)
+def test_no_bag_is_made_in_a_folder_for_which_it_would_be_refused(
+    folder: Path, tmp_path: Path, name: str, code: str
+) -> None:
+    made = run("make", str(folder), str(tmp_path / name))
+    assert (made.exit_code, code in made.output, (tmp_path / name).exists()) == (3, True, False)
+
+
+def test_no_bag_is_made_whose_paths_would_be_refused_for_their_length(folder: Path, tmp_path: Path) -> None:
+    deep = folder / "/".join(["d" * 200] * 4)
+    deep.mkdir(parents=True)
+    (deep / ("f" * 91)).write_text("x")
+    assert run("make", str(folder), str(tmp_path / "out")).exit_code == 0
+    assert run("verify", str(tmp_path / "out")).exit_code == 0
+    made = run("make", str(folder), str(tmp_path / "out.tar"))
+    assert (made.exit_code, f"name-too-long: out/data/{'d' * 200}" in made.output) == (3, True)
+
+
+def test_no_bag_is_made_of_more_files_than_a_bag_may_have() -> None:
+    store = MemoryStore()
+    for name in "abcd":
+        store.put("s", f"tree/{name}", b"")
+    source = StoredPrefix(store, "s", "tree/")
+    assert plan_bag(source, algorithms=("sha256",), limits=Limits(members=8)).files == 4
+    with pytest.raises(PackageRejected) as caught:
+        plan_bag(source, algorithms=("sha256",), limits=Limits(members=7))
+    assert caught.value.code == "limit-members"
 
 
 def test_what_cannot_be_written_is_no_verdict(folder: Path, tmp_path: Path) -> None:
