@@ -6,6 +6,7 @@ import base64
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import combinations
 
 import pytest
 from click.testing import CliRunner, Result
@@ -16,11 +17,12 @@ from sqlalchemy.engine import Engine
 from perdura.commands import log as command
 from perdura.errors import Broken, StoreUnavailable
 from perdura.premis import log, merkle, seal, tiles
-from perdura.premis.checkpoint import opened
+from perdura.premis.checkpoint import opened, parsed
 from perdura.premis.model import Event
 from perdura.settings import Settings
 from perdura.storage import s3
 from perdura.storage.memory import MemoryStore
+from tests.contract.test_premis.test_http import client_of
 
 OLD = base64.b64encode(bytes(range(32))).decode()
 NEW = base64.b64encode(bytes(range(1, 33))).decode()
@@ -189,3 +191,44 @@ def test_the_log_is_sealed_on_demand(engine: Engine, store: MemoryStore, monkeyp
     assert sealed().output == note
     monkeypatch.setattr(command, "settings", lambda: Settings(log_origin="test.example/log"))  # type: ignore[call-arg]
     assert "there is no key to sign with" in sealed().output
+
+
+def _decoded(texts: list[str]) -> list[bytes]:
+    return [base64.b64decode(each) for each in texts]
+
+
+def test_the_proofs_that_are_served_prove_every_version_and_every_growth(engine: Engine, store: MemoryStore) -> None:
+    client = client_of(engine)
+    sizes = [0]
+    for number in (1, 30, 250):
+        events = _record(engine, number)
+        sizes.append(seal.tick(engine, store, _settings()).size)
+    changed = f"/APP/event/{events[0]}/"
+    assert client.put(changed, json={"type": "changed"}).status_code == 200
+    assert client.delete(changed).status_code == 200
+    unsealed = client.get(f"/log/proof/inclusion?event={events[0]}").get_json()["versions"]
+    assert [(each["kind"], each["sealed"]) for each in unsealed] == [
+        ("created", True), ("replaced", False), ("deleted", False),
+    ]  # fmt: skip
+    sizes.append(seal.tick(engine, store, _settings()).size)
+    head = parsed(client.get("/log/checkpoint").text)[0]
+    assert head.size == sizes[-1]
+    for event in (events[0], events[-1]):
+        proof = client.get(f"/log/proof/inclusion?event={event}").get_json()
+        assert parsed(proof["checkpoint"])[0] == head
+        for each in proof["versions"]:
+            leaf = merkle.leaf_hash(each["leaf"].encode())
+            assert merkle.included(leaf, each["index"], each["size"], _decoded(each["proof"]), head.root)
+            assert not merkle.included(leaf, each["index"] - 1, each["size"], _decoded(each["proof"]), head.root)
+    for first, last in combinations(sizes, 2):
+        told = client.get(f"/log/proof/consistency?from={first}&to={last}").get_json()
+        old, new = _decoded([told[name]["root"] for name in ("from", "to")])
+        assert merkle.consistent(first, old, last, new, _decoded(told["proof"]))
+        assert parsed(told["to"]["checkpoint"])[0].root == new
+    leaves = [each["leaf"].encode() for each in client.get("/log/leaves").get_json()]
+    assert merkle.root([merkle.leaf_hash(each) for each in leaves]) == head.root
+    for wrong in ("from=2&to=1", "from=x", "from=1&to=99999", "from=-1"):
+        assert client.get(f"/log/proof/consistency?{wrong}").status_code == 400
+    assert client.get(f"/log/proof/inclusion?event={uuid.uuid4()}").status_code == 404
+    assert client.get("/log/proof/inclusion?event=nobody").status_code == 400
+    assert client.get("/log/checkpoint?size=7").status_code == 404
