@@ -33,7 +33,7 @@ class StoredAgent:
     @property
     def agent(self) -> Agent:
         """The agent as a value."""
-        return agent_from(parse(self.xml.encode()))
+        return agent_from(parse(self.xml.encode()), stored=True)
 
     def xml_in(self, version: str | None) -> str:
         """The agent element in PREMIS `2.3` or `3.0`; None means as it was sent."""

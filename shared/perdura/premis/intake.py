@@ -17,7 +17,7 @@ from perdura.ids import derived_id
 from perdura.premis import log
 from perdura.premis.json_form import event_from_json, sent_xml
 from perdura.premis.model import FAILURE, Event, Identifier, Outcome
-from perdura.premis.xml import DEFAULT_IDENTIFIER_TYPE
+from perdura.premis.xml import DEFAULT_IDENTIFIER_TYPE, LONGEST_VALUE
 
 RECORD_REQUESTED = "org.perdura.premis.record.requested.v1"
 DEAD_LETTER = "message delivery"
@@ -97,14 +97,15 @@ def _failure(identity: UUID, event: CloudEvent, became: str, notes: list[str]) -
         notes.append("data in base64: " + b64encode(event.data[:_LONGEST_NOTE]).decode())
     elif event.data is not None:
         notes.append("data: " + json.dumps(event.data, ensure_ascii=False, sort_keys=True)[:_LONGEST_NOTE])
-    objects = [Identifier("CloudEvent", f"{event.source}#{event.id}")]
+    objects = [Identifier("CloudEvent", f"{event.source}#{event.id}"[:LONGEST_VALUE])]
+    id_, type_, source = (each[:_LONGEST_NOTE] for each in (event.id, event.type, event.source))
     if (archive := _archive(event)) is not None:
         objects.insert(0, Identifier("UUID", str(archive)))
     return Event(
         id=identity,
         type=DEAD_LETTER,
         at=event.time or datetime.now(UTC),
-        details=(f"CloudEvent {event.id} of type {event.type} from {event.source} {became}",),
+        details=(f"CloudEvent {id_} of type {type_} from {source} {became}",),
         outcomes=(Outcome(FAILURE, tuple(notes)),),
         agents=(Identifier("local", "perdura/premis-log", ("implementer",)),),
         objects=tuple(objects),

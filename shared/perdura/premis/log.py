@@ -83,7 +83,7 @@ class Version:
     @property
     def objects(self) -> tuple[str, ...]:
         """What this version names."""
-        return tuple(each.value for each in event_from(parse(self.xml.encode())).objects)
+        return tuple(each.value for each in event_from(parse(self.xml.encode()), stored=True).objects)
 
 
 def append(
@@ -275,7 +275,7 @@ def kept_version(premis_version: str | None) -> str:
 
 def read(xml: str, premis_version: str | None) -> Event:
     """An event from its stored XML; events of our own come back as such."""
-    event = event_from(parse(xml.encode()))
+    event = event_from(parse(xml.encode()), stored=True)
     return event if premis_version == event.version else replaced(event, version=premis_version)
 
 
@@ -287,9 +287,11 @@ def read_at(xml: str, premis_version: str | None, at: datetime) -> Event:
 
 def event_at(element: etree._Element, at: datetime) -> Event:
     """An event from its element, in the zone that makes its date that instant, if it leaves one open."""
-    event = event_from(element, now=at)
+    event = event_from(element, now=at, stored=True)
     apart = event.at - at
-    return event_from(element, now=at, zone=timezone(apart)) if apart and abs(apart) < timedelta(days=1) else event
+    if not apart or abs(apart) >= timedelta(days=1):
+        return event
+    return event_from(element, now=at, zone=timezone(apart), stored=True)
 
 
 # Times travel as microseconds and outcomes as JSON: the driver reads timestamps and arrays far more slowly.

@@ -65,13 +65,13 @@ def _version(sent: str, old: str, holds: Callable[[str], bool]) -> str:
 
 def _holds_event(event: Event, version: str) -> bool:
     """Whether XML of that version, read again, says the same in every version."""
-    read = event_from(parse(event_xml(event, version).encode()))
+    read = event_from(parse(event_xml(event, version).encode()), stored=True)
     views = ([event_xml(replace(each, version=to, attributes=()), to) for to in _VERSIONS] for each in (event, read))
     return next(views) == next(views)
 
 
 def _holds_agent(agent: Agent, version: str) -> bool:
-    read = agent_from(parse(agent_xml(agent, version).encode()))
+    read = agent_from(parse(agent_xml(agent, version).encode()), stored=True)
     views = (
         [agent_xml(replace(each, premis_version=to, attributes=()), to) for to in _VERSIONS] for each in (agent, read)
     )

@@ -167,7 +167,7 @@ def _event(line: dict[str, Any]) -> Event:
     elements = events_in(parse(xml))
     if len(elements) != 1:
         raise Rejected(f"no line of a log: expected one event, found {len(elements)}")
-    event = log.event_at(elements[0], at) if at is not None else event_from(elements[0], now=recorded)
+    event = log.event_at(elements[0], at) if at is not None else event_from(elements[0], now=recorded, stored=True)
     return replace(event, id=identity, identifier=identifier, version=None if premis is None else event.version)
 
 

@@ -85,7 +85,7 @@ class History:
 
         Those are recorded here, in transactions of their own; raises TimeUp, after which it may be done again.
         """
-        new = (event_from(parse(text.encode())) for text in self.new())
+        new = (event_from(parse(text.encode()), stored=True) for text in self.new())
         if self._unrecorded <= TOGETHER:
             return tuple(new)
         while batch := list(islice(new, _BATCH)):

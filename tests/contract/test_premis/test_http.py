@@ -1318,6 +1318,8 @@ def test_agents_by_form(engine: Engine) -> None:
     assert "guess" not in wrong.text
     assert client.post("/agent/", data=form | {"token": "secret"}).status_code == 303
     assert client.post("/agent/", data=form | {"token": "secret"}).status_code == 409
+    for name in ("name", "type", "identifier"):
+        assert client.post("/agent/", data=form | {"token": "secret", name: "x" * 16_385}).status_code == 400
     edited = form | {"token": "secret", "editing": "yes", "name": "Changed"}
     assert client.post("/agent/", data=edited).status_code == 303
     assert "Changed" in client.get(f"/agent/{form['identifier']}/").text

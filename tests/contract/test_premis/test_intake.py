@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
@@ -13,7 +14,9 @@ from sqlalchemy.engine import Engine
 from perdura.cloudevents.codec import decode
 from perdura.cloudevents.message import CloudEvent
 from perdura.premis import intake, log
-from perdura.premis.model import FAILURE
+from perdura.premis.model import FAILURE, Event, Identifier, Outcome
+from perdura.premis.verify_stored import verify_database
+from tests.contract.test_premis.test_http import client_of
 
 ARCHIVE = uuid.UUID("0190a1b2-0000-7000-8000-000000000001")
 
@@ -142,3 +145,40 @@ def test_events_as_xml_without_an_identifier_are_recorded_once(engine: Engine) -
         first, _ = intake.record(connection, asked)
         assert intake.record(connection, asked) == []
         assert "<!-- why -->" in log.history(connection, first.id)[0].xml
+
+
+@pytest.mark.parametrize("name", ["id", "source", "type", "knativeerrordest"])
+def test_a_dead_letter_with_long_attributes_can_be_read_again(another: Engine, name: str) -> None:
+    lost = _lost(knativeerrordest="d" * 20_000)
+    if name != "knativeerrordest":
+        lost = replace(lost, **{name: "x" * 11_000_000})
+    with another.begin() as connection:
+        (recorded,) = intake.record(connection, lost)
+        stored = log.find(connection, recorded.id)
+        assert stored is not None
+        assert stored.event.type == intake.DEAD_LETTER
+        assert verify_database(connection).findings == []
+
+
+def test_what_is_in_the_log_is_read_however_long_its_values_are(another: Engine) -> None:
+    long = "x" * 20_000
+    own = Event(
+        id=uuid.uuid4(),
+        type=long,
+        at=datetime(2024, 1, 1, tzinfo=UTC),
+        outcomes=(Outcome(long),),
+        agents=(Identifier(long, long, (long,)),),
+        objects=(Identifier("local", long),),
+    )
+    with another.begin() as connection:
+        log.append(connection, [own], actor="test")
+        assert verify_database(connection).findings == []
+    client = client_of(another)
+    for path in (
+        "/APP/event/?version=2.3",
+        f"/event/{own.id}/",
+        f"/event/{own.id}.json",
+        f"/event/{own.id}.history.json",
+    ):
+        assert client.get(path).status_code == 200, path
+    assert long.encode() in client.get("/event/export.ndjson").data

@@ -22,7 +22,7 @@ from perdura.premis.service import events, forms, parameters, strict
 from perdura.premis.service.call import Call, Refused, shown
 from perdura.premis.service.search import choices, page_links, page_of
 from perdura.premis.service.search import read as read_search
-from perdura.premis.xml import DEFAULT_AGENT_TYPE
+from perdura.premis.xml import DEFAULT_AGENT_TYPE, check_agent_lengths
 
 RECENT = 10
 BARS = 12
@@ -146,6 +146,7 @@ def save_agent(call: Call) -> Response:
             call = replace(call, token=sent["token"])
         call.writer()
         made = _form_agent(sent)
+        check_agent_lengths(made)
         strict.check_agent(call, made)
         with call.engine.begin() as connection:
             if editing:

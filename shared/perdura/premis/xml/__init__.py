@@ -1,12 +1,11 @@
 """PREMIS XML: reading 1.0 to 3.0, writing 2.3 and 3.0 (premis.md 2)."""
 
+from perdura.premis.xml.lengths import LONGEST_VALUE, check_agent_lengths, check_lengths
 from perdura.premis.xml.names import NAMESPACES, V2, V3
-from perdura.premis.xml.parse import NotXml, check_extension, parse, refuse_doctype
+from perdura.premis.xml.parse import BadPremis, NotXml, check_extension, parse, refuse_doctype
 from perdura.premis.xml.reader import (
     DEFAULT_AGENT_TYPE,
     DEFAULT_IDENTIFIER_TYPE,
-    LONGEST_VALUE,
-    BadPremis,
     agent_from,
     agents_in,
     canonical,
@@ -42,7 +41,9 @@ __all__ = [
     "agent_xml",
     "agents_in",
     "canonical",
+    "check_agent_lengths",
     "check_extension",
+    "check_lengths",
     "document",
     "document_pieces",
     "escaped",

@@ -29,6 +29,12 @@ class NotXml(Rejected):
     code = "not-xml"
 
 
+class BadPremis(Rejected):
+    """Well-formed XML that holds no PREMIS of the kind expected, or lacks a mandatory part."""
+
+    code = "bad-premis"
+
+
 def parse(data: bytes) -> etree._Element:
     """The root element of a document in any encoding the parser knows; raises NotXml.
 

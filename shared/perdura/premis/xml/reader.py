@@ -14,25 +14,17 @@ from uuid import UUID, uuid4
 
 from lxml import etree
 
-from perdura.errors import Rejected
 from perdura.premis.dates import event_date
 from perdura.premis.model import Agent, Attributes, Detail, Event, Identifier, Outcome, Term
+from perdura.premis.xml.lengths import check_agent_lengths, check_lengths, check_value
 from perdura.premis.xml.names import ATOM, NAMESPACES, V1_0, XLINK
-from perdura.premis.xml.parse import check_extension
+from perdura.premis.xml.parse import BadPremis, check_extension
 
 DEFAULT_IDENTIFIER_TYPE = "http://purl.org/net/untl/vocabularies/identifier-qualifiers/#UUID"
 DEFAULT_AGENT_TYPE = "PES:Agent"
-LONGEST_VALUE = 16_384
-"""Characters that an identifier, type, role or outcome may have; details and notes have no limit of their own."""
 
 _BLANK = " \t\r\n"
 _LONGEST_EVENT_IDENTIFIER = 200
-
-
-class BadPremis(Rejected):
-    """Well-formed XML that holds no PREMIS of the kind expected, or lacks a mandatory part."""
-
-    code = "bad-premis"
 
 
 def canonical(element: etree._Element) -> str:
@@ -72,10 +64,12 @@ def event_from(
     zone: tzinfo = UTC,
     identifier_type: str = DEFAULT_IDENTIFIER_TYPE,
     partial: bool = False,
+    stored: bool = False,
 ) -> Event:
     """Read one event; an identifier that is no UUID is replaced by a new one (premis.md 1.4).
 
-    With `partial` (an update) the date may be absent: `date_text` is then empty. Raises BadPremis or BadDate.
+    With `partial` (an update) the date may be absent: `date_text` is then empty. What is `stored` in the log already
+    may have values of any length. Raises BadPremis or BadDate.
     """
     now = now or datetime.now(UTC)
     version = _version(element)
@@ -102,7 +96,7 @@ def event_from(
     date = event_date(text, now, zone) if text else None
     types = of("eventType")
     outcomes = [_outcome(each) for each in of("eventOutcomeInformation", ())]
-    return Event(
+    event = Event(
         identity,
         _term(types[0]) if types else "",
         date.instant if date else now,
@@ -117,6 +111,9 @@ def event_from(
         version,
         _attributes(element),
     )
+    if not stored:
+        check_lengths(event)
+    return event
 
 
 def sent_identifier(element: etree._Element) -> str:
@@ -140,8 +137,11 @@ def uuid_in(text: str) -> UUID | None:
         return None
 
 
-def agent_from(element: etree._Element, *, partial: bool = False) -> Agent:
-    """Read one agent; raises BadPremis naming what is missing. With `partial` only the identifier is needed."""
+def agent_from(element: etree._Element, *, partial: bool = False, stored: bool = False) -> Agent:
+    """Read one agent; raises BadPremis naming what is missing. With `partial` only the identifier is needed.
+
+    What is `stored` in the log already may have values of any length.
+    """
     version = _version(element)
     identifiers: list[Identifier] = []
     names: list[str] = []
@@ -170,7 +170,7 @@ def agent_from(element: etree._Element, *, partial: bool = False) -> Agent:
             raise BadPremis(f"{label} is missing or empty.")
     if not identifiers:
         raise BadPremis("agentIdentifier is missing.")
-    return Agent(
+    agent = Agent(
         identifier=identifiers[0],
         name=names[0] if names else "",
         type=texts["agentType"][0] if texts["agentType"] else "",
@@ -183,6 +183,9 @@ def agent_from(element: etree._Element, *, partial: bool = False) -> Agent:
         premis_version=version,
         attributes=_attributes(element),
     )
+    if not stored:
+        check_agent_lengths(agent)
+    return agent
 
 
 def _contents(root: etree._Element, kind: str) -> list[etree._Element]:
@@ -252,16 +255,8 @@ def _text(element: etree._Element) -> str:
     return text.strip(_BLANK) if text else ""
 
 
-def _bounded(element: etree._Element) -> str:
-    text = _text(element)
-    if len(text) > LONGEST_VALUE:
-        name = etree.QName(element).localname
-        raise BadPremis(f"{name} {text[:200]!r}…: longer than {LONGEST_VALUE} characters.")
-    return text
-
-
 def _term(element: etree._Element) -> str:
-    text = _bounded(element)
+    text = _text(element)
     if not element.keys():
         return text
     known = {name: element.get(name) for name in ("authority", "authorityURI", "valueURI")}
@@ -281,6 +276,7 @@ def _event_identifier(elements: Sequence[etree._Element], default_type: str) -> 
         raise BadPremis("eventIdentifier: expected one, found several.")
     if elements:
         identifier = _identifier(elements[0], "eventIdentifier", default_type, mandatory=False)
+        check_value("eventIdentifierValue", identifier.value)
         if (sent := uuid_in(identifier.value)) is not None:
             return sent, identifier.value, identifier.type, identifier.attributes
     new = uuid4()
@@ -299,7 +295,7 @@ def _identifier(element: etree._Element, name: str, default_type: str, *, mandat
         if local == type_name:
             type_ = _term(child)
         elif local == value_name:
-            value = _bounded(child)
+            value = _text(child)
         elif local == role_name and (role := _term(child)):
             roles = (*roles, role)
     if not value and mandatory:

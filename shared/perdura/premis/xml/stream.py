@@ -11,8 +11,7 @@ from itertools import chain
 from lxml import etree
 
 from perdura.premis.xml.names import NAMESPACES
-from perdura.premis.xml.parse import NotXml, refuse_doctype
-from perdura.premis.xml.reader import BadPremis
+from perdura.premis.xml.parse import BadPremis, NotXml, refuse_doctype
 
 _PROLOG = 1 << 16
 """Bytes within which the root element has to begin: a document type is looked for before anything is parsed."""

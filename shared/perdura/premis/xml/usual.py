@@ -17,8 +17,9 @@ from lxml import etree
 
 from perdura.premis.dates import event_date
 from perdura.premis.model import Event, Identifier, Outcome
+from perdura.premis.xml.lengths import LONGEST_VALUE
 from perdura.premis.xml.names import NAMESPACES, WRITTEN
-from perdura.premis.xml.reader import DEFAULT_IDENTIFIER_TYPE, LONGEST_VALUE, canonical, event_from, uuid_in
+from perdura.premis.xml.reader import DEFAULT_IDENTIFIER_TYPE, canonical, event_from, uuid_in
 from perdura.premis.xml.writer import event_xml
 
 Roles = tuple[bool, ...]
