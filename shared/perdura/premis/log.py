@@ -18,7 +18,7 @@ from perdura import arrays, prepared
 from perdura.errors import Conflict
 from perdura.premis.model import Event, value
 from perdura.premis.packed import Packed, kinds, packed
-from perdura.premis.rows import DELETED, REPLACED, Row, leaf, object_key, row
+from perdura.premis.rows import DELETED, REPLACED, Row, fit, leaf, object_key, row
 from perdura.premis.xml import event_from, event_xml, parse
 from perdura.prepared import Held
 
@@ -257,7 +257,7 @@ def events_of(
 
     Each says whether it is sealed. `after` is the `sequence` of the last event of the page before.
     """
-    key = object_key(object_value if object_value is not None else str(archive_id))
+    key = object_key(fit(object_value) if object_value is not None else str(archive_id))
     found = connection.exec_driver_sql(_OF_OBJECT, (key, after or 0, limit))
     return [stored_from(each) for each in found]
 

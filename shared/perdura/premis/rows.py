@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from uuid import UUID
 
-from perdura import recordable
 from perdura.premis.model import Event, Identifier
 from perdura.premis.xml.writer import event_xml
 
@@ -20,6 +19,8 @@ CREATED, REPLACED, DELETED = "created", "replaced", "deleted"
 
 _LONGEST_KEY = 500
 _text: Callable[[str], str] = json.encoder.encode_basestring
+_BLANK = " \t\r\n"
+_UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]|\\A[ \t\r\n]+|[ \t\r\n]+\\Z")
 _ARK = re.compile(r"(?:.*/)?ark:/?\d[\w.]*/(.+)", re.DOTALL)
 
 
@@ -99,7 +100,7 @@ def row(
 
     `shown` is what the writer makes of it, if that is known.
     """
-    event = _storable(event) if event.version is None else event
+    event = _fitting(event) if event.version is None else event
     xml = event_xml(event) if shown is None else shown
     kept = sent if sent is not None and sent != xml else None
     values = list(dict.fromkeys([each.value for each in event.objects]))
@@ -151,17 +152,26 @@ def _recorded(instant: datetime) -> str:
     return _micro(instant)
 
 
-def _storable(event: Event) -> Event:
-    """An event of our own without what neither PostgreSQL nor UTF-8 can hold (paths may carry such characters)."""
+def fit(text: str) -> str:
+    """A text of our own as it is read again from XML, which cannot hold every character nor blanks around a value."""
+    return text if _UNFIT.search(text) is None else _UNFIT.sub(_instead, text)
+
+
+def _instead(found: re.Match[str]) -> str:
+    return "" if found[0].strip(_BLANK) == "" else "\ufffd"
+
+
+def _fitting(event: Event) -> Event:
+    """An event of our own without what XML, PostgreSQL or UTF-8 cannot hold (paths may carry such characters)."""
     texts = [event.type, *(o.outcome for o in event.outcomes), *_values(event.agents), *_values(event.objects)]
-    if all(map(recordable.storable, texts)):
+    if not any(map(_UNFIT.search, texts)):
         return event
     return replace(
         event,
-        type=recordable.text(event.type),
-        outcomes=tuple(replace(each, outcome=recordable.text(each.outcome)) for each in event.outcomes),
-        agents=tuple(map(_storable_identifier, event.agents)),
-        objects=tuple(map(_storable_identifier, event.objects)),
+        type=fit(event.type),
+        outcomes=tuple(replace(each, outcome=fit(each.outcome)) for each in event.outcomes),
+        agents=tuple(map(_fitting_identifier, event.agents)),
+        objects=tuple(map(_fitting_identifier, event.objects)),
     )
 
 
@@ -169,10 +179,10 @@ def _values(identifiers: Iterable[Identifier]) -> Iterable[str]:
     return (text for each in identifiers for text in (each.type, each.value, *each.roles))
 
 
-def _storable_identifier(identifier: Identifier) -> Identifier:
+def _fitting_identifier(identifier: Identifier) -> Identifier:
     return replace(
         identifier,
-        type=recordable.text(identifier.type),
-        value=recordable.text(identifier.value),
-        roles=tuple(recordable.text(role) for role in identifier.roles),
+        type=fit(identifier.type),
+        value=fit(identifier.value) or "\ufffd",
+        roles=tuple(filter(None, map(fit, identifier.roles))),
     )

@@ -328,3 +328,23 @@ def test_the_command(engine: Engine, sealed: MemoryStore, tmp_path: Path) -> Non
     assert runner.invoke(cli.log, ["--database-url", url, "verify", "--offline", str(folder)]).exit_code == 1
     keys = runner.invoke(cli.log, ["--database-url", url, "keys"])
     assert "test.example/log+" in keys.output
+
+
+@pytest.mark.parametrize(
+    "odd", ["a\x07b", " a ", "a\rb", "\u2028a", "a\ufffeb", "\n", "\x00x", "\udc80", "\x85a", "\x01 "]
+)
+def test_an_event_of_our_own_with_odd_names_is_sound_and_found_by_them(engine: Engine, odd: str) -> None:
+    own = Event(
+        id=uuid.uuid4(),
+        type=odd,
+        at=datetime(2026, 1, 1, tzinfo=UTC),
+        details=(odd,),
+        outcomes=(Outcome(odd, (odd,)),),
+        agents=(Identifier(odd, odd, (odd,)),),
+        objects=(Identifier(odd, f"s3://bucket/{odd}"), Identifier("local", odd)),
+    )
+    with engine.connect() as connection, connection.begin() as transaction:
+        log.append(connection, [own], actor="test")
+        assert [each for each in verify_database(connection).findings if str(own.id) in each] == []
+        assert own.id in [each.event_id for each in log.events_of(connection, f"s3://bucket/{odd}")]
+        transaction.rollback()
