@@ -13,7 +13,7 @@ from perdura.errors import UpstreamUnavailable
 from perdura.outcome import ArchiveView, Outcome, StepState, StepView
 from perdura.ports import Ports
 from perdura.settings import Settings
-from perdura.steps import ingest
+from perdura.steps import ingest, ingest_units
 from perdura.storage.memory import MemoryStore
 from tests.corpus.tree import Files, as_archive, bag, with_tag_manifest
 from tests.unit.preserve.fakes import FixedClock, NoDeadline, NoIntents, derived
@@ -43,14 +43,21 @@ def ingested(files: Files, hosts: str = "127.0.0.1", *, deadline: Any = None, lo
 
 
 def ingested_into(
-    store: MemoryStore, files: Files, hosts: str, *, deadline: Any = None, loopback: bool = True, **step: Any
+    store: MemoryStore,
+    files: Files,
+    hosts: str,
+    *,
+    deadline: Any = None,
+    loopback: bool = True,
+    unit_bytes: int = 2**40,
+    **step: Any,
 ) -> Outcome:
     data = as_archive(files, "zip")
     store.put("perdura-incoming", "d", data)
     told = {"bucket": "perdura-incoming", "key": "d", "expected_sha256": hashlib.sha256(data).hexdigest()}
     archive = ArchiveView(UUID(int=1), StepView(UUID(int=2), "ingest", 1, told, **step))
     ports = Ports(
-        settings=Settings(fetch_hosts=hosts, allow_loopback_upstreams=loopback),
+        settings=Settings(fetch_hosts=hosts, allow_loopback_upstreams=loopback, verify_unit_bytes=unit_bytes),
         store=store,
         clock=FixedClock(),
         deadline=deadline or NoDeadline(),
@@ -151,3 +158,10 @@ def test_what_takes_too_long_goes_on_in_another_invocation(upstream: Upstream) -
     assert first.state is StepState.QUEUED
     second = ingested_into(store, files, "127.0.0.1", checkpoint=dict(first.checkpoint or {}))
     assert second.state is StepState.COMPLETED_WITH_WARNINGS
+
+
+def test_a_completed_bag_that_is_large_is_verified_file_by_file(upstream: Upstream) -> None:
+    outcome = ingested_into(MemoryStore(), holey(f"{upstream.base}/there.txt"), "127.0.0.1", unit_bytes=10)
+    assert outcome.state is StepState.WAITING
+    assert len(outcome.units) > 1
+    assert ingest_units.WHOLE not in {unit.key for unit in outcome.units}, "it is no longer what was announced"
