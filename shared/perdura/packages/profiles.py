@@ -76,7 +76,7 @@ def parse_profile(data: bytes) -> Profile:
 def installed() -> Mapping[str, Profile]:
     """The profiles that come with the library and those of the administrator's folder, by identifier.
 
-    Raises Broken, naming the file, for one that cannot be checked in full: nothing is silently unchecked.
+    Raises Broken, naming the file, for one that cannot be checked in full or read: nothing is silently unchecked.
     """
     return _installed(settings().package_profiles)
 
@@ -86,7 +86,10 @@ def _installed(folder: str | None) -> Mapping[str, Profile]:
     places: list[Traversable] = [resources.files(__package__) / "profile_data"]
     if folder is not None:
         places.append(Path(folder))
-    found = [_read(entry) for place in places for entry in place.iterdir() if entry.name.endswith(".json")]
+    try:
+        found = [_read(entry) for place in places for entry in place.iterdir() if entry.name.endswith(".json")]
+    except OSError as error:
+        raise Broken(f"{error.filename}: a profile cannot be read: {error.strerror}", code="profile-unknown") from error
     return {profile.info.identifier: profile for profile in sorted(found, key=lambda p: p.info.identifier)}
 
 

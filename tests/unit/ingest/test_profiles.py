@@ -73,3 +73,16 @@ def test_a_profile_with_an_unknown_demand_is_not_installed_by_half(folder: Path)
     profiles._installed.cache_clear()
     with pytest.raises(Broken, match=r"odd.json: not a BagIt profile that can be checked"):
         profiles.installed()
+
+
+def test_a_folder_of_profiles_that_is_not_there_is_named(folder: Path) -> None:
+    (folder / "ours.json").unlink()
+    folder.rmdir()
+    with pytest.raises(Broken, match=f"{folder}: a profile cannot be read: No such file"):
+        ingested(b"Title: x\n", OURS)
+
+
+def test_a_profile_that_cannot_be_read_is_named(folder: Path) -> None:
+    (folder / "dir.json").mkdir()
+    with pytest.raises(Broken, match="cannot be read: Is a directory"):
+        ingested(b"Title: x\n", OURS)
