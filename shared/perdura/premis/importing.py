@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, tzinfo
 from itertools import islice
 
 from lxml import etree
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from perdura.errors import Conflict, Rejected
 from perdura.ids import derived_id
 from perdura.premis import agents, log
 from perdura.premis.json_form import event_from_json, sent_xml
 from perdura.premis.model import Event, Identifier
+from perdura.premis.rows import kind_of
 from perdura.premis.xml import agent_from, agents_in, canonical, event_from, is_uuid, sent_identifier
 
 TOGETHER = 500
@@ -87,11 +88,38 @@ def record(engine: Engine, events: Iterable[Foreign | str], *, actor: str) -> Im
     while some := list(islice(remaining, TOGETHER)):
         found = [each for each in some if isinstance(each, Foreign)]
         with engine.begin() as connection:
-            taken = log.append_free(
-                connection, [each.event for each in found], actor=actor, sent=[each.sent for each in found]
-            )
-        done += Imported(len(found), len(found) - len(taken), [each for each in some if isinstance(each, str)])
+            known = _append(connection, found, actor)
+            others = _others(connection, known) if known else []
+            known_too = _append(connection, others, actor)
+        new = len(found) - len(known) + len(others) - len(known_too)
+        done += Imported(len(found), new, [each for each in some if isinstance(each, str)])
     return done
+
+
+def _append(connection: Connection, events: Sequence[Foreign], actor: str) -> list[Foreign]:
+    """Add events to the log; gives back those whose identifiers are taken."""
+    values, sent = [each.event for each in events], [each.sent for each in events]
+    return [events[position] for position in log.append_free(connection, values, actor=actor, sent=sent)]
+
+
+def _others(connection: Connection, known: Sequence[Foreign]) -> list[Foreign]:
+    """Those that are no event of the log, which has their UUID in another spelling, by identifiers of their own.
+
+    The seed service takes each spelling of a UUID for another identifier (premis.md 4.6).
+    """
+    found = connection.exec_driver_sql(
+        "SELECT event_id, identifier, at, kind_id FROM premis_event WHERE event_id = ANY (CAST(%s AS uuid[]))",
+        ([str(each.event.id) for each in known],),
+    )
+    there = {event_id: (identifier, at, kind) for event_id, identifier, at, kind in found}
+    others = []
+    for each in known:
+        spelling = each.event.identifier_value
+        identifier, at, kind = there.get(each.event.id, (spelling, None, None))
+        if identifier != spelling and (at, kind) != (each.event.at, kind_of(each.event)[0]):
+            identity = derived_id("imported event", "spelling", spelling)
+            others.append(replace(each, event=replace(each.event, id=identity, identifier=identity.hex)))
+    return others
 
 
 def record_agents(engine: Engine, root: etree._Element) -> int:

@@ -21,6 +21,7 @@ from perdura.errors import UpstreamUnavailable
 from perdura.premis import agents, log, query
 from perdura.premis.crawl import Crawl, ServiceChanged, noted, resumed
 from perdura.premis.model import Agent, Event, Identifier, Outcome
+from perdura.premis.verify_stored import verify_database
 from tests.contract.test_premis.test_http import client_of, entry
 from tests.shared_data import reference_data
 
@@ -152,6 +153,29 @@ def test_one_event_of_a_document_that_cannot_be_read_is_named_and_the_others_rec
     assert "event 1: content: expected a PREMIS event element, found none." in output
     assert "eventDateTime 'last spring'" in output
     assert "1 events read, 1 recorded" in output
+
+
+def test_two_events_under_two_spellings_of_one_identifier_are_both_imported(another: Engine, tmp_path: Path) -> None:
+    identifier = uuid.uuid4()
+    sent = [
+        entry(identifier.hex, outcome="first"),
+        entry(str(identifier), outcome="second"),
+        entry(identifier.hex.upper(), outcome="first"),
+        entry(identifier.urn, outcome="third"),
+    ]
+    feed = tmp_path / "feed.xml"
+    entries = b"".join(each.partition(b"?>")[2] for each in sent)
+    feed.write_bytes(b"<feed xmlns='http://www.w3.org/2005/Atom'>" + entries + b"</feed>")
+    assert "4 events read, 3 recorded, 1 known" in _run(another, "import", str(feed))
+    assert "4 events read, 0 recorded, 4 known" in _run(another, "import", str(feed))
+    assert sorted(each.outcome for each in _all(another)) == ["first", "second", "third"]
+    client = client_of(another)
+    for each in _all(another):
+        assert client.get(f"/APP/event/{each.identifier}/").status_code == 200
+        history = client.get(f"/event/{each.identifier}.history.json").get_json()
+        assert f"Value>{identifier}<" in history[0]["xml"] or each.outcome != "second"
+    with another.connect() as connection:
+        assert verify_database(connection).findings == []
 
 
 def test_the_agents_of_a_premis_document_are_registered(another: Engine, tmp_path: Path) -> None:
