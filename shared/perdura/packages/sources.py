@@ -156,17 +156,21 @@ class LocalTree:
 
 
 class StoredObject:
-    """An archive in the object store; `ref` should be pinned (by `Store.head`), `size` in bytes."""
+    """An archive in the object store; `ref` should be pinned (by `Store.head`), `size` in bytes.
 
-    def __init__(self, store: Store, ref: ObjectRef, size: int) -> None:
+    `name` is what it was called before it got its key.
+    """
+
+    def __init__(self, store: Store, ref: ObjectRef, size: int, name: str | None = None) -> None:
         self._store = store
         self._ref = ref
         self._size = size
+        self._name = ref.key.rpartition("/")[2] if name is None else name
 
     @property
     def name(self) -> str:
-        """Last component of the key, for messages."""
-        return self._ref.key.rpartition("/")[2]
+        """Its name, or the last component of the key."""
+        return self._name
 
     @property
     def size(self) -> int:

@@ -50,7 +50,7 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
     sip = archive.package(PackageKind.SIP) or taken(archive) or take_custody(archive, ports)
     if isinstance(sip, Outcome):
         return sip
-    examined, watch = _examined(sip, ports)
+    examined, watch = _examined(archive, sip, ports)
     if isinstance(examined, Report):
         return _judged(archive, sip, examined, None, ports)
     match completed(archive, sip, examined, ports):
@@ -62,16 +62,17 @@ def run(archive: ArchiveView, ports: Ports) -> Outcome:
             unlike = unlike_announced(archive, sip, ports)
             if unlike is not None:
                 return _rejected(archive, replace(sip, accepted=False), (unlike,), ports)
-            outcome = _verified(archive, whole, ports, *_examined(whole, ports))
+            outcome = _verified(archive, whole, ports, *_examined(archive, whole, ports))
             return replace(outcome, events=(event, *outcome.events))
         case _:
             return _verified(archive, sip, ports, examined, watch)
 
 
-def _examined(sip: Package, ports: Ports) -> tuple[Examination | Report, Watch]:
+def _examined(archive: ArchiveView, sip: Package, ports: Ports) -> tuple[Examination | Report, Watch]:
     """All but the payload of a SIP, and the watch that ends its reading with TimeUp once it is on."""
     watch = Watch(ports.deadline.near)
-    return ingest_units.examined(source_of(sip, timed(ports.store, watch.over)), ports), watch
+    source = source_of(sip, timed(ports.store, watch.over), archive.step.input.get("filename"))
+    return ingest_units.examined(source, ports), watch
 
 
 def _verified(

@@ -224,7 +224,8 @@ def gathered(archive: ArchiveView, ports: Ports) -> tuple[Package, Report, str |
     if not all(unit.is_done for unit in units.values()):
         return _waiting(archive, units, ports)
     sip = _sip(archive)
-    found = examined(source_of(sip, ports.store), ports, _survey(archive, ports))
+    source = source_of(sip, ports.store, archive.step.input.get("filename"))
+    found = examined(source, ports, _survey(archive, ports))
     sha256 = units[WHOLE].result.get("sha256") if WHOLE in units else None
     if isinstance(found, Report):
         return sip, found, sha256

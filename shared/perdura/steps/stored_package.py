@@ -21,8 +21,8 @@ def pinned(package: Package) -> ObjectRef:
     return ObjectRef(package.bucket, package.key, package.version_id, package.etag)
 
 
-def source_of(package: Package, store: Store) -> StoredObject | StoredPrefix:
-    """Where the bytes of a package are read from: one object, or all below a prefix."""
+def source_of(package: Package, store: Store, name: str | None = None) -> StoredObject | StoredPrefix:
+    """Where the bytes of a package are read from: one object, which may have had a `name`, or all below a prefix."""
     if package.key.endswith("/"):
         return StoredPrefix(store, package.bucket, package.key)
-    return StoredObject(store, pinned(package), package.size)
+    return StoredObject(store, pinned(package), package.size, name)

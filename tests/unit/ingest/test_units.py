@@ -262,6 +262,14 @@ def test_a_large_deposit_is_copied_in_parts_over_several_invocations(monkeypatch
     assert store.read(store.head("perdura-sips", f"{ARCHIVE}/sip").ref) == data
 
 
+@pytest.mark.parametrize("unit_bytes", [2**40, 20_000])
+def test_a_name_that_promises_another_archive_is_told_of(unit_bytes: int) -> None:
+    for kind, name, told in (("tar", "bag.zip", True), ("tar", "bag.tar", False), ("zip", "bag.tar.gz", True)):
+        store = MemoryStore()
+        outcome, _ = work(deposited(store, as_archive(SOUND, kind), filename=name), store, 10**6, unit_bytes)
+        assert ("container-name" in {finding.code for finding in outcome.findings}) is told
+
+
 def test_the_version_that_was_notified_is_the_one_that_is_kept() -> None:
     store = MemoryStore()
     first = store.put("perdura-incoming", "b.tar", as_archive(SOUND, "tar")).info.ref
