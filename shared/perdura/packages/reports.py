@@ -42,6 +42,7 @@ def to_json(path: str, report: Report) -> dict[str, Any]:
         "container": report.container,
         "facts": dict(report.facts),
         "unchecked": list(report.unchecked),
+        "software": f"Perdura {__version__}",
     }
     return recordable(told)
 

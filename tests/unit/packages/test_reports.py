@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from html.parser import HTMLParser
 
+from perdura import __version__
 from perdura.packages.package import Report
 from perdura.packages.reports import to_html, to_json
 from perdura.packages.sources import StoredObject
@@ -57,3 +58,4 @@ def test_json_has_every_finding_with_its_clause() -> None:
     assert {finding["code"] for finding in value["findings"]} == set(value["counts"])
     assert all(finding["clause"] for finding in value["findings"])
     assert value["payload"] == {"files": 2, "bytes": 2}
+    assert value["software"] == f"Perdura {__version__}"
