@@ -175,7 +175,7 @@ def test_a_program_writes_to_the_premis_log_with_its_own_token_and_role(
     assert made.status_code == 201
     path = f"/event/{made.get_json()['identifier']}.history.json"
     assert [each["actor"] for each in log.get(path).get_json()] == [ROBOT]
-    assert log.post("/APP/event/", headers=bearer("no.good.token"), json=event).status_code == 403
+    assert log.post("/APP/event/", headers=bearer("no.good.token"), json=event).status_code == 401
 
 
 def test_a_programs_token_costs_no_write_per_request(secured: World, provider: IdentityProvider) -> None:
