@@ -8,12 +8,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from perdura.packages.reports import shown, to_html, to_json
+from perdura.packages.reports import Read, shown, to_html, to_json
 
 if TYPE_CHECKING:
     from perdura.packages.limits import Limits
@@ -100,12 +101,14 @@ def verify(
     with failing_as_unreadable():
         chosen = _limits(limits)
         profile = _profile(profile_name) if profile_name else None
+        begun, source = datetime.now(UTC), source_at(path)
         with _bar(quiet or as_json, "Verifying") as progress:
-            report = verify_package(source_at(path), limits=chosen, profile=profile, progress=progress)
+            report = verify_package(source, limits=chosen, profile=profile, progress=progress)
+        read = _read(begun, source)
         if html is not None:
-            html.write_text(to_html(path, report), encoding="utf-8")
+            html.write_text(to_html(path, report, read), encoding="utf-8")
     if as_json:
-        click.echo(json.dumps(to_json(path, report), ensure_ascii=False).encode())
+        click.echo(json.dumps(to_json(path, report, read), ensure_ascii=False).encode())
     else:
         _print(path, report)
     sys.exit(_STATUS[report.verdict])
@@ -182,6 +185,15 @@ def source_at(path: str) -> ByteSource | TreeSource:
     if path.startswith("s3://"):
         return _stored(path)
     return LocalTree(path) if os.path.isdir(path) else LocalFile(path)
+
+
+def _read(begun: datetime, source: ByteSource | TreeSource) -> Read:
+    """When a source was read, and which state of it."""
+    from perdura.packages.sources import StoredObject
+
+    if isinstance(source, StoredObject):
+        return Read(begun, datetime.now(UTC), source.ref.version_id, source.ref.etag)
+    return Read(begun, datetime.now(UTC))
 
 
 def _stored(url: str) -> ByteSource | TreeSource:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from html import escape
 from typing import Any
 
@@ -26,12 +28,22 @@ _STYLE = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Read:
+    """When a package was read, and which state of it: version and ETag of an object, where its store has them."""
+
+    begun: datetime
+    ended: datetime
+    version: str | None = None
+    etag: str | None = None
+
+
 def shown(text: str) -> str:
     """Text of a stranger for a terminal or a page: control and bidirectional characters as escapes (§2.10)."""
     return text.encode("utf-8", "backslashreplace").decode().translate(_ESCAPES)
 
 
-def to_json(path: str, report: Report) -> dict[str, Any]:
+def to_json(path: str, report: Report, read: Read) -> dict[str, Any]:
     """The report on the package at `path`, as JSON values that can be written as UTF-8 whatever strangers wrote."""
     told: dict[str, Any] = {
         "path": path,
@@ -43,8 +55,18 @@ def to_json(path: str, report: Report) -> dict[str, Any]:
         "facts": dict(report.facts),
         "unchecked": list(report.unchecked),
         "software": f"Perdura {__version__}",
+        "read": {
+            "begun": _moment(read.begun),
+            "ended": _moment(read.ended),
+            "version": read.version,
+            "etag": read.etag,
+        },
     }
     return recordable(told)
+
+
+def _moment(instant: datetime) -> str:
+    return instant.isoformat(timespec="milliseconds")
 
 
 def _finding(finding: Finding) -> dict[str, str | None]:
@@ -59,7 +81,7 @@ def _finding(finding: Finding) -> dict[str, str | None]:
     }
 
 
-def to_html(path: str, report: Report) -> str:
+def to_html(path: str, report: Report, read: Read) -> str:
     """The report on the package at `path`, as a page."""
     title = f"{shown(path)}: {report.verdict}"
     hidden = sum(report.counts.values()) - len(report.findings)
@@ -79,9 +101,15 @@ def to_html(path: str, report: Report) -> str:
         f"<title>{_text(title)}</title><style>{_STYLE}</style>"
         f"<h1><bdi>{_text(path)}</bdi>: {report.verdict}</h1><p>{_MEANINGS[report.verdict]}</p>{table}{unchecked}"
         f"<h2>Package</h2><table><tbody>{_facts(report)}</tbody></table>"
+        f"<p>Read from {_moment(read.begun)} to {_moment(read.ended)}{_state(read)}.</p>"
         f"<p>Verified by Perdura {__version__}; clauses are sections of RFC 8493 or rules of Perdura's own.</p>"
         "</html>\n"
     )
+
+
+def _state(read: Read) -> str:
+    told = {"version": read.version, "ETag": read.etag}
+    return "".join(f", {label} <code>{_text(value)}</code>" for label, value in told.items() if value)
 
 
 def _row(finding: Finding) -> str:

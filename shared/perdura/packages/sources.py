@@ -168,6 +168,11 @@ class StoredObject:
         self._name = ref.key.rpartition("/")[2] if name is None else name
 
     @property
+    def ref(self) -> ObjectRef:
+        """The object, in the state that is read."""
+        return self._ref
+
+    @property
     def name(self) -> str:
         """Its name, or the last component of the key."""
         return self._name
