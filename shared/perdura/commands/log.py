@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -48,20 +49,13 @@ def import_files(url: str, files: tuple[Path, ...], zone: str, objects: tuple[st
     What is in the log already is not recorded again.
     """
     also = [Identifier("local", value) for value in objects]
-    engine = connecting(url)
     done = Imported()
-    try:
+    with _log_at(url) as engine:
         for path in files:
             if (lines := _whole(path)) is not None:
                 done += _replayed(engine, lines, f"import:{path.name}")
                 continue
             done += record(engine, _events(engine, path, ZoneInfo(zone), also), actor=f"import:{path.name}")
-    except PerduraError as error:
-        raise click.ClickException(error.message) from error
-    except SQLAlchemyError as error:
-        raise click.ClickException(f"the log cannot be written: {type(error).__name__}") from error
-    finally:
-        engine.dispose()
     _say(done)
 
 
@@ -88,24 +82,17 @@ def crawl(
     events may be added later that are dated on days already walked.
     """
     host = urlsplit(service).hostname or ""
-    engine = connecting(url)
     reach = Reach(frozenset({host}), allow_loopback=private, allow_private=private)
-    try:
-        with HttpClient(reach, user_agent="perdura", limits=Limits(body_bytes=_PAGE)) as client:
-            walk = Crawl(engine, lambda page: _read(client, page), service, ZoneInfo(zone), f"import:{host}")
-            days = _days(walk, first, last, note)
-            for day in walk.run(*days) if days else ():
-                if note is not None:
-                    note.write_text(noted(service, day), "utf-8")
-            added = walk.agents()
+    limits = Limits(body_bytes=_PAGE)
+    with _log_at(url) as engine, HttpClient(reach, user_agent="perdura", limits=limits) as client:
+        walk = Crawl(engine, lambda page: _read(client, page), service, ZoneInfo(zone), f"import:{host}")
+        days = _days(walk, first, last, note)
+        for day in walk.run(*days) if days else ():
             if note is not None:
-                note.unlink(missing_ok=True)
-    except PerduraError as error:
-        raise click.ClickException(error.message) from error
-    except SQLAlchemyError as error:
-        raise click.ClickException(f"the log cannot be written: {type(error).__name__}") from error
-    finally:
-        engine.dispose()
+                note.write_text(noted(service, day), "utf-8")
+        added = walk.agents()
+        if note is not None:
+            note.unlink(missing_ok=True)
     click.echo(f"{added} agents registered")
     for each in walk.lacking:
         click.echo(f"not all found on {each}", err=True)
@@ -125,16 +112,23 @@ def seal_now(context: click.Context) -> None:
     own = stack_settings(root) if isinstance(root, Path) else settings()
     if own.log_signing_keys is None:
         raise click.ClickException("PERDURA_LOG_SIGNING_KEYS is not set: there is no key to sign with.")
-    engine = connecting(context.obj)
-    try:
+    with _log_at(context.obj) as engine:
         note = _sealed(engine, own)
+    click.echo(note, nl=False)
+
+
+@contextmanager
+def _log_at(url: str) -> Iterator[Engine]:
+    """The log in that database; what goes wrong with it is said in a line."""
+    engine = connecting(url)
+    try:
+        yield engine
     except PerduraError as error:
         raise click.ClickException(error.message) from error
     except SQLAlchemyError as error:
         raise click.ClickException(f"the log cannot be written: {type(error).__name__}") from error
     finally:
         engine.dispose()
-    click.echo(note, nl=False)
 
 
 def _sealed(engine: Engine, own: Settings) -> str:
